@@ -1,0 +1,1 @@
+"""Routing the orders: bicycles near, motorcycles far, nobody twice."""

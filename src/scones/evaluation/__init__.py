@@ -1,0 +1,1 @@
+"""Judging the model: figures with their uncertainty, charts and the report."""

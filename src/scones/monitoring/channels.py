@@ -1,0 +1,124 @@
+"""The channels: a few numbers per photo that move when photos or model change."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.errors import SconesError
+
+CHANNELS = (
+    "log_odds",
+    "certainty",
+    "brightness",
+    "contrast",
+    "sharpness",
+    "saturation",
+    "red_blue",
+    "clipping",
+    "noise",
+    "top_bottom",
+    "left_right",
+)
+"""The columns of every table of measurements, in this order."""
+
+MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "log_odds": "which way the model leans (log-odds)",
+        "certainty": "how decided the model is (log-odds margin)",
+        "brightness": "mean brightness (grey levels)",
+        "contrast": "spread of brightness (grey levels)",
+        "sharpness": "fine detail (log variance of the Laplacian)",
+        "saturation": "strength of colour (log grey levels)",
+        "red_blue": "red against blue (grey levels)",
+        "clipping": "share of pixels that are black or burnt out",
+        "noise": "grain (log grey levels)",
+        "top_bottom": "top brighter than bottom (grey levels)",
+        "left_right": "left brighter than right (grey levels)",
+    }
+)
+"""What each channel says, in words and with its unit."""
+
+# float32 saturates at 0 and 1; a floor keeps the logarithm finite without moving any real answer.
+_FLOOR = 1e-5
+_CHUNK_PHOTOS = 256
+_BLACK, _BURNT = 2, 253
+
+Floats = NDArray[np.float64]
+Photos = NDArray[np.uint8]
+
+
+class BadMeasurement(SconesError):
+    """Photos and probabilities do not fit together, or hold values that cannot be measured."""
+
+
+def measure(photos: Photos, probabilities: NDArray[np.floating]) -> Floats:
+    """Measure every photo: uint8 [N, H, W, 3] RGB and [N, C] probabilities give [N, len(CHANNELS)].
+
+    With two classes the first channel is the log-odds of the second class; with more, of the likeliest one.
+
+    Raises:
+        BadMeasurement: wrong shapes, or probabilities that are not finite.
+    """
+    _check_shapes(photos, probabilities)
+    table = np.empty((len(photos), len(CHANNELS)))
+    for start in range(0, len(photos), _CHUNK_PHOTOS):
+        rows = slice(start, start + _CHUNK_PHOTOS)
+        table[rows] = np.column_stack([_answers(probabilities[rows]), _pixels(photos[rows])])
+    return table
+
+
+def _check_shapes(photos: Photos, probabilities: NDArray[np.floating]) -> None:
+    if photos.ndim != 4 or photos.shape[3] != 3 or photos.dtype != np.uint8:
+        raise BadMeasurement(f"photos are {photos.dtype} {photos.shape}, not uint8 [N, H, W, 3]; decode them first")
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2 or len(probabilities) != len(photos):
+        raise BadMeasurement(
+            f"probabilities are {probabilities.shape}, not [{len(photos)}, 2 or more]; give one row for each photo"
+        )
+    if not np.isfinite(probabilities).all():
+        raise BadMeasurement("some probabilities are not finite; leave those photos out and count them")
+
+
+def _answers(probabilities: NDArray[np.floating]) -> Floats:
+    """Columns: which way the model leans, and by how much it prefers its first choice to its second."""
+    floored = np.clip(probabilities.astype(np.float64), _FLOOR, 1 - _FLOOR)
+    ranked = np.sort(floored, axis=1)
+    margin = np.log(ranked[:, -1] / ranked[:, -2])
+    if probabilities.shape[1] == 2:
+        return np.column_stack([np.log(floored[:, 1] / floored[:, 0]), margin])
+    return np.column_stack([np.log(ranked[:, -1] / (1 - ranked[:, -1])), margin])
+
+
+def _pixels(photos: Photos) -> Floats:
+    """Columns: the nine channels that only look at the photo."""
+    colour = photos.astype(np.float32)
+    grey = colour.mean(axis=3)
+    laplacian, grain = _second_differences(grey)
+    rows, columns = max(1, grey.shape[1] // 4), max(1, grey.shape[2] // 4)
+    return np.column_stack(
+        [
+            grey.mean(axis=(1, 2)),
+            grey.std(axis=(1, 2)),
+            np.log1p(laplacian.var(axis=(1, 2))),
+            np.log1p((colour.max(axis=3) - colour.min(axis=3)).mean(axis=(1, 2))),
+            (colour[..., 0] - colour[..., 2]).mean(axis=(1, 2)),
+            ((photos <= _BLACK) | (photos >= _BURNT)).mean(axis=(1, 2, 3)),
+            np.log1p(np.abs(grain).mean(axis=(1, 2))),
+            grey[:, :rows].mean(axis=(1, 2)) - grey[:, -rows:].mean(axis=(1, 2)),
+            grey[:, :, :columns].mean(axis=(1, 2)) - grey[:, :, -columns:].mean(axis=(1, 2)),
+        ]
+    ).astype(np.float64)
+
+
+def _second_differences(grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The Laplacian (edges), and its mixed cousin that edges cancel in and grain does not.
+
+    The second is the kernel of J. Immerkær, "Fast noise variance estimation", 1996.
+    """
+    padded = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down = padded[:, :-2] - 2 * padded[:, 1:-1] + padded[:, 2:]
+    across = padded[:, :, :-2] - 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
+    laplacian = down[:, :, 1:-1] + across[:, 1:-1]
+    grain = down[:, :, :-2] - 2 * down[:, :, 1:-1] + down[:, :, 2:]
+    return laplacian, grain
