@@ -1,0 +1,98 @@
+"""Clients: boto3 with our time-outs and retries, and its errors turned into one line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+)
+
+from scones.errors import SconesError
+from scones.settings import Settings
+
+
+class AwsError(SconesError):
+    """AWS refused a call; *code* is its own error code."""
+
+    def __init__(self, service: str, operation: str, code: str, message: str) -> None:
+        super().__init__(f"{service} {operation} failed: {code}: {message}")
+        self.service = service
+        self.operation = operation
+        self.code = code
+        self.message = message
+
+
+class AwsUnreachable(SconesError):
+    """There are no credentials, or nobody answers at the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Keys given outright instead of found by boto3's own chain."""
+
+    access_key: str
+    secret_key: str
+
+
+class Client:
+    """One AWS service: `call` an operation by its API name."""
+
+    def __init__(self, settings: Settings, service: str, credentials: Credentials | None = None) -> None:
+        session = boto3.Session(
+            aws_access_key_id=credentials.access_key if credentials else None,
+            aws_secret_access_key=credentials.secret_key if credentials else None,
+            region_name=settings.region,
+        )
+        config = Config(
+            connect_timeout=5,
+            # A synchronous Express execution may take five minutes.
+            read_timeout=310,
+            # One connection a thread, and some to spare.
+            max_pool_connections=max(16, 2 * settings.clients),
+            retries={"mode": "standard", "max_attempts": 5},
+            s3={"addressing_style": "path"} if settings.endpoint_url else None,
+            # Execution results carry what we send; the sync- host prefix does not resolve on 127.0.0.1.
+            inject_host_prefix=settings.endpoint_url is None,
+        )
+        self.service = service
+        self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Call *operation* (snake case, as in boto3) and return its reply.
+
+        Raises:
+            AwsError: AWS refused.
+            AwsUnreachable: no credentials, or no answer.
+        """
+        try:
+            reply: dict[str, Any] = getattr(self._boto, operation)(**arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise self._translate(operation, error) from error
+        return reply
+
+    def pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """Yield every page of a listing *operation*; raises as `call` does."""
+        try:
+            yield from self._boto.get_paginator(operation).paginate(**arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise self._translate(operation, error) from error
+
+    def _translate(self, operation: str, error: Exception) -> SconesError:
+        if isinstance(error, ClientError):
+            detail = error.response.get("Error", {})
+            return AwsError(self.service, operation, detail.get("Code", "Unknown"), detail.get("Message", str(error)))
+        if isinstance(error, NoCredentialsError):
+            return AwsUnreachable("no AWS credentials found; set them up, or work on this machine: scones local up")
+        if isinstance(error, EndpointConnectionError | ConnectTimeoutError | HTTPClientError):
+            return AwsUnreachable(
+                f"{self.service} at {self._boto.meta.endpoint_url} does not answer; is it up? see: scones local status"
+            )
+        return AwsError(self.service, operation, type(error).__name__, str(error))

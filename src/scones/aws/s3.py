@@ -1,0 +1,116 @@
+"""S3: the environment's one bucket, its keys and their bytes."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scones.aws.client import AwsError, Client
+
+Progress = Callable[[int, int, str], None]
+"""Told (done, total, what) while long work goes on."""
+
+_DELETE_AT_ONCE = 1000
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object: its *key*, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class Bucket:
+    """The bucket called *name*; every method raises AwsError as its call does."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def uri(self, key: str) -> str:
+        """Name an object, or a prefix, as AWS does."""
+        return f"s3://{self.name}/{key}"
+
+    def key(self, uri: str) -> str:
+        """Undo `uri`."""
+        return uri.removeprefix(f"s3://{self.name}/")
+
+    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
+        """Store *body* and return its URI."""
+        self._client.call("put_object", Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+        return self.uri(key)
+
+    def put_json(self, key: str, value: object) -> str:
+        """Store *value* as JSON and return its URI."""
+        return self.put(key, json.dumps(value, indent=1).encode(), "application/json")
+
+    def put_all(self, items: Sequence[tuple[str, bytes]], progress: Progress) -> None:
+        """Store many objects side by side."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for done, _ in enumerate(pool.map(lambda item: self.put(*item), items), start=1):
+                progress(done, len(items), "photos uploaded")
+
+    def get(self, key: str) -> bytes:
+        """Read one object."""
+        body: bytes = self._client.call("get_object", Bucket=self.name, Key=key)["Body"].read()
+        return body
+
+    def get_all(self, keys: Sequence[str]) -> list[bytes]:
+        """Read many objects side by side, in the order of *keys*."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(self.get, keys))
+
+    def find(self, key: str) -> bytes | None:
+        """Read one object, or None where there is none."""
+        try:
+            return self.get(key)
+        except AwsError as error:
+            if error.code in {"NoSuchKey", "NoSuchBucket"}:
+                return None
+            raise
+
+    def find_json(self, key: str) -> Any:
+        """Read one JSON object, or None where there is none."""
+        body = self.find(key)
+        return None if body is None else json.loads(body)
+
+    def download(self, key: str, path: Path) -> Path:
+        """Write one object to *path*."""
+        path.write_bytes(self.get(key))
+        return path
+
+    def list(self, prefix: str = "") -> Iterator[Object]:
+        """Yield the objects below *prefix*, by key; nothing where there is no bucket."""
+        try:
+            for page in self._client.pages("list_objects_v2", Bucket=self.name, Prefix=prefix):
+                yield from (Object(item["Key"], item["Size"]) for item in page.get("Contents", ()))
+        except AwsError as error:
+            if error.code != "NoSuchBucket":
+                raise
+
+    def empty(self) -> int:
+        """Delete every version of every object, and every unfinished upload; return how many objects."""
+        deleted = 0
+        try:
+            for page in self._client.pages("list_object_versions", Bucket=self.name):
+                items = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+                deleted += self._delete({"Key": item["Key"], "VersionId": item["VersionId"]} for item in items)
+            for page in self._client.pages("list_multipart_uploads", Bucket=self.name):
+                for upload in page.get("Uploads", ()):
+                    name = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    self._client.call("abort_multipart_upload", **name)
+        except AwsError as error:
+            if error.code != "NoSuchBucket":
+                raise
+        return deleted
+
+    def _delete(self, objects: Iterable[dict[str, str]]) -> int:
+        named = list(objects)
+        for start in range(0, len(named), _DELETE_AT_ONCE):
+            batch = {"Objects": named[start : start + _DELETE_AT_ONCE], "Quiet": True}
+            self._client.call("delete_objects", Bucket=self.name, Delete=batch)
+        return len(named)

@@ -1,0 +1,104 @@
+"""Settings: every choice a user may make, read once and passed along."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from scones.errors import SettingsError
+from scones.vehicles import VEHICLES
+
+_ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of them, with their defaults; `scones.toml` may set any, flags and the environment override it."""
+
+    env: str = "dev"
+    """The environment's name: every resource carries it, so several live side by side in one account."""
+    region: str = "us-east-1"
+    """The AWS region."""
+    endpoint_url: str | None = None
+    """An AWS-compatible endpoint to use instead of AWS (`AWS_ENDPOINT_URL`)."""
+    data: str = "auto"
+    """What to stage: `auto`, `cifar100`, `sample` or a folder with one folder of photos a class."""
+    classes: tuple[str, ...] = VEHICLES
+    """The classes to tell apart, in the order of every list of probabilities."""
+    image_size: int = 32
+    """The side, in pixels, to which photos are scaled for the model."""
+    epochs: int = 25
+    """Passes over the training photos."""
+    seed: int = 0
+    """Everything random starts from it."""
+    threshold: float = 0.8
+    """A decision below this confidence (0 to 1) fails its execution instead of being routed."""
+    false_alarm_rate: float = 0.001
+    """The share of drift checks on unchanged traffic that may raise an alarm (0 to 1)."""
+    clients: int = 8
+    """How many photos are classified at once."""
+    training_instance: str = "ml.m5.large"
+    """The instance type of training jobs."""
+    endpoint_instance: str = "ml.m5.large"
+    """The instance type behind the endpoint."""
+    training_seconds: int = 3600
+    """The longest a training job may take."""
+    cache: Path = Path("~/.cache/scones")
+    """Where downloads are kept (`XDG_CACHE_HOME` moves it)."""
+    state: Path = Path("~/.local/state/scones")
+    """Where local clouds live while they stand (`XDG_STATE_HOME` moves it)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work, naming the setting."""
+        if not _ENV_NAME.fullmatch(self.env):
+            raise SettingsError(f"env {self.env!r} must be 1 to 20 of a-z, 0-9 and '-', starting with a letter")
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise SettingsError(f"classes {', '.join(self.classes)!r} must be two or more different names")
+        for name in ("threshold", "false_alarm_rate"):
+            if not 0 < getattr(self, name) < 1:
+                raise SettingsError(f"{name} {getattr(self, name)} must lie between 0 and 1")
+        for name in ("image_size", "epochs", "clients", "training_seconds"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")
+
+    @property
+    def stack(self) -> str:
+        """The name that every resource of this environment carries."""
+        return f"scones-{self.env}"
+
+
+NAMES = tuple(field.name for field in fields(Settings))
+
+
+def merge(settings: Settings, values: Mapping[str, object], source: str) -> Settings:
+    """Override *settings* with *values*; None keeps what was there.
+
+    Strings are converted to the setting's own type, as they come from flags and the environment.
+
+    Raises:
+        SettingsError: an unknown name, or a value that cannot be converted; the message names *source*.
+    """
+    changes: dict[str, object] = {}
+    for name, value in values.items():
+        if name not in NAMES:
+            raise SettingsError(f"unknown setting {name!r} in {source}; the settings are: {', '.join(NAMES)}")
+        if value is not None:
+            changes[name] = _convert(name, value, source)
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _convert(name: str, value: object, source: str) -> object:
+    kind = next(field.type for field in fields(Settings) if field.name == name)
+    try:
+        if kind is int:
+            return int(str(value))
+        if kind is float:
+            return float(str(value))
+    except ValueError as error:
+        raise SettingsError(f"setting {name} = {value!r} in {source} is not a number") from error
+    if kind is Path:
+        return Path(str(value)).expanduser()
+    if name == "classes":
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(part).strip() for part in parts)  # type: ignore[attr-defined]
+    return str(value)
