@@ -1,0 +1,287 @@
+"""Start, find and stop a local cloud; its state folder holds everything it ever writes."""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from scones.errors import SconesError
+from scones.local.processes import clean_environment
+
+HOST = "127.0.0.1"
+LOCK = "lock"
+RECORD = "cloud.json"
+READY_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+_supervisors: dict[int, tuple[subprocess.Popen[bytes], int]] = {}
+"""The supervisors that this process started: pid -> (process, write end of the pipe that they watch)."""
+
+
+class CloudAlreadyRunning(SconesError):
+    """Another local cloud stands on the same state folder."""
+
+    def __init__(self, state: Path, pid: int) -> None:
+        super().__init__(f"a local cloud already runs in {state} (pid {pid}); stop it, or use another folder")
+        self.state = state
+        self.pid = pid
+
+
+class PortTaken(SconesError):
+    """The wanted port is somebody else's."""
+
+    def __init__(self, port: int, reason: str) -> None:
+        super().__init__(f"port {port} on {HOST} cannot be used ({reason}); choose another, or none for a free one")
+        self.port = port
+
+
+class StateFolderNotOurs(SconesError):
+    """The state folder holds files that no local cloud wrote, and a cloud removes its folder when it ends."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(f"{state} holds other files and would be removed with the cloud; use a new or empty folder")
+        self.state = state
+
+
+class CloudNotReady(SconesError):
+    """The local cloud ended, or did not answer, while it started."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the local cloud did not start: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What SageMaker's containers run here: argument lists, Python first.
+
+    `image_prefix` is how the repository name of an acceptable image begins.
+    """
+
+    train: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.train")
+    serve: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.serve")
+    image_prefix: str = "scones"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """A running local cloud; *pid* is its supervisor's."""
+
+    endpoint_url: str
+    port: int
+    state: Path
+    pid: int
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    programs: Programs = field(default_factory=Programs)
+
+
+def start(
+    state: Path, *, port: int | None = None, owned: bool = True, programs: Programs | None = None
+) -> Cloud:
+    """Start a cloud in *state* and return once it answers.
+
+    An owned cloud ends when this process does, however it dies; `keep` changes that.
+
+    Raises:
+        CloudAlreadyRunning, PortTaken, StateFolderNotOurs, CloudNotReady
+    """
+    state = state.absolute()
+    lock = _take_lock(state)
+    try:
+        listener = _listen(port)
+    except PortTaken:
+        shutil.rmtree(state, ignore_errors=True)
+        os.close(lock)
+        raise
+    number = int(listener.getsockname()[1])
+    with listener:
+        pid = _launch(state, lock, listener.fileno(), owned, programs or Programs())
+    os.close(lock)
+    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, programs=programs or Programs())
+    try:
+        _await_ready(cloud)
+    except BaseException:  # Ctrl-C included: a half-started cloud must not stay
+        stop(cloud)
+        raise
+    return cloud
+
+
+def stop(cloud: Cloud) -> None:
+    """End *cloud* and all its processes, and remove its state; nothing happens when it is already gone."""
+    process, pipe = _supervisors.pop(cloud.pid, (None, None))
+    if process is not None or _lock_holder(cloud.state) == cloud.pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(cloud.pid, signal.SIGTERM)
+        _await_end(cloud, process)
+    if pipe is not None:
+        os.close(pipe)
+    shutil.rmtree(cloud.state, ignore_errors=True)
+
+
+def standing(state: Path) -> Cloud | None:
+    """The cloud that runs in *state*, if one does."""
+    state = state.absolute()
+    if _lock_holder(state) is None:
+        return None
+    try:
+        record = json.loads((state / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    programs = Programs(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.pop("programs").items()})
+    return Cloud(**{**record, "state": Path(record["state"]), "programs": programs})
+
+
+def keep(cloud: Cloud) -> None:
+    """Let *cloud* outlive the process that started it; only `stop` ends it then."""
+    _, pipe = _supervisors.get(cloud.pid, (None, None))
+    if pipe is not None:
+        os.write(pipe, b"k")
+
+
+def exports(cloud: Cloud) -> dict[str, str]:
+    """The environment that points boto3, the `aws` command and every child process at *cloud*."""
+    return {
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": cloud.region,
+        "AWS_REGION": cloud.region,
+        # StartSyncExecution would otherwise go to the host sync-127.0.0.1.
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # A profile of the user's must not send a local run to a real account.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
+def _take_lock(state: Path) -> int:
+    """Lock the state folder, emptied of what a crashed cloud left; returns the lock's file descriptor."""
+    while True:
+        _refuse_foreign(state)
+        state.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            if (holder := _lock_holder(state)) is not None:
+                raise CloudAlreadyRunning(state, holder) from None
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            # A cloud that was just ending may have removed the very file that we hold.
+            if os.path.samestat(os.fstat(descriptor), (state / LOCK).stat()):
+                break
+        os.close(descriptor)
+    for left in state.iterdir():
+        if left.name != LOCK:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return descriptor
+
+
+def _refuse_foreign(state: Path) -> None:
+    if not state.exists():
+        return
+    if not state.is_dir() or ({entry.name for entry in state.iterdir()} and not (state / LOCK).exists()):
+        raise StateFolderNotOurs(state)
+
+
+def _lock_holder(state: Path) -> int | None:
+    """The pid in the lock file, if a living cloud holds it."""
+    try:
+        with (state / LOCK).open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0)
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _listen(port: int | None) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port or 0))
+        listener.listen(256)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise PortTaken(port or 0, getattr(error, "strerror", None) or str(error)) from None
+    return listener
+
+
+def _launch(state: Path, lock: int, listener: int, owned: bool, programs: Programs) -> int:
+    """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it."""
+    for name in ("log", "tmp"):
+        (state / name).mkdir()
+    reader, writer = os.pipe()
+    with (state / "log" / "supervisor.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scones.local.supervisor", str(state), str(lock), str(listener), str(reader)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(state, programs),
+            cwd=state,
+            pass_fds=(lock, listener, reader),
+            start_new_session=True,
+        )
+    os.close(reader)
+    _supervisors[process.pid] = (process, writer)
+    if not owned:
+        os.write(writer, b"k")
+    return process.pid
+
+
+def _environment(state: Path, programs: Programs) -> Mapping[str, str]:
+    return {**clean_environment(), "TMPDIR": str(state / "tmp"), "SCONES_LOCAL_PROGRAMS": json.dumps(asdict(programs))}
+
+
+def _await_ready(cloud: Cloud) -> None:
+    """Return once the gateway answers; the socket already listens, so one request waits for it."""
+    connection = http.client.HTTPConnection(HOST, cloud.port, timeout=READY_SECONDS)
+    try:
+        connection.request("GET", "/_ministack/health")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException) as error:
+        raise CloudNotReady(_last_words(cloud.state) or str(error)) from None
+    finally:
+        connection.close()
+    record = {**asdict(cloud), "state": str(cloud.state)}
+    draft = cloud.state / "cloud.draft"
+    draft.write_text(json.dumps(record))
+    draft.replace(cloud.state / RECORD)
+
+
+def _last_words(state: Path) -> str:
+    for name in ("gateway.log", "supervisor.log"):
+        with contextlib.suppress(OSError):
+            lines = (state / "log" / name).read_text(errors="replace").split("\n")
+            if words := [line.strip() for line in lines if line.strip()]:
+                return words[-1]
+    return ""
+
+
+def _await_end(cloud: Cloud, process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None:
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # the gateway sees its pipe close and ends by itself
+            process.wait()
+    deadline = time.monotonic() + STOP_SECONDS
+    while _lock_holder(cloud.state) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)

@@ -1,0 +1,71 @@
+"""Lambda, mounted: ministack keeps the records, our workers run the code."""
+
+import json
+import threading
+import uuid
+from pathlib import Path
+
+from ministack.services import lambda_svc
+
+from scones.local.functions import Function, definition_of, runtime_packages
+from scones.local.wire import Json
+
+ASIDE = "__pycache__"
+
+
+class Functions:
+    """Every function that was ever invoked, by name and version."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._python_path = runtime_packages(folder / "python")
+        self._known: dict[tuple[str, str], tuple[str, Function]] = {}
+        self._lock = threading.Lock()
+
+    def execute(self, record: Json, event: object, request_id: str) -> Json:
+        """Run *record*'s handler; the result has ministack's shape: body, error, log."""
+        config = record.get("config") or record
+        if not record.get("code_zip"):
+            return {"body": {"errorType": "Runtime.NoCode", "errorMessage": "no code"}, "error": True, "log": ""}
+        outcome = self._function(config, record["code_zip"]).invoke(json.dumps(event).encode(), request_id)
+        result: Json = {"body": json.loads(outcome.body or b"null"), "log": outcome.log}
+        if outcome.failed:
+            result |= {"error": True, "function_error": "Unhandled"}
+        return result
+
+    def forget(self, name: str, qualifier: str | None = None, **_: object) -> None:
+        """End the environments of a function that was deleted or changed."""
+        with self._lock:
+            keys = [k for k in self._known if k[0] == name and qualifier in (None, k[1])]
+            gone = [self._known.pop(key)[1] for key in keys]
+        for function in gone:
+            function.close()
+
+    def _function(self, config: Json, code: bytes) -> Function:
+        key = (config["FunctionName"], config.get("Version") or "$LATEST")
+        print_ = json.dumps(
+            [config.get(k) for k in ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize", "Layers")]
+        )
+        with self._lock:
+            known, function = self._known.get(key, ("", None))
+            if function is not None and known == print_:
+                return function
+            layers = [lambda_svc._resolve_layer_zip(layer) for layer in config.get("Layers") or []]
+            definition = definition_of(config, code, tuple(layer for layer in layers if layer))
+            folder = self._folder / f"{key[0]}-{uuid.uuid4().hex[:8]}"
+            fresh = Function(definition, folder, self._python_path, self._environment)
+            self._known[key] = (print_, fresh)
+        if function is not None:
+            function.close()
+        return fresh
+
+
+def mount(folder: Path, environment: dict[str, str]) -> Functions:
+    """Make ministack run Python functions through us; *environment* is what every worker inherits."""
+    functions = Functions(folder, environment)
+    lambda_svc._execute_function_warm = functions.execute
+    lambda_svc.invalidate_worker = functions.forget
+    # The stock one asks the operating system about every child that ever lived.
+    lambda_svc._probe_peak_memory_mb = lambda _record: 0
+    return functions

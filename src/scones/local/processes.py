@@ -1,0 +1,60 @@
+"""Process housekeeping: clean environments, and the end of whole process groups."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+_DROPPED = ("AWS_", "SCONES_", "SM_", "SAGEMAKER_", "LAMBDA_")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment for the cloud's processes: no account, profile or setting of the user's leaks in."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED) and not k.upper().endswith("_PROXY")}  # noqa: TID251
+    return {**kept, "NO_PROXY": "127.0.0.1,localhost"}
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants that lose theirs, so that none can slip out of sight (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_group(group: int, patience_seconds: float) -> None:
+    """End every process of *group*: TERM first, KILL what is left after *patience_seconds*."""
+    for sign, patience in ((signal.SIGTERM, patience_seconds), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, sign)
+        deadline = time.monotonic() + patience
+        while _group_lives(group) and time.monotonic() < deadline:
+            _reap()
+            time.sleep(0.01)
+    for pid in _children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _reap()
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _children() -> list[int]:
+    listing = Path(f"/proc/self/task/{os.getpid()}/children")
+    with contextlib.suppress(OSError):
+        return [int(pid) for pid in listing.read_text().split()]
+    return []

@@ -1,0 +1,70 @@
+"""The supervisor: it ends the whole cloud and removes its state, whichever way the owner or the gateway dies.
+
+Usage: python -m scones.local.supervisor STATE LOCK LISTENER OWNER (three inherited file descriptors).
+"""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from scones.local.processes import adopt_orphans, end_group
+
+PATIENCE_SECONDS = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the gateway until it ends, the owner is gone, or a signal comes; then leave nothing."""
+    state, lock, listener, owner = Path(arguments[0]), *map(int, arguments[1:4])
+    adopt_orphans()
+    wake, alarm = os.pipe()
+    os.set_blocking(alarm, False)
+    signal.set_wakeup_fd(alarm)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    gateway = _start_gateway(state, lock, listener)
+    os.close(listener)
+    _watch(gateway, owner, wake)
+    end_group(gateway.pid, PATIENCE_SECONDS)
+    shutil.rmtree(state, ignore_errors=True)
+    return 0
+
+
+def _start_gateway(state: Path, lock: int, listener: int) -> subprocess.Popen[bytes]:
+    """The gateway leads a group of its own: the supervisor can end it and stay alive to tidy up.
+
+    Its standard input is a pipe that only the supervisor can close: the gateway ends itself when that happens.
+    """
+    with (state / "log" / "gateway.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "scones.local.gateway", str(state), str(listener)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=state,
+            pass_fds=(lock, listener),
+            start_new_session=True,
+        )
+
+
+def _watch(gateway: subprocess.Popen[bytes], owner: int, wake: int) -> None:
+    """Return when there is a reason to end."""
+    watched = [owner, wake]
+    while True:
+        ready, _, _ = select.select(watched, [], [])
+        if owner in ready:
+            if os.read(owner, 1) == b"":
+                return
+            watched.remove(owner)  # kept: from now on only a signal or the gateway's end counts
+        if wake in ready:
+            numbers = os.read(wake, 64)
+            if gateway.poll() is not None or set(numbers) - {signal.SIGCHLD}:
+                return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
