@@ -8,7 +8,8 @@ from pathlib import Path
 from scones.errors import SettingsError
 from scones.vehicles import VEHICLES
 
-_ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+# No two dashes in a row: they separate the environment from the rest in the names of what it owns.
+_ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what could not work, naming the setting."""
         if not _ENV_NAME.fullmatch(self.env):
-            raise SettingsError(f"env {self.env!r} must be 1 to 20 of a-z, 0-9 and '-', starting with a letter")
+            raise SettingsError(f"env {self.env!r} must be 1 to 20 of a-z, 0-9 and single '-', starting with a letter")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise SettingsError(f"classes {', '.join(self.classes)!r} must be two or more different names")
         for name in ("threshold", "false_alarm_rate"):

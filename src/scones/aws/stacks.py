@@ -28,6 +28,14 @@ class StackFailed(SconesError):
         self.status = status
 
 
+class StackMissing(SconesError):
+    """The stack, or the part of it that a step needs, does not stand yet."""
+
+    def __init__(self, name: str, output: str) -> None:
+        super().__init__(f"stack {name!r} has no {output} yet; run: scones stage, then scones up")
+        self.name = name
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """A stack as it stands."""
@@ -58,6 +66,17 @@ class Stacks:
         outputs = {item["OutputKey"]: item["OutputValue"] for item in found[0].get("Outputs", ())}
         parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", ())}
         return Stack(self.name, found[0]["StackStatus"], outputs, parameters)
+
+    def find_output(self, key: str) -> str:
+        """Read one output of the stack.
+
+        Raises:
+            StackMissing: there is no stack, or it has no such output yet.
+        """
+        stack = self.find()
+        if stack is None or key not in stack.outputs:
+            raise StackMissing(self.name, key)
+        return stack.outputs[key]
 
     def deploy(self, template: Mapping[str, object], parameters: Mapping[str, str], tell: Tell) -> Stack:
         """Create or update the stack; one that already matches is left as it is.

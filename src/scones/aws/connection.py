@@ -1,0 +1,67 @@
+"""Connection: every AWS service that the steps use, for one environment of one account."""
+
+from dataclasses import dataclass
+
+from scones.aws.client import Client, Credentials
+from scones.aws.logs import Logs
+from scones.aws.notices import Notices
+from scones.aws.s3 import Bucket
+from scones.aws.sagemaker import SageMaker
+from scones.aws.stacks import Stacks
+from scones.aws.workflow import Workflow
+from scones.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """What a step is given to act with."""
+
+    env: str
+    account: str
+    region: str
+    bucket: Bucket
+    stack: Stacks
+    sagemaker: SageMaker
+    workflow: Workflow
+    notices: Notices
+    logs: Logs
+
+    @property
+    def name(self) -> str:
+        """The name of the stack, the endpoint and the state machine."""
+        return f"scones-{self.env}"
+
+    @property
+    def prefix(self) -> str:
+        """How the name of every training job, model and endpoint configuration of this environment begins."""
+        return f"{self.name}--"
+
+    @property
+    def image(self) -> str:
+        """The one container image, which trains and serves."""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/scones:latest"
+
+
+def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
+    """Ask AWS who we are, and open each service.
+
+    Raises:
+        AwsUnreachable: no credentials, or nobody answers.
+        AwsError: the credentials are refused.
+    """
+
+    def client(service: str) -> Client:
+        return Client(settings, service, credentials)
+
+    account = client("sts").call("get_caller_identity")["Account"]
+    return Aws(
+        env=settings.env,
+        account=account,
+        region=settings.region,
+        bucket=Bucket(client("s3"), f"{settings.stack}-{account}-{settings.region}"),
+        stack=Stacks(client("cloudformation"), settings.stack),
+        sagemaker=SageMaker(client("sagemaker"), client("sagemaker-runtime")),
+        workflow=Workflow(client("stepfunctions")),
+        notices=Notices(client("sns")),
+        logs=Logs(client("logs")),
+    )

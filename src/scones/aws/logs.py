@@ -1,0 +1,64 @@
+"""CloudWatch Logs: follow what a training job prints; delete what nobody else deletes."""
+
+from collections.abc import Iterator
+
+from scones.aws.client import AwsError, Client
+
+_TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+class Logs:
+    """Log groups and their lines."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def training(self, job: str) -> "TrainingLog":
+        """Open the log of one training job."""
+        return TrainingLog(self._client, job)
+
+    def groups(self, prefix: str) -> list[str]:
+        """Name the log groups whose names start with *prefix*."""
+        pages = self._client.pages("describe_log_groups", logGroupNamePrefix=prefix)
+        return [group["logGroupName"] for page in pages for group in page["logGroups"]]
+
+    def delete_group(self, name: str) -> None:
+        """Delete a log group; one that is gone already stays gone."""
+        try:
+            self._client.call("delete_log_group", logGroupName=name)
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+
+
+class TrainingLog:
+    """A training job's log, read forward: each line is given once."""
+
+    def __init__(self, client: Client, job: str) -> None:
+        self._client = client
+        self._job = job
+        self._stream = ""
+        self._token: dict[str, str] = {}
+
+    def new_lines(self) -> Iterator[str]:
+        """Yield what has been printed since the last call; nothing while there is no log yet."""
+        if not self._stream and not self._find_stream():
+            return
+        where = {"logGroupName": _TRAINING_GROUP, "logStreamName": self._stream}
+        while True:
+            reply = self._client.call("get_log_events", **where, startFromHead=True, **self._token)
+            yield from (event["message"] for event in reply["events"])
+            if reply["nextForwardToken"] == self._token.get("nextToken") or not reply["events"]:
+                return
+            self._token = {"nextToken": reply["nextForwardToken"]}
+
+    def _find_stream(self) -> bool:
+        where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": f"{self._job}/"}
+        try:
+            streams = self._client.call("describe_log_streams", **where)["logStreams"]
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return False
+            raise
+        self._stream = streams[0]["logStreamName"] if streams else ""
+        return bool(self._stream)

@@ -1,0 +1,285 @@
+"""SageMaker: training jobs, and what stands behind an endpoint."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scones.aws.client import AwsError, Client
+from scones.aws.waiting import wait
+from scones.errors import SconesError
+
+_ENDPOINT_SECONDS = 1800.0
+_NOT_FOUND = ("Could not find", "does not exist", "not found")
+
+
+class TrainingFailed(SconesError):
+    """A training job ended without a model; the message carries the reason it gave."""
+
+    def __init__(self, job: str, status: str, reason: str) -> None:
+        super().__init__(f"training job {job!r} is {status}: {reason}")
+        self.job = job
+        self.status = status
+
+
+class EndpointFailed(SconesError):
+    """The endpoint did not come into service with the wanted configuration."""
+
+    def __init__(self, name: str, status: str, reason: str) -> None:
+        super().__init__(f"endpoint {name!r} is {status}: {reason}; deploy again, or look at its log group")
+        self.name = name
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What a training job is asked to do; URIs name folders in S3."""
+
+    job: str
+    image: str
+    role: str
+    photos_uri: str
+    output_uri: str
+    hyperparameters: Mapping[str, str]
+    instance: str
+    longest_seconds: int
+    metrics: Mapping[str, str]
+    """Metric names, each with the regular expression that finds it in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training job as it stands; *model_uri* is set once it is Completed."""
+
+    job: str
+    status: str
+    stage: str
+    reason: str
+    model_uri: str
+    metrics: Mapping[str, float]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in {"Completed", "Failed", "Stopped"}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPlan:
+    """What should stand behind an endpoint; *config* names this exact configuration."""
+
+    name: str
+    config: str
+    model: str
+    image: str
+    role: str
+    model_uri: str
+    capture_uri: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as it stands."""
+
+    name: str
+    status: str
+    config: str
+    reason: str
+
+
+class SageMaker:
+    """The calls that Scones makes; every method raises AwsError as its call does."""
+
+    def __init__(self, client: Client, runtime: Client) -> None:
+        self._client = client
+        self._runtime = runtime
+
+    def start_training(self, plan: TrainingPlan) -> None:
+        """Start a job; its name must be new."""
+        channel = {
+            "ChannelName": "training",
+            "ContentType": "application/x-image",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": plan.photos_uri,
+                    "S3DataDistributionType": "FullyReplicated",
+                }
+            },
+        }
+        self._client.call(
+            "create_training_job",
+            TrainingJobName=plan.job,
+            RoleArn=plan.role,
+            AlgorithmSpecification={
+                "TrainingImage": plan.image,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in plan.metrics.items()],
+            },
+            InputDataConfig=[channel],
+            OutputDataConfig={"S3OutputPath": plan.output_uri},
+            ResourceConfig={"InstanceType": plan.instance, "InstanceCount": 1, "VolumeSizeInGB": 10},
+            StoppingCondition={"MaxRuntimeInSeconds": plan.longest_seconds},
+            HyperParameters=dict(plan.hyperparameters),
+        )
+
+    def training(self, job: str) -> Training:
+        """Describe a job."""
+        reply = self._client.call("describe_training_job", TrainingJobName=job)
+        return Training(
+            job=job,
+            status=reply["TrainingJobStatus"],
+            stage=reply.get("SecondaryStatus", ""),
+            reason=reply.get("FailureReason", "it gave no reason"),
+            model_uri=reply.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+            metrics={item["MetricName"]: item["Value"] for item in reply.get("FinalMetricDataList", ())},
+        )
+
+    def stop_training(self, job: str) -> None:
+        """Ask a job to stop; one that has ended stays as it is."""
+        try:
+            self._client.call("stop_training_job", TrainingJobName=job)
+        except AwsError as error:
+            if error.code != "ValidationException":
+                raise
+
+    def running_trainings(self, prefix: str) -> Iterator[str]:
+        """Name the jobs under way whose names start with *prefix*."""
+        for page in self._client.pages("list_training_jobs", NameContains=prefix, StatusEquals="InProgress"):
+            for summary in page["TrainingJobSummaries"]:
+                if summary["TrainingJobName"].startswith(prefix):
+                    yield summary["TrainingJobName"]
+
+    def find_endpoint(self, name: str) -> Endpoint | None:
+        """Describe an endpoint, or None where there is none."""
+        try:
+            reply = self._client.call("describe_endpoint", EndpointName=name)
+        except AwsError as error:
+            if _missing(error):
+                return None
+            raise
+        return Endpoint(name, reply["EndpointStatus"], reply["EndpointConfigName"], reply.get("FailureReason", ""))
+
+    def deploy(self, plan: EndpointPlan) -> Endpoint:
+        """Bring the endpoint to *plan*, and wait until it is in service; one that already is stays untouched.
+
+        Raises:
+            EndpointFailed: it is not in service, or SageMaker went back to the configuration before.
+        """
+        self._ensure("model", plan.model, self._create_model, plan)
+        self._ensure("endpoint_config", plan.config, self._create_config, plan)
+        endpoint = self.find_endpoint(plan.name)
+        if endpoint and endpoint.status == "Failed":
+            self.delete_endpoint(plan.name)
+            endpoint = None
+        if endpoint is None:
+            self._client.call("create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config)
+        elif endpoint.config != plan.config:
+            self._client.call("update_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config)
+        live = wait(f"endpoint {plan.name} coming into service", lambda: self._settled(plan.name), _ENDPOINT_SECONDS)
+        if live.status != "InService":
+            raise EndpointFailed(plan.name, live.status, live.reason or "it gave no reason")
+        # An update that SageMaker rolls back by itself ends InService too.
+        if live.config != plan.config:
+            raise EndpointFailed(plan.name, "rolled back", f"it still serves {live.config!r}, not {plan.config!r}")
+        return live
+
+    def invoke(self, endpoint: str, photo: bytes, content_type: str, inference_id: str) -> bytes:
+        """Send one photo, and return the endpoint's JSON; the data capture carries *inference_id*."""
+        reply = self._runtime.call(
+            "invoke_endpoint",
+            EndpointName=endpoint,
+            ContentType=content_type,
+            Accept="application/json",
+            Body=photo,
+            InferenceId=inference_id,
+        )
+        answer: bytes = reply["Body"].read()
+        return answer
+
+    def delete_endpoint(self, name: str) -> bool:
+        """Delete an endpoint and wait until it is gone; tell whether there was one."""
+        if not self._delete("endpoint", name):
+            return False
+        wait(f"endpoint {name} going", lambda: True if self.find_endpoint(name) is None else None, _ENDPOINT_SECONDS)
+        return True
+
+    def delete_config(self, name: str) -> bool:
+        """Delete an endpoint configuration; tell whether there was one."""
+        return self._delete("endpoint_config", name)
+
+    def delete_model(self, name: str) -> bool:
+        """Delete a model; tell whether there was one."""
+        return self._delete("model", name)
+
+    def endpoints(self, prefix: str) -> list[str]:
+        """Name the endpoints whose names start with *prefix*."""
+        return self._names("list_endpoints", "Endpoints", "EndpointName", prefix)
+
+    def configs(self, prefix: str) -> list[str]:
+        """Name the endpoint configurations whose names start with *prefix*."""
+        return self._names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", prefix)
+
+    def models(self, prefix: str) -> list[str]:
+        """Name the models whose names start with *prefix*."""
+        return self._names("list_models", "Models", "ModelName", prefix)
+
+    def _settled(self, name: str) -> Endpoint | None:
+        endpoint = self.find_endpoint(name)
+        if endpoint is None:
+            raise EndpointFailed(name, "gone", "somebody deleted it meanwhile")
+        return endpoint if endpoint.status in {"InService", "Failed", "OutOfService"} else None
+
+    def _create_model(self, plan: EndpointPlan) -> None:
+        container = {"Image": plan.image, "ModelDataUrl": plan.model_uri}
+        self._client.call("create_model", ModelName=plan.model, ExecutionRoleArn=plan.role, PrimaryContainer=container)
+
+    def _create_config(self, plan: EndpointPlan) -> None:
+        self._client.call(
+            "create_endpoint_config",
+            EndpointConfigName=plan.config,
+            ProductionVariants=[
+                {
+                    "VariantName": "AllTraffic",
+                    "ModelName": plan.model,
+                    "InstanceType": plan.instance,
+                    "InitialInstanceCount": 1,
+                }
+            ],
+            DataCaptureConfig={
+                "EnableCapture": True,
+                "InitialSamplingPercentage": 100,
+                "DestinationS3Uri": plan.capture_uri,
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+            },
+        )
+
+    def _ensure(self, kind: str, name: str, create: Any, plan: EndpointPlan) -> None:
+        argument = "ModelName" if kind == "model" else "EndpointConfigName"
+        try:
+            self._client.call(f"describe_{kind}", **{argument: name})
+        except AwsError as error:
+            if not _missing(error):
+                raise
+            create(plan)
+
+    def _delete(self, kind: str, name: str) -> bool:
+        argument = {"model": "ModelName", "endpoint_config": "EndpointConfigName", "endpoint": "EndpointName"}[kind]
+        try:
+            self._client.call(f"delete_{kind}", **{argument: name})
+        except AwsError as error:
+            if _missing(error):
+                return False
+            raise
+        return True
+
+    def _names(self, operation: str, members: str, member: str, prefix: str) -> list[str]:
+        names = (item[member] for page in self._client.pages(operation, NameContains=prefix) for item in page[members])
+        return [name for name in names if name.startswith(prefix)]
+
+
+def _missing(error: AwsError) -> bool:
+    return error.code in {"ValidationException", "ResourceNotFound"} and any(
+        words in error.message for words in _NOT_FOUND
+    )

@@ -1,0 +1,71 @@
+"""The manifest: which photos a data version holds, one JSON object a line, as SageMaker's augmented manifests are."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scones.errors import SconesError
+
+
+class BadManifest(SconesError):
+    """The manifest in the bucket is not as Scones writes it."""
+
+
+def manifest_key(version: str) -> str:
+    """Where the manifest of a data version lies in the bucket."""
+    return f"data/{version}/manifest.jsonl"
+
+
+def split_prefix(version: str, split: str) -> str:
+    """Where the photos of one split lie, one folder a class: training is given `train` and never sees `test`."""
+    return f"data/{version}/{split}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One staged photo: its S3 key, and what it shows."""
+
+    key: str
+    label: str
+    split: str
+    sha256: str
+
+
+def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> bytes:
+    """Write the manifest; `vehicle` is the class's index, and `vehicle-metadata` its name and where it came from.
+
+    Source: SageMaker's documentation of augmented manifest files and of Ground Truth's classification output.
+    """
+    lines = (
+        json.dumps(
+            {
+                "source-ref": f"s3://{bucket}/{sample.key}",
+                "vehicle": classes.index(sample.label),
+                "vehicle-metadata": {"class-name": sample.label, "split": sample.split, "sha256": sample.sha256},
+            },
+            ensure_ascii=False,
+        )
+        for sample in samples
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def from_lines(data: bytes, bucket: str) -> tuple[Sample, ...]:
+    """Read a manifest back.
+
+    Raises:
+        BadManifest: a line is not one of ours; the message says which.
+    """
+    # Not splitlines: file names may hold Unicode's other line ends.
+    lines = data.decode().removesuffix("\n").split("\n") if data else []
+    return tuple(_sample(line, number, bucket) for number, line in enumerate(lines, start=1))
+
+
+def _sample(line: str, number: int, bucket: str) -> Sample:
+    try:
+        entry = json.loads(line)
+        about = entry["vehicle-metadata"]
+        key = entry["source-ref"].removeprefix(f"s3://{bucket}/")
+        return Sample(key, about["class-name"], about["split"], about["sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadManifest(f"line {number} of the manifest is not one of ours ({error}); run: scones stage") from error

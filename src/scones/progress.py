@@ -1,0 +1,23 @@
+"""Progress: how long work tells whoever waits for it."""
+
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Shows a person what goes on; results never pass through it."""
+
+    def tell(self, line: str) -> None:
+        """Say one line."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Say how much is done; *what* names the things counted, and the bar."""
+
+
+class Silent:
+    """A Reporter for those who do not look."""
+
+    def tell(self, line: str) -> None:
+        """Say nothing."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Say nothing."""

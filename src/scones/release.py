@@ -1,0 +1,87 @@
+"""Release: what `up` hands to CloudFormation, built from the package alone: the template and the functions' zip."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
+
+_PACKAGE = files("scones")
+
+# The functions carry no model code: these modules need nothing but the standard library and Lambda's own boto3.
+_FUNCTION_MODULES = (
+    "__init__.py",
+    "errors.py",
+    "vehicles.py",
+    "photos/__init__.py",
+    "photos/header.py",
+    "runtime/__init__.py",
+    "runtime/functions/__init__.py",
+    "runtime/functions/serialize.py",
+    "runtime/functions/classify.py",
+    "runtime/functions/filter.py",
+)
+# The same sources must give the same zip, so that an unchanged release changes nothing.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The functions' zip, and the S3 key that names its content."""
+
+    key: str
+    body: bytes
+
+
+def function_code() -> Code:
+    """Zip the Lambda functions; the same sources give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in _FUNCTION_MODULES:
+            entry = zipfile.ZipInfo(f"scones/{name}", _ZIP_DATE)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, _PACKAGE.joinpath(name).read_bytes())
+    body = buffer.getvalue()
+    return Code(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
+
+
+def template() -> dict[str, object]:
+    """Read infra/stack.yaml, with each state machine's file put in as its native Definition."""
+    stack: dict[str, object] = yaml.load(_PACKAGE.joinpath("infra/stack.yaml").read_text(), _CloudFormationYaml)  # noqa: S506 - it is a SafeLoader
+    resources = stack["Resources"]
+    assert isinstance(resources, dict)  # noqa: S101 - our own file
+    for resource in resources.values():
+        properties = resource["Properties"]
+        if resource["Type"] == "AWS::StepFunctions::StateMachine":
+            properties["Definition"] = definition(properties.pop("DefinitionS3Location"))
+    return stack
+
+
+def definition(name: str) -> dict[str, object]:
+    """Read one state machine from infra/; its `${...}` are CloudFormation's to fill."""
+    states: dict[str, object] = json.loads(_PACKAGE.joinpath("infra", name).read_text())
+    return states
+
+
+class _CloudFormationYaml(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, such as `!Ref` and `!GetAtt`."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Mapping[str, object]:
+    value: object
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+_CloudFormationYaml.add_multi_constructor("!", _short_form)

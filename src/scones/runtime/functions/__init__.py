@@ -1,0 +1,1 @@
+"""The workflow's Lambda functions, one a file; they carry no model code."""

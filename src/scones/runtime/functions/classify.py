@@ -1,0 +1,61 @@
+"""ClassifyImage: ask the endpoint for one photo's class probabilities."""
+
+import base64
+import json
+import os
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's own name
+
+from scones.errors import SconesError
+from scones.photos.header import UnreadablePhoto
+
+_ENDPOINT = os.environ["ENDPOINT_NAME"]
+# The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
+_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
+
+_s3 = boto3.client("s3")
+_endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
+
+# What the server says of a photo that no retry will mend.
+_REFUSED = {400, 413, 415}
+
+
+class EndpointUnavailable(SconesError):
+    """The endpoint did not answer, or answered with a fault of its own: worth another try."""
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Take SerializeImage's output; give it back with `inferences`, and without the photo's bytes.
+
+    Raises:
+        UnreadablePhoto: the endpoint refused the photo.
+        EndpointUnavailable: no answer; the state machine tries again.
+    """
+    photo = base64.b64decode(event["image_data"]) if event["image_data"] else _read(event["s3_bucket"], event["s3_key"])
+    return {**event, "image_data": "", "inferences": _classify(photo)}
+
+
+def _read(bucket: str, key: str) -> bytes:
+    body: bytes = _s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
+
+
+def _classify(photo: bytes) -> list[float]:
+    try:
+        reply = _endpoint.invoke_endpoint(
+            EndpointName=_ENDPOINT,
+            ContentType="application/x-image",
+            Accept="application/json",
+            Body=photo,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ModelError" and error.response.get("OriginalStatusCode") in _REFUSED:
+            raise UnreadablePhoto(str(error.response.get("OriginalMessage", error))) from error
+        raise EndpointUnavailable(f"endpoint {_ENDPOINT!r}: {error}") from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise EndpointUnavailable(f"endpoint {_ENDPOINT!r} does not answer: {error}") from error
+    probabilities: list[float] = json.loads(reply["Body"].read())
+    return probabilities

@@ -1,0 +1,111 @@
+"""Classify: send photos through the Step Functions workflow, and say how each execution ended."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from scones.aws.connection import Aws
+from scones.aws.workflow import Ended
+from scones.manifest import Sample
+from scones.progress import Reporter
+
+THRESHOLD_ERROR = "THRESHOLD_CONFIDENCE_NOT_MET"
+
+
+class Outcome(StrEnum):
+    """How an execution ended."""
+
+    SUCCEEDED = "succeeded"
+    BELOW_THRESHOLD = "below_threshold"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One photo's way through the workflow; a failed one has an *error* and no decision."""
+
+    name: str
+    key: str
+    truth: str
+    """What the photo shows, where that is known."""
+    outcome: Outcome
+    label: str
+    confidence: float
+    probabilities: tuple[float, ...]
+    error: str
+    cause: str
+    started: datetime
+    stopped: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """All executions, in the order of their photos."""
+
+    executions: tuple[Execution, ...]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many ended so."""
+        return sum(execution.outcome is outcome for execution in self.executions)
+
+
+def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> Classified:
+    """Run one execution a photo, *clients* of them at once.
+
+    A photo that fails is counted, not raised: only a workflow that cannot be started at all raises AwsError.
+    """
+
+    def run(sample: Sample) -> Execution:
+        name = uuid.uuid4().hex
+        event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": sample.key}
+        return _execution(name, sample, aws.workflow.run(workflow_arn, name, event))
+
+    executions = []
+    pool = ThreadPoolExecutor(clients)
+    try:
+        for execution in pool.map(run, samples):
+            executions.append(execution)
+            report.progress(len(executions), len(samples), "photos classified")
+    finally:
+        # After Ctrl-C the photos that wait must not start.
+        pool.shutdown(cancel_futures=True)
+    return Classified(tuple(executions))
+
+
+def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
+    decision = ended.output or _unsure(ended)
+    return Execution(
+        name=name,
+        key=sample.key,
+        truth=sample.label,
+        outcome=_outcome(ended),
+        label=decision.get("label", ""),
+        confidence=decision.get("confidence", 0.0),
+        probabilities=tuple(decision.get("inferences", ())),
+        error=ended.error,
+        cause=ended.cause,
+        started=ended.started,
+        stopped=ended.stopped,
+    )
+
+
+def _outcome(ended: Ended) -> Outcome:
+    if ended.status == "SUCCEEDED":
+        return Outcome.SUCCEEDED
+    return Outcome.BELOW_THRESHOLD if ended.error == THRESHOLD_ERROR else Outcome.FAILED
+
+
+def _unsure(ended: Ended) -> dict[str, Any]:
+    """Read the decision that FilterInferences refused: Lambda's cause is JSON, and our message in it is JSON too."""
+    if ended.error != THRESHOLD_ERROR:
+        return {}
+    try:
+        refused: dict[str, Any] = json.loads(json.loads(ended.cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return refused

@@ -1,0 +1,53 @@
+"""Deploy: put the trained model behind the endpoint, and capture what it sees."""
+
+import hashlib
+from dataclasses import dataclass
+
+from scones.aws.connection import Aws
+from scones.aws.sagemaker import EndpointPlan
+from scones.progress import Reporter
+from scones.settings import Settings
+
+_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The endpoint, and the model behind it."""
+
+    endpoint: str
+    config: str
+    model: str
+    model_uri: str
+    classes: tuple[str, ...]
+    capture_prefix: str
+    """Below it in the bucket lies the data capture, by hour."""
+
+
+def deploy(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> Deployed:
+    """Create or update the endpoint; one that serves this model already is left as it is.
+
+    Raises:
+        EndpointFailed: it is not in service with this model; whatever served before goes on serving.
+    """
+    role = aws.stack.find_output("HostingRoleArn")
+    plan = EndpointPlan(
+        name=aws.name,
+        config=aws.prefix + _digest(model_uri, aws.image, role, settings.endpoint_instance),
+        model=aws.prefix + _digest(model_uri, aws.image, role),
+        image=aws.image,
+        role=role,
+        model_uri=model_uri,
+        capture_uri=aws.bucket.uri("capture"),
+        instance=settings.endpoint_instance,
+    )
+    report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}")
+    aws.sagemaker.deploy(plan)
+    report.tell(f"endpoint {plan.name} is in service")
+    prefix = f"capture/{plan.name}/AllTraffic/"
+    return Deployed(plan.name, plan.config, plan.model, model_uri, settings.classes, prefix)
+
+
+def _digest(*parts: str) -> str:
+    """Name a configuration by what it holds, so that the same one is found again and never changed."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_DIGITS]

@@ -1,0 +1,118 @@
+"""Monitor: compare what the endpoint has seen since the last look with the baseline, and send an alert if it changed."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scones.artefact import Artefact, read_artefact, unpack
+from scones.aws.connection import Aws
+from scones.aws.waiting import pauses
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.capture import Captured, Malformed, parse
+from scones.monitoring.channels import measure
+from scones.monitoring.detectors import Verdict, check
+from scones.monitoring.report import render_alert, summarise
+from scones.monitoring.traffic import is_ours
+from scones.photos.decode import decode
+from scones.photos.header import UnreadablePhoto
+from scones.progress import Reporter
+from scones.settings import Settings
+
+_CURSOR = "monitor/cursor.json"
+_CAPTURE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What to look at: the endpoint's capture, the model it serves, and where alerts go.
+
+    *at_least* photos are waited for: the capture reaches the bucket some time after the answers.
+    """
+
+    endpoint: str
+    model_uri: str
+    capture_prefix: str
+    alert_topic: str
+    at_least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Monitored:
+    """The verdict on the photos since the last look, and everything that could not be used."""
+
+    verdict: Verdict
+    photos: int
+    malformed: tuple[str, ...]
+    """One line for each captured record that could not be used."""
+    report_uri: str
+    """The alert's page, if there was an alarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    captured: tuple[Captured, ...]
+    malformed: tuple[str, ...]
+    keys: frozenset[str]
+
+
+def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) -> Monitored:
+    """Check each captured photo once: the cursor in the bucket remembers which files were read.
+
+    Raises:
+        TookTooLong: fewer than *at_least* photos were captured in a minute.
+    """
+    seen = frozenset(aws.bucket.find_json(_CURSOR) or ())
+    traffic = _read_traffic(aws, watched, seen)
+    with tempfile.TemporaryDirectory() as folder:
+        artefact = _fetch_model(aws, watched.model_uri, Path(folder))
+        baseline = Baseline.load(artefact.baseline_path)
+    photos, used, unreadable = _decode(traffic.captured, artefact.image_size)
+    values = measure(photos, np.array([item.probabilities for item in used]).reshape(len(used), -1))
+    verdict = check(baseline, values, false_alarm_rate=settings.false_alarm_rate, seed=settings.seed)
+    uri = _alert(aws, watched, verdict, used) if verdict.alarm else ""
+    # Only now: a look that was cut off is made again in full.
+    aws.bucket.put_json(_CURSOR, sorted(seen | traffic.keys))
+    report.tell(summarise(verdict).splitlines()[0])
+    return Monitored(verdict, len(used), traffic.malformed + unreadable, uri)
+
+
+def _read_traffic(aws: Aws, watched: Watched, seen: frozenset[str]) -> _Traffic:
+    for _ in pauses(f"capture of {watched.at_least} photos of endpoint {watched.endpoint}", _CAPTURE_SECONDS):
+        keys = [item.key for item in aws.bucket.list(watched.capture_prefix) if item.key not in seen]
+        captured: list[Captured] = []
+        malformed: list[str] = []
+        for key, body in zip(keys, aws.bucket.get_all(keys), strict=True):
+            for record in parse(body.splitlines()):
+                if isinstance(record, Malformed):
+                    malformed.append(f"{key} line {record.line}: {record.reason}")
+                elif not is_ours(record):
+                    captured.append(record)
+        if len(captured) >= watched.at_least:
+            break
+    return _Traffic(tuple(captured), tuple(malformed), frozenset(keys))
+
+
+def _fetch_model(aws: Aws, model_uri: str, folder: Path) -> Artefact:
+    unpack(aws.bucket.get(aws.bucket.key(model_uri)), folder)
+    return read_artefact(folder)
+
+
+def _decode(
+    captured: Sequence[Captured], image_size: int
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Captured], tuple[str, ...]]:
+    photos, used, unreadable = [], [], []
+    for item in captured:
+        if item.photo is None or item.probabilities is None:
+            unreadable.append(f"event {item.event_id}: captured without its {'photo' if item.photo is None else 'answer'}")
+            continue
+        try:
+            photos.append(decode(item.photo, image_size))
+            used.append(item)
+        except UnreadablePhoto as error:
+            unreadable.append(f"event {item.event_id}: the photo {error.reason}")
+    stacked = np.stack(photos) if photos else np.zeros((0, image_size, image_size, 3), np.uint8)
+    return stacked, used, tuple(unreadable)

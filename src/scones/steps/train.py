@@ -1,0 +1,91 @@
+"""Train: run a training job on the staged photos, and wait for its model."""
+
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from scones.aws.connection import Aws
+from scones.aws.logs import TrainingLog
+from scones.aws.sagemaker import Training, TrainingFailed, TrainingPlan
+from scones.aws.waiting import pauses
+from scones.manifest import split_prefix
+from scones.progress import Reporter
+from scones.settings import Settings
+
+METRICS = ("train_loss", "train_accuracy", "oof_accuracy", "oof_log_loss", "temperature")
+"""What a training job prints as `name=value`, and SageMaker keeps the last value of."""
+
+_EPOCH = re.compile(r"\bepoch=(\d+)/(\d+)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Where the model is, and what it says of itself."""
+
+    job: str
+    model_uri: str
+    data_version: str
+    classes: tuple[str, ...]
+    metrics: dict[str, float]
+    seconds: float
+
+
+def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Trained:
+    """Train on the data *version*; every call runs a new job.
+
+    Raises:
+        TrainingFailed: with the reason that the job gave.
+    """
+    plan = _plan(aws, settings, version)
+    started = time.monotonic()
+    aws.sagemaker.start_training(plan)
+    try:
+        ended = _follow(aws, plan, report)
+    except BaseException:
+        # Nobody waits for this job any more, and on AWS it costs money by the second.
+        aws.sagemaker.stop_training(plan.job)
+        raise
+    if ended.status != "Completed":
+        raise TrainingFailed(plan.job, ended.status, ended.reason)
+    seconds = time.monotonic() - started
+    report.tell(f"trained {plan.job} in {seconds:.0f} s")
+    return Trained(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
+
+
+def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
+    return TrainingPlan(
+        job=f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
+        image=aws.image,
+        role=aws.stack.find_output("TrainingRoleArn"),
+        photos_uri=aws.bucket.uri(split_prefix(version, "train")),
+        output_uri=aws.bucket.uri("models"),
+        hyperparameters={
+            "classes": ",".join(settings.classes),
+            "image_size": str(settings.image_size),
+            "epochs": str(settings.epochs),
+            "seed": str(settings.seed),
+            "data_version": version,
+        },
+        instance=settings.training_instance,
+        longest_seconds=settings.training_seconds,
+        metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
+    )
+
+
+def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> Training:
+    log = aws.logs.training(plan.job)
+    # SageMaker stops a job that takes too long; the rest is for starting it and for its upload.
+    for _ in pauses(f"training job {plan.job} ending", plan.longest_seconds + 1800):
+        training = aws.sagemaker.training(plan.job)
+        _show_epochs(log, report)
+        if training.ended:
+            return training
+    raise AssertionError("pauses ends only by raising")
+
+
+def _show_epochs(log: TrainingLog, report: Reporter) -> None:
+    for line in log.new_lines():
+        epoch = _EPOCH.search(line)
+        if epoch:
+            report.progress(int(epoch[1]), int(epoch[2]), "epochs trained")

@@ -1,0 +1,46 @@
+"""Up: bring the stack to the template, with the functions, the state machine and the topics."""
+
+from dataclasses import dataclass
+
+from scones.aws.connection import Aws
+from scones.progress import Reporter
+from scones.release import function_code, template
+from scones.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What stands, by name."""
+
+    stack: str
+    bucket: str
+    workflow_arn: str
+    hosting_role_arn: str
+    alert_topic_arn: str
+    failure_topic_arn: str
+    threshold: float
+
+
+def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
+    """Create or update the stack; one that matches already is left as it is.
+
+    Raises:
+        StackFailed: with the first reason that CloudFormation gives.
+    """
+    foundation = {"Env": aws.env}
+    if aws.stack.find() is None:
+        # The functions' zip needs the bucket, which the stack owns.
+        aws.stack.deploy(template(), foundation, report.tell)
+    code = function_code()
+    aws.bucket.put(code.key, code.body)
+    workflow = {"CodeKey": code.key, "Classes": ",".join(settings.classes), "Threshold": str(settings.threshold)}
+    stack = aws.stack.deploy(template(), foundation | workflow, report.tell)
+    return Up(
+        stack=stack.name,
+        bucket=stack.outputs["BucketName"],
+        workflow_arn=stack.outputs["WorkflowArn"],
+        hosting_role_arn=stack.outputs["HostingRoleArn"],
+        alert_topic_arn=stack.outputs["AlertTopicArn"],
+        failure_topic_arn=stack.outputs["FailureTopicArn"],
+        threshold=settings.threshold,
+    )
