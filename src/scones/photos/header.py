@@ -24,6 +24,10 @@ class UnreadablePhoto(SconesError):
         self.reason = reason
 
 
+class TooLarge(UnreadablePhoto):
+    """The photo may be sound, but decoding it would cost too much memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """A photo's format and its size in pixels, as its first bytes say."""
@@ -58,7 +62,7 @@ def check_size(width: int, height: int) -> None:
         raise UnreadablePhoto(f"has no pixels ({width} x {height})")
     if max(width, height) > MAX_SIDE_PIXELS or width * height > MAX_PIXELS:
         limit = f"{MAX_SIDE_PIXELS:,} pixels a side and {MAX_PIXELS // 1_000_000} million in all"
-        raise UnreadablePhoto(f"is too large ({width:,} x {height:,} pixels; the limit is {limit})")
+        raise TooLarge(f"is too large ({width:,} x {height:,} pixels; the limit is {limit})")
 
 
 def _size(form: Format, read_size: Callable[[bytes], tuple[int, int]], data: bytes) -> tuple[int, int]:

@@ -1,0 +1,85 @@
+"""The application: SageMaker's two paths, /ping and /invocations, and /metrics."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from scones.runtime.serve.answers import answer
+from scones.runtime.serve.batching import Batcher
+from scones.runtime.serve.connection import Respond
+from scones.runtime.serve.counters import Row
+from scones.runtime.serve.messages import Reply, Request, refusal
+from scones.runtime.serve.model import Model, Probabilities
+from scones.runtime.serve.options import Limits
+from scones.runtime.serve.photos import BadPhotos, is_supported, read_photos
+
+_METHODS: Final[Mapping[bytes, bytes]] = {b"/ping": b"GET", b"/invocations": b"POST", b"/metrics": b"GET"}
+_MAX_ATTRIBUTES_BYTES: Final = 1024
+_RETRY: Final = b"Retry-After: 1\r\n"
+
+
+class Application:
+    """Answers requests with *model*; *metrics* renders what /metrics shows."""
+
+    def __init__(self, model: Model, batcher: Batcher, row: Row, limits: Limits, metrics: Callable[[], bytes]) -> None:
+        self._model = model
+        self._batcher = batcher
+        self._row = row
+        self._limits = limits
+        self._metrics = metrics
+
+    def judge(self, request: Request) -> Reply | None:
+        """Refuse by path, method, content type and custom attributes, which need no body."""
+        request.path = request.path.partition(b"?")[0]
+        allowed = _METHODS.get(request.path)
+        if allowed is None:
+            return refusal(404, "no_such_path", "the paths are /ping, /invocations and /metrics")
+        if request.method != allowed:
+            method = allowed.decode("ascii")
+            reason = f"{request.path.decode('ascii')} takes {method} only"
+            return refusal(405, "wrong_method", reason, extra=b"Allow: %b\r\n" % allowed)
+        if request.path == b"/invocations" and not is_supported(request.content_type):
+            return refusal(
+                415, "wrong_content_type", "send a photo as application/x-image, or base64 in application/json"
+            )
+        if len(request.custom_attributes) > _MAX_ATTRIBUTES_BYTES:
+            request.custom_attributes = b""
+            return refusal(400, "bad_custom_attributes", f"custom attributes exceed {_MAX_ATTRIBUTES_BYTES} bytes")
+        return None
+
+    def refused(self, reply: Reply) -> None:
+        """Count an answer that needed no work."""
+        self._row.answered(reply.status)
+
+    def answer(self, request: Request, respond: Respond) -> None:
+        """Answer a request that `judge` let through."""
+        if request.path == b"/ping":
+            respond(Reply(200, b"{}"))
+        elif request.path == b"/metrics":
+            respond(Reply(200, self._metrics(), b"text/plain; version=0.0.4"))
+        else:
+            self._invoke(request, respond)
+
+    def _invoke(self, request: Request, respond: Respond) -> None:
+        start = time.perf_counter()
+
+        def finish(reply: Reply) -> None:
+            self._row.answered(reply.status)
+            self._row.add("invocation_seconds", time.perf_counter() - start)
+            respond(reply)
+
+        try:
+            photos, many = read_photos(request.content_type, request.body, self._model.size, self._limits)
+        except BadPhotos as error:
+            finish(refusal(error.status, error.error, error.reason))
+            return
+
+        def deliver(probabilities: Probabilities | None) -> None:
+            if probabilities is None:
+                finish(refusal(500, "model_failed", "the model failed on this photo"))
+                return
+            rows = probabilities.tolist()
+            finish(answer(request.accept, rows, many=many, classes=self._model.classes, version=self._model.version))
+
+        if not self._batcher.submit(photos, deliver):
+            finish(refusal(503, "overloaded", "too many photos are waiting; try again", extra=_RETRY))

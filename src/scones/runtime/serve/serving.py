@@ -1,0 +1,80 @@
+"""Serving: verify and load the model, take the port, and keep the workers."""
+
+import logging
+import socket
+import time
+from functools import partial
+
+from scones.artefact import read_artefact
+from scones.errors import SconesError
+from scones.runtime.serve.counters import Counters
+from scones.runtime.serve.metrics import render
+from scones.runtime.serve.model import Model
+from scones.runtime.serve.options import Options
+from scones.runtime.serve.supervisor import Supervisor
+from scones.runtime.serve.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+
+class PortTaken(SconesError):
+    """Somebody else listens there."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port} ({reason}); set SAGEMAKER_BIND_TO_PORT to a free port")
+        self.host = host
+        self.port = port
+
+
+def serve(options: Options) -> None:
+    """Serve until SIGTERM; nobody can connect before the model is verified, loaded and warm.
+
+    Raises:
+        BadArtefact: the model's files are not what their checksums say.
+        PortTaken: the port cannot be had.
+        WorkersKeepDying: the workers do not survive their start.
+    """
+    begin = time.perf_counter()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _claim(listening, options)
+        model = Model(read_artefact(options.model))
+        model.warm()
+        _listen(listening, options)
+        seconds = time.perf_counter() - begin
+        _log.info(
+            "serving model=%s on=%s:%d workers=%d start_seconds=%.2f",
+            *(model.version, options.host, options.port, options.workers, seconds),
+        )
+        _supervise(listening, model, options)
+    _log.info("stopped")
+
+
+def _supervise(listening: socket.socket, model: Model, options: Options) -> None:
+    limits = options.limits
+    counters = Counters(options.workers)
+    metrics = partial(render, counters.rows())
+
+    def work(number: int, lifeline: int) -> None:
+        Worker(listening, lifeline, model, counters.row(number), limits).run(metrics)
+
+    def silent_seconds(number: int) -> float:
+        return time.monotonic() - counters.row(number).get("heartbeat")
+
+    supervisor = Supervisor(work, silent_seconds, drain_seconds=limits.drain_seconds, hang_seconds=limits.hang_seconds)
+    supervisor.run(options.workers)
+
+
+def _claim(listening: socket.socket, options: Options) -> None:
+    try:
+        listening.bind((options.host, options.port))
+    except OSError as error:
+        raise PortTaken(options.host, options.port, error.strerror or str(error)) from error
+
+
+def _listen(listening: socket.socket, options: Options) -> None:
+    try:
+        listening.listen(options.limits.connections)
+    except OSError as error:
+        # Two servers may claim a port at once; only one can listen.
+        raise PortTaken(options.host, options.port, error.strerror or str(error)) from error

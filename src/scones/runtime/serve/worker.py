@@ -1,0 +1,80 @@
+"""A worker: one event loop on the shared listening socket, until SIGTERM or the supervisor's death."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+import uvloop
+
+from scones.runtime.serve.application import Application
+from scones.runtime.serve.batching import Batcher
+from scones.runtime.serve.connection import Connection
+from scones.runtime.serve.counters import Row
+from scones.runtime.serve.model import Model
+from scones.runtime.serve.options import Limits
+
+_SWEEP_SECONDS = 0.25
+
+
+class Worker:
+    """Serves *listening* with *model*; *lifeline* is a pipe that the supervisor holds open as long as it lives."""
+
+    def __init__(self, listening: socket.socket, lifeline: int, model: Model, row: Row, limits: Limits) -> None:
+        self._listening = listening
+        self._lifeline = lifeline
+        self._model = model
+        self._row = row
+        self._limits = limits
+        self._connections: set[Connection] = set()
+
+    def run(self, metrics: Callable[[], bytes]) -> None:
+        """Serve until SIGTERM; then requests under way are answered, and it returns."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve(metrics))
+
+    async def _serve(self, metrics: Callable[[], bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        # An orphan would hold the port; there is nothing to clean up, so it goes at once.
+        loop.add_reader(self._lifeline, os._exit, 0)
+        application = self._application(loop, metrics)
+        connect = partial(Connection, application, self._limits, self._connections, loop.time)
+        server = await loop.create_server(connect, sock=self._listening, backlog=self._limits.connections)
+        sweeping = loop.create_task(self._sweep(loop.time))
+        await stop.wait()
+        server.close()
+        await self._drain(loop.time)
+        sweeping.cancel()
+
+    def _application(self, loop: asyncio.AbstractEventLoop, metrics: Callable[[], bytes]) -> Application:
+        batcher = Batcher(
+            self._model.predict, loop.call_soon, self._observe, batch=self._limits.batch, queue=self._limits.queue
+        )
+        return Application(self._model, batcher, self._row, self._limits, metrics)
+
+    def _observe(self, seconds: float, photos: int) -> None:
+        self._row.add("batches")
+        self._row.add("photos", photos)
+        self._row.add("model_seconds", seconds)
+
+    async def _sweep(self, clock: Callable[[], float]) -> None:
+        """Cut clients whose time is up; one timer for all is cheaper than one each."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = clock()
+            for connection in [each for each in self._connections if each.deadline < now]:
+                connection.expire()
+            self._row.set("connections", len(self._connections))
+            self._row.set("heartbeat", time.monotonic())
+
+    async def _drain(self, clock: Callable[[], float]) -> None:
+        for connection in list(self._connections):
+            connection.drain()
+        end = clock() + self._limits.drain_seconds
+        while self._connections and clock() < end:
+            await asyncio.sleep(0.02)
