@@ -58,7 +58,8 @@ class Baseline:
             BadBaseline: no such file, not a baseline, or other channels than this version measures.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, since numpy forgets to close what it cannot read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 found = {name: file[name] for name in ("format", "channels", "values", "data_version")}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BadBaseline(f"cannot read the baseline {path}: {error}; train again") from error

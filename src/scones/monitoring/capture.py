@@ -1,0 +1,130 @@
+"""Data capture: read back what an endpoint saw and answered, from SageMaker's JSON Lines."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+_EXCERPT_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One request and its answer; *photo* or *probabilities* is None where the endpoint captured only the other."""
+
+    event_id: str
+    inference_time: str
+    inference_id: str | None
+    photo: bytes | None
+    content_type: str
+    probabilities: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A line that is no capture record: its number (from 1), why, and how it begins."""
+
+    line: int
+    reason: str
+    excerpt: str
+
+
+class _NotARecord(ValueError):
+    """Why a line is no capture record."""
+
+
+def parse(lines: Iterable[bytes | str]) -> Iterator[Captured | Malformed]:
+    """Read capture records one by one; each line that is not blank gives exactly one result.
+
+    Fields that this version does not know are ignored, so newer records still read.
+    """
+    for number, line in enumerate(lines, start=1):
+        text = line.decode("utf-8", errors="replace") if isinstance(line, bytes) else line
+        if not text.strip():
+            continue
+        try:
+            yield _record(text)
+        except _NotARecord as why:
+            yield Malformed(number, str(why), text.strip()[:_EXCERPT_CHARACTERS])
+
+
+def _record(text: str) -> Captured:
+    try:
+        record: Json = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _NotARecord("not JSON, or cut off while being written") from error
+    capture = _mapping(record, "captureData")
+    metadata = _mapping(record, "eventMetadata")
+    seen = _data(capture.get("endpointInput"), "input")
+    answer = _data(capture.get("endpointOutput"), "output")
+    if seen is None and answer is None:
+        raise _NotARecord("neither input nor output was captured")
+    identity = metadata.get("inferenceId")
+    return Captured(
+        event_id=_text(metadata.get("eventId"), "eventId"),
+        inference_time=_text(metadata.get("inferenceTime"), "inferenceTime"),
+        inference_id=identity if isinstance(identity, str) else None,
+        photo=seen,
+        content_type=_content_type(capture.get("endpointInput")),
+        probabilities=None if answer is None else _probabilities(answer),
+    )
+
+
+def _mapping(record: Json, key: str) -> dict[str, Json]:
+    found = record.get(key) if isinstance(record, dict) else None
+    if not isinstance(found, dict):
+        raise _NotARecord(f"no {key}: not a capture record")
+    return found
+
+
+def _text(value: Json, key: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _NotARecord(f"no {key} in eventMetadata")
+    return value
+
+
+def _content_type(side: Json) -> str:
+    found = side.get("observedContentType") if isinstance(side, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _data(side: Json, name: str) -> bytes | None:
+    """The bytes of one side of the record; None where that side was not captured."""
+    if side is None:
+        return None
+    data = side.get("data") if isinstance(side, dict) else None
+    if not isinstance(side, dict) or not isinstance(data, str):
+        raise _NotARecord(f"the {name} holds no data")
+    # Text encodings (JSON, CSV) hold the body as it was sent; only BASE64 is wrapped.
+    if str(side.get("encoding", "")).upper() != "BASE64":
+        return data.encode("utf-8", errors="surrogatepass")
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _NotARecord(f"the {name} is not base64") from error
+
+
+def _probabilities(answer: bytes) -> tuple[float, ...]:
+    """Read a JSON list, a JSON list of one list, or one line of comma-separated numbers."""
+    text = answer.decode("utf-8", errors="replace").strip()
+    try:
+        parsed: Json = json.loads(text if text.startswith("[") else f"[{text}]")
+    except (ValueError, RecursionError) as error:
+        raise _NotARecord("the output is no list of probabilities") from error
+    if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], list):
+        parsed = parsed[0]
+    numbers = tuple(_number(value) for value in parsed) if isinstance(parsed, list) else ()
+    if not numbers:
+        raise _NotARecord("the output is no list of probabilities")
+    return numbers
+
+
+def _number(value: Json) -> float:
+    # Not a number fails the comparison too, so it needs no test of its own.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _NotARecord("the output holds something that is no probability")
+    return float(value)
