@@ -1,0 +1,163 @@
+"""Metrics: how good the answers were, and how sure one may be of that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from scones.errors import SconesError
+
+_ECE_BINS = 15
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+class CannotEvaluate(SconesError):
+    """There is nothing to judge, or labels and probabilities do not fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95% confidence interval, both ends between 0 and 1."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """One class; a figure is None where nothing was there to divide by."""
+
+    label: str
+    n: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures of *n* labelled photos.
+
+    *confusion* has a row for each true class and a column for each predicted one, in the order of *classes*.
+    *ece* is the expected calibration error: how far confidence lies from accuracy, on average over 15 bins.
+    *coverage* is the share of photos at or above *threshold*; *accuracy_covered* is None where there are none.
+    *auc* is the area under the ROC curve, averaged one-against-rest over more than two classes; None with one class.
+    """
+
+    n: int
+    classes: tuple[str, ...]
+    accuracy: float
+    interval: Interval
+    confusion: tuple[tuple[int, ...], ...]
+    per_class: tuple[ClassScores, ...]
+    ece: float
+    threshold: float
+    coverage: float
+    accuracy_covered: float | None
+    interval_covered: Interval | None
+    auc: float | None
+
+
+def evaluate_predictions(
+    labels: Sequence[str], probabilities: NDArray[np.floating], classes: Sequence[str], threshold: float
+) -> Evaluation:
+    """Judge *probabilities* [N, C], whose columns are *classes*, by the true *labels*.
+
+    Raises:
+        CannotEvaluate: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
+    """
+    table = np.asarray(probabilities, dtype=np.float64)
+    truth = _truth(labels, table, classes)
+    predicted, confidence = table.argmax(axis=1), table.max(axis=1)
+    right = predicted == truth
+    covered = confidence >= threshold
+    confusion = _confusion(truth, predicted, len(classes))
+    return Evaluation(
+        n=len(truth),
+        classes=tuple(classes),
+        accuracy=float(right.mean()),
+        interval=wilson(int(right.sum()), len(truth)),
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        per_class=tuple(_class_scores(confusion, index, label) for index, label in enumerate(classes)),
+        ece=calibration_error(right, confidence),
+        threshold=threshold,
+        coverage=float(covered.mean()),
+        accuracy_covered=float(right[covered].mean()) if covered.any() else None,
+        interval_covered=wilson(int(right[covered].sum()), int(covered.sum())) if covered.any() else None,
+        auc=_auc(truth, table),
+    )
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The 95% interval of a share (E. B. Wilson, 1927): honest for few photos and for shares near 0 and 1.
+
+    Raises:
+        ValueError: *n* is not positive, or there are more successes than trials.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}")
+    z = float(stats.norm.ppf(0.975))
+    share = successes / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Interval(float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+
+
+def calibration_error(right: NDArray[np.bool_], confidence: Floats) -> float:
+    """The expected calibration error over 15 equal bins of confidence, weighted by their photos."""
+    bins = np.minimum((confidence * _ECE_BINS).astype(np.intp), _ECE_BINS - 1)
+    gap = np.bincount(bins, weights=right.astype(np.float64) - confidence, minlength=_ECE_BINS)
+    return float(np.abs(gap).sum() / len(right))
+
+
+def binary_auc(positive: NDArray[np.bool_], scores: Floats) -> float | None:
+    """The chance that a positive scores above a negative, ties counting half; None without both kinds."""
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    ranks = stats.rankdata(scores)
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _truth(labels: Sequence[str], table: Floats, classes: Sequence[str]) -> Indices:
+    """Labels as column numbers, after everything was checked."""
+    if not len(labels):
+        raise CannotEvaluate("no photos to evaluate; classify some first")
+    if table.shape != (len(labels), len(classes)):
+        raise CannotEvaluate(f"probabilities are {table.shape}, not ({len(labels)}, {len(classes)}): one row per label")
+    if not np.isfinite(table).all():
+        raise CannotEvaluate("some probabilities are not finite; leave those photos out and count them")
+    place = {label: index for index, label in enumerate(classes)}
+    unknown = sorted(set(labels) - set(place))
+    if unknown:
+        raise CannotEvaluate(f"label {unknown[0]!r} is none of the classes {', '.join(classes)}")
+    return np.array([place[label] for label in labels], dtype=np.intp)
+
+
+def _confusion(truth: Indices, predicted: Indices, classes: int) -> Indices:
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def _class_scores(confusion: Indices, index: int, label: str) -> ClassScores:
+    hits = int(confusion[index, index])
+    actual, predicted = int(confusion[index].sum()), int(confusion[:, index].sum())
+    return ClassScores(
+        label=label,
+        n=actual,
+        precision=hits / predicted if predicted else None,
+        recall=hits / actual if actual else None,
+        f1=2 * hits / (actual + predicted) if actual + predicted else None,
+    )
+
+
+def _auc(truth: Indices, table: Floats) -> float | None:
+    if table.shape[1] == 2:
+        return binary_auc(truth == 1, table[:, 1])
+    areas = [binary_auc(truth == column, table[:, column]) for column in range(table.shape[1])]
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if known else None
