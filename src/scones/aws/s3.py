@@ -92,6 +92,24 @@ class Bucket:
             if error.code != "NoSuchBucket":
                 raise
 
+    def exists(self) -> bool:
+        """Tell whether the bucket is there."""
+        try:
+            self._client.call("head_bucket", Bucket=self.name)
+        except AwsError as error:
+            if error.code in {"404", "NoSuchBucket"}:
+                return False
+            raise
+        return True
+
+    def delete(self) -> None:
+        """Delete the bucket, which must be empty; one that is gone already stays gone."""
+        try:
+            self._client.call("delete_bucket", Bucket=self.name)
+        except AwsError as error:
+            if error.code != "NoSuchBucket":
+                raise
+
     def empty(self) -> int:
         """Delete every version of every object, and every unfinished upload; return how many objects."""
         deleted = 0

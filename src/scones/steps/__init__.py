@@ -1,1 +1,15 @@
 """The steps, one verb a file: arguments in, a frozen result out; no step imports another."""
+
+STEPS = {
+    "stage": "Check the photos, and put them in the bucket with a manifest.",
+    "train": "Run a training job on them, and wait for its model.",
+    "up": "Bring the stack to the template: functions, state machine, topics, alarm.",
+    "deploy": "Put the model behind the endpoint, and capture what it sees.",
+    "classify": "Send photos through the Step Functions workflow.",
+    "evaluate": "Ask the endpoint about every test photo, and measure it.",
+    "monitor": "Compare what the endpoint saw with the baseline; send an alert if it changed.",
+    "dispatch": "Give the orders to the couriers just seen: bicycles near, motorcycles far.",
+    "status": "Say what of this environment stands.",
+    "down": "Delete everything of this environment, and give a receipt.",
+}
+"""Every step in order, and what it does."""

@@ -31,9 +31,7 @@ class Evaluated:
     probabilities: tuple[tuple[float, ...], ...]
 
 
-def evaluate(
-    aws: Aws, settings: Settings, endpoint: str, samples: Sequence[Sample], report: Reporter
-) -> Evaluated:
+def evaluate(aws: Aws, settings: Settings, endpoint: str, samples: Sequence[Sample], report: Reporter) -> Evaluated:
     """Send every test photo among *samples* to the endpoint itself; its monitor passes these calls over.
 
     Raises:

@@ -107,7 +107,9 @@ def _decode(
     photos, used, unreadable = [], [], []
     for item in captured:
         if item.photo is None or item.probabilities is None:
-            unreadable.append(f"event {item.event_id}: captured without its {'photo' if item.photo is None else 'answer'}")
+            unreadable.append(
+                f"event {item.event_id}: captured without its {'photo' if item.photo is None else 'answer'}"
+            )
             continue
         try:
             photos.append(decode(item.photo, image_size))

@@ -1,0 +1,25 @@
+"""Inventory: everything of one environment that stands in the account, as it is right now."""
+
+from scones.aws.connection import Aws
+
+
+def inventory(aws: Aws) -> tuple[str, ...]:
+    """Name what stands, one `kind name` each; training jobs that have ended cannot be deleted and do not count."""
+    found = [f"training-job {name}" for name in aws.sagemaker.running_trainings(aws.prefix)]
+    if aws.sagemaker.find_endpoint(aws.name):
+        found.append(f"endpoint {aws.name}")
+    found += [f"endpoint-config {name}" for name in aws.sagemaker.configs(aws.prefix)]
+    found += [f"model {name}" for name in aws.sagemaker.models(aws.prefix)]
+    stack = aws.stack.find()
+    if stack:
+        found.append(f"stack {stack.name}")
+    if aws.bucket.exists():
+        found.append(f"bucket {aws.bucket.name}")
+    return tuple(found + [f"log-group {name}" for name in log_groups(aws)])
+
+
+def log_groups(aws: Aws) -> list[str]:
+    """Name the log groups that SageMaker and Lambda made for this environment, beside those of the stack."""
+    endpoint = f"/aws/sagemaker/Endpoints/{aws.name}"
+    functions = (f"/aws/lambda/{aws.name}-{function}" for function in ("serialize", "classify", "filter"))
+    return [name for wanted in (endpoint, *functions) for name in aws.logs.groups(wanted) if name == wanted]

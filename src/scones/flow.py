@@ -1,0 +1,167 @@
+"""Flow: the steps in order; each is given what the ones before it found out."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from scones.aws.connection import Aws
+from scones.aws.records import recall, remember
+from scones.dispatch.assignment import Rules
+from scones.dispatch.orders import Courier, example_couriers, example_orders
+from scones.errors import SconesError
+from scones.manifest import Sample, from_lines, manifest_key
+from scones.photos.header import UnreadablePhoto, read_header
+from scones.photos.source import collect
+from scones.progress import Reporter
+from scones.settings import Settings
+from scones.steps.classify import Classified, Outcome, classify
+from scones.steps.deploy import Deployed, deploy
+from scones.steps.dispatch import Dispatched, dispatch
+from scones.steps.down import Receipt, down
+from scones.steps.evaluate import Evaluated, evaluate
+from scones.steps.monitor import Monitored, Watched, monitor
+from scones.steps.stage import Staged, stage
+from scones.steps.status import Status, status
+from scones.steps.train import Trained, train
+from scones.steps.up import Up, up
+
+T = TypeVar("T")
+
+COURIERS = 24
+ORDERS = 40
+
+
+class NoSuchPhoto(SconesError):
+    """A photo to classify cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"photo {path} {reason}; name a PNG, JPEG or WebP file")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One environment's steps; each remembers its result in the bucket, for the steps after it."""
+
+    aws: Aws
+    settings: Settings
+    report: Reporter
+
+    def stage(self) -> Staged:
+        """Stage the photos that the settings name."""
+        collection = collect(
+            self.settings.data, classes=self.settings.classes, cache=self.settings.cache, progress=self.report.progress
+        )
+        if collection.notice:
+            self.report.tell(collection.notice)
+        return self._remember("stage", stage(self.aws, collection, self.report))
+
+    def train(self) -> Trained:
+        """Train on the photos staged last."""
+        staged = self._recall("stage", Staged)
+        return self._remember("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
+
+    def up(self) -> Up:
+        """Bring the stack up for the classes staged last, or those of the settings."""
+        return self._remember("up", up(self.aws, self._with(self._classes()), self.report))
+
+    def deploy(self) -> Deployed:
+        """Deploy the model trained last."""
+        trained = self._recall("train", Trained)
+        settings = self._with(trained.classes)
+        return self._remember("deploy", deploy(self.aws, settings, trained.model_uri, self.report))
+
+    def classify(self, photos: Sequence[Path] = ()) -> Classified:
+        """Classify *photos*, or the staged test photos where none are named."""
+        samples = [self._upload(path) for path in photos] or [
+            sample for sample in self.samples() if sample.split == "test"
+        ]
+        return self._remember("classify", self.classify_samples(samples))
+
+    def classify_samples(self, samples: Sequence[Sample]) -> Classified:
+        """Classify photos that lie in the bucket."""
+        workflow_arn = self._recall("up", Up).workflow_arn
+        return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
+
+    def evaluate(self) -> Evaluated:
+        """Evaluate the endpoint on the staged test photos."""
+        deployed = self._recall("deploy", Deployed)
+        settings = self._with(deployed.classes)
+        return self._remember("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
+
+    def monitor(self, at_least: int = 0) -> Monitored:
+        """Check the traffic since the last look, once at least so many photos were captured."""
+        deployed = self._recall("deploy", Deployed)
+        watched = Watched(
+            endpoint=deployed.endpoint,
+            model_uri=deployed.model_uri,
+            capture_prefix=deployed.capture_prefix,
+            alert_topic=self._recall("up", Up).alert_topic_arn,
+            at_least=at_least,
+        )
+        return self._remember("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
+
+    def dispatch(self) -> Dispatched:
+        """Dispatch an example order book to the couriers classified last."""
+        classified = self._recall("classify", Classified)
+        couriers = _couriers(classified, self.settings.seed)
+        orders = example_orders(ORDERS, self.settings.seed)
+        rules = Rules(sure_confidence=self.settings.threshold)
+        return self._remember("dispatch", dispatch(self.aws, couriers, orders, rules, self.report))
+
+    def status(self) -> Status:
+        """Look at what stands."""
+        return status(self.aws)
+
+    def down(self) -> Receipt:
+        """Delete everything."""
+        return down(self.aws, self.report)
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Read the manifest of the photos staged last."""
+        staged = self._recall("stage", Staged)
+        return from_lines(self.aws.bucket.get(manifest_key(staged.version)), self.aws.bucket.name)
+
+    def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
+        """Put one photo where photos to classify come in."""
+        digest = hashlib.sha256(photo).hexdigest()
+        key = f"incoming/{digest[:12]}-{name}"
+        self.aws.bucket.put(key, photo, "application/x-image")
+        return Sample(key, label, "incoming", digest)
+
+    def _upload(self, path: Path) -> Sample:
+        try:
+            photo = path.read_bytes()
+            read_header(photo)
+        except OSError as error:
+            raise NoSuchPhoto(path, f"cannot be read ({error.strerror})") from error
+        except UnreadablePhoto as error:
+            raise NoSuchPhoto(path, error.reason) from error
+        return self.upload(path.name, photo)
+
+    def _classes(self) -> tuple[str, ...]:
+        try:
+            return self._recall("stage", Staged).classes
+        except SconesError:
+            return self.settings.classes
+
+    def _with(self, classes: tuple[str, ...]) -> Settings:
+        return replace(self.settings, classes=classes)
+
+    def _remember(self, step: str, result: T) -> T:
+        remember(self.aws.bucket, step, result)
+        return result
+
+    def _recall(self, step: str, kind: type[T]) -> T:
+        return recall(self.aws.bucket, step, kind, self.settings.env)
+
+
+def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:
+    """Make a courier of each of the first photos that were decided upon, sure or not."""
+    seen = [item for item in classified.executions if item.outcome is not Outcome.FAILED]
+    # Every photo of a class lies together: take them from all over the list.
+    step = max(1, len(seen) // COURIERS)
+    chosen = seen[::step][:COURIERS]
+    return example_couriers([(item.key, item.label, item.confidence) for item in chosen], seed)

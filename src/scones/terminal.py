@@ -1,0 +1,46 @@
+"""Terminal: what a person sees of long work, on stderr; stdout is kept for results."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class Terminal:
+    """A Reporter with bars on a terminal, and plain lines where there is none."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (
+            TextColumn("  {task.description:<22}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bars = Progress(*columns, console=self._console, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Terminal":
+        """Start drawing bars, where there is a terminal to draw them on."""
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._bars.stop()
+
+    def tell(self, line: str) -> None:
+        """Print one line above the bars."""
+        self._console.print(line, markup=False)
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Move the bar of *what*; a full bar becomes a line, and the next of its name starts anew."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(what))
+            self.tell(f"  {total} {what}")
