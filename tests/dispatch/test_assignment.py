@@ -1,0 +1,177 @@
+"""No order twice, none lost, no capacity passed, and the rules kept."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scones.dispatch.assignment import BadOrderBook, Plan, assign
+from scones.dispatch.orders import Courier, Order, Place, example_couriers, example_orders
+from scones.dispatch.rules import Rules
+from scones.vehicles import Decision
+
+RULES = Rules()
+
+
+def courier(identity: str, vehicle: str = "bicycle", confidence: float = 0.99, capacity: int = 1) -> Courier:
+    """A courier at the centre."""
+    return Courier(identity, vehicle, confidence, 0, 0, capacity)
+
+
+def order(identity: str, trip_km: float, litres: float = 10, east_km: float = 0) -> Order:
+    """An order that starts *east_km* from the centre."""
+    return Order(identity, Place(east_km, 0), Place(east_km + trip_km, 0), litres)
+
+
+def pairs(plan: Plan) -> dict[str, str]:
+    """Which courier has which order."""
+    return {item.order.id: item.courier.id for item in plan.assignments}
+
+
+def test_bicycles_go_near_and_motorcycles_far() -> None:
+    """Where both could ride, the longer trip goes to the faster vehicle."""
+    plan = assign([courier("b"), courier("m", "motorcycle")], [order("far", 4.5), order("near", 2.5)], RULES)
+    assert pairs(plan) == {"far": "m", "near": "b"}
+    assert {item.courier.id: item.bay for item in plan.assignments} == {"b": "A", "m": "B"}
+
+
+def test_a_bicycle_never_rides_too_far() -> None:
+    """A trip beyond the limit stays, with the reason."""
+    plan = assign([courier("b")], [order("far", 12)], RULES)
+    assert pairs(plan) == {}
+    assert "12.0 km" in plan.unassigned[0].reason
+
+
+def test_a_motorcycle_never_takes_the_shortest_trips() -> None:
+    """Round the corner is for bicycles."""
+    assert pairs(assign([courier("m", "motorcycle")], [order("near", 1)], RULES)) == {}
+
+
+@pytest.mark.parametrize(("trip_km", "taken"), [(1, False), (3, True), (8, False)])
+@pytest.mark.parametrize("vehicle", ["bicycle", "motorcycle", "hovercraft"])
+def test_an_unsure_courier_takes_only_what_suits_both(vehicle: str, trip_km: float, taken: bool) -> None:
+    """Below the threshold, or with a vehicle that the rules do not know, only the overlap is allowed."""
+    confidence = 0.99 if vehicle == "hovercraft" else 0.6
+    plan = assign([courier("u", vehicle, confidence)], [order("o", trip_km)], RULES)
+    assert bool(plan.assignments) == taken
+    assert all(item.bay == "C" and not item.sure for item in plan.assignments)
+
+
+def test_a_confidence_at_the_threshold_is_sure() -> None:
+    """Only what lies below the threshold is unsure, as in the workflow."""
+    assert assign([courier("b", "bicycle", RULES.threshold)], [order("o", 1)], RULES).assignments[0].sure
+
+
+def test_a_load_too_large_stays() -> None:
+    """Sixty litres do not go on a bicycle."""
+    assert "60 litres" in assign([courier("b")], [order("o", 1, litres=60)], RULES).unassigned[0].reason
+
+
+def test_a_courier_too_far_away_is_not_sent() -> None:
+    """The way to the pick-up has a limit too."""
+    plan = assign([courier("b")], [order("o", 1, east_km=9)], RULES)
+    assert "too far" in plan.unassigned[0].reason
+
+
+def test_what_is_more_than_the_couriers_hold_stays() -> None:
+    """Three orders for two places leave one, because all are full."""
+    plan = assign([courier("b", capacity=2)], [order(f"o{n}", 1 + n / 10) for n in range(3)], RULES)
+    assert len(plan.assignments) == 2
+    assert "full" in plan.unassigned[0].reason
+
+
+def test_work_is_spread_before_it_is_stacked() -> None:
+    """A second order waits for the first, so two couriers take one each."""
+    plan = assign([courier("a", capacity=2), courier("b", capacity=2)], [order("x", 1), order("y", 1)], RULES)
+    assert set(pairs(plan).values()) == {"a", "b"}
+
+
+def test_as_many_orders_as_possible_move() -> None:
+    """The cheap pairing that would leave an order lying is not taken."""
+    both = Courier("both", "motorcycle", 0.99, 0, 0, 1)
+    plan = assign([both, courier("b")], [order("either", 3), order("far", 12)], RULES)
+    assert pairs(plan) == {"either": "b", "far": "both"}
+
+
+def test_totals_name_each_kind_and_the_unsure() -> None:
+    """Figures by vehicle, unsure couriers apart."""
+    plan = assign([courier("b"), courier("u", "motorcycle", 0.5)], [order("x", 1), order("y", 3)], RULES)
+    assert [(t.vehicle, t.couriers, t.orders, t.mean_trip_km) for t in plan.totals()] == [
+        ("bicycle", 1, 1, 1.0),
+        ("unsure", 1, 1, 3.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("couriers", "orders", "message"),
+    [
+        ([courier("a"), courier("a")], [], "courier 'a' is named twice"),
+        ([], [order("o", 1), order("o", 2)], "order 'o' is named twice"),
+        ([courier("a", capacity=-1)], [], "negative capacity"),
+    ],
+)
+def test_a_muddled_order_book_is_refused(couriers: list[Courier], orders: list[Order], message: str) -> None:
+    """Who is named twice would be sent twice."""
+    with pytest.raises(BadOrderBook, match=message):
+        assign(couriers, orders, RULES)
+
+
+kilometres = st.floats(-12, 12)
+places = st.builds(Place, kilometres, kilometres)
+couriers_of_any_kind = st.lists(
+    st.builds(
+        Courier,
+        st.uuids().map(str),
+        st.sampled_from(["bicycle", "motorcycle", "tandem"]),
+        st.floats(0, 1),
+        kilometres,
+        kilometres,
+        st.integers(0, 3),
+    ),
+    max_size=8,
+)
+orders_of_any_kind = st.lists(st.builds(Order, st.uuids().map(str), places, places, st.floats(0, 120)), max_size=12)
+
+
+@given(couriers_of_any_kind, orders_of_any_kind)
+def test_every_order_is_there_exactly_once(couriers: list[Courier], orders: list[Order]) -> None:
+    """Assigned and unassigned together are all orders; nobody holds more than they can; each leftover has a reason."""
+    plan = assign(couriers, orders, RULES)
+    seen = [item.order.id for item in plan.assignments] + [item.order.id for item in plan.unassigned]
+    assert sorted(seen) == sorted(item.id for item in orders)
+    held = Counter(item.courier.id for item in plan.assignments)
+    assert all(held[item.id] <= item.capacity for item in couriers)
+    assert all(item.reason for item in plan.unassigned)
+
+
+@given(couriers_of_any_kind, orders_of_any_kind)
+def test_every_assignment_keeps_the_rules(couriers: list[Courier], orders: list[Order]) -> None:
+    """Distance, approach, load and doubt are respected in every pair."""
+    for item in assign(couriers, orders, RULES).assignments:
+        known = {"bicycle": RULES.bicycle, "motorcycle": RULES.motorcycle}
+        kinds = [known[item.courier.vehicle]] if item.sure else list(known.values())
+        assert item.sure == (item.courier.vehicle in known and item.courier.confidence >= RULES.threshold)
+        for limits in kinds:
+            assert limits.min_trip_km <= item.trip_km <= limits.max_trip_km
+            assert item.approach_km <= limits.max_approach_km
+            assert item.order.size_litres <= limits.max_litres
+
+
+@given(couriers_of_any_kind, orders_of_any_kind)
+def test_who_is_called_full_is_full(couriers: list[Courier], orders: list[Order]) -> None:
+    """An order stays for want of room only when every courier who may take it has none left."""
+    plan = assign(couriers, orders, RULES)
+    held = Counter(item.courier.id for item in plan.assignments)
+    for left in plan.unassigned:
+        free = [item for item in couriers if held[item.id] < item.capacity]
+        assert not assign(free, [left.order], RULES).assignments
+
+
+def test_two_hundred_couriers_are_assigned_at_once() -> None:
+    """The demo's size is solved, most orders move, and motorcycles ride farther than bicycles."""
+    decisions = {f"p{n}": Decision(("bicycle", "motorcycle")[n % 2], 0.6 + 0.4 * (n % 10) / 10) for n in range(200)}
+    plan = assign(example_couriers(decisions, 0), example_orders(120, 0), RULES)
+    trip = {total.vehicle: total.mean_trip_km for total in plan.totals()}
+    assert len(plan.assignments) > 100
+    assert trip["motorcycle"] > trip["bicycle"]
