@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scones.dispatch.assignment import BadOrderBook, Plan, assign
 from scones.dispatch.orders import Courier, Order, Place, example_couriers, example_orders
 from scones.dispatch.rules import Rules
-from scones.vehicles import Decision
 
 RULES = Rules()
 
@@ -60,7 +59,7 @@ def test_an_unsure_courier_takes_only_what_suits_both(vehicle: str, trip_km: flo
 
 def test_a_confidence_at_the_threshold_is_sure() -> None:
     """Only what lies below the threshold is unsure, as in the workflow."""
-    assert assign([courier("b", "bicycle", RULES.threshold)], [order("o", 1)], RULES).assignments[0].sure
+    assert assign([courier("b", "bicycle", RULES.sure_confidence)], [order("o", 1)], RULES).assignments[0].sure
 
 
 def test_a_load_too_large_stays() -> None:
@@ -151,7 +150,7 @@ def test_every_assignment_keeps_the_rules(couriers: list[Courier], orders: list[
     for item in assign(couriers, orders, RULES).assignments:
         known = {"bicycle": RULES.bicycle, "motorcycle": RULES.motorcycle}
         kinds = [known[item.courier.vehicle]] if item.sure else list(known.values())
-        assert item.sure == (item.courier.vehicle in known and item.courier.confidence >= RULES.threshold)
+        assert item.sure == (item.courier.vehicle in known and item.courier.confidence >= RULES.sure_confidence)
         for limits in kinds:
             assert limits.min_trip_km <= item.trip_km <= limits.max_trip_km
             assert item.approach_km <= limits.max_approach_km
@@ -170,8 +169,8 @@ def test_who_is_called_full_is_full(couriers: list[Courier], orders: list[Order]
 
 def test_two_hundred_couriers_are_assigned_at_once() -> None:
     """The demo's size is solved, most orders move, and motorcycles ride farther than bicycles."""
-    decisions = {f"p{n}": Decision(("bicycle", "motorcycle")[n % 2], 0.6 + 0.4 * (n % 10) / 10) for n in range(200)}
-    plan = assign(example_couriers(decisions, 0), example_orders(120, 0), RULES)
+    seen = [(f"p{n}", ("bicycle", "motorcycle")[n % 2], 0.6 + 0.4 * (n % 10) / 10) for n in range(200)]
+    plan = assign(example_couriers(seen, 0), example_orders(120, 0), RULES)
     trip = {total.vehicle: total.mean_trip_km for total in plan.totals()}
     assert len(plan.assignments) > 100
     assert trip["motorcycle"] > trip["bicycle"]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from scones.dispatch.orders import Order, Place, example_couriers, example_orders
-from scones.vehicles import Decision
 
 
 def test_a_trip_is_measured_as_the_crow_flies() -> None:
@@ -28,11 +27,11 @@ def test_orders_have_their_own_names_and_mostly_short_trips() -> None:
 
 def test_couriers_are_those_whose_photos_were_decided() -> None:
     """Identity, vehicle and confidence come from the decision; only the place is drawn."""
-    (courier,) = example_couriers({"photo-1": Decision("bicycle", 0.9)}, seed=0)
+    (courier,) = example_couriers([("photo-1", "bicycle", 0.9)], seed=0)
     assert (courier.id, courier.vehicle, courier.confidence) == ("photo-1", "bicycle", 0.9)
 
 
 def test_nobody_is_an_empty_city() -> None:
     """No orders and no couriers are no error."""
     assert example_orders(0, 0) == ()
-    assert example_couriers({}, 0) == ()
+    assert example_couriers([], 0) == ()

@@ -133,7 +133,7 @@ class _Table:
     @classmethod
     def of(cls, couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules) -> "_Table":
         kinds = {"bicycle": rules.bicycle, "motorcycle": rules.motorcycle}
-        sure = np.array([c.vehicle in kinds and c.confidence >= rules.threshold for c in couriers], dtype=bool)
+        sure = np.array([c.vehicle in kinds and c.confidence >= rules.sure_confidence for c in couriers], dtype=bool)
         # Whose vehicle is not known must keep to both kinds' limits, and is timed as the slower.
         limits = [_limits(courier, known, rules) for courier, known in zip(couriers, sure, strict=True)]
         trip_km = np.array([order.trip_km for order in orders])[:, None]

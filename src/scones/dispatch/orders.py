@@ -1,12 +1,10 @@
 """Couriers and orders, and a small seeded city of them."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-
-from scones.vehicles import Decision
 
 _CITY_SPREAD_KM = 2.2
 _CITY_EDGE_KM = 9.0
@@ -64,13 +62,13 @@ def example_orders(count: int, seed: int) -> tuple[Order, ...]:
     )
 
 
-def example_couriers(decisions: Mapping[str, Decision], seed: int) -> tuple[Courier, ...]:
-    """Put the couriers whose photos were just decided, by their identity, somewhere in the city."""
+def example_couriers(seen: Sequence[tuple[str, str, float]], seed: int) -> tuple[Courier, ...]:
+    """Put couriers somewhere in the city: each *seen* with identity, vehicle and confidence, from their photo."""
     rng = np.random.default_rng(seed)
-    places = rng.normal(0, _CITY_SPREAD_KM, (len(decisions), 2))
+    places = rng.normal(0, _CITY_SPREAD_KM, (len(seen), 2))
     return tuple(
-        Courier(identity, decision.label, decision.confidence, *_place(place))
-        for (identity, decision), place in zip(decisions.items(), places, strict=True)
+        Courier(identity, vehicle, confidence, *_place(place))
+        for (identity, vehicle, confidence), place in zip(seen, places, strict=True)
     )
 
 

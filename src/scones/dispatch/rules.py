@@ -24,13 +24,13 @@ class Limits:
 class Rules:
     """Bicycles near, motorcycles far; where their trips overlap, an unsure courier may ride too.
 
-    *threshold* is the confidence below which a courier's vehicle counts as unsure.
+    *sure_confidence* is the confidence below which a courier's vehicle counts as unsure.
     *queue_minutes* is what a courier's next order waits for the one before it.
     """
 
     bicycle: Limits = Limits(0, 5, 3, 40, 15)
     motorcycle: Limits = Limits(2, 20, 8, 90, 30)
-    threshold: float = 0.75
+    sure_confidence: float = 0.75
     queue_minutes: float = 10
 
     def __post_init__(self) -> None:

@@ -1,0 +1,182 @@
+"""Costs: what a run would cost on AWS, from a dated price table and plain multiplication."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from scones.errors import SconesError
+
+HOURS_PER_MONTH = 730
+_SECONDS_PER_HOUR = 3600
+# Express is billed in steps of 100 ms and 64 MB; a state machine with small payloads needs one step of memory.
+_EXPRESS_STEP_SECONDS, _EXPRESS_GIGABYTES = 0.1, 64 / 1024
+
+
+class UnknownPrice(SconesError):
+    """The price table has no such instance type."""
+
+    def __init__(self, instance: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"no price for instance {instance!r}; add it to prices.json, or use {', '.join(known)}")
+        self.instance = instance
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """*dollars* for *per* units; *unverified* prices were not seen on AWS's own page."""
+
+    dollars: float
+    per: float
+    unit: str
+    unverified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """List prices of one region on one day."""
+
+    as_of: str
+    region: str
+    note: str
+    prices: Mapping[str, Price]
+    instance_hours: Mapping[str, Price]
+
+    def instance_hour(self, instance: str) -> Price:
+        """The price of an instance's hour.
+
+        Raises:
+            UnknownPrice: the table lacks the instance type.
+        """
+        if instance not in self.instance_hours:
+            raise UnknownPrice(instance, tuple(self.instance_hours))
+        return self.instance_hours[instance]
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What a run used; everything that is not given was not used.
+
+    *execution_seconds* and *lambda_gigabyte_seconds* are sums over all executions and invocations.
+    """
+
+    training_seconds: float = 0
+    training_instance: str = "ml.m5.large"
+    endpoint_seconds: float = 0
+    endpoint_instance: str = "ml.m5.large"
+    workflow: Literal["standard", "express"] = "express"
+    executions: int = 0
+    transitions: int = 0
+    execution_seconds: float = 0
+    lambda_requests: int = 0
+    lambda_gigabyte_seconds: float = 0
+    s3_puts: int = 0
+    s3_gets: int = 0
+    notices: int = 0
+    log_gigabytes: float = 0
+    build_minutes: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LineItem:
+    """One line of a bill: *quantity* of *unit* for *dollars*."""
+
+    what: str
+    quantity: float
+    unit: str
+    dollars: float
+    unverified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A run's cost in dollars at the prices of *as_of*, and what its endpoint costs if it is left running."""
+
+    items: tuple[LineItem, ...]
+    total_dollars: float
+    endpoint_month_dollars: float
+    as_of: str
+    region: str
+    note: str
+
+
+@cache
+def price_table() -> PriceTable:
+    """The price table that comes with this version."""
+    found = json.loads(files("scones").joinpath("prices.json").read_text(encoding="utf-8"))
+    return PriceTable(
+        as_of=found["as_of"],
+        region=found["region"],
+        note=found["note"],
+        prices={
+            name: Price(float(price["dollars"]), float(price["per"]), price["unit"], price["unverified"])
+            for name, price in found["prices"].items()
+        },
+        instance_hours={
+            name: Price(float(price["dollars"]), 1, "hours", price["unverified"])
+            for name, price in found["instance_hours"].items()
+        },
+    )
+
+
+def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
+    """Price *usage*; lines of which nothing was used are left out.
+
+    Raises:
+        UnknownPrice: the table lacks an instance type.
+    """
+    table = table or price_table()
+    lines = (
+        _line("SageMaker training", usage.training_seconds / _SECONDS_PER_HOUR, _hour(table, usage.training_instance)),
+        _line("SageMaker endpoint", usage.endpoint_seconds / _SECONDS_PER_HOUR, _hour(table, usage.endpoint_instance)),
+        *_workflow_lines(usage, table),
+        _line("Lambda, requests", usage.lambda_requests, table.prices["lambda_request"]),
+        _line("Lambda, time", usage.lambda_gigabyte_seconds, table.prices["lambda_gigabyte_second"]),
+        _line("S3, writing", usage.s3_puts, table.prices["s3_put"]),
+        _line("S3, reading", usage.s3_gets, table.prices["s3_get"]),
+        _line("SNS", usage.notices, table.prices["sns_publish"]),
+        _line("CloudWatch Logs", usage.log_gigabytes, table.prices["logs_gigabyte"]),
+        _line("CodeBuild", usage.build_minutes, table.prices["build_minute"]),
+    )
+    items = tuple(line for line in lines if line.quantity)
+    return Bill(
+        items=items,
+        total_dollars=sum(item.dollars for item in items),
+        endpoint_month_dollars=HOURS_PER_MONTH * table.instance_hour(usage.endpoint_instance).dollars,
+        as_of=table.as_of,
+        region=table.region,
+        note=table.note,
+    )
+
+
+def price_of(verb: str) -> str:
+    """One sentence on what a verb costs on AWS, for the question before it starts."""
+    table = price_table()
+    hour = table.instance_hour(RunUsage().endpoint_instance)
+    if verb == "deploy":
+        month = HOURS_PER_MONTH * hour.dollars
+        return f"an endpoint costs about ${hour.dollars:.3f} an hour (${month:.0f} a month) until you run: scones down."
+    if verb == "train":
+        return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
+    return "a few cents at most for requests and storage."
+
+
+def _hour(table: PriceTable, instance: str) -> Price:
+    price = table.instance_hour(instance)
+    return Price(price.dollars, price.per, f"hours of {instance}", price.unverified)
+
+
+def _workflow_lines(usage: RunUsage, table: PriceTable) -> tuple[LineItem, ...]:
+    if usage.workflow == "standard":
+        return (_line("Step Functions", usage.transitions, table.prices["states_transition"]),)
+    # Each execution is rounded up; on average that adds half a step.
+    seconds = usage.execution_seconds + usage.executions * _EXPRESS_STEP_SECONDS / 2
+    return (
+        _line("Step Functions, requests", usage.executions, table.prices["states_express_request"]),
+        _line("Step Functions, time", seconds * _EXPRESS_GIGABYTES, table.prices["states_express_gigabyte_second"]),
+    )
+
+
+def _line(what: str, quantity: float, price: Price) -> LineItem:
+    return LineItem(what, quantity, price.unit, quantity * price.dollars / price.per, price.unverified)
