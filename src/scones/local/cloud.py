@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from scones.errors import SconesError
 from scones.local.processes import clean_environment
@@ -228,7 +229,7 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, programs: Progra
     for name in ("log", "tmp"):
         (state / name).mkdir()
     reader, writer = os.pipe()
-    with (state / "log" / "supervisor.log").open("wb") as log:
+    with (state / "log" / "cloud.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "scones.local.supervisor", str(state), str(lock), str(listener), str(reader)],
             stdin=subprocess.DEVNULL,
@@ -251,28 +252,30 @@ def _environment(state: Path, programs: Programs) -> Mapping[str, str]:
 
 
 def _await_ready(cloud: Cloud) -> None:
-    """Return once the gateway answers; the socket already listens, so one request waits for it."""
+    """Return once the gateway answers; the socket already listens, so one request waits for it.
+
+    The log is opened first: when the gateway fails, the supervisor removes the folder before we could look.
+    """
+    log = (cloud.state / "log" / "cloud.log").open("rb")
     connection = http.client.HTTPConnection(HOST, cloud.port, timeout=READY_SECONDS)
     try:
         connection.request("GET", "/_ministack/health")
         connection.getresponse().read()
     except (OSError, http.client.HTTPException) as error:
-        raise CloudNotReady(_last_words(cloud.state) or str(error)) from None
+        _await_end(cloud, None)
+        raise CloudNotReady(_last_words(log) or str(error)) from None
     finally:
         connection.close()
+        log.close()
     record = {**asdict(cloud), "state": str(cloud.state)}
     draft = cloud.state / "cloud.draft"
     draft.write_text(json.dumps(record))
     draft.replace(cloud.state / RECORD)
 
 
-def _last_words(state: Path) -> str:
-    for name in ("gateway.log", "supervisor.log"):
-        with contextlib.suppress(OSError):
-            lines = (state / "log" / name).read_text(errors="replace").split("\n")
-            if words := [line.strip() for line in lines if line.strip()]:
-                return words[-1]
-    return ""
+def _last_words(log: BinaryIO) -> str:
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def _await_end(cloud: Cloud, process: subprocess.Popen[bytes] | None) -> None:

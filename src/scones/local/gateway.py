@@ -4,6 +4,7 @@ Usage: python -m scones.local.gateway STATE LISTENER (an inherited, listening fi
 """
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -22,21 +23,31 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_end_with_supervisor, args=(state,), daemon=True).start()
     with socket.socket(fileno=os.dup(listener)) as bound:
         port = int(bound.getsockname()[1])
-    endpoint_url = f"http://127.0.0.1:{port}"
     inherited = dict(os.environ)  # noqa: TID251 - the supervisor's contract
-    programs = inherited.pop("SCONES_LOCAL_PROGRAMS", "{}")
+    programs = inherited.pop("SCONES_LOCAL_PROGRAMS")
     os.environ.update(_settings(state, port))  # noqa: TID251 - how ministack is configured
-    workers = {**inherited, **_client_settings(endpoint_url)}
-    _mount(state, endpoint_url, workers, programs)
+    _mount(state, {**inherited, **_client_settings(f"http://127.0.0.1:{port}")}, programs)
     asyncio.run(_serve(listener))
 
 
-def _mount(state: Path, endpoint_url: str, environment: dict[str, str], programs: str) -> None:
-    # ministack reads its settings when it is imported, so it comes after them.
-    from scones.local import lambda_mount, machines  # noqa: PLC0415
+def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
+    # ministack reads its settings when it is imported, so what imports it comes after them.
+    from ministack import app  # noqa: PLC0415
+    from ministack.core import router  # noqa: PLC0415
+
+    from scones.local import lambda_mount, machines, stacks  # noqa: PLC0415
+    from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
+    from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
+    from scones.local.storage import ObjectStore  # noqa: PLC0415
 
     lambda_mount.mount(state / "lambda", environment)
     machines.mount()
+    sagemaker = SageMaker(
+        Runner(**json.loads(programs), environment=environment, store=ObjectStore(), logs=Logs()), state / "sagemaker"
+    )
+    app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle
+    router.SERVICE_PATTERNS["sagemaker"] = {"host_patterns": [], "target_prefixes": ["SageMaker."]}
+    stacks.mount(sagemaker)
 
 
 async def _serve(listener: int) -> None:
@@ -85,7 +96,7 @@ def _client_settings(endpoint_url: str) -> dict[str, str]:
 
 def _end_with_supervisor(state: Path) -> None:
     """End the whole group once standard input closes: the supervisor was killed, so nobody else will."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):
         pass
     shutil.rmtree(state, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)

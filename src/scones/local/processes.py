@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -57,4 +58,25 @@ def _children() -> list[int]:
     listing = Path(f"/proc/self/task/{os.getpid()}/children")
     with contextlib.suppress(OSError):
         return [int(pid) for pid in listing.read_text().split()]
+    return []
+
+
+def end_tree(process: subprocess.Popen[bytes], patience_seconds: float) -> None:
+    """End *process* and what it started: TERM to the process, and KILL for whatever is left of the tree."""
+    family = _descendants(process.pid)
+    process.terminate()
+    try:
+        process.wait(patience_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [*direct, *(grandchild for child in direct for grandchild in _descendants(child))]
     return []

@@ -39,16 +39,13 @@ def _start_gateway(state: Path, lock: int, listener: int) -> subprocess.Popen[by
 
     Its standard input is a pipe that only the supervisor can close: the gateway ends itself when that happens.
     """
-    with (state / "log" / "gateway.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "scones.local.gateway", str(state), str(listener)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=state,
-            pass_fds=(lock, listener),
-            start_new_session=True,
-        )
+    return subprocess.Popen(
+        [sys.executable, "-m", "scones.local.gateway", str(state), str(listener)],
+        stdin=subprocess.PIPE,
+        cwd=state,
+        pass_fds=(lock, listener),
+        start_new_session=True,
+    )
 
 
 def _watch(gateway: subprocess.Popen[bytes], owner: int, wake: int) -> None:

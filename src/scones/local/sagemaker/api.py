@@ -1,0 +1,167 @@
+"""SageMaker's two APIs on the wire: the control plane's operations, and InvokeEndpoint."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import unquote
+
+from scones.local.sagemaker.capture import Capture, Exchange
+from scones.local.sagemaker.hosting import Deployment, Hosting
+from scones.local.sagemaker.programs import Runner
+from scones.local.sagemaker.records import Records
+from scones.local.sagemaker.server import ServerDown
+from scones.local.sagemaker.training import Training
+from scones.local.wire import AwsError, Json, Reply, error_reply, json_reply
+
+LARGEST_BODY_BYTES = 6_291_456
+CONSOLE = "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logEventViewer:group="
+REST_JSON = "application/json"
+
+
+class SageMaker:
+    """Everything that answers under the name of SageMaker."""
+
+    def __init__(self, runner: Runner, folder: Path) -> None:
+        self.records = Records()
+        self.training = Training(self.records, runner, folder / "training")
+        self.hosting = Hosting(self.records, runner, folder / "endpoints", Capture(runner.store))
+        self._logs = runner.logs
+        # Requests wait for the model here, and never on the gateway's event loop.
+        self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
+        self.operations: dict[str, Callable[[Json], Json]] = self._operations()
+
+    async def handle(self, method: str, path: str, headers: dict[str, str], body: bytes, query: Json) -> Reply:  # noqa: ARG002, PLR0913
+        """Answer one request, as ministack's router passes it on."""
+        loop = asyncio.get_running_loop()
+        if path.startswith("/endpoints/"):
+            return await loop.run_in_executor(self._threads, self._invoke, unquote(path.split("/")[2]), headers, body)
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        return await loop.run_in_executor(self._threads, self._control, operation, body)
+
+    def call(self, operation: str, query: Json) -> Json:
+        """Run one control plane operation.
+
+        Raises:
+            AwsError: it is refused, unknown, or lacks a member.
+        """
+        if operation not in self.operations:
+            raise AwsError("UnknownOperationException", f"{operation} is not part of the local cloud's SageMaker")
+        try:
+            return self.operations[operation](query)
+        except KeyError as error:
+            raise AwsError("ValidationException", f"{operation}: the member {error} is missing") from None
+
+    def _control(self, operation: str, body: bytes) -> Reply:
+        try:
+            return json_reply(self.call(operation, json.loads(body or b"{}")))
+        except AwsError as error:
+            return error_reply(error)
+
+    def _operations(self) -> dict[str, Callable[[Json], Json]]:
+        hosting, training, tables = self.hosting, self.training, self.records
+        return {
+            "CreateTrainingJob": training.create,
+            "DescribeTrainingJob": training.describe,
+            "ListTrainingJobs": training.summaries,
+            "StopTrainingJob": training.stop,
+            "CreateModel": hosting.create_model,
+            "DescribeModel": lambda q: dict(tables.models.find(q["ModelName"])),
+            "ListModels": lambda q: hosting.summaries("Model", q),
+            "DeleteModel": lambda q: hosting.delete("Model", q),
+            "CreateEndpointConfig": hosting.create_config,
+            "DescribeEndpointConfig": lambda q: dict(tables.configs.find(q["EndpointConfigName"])),
+            "ListEndpointConfigs": lambda q: hosting.summaries("EndpointConfig", q),
+            "DeleteEndpointConfig": lambda q: hosting.delete("EndpointConfig", q),
+            "CreateEndpoint": hosting.create_endpoint,
+            "UpdateEndpoint": hosting.update_endpoint,
+            "DescribeEndpoint": hosting.describe_endpoint,
+            "ListEndpoints": lambda q: hosting.summaries("Endpoint", q),
+            "DeleteEndpoint": hosting.delete_endpoint,
+            "AddTags": self._add_tags,
+            "ListTags": lambda q: {"Tags": self._tags(tables.known_arn(q["ResourceArn"]))},
+            "DeleteTags": self._delete_tags,
+        }
+
+    def _tags(self, arn: str) -> list[Json]:
+        return [{"Key": key, "Value": value} for key, value in self.records.tags.get(arn, {}).items()]
+
+    def _add_tags(self, query: Json) -> Json:
+        arn = self.records.known_arn(query["ResourceArn"])
+        self.records.remember_tags(arn, query["Tags"])
+        return {"Tags": self._tags(arn)}
+
+    def _delete_tags(self, query: Json) -> Json:
+        for key in query["TagKeys"]:
+            self.records.tags.get(self.records.known_arn(query["ResourceArn"]), {}).pop(key, None)
+        return {}
+
+    def _invoke(self, name: str, headers: dict[str, str], body: bytes) -> Reply:
+        began = time.perf_counter()
+        try:
+            deployment = self._serving(name, headers, body)
+            status, found, answer = self._forward(deployment, headers, body)
+            self._meter(name, deployment, status, began)
+            if status >= 300:
+                raise _model_error(name, status, answer)
+        except AwsError as error:
+            return error_reply(error, REST_JSON)
+        kind = found.get("content-type", "application/octet-stream")
+        attributes = headers.get("x-amzn-sagemaker-custom-attributes")
+        exchange = Exchange(
+            body, headers.get("content-type", ""), answer, kind, headers.get("x-amzn-sagemaker-inference-id"), attributes
+        )
+        variant = deployment.variant["VariantName"]
+        self.hosting.capture.note(deployment.capture, name, variant, exchange)
+        echoed = found.get("x-amzn-sagemaker-custom-attributes")
+        extra = {"x-amzn-sagemaker-custom-attributes": echoed} if echoed else {}
+        return 200, {"Content-Type": kind, "x-amzn-invoked-production-variant": variant, **extra}, answer
+
+    def _serving(self, name: str, headers: dict[str, str], body: bytes) -> Deployment:
+        deployment = self.hosting.deployments.get(name)
+        if deployment is None:
+            raise AwsError("ValidationError", f"Endpoint {name} of account 000000000000 not found.")
+        wanted = headers.get("x-amzn-sagemaker-target-variant", deployment.variant["VariantName"])
+        if wanted != deployment.variant["VariantName"]:
+            raise AwsError("ValidationError", f"Variant {wanted} not found for endpoint {name}.")
+        if len(body) > LARGEST_BODY_BYTES:
+            raise AwsError("413", f"HTTP content length exceeded {LARGEST_BODY_BYTES} bytes.", status=413)
+        return deployment
+
+    def _forward(self, deployment: Deployment, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        passed = {
+            "Content-Type": headers.get("content-type", "application/octet-stream"),
+            "Accept": headers.get("accept", "*/*"),
+            **{n: headers[n] for n in ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id") if n in headers},
+        }
+        try:
+            return deployment.server.request(body, passed)
+        except ServerDown as error:
+            logging.getLogger(__name__).warning("server down: %s", error)
+            raise AwsError("ServiceUnavailable", f"The model server did not answer: {error}", status=503) from None
+
+    def _meter(self, name: str, deployment: Deployment, status: int, began: float) -> None:
+        """The invocation metrics that SageMaker publishes."""
+        dimensions = {"EndpointName": name, "VariantName": deployment.variant["VariantName"]}
+        self._logs.metric("Invocations", 1, "Count", dimensions)
+        self._logs.metric("Invocation4XXErrors", float(400 <= status < 500), "Count", dimensions)
+        self._logs.metric("Invocation5XXErrors", float(status >= 500), "Count", dimensions)
+        self._logs.metric("ModelLatency", (time.perf_counter() - began) * 1e6, "Microseconds", dimensions)
+
+
+def _model_error(name: str, status: int, answer: bytes) -> AwsError:
+    side = "client" if status < 500 else "server"
+    text = answer.decode(errors="replace")
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    return AwsError(
+        "ModelError",
+        f'Received {side} error ({status}) from primary with message "{text}". See {CONSOLE}{group} '
+        "in account 000000000000 for more information.",
+        status=424,
+        OriginalStatusCode=status,
+        OriginalMessage=text,
+        LogStreamArn=f"arn:aws:logs:us-east-1:000000000000:log-group:{group}",
+    )

@@ -1,0 +1,133 @@
+"""The `/opt/ml` side of a training job: its configuration files, its variables, its data in and its archive out."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+from scones.local.storage import ObjectStore, split_uri
+from scones.local.wire import Json
+
+HOST = "localhost"  # `algo-1` does not resolve outside SageMaker's network
+
+
+class ChannelError(Exception):
+    """Input data that cannot be fetched, in SageMaker's words."""
+
+
+def write_config(folder: Path, record: Json) -> None:
+    """Lay out the folder that stands for `/opt/ml`."""
+    for name in ("input/config", "input/data", "model", "output/data", "checkpoints"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    channels = record.get("InputDataConfig") or []
+    files = {
+        "hyperparameters.json": {k: str(v) for k, v in (record.get("HyperParameters") or {}).items()},
+        "inputdataconfig.json": {c["ChannelName"]: _channel_entry(c) for c in channels},
+        "resourceconfig.json": {"current_host": HOST, "hosts": [HOST], "network_interface_name": "lo"},
+    }
+    for name, content in files.items():
+        (folder / "input" / "config" / name).write_text(json.dumps(content))
+
+
+def _channel_entry(channel: Json) -> Json:
+    return {
+        "TrainingInputMode": channel.get("InputMode") or "File",
+        "ContentType": channel.get("ContentType", ""),
+        "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": channel.get("RecordWrapperType") or "None",
+    }
+
+
+def training_variables(folder: Path, record: Json) -> dict[str, str]:
+    """The environment of the training program."""
+    parameters = record.get("HyperParameters") or {}
+    names = [c["ChannelName"] for c in record.get("InputDataConfig") or []]
+    return {
+        **(record.get("Environment") or {}),
+        "SAGEMAKER_BASE_DIR": str(folder),
+        "TRAINING_JOB_NAME": record["TrainingJobName"],
+        "TRAINING_JOB_ARN": record["TrainingJobArn"],
+        "SM_MODEL_DIR": str(folder / "model"),
+        "SM_OUTPUT_DIR": str(folder / "output"),
+        "SM_OUTPUT_DATA_DIR": str(folder / "output" / "data"),
+        "SM_INPUT_DIR": str(folder / "input"),
+        "SM_INPUT_CONFIG_DIR": str(folder / "input" / "config"),
+        "SM_CHANNELS": json.dumps(sorted(names)),
+        "SM_HPS": json.dumps(parameters),
+        "SM_HOSTS": json.dumps([HOST]),
+        "SM_CURRENT_HOST": HOST,
+        "SM_NUM_CPUS": str(os.cpu_count() or 1),
+        "SM_NUM_GPUS": "0",
+        **{f"SM_CHANNEL_{name.upper()}": str(folder / "input" / "data" / name) for name in names},
+        **{f"SM_HP_{name.upper().replace('-', '_')}": str(value) for name, value in parameters.items()},
+    }
+
+
+def download(store: ObjectStore, channel: Json, target: Path) -> None:
+    """Fetch a channel's objects in File mode.
+
+    Raises:
+        ChannelError: nothing is there, or the channel wants what the local cloud does not do.
+    """
+    source = channel["DataSource"].get("S3DataSource") or {}
+    kind, uri = source.get("S3DataType", "S3Prefix"), source.get("S3Uri", "")
+    compressed = channel.get("CompressionType", "None") != "None" or channel.get("RecordWrapperType", "None") != "None"
+    if kind not in ("S3Prefix", "ManifestFile") or channel.get("InputMode") == "Pipe" or compressed:
+        raise ChannelError(f"channel {channel['ChannelName']}: only plain S3Prefix and ManifestFile data run locally")
+    target.mkdir(parents=True, exist_ok=True)
+    wanted = _prefixed(store, uri) if kind == "S3Prefix" else _manifest(store, uri)
+    if not wanted:
+        raise ChannelError(
+            f'Data download failed:No S3 objects found under S3 URL "{uri}" given in input data source. '
+            "Please ensure that the bucket exists and that objects exist under that S3 prefix."
+        )
+    for name, address in wanted.items():
+        path = (target / name).resolve()
+        data = store.get(address)
+        if data is None or not path.is_relative_to(target.resolve()):
+            raise ChannelError(f"Data download failed: {address} is missing, or its name leaves the channel's folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _prefixed(store: ObjectStore, uri: str) -> dict[str, str]:
+    bucket, prefix = split_uri(uri)
+    found = {}
+    for key in store.keys(uri):
+        name = key.removeprefix(prefix).lstrip("/") or key.rsplit("/", 1)[-1]
+        if not key.endswith("/"):
+            found[name] = f"s3://{bucket}/{key}"
+    return found
+
+
+def _manifest(store: ObjectStore, uri: str) -> dict[str, str]:
+    """A manifest is a JSON list: `{"prefix": "s3://..."}`, then names relative to it."""
+    try:
+        head, *names = json.loads(store.get(uri) or b"null")
+        return {name: head["prefix"].rstrip("/") + "/" + name for name in names}
+    except (TypeError, ValueError, KeyError):
+        raise ChannelError(f"Data download failed: {uri} is not a manifest") from None
+
+
+def pack_folder(folder: Path) -> bytes:
+    """The content of *folder* as a tar.gz, as SageMaker uploads it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, arcname=path.name)
+    return packed.getvalue()
+
+
+def unpack_model(archive: bytes, folder: Path) -> None:
+    """Unpack a model.tar.gz.
+
+    Raises:
+        ChannelError: it is no tar.gz, or a member would leave *folder*.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
+            opened.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ChannelError(f"the model archive cannot be unpacked: {error}") from None

@@ -1,0 +1,210 @@
+"""Training jobs: a program under SageMaker's container contract, in a folder of its own.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
+"""
+
+import re
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from scones.local.processes import end_tree
+from scones.local.sagemaker.channels import ChannelError, download, pack_folder, training_variables, write_config
+from scones.local.sagemaker.programs import Runner
+from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
+from scones.local.wire import Json
+
+REASON_LENGTH = 1024
+STOP_PATIENCE_SECONDS = 120.0
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+MESSAGES = {
+    "Starting": "Starting the training job",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Stopping": "Stopping the training job",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "Failed": "Training job failed",
+}
+DESCRIBED = (
+    "AlgorithmSpecification RoleArn InputDataConfig OutputDataConfig ResourceConfig VpcConfig StoppingCondition "
+    "HyperParameters EnableNetworkIsolation EnableInterContainerTrafficEncryption EnableManagedSpotTraining "
+    "CheckpointConfig Environment RetryStrategy"
+).split()
+SUMMARY = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+
+
+@dataclass(slots=True)
+class Training:
+    """Starts, describes and stops training jobs."""
+
+    records: Records
+    runner: Runner
+    folder: Path
+
+    def create(self, query: Json) -> Json:
+        """CreateTrainingJob: check, note, and run in the background."""
+        algorithm = query["AlgorithmSpecification"]
+        acceptable_image(algorithm.get("TrainingImage", ""), self.runner.image_prefix)
+        if algorithm.get("ContainerEntrypoint") or algorithm.get("ContainerArguments"):
+            raise invalid("ContainerEntrypoint and ContainerArguments are not supported by the local cloud")
+        with self.records.lock:
+            record = self.records.jobs.add(
+                query["TrainingJobName"],
+                {k: query[k] for k in DESCRIBED if k in query}
+                | {"TrainingJobStatus": "InProgress", "CreationTime": now(), "SecondaryStatusTransitions": []},
+            )
+            self.records.remember_tags(record["TrainingJobArn"], query.get("Tags"))
+        _enter(record, "Starting")
+        Job(record, self.runner, self.folder / query["TrainingJobName"]).begin()
+        return {"TrainingJobArn": record["TrainingJobArn"]}
+
+    def describe(self, query: Json) -> Json:
+        """DescribeTrainingJob."""
+        record = self.records.jobs.find(query["TrainingJobName"])
+        return {name: value for name, value in record.items() if not name.startswith("_")}
+
+    def stop(self, query: Json) -> Json:
+        """StopTrainingJob: TERM now, KILL after two minutes, as SageMaker does."""
+        record = self.records.jobs.find(query["TrainingJobName"])
+        if record["TrainingJobStatus"] != "InProgress":
+            raise invalid(f"The request was rejected because the training job is in status {record['TrainingJobStatus']}.")
+        record["TrainingJobStatus"] = "Stopping"
+        _enter(record, "Stopping")
+        record["_stop"].set()
+        return {}
+
+    def summaries(self, query: Json) -> Json:
+        """ListTrainingJobs."""
+        page = self.records.jobs.listing(query, SUMMARY)
+        return {"TrainingJobSummaries": page.pop("items"), **page}
+
+
+class Job:
+    """One run of the training program."""
+
+    def __init__(self, record: Json, runner: Runner, folder: Path) -> None:
+        self._record = record
+        self._runner = runner
+        self._folder = folder
+        self._stop: threading.Event = record.setdefault("_stop", threading.Event())
+        self._name: str = record["TrainingJobName"]
+        self._metrics: dict[str, Json] = {}
+        self._last_line = ""
+
+    def begin(self) -> None:
+        """Run in a thread of its own."""
+        threading.Thread(target=self._run, name=f"training-{self._name}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._finish(*self._work())
+        except ChannelError as error:
+            self._finish("Failed", f"ClientError: {error}")
+        except OSError as error:
+            self._finish("Failed", f"InternalServerError: {error}")
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _work(self) -> tuple[str, str]:
+        """Returns the last secondary status and, where the job failed, why."""
+        write_config(self._folder, self._record)
+        _enter(self._record, "Downloading")
+        for channel in self._record.get("InputDataConfig") or []:
+            download(self._runner.store, channel, self._folder / "input" / "data" / channel["ChannelName"])
+        if self._stop.is_set():
+            return "Stopped", ""
+        self._record["TrainingStartTime"] = now()
+        _enter(self._record, "Training")
+        code, ending = self._train()
+        self._record["TrainingEndTime"] = now()
+        if ending is None and code != 0:
+            return "Failed", f"AlgorithmError: {self._failure()}, exit code: {code}"
+        _enter(self._record, "Uploading")
+        self._upload()
+        return ending or "Completed", ""
+
+    def _train(self) -> tuple[int, str | None]:
+        """Run the program; returns its exit code, and what ended it early, if anything did."""
+        limit = float((self._record.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds") or 86400)
+        deadline = time.monotonic() + limit
+        process = self._runner.start(self._runner.train, self._folder, training_variables(self._folder, self._record))
+        reader = threading.Thread(target=self._read_log, args=(process.stdout,), daemon=True)
+        reader.start()
+        ending = None
+        while process.poll() is None:
+            if ending is None and (self._stop.wait(0.05) or time.monotonic() > deadline):
+                ending = "Stopped" if self._stop.is_set() else "MaxRuntimeExceeded"
+                end_tree(process, STOP_PATIENCE_SECONDS)
+        reader.join(5.0)
+        if process.stdout:
+            process.stdout.close()
+        return process.returncode, ending
+
+    def _read_log(self, lines: IO[bytes] | None) -> None:
+        """Pass the program's lines on to CloudWatch Logs, and read the metrics that were defined from them."""
+        definitions = [
+            (d["Name"], re.compile(d["Regex"])) for d in self._record["AlgorithmSpecification"].get("MetricDefinitions") or []
+        ]
+        stream = f"{self._name}/algo-1-{int(time.time())}"
+        for raw in lines or ():
+            line = raw.decode(errors="replace").rstrip("\n")
+            self._last_line = line or self._last_line
+            self._runner.logs.write(LOG_GROUP, stream, line)
+            for name, pattern in definitions:
+                if (found := pattern.search(line)) and (value := _number(found)) is not None:
+                    self._metrics[name] = {"MetricName": name, "Value": value, "Timestamp": now()}
+                    self._record["FinalMetricDataList"] = list(self._metrics.values())
+
+    def _failure(self) -> str:
+        try:
+            text = (self._folder / "output" / "failure").read_text(errors="replace")
+        except OSError:
+            text = self._last_line
+        return text[:REASON_LENGTH]
+
+    def _upload(self) -> None:
+        base = f"{self._record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self._name}/output"
+        if any((self._folder / "model").iterdir()):
+            self._runner.store.put(f"{base}/model.tar.gz", pack_folder(self._folder / "model"))
+            self._record["ModelArtifacts"] = {"S3ModelArtifacts": f"{base}/model.tar.gz"}
+        if any((self._folder / "output" / "data").iterdir()):
+            self._runner.store.put(f"{base}/output.tar.gz", pack_folder(self._folder / "output" / "data"))
+
+    def _finish(self, secondary: str, reason: str) -> None:
+        status = "Stopped" if secondary in ("Stopped", "MaxRuntimeExceeded") else secondary
+        if reason:
+            self._record["FailureReason"] = reason[:REASON_LENGTH]
+        self._record.setdefault("TrainingEndTime", now())
+        begun = self._record.get("TrainingStartTime", self._record["TrainingEndTime"])
+        self._record["TrainingTimeInSeconds"] = self._record["BillableTimeInSeconds"] = max(
+            1, round(self._record["TrainingEndTime"] - begun)
+        )
+        _enter(self._record, secondary, reason)
+        self._record["TrainingJobStatus"] = status
+
+
+def _enter(record: Json, status: str, message: str = "") -> None:
+    """Note a change of the secondary status."""
+    moment = now()
+    transitions = record["SecondaryStatusTransitions"]
+    if transitions:
+        transitions[-1]["EndTime"] = moment
+    transitions.append({"Status": status, "StartTime": moment, "StatusMessage": message or MESSAGES[status]})
+    if status in ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded"):
+        transitions[-1]["EndTime"] = moment
+    record["SecondaryStatus"] = status
+    record["LastModifiedTime"] = moment
+
+
+def _number(found: re.Match[str]) -> float | None:
+    try:
+        return float(found[1] if found.re.groups else found[0])
+    except (TypeError, ValueError):
+        return None
+

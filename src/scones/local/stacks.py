@@ -1,0 +1,123 @@
+"""CloudFormation: SageMaker's resource types, and S3 buckets that keep their tags and refuse to vanish while full."""
+
+import time
+from collections.abc import Callable
+
+from ministack.services import s3
+from ministack.services.cloudformation import provisioners
+
+from scones.local.sagemaker.api import SageMaker
+from scones.local.wire import AwsError, Json
+
+Created = tuple[str, Json]
+SETTLED = ("InService", "Failed")
+POLL_SECONDS = 0.05
+NUMBERS = ("InitialInstanceCount", "InitialSamplingPercentage", "ContainerStartupHealthCheckTimeoutInSeconds")
+
+
+def mount(sagemaker: SageMaker) -> None:
+    """Register the types with ministack's CloudFormation."""
+    handlers = provisioners._RESOURCE_HANDLERS
+    for kind in ("Model", "EndpointConfig", "Endpoint"):
+        handlers[f"AWS::SageMaker::{kind}"] = SageMakerType(sagemaker, kind).handler()
+    bucket = handlers["AWS::S3::Bucket"]
+    handlers["AWS::S3::Bucket"] = {
+        **bucket,
+        "create": lambda logical_id, props, stack: _tagged(props, bucket["create"](logical_id, props, stack)),
+        "update": lambda name, old, new, stack: _tagged(new, bucket["update"](name, old, new, stack)),
+        "delete": lambda name, props: _delete_bucket(bucket["delete"], name, props),
+    }
+
+
+class SageMakerType:
+    """One SageMaker resource type; Ref is the ARN, as on AWS."""
+
+    def __init__(self, sagemaker: SageMaker, kind: str) -> None:
+        self._sagemaker = sagemaker
+        self._kind = kind
+
+    def handler(self) -> Json:
+        """What ministack's table of types wants."""
+        return {"create": self.create, "update": self.update, "delete": self.delete, "update_with_logical_id": True}
+
+    def create(self, logical_id: str, props: Json, stack: str) -> Created:
+        """Create the resource; an endpoint is waited for."""
+        name = props.get(f"{self._kind}Name") or provisioners._physical_name(stack, logical_id, max_len=63)
+        self._call("Create", {**_typed(props), f"{self._kind}Name": name})
+        return self._created(name)
+
+    def update(self, arn: str, old: Json, new: Json, stack: str, logical_id: str) -> Created:
+        """Update an endpoint in place; replace everything else, as AWS does."""
+        name = arn.rsplit("/", 1)[-1]
+        renamed = new.get(f"{self._kind}Name", name) != name
+        if self._kind == "Endpoint" and not renamed:
+            wanted = new["EndpointConfigName"].rsplit("/", 1)[-1]
+            self._call("Update", {"EndpointName": name, "EndpointConfigName": wanted})
+            created = self._created(name)
+            if self._call("Describe", {"EndpointName": name})["EndpointConfigName"] != wanted:
+                raise ValueError(f"Endpoint {name} was not updated: {self._reason(name)}")
+            return created
+        if new.get(f"{self._kind}Name") and not renamed:
+            raise ValueError(f"CloudFormation cannot update a stack when a custom-named resource requires replacing ({name})")
+        created = provisioners._seeded_create(self.create, logical_id, new, stack)
+        provisioners._delete_predecessor(self.delete, arn, old)
+        return created[0], created[1]
+
+    def delete(self, arn: str, _props: Json) -> None:
+        """Delete the resource; what is gone already stays gone."""
+        try:
+            self._call("Delete", {f"{self._kind}Name": arn.rsplit("/", 1)[-1]})
+        except ValueError as error:
+            if "Could not find" not in str(error):
+                raise
+
+    def _created(self, name: str) -> Created:
+        described = self._call("Describe", {f"{self._kind}Name": name})
+        while self._kind == "Endpoint" and described["EndpointStatus"] not in SETTLED:
+            time.sleep(POLL_SECONDS)
+            described = self._call("Describe", {"EndpointName": name})
+        if described.get("EndpointStatus") == "Failed":
+            raise ValueError(f"Endpoint {name} failed: {described.get('FailureReason')}")
+        arn = described[f"{self._kind}Arn"]
+        return arn, {f"{self._kind}Name": name, "Arn": arn, "Id": arn}
+
+    def _reason(self, name: str) -> str:
+        return str(self._call("Describe", {"EndpointName": name}).get("FailureReason"))
+
+    def _call(self, verb: str, query: Json) -> Json:
+        names = {k: v.rsplit("/", 1)[-1] for k, v in query.items() if k == "EndpointConfigName"}
+        try:
+            return self._sagemaker.call(f"{verb}{self._kind}", {**query, **names})
+        except AwsError as error:
+            raise ValueError(error.message) from None
+
+
+def _typed(value: Json) -> Json:
+    """Template values as the API's types: parameters arrive as strings, and Ref of a model or configuration is an ARN."""
+    result: Json = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            item = item if name == "Environment" else _typed(item)
+        elif isinstance(item, list):
+            item = [_typed(x) if isinstance(x, dict) else x for x in item]
+        elif name in NUMBERS:
+            item = int(item)
+        elif name == "EnableCapture":
+            item = str(item).lower() == "true"
+        elif name in ("ModelName", "EndpointConfigName"):
+            item = str(item).rsplit("/", 1)[-1]
+        result[name] = item
+    return result
+
+
+def _tagged(props: Json, created: Created) -> Created:
+    tags = {tag["Key"]: tag["Value"] for tag in props.get("Tags") or []}
+    if tags:
+        s3._bucket_tags[created[0]] = tags
+    return created
+
+
+def _delete_bucket(delete: Callable[[str, Json], None], name: str, props: Json) -> None:
+    if (s3._buckets.get(name) or {}).get("objects") or s3._bucket_has_versions(name):
+        raise ValueError("The bucket you tried to delete is not empty. You must delete all versions in the bucket.")
+    delete(name, props)

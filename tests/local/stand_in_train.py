@@ -1,0 +1,33 @@
+"""A tiny training program: it proves the container contract without a model."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])  # noqa: TID251 - the contract is the environment
+
+
+def main() -> int:
+    """Do what the hyperparameters ask."""
+    wanted = json.loads((BASE / "input/config/hyperparameters.json").read_text())
+    assert all(isinstance(value, str) for value in wanted.values())
+    if wanted.get("fail"):
+        (BASE / "output/failure").write_text(wanted["fail"])
+        return 1
+    if wanted.get("sleep"):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        print("sleeping", flush=True)
+        time.sleep(float(wanted["sleep"]))
+    files = sorted(str(p.relative_to(BASE / "input/data")) for p in (BASE / "input/data").rglob("*") if p.is_file())
+    print("epoch=1/2 train_loss=0.9")
+    print("epoch=2/2 train_loss=0.25")
+    print(f"files={files}")
+    (BASE / "model/model.json").write_text(json.dumps({"files": files, "answer": wanted.get("answer", "0.5")}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
