@@ -1,5 +1,8 @@
 """A tiny model in the artefact's form, and servers that run it."""
 
+import http.client
+import io
+import json
 import os
 import signal
 import socket
@@ -7,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from scones.artefact import BASELINE, MODEL, Artefact, Description, write_artefact
 
@@ -61,6 +67,15 @@ def write_tiny_artefact(folder: Path) -> Artefact:
     return write_artefact(folder, description, "A model for tests.\n")
 
 
+def photo(
+    form: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (32, 32), value: int = 60, **options: Any
+) -> bytes:
+    """Encode a plain photo; *value* is its brightness, 0 to 255."""
+    stream = io.BytesIO()
+    Image.new("RGB", size, (value, value, value)).convert(mode).save(stream, form, **options)
+    return stream.getvalue()
+
+
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SageMaker's base folder with the tiny model in it."""
@@ -69,11 +84,30 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def free_port() -> int:
+def find_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return find_port()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body's content."""
+        return json.loads(self.body)
 
 
 @dataclass(frozen=True)
@@ -88,6 +122,28 @@ class Server:
         """Return the worker processes."""
         return psutil.Process(self.process.pid).children()
 
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> "Answer":
+        """Ask once, on a connection of its own; underscores in header names stand for hyphens."""
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            client.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = client.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            client.close()
+
+    def invoke(self, body: bytes, content_type: str = "application/x-image", **headers: str) -> "Answer":
+        """Send a photo, or what passes for one."""
+        return self.ask("POST", "/invocations", body, Content_Type=content_type, **headers)
+
+    def peak_bytes(self) -> int:
+        """Return the largest memory that any worker ever had resident."""
+        peaks = []
+        for worker in self.workers():
+            status = Path(f"/proc/{worker.pid}/status").read_text()
+            peaks.append(1024 * int(status.split("VmHWM:")[1].split()[0]))
+        return max(peaks)
+
     def connect(self) -> socket.socket:
         """Open a plain connection that fails rather than hangs."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -95,8 +151,8 @@ class Server:
 
 def start_server(base: Path, log: Path, **variables: str) -> Server:
     """Start the server as SageMaker would, and wait until it listens."""
-    port = free_port()
-    environment = os.environ | {
+    port = find_port()
+    environment = os.environ | {  # noqa: TID251 - a child process inherits it
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SCONES_BIND_HOST": "127.0.0.1",
@@ -108,9 +164,10 @@ def start_server(base: Path, log: Path, **variables: str) -> Server:
         )
     end = time.monotonic() + 20
     while time.monotonic() < end and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return Server(process, port, log)
+        with suppress(ConnectionRefusedError):
+            server = Server(process, port, log)
+            if server.ask("GET", "/ping").status == 200:
+                return server
         time.sleep(0.02)
     process.kill()
     process.wait()

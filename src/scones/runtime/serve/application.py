@@ -30,7 +30,7 @@ class Application:
 
     def judge(self, request: Request) -> Reply | None:
         """Refuse by path, method, content type and custom attributes, which need no body."""
-        request.path = request.path.partition(b"?")[0]
+        request.path = _path(request.path)
         allowed = _METHODS.get(request.path)
         if allowed is None:
             return refusal(404, "no_such_path", "the paths are /ping, /invocations and /metrics")
@@ -83,3 +83,10 @@ class Application:
 
         if not self._batcher.submit(photos, deliver):
             finish(refusal(503, "overloaded", "too many photos are waiting; try again", extra=_RETRY))
+
+
+def _path(target: bytes) -> bytes:
+    # Proxies may send the whole URL.
+    if b"://" in target and not target.startswith(b"/"):
+        target = b"/" + target.split(b"/", 3)[-1]
+    return target.partition(b"?")[0]

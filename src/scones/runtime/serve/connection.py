@@ -49,6 +49,14 @@ class _Slot:
     head: bool = False
 
 
+class Others:
+    """What the connections of one worker share: who is there, and how much body has arrived for unanswered requests."""
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self.body_bytes = 0
+
+
 class Connection(asyncio.Protocol):
     """Parses with httptools; the worker's sweep calls `expire` once `deadline` (in *clock*'s seconds) has passed."""
 
@@ -56,24 +64,25 @@ class Connection(asyncio.Protocol):
         self,
         application: Application,
         limits: Limits,
-        connections: "set[Connection]",
+        others: "Others",
         clock: Callable[[], float],
     ) -> None:
         self._application = application
         self._limits = limits
-        self._connections = connections
+        self._others = others
         self._clock = clock
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._slots: deque[_Slot] = deque()
         self._request: Request | None = None
         self._in_body = False
-        self._chunks: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
         self._wire_bytes = 0
         self._refusal: Reply | None = None
         self._ending = False
         self._deaf = False
+        self._lingers = False
         self._stalled = False
         self.deadline = math.inf
 
@@ -82,14 +91,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; one connection too many is told so and closed."""
         self._transport = cast("asyncio.Transport", transport)
-        self._connections.add(self)
+        self._others.connections.add(self)
         self.deadline = self._clock() + self._limits.idle_seconds
-        if len(self._connections) > self._limits.connections:
+        if len(self._others.connections) > self._limits.connections:
             self._cut(refusal(503, "too_many_connections", "the server has too many open connections; try again"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """Forget the client; answers under way are dropped."""
-        self._connections.discard(self)
+        self._others.connections.discard(self)
+        self._let_go()
         self._ending = self._deaf = True
         self._slots.clear()
 
@@ -116,8 +126,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer what is complete before closing: the client may have closed its sending half only."""
-        if self._request is not None and not self._deaf:
+        if self._request is not None:
             self._cut(refusal(400, "incomplete_request", "the connection ended before the request did"))
+        self._lingers = False
         self._end_after_replies()
         return bool(self._slots)
 
@@ -156,8 +167,7 @@ class Connection(asyncio.Protocol):
         """Start a request."""
         self._request = Request()
         self._in_body = False
-        self._chunks = []
-        self._body_bytes = self._wire_bytes = 0
+        self._wire_bytes = 0
         self._refusal = None
         self.deadline = self._clock() + self._limits.head_seconds
 
@@ -199,10 +209,13 @@ class Connection(asyncio.Protocol):
         if self._deaf or self._request is None:
             return
         self._body_bytes += len(data)
+        self._others.body_bytes += len(data)
         if self._body_bytes > self._limits.body_bytes:
             self._cut(_too_large(self._limits))
+        elif self._others.body_bytes > self._limits.bodies_bytes:
+            self._cut(refusal(503, "overloaded", "too many large bodies are arriving; try again"))
         elif self._refusal is None:
-            self._chunks.append(data)
+            self._collect(data)
 
     def on_message_complete(self) -> None:
         """Hand the request over, or answer it with its refusal."""
@@ -210,14 +223,28 @@ class Connection(asyncio.Protocol):
         if request is None or self._deaf:
             return
         self.deadline = math.inf
-        request.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks = []
+        request.body = bytes(self._body)
+        self._let_go()
         slot = self._slot(request)
         if self._refusal is not None:
             self._application.refused(self._refusal)
             self._fill(slot, self._refusal)
         else:
             self._application.answer(request, lambda reply: self._fill(slot, reply))
+
+    def _collect(self, data: bytes) -> None:
+        # Most bodies come in one piece, which then need not be copied; many tiny ones must not cost an object each.
+        if not self._body:
+            self._body = data
+        elif isinstance(self._body, bytearray):
+            self._body += data
+        else:
+            self._body = bytearray(self._body) + data
+
+    def _let_go(self) -> None:
+        self._others.body_bytes -= self._body_bytes
+        self._body_bytes = 0
+        self._body = b""
 
     # Replies, in order.
 
@@ -263,8 +290,9 @@ class Connection(asyncio.Protocol):
         self._application.refused(reply)
         request = self._request or Request()
         self._request = None
+        self._let_go()
         slot = _Slot(custom_attributes=request.custom_attributes, keep_alive=False, head=request.method == b"HEAD")
-        self._deaf = True
+        self._deaf = self._lingers = True
         self._wire_bytes = 0
         self._slots.append(slot)
         self._fill(slot, reply)
@@ -285,15 +313,15 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _close(self) -> None:
-        """Close our half and let the client finish sending: closing at once could destroy the answer on its way."""
+        """Close; a client that may be sending still is let finish, or the reset would destroy the answer on its way."""
         self._slots.clear()
         if self._transport.is_closing():
             return
-        if not self._deaf or not self._transport.can_write_eof():
+        if self._lingers and len(self._others.connections) <= 2 * self._limits.connections:
+            self._transport.write_eof()
+            self.deadline = self._clock() + self._limits.linger_seconds
+        else:
             self._transport.close()
-            return
-        self._transport.write_eof()
-        self.deadline = self._clock() + self._limits.linger_seconds
 
 
 def _too_large(limits: Limits) -> Reply:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scones.artefact import Artefact
+from scones.errors import SconesError
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -14,31 +15,59 @@ Probabilities = npt.NDArray[np.float32]
 _WARM_SIZES: Final = (1, 2, 4, 8, 16)
 
 
+class ModelUnusable(SconesError):
+    """The artefact is whole, but its model does not do what it should."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(f"model {version} cannot serve: {reason}; train again with: scones train")
+        self.version = version
+        self.reason = reason
+
+
 class Model:
-    """Turns photos into probabilities; `classes` names their columns, `size` is the photos' side in pixels."""
+    """Turns photos into probabilities; `classes` names their columns, `size` is the photos' side in pixels.
+
+    Raises:
+        ModelUnusable: ONNX Runtime refuses it, or its answers have another shape than one column a class.
+    """
 
     def __init__(self, artefact: Artefact) -> None:
         # ONNX Runtime's wheels report to their maker, from a thread of their own, unless told not to before loading.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # noqa: PLC0415 - after the line above
+        from onnxruntime.capi import onnxruntime_pybind11_state as failures  # noqa: PLC0415 - the same
 
+        self.classes = artefact.classes
+        self.size = artefact.image_size
+        self.version = artefact.version
         options = onnxruntime.SessionOptions()
         # The processes share the cores already; two threads a session cost 1.8 times the CPU.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(artefact.model_path), options, providers=["CPUExecutionProvider"]
+        # They share no base of their own.
+        refusals = (
+            *(failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf),
+            *(failures.NotImplemented, failures.RuntimeException, ValueError),
         )
-        self.classes = artefact.classes
-        self.size = artefact.image_size
-        self.version = artefact.version
+        try:
+            self._session = onnxruntime.InferenceSession(
+                artefact.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+            self._warm()
+        except refusals as error:
+            reason = " ".join(str(error).split())
+            raise ModelUnusable(self.version, f"ONNX Runtime cannot use it ({reason})") from error
 
     def predict(self, photos: Pixels) -> Probabilities:
         """Return float32 [N, C] for uint8 [N, size, size, 3]."""
         (probabilities,) = self._session.run(("probabilities",), {"photos": photos})
         return probabilities  # type: ignore[no-any-return]
 
-    def warm(self) -> None:
-        """Run each size of batch once: the first run of each allocates."""
+    def _warm(self) -> None:
+        # The first run of each size allocates; better now than under the first client's eyes.
         for size in _WARM_SIZES:
-            self.predict(np.zeros((size, self.size, self.size, 3), np.uint8))
+            shape = self.predict(np.zeros((size, self.size, self.size, 3), np.uint8)).shape
+            if shape != (size, len(self.classes)):
+                raise ModelUnusable(
+                    self.version, f"it answers {shape} for {size} photos of {len(self.classes)} classes"
+                )

@@ -29,8 +29,10 @@ class Limits:
     """The largest body; SageMaker itself stops at about this size."""
     head_bytes: int = 32 * 1024
     """The largest request line and headers together."""
+    bodies_bytes: int = 128 * 1024 * 1024
+    """The most that bodies still arriving may hold together; beyond it requests are answered with 503."""
     pixels: int = 25_000_000
-    """The largest photo in pixels: undecoded it may be tiny, decoded it takes three bytes or more a pixel."""
+    """The most pixels in one request: undecoded they may be tiny, decoded they take three bytes or more each."""
     photos: int = 64
     """The most photos in one request."""
     batch: int = 16

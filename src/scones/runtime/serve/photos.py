@@ -2,9 +2,13 @@
 
 import base64
 import binascii
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
+
+from PIL import Image
 
 from scones.errors import SconesError
 from scones.photos.decode import decode
@@ -49,32 +53,54 @@ def read_photos(content_type: bytes, body: bytes, size: int, limits: Limits) -> 
     if not body:
         raise BadPhotos(400, "empty_body", "the body is empty; send one photo")
     if media_type(content_type) != JSON:
-        return [_decode(body, size, limits, "the photo")], False
+        return _decode([("the photo", body)], size, limits), False
     texts, many = _parse(body)
     if not texts:
         raise BadPhotos(400, "no_photos", "the list of photos is empty")
     if len(texts) > limits.photos:
         raise BadPhotos(413, "too_many_photos", f"{len(texts)} photos in one request; the limit is {limits.photos}")
-    names = [f"photo {index}" for index in range(len(texts))] if many else ["the photo"]
-    blobs = [_unbase64(text, name) for text, name in zip(texts, names, strict=True)]
-    return [_decode(blob, size, limits, name) for blob, name in zip(blobs, names, strict=True)], many
+    names = [f"photo {index}" if many else "the photo" for index in range(len(texts))]
+    return _decode([(name, _unbase64(text, name)) for name, text in zip(names, texts, strict=True)], size, limits), many
 
 
-def _decode(data: bytes, size: int, limits: Limits, name: str) -> Pixels:
+def _decode(blobs: Sequence[tuple[str, bytes]], size: int, limits: Limits) -> list[Pixels]:
+    # All are judged by their headers before the first is decoded.
+    pixels = 0
+    for name, data in blobs:
+        with _blaming(name):
+            header = read_header(data)
+            pixels += header.width * header.height
+            _check_pixels(header, pixels, limits)
+    photos = []
+    for name, data in blobs:
+        with _blaming(name):
+            photos.append(decode(data, size))
+    return photos
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
     try:
-        _check_pixels(read_header(data), limits)
-        return decode(data, size)
+        yield
     except TooLarge as error:
         raise BadPhotos(413, "photo_too_large", f"{name} {error.reason}") from error
     except UnreadablePhoto as error:
         raise BadPhotos(400, "unreadable_photo", f"{name} {error.reason}") from error
 
 
-def _check_pixels(header: Header, limits: Limits) -> None:
+def _check_pixels(header: Header, total: int, limits: Limits) -> None:
     # The decoder has a limit too, but one photo at it would hold up everybody else for a second.
-    if header.width * header.height > limits.pixels:
-        size = f"{header.width:,} x {header.height:,}"
-        raise TooLarge(f"is too large ({size} pixels; the limit is {limits.pixels:,} in all)")
+    if total > limits.pixels:
+        size = f"{header.width:,} x {header.height:,} pixels"
+        raise TooLarge(f"is too large ({size}; the limit is {limits.pixels:,} in a request)")
+
+
+def warm_decoders() -> None:
+    """Decode a dot in each format, so that no client waits while a decoder loads."""
+    for form in ("PNG", "JPEG", "WEBP"):
+        stream = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(stream, form)
+        decode(stream.getvalue(), 1)
 
 
 def _parse(body: bytes) -> tuple[Sequence[object], bool]:

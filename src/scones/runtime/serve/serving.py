@@ -11,6 +11,7 @@ from scones.runtime.serve.counters import Counters
 from scones.runtime.serve.metrics import render
 from scones.runtime.serve.model import Model
 from scones.runtime.serve.options import Options
+from scones.runtime.serve.photos import warm_decoders
 from scones.runtime.serve.supervisor import Supervisor
 from scones.runtime.serve.worker import Worker
 
@@ -31,6 +32,7 @@ def serve(options: Options) -> None:
 
     Raises:
         BadArtefact: the model's files are not what their checksums say.
+        ModelUnusable: they are, and ONNX Runtime cannot use them.
         PortTaken: the port cannot be had.
         WorkersKeepDying: the workers do not survive their start.
     """
@@ -39,7 +41,7 @@ def serve(options: Options) -> None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _claim(listening, options)
         model = Model(read_artefact(options.model))
-        model.warm()
+        warm_decoders()
         _listen(listening, options)
         seconds = time.perf_counter() - begin
         _log.info(
@@ -61,7 +63,9 @@ def _supervise(listening: socket.socket, model: Model, options: Options) -> None
     def silent_seconds(number: int) -> float:
         return time.monotonic() - counters.row(number).get("heartbeat")
 
-    supervisor = Supervisor(work, silent_seconds, drain_seconds=limits.drain_seconds, hang_seconds=limits.hang_seconds)
+    supervisor = Supervisor(
+        work, silent_seconds, listening.close, drain_seconds=limits.drain_seconds, hang_seconds=limits.hang_seconds
+    )
     supervisor.run(options.workers)
 
 

@@ -33,19 +33,21 @@ class Supervisor:
     """Keeps worker processes running.
 
     *work* is what each does, given its number and its lifeline: a pipe that ends when the supervisor does.
-    *silent_seconds* tells how long a worker has shown no sign of life.
+    *silent_seconds* tells how long a worker has shown no sign of life; *stopping* is called when the end begins.
     """
 
     def __init__(
         self,
         work: Callable[[int, int], None],
         silent_seconds: Callable[[int], float],
+        stopping: Callable[[], None],
         *,
         drain_seconds: float,
         hang_seconds: float,
     ) -> None:
         self._work = work
         self._silent_seconds = silent_seconds
+        self._stopping = stopping
         self._drain_seconds = drain_seconds
         self._hang_seconds = hang_seconds
         self._running: dict[int, tuple[int, float]] = {}
@@ -86,16 +88,18 @@ class Supervisor:
         if self._stop_by is None:
             # A moment more than a worker takes at most, so that none is killed while it closes in good order.
             self._stop_by = time.monotonic() + self._drain_seconds + 1.0
+            self._stopping()
             for pid in self._running:
                 os.kill(pid, signal.SIGTERM)
 
     def _start(self, worker: int) -> None:
         # A signal between the fork and the child's own handlers would run the supervisor's in the child.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(worker)
-        self._running[pid] = (worker, time.monotonic())
+        if self._stop_by is None:
+            pid = os.fork()
+            if pid == 0:
+                self._become_worker(worker)
+            self._running[pid] = (worker, time.monotonic())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _become_worker(self, worker: int) -> None:

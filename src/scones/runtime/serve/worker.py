@@ -12,7 +12,7 @@ import uvloop
 
 from scones.runtime.serve.application import Application
 from scones.runtime.serve.batching import Batcher
-from scones.runtime.serve.connection import Connection
+from scones.runtime.serve.connection import Connection, Others
 from scones.runtime.serve.counters import Row
 from scones.runtime.serve.model import Model
 from scones.runtime.serve.options import Limits
@@ -29,7 +29,7 @@ class Worker:
         self._model = model
         self._row = row
         self._limits = limits
-        self._connections: set[Connection] = set()
+        self._others = Others()
 
     def run(self, metrics: Callable[[], bytes]) -> None:
         """Serve until SIGTERM; then requests under way are answered, and it returns."""
@@ -43,7 +43,7 @@ class Worker:
         # An orphan would hold the port; there is nothing to clean up, so it goes at once.
         loop.add_reader(self._lifeline, os._exit, 0)
         application = self._application(loop, metrics)
-        connect = partial(Connection, application, self._limits, self._connections, loop.time)
+        connect = partial(Connection, application, self._limits, self._others, loop.time)
         server = await loop.create_server(connect, sock=self._listening, backlog=self._limits.connections)
         sweeping = loop.create_task(self._sweep(loop.time))
         await stop.wait()
@@ -67,14 +67,14 @@ class Worker:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = clock()
-            for connection in [each for each in self._connections if each.deadline < now]:
+            for connection in [each for each in self._others.connections if each.deadline < now]:
                 connection.expire()
-            self._row.set("connections", len(self._connections))
+            self._row.set("connections", len(self._others.connections))
             self._row.set("heartbeat", time.monotonic())
 
     async def _drain(self, clock: Callable[[], float]) -> None:
-        for connection in list(self._connections):
+        for connection in list(self._others.connections):
             connection.drain()
         end = clock() + self._limits.drain_seconds
-        while self._connections and clock() < end:
+        while self._others.connections and clock() < end:
             await asyncio.sleep(0.02)
