@@ -1,0 +1,124 @@
+"""The training program: reads what SageMaker mounts, fits the model, and leaves the artefact for SageMaker to pack.
+
+`python -m scones.runtime.train` keeps the container contract below `SAGEMAKER_BASE_DIR` (`/opt/ml`): it ends with 0 and
+`model/` filled, or with 1 and one line in `output/failure`. SIGTERM stops it within a second, with 143.
+"""
+
+import datetime
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from scones.artefact import BASELINE, MODEL, Artefact, Description, write_artefact
+from scones.errors import SconesError
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.channels import measure
+from scones.runtime.training_job import (
+    Hyperparameters,
+    TrainingJob,
+    failure_reported,
+    read_hyperparameters,
+    read_photos,
+)
+from scones.vision.calibration import fit_temperature, negative_log_likelihood, soften
+from scones.vision.card import model_card
+from scones.vision.crossfit import FOLDS, Crossfit, crossfit
+from scones.vision.export import check_parity, export
+from scones.vision.messages import Labelled, Progress
+
+_STOPPED: Final = 128 + signal.SIGTERM
+_INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+def main() -> int:
+    """Run the job that the environment describes and give the exit status."""
+    signal.signal(signal.SIGTERM, _stop)
+    job = TrainingJob(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
+    try:
+        with failure_reported(job):
+            train(job)
+    except SconesError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def train(job: TrainingJob) -> Artefact:
+    """Train on the job's channel, write the artefact to its model folder, and say on stdout how it goes.
+
+    Raises:
+        SconesError: the job's input cannot be used, or training failed.
+    """
+    started = time.monotonic()
+    hyperparameters = read_hyperparameters(job)
+    data = read_photos(job, hyperparameters, _say)
+    _say(f"photos={len(data.labels)} classes={','.join(hyperparameters.classes)} size={hyperparameters.image_size}")
+    networks = crossfit(data, hyperparameters.recipe, hyperparameters.seed, _Report(hyperparameters.recipe.epochs))
+    artefact = _write(job, hyperparameters, data, networks)
+    for name, value in artefact.metrics.items():
+        _say(f"{name}={value:.4f}")
+    _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
+    return artefact
+
+
+def _write(job: TrainingJob, hyperparameters: Hyperparameters, data: Labelled, networks: Crossfit) -> Artefact:
+    temperature = fit_temperature(networks.log_probabilities, data.labels)
+    probabilities = soften(networks.log_probabilities, temperature)
+    size = hyperparameters.image_size
+    model = export(networks.weights, image_size=size, temperature=temperature)
+    sample = data.photos[: len(networks.sample_answers)]
+    check_parity(model, sample, networks.sample_answers, temperature)
+    description = Description(
+        classes=hyperparameters.classes,
+        image_size=size,
+        temperature=temperature,
+        data_version=hyperparameters.data_version,
+        metrics={
+            "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
+            "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
+        },
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seed=hyperparameters.seed,
+    )
+    job.model.mkdir(parents=True, exist_ok=True)
+    (job.model / MODEL).write_bytes(model)
+    Baseline(measure(data.photos, probabilities), hyperparameters.data_version).save(job.model / BASELINE)
+    card = model_card(description, data.labels.tolist(), hyperparameters.recipe)
+    return write_artefact(job.model, description, card)
+
+
+class _Report:
+    """Turns epochs into lines that SageMaker's metric definitions, and people, can read."""
+
+    def __init__(self, epochs: int) -> None:
+        self.done = 0
+        self.total = epochs * (1 + FOLDS)
+
+    def __call__(self, progress: Progress) -> None:
+        self.done += 1
+        epoch = progress.epoch
+        network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} fold_"
+        _say(
+            f"{network}epoch={epoch.number}/{epoch.of} train_loss={epoch.train_loss:.3f} train_accuracy="
+            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={self.done / self.total:.3f}"
+        )
+
+
+def _say(line: str) -> None:
+    # Whoever follows the log wants each line at once.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(_STOPPED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

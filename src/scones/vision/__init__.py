@@ -1,0 +1,1 @@
+"""Vision: the model, its training and its export; torch lives here alone."""

@@ -1,0 +1,64 @@
+"""The model card: what a model is for, how it was made and what it cannot do, in Markdown."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from scones.artefact import Description
+from scones.vision.crossfit import FOLDS
+from scones.vision.recipe import Recipe
+
+
+def model_card(description: Description, labels: Sequence[int], recipe: Recipe) -> str:
+    """Write the card of a model that was trained on photos with these *labels* (class numbers)."""
+    counts = Counter(labels)
+    names = description.classes
+    photos = "\n".join(f"| {name} | {counts[number]} |" for number, name in enumerate(names))
+    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in description.metrics.items())
+    return _CARD.format(
+        title=" or ".join(names) if len(names) <= 4 else f"{len(names)} classes",
+        size=description.image_size,
+        photos=photos,
+        metrics=metrics,
+        folds=FOLDS,
+        recipe=recipe,
+        about=description,
+    )
+
+
+_CARD = """\
+# Model card: {title}
+
+Given one photo, this model gives a probability for each class. It was made to route orders to couriers by vehicle.
+
+| | |
+|---|---|
+| input | `photos`, uint8 [N, {size}, {size}, 3], RGB, squashed to a square |
+| output | `probabilities`, float32 [N, classes], in the order below |
+| network | frozen whitening stem, three convolution stages, linear head; photo and mirror image averaged |
+| training | {recipe.epochs} epochs, batches of {recipe.batch}, Muon and SGD, label smoothing {recipe.label_smoothing} |
+| temperature | {about.temperature:.3f}, fitted on out-of-fold answers |
+| data version | {about.data_version} |
+| seed | {about.seed} |
+| created | {about.created} |
+
+## Training photos
+
+| class | photos |
+|---|---|
+{photos}
+
+## Measured on the training photos, out of fold
+
+Each photo was answered by a network that had not seen it ({folds} folds), so these figures are a little pessimistic for
+the final network, which learnt from all photos. Accuracy on test photos is measured later, at the endpoint.
+
+| measure | value |
+|---|---|
+{metrics}
+
+## Limits
+
+- It always answers with one of its classes: photos of anything else get a confident answer too. Confidence is no guard.
+- Strong noise and very low contrast cost much accuracy; watch the drift report.
+- It has seen whole vehicles. People, plates and places in photos play no part in what it is for.
+"""

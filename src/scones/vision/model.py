@@ -1,0 +1,107 @@
+"""The network: a frozen whitening stem, three small convolution stages and a linear head; 0.3 million parameters."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, WIDTHS, stem_stride
+
+_WHITENING_FLOOR: Final = 5e-3
+# Enough 3 x 3 patches to know their 27 x 27 covariance well.
+_PATCH_PHOTOS: Final = 1000
+
+
+class Convolution(nn.Module):
+    """A 3 x 3 convolution whose weight is the matrix [out, 9 * in] that matrix optimisers such as Muon expect."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.weight = nn.Parameter(torch.empty(outputs, 9 * inputs))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve [N, in, H, W] to [N, out, H, W]."""
+        # Channels vary fastest, which is the memory layout that the CPU kernels like best.
+        kernel = self.weight.view(-1, 3, 3, self.inputs).permute(0, 3, 1, 2)
+        return functional.conv2d(x, kernel, padding=1)
+
+
+class Normalised(nn.Module):
+    """Convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.convolution = Convolution(inputs, outputs)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, in, H, W] to [N, out, H, W]."""
+        convolved: Tensor = self.norm(self.convolution(x))
+        return functional.relu(convolved)
+
+
+class Stage(nn.Module):
+    """Halve the picture, widen it, and add what one more convolution finds."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = Normalised(inputs, outputs)
+        self.second = Normalised(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, in, H, W] to [N, out, H/2, W/2]."""
+        first: Tensor = self.first(functional.max_pool2d(x, 2))
+        second: Tensor = self.second(first)
+        return first + second
+
+
+class Network(nn.Module):
+    """From float photos [N, 3, H, W], values 0 to 1, to logits [N, classes]."""
+
+    mean: Tensor
+    std: Tensor
+    stem: Tensor
+
+    def __init__(self, classes: int, stem: Tensor, image_size: int) -> None:
+        """Take the *stem* from `whitening`; larger photos get a coarser stem, so that all cost about the same."""
+        super().__init__()
+        self.stride = stem_stride(image_size)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        self.register_buffer("stem", stem)
+        first, second, third = WIDTHS
+        self.entry = Normalised(len(stem), first)
+        self.stages = nn.Sequential(Stage(first, second), Stage(second, third))
+        self.head = nn.Linear(2 * third, classes)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Map photos to logits."""
+        x = functional.conv2d((photos - self.mean) / self.std, self.stem, stride=self.stride, padding=1)
+        x = self.stages(self.entry(functional.relu(functional.max_pool2d(x, 2))))
+        pooled = torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
+        logits: Tensor = self.head(pooled)
+        return LOGIT_SCALE * logits
+
+
+def whitening(photos: npt.NDArray[np.uint8]) -> Tensor:
+    """Compute the stem's filters, float [54, 3, 3, 3], from uint8 [N, H, W, 3].
+
+    They are the principal components of 3 x 3 patches, scaled to unit variance, in both signs. At most a thousand
+    photos are used, spread over all of them, since photos often come sorted by class.
+    """
+    some = photos[:: max(1, len(photos) // _PATCH_PHOTOS)]
+    x = (to_input(some) - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    patches = functional.unfold(x, 3, stride=2).transpose(1, 2).reshape(-1, 27)
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    filters = (vectors / torch.sqrt(values + _WHITENING_FLOOR)).T.reshape(27, 3, 3, 3).flip(0)
+    return torch.cat([filters, -filters]).contiguous(memory_format=torch.channels_last)
+
+
+def to_input(photos: npt.NDArray[np.uint8]) -> Tensor:
+    """Turn uint8 [N, H, W, 3] into the network's float [N, 3, H, W], channels last in memory."""
+    return torch.from_numpy(photos).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 255

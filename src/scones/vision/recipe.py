@@ -1,0 +1,40 @@
+"""The recipe: every number that shapes the model and its training; loads no torch."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MEAN: Final = (0.53, 0.515, 0.49)
+"""Subtracted from each channel of photos scaled to 0 to 1."""
+STD: Final = (0.26, 0.26, 0.27)
+"""By which each channel is then divided."""
+LOGIT_SCALE: Final = 0.25
+"""Keeps the first steps small, whatever the head starts from."""
+WIDTHS: Final = (32, 64, 128)
+"""Channels after the entry and after each of the two stages."""
+MIN_IMAGE_SIZE: Final = 16
+"""Three halvings must leave something to look at."""
+MAX_IMAGE_SIZE: Final = 256
+"""Beyond it, training would take hours on a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained. The defaults were chosen by cross-validation on CIFAR-100's two-wheelers."""
+
+    epochs: int = 16
+    batch: int = 50
+    label_smoothing: float = 0.1
+    convolution_rate: float = 0.1
+    """Muon's learning rate, for the convolutions' weights, which are kept at norm sqrt(outputs)."""
+    convolution_momentum: float = 0.6
+    rate: float = 0.05
+    """Nesterov SGD's learning rate, for all else."""
+    momentum: float = 0.85
+    weight_decay: float = 5e-4
+    warm_up: float = 0.2
+    """The share of steps in which the rates rise linearly; then they fall linearly to 0."""
+
+
+def stem_stride(image_size: int) -> int:
+    """Tell by how much the first layer thins the photo, so that large ones do not cost much more than small ones."""
+    return max(1, round(image_size / 40))
