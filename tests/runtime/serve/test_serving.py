@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.runtime.serve.conftest import Server, Start, photo
+
+from runtime.serve.running import Server, Start, photo
 
 DARK, BRIGHT = photo(value=10), photo(value=250)
 

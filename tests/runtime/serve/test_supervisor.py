@@ -10,7 +10,8 @@ from http.client import BadStatusLine
 
 import psutil
 import pytest
-from tests.runtime.serve.conftest import Server, Start, photo, stop_server
+
+from runtime.serve.running import Server, Start, photo, stop_server
 
 DARK = photo(value=10)
 

@@ -31,4 +31,4 @@ def render(rows: Sequence[Row]) -> bytes:
 
 def _family(title: str, kind: str, description: str, values: Iterable[tuple[str, float]]) -> list[str]:
     head = [f"# HELP {title} {description}", f"# TYPE {title} {kind}"]
-    return head + [f"{title}{labels} {value:.10g}" for labels, value in values]
+    return head + [f"{title}{labels} {value:.15g}" for labels, value in values]
