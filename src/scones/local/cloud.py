@@ -86,9 +86,7 @@ class Cloud:
     programs: Programs = field(default_factory=Programs)
 
 
-def start(
-    state: Path, *, port: int | None = None, owned: bool = True, programs: Programs | None = None
-) -> Cloud:
+def start(state: Path, *, port: int | None = None, owned: bool = True, programs: Programs | None = None) -> Cloud:
     """Start a cloud in *state* and return once it answers.
 
     An owned cloud ends when this process does, however it dies; `keep` changes that.
@@ -138,7 +136,8 @@ def standing(state: Path) -> Cloud | None:
         record = json.loads((state / RECORD).read_text())
     except (OSError, ValueError):
         return None
-    programs = Programs(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.pop("programs").items()})
+    found = record.pop("programs")
+    programs = Programs(tuple(found["train"]), tuple(found["serve"]), found["image_prefix"])
     return Cloud(**{**record, "state": Path(record["state"]), "programs": programs})
 
 

@@ -136,7 +136,9 @@ class Worker:
             self._next = None
             return self._await_answer(deadline)
         except WorkerSilent:
-            return self._broken(_message(request_id, "Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds"))
+            return self._broken(
+                _message(request_id, "Sandbox.Timedout", f"Error: Task timed out after {limit:.2f} seconds")
+            )
         except (WorkerGone, OSError):
             return self._broken(_message(request_id, "Runtime.ExitError", self._exit_words()))
 

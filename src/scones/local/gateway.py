@@ -23,9 +23,9 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_end_with_supervisor, args=(state,), daemon=True).start()
     with socket.socket(fileno=os.dup(listener)) as bound:
         port = int(bound.getsockname()[1])
-    inherited = dict(os.environ)  # noqa: TID251 - the supervisor's contract
+    inherited = dict(os.environ)
     programs = inherited.pop("SCONES_LOCAL_PROGRAMS")
-    os.environ.update(_settings(state, port))  # noqa: TID251 - how ministack is configured
+    os.environ.update(_settings(state, port))
     _mount(state, {**inherited, **_client_settings(f"http://127.0.0.1:{port}")}, programs)
     asyncio.run(_serve(listener))
 

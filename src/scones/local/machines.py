@@ -1,22 +1,132 @@
-"""Step Functions, mended: no wait before each execution, sync replies as AWS gives them, and honest retries."""
+"""Step Functions, mended: guarded definitions, no wait at the start, honest retries, time limits and sync replies."""
 
+import contextvars
+import json
+import math
 import random
+import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
+from ministack.core.responses import error_response_json
 from ministack.services import stepfunctions as sfn
+from ministack.services.cloudformation import provisioners
 
+from scones.local.guard import refusal
 from scones.local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
+BILLED_MEMORY_MB = 64
 
 
 def mount() -> None:
     """Replace what ministack's interpreter gets wrong."""
     sfn.time = SimpleNamespace(**{**vars(time), "sleep": _sleep})
+    sfn._validate_definition_jsonata = _guarded(sfn._validate_definition_jsonata)
+    provisioners._sfn_definition = _guarded_template(provisioners._sfn_definition)
+    sfn._find_matching_retrier = _with_delay(sfn._find_matching_retrier)
+    sfn._run_execution = _limited(sfn._run_execution)
+    sfn._fail_execution = _unless_over(sfn._fail_execution)
+    sfn._start_sync_execution = _sync(sfn._start_sync_execution)
 
 
 def _sleep(seconds: float) -> None:
     """Sleep, except for the fixed pause with which every execution begins."""
     if seconds != FIXED_WAIT_SECONDS:
         time.sleep(seconds)
+
+
+def _guarded(check: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    return lambda definition: refusal(definition) or check(definition)
+
+
+def _guarded_template(resolve: Callable[[Json], str]) -> Callable[[Json], str]:
+    def resolved(props: Json) -> str:
+        definition = resolve(props)
+        if message := refusal(definition):
+            raise ValueError(f"Resource handler returned message: {message!r} (HandlerErrorCode: InvalidRequest)")
+        return definition
+
+    return resolved
+
+
+def _with_delay(find: Callable[..., tuple[Json | None, int]]) -> Callable[..., tuple[Json | None, int]]:
+    """Compute the pause before a retry here: the stock interpreter knows no MaxDelaySeconds and no JitterStrategy."""
+
+    def found(retriers: list[Json], error: str, counts: dict[int, int]) -> tuple[Json | None, int]:
+        retrier, index = find(retriers, error, counts)
+        if retrier is None:
+            return None, index
+        pause = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** counts.get(index, 0)
+        pause = min(pause, retrier.get("MaxDelaySeconds", pause))
+        if retrier.get("JitterStrategy") == "FULL":
+            pause *= random.random()  # noqa: S311 - a pause, not a secret
+        return {**retrier, "IntervalSeconds": pause, "BackoffRate": 1.0}, index
+
+    return found
+
+
+def _limited(run: Callable[[str], None]) -> Callable[[str], None]:
+    """End an execution at its TimeoutSeconds; the task that it was waiting for is left to itself."""
+
+    def limited(arn: str) -> None:
+        execution = sfn._executions[arn]
+        machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
+        seconds = _limit(machine)
+        if seconds is None:
+            run(arn)
+            return
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(run, arn), daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            execution |= {"status": "TIMED_OUT", "error": "States.Timeout", "stopDate": sfn.now_iso()}
+            sfn._add_event(
+                execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
+            )
+
+    return limited
+
+
+def _limit(machine: Json) -> float | None:
+    try:
+        seconds = json.loads(machine["definition"]).get("TimeoutSeconds")
+    except (KeyError, ValueError):
+        return None
+    return None if seconds is None else float(seconds)
+
+
+def _unless_over(fail: Callable[[Json, str, str], None]) -> Callable[[Json, str, str], None]:
+    def failed(execution: Json, error: str, cause: str) -> None:
+        if execution["status"] == "RUNNING":
+            fail(execution, error, cause)
+
+    return failed
+
+
+def _sync(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[Json], tuple[int, Json, bytes]]:
+    """StartSyncExecution: Express only, billing details, no output after a failure, and nothing kept afterwards."""
+
+    def started(query: Json) -> tuple[int, Json, bytes]:
+        arn = query.get("stateMachineArn", "")
+        machine = sfn._state_machines.get(arn)
+        if machine and machine["type"] != "EXPRESS":
+            message = f"This operation is not supported by this type of state machine: {arn}"
+            refused: tuple[int, Json, bytes] = error_response_json("StateMachineTypeNotSupported", message, 400)
+            return refused
+        began = time.monotonic()
+        status, headers, body = start(query)
+        if status >= 300:
+            return status, headers, body
+        reply = json.loads(body)
+        execution = sfn._executions.pop(reply["executionArn"], {})
+        if reply["status"] != "SUCCEEDED":
+            reply.pop("output", None)
+            reply.pop("outputDetails", None)
+            reply |= {name: execution[name] for name in ("error", "cause") if execution.get(name)}
+        spent = math.ceil((time.monotonic() - began) * 10) * 100  # billed by the tenth of a second
+        reply["billingDetails"] = {"billedMemoryUsedInMB": BILLED_MEMORY_MB, "billedDurationInMilliseconds": spent}
+        return status, headers, json.dumps(reply).encode()
+
+    return started

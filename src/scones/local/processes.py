@@ -15,7 +15,7 @@ _DROPPED = ("AWS_", "SCONES_", "SM_", "SAGEMAKER_", "LAMBDA_")
 
 def clean_environment() -> dict[str, str]:
     """The environment for the cloud's processes: no account, profile or setting of the user's leaks in."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED) and not k.upper().endswith("_PROXY")}  # noqa: TID251
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED) and not k.upper().endswith("_PROXY")}
     return {**kept, "NO_PROXY": "127.0.0.1,localhost"}
 
 

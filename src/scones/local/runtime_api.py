@@ -63,7 +63,7 @@ class RuntimeApi:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._buffers: dict[socket.socket, bytearray] = {}
-        self.address = "127.0.0.1:{}".format(self._listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def receive(self, deadline: float) -> Posted | None:
         """The worker's next request; None after a short while without one.
@@ -124,7 +124,7 @@ def _whole_body(buffer: bytearray, start: int, headers: dict[bytes, bytes]) -> b
         return bytes(buffer[start:end]) if len(buffer) >= end else None
     if not buffer.endswith(b"0\r\n\r\n"):
         return None
-    parts = []
+    parts: list[bytes] = []
     while True:
         line = buffer.index(b"\r\n", start)
         size = int(bytes(buffer[start:line]).split(b";")[0], 16)

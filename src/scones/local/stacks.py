@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ministack.services import s3
 from ministack.services.cloudformation import provisioners
@@ -58,7 +59,9 @@ class SageMakerType:
                 raise ValueError(f"Endpoint {name} was not updated: {self._reason(name)}")
             return created
         if new.get(f"{self._kind}Name") and not renamed:
-            raise ValueError(f"CloudFormation cannot update a stack when a custom-named resource requires replacing ({name})")
+            raise ValueError(
+                f"CloudFormation cannot update a stack when a custom-named resource requires replacing ({name})"
+            )
         created = provisioners._seeded_create(self.create, logical_id, new, stack)
         provisioners._delete_predecessor(self.delete, arn, old)
         return created[0], created[1]
@@ -92,22 +95,21 @@ class SageMakerType:
             raise ValueError(error.message) from None
 
 
-def _typed(value: Json) -> Json:
-    """Template values as the API's types: parameters arrive as strings, and Ref of a model or configuration is an ARN."""
-    result: Json = {}
-    for name, item in value.items():
-        if isinstance(item, dict):
-            item = item if name == "Environment" else _typed(item)
-        elif isinstance(item, list):
-            item = [_typed(x) if isinstance(x, dict) else x for x in item]
-        elif name in NUMBERS:
-            item = int(item)
-        elif name == "EnableCapture":
-            item = str(item).lower() == "true"
-        elif name in ("ModelName", "EndpointConfigName"):
-            item = str(item).rsplit("/", 1)[-1]
-        result[name] = item
-    return result
+def _typed(props: Json) -> Json:
+    """Template values as the API's types: parameters arrive as strings, and Ref of a model is an ARN."""
+    return {name: item if name == "Environment" else _value(name, item) for name, item in props.items()}
+
+
+def _value(name: str, item: Any) -> Any:
+    if isinstance(item, dict):
+        return _typed(item)
+    if isinstance(item, list):
+        return [_value(name, each) for each in item]
+    if name in NUMBERS:
+        return int(item)
+    if name == "EnableCapture":
+        return str(item).lower() == "true"
+    return str(item).rsplit("/", 1)[-1] if name in ("ModelName", "EndpointConfigName") else item
 
 
 def _tagged(props: Json, created: Created) -> Created:

@@ -23,7 +23,9 @@ class ObjectStore:
         """
         bucket, key = split_uri(uri)
         headers = {"content-type": content_type, "content-length": str(len(body)), "host": "127.0.0.1"}
-        status, _, reply = call_service_handler_sync(s3.handle_request, "PUT", f"/{bucket}/{quote(key)}", headers, body, {})
+        status, _, reply = call_service_handler_sync(
+            s3.handle_request, "PUT", f"/{bucket}/{quote(key)}", headers, body, {}
+        )
         if status >= 300:
             raise OSError(f"could not write {uri}: {bytes(reply).decode(errors='replace')}")
 

@@ -34,7 +34,7 @@ class SageMaker:
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
         self.operations: dict[str, Callable[[Json], Json]] = self._operations()
 
-    async def handle(self, method: str, path: str, headers: dict[str, str], body: bytes, query: Json) -> Reply:  # noqa: ARG002, PLR0913
+    async def handle(self, method: str, path: str, headers: dict[str, str], body: bytes, query: Json) -> Reply:  # noqa: ARG002
         """Answer one request, as ministack's router passes it on."""
         loop = asyncio.get_running_loop()
         if path.startswith("/endpoints/"):
@@ -112,13 +112,18 @@ class SageMaker:
         kind = found.get("content-type", "application/octet-stream")
         attributes = headers.get("x-amzn-sagemaker-custom-attributes")
         exchange = Exchange(
-            body, headers.get("content-type", ""), answer, kind, headers.get("x-amzn-sagemaker-inference-id"), attributes
+            body,
+            headers.get("content-type", ""),
+            answer,
+            kind,
+            headers.get("x-amzn-sagemaker-inference-id"),
+            attributes,
         )
         variant = deployment.variant["VariantName"]
         self.hosting.capture.note(deployment.capture, name, variant, exchange)
         echoed = found.get("x-amzn-sagemaker-custom-attributes")
         extra = {"x-amzn-sagemaker-custom-attributes": echoed} if echoed else {}
-        return 200, {"Content-Type": kind, "x-amzn-invoked-production-variant": variant, **extra}, answer
+        return 200, {"content-type": kind, "x-amzn-invoked-production-variant": variant, **extra}, answer
 
     def _serving(self, name: str, headers: dict[str, str], body: bytes) -> Deployment:
         deployment = self.hosting.deployments.get(name)
@@ -131,11 +136,17 @@ class SageMaker:
             raise AwsError("413", f"HTTP content length exceeded {LARGEST_BODY_BYTES} bytes.", status=413)
         return deployment
 
-    def _forward(self, deployment: Deployment, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        passed = {
+    def _forward(
+        self, deployment: Deployment, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        passed: dict[str, str] = {
             "Content-Type": headers.get("content-type", "application/octet-stream"),
             "Accept": headers.get("accept", "*/*"),
-            **{n: headers[n] for n in ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id") if n in headers},
+            **{
+                n: headers[n]
+                for n in ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
+                if n in headers
+            },
         }
         try:
             return deployment.server.request(body, passed)

@@ -94,7 +94,7 @@ def record(config: Json, exchange: Exchange, moment: datetime) -> Json:
 
 def _encode(declared: Mapping[str, list[str]], kind: str, body: bytes) -> tuple[str, str]:
     """Text only where the configuration declares the content type as such; base64 for everything else."""
-    media = kind.split(";")[0].strip()
+    media = kind.partition(";")[0].strip()
     for encoding, member in (("CSV", "CsvContentTypes"), ("JSON", "JsonContentTypes")):
         if {kind, media} & set(declared.get(member) or ()):
             return encoding, body.decode(errors="replace")

@@ -119,12 +119,14 @@ def pack_folder(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def unpack_model(archive: bytes, folder: Path) -> None:
+def unpack_model(archive: bytes | None, folder: Path) -> None:
     """Unpack a model.tar.gz.
 
     Raises:
-        ChannelError: it is no tar.gz, or a member would leave *folder*.
+        ChannelError: it is gone, it is no tar.gz, or a member would leave *folder*.
     """
+    if archive is None:
+        raise ChannelError("the model archive is no longer in its bucket")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:

@@ -13,8 +13,8 @@ from scones.local.sagemaker.records import Records, acceptable_image, invalid, n
 from scones.local.sagemaker.server import STARTUP_SECONDS, Server, ServerFailed
 from scones.local.wire import Json
 
-MODEL_MEMBERS = "PrimaryContainer Containers ExecutionRoleArn VpcConfig EnableNetworkIsolation".split()
-CONFIG_MEMBERS = "ProductionVariants DataCaptureConfig KmsKeyId AsyncInferenceConfig ExecutionRoleArn".split()
+MODEL_MEMBERS = ("PrimaryContainer", "Containers", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
+CONFIG_MEMBERS = ("ProductionVariants", "DataCaptureConfig", "KmsKeyId", "AsyncInferenceConfig", "ExecutionRoleArn")
 SUMMARIES = {
     "Model": ("ModelName", "ModelArn", "CreationTime"),
     "EndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "CreationTime"),
@@ -69,7 +69,11 @@ class Hosting:
         with self.records.lock:
             record = self.records.endpoints.add(
                 query["EndpointName"],
-                {"EndpointConfigName": query["EndpointConfigName"], "EndpointStatus": "Creating", "CreationTime": now()},
+                {
+                    "EndpointConfigName": query["EndpointConfigName"],
+                    "EndpointStatus": "Creating",
+                    "CreationTime": now(),
+                },
             )
             record["LastModifiedTime"] = record["CreationTime"]
             self.records.remember_tags(record["EndpointArn"], query.get("Tags"))
@@ -97,12 +101,20 @@ class Hosting:
         image = self._container(variant).get("Image", "")
         summary = {
             "VariantName": variant["VariantName"],
-            "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": record["CreationTime"]}],
+            "DeployedImages": [
+                {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": record["CreationTime"]}
+            ],
             **{k: float(variant.get("InitialVariantWeight", 1)) for k in ("CurrentWeight", "DesiredWeight")},
-            **{k: int(variant.get("InitialInstanceCount", 1)) for k in ("CurrentInstanceCount", "DesiredInstanceCount")},
+            **{
+                k: int(variant.get("InitialInstanceCount", 1)) for k in ("CurrentInstanceCount", "DesiredInstanceCount")
+            },
         }
         described = {**record, "ProductionVariants": [summary]}
-        return {**described, "DataCaptureConfig": _capture_summary(deployment.capture)} if deployment.capture else described
+        return (
+            {**described, "DataCaptureConfig": _capture_summary(deployment.capture)}
+            if deployment.capture
+            else described
+        )
 
     def delete_endpoint(self, query: Json) -> Json:
         """DeleteEndpoint: gone from the list at once, the server after what it has begun."""
@@ -131,7 +143,7 @@ class Hosting:
         page = table.listing(query, SUMMARIES[kind])
         return {f"{kind}s": page.pop("items"), **page}
 
-    def _add(self, table: object, kind: str, query: Json, members: list[str]) -> Json:
+    def _add(self, table: object, kind: str, query: Json, members: tuple[str, ...]) -> Json:
         rows = self.records.models if table is self.records.models else self.records.configs
         with self.records.lock:
             kept = {k: query[k] for k in members if k in query}
@@ -178,10 +190,7 @@ class Hosting:
         (folder / "model").mkdir(parents=True)
         try:
             if address := container.get("ModelDataUrl"):
-                archive = self.runner.store.get(address)
-                if archive is None:
-                    raise ChannelError(f"Failed to download model data from {address}: it does not exist")
-                unpack_model(archive, folder / "model")
+                unpack_model(self.runner.store.get(address), folder / "model")
             variables = {**(container.get("Environment") or {}), "SAGEMAKER_BASE_DIR": str(folder)}
             patience = float(variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_SECONDS)
             server = Server(self.runner, folder, variables, patience)

@@ -1,4 +1,4 @@
-"""One endpoint's server process: started, watched over, restarted after a crash, and spoken to over kept connections."""
+"""One endpoint's server process: watched over, restarted after a crash, spoken to over kept connections."""
 
 import http.client
 import shutil
@@ -54,7 +54,9 @@ class Server:
                 self._reader.join(1.0)
                 words = last_line(self._log) or "(none)"
                 self.close()
-                raise ServerFailed(f"The primary container did not pass the ping health check. Its last log line: {words}")
+                raise ServerFailed(
+                    f"The primary container did not pass the ping health check. Its last log line: {words}"
+                )
             time.sleep(PING_SECONDS)
         threading.Thread(target=self._watch, daemon=True).start()
 

@@ -32,11 +32,29 @@ MESSAGES = {
     "Failed": "Training job failed",
 }
 DESCRIBED = (
-    "AlgorithmSpecification RoleArn InputDataConfig OutputDataConfig ResourceConfig VpcConfig StoppingCondition "
-    "HyperParameters EnableNetworkIsolation EnableInterContainerTrafficEncryption EnableManagedSpotTraining "
-    "CheckpointConfig Environment RetryStrategy"
-).split()
-SUMMARY = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "VpcConfig",
+    "StoppingCondition",
+    "HyperParameters",
+    "EnableNetworkIsolation",
+    "EnableInterContainerTrafficEncryption",
+    "EnableManagedSpotTraining",
+    "CheckpointConfig",
+    "Environment",
+    "RetryStrategy",
+)
+SUMMARY = (
+    "TrainingJobName",
+    "TrainingJobArn",
+    "CreationTime",
+    "TrainingEndTime",
+    "LastModifiedTime",
+    "TrainingJobStatus",
+)
 
 
 @dataclass(slots=True)
@@ -73,7 +91,9 @@ class Training:
         """StopTrainingJob: TERM now, KILL after two minutes, as SageMaker does."""
         record = self.records.jobs.find(query["TrainingJobName"])
         if record["TrainingJobStatus"] != "InProgress":
-            raise invalid(f"The request was rejected because the training job is in status {record['TrainingJobStatus']}.")
+            raise invalid(
+                f"The request was rejected because the training job is in status {record['TrainingJobStatus']}."
+            )
         record["TrainingJobStatus"] = "Stopping"
         _enter(record, "Stopping")
         record["_stop"].set()
@@ -149,7 +169,8 @@ class Job:
     def _read_log(self, lines: IO[bytes] | None) -> None:
         """Pass the program's lines on to CloudWatch Logs, and read the metrics that were defined from them."""
         definitions = [
-            (d["Name"], re.compile(d["Regex"])) for d in self._record["AlgorithmSpecification"].get("MetricDefinitions") or []
+            (d["Name"], re.compile(d["Regex"]))
+            for d in self._record["AlgorithmSpecification"].get("MetricDefinitions") or []
         ]
         stream = f"{self._name}/algo-1-{int(time.time())}"
         for raw in lines or ():
@@ -207,4 +228,3 @@ def _number(found: re.Match[str]) -> float | None:
         return float(found[1] if found.re.groups else found[0])
     except (TypeError, ValueError):
         return None
-

@@ -1,0 +1,163 @@
+"""The guard, on machines that AWS would take and on machines that it would refuse."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scones.local.guard import check, refusal
+
+LAMBDA = "arn:aws:states:::lambda:invoke"
+GOOD: dict[str, Any] = {
+    "Comment": "one of each",
+    "StartAt": "Ask",
+    "TimeoutSeconds": 60,
+    "States": {
+        "Ask": {
+            "Type": "Task",
+            "Resource": LAMBDA,
+            "Parameters": {"FunctionName": "f", "Payload.$": "$", "At": {"x.$": "$$.State.EnteredTime"}},
+            "ResultSelector": {"v.$": "States.ArrayGetItem($.Payload, 0)"},
+            "ResultPath": None,
+            "TimeoutSeconds": 5,
+            "Retry": [
+                {
+                    "ErrorEquals": ["Lambda.ServiceException"],
+                    "IntervalSeconds": 1,
+                    "BackoffRate": 2,
+                    "MaxDelaySeconds": 9,
+                },
+                {"ErrorEquals": ["States.ALL"], "MaxAttempts": 0, "JitterStrategy": "FULL"},
+            ],
+            "Catch": [{"ErrorEquals": ["Mine", "States.Timeout"], "ResultPath": "$.error", "Next": "Stop"}],
+            "Next": "Pick",
+        },
+        "Pick": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.n", "NumericGreaterThan": 1, "Next": "Pause"},
+                {
+                    "And": [{"Variable": "$.a", "IsPresent": True}, {"Not": {"Variable": "$.b", "IsNull": True}}],
+                    "Next": "All",
+                },
+            ],
+            "Default": "Both",
+        },
+        "Pause": {"Type": "Wait", "Seconds": 1, "Next": "Done"},
+        "All": {
+            "Type": "Map",
+            "ItemsPath": "$.items",
+            "MaxConcurrency": 2,
+            "ItemProcessor": {"StartAt": "Each", "States": {"Each": {"Type": "Pass", "End": True}}},
+            "Next": "Done",
+        },
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [{"StartAt": "One", "States": {"One": {"Type": "Pass", "Result": 1, "End": True}}}],
+            "End": True,
+        },
+        "Done": {"Type": "Succeed"},
+        "Stop": {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"},
+    },
+}
+
+
+def with_state(name: str, **changes: Any) -> str:
+    """GOOD, with fields of one state changed; a field set to `...` is removed."""
+    machine = copy.deepcopy(GOOD)
+    state = machine["States"][name]
+    for field, value in changes.items():
+        if value is ...:
+            del state[field]
+        else:
+            state[field] = value
+    return json.dumps(machine)
+
+
+def test_a_sound_machine_passes() -> None:
+    """One state of each type, with handlers, templates and nested machines, is not refused."""
+    assert refusal(json.dumps(GOOD)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "word"),
+    [
+        ("Ask", {"Next": "Nowhere"}, "Nowhere"),
+        ("Ask", {"Next": ...}, "exactly one of 'Next' and 'End: true'"),
+        ("Ask", {"End": True}, "exactly one of 'Next' and 'End: true'"),
+        ("Ask", {"Type": "Chore"}, "not a type of state"),
+        ("Ask", {"Resource": "${Arn}"}, "not the ARN"),
+        ("Ask", {"Colour": "red"}, "'Colour' is not supported"),
+        ("Ask", {"ResultPath": "error"}, "not a JSONPath"),
+        ("Ask", {"Parameters": {"a.$": "b"}}, "neither a JSONPath nor an intrinsic"),
+        ("Ask", {"TimeoutSeconds": 0}, "at least 1"),
+        ("Ask", {"Retry": [{"ErrorEquals": ["X"], "BackoffRate": 0.5}]}, "at least 1"),
+        ("Ask", {"Retry": [{"ErrorEquals": ["X"], "MaxAttempts": 1.5}]}, "whole number"),
+        ("Ask", {"Retry": [{"ErrorEquals": ["X"], "MaxDelaySeconds": 1}]}, "greater than IntervalSeconds"),
+        ("Ask", {"Retry": [{"ErrorEquals": ["X"], "JitterStrategy": "SOME"}]}, "FULL or NONE"),
+        ("Ask", {"Retry": [{"ErrorEquals": []}]}, "list of error names"),
+        ("Ask", {"Retry": [{"ErrorEquals": ["States.ALL", "X"]}]}, "must stand alone"),
+        ("Ask", {"Retry": [{"ErrorEquals": ["States.ALL"]}, {"ErrorEquals": ["X"]}]}, "must stand alone"),
+        ("Ask", {"Catch": [{"ErrorEquals": ["States.Oops"], "Next": "Stop"}]}, "States.Oops"),
+        ("Ask", {"HeartbeatSeconds": 3}, "ignores 'HeartbeatSeconds'"),
+        ("Ask", {"Assign": {"x": 1}}, "ignores 'Assign'"),
+        ("Ask", {"Arguments": {}}, "does not belong to JSONPath"),
+        ("Pick", {"Choices": []}, "'Choices' is required"),
+        ("Pick", {"Default": "Nowhere"}, "Nowhere"),
+        ("Pick", {"Choices": [{"Variable": "$.n", "StringLessThanPath": "$.m", "Next": "Pause"}]}, "one operator"),
+        ("Pick", {"End": True}, "neither 'Next' nor 'End'"),
+        ("Pause", {"SecondsPath": "$.s"}, "exactly one of Seconds"),
+        ("All", {"ItemBatcher": {}}, "ignores 'ItemBatcher'"),
+        ("All", {"ResultWriter": {}}, "ignores 'ResultWriter'"),
+        ("All", {"ItemProcessor": ...}, "exactly one of 'ItemProcessor'"),
+        (
+            "Both",
+            {"Branches": [{"StartAt": "Z", "States": {"One": {"Type": "Succeed"}}}]},
+            "missing 'StartAt' target: Z",
+        ),
+        ("Both", {"Branches": [{"StartAt": "Ask", "States": {"Ask": {"Type": "Succeed"}}}]}, "used twice"),
+    ],
+)
+def test_a_broken_machine_is_refused(name: str, changes: dict[str, Any], word: str) -> None:
+    """Each fault is named, with the state that has it."""
+    message = refusal(with_state(name, **changes))
+    assert message is not None
+    assert word in message
+    assert name in message
+
+
+@pytest.mark.parametrize(
+    ("definition", "word"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"StartAt": "A", "States": {}}', "must be an object that holds states"),
+        ('{"StartAt": "B", "States": {"A": {"Type": "Succeed"}}}', "missing 'StartAt' target: B"),
+        ('{"StartAt": "A", "Foo": 1, "States": {"A": {"Type": "Succeed"}}}', "'Foo'"),
+        ('{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "A"}}}', "no state ends"),
+        ('{"StartAt": "A", "States": {"A": {"Type": "Succeed"}, "B": {"Type": "Succeed"}}}', "cannot be reached"),
+    ],
+)
+def test_a_machine_that_is_no_machine_is_refused(definition: str, word: str) -> None:
+    """Broken JSON, no states, no start, no end and stranded states each have their message."""
+    assert word in str(refusal(definition))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("Next", "End", "Retry", "Catch", "Choices", "Branches", "ItemProcessor", "Default", "Parameters", "Resource")
+
+
+@given(
+    state=st.dictionaries(st.sampled_from(FIELDS), JSON), kind=st.sampled_from(["Task", "Choice", "Map", "Parallel", 3])
+)
+def test_no_json_makes_the_guard_fail(state: dict[str, Any], kind: object) -> None:
+    """Whatever a state holds, the guard answers with a list of problems."""
+    check(json.dumps({"StartAt": "A", "States": {"A": {**state, "Type": kind}}}))
+    check(json.dumps(state))
