@@ -50,4 +50,4 @@ def test_verbose_answers_explain(accept: bytes) -> None:
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2))
 def test_no_digit_is_lost(row: list[float]) -> None:
     """The float32 that the model computed comes back exactly."""
-    assert np.array_equal(np.float32(json.loads(reply(b"", row).body)), np.float32(row))
+    assert np.array_equal(np.array(json.loads(reply(b"", row).body), np.float32), np.array(row, np.float32))

@@ -11,7 +11,7 @@ from scones.runtime.serve.options import BadOption, Limits, read_options
 def test_the_defaults_are_sagemakers() -> None:
     """Port 8080 on all addresses, the model below /opt/ml, a worker a core."""
     options = read_options({})
-    assert (options.host, options.port, options.model) == ("0.0.0.0", 8080, Path("/opt/ml/model"))
+    assert (options.host, options.port, options.model) == ("0.0.0.0", 8080, Path("/opt/ml/model"))  # noqa: S104
     assert options.workers >= 1
     assert options.limits == Limits()
 
