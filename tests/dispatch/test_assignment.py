@@ -62,6 +62,12 @@ def test_a_confidence_at_the_threshold_is_sure() -> None:
     assert assign([courier("b", "bicycle", RULES.sure_confidence)], [order("o", 1)], RULES).assignments[0].sure
 
 
+def test_a_motorcycle_carries_what_no_bicycle_can() -> None:
+    """Round the corner too, when the load is too large for a bicycle."""
+    plan = assign([courier("b"), courier("m", "motorcycle")], [order("heavy", 1, litres=60)], RULES)
+    assert pairs(plan) == {"heavy": "m"}
+
+
 def test_a_load_too_large_stays() -> None:
     """Sixty litres do not go on a bicycle."""
     assert "60 litres" in assign([courier("b")], [order("o", 1, litres=60)], RULES).unassigned[0].reason
@@ -152,7 +158,8 @@ def test_every_assignment_keeps_the_rules(couriers: list[Courier], orders: list[
         kinds = [known[item.courier.vehicle]] if item.sure else list(known.values())
         assert item.sure == (item.courier.vehicle in known and item.courier.confidence >= RULES.sure_confidence)
         for limits in kinds:
-            assert limits.min_trip_km <= item.trip_km <= limits.max_trip_km
+            assert item.trip_km <= limits.max_trip_km
+            assert limits.min_trip_km <= item.trip_km or item.order.size_litres > RULES.bicycle.max_litres
             assert item.approach_km <= limits.max_approach_km
             assert item.order.size_litres <= limits.max_litres
 

@@ -140,7 +140,8 @@ class _Table:
         litres = np.array([order.size_litres for order in orders])[:, None]
         low, high, reach, load, speed = (np.array(column, dtype=np.float64) for column in _columns(limits))
         approach_km = _approach_km(couriers, orders)
-        suits = (low <= trip_km) & (trip_km <= high) & (litres <= load)
+        far_enough = (low <= trip_km) | (litres > rules.bicycle.max_litres)
+        suits = far_enough & (trip_km <= high) & (litres <= load)
         minutes = 60 * (approach_km + trip_km) / speed
         return cls(couriers, orders, sure, suits, suits & (approach_km <= reach), approach_km, minutes)
 

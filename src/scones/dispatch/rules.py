@@ -24,6 +24,7 @@ class Limits:
 class Rules:
     """Bicycles near, motorcycles far; where their trips overlap, an unsure courier may ride too.
 
+    The shortest trips are kept from motorcycles only while a bicycle could carry the load.
     *sure_confidence* is the confidence below which a courier's vehicle counts as unsure.
     *queue_minutes* is what a courier's next order waits for the one before it.
     """
