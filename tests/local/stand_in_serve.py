@@ -14,6 +14,7 @@ class Handler(BaseHTTPRequestHandler):
     """GET /ping and POST /invocations."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         """Say that we are well."""

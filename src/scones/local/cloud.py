@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -94,19 +94,24 @@ def start(state: Path, *, port: int | None = None, owned: bool = True, programs:
     Raises:
         CloudAlreadyRunning, PortTaken, StateFolderNotOurs, CloudNotReady
     """
+    programs = programs or Programs()
     state = state.absolute()
-    lock = _take_lock(state)
     try:
-        listener = _listen(port)
-    except PortTaken:
+        lock = _take_lock(state)
+    except OSError as error:
+        raise CloudNotReady(f"{state}: {error.strerror}") from None
+    try:
+        with _listen(port) as listener:
+            number = int(listener.getsockname()[1])
+            pid = _launch(state, lock, listener.fileno(), owned, programs)
+    except (PortTaken, OSError) as error:
         shutil.rmtree(state, ignore_errors=True)
+        if isinstance(error, PortTaken):
+            raise
+        raise CloudNotReady(str(error)) from None
+    finally:
         os.close(lock)
-        raise
-    number = int(listener.getsockname()[1])
-    with listener:
-        pid = _launch(state, lock, listener.fileno(), owned, programs or Programs())
-    os.close(lock)
-    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, programs=programs or Programs())
+    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, programs=programs)
     try:
         _await_ready(cloud)
     except BaseException:  # Ctrl-C included: a half-started cloud must not stay
@@ -119,12 +124,13 @@ def stop(cloud: Cloud) -> None:
     """End *cloud* and all its processes, and remove its state; nothing happens when it is already gone."""
     process, pipe = _supervisors.pop(cloud.pid, (None, None))
     if process is not None or _lock_holder(cloud.state) == cloud.pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(cloud.pid, signal.SIGTERM)
-        _await_end(cloud, process)
+        with _opened(cloud.state / LOCK) as lock:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(cloud.pid, signal.SIGTERM)
+            _await_end(process, lock)
+        shutil.rmtree(cloud.state, ignore_errors=True)
     if pipe is not None:
         os.close(pipe)
-    shutil.rmtree(cloud.state, ignore_errors=True)
 
 
 def standing(state: Path) -> Cloud | None:
@@ -261,7 +267,6 @@ def _await_ready(cloud: Cloud) -> None:
         connection.request("GET", "/_ministack/health")
         connection.getresponse().read()
     except (OSError, http.client.HTTPException) as error:
-        _await_end(cloud, None)
         raise CloudNotReady(_last_words(log) or str(error)) from None
     finally:
         connection.close()
@@ -277,7 +282,19 @@ def _last_words(log: BinaryIO) -> str:
     return lines[-1] if lines else ""
 
 
-def _await_end(cloud: Cloud, process: subprocess.Popen[bytes] | None) -> None:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield None
+        return
+    with file:
+        yield file
+
+
+def _await_end(process: subprocess.Popen[bytes] | None, lock: BinaryIO | None) -> None:
+    """Wait until neither the supervisor nor the gateway is left: both hold the lock for as long as they live."""
     if process is not None:
         try:
             process.wait(STOP_SECONDS)
@@ -285,5 +302,8 @@ def _await_end(cloud: Cloud, process: subprocess.Popen[bytes] | None) -> None:
             process.kill()  # the gateway sees its pipe close and ends by itself
             process.wait()
     deadline = time.monotonic() + STOP_SECONDS
-    while _lock_holder(cloud.state) is not None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while lock is not None and time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        time.sleep(0.01)

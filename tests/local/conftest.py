@@ -1,0 +1,109 @@
+"""One local cloud for each test process, with stand-ins for the training and the serving program."""
+
+import io
+import json
+import sys
+import uuid
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from scones.local import cloud
+
+HERE = Path(__file__).parent
+PROGRAMS = cloud.Programs(
+    train=(sys.executable, str(HERE / "stand_in_train.py")), serve=(sys.executable, str(HERE / "stand_in_serve.py"))
+)
+
+
+class Clients:
+    """boto3 clients of one cloud, made when they are first asked for."""
+
+    def __init__(self, running: cloud.Cloud) -> None:
+        self.cloud = running
+        self._made: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """The client of the service *name*, with `_` for `-`."""
+        if name not in self._made:
+            self._made[name] = boto3.client(
+                name.replace("_", "-"),
+                endpoint_url=self.cloud.endpoint_url,
+                region_name=self.cloud.region,
+                aws_access_key_id="local",
+                aws_secret_access_key="local",  # noqa: S106 - the local cloud takes anything
+                config=boto3.session.Config(inject_host_prefix=False, retries={"max_attempts": 2}),
+            )
+        return self._made[name]
+
+
+ROLE = "arn:aws:iam::000000000000:role/test"
+SOURCE = """
+import os, time
+class TooDark(Exception): pass
+calls = 0
+def handler(event, context):
+    global calls
+    calls += 1
+    print("told", event.get("say"))
+    if "exit" in event: os._exit(event["exit"])
+    time.sleep(event.get("sleep", 0))
+    if event.get("dark"): raise TooDark("no light")
+    if event.get("import"): __import__(event["import"])
+    return {"calls": calls, "pid": os.getpid(), "left": context.get_remaining_time_in_millis(),
+            "arn": context.invoked_function_arn, "colour": os.environ.get("COLOUR"),
+            "url": os.environ["AWS_ENDPOINT_URL"]}
+"""
+
+
+class Function:
+    """A fresh function with a time limit of one second."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.name = f"f-{uuid.uuid4().hex[:8]}"
+        self.arn: str = client.create_function(
+            FunctionName=self.name,
+            Runtime="python3.11",
+            Role=ROLE,
+            Handler="answer.handler",
+            Timeout=1,
+            Code={"ZipFile": self.archive(SOURCE)},
+        )["FunctionArn"]
+
+    def __call__(self, **event: Any) -> tuple[Any, str | None]:
+        """Invoke it; returns what came back, and FunctionError."""
+        reply = self.client.invoke(FunctionName=self.name, Payload=json.dumps(event))
+        return json.loads(reply["Payload"].read()), reply.get("FunctionError")
+
+    @staticmethod
+    def archive(source: str) -> bytes:
+        """A zip that holds *source* as the module `answer`."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as opened:
+            opened.writestr("answer.py", source)
+        return packed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
+    """A cloud that stands for the whole session."""
+    started = cloud.start(tmp_path_factory.mktemp("cloud") / "state", programs=PROGRAMS)
+    yield started
+    cloud.stop(started)
+
+
+@pytest.fixture(scope="session")
+def clients(running: cloud.Cloud) -> Clients:
+    """Clients of that cloud."""
+    return Clients(running)
+
+
+@pytest.fixture
+def function(clients: Clients) -> Function:
+    """A function of the test's own."""
+    return Function(getattr(clients, "lambda"))

@@ -1,0 +1,18 @@
+"""A process that owns a local cloud: it starts one, says so, and waits to be ended.
+
+Usage: python owner.py STATE [keep]
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from scones.local import cloud
+
+if __name__ == "__main__":
+    started = cloud.start(Path(sys.argv[1]))
+    if sys.argv[2:] == ["keep"]:
+        cloud.keep(started)
+    sys.stdout.write(f"{started.pid} {started.port}\n")
+    sys.stdout.flush()
+    time.sleep(60)

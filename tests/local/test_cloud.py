@@ -1,0 +1,178 @@
+"""The life and the death of a local cloud: it starts, it says no clearly, and it never leaves anything."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scones.local import cloud
+
+OWNER = Path(__file__).parent / "owner.py"
+
+
+def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether *claim* comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens on *port*."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def processes_of(state: Path) -> list[psutil.Process]:
+    """The living processes that were started for *state*."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+        words = [*(process.info["cmdline"] or []), process.info["cwd"] or ""]
+        mentions = any(str(state) in word for word in words)
+        if mentions and process.info["status"] != psutil.STATUS_ZOMBIE and "owner.py" not in " ".join(words):
+            found.append(process)
+    return found
+
+
+def nothing_left(state: Path, port: int) -> bool:
+    """Whether no process, no port and no folder remains."""
+    return not state.exists() and not answers(port) and not processes_of(state)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state folder; whatever a failed test left in it is ended."""
+    folder = tmp_path / "state"
+    yield folder
+    for process in processes_of(folder):
+        process.kill()
+
+
+def owner(state: Path, *words: str) -> tuple[subprocess.Popen[str], int, int]:
+    """Another process that owns a cloud: itself, the supervisor's pid, the port."""
+    process = subprocess.Popen([sys.executable, str(OWNER), str(state), *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    pid, port = map(int, process.stdout.readline().split())
+    return process, pid, port
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal, and wait."""
+    process.send_signal(number)
+    process.communicate(timeout=20)
+
+
+def test_it_answers_and_leaves_nothing(state: Path) -> None:
+    """A cloud listens on 127.0.0.1 alone; after stop no process, port or folder is left, and stop may be repeated."""
+    running = cloud.start(state)
+    assert answers(running.port)
+    addresses = {c.laddr.ip for p in processes_of(state) for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert addresses == {"127.0.0.1"}
+    assert cloud.standing(state) == running
+    cloud.stop(running)
+    assert nothing_left(state, running.port)
+    assert cloud.standing(state) is None
+    cloud.stop(running)
+
+
+def test_a_second_start_names_the_first(state: Path) -> None:
+    """On the same folder a second start is refused, and the message names the pid of the first."""
+    running = cloud.start(state)
+    with pytest.raises(cloud.CloudAlreadyRunning, match=str(running.pid)):
+        cloud.start(state)
+    assert answers(running.port)
+    cloud.stop(running)
+
+
+def test_a_taken_port_is_named(state: Path) -> None:
+    """A port that somebody listens on is refused by its number, and nothing is left of the attempt."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(cloud.PortTaken, match=str(port)):
+            cloud.start(state, port=port)
+    assert not state.exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(state: Path) -> None:
+    """A folder that holds somebody's files is refused, because a cloud removes its folder in the end."""
+    state.mkdir()
+    (state / "thesis.txt").write_text("precious")
+    with pytest.raises(cloud.StateFolderNotOurs):
+        cloud.start(state)
+    assert (state / "thesis.txt").read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """Where the state folder cannot be made, the message names it and the reason."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cloud.CloudNotReady, match="Not a directory"):
+        cloud.start(tmp_path / "file" / "state")
+
+
+def test_a_crashed_clouds_folder_is_used_again(state: Path) -> None:
+    """A lock file without a holder, and what lies beside it, do not stop a new cloud."""
+    state.mkdir()
+    (state / "lock").write_text("999999\n")
+    (state / "old").mkdir()
+    running = cloud.start(state)
+    assert not (state / "old").exists()
+    cloud.stop(running)
+    assert nothing_left(state, running.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_owned_cloud_ends_with_its_owner(state: Path, number: signal.Signals) -> None:
+    """However the owner ends, kill -9 included, the supervisor ends the cloud and removes the folder."""
+    process, _, port = owner(state)
+    end(process, number)
+    assert eventually(lambda: nothing_left(state, port))
+
+
+def test_a_kept_cloud_outlives_its_owner(state: Path) -> None:
+    """After keep, another process finds the cloud standing, and can stop it."""
+    process, pid, port = owner(state, "keep")
+    end(process, signal.SIGKILL)
+    time.sleep(0.3)
+    found = cloud.standing(state)
+    assert found is not None
+    assert (found.pid, found.port) == (pid, port)
+    cloud.stop(found)
+    assert nothing_left(state, port)
+
+
+def test_nothing_is_left_when_the_gateway_is_killed(state: Path) -> None:
+    """When the gateway dies, the supervisor tidies up after it."""
+    running = cloud.start(state)
+    gateway = psutil.Process(running.pid).children()[0]
+    gateway.kill()
+    assert eventually(lambda: nothing_left(state, running.port))
+    cloud.stop(running)
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(state: Path) -> None:
+    """When even the supervisor is killed, the gateway ends itself and removes the folder."""
+    running = cloud.start(state)
+    os.kill(running.pid, signal.SIGKILL)
+    assert eventually(lambda: nothing_left(state, running.port))
+    cloud.stop(running)
+
+
+def test_the_exports_point_everything_at_the_cloud(state: Path) -> None:
+    """The variables name the endpoint, credentials and region, and hide the user's own profile."""
+    there = cloud.Cloud("http://127.0.0.1:4566", 4566, state, 1)
+    exported = cloud.exports(there)
+    assert exported["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
+    assert exported["AWS_CONFIG_FILE"] == exported["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"} <= exported.keys()

@@ -1,0 +1,95 @@
+"""Lambda in the local cloud: warm processes, true errors, and nothing but what Lambda's own Python offers."""
+
+import base64
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+
+def test_an_environment_stays_warm(function: Any, clients: Any) -> None:
+    """The second call meets the first one's process, its globals, the deadline and the cloud's address."""
+    first, error = function()
+    second, _ = function()
+    assert error is None
+    assert (second["pid"], second["calls"]) == (first["pid"], 2)
+    assert 500 < second["left"] <= 1000
+    assert second["arn"] == function.arn
+    assert second["url"] == clients.cloud.endpoint_url
+
+
+def test_an_exception_keeps_its_class(function: Any) -> None:
+    """FunctionError is set, and errorType is the name of the exception's class."""
+    body, error = function(dark=True)
+    assert error == "Unhandled"
+    assert (body["errorType"], body["errorMessage"]) == ("TooDark", "no light")
+    assert body["stackTrace"]
+
+
+def test_a_call_beyond_its_time_is_ended(function: Any) -> None:
+    """A handler that sleeps through its limit is stopped there, and the next call gets a fresh process."""
+    began = time.monotonic()
+    body, error = function(sleep=5)
+    assert error == "Unhandled"
+    assert body["errorType"] == "Sandbox.Timedout"
+    assert "Task timed out after 1.00 seconds" in body["errorMessage"]
+    assert time.monotonic() - began < 3
+    assert function()[0]["calls"] == 1
+
+
+@pytest.mark.parametrize(("code", "words"), [(7, "exit status 7"), (0, "without providing a reason")])
+def test_a_crash_is_reported(function: Any, code: int, words: str) -> None:
+    """A process that ends during a call is a Runtime.ExitError, and the next call is served."""
+    body, error = function(exit=code)
+    assert (error, body["errorType"]) == ("Unhandled", "Runtime.ExitError")
+    assert words in body["errorMessage"]
+    assert function()[1] is None
+
+
+def test_broken_code_is_reported(function: Any) -> None:
+    """A module that cannot be imported gives the import error, not a time-out."""
+    function.client.update_function_code(
+        FunctionName=function.name, ZipFile=function.archive("import gone\n")
+    )
+    body, error = function()
+    assert error == "Unhandled"
+    assert body["errorType"] == "Runtime.ImportModuleError"
+
+
+def test_changes_start_fresh_environments(function: Any) -> None:
+    """New variables and new code are in force at the next call."""
+    old, _ = function()
+    function.client.update_function_configuration(
+        FunctionName=function.name, Environment={"Variables": {"COLOUR": "red"}}
+    )
+    changed, _ = function()
+    assert (changed["colour"], changed["calls"]) == ("red", 1)
+    assert changed["pid"] != old["pid"]
+    function.client.update_function_code(
+        FunctionName=function.name, ZipFile=function.archive("def handler(e, c): return 'new'\n")
+    )
+    assert function()[0] == "new"
+
+
+def test_calls_at_once_get_environments_of_their_own(function: Any) -> None:
+    """Two calls that overlap run in two processes."""
+    with ThreadPoolExecutor(2) as pool:
+        replies = list(pool.map(lambda _: function(sleep=0.4), range(2)))
+    assert len({body["pid"] for body, _ in replies}) == 2
+
+
+def test_only_lambdas_own_packages_are_there(function: Any) -> None:
+    """boto3 can be imported; what happens to be installed on this machine cannot."""
+    assert function(**{"import": "boto3"})[1] is None
+    body, _ = function(**{"import": "scones"})
+    assert body["errorType"] == "ModuleNotFoundError"
+    assert function(**{"import": "numpy"})[0]["errorType"] == "ModuleNotFoundError"
+
+
+def test_what_is_printed_reaches_the_logs(function: Any, clients: Any) -> None:
+    """The tail comes with the reply when it is asked for, and CloudWatch Logs has the line."""
+    reply = function.client.invoke(FunctionName=function.name, Payload=b'{"say": "hello"}', LogType="Tail")
+    assert "told hello" in base64.b64decode(reply["LogResult"]).decode()
+    events = clients.logs.filter_log_events(logGroupName=f"/aws/lambda/{function.name}")["events"]
+    assert any("told hello" in event["message"] for event in events)

@@ -1,0 +1,123 @@
+"""Step Functions in the local cloud: what the stock interpreter got wrong is right."""
+
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+ROLE = "arn:aws:iam::000000000000:role/test"
+
+WAIT = {"StartAt": "W", "TimeoutSeconds": 1, "States": {"W": {"Type": "Wait", "Seconds": 30, "End": True}}}
+
+
+def machine(clients: Any, definition: Any, kind: str = "EXPRESS") -> str:
+    """Create a state machine; returns its ARN."""
+    reply = clients.stepfunctions.create_state_machine(
+        name=f"m-{uuid.uuid4().hex[:8]}", definition=json.dumps(definition), roleArn=ROLE, type=kind
+    )
+    return str(reply["stateMachineArn"])
+
+
+def task(arn: str, **fields: Any) -> dict[str, Any]:
+    """A state that calls a function and keeps its payload."""
+    parameters = {"FunctionName": arn, "Payload.$": "$"}
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": parameters,
+        "OutputPath": "$.Payload",
+        **fields,
+    }
+
+
+def test_errors_are_caught_by_their_class(clients: Any, function: Any) -> None:
+    """A Catch that names the exception's class catches it, and a Fail state passes its name on."""
+    states = {
+        "Ask": task(
+            function.arn,
+            Catch=[{"ErrorEquals": ["TooDark"], "ResultPath": "$.error", "Next": "Stop"}],
+            End=True,
+        ),
+        "Stop": {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"},
+    }
+    arn = machine(clients, {"StartAt": "Ask", "States": states})
+    reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input='{"dark": true}')
+    assert (reply["status"], reply["error"]) == ("FAILED", "TooDark")
+    assert json.loads(reply["cause"])["errorMessage"] == "no light"
+    assert "output" not in reply
+
+
+def test_retries_name_the_class_and_keep_to_their_longest_delay(clients: Any, function: Any) -> None:
+    """A Retry by class runs the function again, and MaxDelaySeconds bounds the growing pause."""
+    retry = {
+        "ErrorEquals": ["TooDark"],
+        "IntervalSeconds": 1,
+        "MaxAttempts": 2,
+        "BackoffRate": 60,
+        "MaxDelaySeconds": 2,
+    }
+    arn = machine(clients, {"StartAt": "Ask", "States": {"Ask": task(function.arn, Retry=[retry], End=True)}})
+    began = time.monotonic()
+    reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input='{"dark": true}')
+    assert reply["error"] == "TooDark"
+    assert 2.9 < time.monotonic() - began < 10
+    assert function()[0]["calls"] == 4
+
+
+def test_a_machines_time_limit_holds(clients: Any) -> None:
+    """TimeoutSeconds at the top ends a waiting execution with States.Timeout, both kinds of machine."""
+    began = time.monotonic()
+    reply = clients.stepfunctions.start_sync_execution(stateMachineArn=machine(clients, WAIT), input="{}")
+    assert (reply["status"], reply["error"]) == ("TIMED_OUT", "States.Timeout")
+    arn = clients.stepfunctions.start_execution(stateMachineArn=machine(clients, WAIT, "STANDARD"))["executionArn"]
+    while (found := clients.stepfunctions.describe_execution(executionArn=arn))["status"] == "RUNNING":
+        time.sleep(0.05)
+    assert found["status"] == "TIMED_OUT"
+    assert time.monotonic() - began < 10
+
+
+def test_an_execution_starts_at_once(clients: Any) -> None:
+    """The median of ten executions that do nothing is under 50 ms; the stock interpreter waits 150 ms each."""
+    arn = machine(clients, {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    spent = []
+    for _ in range(10):
+        began = time.monotonic()
+        reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input='{"a": 1}')
+        spent.append(time.monotonic() - began)
+    assert json.loads(reply["output"]) == {"a": 1}
+    assert reply["billingDetails"]["billedDurationInMilliseconds"] == 100
+    assert sorted(spent)[5] < 0.05
+
+
+def test_a_standard_machine_has_no_synchronous_execution(clients: Any) -> None:
+    """StartSyncExecution on a standard machine is refused as AWS refuses it."""
+    with pytest.raises(ClientError, match="StateMachineTypeNotSupported"):
+        clients.stepfunctions.start_sync_execution(stateMachineArn=machine(clients, WAIT, "STANDARD"))
+
+
+def test_a_broken_machine_is_refused_by_every_door(clients: Any) -> None:
+    """CreateStateMachine, UpdateStateMachine and CloudFormation all ask the guard."""
+    broken = {"StartAt": "Gone", "States": {"P": {"Type": "Pass", "End": True}}}
+    with pytest.raises(ClientError, match=r"InvalidDefinition.*missing 'StartAt' target: Gone"):
+        machine(clients, broken)
+    with pytest.raises(ClientError, match=r"InvalidDefinition.*missing 'StartAt' target: Gone"):
+        clients.stepfunctions.update_state_machine(
+            stateMachineArn=machine(clients, WAIT), definition=json.dumps(broken)
+        )
+    properties = {"RoleArn": ROLE, "Definition": broken}
+    template = {"Resources": {"M": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}}}
+    stack = f"s-{uuid.uuid4().hex[:8]}"
+    clients.cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
+    while (found := clients.cloudformation.describe_stacks(StackName=stack)["Stacks"][0])["StackStatus"].endswith(
+        "PROGRESS"
+    ):
+        time.sleep(0.05)
+    assert found["StackStatus"] == "ROLLBACK_COMPLETE"
+    reasons = [
+        e.get("ResourceStatusReason", "")
+        for e in clients.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    ]
+    assert any("missing 'StartAt' target: Gone" in reason for reason in reasons)
