@@ -1,7 +1,6 @@
 """The model: a verified artefact in ONNX Runtime, one thread, warmed."""
 
 import os
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,6 @@ from scones.errors import SconesError
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
-
-_WARM_SIZES: Final = (1, 2, 4, 8, 16)
 
 
 class ModelUnusable(SconesError):
@@ -53,7 +50,7 @@ class Model:
             self._session = onnxruntime.InferenceSession(
                 artefact.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
-            self._warm()
+            self._try()
         except refusals as error:
             reason = " ".join(str(error).split())
             raise ModelUnusable(self.version, f"ONNX Runtime cannot use it ({reason})") from error
@@ -63,11 +60,20 @@ class Model:
         (probabilities,) = self._session.run(("probabilities",), {"photos": photos})
         return probabilities  # type: ignore[no-any-return]
 
-    def _warm(self) -> None:
-        # The first run of each size allocates; better now than under the first client's eyes.
-        for size in _WARM_SIZES:
-            shape = self.predict(np.zeros((size, self.size, self.size, 3), np.uint8)).shape
-            if shape != (size, len(self.classes)):
-                raise ModelUnusable(
-                    self.version, f"it answers {shape} for {size} photos of {len(self.classes)} classes"
-                )
+    def warm(self, batch: int) -> None:
+        """Run batches of up to *batch* photos: the first of each size allocates.
+
+        Each worker does so by itself, for memory that is allocated before the fork would soon be copied.
+        """
+        for size in range(batch, 0, -1):
+            self.predict(self._black(size))
+
+    def _try(self) -> None:
+        rows = self.predict(self._black(1))
+        if rows.shape != (1, len(self.classes)):
+            raise ModelUnusable(self.version, f"it gives {rows.shape[-1]} numbers for {len(self.classes)} classes")
+        if not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+            raise ModelUnusable(self.version, f"its probabilities add up to {rows.sum():.3g}")
+
+    def _black(self, count: int) -> Pixels:
+        return np.zeros((count, self.size, self.size, 3), np.uint8)

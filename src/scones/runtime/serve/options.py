@@ -35,7 +35,7 @@ class Limits:
     """The most pixels in one request: undecoded they may be tiny, decoded they take three bytes or more each."""
     photos: int = 64
     """The most photos in one request."""
-    batch: int = 16
+    batch: int = 4
     """The most photos that go through the model at once."""
     queue: int = 1024
     """The most photos that may wait for the model; further requests are answered with 503."""

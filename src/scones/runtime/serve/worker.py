@@ -33,6 +33,7 @@ class Worker:
 
     def run(self, metrics: Callable[[], bytes]) -> None:
         """Serve until SIGTERM; then requests under way are answered, and it returns."""
+        self._model.warm(self._limits.batch)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve(metrics))
 
