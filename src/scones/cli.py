@@ -2,12 +2,12 @@
 
 import errno
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,18 +15,26 @@ from scones import __version__
 from scones.errors import SconesError
 from scones.steps import STEPS
 
-if TYPE_CHECKING:  # each verb loads what it needs, so that `scones --help` is quick
+if TYPE_CHECKING:
     from scones.flow import Flow
-    from scones.local.cloud import Cloud
-    from scones.settings import Settings
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
+Result = TypeVar("Result")
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    """Lists its commands in the order of the flow, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names as they were added."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="scones")
 def scones() -> None:
     """Tell a courier's bicycle from a motorcycle, and run the whole workflow around that decision.
@@ -52,7 +60,7 @@ _yes = click.option("--yes", is_flag=True, help="On AWS: do not ask before makin
 @_yes
 def stage(source: str | None, env: str | None, as_json: bool, yes: bool) -> None:
     """Stage SOURCE: `auto`, `cifar100`, `sample` or a folder with one folder of photos a class."""
-    _run("stage", lambda flow: flow.stage(), {"env": env, "data": source}, as_json, yes=yes)
+    _run("stage", {"env": env, "data": source}, as_json, lambda flow: flow.stage(), agreed=yes)
 
 
 @scones.command(help=STEPS["train"])
@@ -61,8 +69,9 @@ def stage(source: str | None, env: str | None, as_json: bool, yes: bool) -> None
 @_options
 @_yes
 def train(epochs: int | None, seed: int | None, env: str | None, as_json: bool, yes: bool) -> None:
-    """Train."""
-    _run("train", lambda flow: flow.train(), {"env": env, "epochs": epochs, "seed": seed}, as_json, yes=yes)
+    """Train on what was staged last."""
+    flags = {"env": env, "epochs": epochs, "seed": seed}
+    _run("train", flags, as_json, lambda flow: flow.train(), agreed=yes)
 
 
 @scones.command(help=STEPS["up"])
@@ -70,61 +79,64 @@ def train(epochs: int | None, seed: int | None, env: str | None, as_json: bool, 
 @_options
 @_yes
 def up(threshold: float | None, env: str | None, as_json: bool, yes: bool) -> None:
-    """Up."""
-    _run("up", lambda flow: flow.up(), {"env": env, "threshold": threshold}, as_json, yes=yes)
+    """Bring the stack up."""
+    _run("up", {"env": env, "threshold": threshold}, as_json, lambda flow: flow.up(), agreed=yes)
 
 
 @scones.command(help=STEPS["deploy"])
 @_options
 @_yes
 def deploy(env: str | None, as_json: bool, yes: bool) -> None:
-    """Deploy."""
-    _run("deploy", lambda flow: flow.deploy(), {"env": env}, as_json, yes=yes)
+    """Deploy what was trained last."""
+    _run("deploy", {"env": env}, as_json, lambda flow: flow.deploy(), agreed=yes)
 
 
 @scones.command(help=STEPS["classify"] + " PHOTOS are files; without any, the staged test photos are sent.")
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @_options
 def classify(photos: tuple[Path, ...], env: str | None, as_json: bool) -> None:
-    """Classify."""
-    _run("classify", lambda flow: flow.classify(photos), {"env": env}, as_json)
+    """Classify PHOTOS."""
+    _run("classify", {"env": env}, as_json, lambda flow: flow.classify(photos))
 
 
 @scones.command(help=STEPS["evaluate"])
 @_options
 def evaluate(env: str | None, as_json: bool) -> None:
-    """Evaluate."""
-    _run("evaluate", lambda flow: flow.evaluate(), {"env": env}, as_json)
+    """Evaluate what was deployed last."""
+    _run("evaluate", {"env": env}, as_json, lambda flow: flow.evaluate())
 
 
 @scones.command(help=STEPS["monitor"])
 @_options
 def monitor(env: str | None, as_json: bool) -> None:
-    """Monitor."""
-    _run("monitor", lambda flow: flow.monitor(), {"env": env}, as_json)
+    """Look at what was captured since the last look."""
+    _run("monitor", {"env": env}, as_json, lambda flow: flow.monitor())
 
 
 @scones.command(help=STEPS["dispatch"])
 @_options
 def dispatch(env: str | None, as_json: bool) -> None:
-    """Dispatch."""
-    _run("dispatch", lambda flow: flow.dispatch(), {"env": env}, as_json)
+    """Dispatch to the couriers classified last."""
+    _run("dispatch", {"env": env}, as_json, lambda flow: flow.dispatch())
 
 
 @scones.command(help=STEPS["status"])
 @_options
 def status(env: str | None, as_json: bool) -> None:
-    """Status."""
-    _run("status", lambda flow: flow.status(), {"env": env}, as_json)
+    """Say what stands."""
+    _run("status", {"env": env}, as_json, lambda flow: flow.status())
 
 
 @scones.command(help=STEPS["down"] + " A local cloud is stopped with it.")
 @_options
 def down(env: str | None, as_json: bool) -> None:
-    """Down."""
-    receipt = _run("down", lambda flow: flow.down(), {"env": env}, as_json, stop_local=True)
+    """Delete everything."""
+    from scones.session import end_cloud
+
+    receipt = _run("down", {"env": env}, as_json, lambda flow: flow.down())
     if receipt.left:
         raise SconesError(f"still there: {', '.join(receipt.left)}; run: scones down")
+    end_cloud({"env": env})
 
 
 @scones.command()
@@ -136,18 +148,18 @@ def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: b
     """Run the whole flow on this machine, from nothing, and end with a report and nothing left behind."""
     from scones.context import load
     from scones.demo import run_demo
+    from scones.session import tell_result
     from scones.terminal import Terminal
 
-    # The demo always works on a local cloud of its own, whatever the environment points at.
     settings = load({"env": env, "data": data})
     with Terminal() as terminal:
-        result = run_demo(settings, terminal, keep=keep, report_path=report)
-    _show("demo", result, as_json)
+        result = run_demo(settings, terminal, keep_standing=keep, report_path=report)
+    tell_result(result, as_json=as_json)
 
 
-@scones.group()
+@scones.group(cls=_InOrder)
 def local() -> None:
-    """Start, stop and use the cloud on this machine: S3, Lambda, Step Functions, SageMaker and the rest on 127.0.0.1."""
+    """Start, stop and use the cloud on this machine: S3, Lambda, Step Functions and SageMaker on 127.0.0.1."""
 
 
 @local.command("up")
@@ -155,124 +167,65 @@ def local() -> None:
 @_options
 def local_up(port: int | None, env: str | None, as_json: bool) -> None:
     """Start a local cloud for this environment; one that stands already is left as it is."""
+    from scones.context import load
     from scones.local.cloud import start
+    from scones.session import find_cloud, tell_result
 
-    settings = _settings({"env": env})
-    cloud = _standing(settings) or start(settings.state / settings.env, port=port, owned=False)
-    _show("local", {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json)
+    settings = load({"env": env})
+    cloud = find_cloud(settings) or start(settings.state / settings.env, port=port, owned=False)
+    tell_result({"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json=as_json)
 
 
 @local.command("down")
 @_options
 def local_down(env: str | None, as_json: bool) -> None:
     """Stop the local cloud of this environment, with everything in it."""
-    from scones.local.cloud import stop
+    from scones.session import end_cloud, tell_result
 
-    cloud = _standing(_settings({"env": env}))
-    if cloud:
-        stop(cloud)
-    _show("local", {"stopped": cloud is not None}, as_json)
+    tell_result({"stopped": end_cloud({"env": env})}, as_json=as_json)
 
 
 @local.command("status")
 @_options
 def local_status(env: str | None, as_json: bool) -> None:
     """Say whether a local cloud stands for this environment, and where."""
-    cloud = _standing(_settings({"env": env}))
+    from scones.context import load
+    from scones.session import find_cloud, tell_result
+
+    cloud = find_cloud(load({"env": env}))
     found = {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid} if cloud else {}
-    _show("local", {"standing": cloud is not None, **found}, as_json)
+    tell_result({"standing": cloud is not None, **found}, as_json=as_json)
 
 
 @local.command("env")
 @_options
 def local_env(env: str | None, as_json: bool) -> None:
     """Print the exports that point boto3 and the aws command at the local cloud: eval "$(scones local env)"."""
+    from scones.context import load
     from scones.local.cloud import exports
+    from scones.session import find_cloud, tell_result
 
-    settings = _settings({"env": env})
-    cloud = _standing(settings)
+    settings = load({"env": env})
+    cloud = find_cloud(settings)
     if cloud is None:
         raise SconesError(f"no local cloud stands for env {settings.env!r}; run: scones local up --env {settings.env}")
     if as_json:
-        _show("local", exports(cloud), as_json)
+        tell_result(exports(cloud), as_json=True)
         return
     for name, value in exports(cloud).items():
-        click.echo(f"export {name}={value}")
-
-
-def _settings(flags: dict[str, object]) -> "Settings":
-    from scones.context import load
-
-    return load(flags)
-
-
-def _standing(settings: "Settings") -> "Cloud | None":
-    from scones.local.cloud import standing
-
-    return standing(settings.state / settings.env)
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 def _run(
-    verb: str,
-    action: "Callable[[Flow], Any]",
-    flags: dict[str, object],
-    as_json: bool,
-    *,
-    yes: bool = True,
-    stop_local: bool = False,
-) -> Any:
-    """Run one verb of the flow and show its result."""
-    with _flow(flags, verb, yes=yes, stop_local=stop_local) as flow:
+    verb: str, flags: Mapping[str, object], as_json: bool, action: "Callable[[Flow], Result]", *, agreed: bool = True
+) -> Result:
+    """Run one verb of the flow, and show what came of it."""
+    from scones.session import open_flow, tell_result
+
+    with open_flow(verb, flags, agreed=agreed) as flow:
         result = action(flow)
-    _show(verb, result, as_json)
+    tell_result(result, as_json=as_json)
     return result
-
-
-@contextmanager
-def _flow(flags: dict[str, object], verb: str, *, yes: bool, stop_local: bool) -> "Iterator[Flow]":
-    """Open the environment: AWS, an endpoint that was named, or the local cloud that stands for it."""
-    from dataclasses import replace
-
-    from scones.aws.client import Credentials
-    from scones.aws.connection import connect
-    from scones.flow import Flow
-    from scones.terminal import Terminal
-
-    settings = _settings(flags)
-    credentials = None
-    cloud = None if settings.endpoint_url else _standing(settings)
-    if cloud:
-        settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-        credentials = Credentials("local", "local")
-    aws = connect(settings, credentials)
-    where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
-    with Terminal() as terminal:
-        terminal.tell(f"{verb}: environment {settings.env} on {where}")
-        if settings.endpoint_url is None and not yes:
-            _ask_first(verb)
-        yield Flow(aws, settings, terminal)
-    if cloud and stop_local:
-        from scones.local.cloud import stop
-
-        stop(cloud)
-
-
-def _ask_first(verb: str) -> None:
-    from scones.costs import price_of
-
-    if not click.confirm(f"{verb} costs money on AWS: {price_of(verb)} Go on?", err=True):
-        raise SconesError("nothing was made; to work without AWS, run: scones local up")
-
-
-def _show(verb: str, result: object, as_json: bool) -> None:
-    import msgspec
-
-    from scones.show import show
-
-    if as_json:
-        click.echo(msgspec.json.encode(result).decode())
-    else:
-        click.echo(show(verb, result))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from scones.aws.connection import Aws
 from scones.aws.records import recall, remember
-from scones.dispatch.assignment import Rules
 from scones.dispatch.orders import Courier, example_couriers, example_orders
+from scones.dispatch.rules import Rules
 from scones.errors import SconesError
 from scones.manifest import Sample, from_lines, manifest_key
 from scones.photos.header import UnreadablePhoto, read_header

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from scones.aws.connection import Aws
-from scones.dispatch.assignment import Plan, Rules, assign
+from scones.dispatch.assignment import Plan, assign
 from scones.dispatch.orders import Courier, Order
+from scones.dispatch.rules import Rules
 from scones.progress import Reporter
 
 

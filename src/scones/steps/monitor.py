@@ -1,6 +1,5 @@
-"""Monitor: compare what the endpoint has seen since the last look with the baseline, and send an alert if it changed."""
+"""Monitor: compare what the endpoint saw since the last look with the baseline; send an alert if it changed."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +70,8 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
         artefact = _fetch_model(aws, watched.model_uri, Path(folder))
         baseline = Baseline.load(artefact.baseline_path)
     photos, used, unreadable = _decode(traffic.captured, artefact.image_size)
-    values = measure(photos, np.array([item.probabilities for item in used]).reshape(len(used), -1))
+    answers = np.array([item.probabilities for item in used]).reshape(len(used), len(artefact.classes))
+    values = measure(photos, answers)
     verdict = check(baseline, values, false_alarm_rate=settings.false_alarm_rate, seed=settings.seed)
     uri = _alert(aws, watched, verdict, used) if verdict.alarm else ""
     # Only now: a look that was cut off is made again in full.
@@ -94,6 +94,13 @@ def _read_traffic(aws: Aws, watched: Watched, seen: frozenset[str]) -> _Traffic:
         if len(captured) >= watched.at_least:
             break
     return _Traffic(tuple(captured), tuple(malformed), frozenset(keys))
+
+
+def _alert(aws: Aws, watched: Watched, verdict: Verdict, used: Sequence[Captured]) -> str:
+    uri = aws.bucket.put(f"monitor/alert-{used[-1].event_id}.html", render_alert(verdict).encode(), "text/html")
+    subject, _, body = summarise(verdict).partition("\n")
+    aws.notices.publish(watched.alert_topic, subject, f"{body}\n\n{uri}")
+    return uri
 
 
 def _fetch_model(aws: Aws, model_uri: str, folder: Path) -> Artefact:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 from scones.aws.connection import Aws
 from scones.manifest import Sample, manifest_key, split_prefix, to_lines
@@ -17,7 +18,7 @@ class Staged:
     """What training and evaluation need to know about the staged photos."""
 
     name: str
-    kind: str
+    kind: Literal["photos", "rendered"]
     """`photos`, or `rendered` for drawings that only stand in for photos."""
     notice: str
     """What a person must be told about these photos; empty if nothing."""

@@ -1,0 +1,50 @@
+# The two commands of the README are `make demo` and `make test`; each sets up what it needs, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check docs format clean
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## Make .venv with everything in it, pinned in constraints.txt
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Scones needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	@echo "setting up $(VENV): once, about two minutes" >&2
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,train,local,dev]'
+	@touch $@
+
+demo: setup ## Run the whole flow on this machine; DATA=<folder> takes your own photos
+	$(BIN)/scones demo --data "$(DATA)"
+
+test: setup ## Run the fast tests, about two minutes
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: setup ## Run the slow tests
+	$(BIN)/python -m pytest -n 2 -m slow
+
+check: setup ## Run every linter, type checker and structure check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/interrogate src
+
+docs: setup ## Write the pages that the code itself says
+	$(BIN)/python docs/generate.py
+
+format: setup ## Put the code in its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what make made
+	rm -rf $(VENV) reports dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,208 @@
+"""Demo report: what the steps found out, put into the report's plain values."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from scones import __version__
+from scones.costs import Bill, RunUsage, bill
+from scones.dispatch.orders import Courier
+from scones.evaluation.report import render_report
+from scones.evaluation.story import (
+    Answer,
+    Channel,
+    Data,
+    DemoReport,
+    Dispatch,
+    Drift,
+    DriftCheck,
+    Run,
+    Trip,
+    VehicleLine,
+)
+from scones.monitoring.channels import MEANINGS
+from scones.monitoring.detectors import Verdict
+from scones.settings import Settings
+from scones.steps.classify import Classified, Execution
+from scones.steps.deploy import Deployed
+from scones.steps.dispatch import Dispatched
+from scones.steps.evaluate import Evaluated
+from scones.steps.monitor import Monitored
+from scones.steps.stage import Staged
+from scones.steps.train import Trained
+
+_PAIRS = 6
+# What the state machine goes through for one photo: start, three tasks, end.
+_TRANSITIONS = 5
+_FUNCTIONS = 3
+_FUNCTION_GIGABYTES = 0.5
+_UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that the demo did; *photos* holds the bytes of each key that may be shown."""
+
+    settings: Settings
+    staged: Staged
+    trained: Trained
+    deployed: Deployed
+    classified: Classified
+    evaluated: Evaluated
+    calm: Monitored
+    shifted: Classified
+    alarmed: Monitored
+    dispatched: Dispatched
+    photos: Mapping[str, bytes]
+    pairs: tuple[tuple[str, str], ...]
+    """Keys of the same photo before and after the shift."""
+
+
+def write_report(path: Path, shown: Shown, seconds: Mapping[str, float]) -> Bill:
+    """Write the page to *path*, and return what the same run would cost on AWS."""
+    cost = bill(_usage(shown, seconds))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(_story(shown, seconds, cost)), "utf-8")
+    return cost
+
+
+def _story(shown: Shown, seconds: Mapping[str, float], cost: Bill) -> DemoReport:
+    staged = shown.staged
+    return DemoReport(
+        created=datetime.now(UTC),
+        data=Data(
+            name=staged.name,
+            kind=staged.kind,
+            classes=staged.classes,
+            train=staged.train,
+            test=staged.test,
+            left_out=tuple((item.name, item.reason) for item in staged.left_out),
+        ),
+        evaluation=shown.evaluated.metrics,
+        answers=_answers(shown),
+        runs=_runs(shown.classified.executions),
+        drift=_drift(shown),
+        dispatch=_dispatch(shown.dispatched),
+        steps=seconds,
+        bill=cost,
+        footer={
+            "Scones": __version__,
+            "Python": platform.python_version(),
+            "seed": str(shown.settings.seed),
+            "data version": staged.version,
+            "training job": shown.trained.job,
+            "model": shown.deployed.model,
+        },
+    )
+
+
+def _answers(shown: Shown) -> tuple[Answer, ...]:
+    evaluated, classes = shown.evaluated, shown.staged.classes
+    return tuple(
+        Answer(
+            photo=shown.photos[key],
+            name=PurePosixPath(key).name,
+            truth=truth,
+            label=classes[probabilities.index(max(probabilities))],
+            confidence=max(probabilities),
+        )
+        for key, truth, probabilities in zip(evaluated.keys, evaluated.labels, evaluated.probabilities, strict=True)
+    )
+
+
+def _runs(executions: Sequence[Execution]) -> tuple[Run, ...]:
+    first = min(item.started for item in executions)
+    return tuple(
+        Run(
+            started=(item.started - first).total_seconds(),
+            stopped=(item.stopped - first).total_seconds(),
+            outcome=item.outcome.value,
+        )
+        for item in executions
+    )
+
+
+def _drift(shown: Shown) -> Drift:
+    after = {item.key: item for item in shown.shifted.executions}
+    before = {item.key: item for item in shown.classified.executions}
+    return Drift(
+        false_alarm_rate=shown.settings.false_alarm_rate,
+        clean=_check(shown.calm.verdict),
+        shifted=_check(shown.alarmed.verdict),
+        pairs=tuple(
+            (_seen(before[old], shown.photos[old]), _seen(after[new], shown.photos[new]))
+            for old, new in shown.pairs[:: max(1, len(shown.pairs) // _PAIRS)][:_PAIRS]
+        ),
+    )
+
+
+def _seen(execution: Execution, photo: bytes) -> Answer:
+    return Answer(
+        photo, PurePosixPath(execution.key).name, execution.truth, execution.label or "failed", execution.confidence
+    )
+
+
+def _check(verdict: Verdict) -> DriftCheck:
+    return DriftCheck(
+        photos=verdict.photos,
+        enough=verdict.enough,
+        alarm=verdict.alarm,
+        score=verdict.score,
+        threshold=verdict.threshold,
+        chance=verdict.chance,
+        channels=tuple(
+            Channel(item.name, MEANINGS[item.name], item.before, item.now, item.score) for item in verdict.channels
+        ),
+    )
+
+
+def _dispatch(dispatched: Dispatched) -> Dispatch:
+    plan = dispatched.plan
+    busy = {item.courier.id for item in plan.assignments}
+    return Dispatch(
+        trips=tuple(
+            Trip(
+                vehicle=item.courier.vehicle if item.sure else _UNSURE,
+                courier=(item.courier.x_km, item.courier.y_km),
+                pickup=item.order.pickup,
+                dropoff=item.order.dropoff,
+            )
+            for item in plan.assignments
+        ),
+        idle=tuple(_idle(courier) for courier in dispatched.couriers if courier.id not in busy),
+        left=tuple((item.order.pickup, item.reason) for item in plan.unassigned),
+        totals=tuple(
+            VehicleLine(item.vehicle, item.couriers, item.orders, item.mean_trip_km, item.mean_minutes)
+            for item in plan.totals()
+        ),
+    )
+
+
+def _idle(courier: Courier) -> tuple[str, tuple[float, float]]:
+    return courier.vehicle, (courier.x_km, courier.y_km)
+
+
+def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
+    """Count what AWS would bill for the same work; reading back for the report is not counted."""
+    executions = (*shown.classified.executions, *shown.shifted.executions)
+    in_functions = sum((item.stopped - item.started).total_seconds() for item in executions)
+    photos = len(executions) + len(shown.evaluated.keys)
+    return RunUsage(
+        training_seconds=seconds["train"],
+        training_instance=shown.settings.training_instance,
+        endpoint_seconds=sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT),
+        endpoint_instance=shown.settings.endpoint_instance,
+        executions=len(executions),
+        transitions=_TRANSITIONS * len(executions),
+        execution_seconds=in_functions,
+        lambda_requests=_FUNCTIONS * len(executions),
+        lambda_gigabyte_seconds=_FUNCTION_GIGABYTES * in_functions,
+        s3_puts=shown.staged.uploaded + photos,
+        s3_gets=shown.staged.train + 2 * photos,
+        notices=sum(bool(item.error) for item in executions),
+    )
+
+
+_WITHOUT_ENDPOINT = ("local cloud", "stage", "train", "up", "down", "report", "total")

@@ -1,0 +1,105 @@
+"""Show: each verb's result in a few lines for a person."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from scones.steps.classify import Classified, Outcome
+from scones.steps.dispatch import Dispatched
+from scones.steps.down import Receipt
+from scones.steps.evaluate import Evaluated
+from scones.steps.monitor import Monitored
+from scones.steps.stage import Staged
+from scones.steps.status import Status
+from scones.steps.train import Trained
+
+_FEW = 10
+"""A few photos are shown one by one; of many, the counts."""
+
+
+def show(result: object) -> str:
+    """Put a verb's *result* into lines; what has no words of its own is shown as its fields."""
+    words = _WORDS.get(type(result), _fields)
+    return "\n".join(words(result))
+
+
+def _staged(result: Staged) -> Iterable[str]:
+    yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
+    yield f"version {result.version}, {result.uploaded} photos uploaded"
+    for photo in result.left_out:
+        yield f"left out: {photo.name}: {photo.reason}"
+
+
+def _trained(result: Trained) -> Iterable[str]:
+    yield f"{result.job}: {result.seconds:.0f} s"
+    yield from (f"{name} {value:.4g}" for name, value in result.metrics.items())
+    yield f"model {result.model_uri}"
+
+
+def _classified(result: Classified) -> Iterable[str]:
+    if len(result.executions) <= _FEW:
+        for item in result.executions:
+            decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
+            yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision}"
+    yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
+
+
+def _evaluated(result: Evaluated) -> Iterable[str]:
+    metrics = result.metrics
+    low, high = metrics.interval.low, metrics.interval.high
+    yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
+    if metrics.accuracy_covered is not None:
+        sure = f"{metrics.coverage:.1%} of photos, {metrics.accuracy_covered:.3f} of them right"
+        yield f"at or above a confidence of {metrics.threshold}: {sure}"
+    yield f"calibration error {metrics.ece:.3f}"
+
+
+def _monitored(result: Monitored) -> Iterable[str]:
+    verdict = result.verdict
+    if not verdict.enough:
+        yield f"{result.photos} photos since the last look: too few for a verdict"
+    else:
+        word = "ALARM" if verdict.alarm else "no alarm"
+        yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
+    if result.report_uri:
+        yield f"alert: {result.report_uri}"
+    for line in result.malformed:
+        yield f"not used: {line}"
+
+
+def _dispatched(result: Dispatched) -> Iterable[str]:
+    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {len(result.couriers)} couriers"
+    yield f"plan {result.uri}"
+
+
+def _status(result: Status) -> Iterable[str]:
+    yield f"account {result.account}, {result.region}, environment {result.env}"
+    yield f"stack {result.stack or 'none'}, endpoint {result.endpoint or 'none'}"
+    yield from (f"standing: {item}" for item in result.standing)
+
+
+def _receipt(result: Receipt) -> Iterable[str]:
+    yield from (f"deleted: {item}" for item in result.deleted)
+    yield f"{result.objects} objects deleted"
+    yield from (f"STILL THERE: {item}" for item in result.left)
+    yield "nothing is left" if not result.left else "not everything is gone"
+
+
+def _fields(result: object) -> Iterable[str]:
+    if isinstance(result, dict):
+        pairs: Iterable[tuple[str, object]] = result.items()
+    else:
+        pairs = ((name, getattr(result, name)) for name in getattr(type(result), "__dataclass_fields__", ()))
+    for name, value in pairs:
+        yield f"{name.replace('_', ' ')}: {value}"
+
+
+_WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
+    Staged: _staged,
+    Trained: _trained,
+    Classified: _classified,
+    Evaluated: _evaluated,
+    Monitored: _monitored,
+    Dispatched: _dispatched,
+    Status: _status,
+    Receipt: _receipt,
+}

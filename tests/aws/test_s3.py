@@ -1,0 +1,55 @@
+from scones.aws.connection import Aws
+from scones.aws.inventory import inventory
+from scones.progress import Silent
+from scones.release import template
+
+
+def stand(aws: Aws) -> None:
+    """Bring up the foundation: the bucket and the roles."""
+    aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)
+
+
+def test_an_object_reads_back_as_it_was_put(aws: Aws) -> None:
+    """Any bytes, under any key: spaces, accents and all."""
+    stand(aws)
+    key = "incoming/vélo à moi +1.png"
+    assert aws.bucket.key(aws.bucket.put(key, b"\x00\xff")) == key
+    assert aws.bucket.get(key) == b"\x00\xff"
+    assert [item.key for item in aws.bucket.list("incoming/")] == [key]
+
+
+def test_what_is_not_there_is_none(aws: Aws) -> None:
+    """Neither a missing object nor a missing bucket is an error to `find`."""
+    assert aws.bucket.find("nothing") is None
+    stand(aws)
+    assert aws.bucket.find_json("nothing") is None
+
+
+def test_many_objects_come_back_in_their_order(aws: Aws) -> None:
+    """Uploads and downloads side by side keep the order, and report each one."""
+    stand(aws)
+    items = [(f"data/{number}", str(number).encode()) for number in range(50)]
+    seen: list[int] = []
+    aws.bucket.put_all(items, lambda done, _total, _what: seen.append(done))
+    assert aws.bucket.get_all([key for key, _ in items]) == [body for _, body in items]
+    assert seen == list(range(1, 51))
+
+
+def test_emptying_removes_versions_and_unfinished_uploads(aws: Aws) -> None:
+    """Nothing hides in a bucket that was emptied; emptying it again finds nothing."""
+    stand(aws)
+    client = aws.bucket._client
+    client.call("put_bucket_versioning", Bucket=aws.bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"old", b"new"):
+        aws.bucket.put("twice", body)
+    client.call("create_multipart_upload", Bucket=aws.bucket.name, Key="unfinished")
+    assert aws.bucket.empty() == 2
+    assert client.call("list_multipart_uploads", Bucket=aws.bucket.name).get("Uploads", []) == []
+    assert aws.bucket.empty() == 0
+
+
+def test_emptying_a_bucket_that_is_not_there_finds_nothing(aws: Aws) -> None:
+    """`down` may run twice."""
+    assert aws.bucket.empty() == 0
+    aws.bucket.delete()
+    assert inventory(aws) == ()

@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from scones.aws.connection import Aws
+from scones.aws.stacks import StackFailed, StackMissing
+from scones.progress import Silent
+from scones.release import function_code, template
+
+tell = Silent().tell
+
+
+def test_the_foundation_is_the_bucket_and_the_roles_only(aws: Aws) -> None:
+    """Staging and training need no functions."""
+    stack = aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    assert stack.status == "CREATE_COMPLETE"
+    assert set(stack.outputs) == {"BucketName", "TrainingRoleArn", "HostingRoleArn"}
+    with pytest.raises(StackMissing, match="no WorkflowArn yet; run: scones stage, then scones up"):
+        aws.stack.find_output("WorkflowArn")
+
+
+def test_deploying_what_stands_already_changes_nothing(aws: Aws) -> None:
+    """CloudFormation's refusal of an empty change set is no error."""
+    first = aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    assert aws.stack.deploy(template(), {"Env": aws.env}, tell) == first
+
+
+def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> None:
+    """The first reason that CloudFormation gives reaches the user, and the stack goes back."""
+    aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    code = function_code()
+    aws.bucket.put(code.key, code.body)
+    whole = {"Env": aws.env, "CodeKey": code.key}
+    broken = json.loads(json.dumps(template()).replace('"StartAt": "SerializeImage"', '"StartAt": "Nowhere"'))
+    with pytest.raises(StackFailed, match=r"Workflow: .*Nowhere"):
+        aws.stack.deploy(broken, whole, tell)
+    assert "WorkflowArn" in aws.stack.deploy(template(), whole, tell).outputs
+
+
+def test_deleting_twice_is_no_error(aws: Aws) -> None:
+    """What is gone already stays gone."""
+    aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    aws.stack.delete()
+    aws.stack.delete()
+    assert aws.stack.find() is None
+
+
+def test_the_template_names_every_resource_after_its_environment() -> None:
+    """Environments stand side by side in one account."""
+    text = (Path(__file__).parents[2] / "infra" / "stack.yaml").read_text()
+    named = [line for line in text.splitlines() if "Name: !Sub" in line]
+    assert named
+    assert [line for line in named if "${Env}" not in line] == []

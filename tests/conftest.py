@@ -1,0 +1,101 @@
+"""What many tests share: one local cloud a worker, and an environment of its own for each test that asks."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scones.aws.client import Credentials
+from scones.aws.connection import Aws, connect
+from scones.aws.records import remember
+from scones.flow import Flow
+from scones.local.cloud import Cloud, start, stop
+from scones.progress import Silent
+from scones.release import template
+from scones.settings import Settings
+from scones.steps.down import down
+from scones.steps.train import Trained
+from tiny_model import tar, write_tiny_artefact
+
+KEYS = Credentials("local", "local")
+SHARED_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A local cloud, as `scones local up` starts it."""
+    running = start(tmp_path_factory.mktemp("cloud") / "state")
+    yield running
+    stop(running)
+
+
+def new_settings(cloud: Cloud, folder: Path) -> Settings:
+    """Settings of an environment that nobody else uses, on the local cloud."""
+    return replace(
+        Settings(),
+        env=f"t{uuid.uuid4().hex[:8]}",
+        endpoint_url=cloud.endpoint_url,
+        region=cloud.region,
+        data="sample",
+        cache=folder / "cache",
+        state=folder / "state",
+    )
+
+
+@pytest.fixture
+def settings(cloud: Cloud, tmp_path: Path) -> Settings:
+    """Settings of an environment that no other test uses."""
+    return new_settings(cloud, tmp_path)
+
+
+@pytest.fixture
+def aws(settings: Settings) -> Iterator[Aws]:
+    """Real boto3 against the local cloud; what the test made is taken down after it."""
+    connection = connect(settings, KEYS)
+    yield connection
+    down(connection, Silent())
+
+
+@pytest.fixture(scope="session")
+def real_photos() -> Path:
+    """The real photos, where they lie beside the checkout."""
+    if not SHARED_PHOTOS.is_dir():
+        pytest.skip("the real photos are not on this machine")
+    return SHARED_PHOTOS
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A model.tar.gz whose answers tests can foresee."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    write_tiny_artefact(folder)
+    return tar(folder)
+
+
+def deployed(settings: Settings, tiny_model: bytes) -> Flow:
+    """Bring an environment up, with the tiny model behind its endpoint."""
+    flow = Flow(connect(settings, KEYS), settings, Silent())
+    flow.aws.stack.deploy(template(), {"Env": settings.env}, Silent().tell)
+    uri = flow.aws.bucket.put("models/tiny/output/model.tar.gz", tiny_model)
+    remember(flow.aws.bucket, "train", Trained("tiny", uri, "test", settings.classes, {}, 0.0))
+    flow.up()
+    flow.deploy()
+    return flow
+
+
+@pytest.fixture(scope="session")
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
+    """An environment that is up, shared by the tests that only ask it."""
+    shared = deployed(new_settings(cloud, tmp_path_factory.mktemp("shared")), tiny_model)
+    yield shared
+    shared.down()
+
+
+@pytest.fixture
+def own_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
+    """An environment that is up, for the test alone."""
+    own = deployed(settings, tiny_model)
+    yield own
+    own.down()

@@ -1,0 +1,96 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scones.aws.client import Client, Credentials
+from scones.flow import Flow
+from scones.steps.classify import Execution, Outcome
+from tiny_model import plain_photo, probability
+
+
+def classify(flow: Flow, photo: bytes, name: str = "photo.png") -> Execution:
+    """Send one photo through the workflow."""
+    return flow.classify_samples([flow.upload(name, photo)]).executions[0]
+
+
+def test_a_sure_photo_is_named_with_its_probabilities(flow: Flow) -> None:
+    """The result carries the likeliest class, its confidence, and every probability in class order."""
+    execution = classify(flow, plain_photo(200))
+    assert (execution.outcome, execution.label) == (Outcome.SUCCEEDED, "motorcycle")
+    assert execution.confidence == pytest.approx(probability(200), abs=1e-5)
+    assert execution.probabilities == pytest.approx((1 - probability(200), probability(200)), abs=1e-5)
+    assert execution.started <= execution.stopped
+
+
+def test_an_unsure_photo_fails_with_the_name_that_a_catch_can_hold(flow: Flow) -> None:
+    """Below the threshold the execution fails with THRESHOLD_CONFIDENCE_NOT_MET, and its answer is not lost."""
+    execution = classify(flow, plain_photo(132))
+    assert (execution.outcome, execution.error) == (Outcome.BELOW_THRESHOLD, "THRESHOLD_CONFIDENCE_NOT_MET")
+    assert execution.label == "motorcycle"
+    assert execution.confidence == pytest.approx(probability(132), abs=1e-5)
+
+
+def test_what_is_no_photo_fails_by_name(flow: Flow) -> None:
+    """UnreadablePhoto is an error of its own, told apart from a model that is unsure."""
+    execution = classify(flow, b"a letter, not a photo")
+    assert (execution.outcome, execution.error) == (Outcome.FAILED, "UnreadablePhoto")
+    assert "is no PNG" in execution.cause
+
+
+def test_a_truncated_photo_fails_by_name(flow: Flow) -> None:
+    """The header is good, so only the endpoint can tell."""
+    execution = classify(flow, _phone_photo()[:100_000])
+    assert (execution.outcome, execution.error) == (Outcome.FAILED, "UnreadablePhoto")
+
+
+def test_a_phone_sized_photo_passes_by_reference(flow: Flow) -> None:
+    """More than Step Functions' 262,144 bytes of state: the photo stays in S3."""
+    photo = _phone_photo()
+    assert len(photo) > 1_000_000
+    assert classify(flow, photo, "phone.jpg").outcome is not Outcome.FAILED
+
+
+def test_a_missing_photo_fails_and_is_not_lost_in_silence(flow: Flow) -> None:
+    """An event for an object that is gone ends as a failure with S3's own words."""
+    sample = flow.upload("soon-gone.png", plain_photo(200))
+    flow.aws.bucket._client.call("delete_object", Bucket=flow.aws.bucket.name, Key=sample.key)
+    execution = flow.classify_samples([sample]).executions[0]
+    assert execution.outcome is Outcome.FAILED
+    assert "NoSuchKey" in execution.cause or "NoSuchKey" in execution.error
+
+
+def test_a_failure_sends_a_notice_that_names_error_and_photo(flow: Flow) -> None:
+    """Whoever subscribes to the failure topic learns which photo was not routed, and why; the error can be filtered."""
+    settings, topic = flow.settings, flow.aws.stack.find_output("FailureTopicArn")
+    keys = Credentials("local", "local")
+    sns, sqs = Client(settings, "sns", keys), Client(settings, "sqs", keys)
+    queue = sqs.call("create_queue", QueueName=f"{settings.env}-inbox")["QueueUrl"]
+    wanted = ["QueueArn"]
+    arn = sqs.call("get_queue_attributes", QueueUrl=queue, AttributeNames=wanted)["Attributes"]["QueueArn"]
+    sns.call("subscribe", TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    sample = flow.upload("unsure.png", plain_photo(130))
+    flow.classify_samples([sample])
+    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=5)
+    envelope = json.loads(reply["Messages"][0]["Body"])
+    notice = json.loads(envelope["Message"])
+    assert (notice["error"], notice["input"]["s3_key"]) == ("THRESHOLD_CONFIDENCE_NOT_MET", sample.key)
+    assert envelope["MessageAttributes"]["error"]["Value"] == "THRESHOLD_CONFIDENCE_NOT_MET"
+    sqs.call("delete_queue", QueueUrl=queue)
+
+
+def test_many_photos_keep_their_order(flow: Flow) -> None:
+    """Executions run side by side; their results stand in the order of the photos."""
+    samples = [flow.upload(f"{level}.png", plain_photo(level)) for level in range(20, 240, 10)]
+    executions = flow.classify_samples(samples).executions
+    assert [execution.key for execution in executions] == [sample.key for sample in samples]
+    assert [execution.label for execution in executions][:5] == ["bicycle"] * 5
+
+
+def _phone_photo() -> bytes:
+    rng = np.random.default_rng(3)
+    buffer = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (1500, 2000, 3), dtype=np.uint8)).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()

@@ -1,0 +1,55 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scones.errors import SettingsError
+from scones.settings import Settings, merge
+
+
+def test_strings_become_the_settings_own_types() -> None:
+    """Flags and the environment bring strings; the settings hold numbers, paths and tuples."""
+    given_as_text = {"epochs": "7", "threshold": "0.9", "classes": "car, bus", "cache": "/tmp/photos"}  # noqa: S108
+    settings = merge(Settings(), given_as_text, "a test")
+    assert (settings.epochs, settings.threshold, settings.classes) == (7, 0.9, ("car", "bus"))
+    assert str(settings.cache) == "/tmp/photos"  # noqa: S108
+
+
+def test_none_keeps_what_was_there() -> None:
+    """A flag that was not given overrides nothing."""
+    assert merge(Settings(epochs=3), {"epochs": None}, "a test").epochs == 3
+
+
+def test_an_unknown_setting_is_refused_by_name() -> None:
+    """A typing error in scones.toml must not be ignored."""
+    with pytest.raises(SettingsError, match=r"unknown setting 'treshold' in scones\.toml"):
+        merge(Settings(), {"treshold": 0.9}, "scones.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("env", "Dev"),
+        ("env", "a--b"),
+        ("env", "a" * 21),
+        ("env", "a-"),
+        ("classes", "bicycle"),
+        ("classes", "bicycle,bicycle"),
+        ("threshold", "1"),
+        ("threshold", "nan"),
+        ("epochs", "0"),
+        ("epochs", "many"),
+    ],
+)
+def test_an_impossible_value_is_refused(name: str, value: str) -> None:
+    """What could not work is said before anything starts."""
+    with pytest.raises(SettingsError, match=name):
+        merge(Settings(), {name: value}, "a test")
+
+
+@given(
+    st.from_regex(r"[a-z](-?[a-z0-9]){0,9}", fullmatch=True), st.from_regex(r"[a-z](-?[a-z0-9]){0,9}", fullmatch=True)
+)
+def test_no_environment_owns_what_another_made(one: str, other: str) -> None:
+    """The prefix of one environment's names begins no other environment's."""
+    prefixes = [f"{Settings(env=env).stack}--" for env in (one, other)]
+    assert one == other or not prefixes[0].startswith(prefixes[1])

@@ -1,0 +1,97 @@
+"""A model that tests can foresee: the brighter a photo, the likelier its second class."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from scones.artefact import BASELINE, MODEL, Artefact, Description, write_artefact
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.channels import measure
+
+SIDE = 32
+# Photos between these levels of gray get a probability between 0.02 and 0.98.
+_STEEPNESS, _MIDDLE = 1 / 16, 128.0
+
+
+def probability(level: float) -> float:
+    """The probability of the second class for a plain gray photo, as the model computes it."""
+    return float(1 / (1 + np.exp(-(level - _MIDDLE) * _STEEPNESS)))
+
+
+def plain_photo(level: int) -> bytes:
+    """A plain gray PNG."""
+    return _png(np.full((SIDE, SIDE, 3), level, np.uint8))
+
+
+def noisy_photos(count: int, seed: int) -> np.ndarray:
+    """Photos [count, SIDE, SIDE, 3] of grays and noise, half of them on each side of the middle."""
+    rng = np.random.default_rng(seed)
+    levels = rng.uniform(60, 196, (count, 1, 1, 1))
+    return np.clip(levels + rng.normal(0, 20, (count, SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+
+
+def noisy_pngs(count: int, seed: int) -> list[bytes]:
+    """The same, as PNG files."""
+    return [_png(photo) for photo in noisy_photos(count, seed)]
+
+
+def write_model(path: Path) -> None:
+    """Write the ONNX file."""
+    nodes = [
+        helper.make_node("Cast", ["photos"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["level"], keepdims=0),
+        helper.make_node("Sub", ["level", "middle"], ["off"]),
+        helper.make_node("MatMul", ["off", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    half = np.full((3, 1), _STEEPNESS / 6, np.float32)
+    constants = [
+        numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+        numpy_helper.from_array(np.array(_MIDDLE, np.float32), "middle"),
+        numpy_helper.from_array(np.concatenate([-half, half], axis=1), "weights"),
+    ]
+    photos = helper.make_tensor_value_info("photos", TensorProto.UINT8, ["n", SIDE, SIDE, 3])
+    probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph(nodes, "tiny", [photos], [probabilities], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def write_tiny_artefact(folder: Path) -> Artefact:
+    """Write a complete artefact round the model; its baseline is of noisy photos."""
+    folder.mkdir(parents=True)
+    write_model(folder / MODEL)
+    photos = noisy_photos(400, seed=1)
+    second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
+    Baseline(measure(photos, np.column_stack([1 - second, second])), "test").save(folder / BASELINE)
+    about = Description(
+        classes=("bicycle", "motorcycle"),
+        image_size=SIDE,
+        temperature=1.0,
+        data_version="test",
+        metrics={},
+        created="2026-01-01T00:00:00Z",
+        seed=0,
+    )
+    return write_artefact(folder, about, "A model for tests.\n")
+
+
+def tar(folder: Path) -> bytes:
+    """Tar an artefact as SageMaker does."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, arcname=path.name)
+    return buffer.getvalue()
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
