@@ -49,9 +49,7 @@ def test_a_crash_is_reported(function: Any, code: int, words: str) -> None:
 
 def test_broken_code_is_reported(function: Any) -> None:
     """A module that cannot be imported gives the import error, not a time-out."""
-    function.client.update_function_code(
-        FunctionName=function.name, ZipFile=function.archive("import gone\n")
-    )
+    function.client.update_function_code(FunctionName=function.name, ZipFile=function.archive("import gone\n"))
     body, error = function()
     assert error == "Unhandled"
     assert body["errorType"] == "Runtime.ImportModuleError"

@@ -6,6 +6,7 @@ from typing import Any
 
 from ministack.services import s3
 from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import stacks as engine
 
 from scones.local.sagemaker.api import SageMaker
 from scones.local.wire import AwsError, Json
@@ -21,6 +22,9 @@ def mount(sagemaker: SageMaker) -> None:
     handlers = provisioners._RESOURCE_HANDLERS
     for kind in ("Model", "EndpointConfig", "Endpoint"):
         handlers[f"AWS::SageMaker::{kind}"] = SageMakerType(sagemaker, kind).handler()
+    # Ours wait for servers, and ask other services: both must happen off the event loop.
+    stock = engine._runs_on_worker_thread
+    engine._runs_on_worker_thread = lambda kind: kind.startswith("AWS::SageMaker::") or stock(kind)
     bucket = handlers["AWS::S3::Bucket"]
     handlers["AWS::S3::Bucket"] = {
         **bucket,

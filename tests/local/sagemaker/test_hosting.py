@@ -1,0 +1,208 @@
+"""Endpoints: real servers behind them, updates without a gap, crashes mended, traffic captured."""
+
+import base64
+import io
+import json
+import re
+import tarfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.sagemaker_calls import IMAGE, ROLE, a_bucket, a_config, a_variant, capture, fresh, settled, trained
+
+
+class Endpoint:
+    """An endpoint in service, its bucket and its clients."""
+
+    def __init__(self, clients: Any) -> None:
+        self.sagemaker, self.s3, self.runtime = clients.sagemaker, clients.s3, clients.sagemaker_runtime
+        self.bucket = a_bucket(self.s3)
+        self.archive = trained(self.sagemaker, self.bucket)
+        self.config = a_config(self.sagemaker, self.bucket, self.archive)
+        self.name = fresh("endpoint")
+        self.arn = self.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=self.config)["EndpointArn"]
+        assert settled(self.sagemaker, self.name)["EndpointStatus"] == "InService"
+
+    def ask(self, body: bytes = b"photo", **members: Any) -> Any:
+        """What the endpoint answers."""
+        reply = self.runtime.invoke_endpoint(
+            EndpointName=self.name, Body=body, **{"ContentType": "image/png", **members}
+        )
+        return json.loads(reply["Body"].read())
+
+
+@pytest.fixture
+def endpoint(clients: Any) -> Iterator[Endpoint]:
+    """An endpoint of the test's own."""
+    made = Endpoint(clients)
+    yield made
+    made.sagemaker.delete_endpoint(EndpointName=made.name)
+
+
+def test_an_endpoint_answers(endpoint: Endpoint) -> None:
+    """The reply carries the server's body, content type, echoed attributes and the variant's name."""
+    reply = endpoint.runtime.invoke_endpoint(
+        EndpointName=endpoint.name,
+        Body=b"12345",
+        ContentType="image/png",
+        Accept="application/json",
+        CustomAttributes="a=1",
+    )
+    assert json.loads(reply["Body"].read()) == [0.75, 5]
+    assert (reply["ContentType"], reply["InvokedProductionVariant"]) == ("application/json", "AllTraffic")
+    assert reply["CustomAttributes"] == "a=1"
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"break", 400), (b"fault", 500)])
+def test_a_refusal_of_the_models_is_a_model_error(endpoint: Endpoint, body: bytes, status: int) -> None:
+    """ModelError, HTTP 424, carries the server's own status and message."""
+    with pytest.raises(endpoint.runtime.exceptions.ModelError) as caught:
+        endpoint.ask(body)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert caught.value.response["OriginalStatusCode"] == status
+    assert caught.value.response["OriginalMessage"]
+
+
+def test_an_endpoint_that_is_not_there_is_a_validation_error(clients: Any) -> None:
+    """Invoking it, and describing it, say which name was not found."""
+    with pytest.raises(clients.sagemaker_runtime.exceptions.ValidationError, match="never-was"):
+        clients.sagemaker_runtime.invoke_endpoint(EndpointName="never-was", Body=b"")
+    with pytest.raises(ClientError, match=r'Could not find endpoint ".*:endpoint/never-was"'):
+        clients.sagemaker.describe_endpoint(EndpointName="never-was")
+
+
+def test_traffic_is_captured_as_sagemaker_does(endpoint: Endpoint) -> None:
+    """Within two seconds each call is a JSON line below endpoint/variant/yyyy/mm/dd/hh, with its inference id."""
+    for number in range(3):
+        endpoint.ask(f"photo {number}".encode(), InferenceId=f"id-{number}")
+    deadline = time.monotonic() + 2
+    records: list[Any] = []
+    while len(records) < 3 and time.monotonic() < deadline:
+        listing = endpoint.s3.list_objects_v2(Bucket=endpoint.bucket, Prefix="capture/").get("Contents", [])
+        bodies = [endpoint.s3.get_object(Bucket=endpoint.bucket, Key=item["Key"])["Body"].read() for item in listing]
+        records = [json.loads(line) for body in bodies for line in body.splitlines()]
+        time.sleep(0.05)
+    where = rf"capture/{endpoint.name}/AllTraffic/\d{{4}}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{{3}}-[0-9a-f-]{{36}}\.jsonl"
+    assert all(re.fullmatch(where, item["Key"]) for item in listing)
+    assert [r["eventMetadata"]["inferenceId"] for r in records] == ["id-0", "id-1", "id-2"]
+    data = records[0]["captureData"]
+    assert base64.b64decode(data["endpointInput"].pop("data")) == b"photo 0"
+    assert data["endpointInput"] == {"observedContentType": "image/png", "mode": "INPUT", "encoding": "BASE64"}
+    assert data["endpointOutput"] == {
+        "observedContentType": "application/json",
+        "mode": "OUTPUT",
+        "data": "[0.75, 7]",
+        "encoding": "JSON",
+    }
+
+
+def test_an_update_leaves_no_gap(endpoint: Endpoint) -> None:
+    """While the new server starts the old one answers; then the new one does, and tags of the endpoint stay."""
+    config = a_config(endpoint.sagemaker, endpoint.bucket, trained(endpoint.sagemaker, endpoint.bucket, answer="0.1"))
+    endpoint.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=config)
+    answers = [endpoint.ask()[0]]
+    while endpoint.sagemaker.describe_endpoint(EndpointName=endpoint.name)["EndpointStatus"] == "Updating":
+        answers.append(endpoint.ask()[0])
+    answers.append(endpoint.ask()[0])
+    assert answers[0] == 0.75
+    assert answers[-1] == 0.1
+    assert answers == sorted(answers, reverse=True)
+    assert settled(endpoint.sagemaker, endpoint.name)["EndpointConfigName"] == config
+
+
+def test_a_failed_update_keeps_the_old_server(endpoint: Endpoint) -> None:
+    """When the new server does not start, the endpoint is InService with its old configuration."""
+    config = a_config(endpoint.sagemaker, endpoint.bucket, endpoint.archive, REFUSE="1")
+    endpoint.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=config)
+    found = settled(endpoint.sagemaker, endpoint.name)
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", endpoint.config)
+    assert endpoint.ask()[0] == 0.75
+
+
+def test_a_server_that_does_not_start_fails_the_endpoint(endpoint: Endpoint) -> None:
+    """FailureReason ends with the last line that the server wrote."""
+    config = a_config(endpoint.sagemaker, endpoint.bucket, endpoint.archive, REFUSE="1")
+    name = fresh("endpoint")
+    endpoint.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    found = settled(endpoint.sagemaker, name)
+    assert found["EndpointStatus"] == "Failed"
+    assert found["FailureReason"].endswith("no such model format")
+    endpoint.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_archive_that_climbs_out_is_refused(endpoint: Endpoint) -> None:
+    """A model archive with a member outside its folder fails the endpoint, and nothing is written."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("../../escaped.txt")
+        archive.addfile(member, io.BytesIO(b""))
+    endpoint.s3.put_object(Bucket=endpoint.bucket, Key="evil.tar.gz", Body=packed.getvalue())
+    config = a_config(endpoint.sagemaker, endpoint.bucket, f"s3://{endpoint.bucket}/evil.tar.gz")
+    name = fresh("endpoint")
+    endpoint.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    found = settled(endpoint.sagemaker, name)
+    assert found["EndpointStatus"] == "Failed"
+    assert "cannot be unpacked" in found["FailureReason"]
+    endpoint.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_a_crashed_server_comes_back(endpoint: Endpoint) -> None:
+    """A server that dies in a request is restarted, and answers again within a few seconds."""
+    with pytest.raises(ClientError, match="ServiceUnavailable"):
+        endpoint.ask(b"crash")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            assert endpoint.ask()[0] == 0.75
+            break
+        except ClientError:
+            time.sleep(0.1)
+    assert endpoint.ask()[0] == 0.75
+
+
+def test_a_body_beyond_the_limit_is_refused(endpoint: Endpoint) -> None:
+    """More than 6 MiB never reaches the server."""
+    with pytest.raises(ClientError, match="content length exceeded"):
+        endpoint.ask(bytes(6_291_457))
+
+
+def test_what_the_local_cloud_cannot_serve_is_refused(endpoint: Endpoint) -> None:
+    """Several variants, capture on serverless, models without an archive, and unknown models are each refused."""
+    sagemaker, model = endpoint.sagemaker, endpoint.config
+    two = [a_variant(model), {**a_variant(model), "VariantName": "Other"}]
+    with pytest.raises(ClientError, match="exactly one production variant"):
+        sagemaker.create_endpoint_config(EndpointConfigName=fresh("c"), ProductionVariants=two)
+    serverless = {
+        "VariantName": "V",
+        "ModelName": model,
+        "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1},
+    }
+    with pytest.raises(ClientError, match="serverless"):
+        sagemaker.create_endpoint_config(
+            EndpointConfigName=fresh("c"), ProductionVariants=[serverless], DataCaptureConfig=capture(endpoint.bucket)
+        )
+    with pytest.raises(ClientError, match=r'Could not find model ".*:model/gone"'):
+        sagemaker.create_endpoint_config(EndpointConfigName=fresh("c"), ProductionVariants=[a_variant("gone")])
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://{endpoint.bucket}/gone.tar.gz"}
+    with pytest.raises(ClientError, match="Could not find model data"):
+        sagemaker.create_model(ModelName=fresh("m"), ExecutionRoleArn=ROLE, PrimaryContainer=container)
+
+
+def test_tags_are_kept(endpoint: Endpoint) -> None:
+    """Tags can be added, listed and deleted."""
+    sagemaker = endpoint.sagemaker
+    sagemaker.add_tags(ResourceArn=endpoint.arn, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    sagemaker.delete_tags(ResourceArn=endpoint.arn, TagKeys=["a"])
+    assert sagemaker.list_tags(ResourceArn=endpoint.arn)["Tags"] == [{"Key": "b", "Value": "2"}]
+
+
+def test_metrics_are_counted(endpoint: Endpoint, clients: Any) -> None:
+    """Invocations are in CloudWatch under the endpoint's and the variant's name."""
+    endpoint.ask()
+    dimensions = [{"Name": "EndpointName", "Value": endpoint.name}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    found = clients.cloudwatch.list_metrics(Namespace="AWS/SageMaker", MetricName="Invocations", Dimensions=dimensions)
+    assert len(found["Metrics"]) == 1

@@ -1,0 +1,99 @@
+"""Requests to SageMaker that several tests make."""
+
+import time
+import uuid
+from typing import Any
+
+ROLE = "arn:aws:iam::000000000000:role/test"
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/scones-image:1"
+
+
+def fresh(kind: str) -> str:
+    """A name that nothing has yet."""
+    return f"{kind}-{uuid.uuid4().hex[:8]}"
+
+
+def a_bucket(s3: Any) -> str:
+    """A fresh bucket that holds three training photos."""
+    name = fresh("bucket")
+    s3.create_bucket(Bucket=name)
+    for key in ("data/train/bicycle/1.png", "data/train/bicycle/2.png", "data/train/motorcycle/1.png"):
+        s3.put_object(Bucket=name, Key=key, Body=key.encode())
+    return name
+
+
+def job_request(bucket: str, **changes: Any) -> dict[str, Any]:
+    """A CreateTrainingJob request; *changes* replace members."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/data/", "S3DataDistributionType": "FullyReplicated"}
+    return {
+        "TrainingJobName": fresh("job"),
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "train:loss", "Regex": "train_loss=([0-9.]+)"}],
+        },
+        "RoleArn": ROLE,
+        "HyperParameters": {"answer": "0.75"},
+        "InputDataConfig": [{"ChannelName": "training", "DataSource": {"S3DataSource": source}}],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/models"},
+        "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        **changes,
+    }
+
+
+def finished(client: Any, name: str) -> dict[str, Any]:
+    """The description of a training job, once it has ended."""
+    while (found := client.describe_training_job(TrainingJobName=name))["TrainingJobStatus"] in (
+        "InProgress",
+        "Stopping",
+    ):
+        time.sleep(0.05)
+    return dict(found)
+
+
+def trained(client: Any, bucket: str, **hyperparameters: str) -> str:
+    """Train the stand-in; returns the address of its archive."""
+    request = job_request(bucket, **({"HyperParameters": hyperparameters} if hyperparameters else {}))
+    client.create_training_job(**request)
+    return str(finished(client, request["TrainingJobName"])["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def a_config(client: Any, bucket: str, archive: str, **environment: str) -> str:
+    """Create a model and an endpoint configuration that captures everything; returns the latter's name."""
+    name = fresh("config")
+    container = {"Image": IMAGE, "ModelDataUrl": archive, "Environment": environment}
+    client.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    client.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=[a_variant(name)], DataCaptureConfig=capture(bucket)
+    )
+    return name
+
+
+def a_variant(model: str) -> dict[str, Any]:
+    """The one production variant."""
+    return {
+        "VariantName": "AllTraffic",
+        "ModelName": model,
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+        "InitialVariantWeight": 1.0,
+    }
+
+
+def capture(bucket: str) -> dict[str, Any]:
+    """Capture of all traffic, both ways."""
+    return {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{bucket}/capture",
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+    }
+
+
+def settled(client: Any, name: str) -> dict[str, Any]:
+    """The description of an endpoint, once it is neither creating nor updating."""
+    while (found := client.describe_endpoint(EndpointName=name))["EndpointStatus"] in ("Creating", "Updating"):
+        time.sleep(0.02)
+    return dict(found)
