@@ -54,7 +54,8 @@ def test_a_failure_is_told_in_the_programs_words(clients: Any) -> None:
     assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Failed"
     assert job["FailureReason"].startswith("AlgorithmError: the photos are all black")
     assert len(job["FailureReason"]) == 1024
-    assert "ModelArtifacts" not in job
+    bucket, _, key = job["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://").partition("/")
+    assert "Contents" not in clients.s3.list_objects_v2(Bucket=bucket, Prefix=key)
 
 
 def test_an_empty_channel_fails_the_job(clients: Any) -> None:

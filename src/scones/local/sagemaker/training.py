@@ -75,7 +75,8 @@ class Training:
             record = self.records.jobs.add(
                 query["TrainingJobName"],
                 {k: query[k] for k in DESCRIBED if k in query}
-                | {"TrainingJobStatus": "InProgress", "CreationTime": now(), "SecondaryStatusTransitions": []},
+                | {"TrainingJobStatus": "InProgress", "CreationTime": now(), "SecondaryStatusTransitions": []}
+                | {"ModelArtifacts": {"S3ModelArtifacts": f"{_output(query)}/model.tar.gz"}},
             )
             self.records.remember_tags(record["TrainingJobArn"], query.get("Tags"))
         _enter(record, "Starting")
@@ -190,10 +191,9 @@ class Job:
         return text[:REASON_LENGTH]
 
     def _upload(self) -> None:
-        base = f"{self._record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self._name}/output"
+        base = _output(self._record)
         if any((self._folder / "model").iterdir()):
             self._runner.store.put(f"{base}/model.tar.gz", pack_folder(self._folder / "model"))
-            self._record["ModelArtifacts"] = {"S3ModelArtifacts": f"{base}/model.tar.gz"}
         if any((self._folder / "output" / "data").iterdir()):
             self._runner.store.put(f"{base}/output.tar.gz", pack_folder(self._folder / "output" / "data"))
 
@@ -208,6 +208,10 @@ class Job:
         )
         _enter(self._record, secondary, reason)
         self._record["TrainingJobStatus"] = status
+
+
+def _output(record: Json) -> str:
+    return f"{record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{record['TrainingJobName']}/output"
 
 
 def _enter(record: Json, status: str, message: str = "") -> None:

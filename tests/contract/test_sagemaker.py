@@ -1,0 +1,72 @@
+"""SageMaker: every operation of the local cloud answers as AWS's models say."""
+
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from contract.conftest import LIVE, Checked
+from local.sagemaker_calls import IMAGE, ROLE, a_bucket, a_variant, capture, finished, fresh, job_request, settled
+
+pytestmark = pytest.mark.skipif(LIVE, reason="needs the container image in a registry")
+
+
+def test_training_jobs(aws: Checked) -> None:
+    """Create, describe, list, tag and stop; names that are taken or unknown are errors."""
+    client, request = aws("sagemaker"), job_request(a_bucket(aws("s3")))
+    name = request["TrainingJobName"]
+    arn = client.create_training_job(**request, Tags=[{"Key": "a", "Value": "b"}])["TrainingJobArn"]
+    assert client.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "a", "Value": "b"}]
+    assert finished(client, name)["TrainingJobStatus"] == "Completed"
+    assert client.list_training_jobs(NameContains=name, SortBy="CreationTime", StatusEquals="Completed")[
+        "TrainingJobSummaries"
+    ]
+    with pytest.raises(client.exceptions.ResourceInUse):
+        client.create_training_job(**request)
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.describe_training_job(TrainingJobName="never-was")
+    other = job_request(a_bucket(aws("s3")), HyperParameters={"sleep": "30"})
+    client.create_training_job(**other)
+    while client.describe_training_job(TrainingJobName=other["TrainingJobName"])["SecondaryStatus"] != "Training":
+        time.sleep(0.05)
+    client.stop_training_job(TrainingJobName=other["TrainingJobName"])
+    assert finished(client, other["TrainingJobName"])["TrainingJobStatus"] == "Stopped"
+
+
+def test_endpoints(aws: Checked) -> None:
+    """Model, configuration and endpoint: create, describe, list, update, invoke, tag, delete, and the errors."""
+    client, runtime, bucket, name = aws("sagemaker"), aws("sagemaker-runtime"), a_bucket(aws("s3")), fresh("contract")
+    request = job_request(bucket)
+    client.create_training_job(**request)
+    archive = finished(client, request["TrainingJobName"])["ModelArtifacts"]["S3ModelArtifacts"]
+    client.create_model(
+        ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer={"Image": IMAGE, "ModelDataUrl": archive}
+    )
+    client.describe_model(ModelName=name)
+    for config in (name, f"{name}-2"):
+        client.create_endpoint_config(
+            EndpointConfigName=config, ProductionVariants=[a_variant(name)], DataCaptureConfig=capture(bucket)
+        )
+        client.describe_endpoint_config(EndpointConfigName=config)
+    arn = client.create_endpoint(EndpointName=name, EndpointConfigName=name)["EndpointArn"]
+    client.describe_endpoint(EndpointName=name)
+    assert settled(client, name)["EndpointStatus"] == "InService"
+    reply = runtime.invoke_endpoint(EndpointName=name, Body=b"x", ContentType="image/png", InferenceId="i")
+    assert reply["Body"].read() == b"[0.75, 1]"
+    with pytest.raises(runtime.exceptions.ModelError):
+        runtime.invoke_endpoint(EndpointName=name, Body=b"break")
+    with pytest.raises(runtime.exceptions.ValidationError):
+        runtime.invoke_endpoint(EndpointName="never-was", Body=b"x")
+    client.add_tags(ResourceArn=arn, Tags=[{"Key": "a", "Value": "b"}])
+    client.delete_tags(ResourceArn=arn, TagKeys=["a"])
+    client.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-2")
+    assert settled(client, name)["EndpointConfigName"] == f"{name}-2"
+    for listing in (client.list_models, client.list_endpoint_configs, client.list_endpoints):
+        listing(NameContains=name, MaxResults=1)
+    client.delete_endpoint(EndpointName=name)
+    for config in (name, f"{name}-2"):
+        client.delete_endpoint_config(EndpointConfigName=config)
+    client.delete_model(ModelName=name)
+    for call in (client.describe_endpoint, client.delete_endpoint):
+        with pytest.raises(ClientError, match="ValidationException"):
+            call(EndpointName=name)

@@ -1,0 +1,120 @@
+"""S3, SNS, SQS, STS, CloudWatch and its logs: the operations that the product uses answer as AWS's models say."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from contract.conftest import Checked
+from local.sagemaker_calls import fresh
+
+
+def test_objects(aws: Checked) -> None:
+    """Put, head, get, list and delete; an unknown key is NoSuchKey."""
+    s3, bucket = aws("s3"), fresh("scones-contract")
+    s3.create_bucket(Bucket=bucket)
+    s3.head_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="a/1", Body=b"one", ContentType="image/png", Metadata={"label": "bicycle"})
+    head = s3.head_object(Bucket=bucket, Key="a/1")
+    assert (head["ContentLength"], head["ContentType"], head["Metadata"]) == (3, "image/png", {"label": "bicycle"})
+    assert s3.get_object(Bucket=bucket, Key="a/1")["Body"].read() == b"one"
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="a/")["KeyCount"] == 1
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.get_object(Bucket=bucket, Key="none")
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket=bucket, Key="none")
+    with pytest.raises(ClientError, match="BucketNotEmpty"):
+        s3.delete_bucket(Bucket=bucket)
+    s3.delete_object(Bucket=bucket, Key="a/1")
+    s3.delete_bucket(Bucket=bucket)
+    with pytest.raises(ClientError, match="404"):
+        s3.head_bucket(Bucket=bucket)
+    s3.list_buckets()
+
+
+def test_versions_and_uploads(aws: Checked) -> None:
+    """Versions and delete markers are listed and purged; an open upload is listed and aborted."""
+    s3, bucket = aws("s3"), fresh("scones-contract")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket=bucket, Key="k", Body=body)
+    s3.delete_object(Bucket=bucket, Key="k")
+    listed = s3.list_object_versions(Bucket=bucket)
+    found = [*listed["Versions"], *listed["DeleteMarkers"]]
+    assert len(found) == 3
+    doomed = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+    assert len(s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed})["Deleted"]) == 3
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="big")["UploadId"]
+    assert [each["UploadId"] for each in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [upload]
+    s3.abort_multipart_upload(Bucket=bucket, Key="big", UploadId=upload)
+    s3.delete_bucket(Bucket=bucket)
+
+
+def test_a_message_travels(aws: Checked) -> None:
+    """What is published to a topic is received from the queue that subscribed."""
+    sns, sqs, name = aws("sns"), aws("sqs"), fresh("contract")
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    sns.publish(TopicArn=topic, Subject="alert", Message="drift")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+    assert json.loads(message["Body"])["Message"] == "drift"
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    sqs.delete_queue(QueueUrl=queue)
+    sns.delete_topic(TopicArn=topic)
+    with pytest.raises(ClientError, match="NotFound"):
+        sns.publish(TopicArn=topic, Message="late")
+
+
+def test_the_caller_is_known(aws: Checked) -> None:
+    """GetCallerIdentity names an account of twelve digits."""
+    assert len(aws("sts").get_caller_identity()["Account"]) == 12
+
+
+def test_a_metric_is_kept(aws: Checked) -> None:
+    """PutMetricData is accepted, and the value is found again."""
+    cloudwatch, name = aws("cloudwatch"), fresh("Drift")
+    data = {"MetricName": name, "Value": 3.0, "Unit": "None", "Dimensions": [{"Name": "Channel", "Value": "noise"}]}
+    cloudwatch.put_metric_data(Namespace="Scones/Contract", MetricData=[data])
+    if aws.live:
+        return  # a metric takes minutes to appear
+    now = datetime.now(UTC)
+    found = cloudwatch.get_metric_statistics(
+        Namespace="Scones/Contract",
+        MetricName=name,
+        Dimensions=data["Dimensions"],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum"],
+    )
+    assert [point["Sum"] for point in found["Datapoints"]] == [3.0]
+
+
+def test_log_lines(aws: Checked) -> None:
+    """Groups, streams and lines are written, listed, read and deleted; a group that is not there is an error."""
+    logs, group = aws("logs"), f"/scones/{fresh('contract')}"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    event = {"timestamp": int(time.time() * 1000), "message": "epoch=1"}
+    logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
+    assert len(logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]) == 1
+    assert len(logs.describe_log_streams(logGroupName=group)["logStreams"]) == 1
+    if not aws.live:
+        found = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True)["events"]
+        assert [each["message"] for each in found] == ["epoch=1"]
+    logs.delete_log_group(logGroupName=group)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        logs.describe_log_streams(logGroupName=group)
