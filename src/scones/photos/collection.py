@@ -33,7 +33,7 @@ class TooFewPhotos(SourceError):
 class Progress(Protocol):
     """Hears how far long work has come."""
 
-    def __call__(self, done: int, total: int, what: str) -> None:
+    def __call__(self, done: int, total: int, what: str, /) -> None:
         """Note that *done* of *total* are done; *what* says of what."""
 
 

@@ -67,6 +67,7 @@ def _complete(archive: Archive, file: IO[bytes], progress: Progress) -> None:
                 return
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
+            error.close()
             raise DownloadError(f"{archive.url} answers {error.code} {error.reason}") from error
         except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", "") or error or type(error).__name__)
@@ -85,6 +86,7 @@ def _transfer(archive: Archive, file: IO[bytes], progress: Progress) -> bool:
     except urllib.error.HTTPError as error:
         # The server has no bytes beyond ours: the checksum decides what they are worth.
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and position:
+            error.close()
             return True
         raise
     with response:

@@ -6,8 +6,9 @@ from PIL import Image, ImageFilter
 
 def shoot(scene: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
     """Photograph a *scene*, which is several times too large, with *side* pixels a side."""
-    softness = float(rng.choice([0.15, 0.35, 0.7])) * scene.width / side
-    small = scene.filter(ImageFilter.GaussianBlur(softness)).resize((side, side), Image.Resampling.BOX)
+    half = scene.reduce(2)
+    softness = float(rng.choice([0.15, 0.35, 0.7])) * half.width / side
+    small = half.filter(ImageFilter.GaussianBlur(softness)).resize((side, side), Image.Resampling.BOX)
     light = np.asarray(small, dtype=np.float64) / 255
     light = light ** np.exp(rng.uniform(-0.35, 0.35)) * rng.uniform(0.75, 1.15, 1) * rng.uniform(0.93, 1.07, 3)
     haze = rng.uniform(0, 0.3) if rng.random() < 0.3 else 0.0

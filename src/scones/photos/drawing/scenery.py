@@ -42,12 +42,10 @@ def foreground(picture: Image.Image, rng: np.random.Generator) -> None:
 
 
 def _gradient(picture: Image.Image, box: tuple[float, float], top: Colour, bottom: Colour) -> None:
-    draw, side = ImageDraw.Draw(picture), picture.height
-    start, end = round(box[0] * side), round(box[1] * side)
-    for y in range(start, end):
-        part = (y - start) / max(1, end - start)
-        red, green, blue = (round(a + (b - a) * part) for a, b in zip(top, bottom, strict=True))
-        draw.line((0, y, picture.width, y), fill=(red, green, blue))
+    start, end = (round(part * picture.height) for part in box)
+    rows = np.linspace(top, bottom, max(1, end - start)).round().astype(np.uint8)
+    strip = Image.fromarray(rows[:, None, :]).resize((picture.width, len(rows)), Image.Resampling.NEAREST)
+    picture.paste(strip, (0, start))
 
 
 def _studio(picture: Image.Image, rng: np.random.Generator) -> None:
