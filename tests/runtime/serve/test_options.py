@@ -42,3 +42,11 @@ def test_what_cannot_be_a_limit_is_refused(value: str) -> None:
     with pytest.raises(BadOption, match="SCONES_SERVE_QUEUE") as refused:
         read_options({"SCONES_SERVE_QUEUE": value})
     assert refused.value.value == value
+
+
+def test_every_limit_is_documented() -> None:
+    """docs/serving.md names each variable with its default."""
+    text = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+    for field in fields(Limits):
+        default = str(field.default).removesuffix(".0")
+        assert f"| `SCONES_SERVE_{field.name.upper()}` | {default} |" in text

@@ -1,0 +1,27 @@
+"""The work that every peer does for a photo, and nothing else: the same decoder, the same model, one thread."""
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251 - before ONNX Runtime loads
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # noqa: TID251
+
+import numpy as np
+import onnxruntime
+
+from scones.photos.decode import decode
+
+_options = onnxruntime.SessionOptions()
+_options.intra_op_num_threads = 1
+_options.inter_op_num_threads = 1
+_session = onnxruntime.InferenceSession(
+    os.environ["BENCH_MODEL"],  # noqa: TID251 - set by the benchmark
+    _options,
+    providers=["CPUExecutionProvider"],
+)
+SIZE = int(os.environ["BENCH_SIZE"])  # noqa: TID251 - set by the benchmark
+
+
+def classify(body: bytes) -> list[float]:
+    """Return the probabilities of one photo."""
+    (rows,) = _session.run(("probabilities",), {"photos": decode(body, SIZE)[np.newaxis]})
+    return rows[0].tolist()  # type: ignore[no-any-return]
