@@ -10,7 +10,8 @@ from pathlib import Path
 from scones.local import cloud
 
 if __name__ == "__main__":
-    started = cloud.start(Path(sys.argv[1]))
+    program = (sys.executable, str(Path(__file__).parent / "stand_in_train.py"))
+    started = cloud.start(Path(sys.argv[1]), programs=cloud.Programs(train=program))
     if sys.argv[2:] == ["keep"]:
         cloud.keep(started)
     sys.stdout.write(f"{started.pid} {started.port}\n")

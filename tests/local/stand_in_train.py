@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ def main() -> int:
     if wanted.get("fail"):
         (BASE / "output/failure").write_text(wanted["fail"])
         return 1
+    if wanted.get("escape"):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=BASE, start_new_session=True)
     if wanted.get("sleep"):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         say("sleeping")

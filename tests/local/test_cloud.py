@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
 
+from local.sagemaker_calls import a_bucket, job_request
 from scones.local import cloud
 
 OWNER = Path(__file__).parent / "owner.py"
@@ -159,6 +161,22 @@ def test_nothing_is_left_when_the_gateway_is_killed(state: Path) -> None:
     gateway.kill()
     assert eventually(lambda: nothing_left(state, running.port))
     cloud.stop(running)
+
+
+@pytest.mark.parametrize("victim", ["owner", "gateway"])
+def test_nothing_is_left_of_work_in_progress(state: Path, victim: str) -> None:
+    """A training job that has put a process into a session of its own, and an owner or a gateway killed meanwhile."""
+    process, pid, port = owner(state)
+    options = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    s3, sagemaker = (
+        boto3.client(name, endpoint_url=f"http://127.0.0.1:{port}", **options) for name in ("s3", "sagemaker")
+    )
+    request = job_request(a_bucket(s3), HyperParameters={"sleep": "60", "escape": "1"})
+    sagemaker.create_training_job(**request)
+    assert eventually(lambda: sum("time.sleep(60)" in " ".join(p.cmdline()) for p in processes_of(state)) == 1)
+    (process.kill if victim == "owner" else psutil.Process(pid).children()[0].kill)()
+    assert eventually(lambda: nothing_left(state, port))
+    end(process, signal.SIGKILL)
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(state: Path) -> None:

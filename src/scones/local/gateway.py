@@ -13,6 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
+from scones.local.processes import descendants, kill_all
+
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
@@ -98,6 +100,7 @@ def _end_with_supervisor(state: Path) -> None:
     """End the whole group once standard input closes: the supervisor was killed, so nobody else will."""
     while os.read(0, 1):
         pass
+    kill_all(descendants(os.getpid()))  # first, so that nobody writes into the folder again
     shutil.rmtree(state, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 

@@ -34,10 +34,11 @@ def end_group(group: int, patience_seconds: float) -> None:
         while _group_lives(group) and time.monotonic() < deadline:
             _reap()
             time.sleep(0.01)
-    for pid in _children():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    _reap()
+    deadline = time.monotonic() + patience_seconds
+    while (left := _children()) and time.monotonic() < deadline:
+        kill_all(left)  # what had left the group, and became ours when its parent died
+        _reap()
+        time.sleep(0.01)
 
 
 def _group_lives(group: int) -> bool:
@@ -63,20 +64,26 @@ def _children() -> list[int]:
 
 def end_tree(process: subprocess.Popen[bytes], patience_seconds: float) -> None:
     """End *process* and what it started: TERM to the process, and KILL for whatever is left of the tree."""
-    family = _descendants(process.pid)
+    family = descendants(process.pid)
     process.terminate()
     try:
         process.wait(patience_seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for pid in family:
+    kill_all(family)
+
+
+def kill_all(pids: list[int]) -> None:
+    """KILL each; who is gone already is no matter."""
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The children of *pid*, theirs, and so on (Linux only; empty elsewhere)."""
     with contextlib.suppress(OSError):
         direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return [*direct, *(grandchild for child in direct for grandchild in _descendants(child))]
+        return [*direct, *(grandchild for child in direct for grandchild in descendants(child))]
     return []

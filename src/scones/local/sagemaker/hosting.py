@@ -161,14 +161,21 @@ class Hosting:
 
     def _bring_up(self, record: Json, config: Json) -> None:
         """Start the new server, switch to it, end the old one; a failed update leaves the old one in place."""
-        name = record["EndpointName"]
+        fresh = None
+        reason = "the local cloud failed; its log says how"
         try:
             fresh = self._server(config)
         except (ServerFailed, ChannelError, OSError) as error:
-            updating = record["EndpointStatus"] == "Updating"
-            record |= {"FailureReason": str(error), "LastModifiedTime": now()}
-            record["EndpointStatus"] = "InService" if updating else "Failed"
-            return
+            reason = str(error)
+        finally:
+            if fresh is None:
+                record |= {"FailureReason": reason, "LastModifiedTime": now()}
+                record["EndpointStatus"] = "InService" if record["EndpointStatus"] == "Updating" else "Failed"
+        if fresh is not None:
+            self._switch(record, config, fresh)
+
+    def _switch(self, record: Json, config: Json, fresh: Server) -> None:
+        name = record["EndpointName"]
         variant = config["ProductionVariants"][0]
         deployment = Deployment(config["EndpointConfigName"], variant, config.get("DataCaptureConfig") or {}, fresh)
         with self.records.lock:

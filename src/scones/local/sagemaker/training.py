@@ -130,6 +130,8 @@ class Job:
         except OSError as error:
             self._finish("Failed", f"InternalServerError: {error}")
         finally:
+            if self._record["TrainingJobStatus"] in ("InProgress", "Stopping"):
+                self._finish("Failed", "InternalServerError: the local cloud failed; its log says how")
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _work(self) -> tuple[str, str]:
