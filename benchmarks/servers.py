@@ -112,9 +112,9 @@ class Tree:
         """Their memory, shared pages divided among those that share them."""
         return sum(one.memory_full_info().pss for one in self._all()) / 1e6
 
-    def alive(self) -> bool:
-        """Tell whether the first of them still runs."""
-        return self._process.poll() is None
+    def pids(self) -> set[int]:
+        """Their process ids."""
+        return {one.pid for one in self._all()}
 
     def _all(self) -> list[psutil.Process]:
         root = psutil.Process(self._process.pid)

@@ -85,9 +85,8 @@ class Bench:
 def main() -> int:
     """Measure and show; return 1 if any answer of ours was wrong or missing."""
     options = _options()
-    BUILD.mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind in KINDS if not options.only or kind.name in options.only]
-    bench = _prepare(options, kinds)
+    bench = prepare(options.artefact, options.photos, kinds, requests=options.requests)
     limits: list[Limit] = []
     rounds: dict[str, list[Figures]] = {kind.name: [] for kind in kinds}
     for number in range(options.rounds):
@@ -119,15 +118,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _prepare(options: argparse.Namespace, kinds: Sequence[Kind]) -> Bench:
-    collection = collect(options.photos, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
+def prepare(artefact: Path | None, source: str, kinds: Sequence[Kind], *, requests: int) -> Bench:
+    """Lay out photos, model and questions, and the peers where there are any among *kinds*."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    collection = collect(source, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
     folder = BUILD / "photos"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     photos = [photo for photo in collection.photos if photo.split == "test"]
     for number, photo in enumerate(photos):
         (folder / f"{number:05d}").write_bytes(photo.data)
-    artefact = options.artefact or _train(options.photos)
+    artefact = artefact or _train(source)
     job = BUILD / "ml"
     job.mkdir(exist_ok=True)
     (job / "model").unlink(missing_ok=True)
@@ -141,7 +142,7 @@ def _prepare(options: argparse.Namespace, kinds: Sequence[Kind]) -> Bench:
     }
     peers = [kind for kind in kinds if kind.name != OURS]
     programs = prepare_peers(BUILD.resolve() / "peers") if peers else Path()
-    return Bench(artefact, folder, questions, programs, len(os.sched_getaffinity(0)), options.requests)
+    return Bench(artefact, folder, questions, programs, len(os.sched_getaffinity(0)), requests)
 
 
 def _train(source: str) -> Path:
@@ -186,16 +187,7 @@ def _measure(bench: Bench, kind: Kind, limit: Limit) -> Figures:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    environment = {
-        "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}",
-        "BENCH_MODEL": str(read_artefact(bench.artefact).model_path.resolve()),
-        "BENCH_SIZE": str(read_artefact(bench.artefact).image_size),
-        "SAGEMAKER_BASE_DIR": str((BUILD / "ml").resolve()),
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "SCONES_BIND_HOST": "127.0.0.1",
-        "SCONES_SERVE_WORKERS": str(bench.workers),
-        "BENTOML_DO_NOT_TRACK": "true",
-    }
+    environment = environment_for(bench, port)
     questions = bench.questions[kind.name]
     place = Place(bench.programs, environment, BUILD / "servers.log")
     with running(kind, place, port, bench.workers) as tree:
@@ -209,6 +201,20 @@ def _measure(bench: Bench, kind: Kind, limit: Limit) -> Figures:
         cpu_ms = 1000 * (tree.cpu_seconds() - cpu) / bench.requests
         added_ms = alone.p50_ms() - limit.p50_ms
         return Figures(cpu_ms, bench.requests / seconds, added_ms, start_seconds, tree.pss_mb(), _failed(loaded))
+
+
+def environment_for(bench: Bench, port: int) -> dict[str, str]:
+    """What the servers find in their environment, ours and the peers."""
+    return {
+        "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}",
+        "BENCH_MODEL": str(read_artefact(bench.artefact).model_path.resolve()),
+        "BENCH_SIZE": str(read_artefact(bench.artefact).image_size),
+        "SAGEMAKER_BASE_DIR": str((BUILD / "ml").resolve()),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SCONES_BIND_HOST": "127.0.0.1",
+        "SCONES_SERVE_WORKERS": str(bench.workers),
+        "BENTOML_DO_NOT_TRACK": "true",
+    }
 
 
 def _failed(outcome: Outcome) -> int:

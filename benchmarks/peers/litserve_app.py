@@ -11,7 +11,7 @@ import litserve  # type: ignore[import-not-found]
 class Classifier(litserve.LitAPI):  # type: ignore[misc]
     """One photo to its probabilities."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe names it
+    def setup(self, _device: str) -> None:
         """Load the model in each worker."""
         from benchmarks.peers.classifier import classify  # noqa: PLC0415 - it must load in the worker
 

@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         if len(self._others.connections) > self._limits.connections:
             self._cut(refusal(503, "too_many_connections", "the server has too many open connections; try again"))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+    def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client; answers under way are dropped."""
         self._others.connections.discard(self)
         self._let_go()
