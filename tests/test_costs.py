@@ -28,7 +28,7 @@ def test_nothing_used_costs_nothing() -> None:
 def test_an_hour_of_training_costs_the_instance_s_price() -> None:
     """3,600 seconds of ml.m5.xlarge are one hour at 23 cents."""
     (line,) = bill(RunUsage(training_seconds=3600, training_instance="ml.m5.xlarge")).items
-    assert (line.what, line.quantity, line.unit) == ("SageMaker training", 1, "hours of ml.m5.xlarge")
+    assert (line.what, line.quantity, line.unit) == ("SageMaker training, ml.m5.xlarge", 1, "hours")
     assert line.dollars == pytest.approx(0.23)
 
 

@@ -128,8 +128,8 @@ def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
     """
     table = table or price_table()
     lines = (
-        _line("SageMaker training", usage.training_seconds / _SECONDS_PER_HOUR, _hour(table, usage.training_instance)),
-        _line("SageMaker endpoint", usage.endpoint_seconds / _SECONDS_PER_HOUR, _hour(table, usage.endpoint_instance)),
+        _instance_line("SageMaker training", usage.training_seconds, usage.training_instance, table),
+        _instance_line("SageMaker endpoint", usage.endpoint_seconds, usage.endpoint_instance, table),
         *_workflow_lines(usage, table),
         _line("Lambda, requests", usage.lambda_requests, table.prices["lambda_request"]),
         _line("Lambda, time", usage.lambda_gigabyte_seconds, table.prices["lambda_gigabyte_second"]),
@@ -162,9 +162,8 @@ def price_of(verb: str) -> str:
     return "a few cents at most for requests and storage."
 
 
-def _hour(table: PriceTable, instance: str) -> Price:
-    price = table.instance_hour(instance)
-    return Price(price.dollars, price.per, f"hours of {instance}", price.unverified)
+def _instance_line(what: str, seconds: float, instance: str, table: PriceTable) -> LineItem:
+    return _line(f"{what}, {instance}", seconds / _SECONDS_PER_HOUR, table.instance_hour(instance))
 
 
 def _workflow_lines(usage: RunUsage, table: PriceTable) -> tuple[LineItem, ...]:
