@@ -45,7 +45,9 @@ class Credentials:
 class Client:
     """One AWS service: `call` an operation by its API name."""
 
-    def __init__(self, settings: Settings, service: str, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, settings: Settings, service: str, credentials: Credentials | None = None, attempts: int = 5
+    ) -> None:
         session = boto3.Session(
             aws_access_key_id=credentials.access_key if credentials else None,
             aws_secret_access_key=credentials.secret_key if credentials else None,
@@ -57,7 +59,7 @@ class Client:
             read_timeout=310,
             # One connection a thread, and some to spare.
             max_pool_connections=max(16, 2 * settings.clients),
-            retries={"mode": "standard", "max_attempts": 5},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             s3={"addressing_style": "path"} if settings.endpoint_url else None,
             # Execution results carry what we send; the sync- host prefix does not resolve on 127.0.0.1.
             inject_host_prefix=settings.endpoint_url is None,

@@ -53,7 +53,8 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
     def client(service: str) -> Client:
         return Client(settings, service, credentials)
 
-    account = client("sts").call("get_caller_identity")["Account"]
+    # The first call finds out whether anybody is there; patience would only delay saying so.
+    account = Client(settings, "sts", credentials, attempts=2).call("get_caller_identity")["Account"]
     return Aws(
         env=settings.env,
         account=account,

@@ -3,18 +3,20 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scones.artefact import Artefact, read_artefact, unpack
 from scones.aws.connection import Aws
 from scones.aws.waiting import pauses
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.capture import Captured, Malformed, parse
-from scones.monitoring.channels import measure
-from scones.monitoring.detectors import Verdict, check
-from scones.monitoring.report import render_alert, summarise
+from scones.monitoring.channels import CHANNELS, Photos, measure
+from scones.monitoring.detectors import Floats, Verdict, check
+from scones.monitoring.report import MOST_EXAMPLES, Scene, render_alert, summarise
 from scones.monitoring.traffic import is_ours
 from scones.photos.decode import decode
 from scones.photos.header import UnreadablePhoto
@@ -58,6 +60,18 @@ class _Traffic:
     keys: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    captured: tuple[Captured, ...]
+    photos: Photos
+    answers: Floats
+    unreadable: tuple[str, ...]
+
+    def scene(self, endpoint: str, examples: NDArray[np.intp]) -> Scene:
+        times = sorted(item.inference_time for item in self.captured) or [""]
+        return Scene(endpoint, since=times[0], until=times[-1], examples=self.photos[examples])
+
+
 def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) -> Monitored:
     """Check each captured photo once: the cursor in the bucket remembers which files were read.
 
@@ -69,15 +83,14 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     with tempfile.TemporaryDirectory() as folder:
         artefact = _fetch_model(aws, watched.model_uri, Path(folder))
         baseline = Baseline.load(artefact.baseline_path)
-    photos, used, unreadable = _decode(traffic.captured, artefact.image_size)
-    answers = np.array([item.probabilities for item in used]).reshape(len(used), len(artefact.classes))
-    values = measure(photos, answers)
+    batch = _decode(traffic.captured, artefact)
+    values = measure(batch.photos, batch.answers)
     verdict = check(baseline, values, false_alarm_rate=settings.false_alarm_rate, seed=settings.seed)
-    uri = _alert(aws, watched, verdict, used) if verdict.alarm else ""
+    uri = _alert(aws, watched, verdict, batch.scene(watched.endpoint, _oddest(baseline, values, verdict)))
     # Only now: a look that was cut off is made again in full.
     aws.bucket.put_json(_CURSOR, sorted(seen | traffic.keys))
     report.tell(summarise(verdict).splitlines()[0])
-    return Monitored(verdict, len(used), traffic.malformed + unreadable, uri)
+    return Monitored(verdict, len(batch.captured), traffic.malformed + batch.unreadable, uri)
 
 
 def _read_traffic(aws: Aws, watched: Watched, seen: frozenset[str]) -> _Traffic:
@@ -96,11 +109,21 @@ def _read_traffic(aws: Aws, watched: Watched, seen: frozenset[str]) -> _Traffic:
     return _Traffic(tuple(captured), tuple(malformed), frozenset(keys))
 
 
-def _alert(aws: Aws, watched: Watched, verdict: Verdict, used: Sequence[Captured]) -> str:
-    uri = aws.bucket.put(f"monitor/alert-{used[-1].event_id}.html", render_alert(verdict).encode(), "text/html")
+def _alert(aws: Aws, watched: Watched, verdict: Verdict, scene: Scene) -> str:
+    if not verdict.alarm:
+        return ""
+    page = render_alert(verdict, scene).encode()
+    uri = aws.bucket.put(f"monitor/alerts/{datetime.now(UTC):%Y%m%d-%H%M%S}.html", page, "text/html")
     subject, _, body = summarise(verdict).partition("\n")
     aws.notices.publish(watched.alert_topic, subject, f"{body}\n\n{uri}")
     return uri
+
+
+def _oddest(baseline: Baseline, values: Floats, verdict: Verdict) -> NDArray[np.intp]:
+    """Order the photos by how far they lie from the baseline in the channel that changed most."""
+    column = CHANNELS.index(verdict.channels[0].name) if verdict.channels else 0
+    away = np.abs(values[:, column] - np.median(baseline.values[:, column]))
+    return np.argsort(-away, kind="stable")[:MOST_EXAMPLES]
 
 
 def _fetch_model(aws: Aws, model_uri: str, folder: Path) -> Artefact:
@@ -108,20 +131,24 @@ def _fetch_model(aws: Aws, model_uri: str, folder: Path) -> Artefact:
     return read_artefact(folder)
 
 
-def _decode(
-    captured: Sequence[Captured], image_size: int
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Captured], tuple[str, ...]]:
+def _decode(captured: Sequence[Captured], artefact: Artefact) -> _Batch:
     photos, used, unreadable = [], [], []
     for item in captured:
         if item.photo is None or item.probabilities is None:
-            unreadable.append(
-                f"event {item.event_id}: captured without its {'photo' if item.photo is None else 'answer'}"
-            )
-            continue
-        try:
-            photos.append(decode(item.photo, image_size))
-            used.append(item)
-        except UnreadablePhoto as error:
-            unreadable.append(f"event {item.event_id}: the photo {error.reason}")
-    stacked = np.stack(photos) if photos else np.zeros((0, image_size, image_size, 3), np.uint8)
-    return stacked, used, tuple(unreadable)
+            missing = "photo" if item.photo is None else "answer"
+            unreadable.append(f"event {item.event_id}: captured without its {missing}")
+        elif len(item.probabilities) != len(artefact.classes):
+            unreadable.append(f"event {item.event_id}: {len(item.probabilities)} probabilities, another model's")
+        else:
+            try:
+                photos.append(decode(item.photo, artefact.image_size))
+                used.append(item)
+            except UnreadablePhoto as error:
+                unreadable.append(f"event {item.event_id}: the photo {error.reason}")
+    side = artefact.image_size
+    return _Batch(
+        captured=tuple(used),
+        photos=np.array(photos, np.uint8).reshape(len(photos), side, side, 3),
+        answers=np.array([item.probabilities for item in used], float).reshape(len(used), len(artefact.classes)),
+        unreadable=tuple(unreadable),
+    )

@@ -1,0 +1,167 @@
+"""The demo as its user runs it: a process of its own, ended in every way that users end one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SCONES = Path(sys.executable).with_name("scones")
+LONG_SECONDS = 240
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose state, cache and temporary folders are the test's own; nothing may be left in them."""
+    folders = {name: tmp_path / name for name in ("state", "cache", "tmp", "work")}
+    for folder in folders.values():
+        folder.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SCONES_"))}
+    yield kept | {
+        "XDG_STATE_HOME": str(folders["state"]),
+        "XDG_CACHE_HOME": str(folders["cache"]),
+        "TMPDIR": str(folders["tmp"]),
+        "SCONES_EPOCHS": "3",
+    }
+    assert_nothing_left(tmp_path)
+
+
+def assert_nothing_left(folder: Path) -> None:
+    """No process that was started there, no local cloud's folder, no temporary file."""
+    deadline = time.monotonic() + 15
+    while (left := processes(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+    assert list((folder / "state").glob("scones/*")) == []
+    assert list((folder / "tmp").iterdir()) == []
+
+
+def processes(folder: Path) -> list[str]:
+    """Every process whose environment or command names *folder*."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if process.pid != os.getpid() and any(str(folder) in word for word in words):
+            found.append(" ".join(process.cmdline()))
+    return found
+
+
+def start(home: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """Start a demo on the sample."""
+    command = [SCONES, "demo", "--data", "sample", "--json", *arguments]
+    work = Path(home["TMPDIR"]).parent / "work"
+    return subprocess.Popen(
+        command, env=home, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for(process: subprocess.Popen[str], line: str) -> None:
+    """Read stderr until *line* comes."""
+    assert process.stderr
+    for said in process.stderr:
+        if said.startswith(line):
+            return
+    pytest.fail(f"{line!r} was never said")
+
+
+def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, str]) -> None:
+    """Every step ran, the drift drill rang, and the cloud it ran on is gone; a second run does the same."""
+    del home["SCONES_EPOCHS"]  # a model that has hardly learnt is no match for its own baseline
+    for _ in range(2):
+        process = start(home)
+        out, err = process.communicate(timeout=LONG_SECONDS)
+        assert process.returncode == 0, err
+        demo = json.loads(out)
+        assert demo["dataset"]["kind"] == "rendered"
+        assert sum(demo["executions"].values()) == demo["dataset"]["test"]
+        assert demo["executions"]["failed"] == 0
+        assert (demo["drift"]["baseline_alarm"], demo["drift"]["shifted_alarm"]) == (False, True)
+        assert demo["left_behind"] == 0
+        page = Path(demo["report"]).read_text()
+        assert "drawings" in page
+        assert "not photos" in page
+        assert "drawings" in err, "the sample must be announced on screen too"
+
+
+@pytest.mark.parametrize("line", ["local cloud ...", "stage ...", "train ...", "classify ...", "drift drill ..."])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_says_so_and_leaves_nothing(
+    home: dict[str, str], line: str, signal_number: signal.Signals
+) -> None:
+    """Ctrl-C, or a polite kill, in any step: one line, the usual exit code, no process and no file."""
+    process = start(home)
+    wait_for(process, line)
+    time.sleep(3 if line == "train ..." else 0.3)
+    process.send_signal(signal_number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "scones: stopped" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("line", ["train ...", "classify ..."])
+def test_a_demo_that_is_killed_outright_leaves_nothing(home: dict[str, str], line: str) -> None:
+    """The local cloud watches its owner: when the demo dies by kill -9, everything ends with it."""
+    process = start(home)
+    wait_for(process, line)
+    time.sleep(1)
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_a_second_demo_at_the_same_time_is_told_so(home: dict[str, str]) -> None:
+    """It ends in one line that names the first one, which goes on undisturbed."""
+    first = start(home)
+    wait_for(first, "stage ...")
+    second = start(home)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "already runs" in err
+    assert "Traceback" not in err
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+
+
+def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str]) -> None:
+    """Stock aws lists the bucket, starts an execution and describes the endpoint; `scones down` leaves nothing."""
+    process = start(home, "--keep")
+    out, err = process.communicate(timeout=LONG_SECONDS)
+    assert process.returncode == 0, err
+    assert json.loads(out)["left_behind"] > 0
+    exports = json.loads(_run([SCONES, "local", "env", "--json"], home))
+    environment = {**home, **exports}
+    aws = Path(sys.executable).with_name("aws")
+    bucket = _run([aws, "s3", "ls"], environment).split()[-1]
+    assert bucket == "scones-dev-000000000000-us-east-1"
+    endpoint = json.loads(_run([aws, "sagemaker", "describe-endpoint", "--endpoint-name", "scones-dev"], environment))
+    assert endpoint["EndpointStatus"] == "InService"
+    keys = json.loads(
+        _run([aws, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "incoming/"], environment)
+    )
+    event = json.dumps({"image_data": "", "s3_bucket": bucket, "s3_key": keys["Contents"][0]["Key"]})
+    arn = "arn:aws:states:us-east-1:000000000000:stateMachine:scones-dev"
+    command = [aws, "stepfunctions", "start-sync-execution", "--state-machine-arn", arn, "--input", event]
+    execution = json.loads(_run(command, environment))
+    assert execution["status"] in {"SUCCEEDED", "FAILED"}
+    assert execution.get("error") in {None, "THRESHOLD_CONFIDENCE_NOT_MET"}
+    receipt = json.loads(_run([SCONES, "down", "--json"], home))
+    assert receipt["left"] == []
+    assert not json.loads(_run([SCONES, "local", "status", "--json"], home))["standing"]
+
+
+def _run(command: list[str | Path], environment: dict[str, str]) -> str:
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
