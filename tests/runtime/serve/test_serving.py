@@ -224,7 +224,7 @@ def test_a_chunked_body_of_20_mb_gets_413(server: Server) -> None:
         assert client.recv(4096).startswith(b"HTTP/1.1 413")
 
 
-@pytest.mark.parametrize("side", [13_000, 30_000])
+@pytest.mark.parametrize("side", [13_000, pytest.param(30_000, marks=pytest.mark.slow)])
 def test_png_bombs_get_413_with_memory_flat(server: Server, side: int) -> None:
     """A tiny file that promises a huge photo is refused by its header, before any decoder runs."""
     rows = zlib.compressobj(1)
@@ -241,10 +241,18 @@ def test_png_bombs_get_413_with_memory_flat(server: Server, side: int) -> None:
 
 def test_many_large_photos_in_one_request_get_413(server: Server) -> None:
     """The limit on pixels is for a request's photos together."""
-    photos = [base64.b64encode(photo(size=(3000, 3000))).decode()] * 3
+    photos = [base64.b64encode(photo(size=(3000, 3000))).decode()] * 2
     answer = server.invoke(json.dumps(photos).encode(), "application/json")
     assert (answer.status, answer.json()["error"]) == (413, "photo_too_large")
-    assert "photo 2 " in answer.json()["reason"]
+    assert "photo 1 " in answer.json()["reason"]
+
+
+def test_a_large_jpeg_is_cheaper_than_a_large_png(server: Server) -> None:
+    """A phone's 24 megapixels are answered as JPEG, which decodes at a reduced scale, and refused as PNG."""
+    before = server.peak_bytes()
+    assert server.invoke(photo("JPEG", size=(6000, 4000))).status == 200
+    assert server.peak_bytes() - before < 32_000_000
+    assert server.invoke(photo("PNG", size=(6000, 4000))).status == 413
 
 
 # Photos that are unusual and good.

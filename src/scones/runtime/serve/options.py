@@ -31,8 +31,11 @@ class Limits:
     """The largest request line and headers together."""
     bodies_bytes: int = 128 * 1024 * 1024
     """The most that bodies still arriving may hold together; beyond it requests are answered with 503."""
-    pixels: int = 25_000_000
-    """The most pixels in one request: undecoded they may be tiny, decoded they take three bytes or more each."""
+    pixels: int = 12_000_000
+    """The most pixels in one request, those of a JPEG counted a quarter, for it is decoded at a reduced scale.
+
+    A few hundred bytes of lossless WebP can hold 12 million, and take 0.8 s and 160 MB to decode.
+    """
     photos: int = 64
     """The most photos in one request."""
     batch: int = 4

@@ -133,6 +133,9 @@ class Supervisor:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
+            if pid not in self._running:
+                # In a container this is process 1, which inherits strangers' orphans.
+                continue
             worker, started = self._running.pop(pid)
             if self._stop_by is None:
                 self._replace(worker, pid, status, time.monotonic() - started)
