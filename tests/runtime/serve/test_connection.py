@@ -308,6 +308,16 @@ def test_http_1_0_connections_end_unless_kept() -> None:
     assert not kept.wire.closed
 
 
+@pytest.mark.parametrize("path", [b"/", b"/later"])
+def test_nothing_follows_the_last_request(path: bytes) -> None:
+    """What comes after `Connection: close` is not even refused, and the answer is sent before the end."""
+    client = Client().send(post(b"x", path, b"Connection: close\r\n") + b"nonsense" + PING).send(PING)
+    for finish in client.app.waiting:
+        finish()
+    assert client.statuses() == [200]
+    assert client.wire.closed
+
+
 def test_head_requests_get_no_body() -> None:
     """A body after HEAD would be taken for the next answer."""
     client = Client().send(b"HEAD /none HTTP/1.1\r\n\r\n")

@@ -256,6 +256,8 @@ class Connection(asyncio.Protocol):
             head=request.method == b"HEAD",
         )
         self._slots.append(slot)
+        # After the last request nothing counts, were it even nonsense.
+        self._deaf = not slot.keep_alive
         return slot
 
     def _fill(self, slot: _Slot, reply: Reply) -> None:
@@ -315,6 +317,7 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """Close; a client that may be sending still is let finish, or the reset would destroy the answer on its way."""
         self._slots.clear()
+        self._deaf = True
         if self._transport.is_closing():
             return
         if self._lingers and len(self._others.connections) <= 2 * self._limits.connections:
