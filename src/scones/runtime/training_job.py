@@ -109,7 +109,7 @@ def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Call
             try:
                 photos.append(decode(path.read_bytes(), hyperparameters.image_size))
             except UnreadablePhoto as error:
-                report(f"left_out={path.relative_to(job.channel)} reason={error.reason!r}")
+                report(f"left_out={path.relative_to(job.channel).as_posix()!r} reason={error.reason!r}")
                 continue
             labels.append(number)
             readable += 1
