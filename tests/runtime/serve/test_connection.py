@@ -263,6 +263,22 @@ def test_a_half_closed_client_gets_its_answer() -> None:
     assert client.wire.closed
 
 
+@pytest.mark.parametrize("end", ["half-close", "drain"])
+def test_every_pending_answer_is_sent_before_the_end(end: str) -> None:
+    """Several requests under way are all answered; only the last answer closes."""
+    client = Client().send(post(b"1", b"/later") + post(b"2", b"/later") + post(b"3", b"/later"))
+    if end == "drain":
+        client.connection.drain()
+    else:
+        assert client.connection.eof_received()
+    for index in (0, 1, 2):
+        assert not client.wire.closed
+        client.app.finish(index)
+    assert client.statuses() == [200, 200, 200]
+    assert client.wire.sent.count(b"Connection: close") == 1
+    assert client.wire.closed
+
+
 def test_a_request_cut_short_by_the_client_is_refused() -> None:
     """Half a body is no photo."""
     client = Client().send(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")

@@ -261,8 +261,6 @@ class Connection(asyncio.Protocol):
         return slot
 
     def _fill(self, slot: _Slot, reply: Reply) -> None:
-        if reply.close or self._ending:
-            slot.keep_alive = False
         slot.wire = encode(
             reply,
             custom_attributes=slot.custom_attributes,

@@ -28,19 +28,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer; `close` ends the connection after it, `extra` are further header lines."""
+    """One answer; `extra` are further header lines."""
 
     status: int
     body: bytes
     content_type: bytes = JSON
-    close: bool = False
     extra: bytes = b""
 
 
-def refusal(status: int, error: str, reason: str, *, close: bool = False, extra: bytes = b"") -> Reply:
+def refusal(status: int, error: str, reason: str, *, extra: bytes = b"") -> Reply:
     """Say no, and why: `error` is for programs, `reason` for people."""
     body = json.dumps({"error": error, "reason": reason}).encode("utf-8")
-    return Reply(status, body, close=close, extra=extra)
+    return Reply(status, body, extra=extra)
 
 
 def encode(reply: Reply, *, custom_attributes: bytes, keep_alive: bool, old: bool, head: bool) -> bytes:
