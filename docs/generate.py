@@ -61,8 +61,8 @@ def _command(command: click.Command, name: str) -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "Each may stand in `scones.toml` in the folder where you work, in the environment as `SCONES_<NAME>`, or be given"
-    yield "as a flag where a verb has one. A flag wins over the environment, which wins over the file. An unknown name is an"
+    yield "Each may stand in `scones.toml` in the folder where you work, in the environment as `SCONES_<NAME>`, or be a"
+    yield "flag where a verb has one. A flag wins over the environment, which wins over the file. An unknown name is an"
     yield "error."
     yield ""
     yield "AWS's own `AWS_ENDPOINT_URL`, `AWS_REGION` and credentials are heeded as everywhere."

@@ -59,7 +59,7 @@ def processes(folder: Path) -> list[str]:
 
 def start(home: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     """Start a demo on the sample."""
-    command = [SCONES, "demo", "--data", "sample", "--json", *arguments]
+    command: list[str | Path] = [SCONES, "demo", "--data", "sample", "--json", *arguments]
     work = Path(home["TMPDIR"]).parent / "work"
     return subprocess.Popen(
         command, env=home, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -147,12 +147,18 @@ def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str
     assert bucket == "scones-dev-000000000000-us-east-1"
     endpoint = json.loads(_run([aws, "sagemaker", "describe-endpoint", "--endpoint-name", "scones-dev"], environment))
     assert endpoint["EndpointStatus"] == "InService"
-    keys = json.loads(
-        _run([aws, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "incoming/"], environment)
-    )
+    keys = json.loads(_run([aws, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "incoming/"], environment))
     event = json.dumps({"image_data": "", "s3_bucket": bucket, "s3_key": keys["Contents"][0]["Key"]})
     arn = "arn:aws:states:us-east-1:000000000000:stateMachine:scones-dev"
-    command = [aws, "stepfunctions", "start-sync-execution", "--state-machine-arn", arn, "--input", event]
+    command: list[str | Path] = [
+        aws,
+        "stepfunctions",
+        "start-sync-execution",
+        "--state-machine-arn",
+        arn,
+        "--input",
+        event,
+    ]
     execution = json.loads(_run(command, environment))
     assert execution["status"] in {"SUCCEEDED", "FAILED"}
     assert execution.get("error") in {None, "THRESHOLD_CONFIDENCE_NOT_MET"}

@@ -1,0 +1,191 @@
+"""The command line as a user meets it: exit codes, one-line errors, JSON on stdout and nothing else there."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from scones.cli import main
+from scones.local.cloud import Cloud, exports
+from scones.steps import STEPS
+from tiny_model import plain_photo
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of one's own to work in: no settings file, no state, no cloud."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def pointed(home: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, with the environment pointed at the local cloud, as `scones local env` prints it."""
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SCONES_ENV", "cli")
+    return home
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run the command line in this process; give its exit code, stdout and stderr."""
+    capture = CliRunner()
+    with capture.isolation() as (out, err, _):
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, out.getvalue().decode(), err.getvalue().decode()
+
+
+def photos(folder: Path, label: str, count: int) -> None:
+    """Write plain photos of one class, each different from all others."""
+    (folder / label).mkdir(parents=True)
+    first = {"bicycle": 20, "motorcycle": 200}[label]
+    for level in range(first, first + count):
+        (folder / label / f"{level}.png").write_bytes(plain_photo(level))
+
+
+def test_help_lists_every_step_in_order_without_loading_torch() -> None:
+    """`scones --help` is quick: neither torch nor boto3 is loaded for it."""
+    program = (
+        "import sys, contextlib, io\nfrom scones.cli import scones\n"
+        "with contextlib.suppress(SystemExit): scones(['--help'])\n"
+        "print('LOADED', [name for name in ('torch', 'boto3', 'scipy', 'matplotlib') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "LOADED []" in out
+    places = [out.index(f"  {step} ") for step in STEPS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch"])
+@pytest.mark.usefixtures("pointed")
+def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
+    """One line on stderr that names what is missing; stdout stays empty, the exit code is 1."""
+    code, out, err = run(step, "--json")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("scones: nothing ")
+    assert "run: scones " in err
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ({}, "folder"),
+        ({"bicycle": 12}, "has no folder 'motorcycle'"),
+        ({"bicycle": 12, "motorcycle": 3}, "class 'motorcycle' has 3 photos"),
+    ],
+)
+def test_a_folder_that_cannot_serve_is_refused_in_one_line(pointed: Path, layout: dict[str, int], words: str) -> None:
+    """Empty, one class only, too few of a class: what, which, what to do; nothing is made in the cloud."""
+    folder = pointed / "my photos"
+    folder.mkdir()
+    for label, count in layout.items():
+        photos(folder, label, count)
+    code, out, err = run("stage", str(folder), "--json")
+    assert (code, out) == (1, "")
+    assert words in err.splitlines()[-1]
+    assert json.loads(run("status", "--json")[1])["standing"] == []
+
+
+@pytest.mark.usefixtures("pointed")
+def test_no_such_folder_is_said_by_name() -> None:
+    """The path that was meant stands in the message."""
+    code, _, err = run("stage", "nowhere/photos")
+    assert code == 1
+    assert "nowhere/photos" in err.splitlines()[-1]
+
+
+def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -> None:
+    """A corrupt photo and a text file: named, never silently passed over; staging again uploads nothing."""
+    folder = pointed / "vélos et motos"
+    photos(folder, "bicycle", 12)
+    photos(folder, "motorcycle", 12)
+    (folder / "bicycle" / "brisé.png").write_bytes(plain_photo(50)[:60])
+    (folder / "bicycle" / "notes.txt").write_text("not a photo")
+    code, out, err = run("stage", str(folder), "--json")
+    assert code == 0, err
+    staged = json.loads(out)
+    assert staged["train"] + staged["test"] == 24
+    left_out = {Path(item["name"]).name: item["reason"] for item in staged["left_out"]}
+    assert left_out.keys() == {"brisé.png", "notes.txt"}
+    assert all(left_out.values())
+    assert staged["uploaded"] == 24
+    assert json.loads(run("stage", str(folder), "--json")[1])["uploaded"] == 0
+    assert json.loads(run("down", "--json")[1])["left"] == []
+
+
+def test_a_photo_that_is_none_is_refused_before_it_is_sent(pointed: Path) -> None:
+    """`scones classify letter.txt` names the file and the reason."""
+    (pointed / "letter.txt").write_text("dear courier")
+    code, _, err = run("classify", "letter.txt")
+    assert code == 1
+    assert "letter.txt" in err.splitlines()[-1]
+
+
+def test_a_taken_port_is_said_by_number(home: Path) -> None:
+    """Nothing is left of the attempt."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, err = run("local", "up", "--port", port)
+    assert code == 1
+    assert port in err.splitlines()[-1]
+    assert not list(home.glob("xdg_state_home/scones/*"))
+
+
+def test_a_local_cloud_is_started_found_and_stopped(home: Path) -> None:
+    """up, up again, status, env, a verb that finds it by itself, down, down again."""
+    up = json.loads(run("local", "up", "--json")[1])
+    assert json.loads(run("local", "up", "--json")[1]) == up
+    assert json.loads(run("local", "status", "--json")[1])["standing"]
+    assert f"export AWS_ENDPOINT_URL={up['endpoint_url']}" in run("local", "env")[1]
+    assert json.loads(run("status", "--json")[1])["standing"] == []
+    assert json.loads(run("local", "down", "--json")[1]) == {"stopped": True}
+    assert json.loads(run("local", "down", "--json")[1]) == {"stopped": False}
+    code, _, err = run("local", "env")
+    assert code == 1
+    assert "run: scones local up" in err
+    assert home.exists()
+
+
+def test_a_full_disk_is_said_in_one_line(home: Path) -> None:
+    """Every write to /dev/full fails as on a full disk."""
+    program = (
+        "from scones.cli import _exit_code; import scones.cli as c\n"
+        "import click\n"
+        "@c.scones.command()\n"
+        "def fill():\n    f = open('/dev/full', 'w'); f.write('x'); f.flush()\n"
+        "raise SystemExit(_exit_code(['fill']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=home)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("scones: the disk is full")
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_unknown_setting_in_the_file_is_named(home: Path) -> None:
+    """scones.toml is read by every verb, and a typing error in it stops them all."""
+    (home / "scones.toml").write_text("treshold = 0.9\n")
+    code, _, err = run("status")
+    assert code == 1
+    assert "unknown setting 'treshold'" in err
+
+
+@pytest.mark.usefixtures("home")
+def test_without_a_cloud_what_costs_money_is_said_and_asked_first(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no endpoint is named the verb would go to AWS: no answer means no."""
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name.replace("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), value)
+    code, _, err = run("up")
+    assert code == 130  # no answer came: click gives up as on Ctrl-C
+    assert "costs money on AWS" in err
