@@ -67,6 +67,27 @@ def test_retries_name_the_class_and_keep_to_their_longest_delay(clients: Any, fu
     assert function()[0]["calls"] == 4
 
 
+def test_a_notice_carries_its_attributes(clients: Any) -> None:
+    """sns:publish delivers the message, as JSON where it is an object, and the message's attributes."""
+    name = f"notice-{uuid.uuid4().hex[:8]}"
+    topic = clients.sns.create_topic(Name=name)["TopicArn"]
+    queue = clients.sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = clients.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    clients.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    attributes = {
+        "error": {"DataType": "String", "StringValue.$": "$.error"},
+        "n": {"DataType": "Number", "StringValue": "1"},
+    }
+    parameters = {"TopicArn": topic, "Message": {"why.$": "$.error"}, "MessageAttributes": attributes}
+    state = {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "Parameters": parameters, "End": True}
+    machine_arn = machine(clients, {"StartAt": "Tell", "States": {"Tell": state}})
+    clients.stepfunctions.start_sync_execution(stateMachineArn=machine_arn, input='{"error": "TooDark"}')
+    (message,) = clients.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    envelope = json.loads(message["Body"])
+    assert json.loads(envelope["Message"]) == {"why": "TooDark"}
+    assert envelope["MessageAttributes"]["error"] == {"Type": "String", "Value": "TooDark"}
+
+
 def test_a_machines_time_limit_holds(clients: Any) -> None:
     """TimeoutSeconds at the top ends a waiting execution with States.Timeout, both kinds of machine."""
     began = time.monotonic()

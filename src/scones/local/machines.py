@@ -18,6 +18,7 @@ from scones.local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
 BILLED_MEMORY_MB = 64
+SNS_PUBLISH = "arn:aws:states:::sns:publish"
 
 
 def mount() -> None:
@@ -29,6 +30,7 @@ def mount() -> None:
     sfn._run_execution = _limited(sfn._run_execution)
     sfn._fail_execution = _unless_over(sfn._fail_execution)
     sfn._start_sync_execution = _sync(sfn._start_sync_execution)
+    sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _with_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
 
 
 def _sleep(seconds: float) -> None:
@@ -103,6 +105,19 @@ def _unless_over(fail: Callable[[Json, str, str], None]) -> Callable[[Json, str,
             fail(execution, error, cause)
 
     return failed
+
+
+def _with_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
+    """Pass MessageAttributes on: the stock integration knows them only in the form of SNS's query protocol."""
+
+    def published(resource: str, query: Json) -> Json:
+        flat = dict(query)
+        for number, (name, value) in enumerate((flat.pop("MessageAttributes", None) or {}).items(), start=1):
+            entry = f"MessageAttributes.entry.{number}"
+            flat |= {f"{entry}.Name": name, **{f"{entry}.Value.{member}": str(item) for member, item in value.items()}}
+        return publish(resource, flat)
+
+    return published
 
 
 def _sync(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[Json], tuple[int, Json, bytes]]:
