@@ -40,11 +40,9 @@ def start(base: Path, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def server(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Share one server of one worker, with short time limits, among a file's tests."""
+    """Share one server of one worker among a file's tests."""
     log = tmp_path_factory.mktemp("serve") / "serve.log"
-    running = start_server(
-        base, log, SCONES_SERVE_HEAD_SECONDS="0.5", SCONES_SERVE_BODY_SECONDS="1", SCONES_SERVE_LINGER_SECONDS="1"
-    )
+    running = start_server(base, log, SCONES_SERVE_LINGER_SECONDS="1")
     yield running
     assert running.process.poll() is None, log.read_text()
     assert stop_server(running) == 0
