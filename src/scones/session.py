@@ -50,7 +50,7 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
     price = "" if settings.endpoint_url or agreed else price_of(verb)
-    if price and not click.confirm(f"{verb} costs money on AWS: {price}. Go on?", err=True):
+    if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
         raise NotAgreed
     with Terminal() as terminal:
         yield Flow(aws, settings, terminal)
