@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ import psutil
 from scones.local import cloud
 
 HANDLER = "def handler(event, context):\n    return {**event, 'n': event.get('n', 0) + 1}\n"
+Execute = Callable[..., dict[str, Any]]
 ROLE = "arn:aws:iam::000000000000:role/benchmark"
 
 
-def chain(session: Any) -> str:
+def chain(session: boto3.Session) -> str:
     """Create three functions and the state machine that calls them in turn; returns its ARN."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
@@ -32,7 +34,11 @@ def chain(session: Any) -> str:
     states: dict[str, Any] = {}
     for name, following in (("First", "Second"), ("Second", "Third"), ("Third", None)):
         function = session.client("lambda").create_function(
-            FunctionName=name, Runtime="python3.11", Role=ROLE, Handler="one.handler", Code={"ZipFile": archive.getvalue()}
+            FunctionName=name,
+            Runtime="python3.11",
+            Role=ROLE,
+            Handler="one.handler",
+            Code={"ZipFile": archive.getvalue()},
         )
         states[name] = {
             "Type": "Task",
@@ -48,10 +54,10 @@ def chain(session: Any) -> str:
     return str(machine["stateMachineArn"])
 
 
-def timed(client: Any, arn: str) -> float:
+def timed(execute: Execute, arn: str) -> float:
     """Run the chain once; returns milliseconds."""
     began = time.perf_counter()
-    reply = client.start_sync_execution(stateMachineArn=arn, input='{"n": 0}')
+    reply = execute(stateMachineArn=arn, input='{"n": 0}')
     assert json.loads(reply["output"]) == {"n": 3}, reply
     return (time.perf_counter() - began) * 1000
 
@@ -87,7 +93,7 @@ def measure(running: cloud.Cloud, started: float, executions: int, clients: int)
     """Time the chain, one client and then several, and print one line for each figure."""
     session = boto3.Session()
     arn = chain(session)
-    lanes = [session.client("stepfunctions") for _ in range(clients)]
+    lanes = [session.client("stepfunctions").start_sync_execution for _ in range(clients)]
     timed(lanes[0], arn)
     gateway = psutil.Process(running.pid).children()[0]
     print(f"ready after                  {started:8.2f} s")

@@ -11,9 +11,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from scones.local.processes import descendants, kill_all
+from scones.local.wire import Json
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -62,7 +67,25 @@ async def _serve(listener: int) -> None:
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"
     # Signals keep their default action: the supervisor tidies up, so there is nothing to do gracefully.
-    await serve(app, config, shutdown_trigger=asyncio.Event().wait)
+    await serve(_unless_browsed(app), config, shutdown_trigger=asyncio.Event().wait)
+
+
+def _unless_browsed(app: Application) -> Application:
+    """Refuse what a web page sends: whoever can create a function here can run code on this machine.
+
+    Browsers add Origin to such requests, and a rebound name shows in Host; no AWS client does either.
+    """
+
+    async def guarded(scope: Json, receive: Any, send: Any) -> None:
+        headers = dict(scope.get("headers") or ())
+        host = headers.get(b"host", b"127.0.0.1").decode("latin-1").rpartition(":")[0] or "127.0.0.1"
+        if scope["type"] == "http" and (b"origin" in headers or not host.endswith(("127.0.0.1", "localhost"))):
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await app(scope, receive, send)
+
+    return guarded
 
 
 def _settings(state: Path, port: int) -> dict[str, str]:

@@ -34,7 +34,7 @@ class SageMaker:
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
         self.operations: dict[str, Callable[[Json], Json]] = self._operations()
 
-    async def handle(self, method: str, path: str, headers: dict[str, str], body: bytes, query: Json) -> Reply:  # noqa: ARG002
+    async def handle(self, _method: str, path: str, headers: dict[str, str], body: bytes, _query: Json) -> Reply:
         """Answer one request, as ministack's router passes it on."""
         loop = asyncio.get_running_loop()
         if path.startswith("/endpoints/"):
