@@ -52,8 +52,8 @@ class Limits:
     """The time that an idle connection is kept."""
     linger_seconds: float = 5.0
     """The time for a refused client to stop sending and read the answer."""
-    drain_seconds: float = 10.0
-    """The time for requests under way to end after SIGTERM."""
+    drain_seconds: float = 8.0
+    """The time for requests under way to end after SIGTERM; containers are killed 10 s after it."""
     hang_seconds: float = 60.0
     """A worker that shows no sign of life for this long is replaced."""
 
