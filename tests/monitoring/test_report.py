@@ -25,7 +25,7 @@ def a_verdict(channels: tuple[ChannelShift, ...] = DARK, alarm: bool = True, eno
 def test_the_subject_says_what_changed_in_words() -> None:
     """Whoever reads only the subject knows the direction."""
     assert summarise(a_verdict()).splitlines()[0] == (
-        "Scones: photos have changed: darker, blurred, less certain (100 photos)"
+        "Scones: photos have changed: darker, blurred, less certain, less grain (100 photos)"
     )
 
 
@@ -54,7 +54,7 @@ def test_the_page_names_endpoint_time_channels_and_next_steps() -> None:
         "scones-dev",
         "2026-11-23T03:00:11Z",
         "What to do now",
-        "scones evaluate",
+        "scones train",
         MEANINGS["sharpness"],
     ):
         assert word in page

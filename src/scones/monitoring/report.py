@@ -16,17 +16,18 @@ Cause = Literal["photos", "answers", "mixture"]
 MOST_EXAMPLES = 12
 _SUBJECT_CHARACTERS = 100
 _TOP_CHANNELS = 3
+_TOP_WORDS = 4
 _ANSWER_CHANNELS = frozenset({"log_odds", "certainty"})
 _LESS_AND_MORE = {
     "log_odds": ("more of the first class", "more of the last class"),
     "certainty": ("less certain", "more certain"),
     "brightness": ("darker", "brighter"),
-    "contrast": ("flatter", "more contrast"),
+    "contrast": ("less contrast", "more contrast"),
     "sharpness": ("blurred", "sharper"),
     "saturation": ("paler", "more colourful"),
     "red_blue": ("bluer", "redder"),
     "clipping": ("less clipped", "more black or burnt out"),
-    "noise": ("smoother", "grainier"),
+    "noise": ("less grain", "more grain"),
     "top_bottom": ("brighter below", "brighter above"),
     "left_right": ("brighter on the right", "brighter on the left"),
 }
@@ -109,7 +110,7 @@ def cause(verdict: Verdict) -> Cause:
 
 
 def _in_words(verdict: Verdict) -> str:
-    return ", ".join(dict.fromkeys(_word(shift) for shift in verdict.channels[:_TOP_CHANNELS]))
+    return ", ".join(dict.fromkeys(_word(shift) for shift in verdict.channels[:_TOP_WORDS]))
 
 
 def _word(shift: ChannelShift) -> str:
@@ -118,7 +119,7 @@ def _word(shift: ChannelShift) -> str:
 
 
 def _odds(verdict: Verdict) -> str:
-    return f"at most 1 in {int(1 / verdict.chance):,} clean batches scores so high"
+    return f"at most 1 in {float(f'{1 / verdict.chance:.2g}'):,.0f} clean batches scores so high"
 
 
 def _number(value: float) -> str:
