@@ -89,6 +89,25 @@ def test_the_asked_order_of_classes_is_kept(tidy: Path) -> None:
     assert collect_folder(tidy, ("motorcycle", "bicycle"), quiet).classes == ("motorcycle", "bicycle")
 
 
+def test_capitals_of_folders_do_not_matter(tmp_path: Path) -> None:
+    """ "Bicycle" holds bicycles."""
+    for number, label in enumerate(("Bicycle", "MOTORCYCLE")):
+        fill(tmp_path / label, 20, 100 * number)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert (found.classes, {p.label for p in found.photos}, found.left_out) == (VEHICLES, set(VEHICLES), ())
+
+
+def test_two_files_never_share_a_name(tidy: Path) -> None:
+    """Accents stored in two ways look alike and would overwrite each other: the second is left out."""
+    for number, name in enumerate(("é.png", "e\u0301.png")):
+        (tidy / "train" / "bicycle" / name).write_bytes(png(7000 + number))
+    if len(list((tidy / "train" / "bicycle").iterdir())) < 12:
+        pytest.skip("this file system stores one of them only")
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert names(found).count("train/bicycle/é.png") == 1
+    assert [o.reason for o in found.left_out] == ["has the same name as another photo of its class"]
+
+
 def test_other_folders_are_left_out_with_a_reason(tidy: Path) -> None:
     """A third class that nobody asked for is reported."""
     fill(tidy / "train" / "van", 3, 5000)

@@ -41,8 +41,9 @@ class _File:
 def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -> Collection:
     """Read every photo below *folder*; those that cannot be used are left out, with the reason.
 
-    When folder has none of the *classes*, its own folders are the classes, in alphabetical order. Photos without
-    train/ and test/ are split by their content, about 80 to 20. Hidden files are passed over.
+    Folders are matched with *classes* whatever their capitals; when none matches, the folders are the classes, in
+    alphabetical order. Photos without train/ and test/ are split by their content, about 80 to 20. Hidden files are
+    passed over.
 
     Raises:
         SourceError: no such folder, nothing in it, one class only, too few photos of a class.
@@ -50,10 +51,12 @@ def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -
     roots, left_out = _roots(folder)
     chosen, unused = _choose(folder, roots, classes)
     left_out += unused
-    files = [file for split, root in roots for label in chosen for file in _files(root, label, split)]
+    files = [file for split, root in roots for file in _files(root, chosen, split)]
     photos: list[LabelledPhoto] = []
+    names: set[tuple[Split | None, str, str]] = set()
     for done, file in enumerate(files, start=1):
         try:
+            _claim(file, names)
             photos.append(LabelledPhoto(file.name, file.label, file.split or "train", _read(file)))
         except UnreadablePhoto as error:
             left_out.append(LeftOut(file.path.relative_to(folder).as_posix(), error.reason))
@@ -95,7 +98,7 @@ def _choose(
     folder: Path, roots: list[tuple[Split | None, Path]], classes: tuple[str, ...]
 ) -> tuple[tuple[str, ...], list[LeftOut]]:
     """Settle which folders are the classes; the others are left out."""
-    found = sorted({unicodedata.normalize("NFC", child.name) for _, root in roots for child in _visible_folders(root)})
+    found = sorted({_label(child, classes) for _, root in roots for child in _visible_folders(root)})
     if not found:
         raise SourceError(f"folder {folder} holds no folders with photos; {_LAYOUT}")
     missing = [label for label in classes if label not in found]
@@ -113,11 +116,17 @@ def _visible_folders(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def _files(root: Path, label: str, split: Split | None) -> Iterator[_File]:
-    """List the files of one class, at any depth, in the order of their names."""
-    for folder in _visible_folders(root):
-        if unicodedata.normalize("NFC", folder.name) != label:
-            continue
+def _label(folder: Path, classes: tuple[str, ...]) -> str:
+    """Name the class of a folder: "Bicycle" holds bicycles, and an accent is the same however it is stored."""
+    name = unicodedata.normalize("NFC", folder.name)
+    return next((label for label in classes if label.casefold() == name.casefold()), name)
+
+
+def _files(root: Path, classes: tuple[str, ...], split: Split | None) -> Iterator[_File]:
+    """List the files of every class, at any depth, in the order of classes and then of names."""
+    folders_of = [(_label(folder, classes), folder) for folder in _visible_folders(root)]
+    wanted = [pair for pair in folders_of if pair[0] in classes]
+    for label, folder in sorted(wanted, key=lambda pair: classes.index(pair[0])):
         failed: list[OSError] = []
         for parent, folders, names in os.walk(folder, onerror=failed.append):
             folders.sort()
@@ -127,6 +136,14 @@ def _files(root: Path, label: str, split: Split | None) -> Iterator[_File]:
                     yield _File(path, unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), label, split)
         for error in failed:
             yield _File(Path(error.filename), "", label, split, f"cannot be read: {error.strerror}")
+
+
+def _claim(file: _File, names: set[tuple[Split | None, str, str]]) -> None:
+    """Let only the first file have a name; two can differ in nothing but how their accents are stored."""
+    key = (file.split, file.label, file.name)
+    if file.name and key in names:
+        raise UnreadablePhoto("has the same name as another photo of its class")
+    names.add(key)
 
 
 def _read(file: _File) -> bytes:
