@@ -122,18 +122,16 @@ def _whole_body(buffer: bytearray, start: int, headers: dict[bytes, bytes]) -> b
     if headers.get(b"transfer-encoding", b"").lower() != b"chunked":
         end = start + int(headers.get(b"content-length", b"0"))
         return bytes(buffer[start:end]) if len(buffer) >= end else None
-    if not buffer.endswith(b"0\r\n\r\n"):
-        return None
     parts: list[bytes] = []
-    while True:
-        line = buffer.index(b"\r\n", start)
-        size = int(bytes(buffer[start:line]).split(b";")[0], 16)
+    while (line := buffer.find(b"\r\n", start)) >= 0:
+        size = int(bytes(buffer[start:line]).partition(b";")[0], 16)
+        begin, start = line + 2, line + 2 + size + 2
+        if len(buffer) < start:
+            return None
         if size == 0:
             return b"".join(parts)
-        parts.append(bytes(buffer[line + 2 : line + 2 + size]))
-        start = line + 2 + size + 2
-        if start >= len(buffer):
-            return None
+        parts.append(bytes(buffer[begin : begin + size]))
+    return None
 
 
 def _kind(path: str) -> str:
