@@ -54,6 +54,7 @@ def handler(event, context):
     time.sleep(event.get("sleep", 0))
     if event.get("dark"): raise TooDark("no light")
     if event.get("import"): __import__(event["import"])
+    if event.get("environment"): return sorted(os.environ)
     return {"calls": calls, "pid": os.getpid(), "left": context.get_remaining_time_in_millis(),
             "arn": context.invoked_function_arn, "colour": os.environ.get("COLOUR"),
             "url": os.environ["AWS_ENDPOINT_URL"]}

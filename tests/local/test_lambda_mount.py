@@ -85,6 +85,15 @@ def test_only_lambdas_own_packages_are_there(function: Any) -> None:
     assert function(**{"import": "numpy"})[0]["errorType"] == "ModuleNotFoundError"
 
 
+def test_the_users_own_variables_are_not_there(function: Any) -> None:
+    """Of this machine's environment a function sees the paths alone."""
+    names, _ = function(environment=True)
+    assert "HOME" not in names
+    assert {name for name in names if not name.startswith(("AWS_", "LAMBDA_", "_"))} <= {
+        *("LANG", "TZ", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY", "LC_CTYPE"),
+    }
+
+
 def test_what_is_printed_reaches_the_logs(function: Any, clients: Any) -> None:
     """The tail comes with the reply when it is asked for, and CloudWatch Logs has the line."""
     reply = function.client.invoke(FunctionName=function.name, Payload=b'{"say": "hello"}', LogType="Tail")

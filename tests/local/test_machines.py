@@ -128,6 +128,8 @@ def test_a_broken_machine_is_refused_by_every_door(clients: Any) -> None:
         clients.stepfunctions.update_state_machine(
             stateMachineArn=machine(clients, WAIT), definition=json.dumps(broken)
         )
+    verdict = clients.stepfunctions.validate_state_machine_definition(definition=json.dumps(broken))
+    assert (verdict["result"], verdict["diagnostics"][0]["location"]) == ("FAIL", "/StartAt")
     properties = {"RoleArn": ROLE, "Definition": broken}
     template = {"Resources": {"M": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}}}
     stack = f"s-{uuid.uuid4().hex[:8]}"

@@ -10,7 +10,8 @@ from ministack.services import lambda_svc
 from scones.local.functions import Function, definition_of, runtime_packages
 from scones.local.wire import Json
 
-ASIDE = "__pycache__"
+INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY")
+"""What a function may see of this machine's environment, besides what Lambda and the cloud's client settings give."""
 
 
 class Functions:
@@ -18,7 +19,7 @@ class Functions:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder = folder
-        self._environment = environment
+        self._environment = {k: v for k, v in environment.items() if k in INHERITED or k.startswith("AWS_")}
         self._python_path = runtime_packages(folder / "python")
         self._known: dict[tuple[str, str], tuple[str, Function]] = {}
         self._lock = threading.Lock()

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from ministack.core.responses import error_response_json
+from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
-from scones.local.guard import refusal
+from scones.local.guard import check, refusal
 from scones.local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
@@ -25,6 +25,7 @@ def mount() -> None:
     """Replace what ministack's interpreter gets wrong."""
     sfn.time = SimpleNamespace(**{**vars(time), "sleep": _sleep})
     sfn._validate_definition_jsonata = _guarded(sfn._validate_definition_jsonata)
+    sfn._validate_state_machine_definition = _diagnosed
     provisioners._sfn_definition = _guarded_template(provisioners._sfn_definition)
     sfn._find_matching_retrier = _with_delay(sfn._find_matching_retrier)
     sfn._run_execution = _limited(sfn._run_execution)
@@ -39,8 +40,18 @@ def _sleep(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _guarded(check: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    return lambda definition: refusal(definition) or check(definition)
+def _guarded(stock: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    return lambda definition: refusal(definition) or stock(definition)
+
+
+def _diagnosed(query: Json) -> tuple[int, Json, bytes]:
+    """ValidateStateMachineDefinition: the guard's findings, in AWS's form."""
+    found = [
+        {"severity": "ERROR", "code": problem.code, "message": problem.text, "location": problem.where}
+        for problem in check(query["definition"])
+    ]
+    reply: tuple[int, Json, bytes] = json_response({"result": "FAIL" if found else "OK", "diagnostics": found})
+    return reply
 
 
 def _guarded_template(resolve: Callable[[Json], str]) -> Callable[[Json], str]:

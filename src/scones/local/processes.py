@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-_DROPPED = ("AWS_", "SCONES_", "SM_", "SAGEMAKER_", "LAMBDA_")
+_DROPPED = ("AWS_", "SCONES_", "SM_", "SAGEMAKER_", "LAMBDA_", "PYTHONWARNINGS")
 
 
 def clean_environment() -> dict[str, str]:
