@@ -3,6 +3,7 @@
 Usage: python owner.py STATE [keep]
 """
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from scones.local import cloud
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and we would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     program = (sys.executable, str(Path(__file__).parent / "stand_in_train.py"))
     started = cloud.start(Path(sys.argv[1]), programs=cloud.Programs(train=program))
     if sys.argv[2:] == ["keep"]:

@@ -94,3 +94,15 @@ def test_a_full_bucket_is_not_deleted(clients: Any) -> None:
     clients.s3.delete_object(Bucket=name, Key="a", VersionId=version)
     clients.cloudformation.delete_stack(StackName=stack)
     assert settled(clients, stack) == {}
+
+
+def test_a_function_needs_its_archive(clients: Any) -> None:
+    """A function whose archive is not in the bucket fails its stack, and the event names the archive."""
+    bucket, stack = a_bucket(clients.s3), fresh("stack")
+    code = {"S3Bucket": bucket, "S3Key": "gone.zip"}
+    properties = {"Runtime": "python3.11", "Role": ROLE, "Handler": "a.b", "Code": code}
+    template = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": properties}}}
+    clients.cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
+    assert settled(clients, stack)["StackStatus"] == "ROLLBACK_COMPLETE"
+    events = clients.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    assert any("NoSuchKey" in event.get("ResourceStatusReason", "") for event in events)

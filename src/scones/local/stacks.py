@@ -32,6 +32,12 @@ def mount(sagemaker: SageMaker) -> None:
         "update": lambda name, old, new, stack: _tagged(new, bucket["update"](name, old, new, stack)),
         "delete": lambda name, props: _delete_bucket(bucket["delete"], name, props),
     }
+    function = handlers["AWS::Lambda::Function"]
+    handlers["AWS::Lambda::Function"] = {
+        **function,
+        "create": lambda logical_id, props, stack: function["create"](logical_id, _with_code(props), stack),
+        "update": lambda arn, old, new, *rest: function["update"](arn, old, _with_code(new), *rest),
+    }
 
 
 class SageMakerType:
@@ -121,6 +127,17 @@ def _tagged(props: Json, created: Created) -> Created:
     if tags:
         s3._bucket_tags[created[0]] = tags
     return created
+
+
+def _with_code(props: Json) -> Json:
+    """*props*, if the archive that they name exists."""
+    code = props.get("Code") or {}
+    if "S3Key" in code and s3._get_object_data(code["S3Bucket"], code["S3Key"], code.get("S3ObjectVersion")) is None:
+        raise ValueError(
+            "Error occurred while GetObject. S3 Error Code: NoSuchKey. "
+            f"S3 Error Message: The specified key does not exist. (s3://{code['S3Bucket']}/{code['S3Key']})"
+        )
+    return props
 
 
 def _delete_bucket(delete: Callable[[str, Json], None], name: str, props: Json) -> None:
