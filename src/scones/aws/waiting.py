@@ -1,4 +1,4 @@
-"""Waiting: poll until something is so, quickly at first and ever more patiently."""
+"""Waiting: poll until something is so, the more patiently the longer it takes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,9 +8,10 @@ from scones.errors import SconesError
 
 T = TypeVar("T")
 
-_FIRST_SECONDS = 0.05
+_SHORTEST_SECONDS = 0.05
 _LONGEST_SECONDS = 15.0
-_GROWTH = 1.3
+# Looking late then wastes at most a twentieth of the whole wait.
+_SHARE_OF_WAIT = 0.05
 
 
 class TookTooLong(SconesError):
@@ -22,17 +23,15 @@ class TookTooLong(SconesError):
 
 
 def pauses(what: str, seconds: float) -> Iterator[None]:
-    """Yield before each look, sleeping between them from 0.05 s up to 15 s.
+    """Yield before each look; sleep a twentieth of the wait so far between them, 0.05 s to 15 s.
 
     Raises:
         TookTooLong: *seconds* have passed.
     """
-    deadline = time.monotonic() + seconds
-    pause = _FIRST_SECONDS
-    while time.monotonic() < deadline:
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < seconds:
         yield
-        time.sleep(pause)
-        pause = min(pause * _GROWTH, _LONGEST_SECONDS)
+        time.sleep(min(max(_SHORTEST_SECONDS, waited * _SHARE_OF_WAIT), _LONGEST_SECONDS))
     raise TookTooLong(what, seconds)
 
 

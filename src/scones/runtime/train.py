@@ -103,9 +103,11 @@ class _Report:
     def __call__(self, progress: Progress) -> None:
         self.done += 1
         epoch = progress.epoch
-        network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} fold_"
+        network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} "
+        # A fold's figures have names of their own: SageMaker keeps the last value of each name.
+        of = "" if progress.fold is None else "fold_"
         _say(
-            f"{network}epoch={epoch.number}/{epoch.of} train_loss={epoch.train_loss:.3f} train_accuracy="
+            f"{network}{of}epoch={epoch.number}/{epoch.of} {of}train_loss={epoch.train_loss:.3f} {of}train_accuracy="
             f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={self.done / self.total:.3f}"
         )
 

@@ -16,7 +16,7 @@ from scones.settings import Settings
 METRICS = ("train_loss", "train_accuracy", "oof_accuracy", "oof_log_loss", "temperature")
 """What a training job prints as `name=value`, and SageMaker keeps the last value of."""
 
-_EPOCH = re.compile(r"\bepoch=(\d+)/(\d+)\b")
+_PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,14 @@ def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> Training:
     # SageMaker stops a job that takes too long; the rest is for starting it and for its upload.
     for _ in pauses(f"training job {plan.job} ending", plan.longest_seconds + 1800):
         training = aws.sagemaker.training(plan.job)
-        _show_epochs(log, report)
+        _show_progress(log, report)
         if training.ended:
             return training
     raise AssertionError("pauses ends only by raising")
 
 
-def _show_epochs(log: TrainingLog, report: Reporter) -> None:
+def _show_progress(log: TrainingLog, report: Reporter) -> None:
     for line in log.new_lines():
-        epoch = _EPOCH.search(line)
-        if epoch:
-            report.progress(int(epoch[1]), int(epoch[2]), "epochs trained")
+        share = _PROGRESS.search(line)
+        if share:
+            report.progress(int(100 * float(share[1])), 100, "percent trained")

@@ -50,11 +50,26 @@ class _Slot:
 
 
 class Others:
-    """What the connections of one worker share: who is there, and how much body has arrived for unanswered requests."""
+    """What the connections of one worker share: who is there, and how much body has arrived for unanswered requests.
 
-    def __init__(self) -> None:
+    *observe* is told the number of connections whenever it changes.
+    """
+
+    def __init__(self, observe: Callable[[int], None] = lambda _: None) -> None:
         self.connections: set[Connection] = set()
         self.body_bytes = 0
+        self._observe = observe
+
+    def join(self, connection: "Connection") -> int:
+        """Add a connection; return how many there are now."""
+        self.connections.add(connection)
+        self._observe(len(self.connections))
+        return len(self.connections)
+
+    def leave(self, connection: "Connection") -> None:
+        """Remove a connection."""
+        self.connections.discard(connection)
+        self._observe(len(self.connections))
 
 
 class Connection(asyncio.Protocol):
@@ -91,14 +106,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; one connection too many is told so and closed."""
         self._transport = cast("asyncio.Transport", transport)
-        self._others.connections.add(self)
         self.deadline = self._clock() + self._limits.idle_seconds
-        if len(self._others.connections) > self._limits.connections:
+        if self._others.join(self) > self._limits.connections:
             self._cut(refusal(503, "too_many_connections", "the server has too many open connections; try again"))
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client; answers under way are dropped."""
-        self._others.connections.discard(self)
+        self._others.leave(self)
         self._let_go()
         self._ending = self._deaf = True
         self._slots.clear()

@@ -3,12 +3,10 @@
 import logging
 import socket
 import time
-from functools import partial
 
 from scones.artefact import read_artefact
 from scones.errors import SconesError
 from scones.runtime.serve.counters import Counters
-from scones.runtime.serve.metrics import render
 from scones.runtime.serve.model import Model
 from scones.runtime.serve.options import Options
 from scones.runtime.serve.photos import warm_decoders
@@ -55,10 +53,9 @@ def serve(options: Options) -> None:
 def _supervise(listening: socket.socket, model: Model, options: Options) -> None:
     limits = options.limits
     counters = Counters(options.workers)
-    metrics = partial(render, counters.rows())
 
     def work(number: int, lifeline: int) -> None:
-        Worker(listening, lifeline, model, counters.row(number), limits).run(metrics)
+        Worker(number, model, counters, limits).run(listening, lifeline)
 
     def silent_seconds(number: int) -> float:
         return time.monotonic() - counters.row(number).get("heartbeat")

@@ -10,10 +10,12 @@ from functools import partial
 
 import uvloop
 
+from scones.runtime.serve.acceptor import Acceptor
 from scones.runtime.serve.application import Application
 from scones.runtime.serve.batching import Batcher
 from scones.runtime.serve.connection import Connection, Others
-from scones.runtime.serve.counters import Row
+from scones.runtime.serve.counters import Counters
+from scones.runtime.serve.metrics import render
 from scones.runtime.serve.model import Model
 from scones.runtime.serve.options import Limits
 
@@ -21,42 +23,50 @@ _SWEEP_SECONDS = 0.25
 
 
 class Worker:
-    """Serves *listening* with *model*; *lifeline* is a pipe that the supervisor holds open as long as it lives."""
+    """Serves with *model*, and counts in its row of *counters*."""
 
-    def __init__(self, listening: socket.socket, lifeline: int, model: Model, row: Row, limits: Limits) -> None:
-        self._listening = listening
-        self._lifeline = lifeline
+    def __init__(self, number: int, model: Model, counters: Counters, limits: Limits) -> None:
         self._model = model
-        self._row = row
+        self._row = counters.row(number)
+        self._rows = counters.rows()
         self._limits = limits
-        self._others = Others()
+        self._others = Others(partial(self._row.set, "connections"))
 
-    def run(self, metrics: Callable[[], bytes]) -> None:
-        """Serve until SIGTERM; then requests under way are answered, and it returns."""
+    def run(self, listening: socket.socket, lifeline: int) -> None:
+        """Serve until SIGTERM; then requests under way are answered, and it returns.
+
+        *lifeline* is a pipe that the supervisor holds open as long as it lives; all workers share *listening*.
+        """
+        self._row.set("connections", 0)
         self._model.warm(self._limits.batch)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve(metrics))
+            runner.run(self._serve(listening, lifeline))
 
-    async def _serve(self, metrics: Callable[[], bytes]) -> None:
+    async def _serve(self, listening: socket.socket, lifeline: int) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         # An orphan would hold the port; there is nothing to clean up, so it goes at once.
-        loop.add_reader(self._lifeline, os._exit, 0)
-        application = self._application(loop, metrics)
+        loop.add_reader(lifeline, os._exit, 0)
+        application = self._application(loop)
         connect = partial(Connection, application, self._limits, self._others, loop.time)
-        server = await loop.create_server(connect, sock=self._listening, backlog=self._limits.connections)
+        acceptor = Acceptor(listening, connect, self._is_ahead)
         sweeping = loop.create_task(self._sweep(loop.time))
         await stop.wait()
-        server.close()
+        acceptor.close()
         await self._drain(loop.time)
         sweeping.cancel()
 
-    def _application(self, loop: asyncio.AbstractEventLoop, metrics: Callable[[], bytes]) -> Application:
+    def _is_ahead(self) -> bool:
+        """Tell whether this worker has more connections than another: any more if few, an eighth more if many."""
+        mine = len(self._others.connections)
+        return mine - mine // 8 > min(row.get("connections") for row in self._rows)
+
+    def _application(self, loop: asyncio.AbstractEventLoop) -> Application:
         batcher = Batcher(
             self._model.predict, loop.call_soon, self._observe, batch=self._limits.batch, queue=self._limits.queue
         )
-        return Application(self._model, batcher, self._row, self._limits, metrics)
+        return Application(self._model, batcher, self._row, self._limits, partial(render, self._rows))
 
     def _observe(self, seconds: float, photos: int) -> None:
         self._row.add("batches")
@@ -70,7 +80,6 @@ class Worker:
             now = clock()
             for connection in [each for each in self._others.connections if each.deadline < now]:
                 connection.expire()
-            self._row.set("connections", len(self._others.connections))
             self._row.set("heartbeat", time.monotonic())
 
     async def _drain(self, clock: Callable[[], float]) -> None:
