@@ -1,5 +1,6 @@
 """What many tests share: one local cloud a worker, and an environment of its own for each test that asks."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,9 @@ from scones.settings import Settings
 from scones.steps.down import down
 from scones.steps.train import Trained
 from tiny_model import tar, write_tiny_artefact
+
+# Started in the background, we would hand "ignore Ctrl-C" down to every program under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEYS = Credentials("local", "local")
 SHARED_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"

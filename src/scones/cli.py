@@ -212,6 +212,8 @@ def local_env(env: str | None, as_json: bool) -> None:
     if as_json:
         tell_result(exports(cloud), as_json=True)
         return
+    # A profile that points elsewhere, or nowhere, would win over what follows.
+    click.echo("unset AWS_PROFILE")
     for name, value in exports(cloud).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 

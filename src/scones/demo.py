@@ -43,6 +43,23 @@ class Demo:
     seconds: Mapping[str, float]
     report: str
 
+    def summary(self) -> Iterator[str]:
+        """Say it in a few lines for a person."""
+        low, high = self.accuracy_interval
+        data = self.dataset
+        kind = "photos" if data["kind"] == "photos" else "DRAWINGS, not photos"
+        yield f"data       {data['name']}: {data['train']} to learn from, {data['test']} to judge by ({kind})"
+        yield f"accuracy   {self.accuracy:.1%} [{low:.1%} to {high:.1%}, 95%]"
+        yield "workflow   " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.executions.items())
+        quiet = "ALARM" if self.drift["baseline_alarm"] else "quiet"
+        rings = "alarm" if self.drift["shifted_alarm"] else "NO ALARM"
+        yield f"drift      {quiet} on the test photos, {rings} on darkened and blurred ones"
+        yield f"dispatch   {self.dispatch['assigned']} of {self.dispatch['orders']} orders on their way"
+        yield f"time       {self.seconds['total']:.0f} s, of them {self.seconds['train']:.0f} s training"
+        yield f"on AWS     about ${self.cost_on_aws_dollars:.2f} for the same run"
+        yield f"left       {', '.join(self.left) or 'nothing'}"
+        yield f"report     {self.report}"
+
 
 @dataclass(slots=True)
 class _Clock:

@@ -12,6 +12,10 @@ from scones.vehicles import VEHICLES
 _ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
 
 
+MIN_RATE, MAX_RATE = 0.001, 0.5
+"""The false-alarm rates that the drift check can be calibrated for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All of them, with their defaults; `scones.toml` may set any, flags and the environment override it."""
@@ -35,7 +39,7 @@ class Settings:
     threshold: float = 0.8
     """A decision below this confidence (0 to 1) fails its execution instead of being routed."""
     false_alarm_rate: float = 0.001
-    """The share of drift checks on unchanged traffic that may raise an alarm (0 to 1)."""
+    """The share of drift checks on unchanged traffic that may raise an alarm (0.001 to 0.5)."""
     clients: int = 8
     """How many photos are classified at once."""
     training_instance: str = "ml.m5.large"
@@ -55,9 +59,10 @@ class Settings:
             raise SettingsError(f"env {self.env!r} must be 1 to 20 of a-z, 0-9 and single '-', starting with a letter")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise SettingsError(f"classes {', '.join(self.classes)!r} must be two or more different names")
-        for name in ("threshold", "false_alarm_rate"):
-            if not 0 < getattr(self, name) < 1:
-                raise SettingsError(f"{name} {getattr(self, name)} must lie between 0 and 1")
+        if not 0 < self.threshold < 1:
+            raise SettingsError(f"threshold {self.threshold} must lie between 0 and 1")
+        if not MIN_RATE <= self.false_alarm_rate <= MAX_RATE:
+            raise SettingsError(f"false_alarm_rate {self.false_alarm_rate} must lie between {MIN_RATE} and {MAX_RATE}")
         for name in ("image_size", "epochs", "clients", "training_seconds"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")

@@ -48,11 +48,6 @@ class Client:
     def __init__(
         self, settings: Settings, service: str, credentials: Credentials | None = None, attempts: int = 5
     ) -> None:
-        session = boto3.Session(
-            aws_access_key_id=credentials.access_key if credentials else None,
-            aws_secret_access_key=credentials.secret_key if credentials else None,
-            region_name=settings.region,
-        )
         config = Config(
             connect_timeout=5,
             # A synchronous Express execution may take five minutes.
@@ -61,11 +56,18 @@ class Client:
             max_pool_connections=max(16, 2 * settings.clients),
             retries={"mode": "standard", "total_max_attempts": attempts},
             s3={"addressing_style": "path"} if settings.endpoint_url else None,
-            # Execution results carry what we send; the sync- host prefix does not resolve on 127.0.0.1.
+            # Names such as sync-127.0.0.1 do not resolve.
             inject_host_prefix=settings.endpoint_url is None,
         )
         self.service = service
-        self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)
+        try:
+            self._boto = boto3.Session(
+                aws_access_key_id=credentials.access_key if credentials else None,
+                aws_secret_access_key=credentials.secret_key if credentials else None,
+                region_name=settings.region,
+            ).client(service, endpoint_url=settings.endpoint_url, config=config)
+        except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
+            raise AwsUnreachable(f"{error}; mend the AWS settings, or unset them") from error
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call *operation* (snake case, as in boto3) and return its reply.

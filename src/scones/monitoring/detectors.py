@@ -15,10 +15,10 @@ from scipy import stats
 from scones.errors import SconesError
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import CHANNELS
+from scones.settings import MAX_RATE, MIN_RATE
 
 MIN_PHOTOS = 20
 MIN_BASELINE = 2 * MIN_PHOTOS
-MIN_RATE, MAX_RATE = 0.001, 0.5
 # Ten splits beyond the line keep the rate's own standard error near a third of it, at a cost under a second.
 _SPLITS_PER_ALARM = 10
 _MIN_SPLITS = 2000
