@@ -80,6 +80,7 @@ class Bench:
     programs: Path
     workers: int
     requests: int
+    load_before: float
 
 
 def main() -> int:
@@ -120,6 +121,7 @@ def _options() -> argparse.Namespace:
 
 def prepare(artefact: Path | None, source: str, kinds: Sequence[Kind], *, requests: int) -> Bench:
     """Lay out photos, model and questions, and the peers where there are any among *kinds*."""
+    load = os.getloadavg()[0]
     BUILD.mkdir(parents=True, exist_ok=True)
     collection = collect(source, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
     folder = BUILD / "photos"
@@ -142,7 +144,7 @@ def prepare(artefact: Path | None, source: str, kinds: Sequence[Kind], *, reques
     }
     peers = [kind for kind in kinds if kind.name != OURS]
     programs = prepare_peers(BUILD.resolve() / "peers") if peers else Path()
-    return Bench(artefact, folder, questions, programs, len(os.sched_getaffinity(0)), requests)
+    return Bench(artefact, folder, questions, programs, len(os.sched_getaffinity(0)), requests, load)
 
 
 def _train(source: str) -> Path:
@@ -251,7 +253,9 @@ def _table(bench: Bench, limits: Sequence[Limit], rounds: dict[str, list[Figures
     lines.append(
         f"\nMedians of {len(limits)} rounds, each server alone in turn; {bench.workers} workers on as many cores,"
         f" {CONNECTIONS} connections, {bench.requests:,} requests a round, every answer checked. The limit, a bare loop"
-        f" of decoder and model, took {best:.2f} CPU s per 1,000 photos (best batch: {batches})."
+        f" of decoder and model, took {best:.2f} CPU s per 1,000 photos (best batch: {batches}). Load average of the"
+        f" machine before the run: {bench.load_before:.1f}; where that is not near 0, others shared the cores, and only"
+        " CPU seconds and shares can be compared."
     )
     if bench.programs != Path():
         lines.append(f"Peers: {peer_versions(bench.programs)}.")

@@ -18,7 +18,7 @@ _FEW = 10
 
 def show(result: object) -> str:
     """Put a verb's *result* into lines; what has no words of its own is shown as its fields."""
-    words = _WORDS.get(type(result)) or getattr(type(result), "summary", _fields)
+    words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result), _fields))
     return "\n".join(words(result))
 
 
