@@ -30,7 +30,8 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the terminal as it was."""
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def tell(self, line: str) -> None:
         """Print one line above the bars."""

@@ -104,3 +104,13 @@ def test_a_subject_always_fits_sns(names: list[str], medians: list[float], photo
         subject = summarise(Verdict(alarm, True, photos, 5.0, 2.5, shifts, 0.001, 0.001)).splitlines()[0]
         assert len(subject) <= 100
         assert subject.isascii()
+
+
+def test_a_subject_holds_whole_words_only() -> None:
+    """However many words a change takes, the line that SNS carries is never cut within one."""
+    names = ("certainty", "log_odds", "contrast", "saturation")
+    shifts = tuple(ChannelShift(name, before=0.0, now=1.0, score=9.0) for name in names)
+    verdict = Verdict(True, True, 123_456, 9.0, 2.0, shifts, 0.001, 0.001)
+    subject = summarise(verdict).splitlines()[0]
+    assert len(subject) <= 100
+    assert subject.endswith("(123456 photos)")

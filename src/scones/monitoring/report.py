@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,7 @@ def render_alert(verdict: Verdict, scene: Scene | None = None) -> str:
         scene=scene,
         subject=summarise(verdict).splitlines()[0],
         changes=changes(verdict),
-        words=_in_words(verdict),
+        words=", ".join(_words(verdict)),
         cause=cause(verdict),
         odds=_odds(verdict),
         examples=[] if scene.examples is None else [_uri(photo) for photo in scene.examples[:MOST_EXAMPLES]],
@@ -87,10 +88,10 @@ def summarise(verdict: Verdict) -> str:
             f"Scones: no drift in {verdict.photos} photos\n"
             f"Score {_number(verdict.score)}, alarm line {_number(verdict.threshold)}."
         )
-    subject = f"Scones: photos have changed: {_in_words(verdict)} ({verdict.photos} photos)"
+    subject = _subject(verdict)
     lines = [f"{c.meaning}: {_number(c.before)} -> {_number(c.now)} ({c.word})" for c in changes(verdict)]
     lines.append(f"Score {_number(verdict.score)}, alarm line {_number(verdict.threshold)}; {_odds(verdict)}.")
-    return "\n".join([subject[:_SUBJECT_CHARACTERS], *lines])
+    return "\n".join([subject, *lines])
 
 
 def changes(verdict: Verdict) -> tuple[Change, ...]:
@@ -109,8 +110,18 @@ def cause(verdict: Verdict) -> Cause:
     return "answers" if _ANSWER_CHANNELS.issuperset(loud) else "photos"
 
 
-def _in_words(verdict: Verdict) -> str:
-    return ", ".join(dict.fromkeys(_word(shift) for shift in verdict.channels[:_TOP_WORDS]))
+def _subject(verdict: Verdict) -> str:
+    """Say how the photos changed, in as many whole words as a subject line holds."""
+    words = list(_words(verdict))
+    while True:
+        subject = f"Scones: photos have changed: {', '.join(words)} ({verdict.photos} photos)"
+        if len(subject) <= _SUBJECT_CHARACTERS or not words:
+            return subject
+        words.pop()
+
+
+def _words(verdict: Verdict) -> Iterable[str]:
+    return dict.fromkeys(_word(shift) for shift in verdict.channels[:_TOP_WORDS])
 
 
 def _word(shift: ChannelShift) -> str:
