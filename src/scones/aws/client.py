@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -42,6 +43,16 @@ class Credentials:
     secret_key: str
 
 
+@cache
+def _session(region: str, credentials: Credentials | None) -> boto3.Session:
+    """One session for all services: each would read botocore's models anew."""
+    return boto3.Session(
+        aws_access_key_id=credentials.access_key if credentials else None,
+        aws_secret_access_key=credentials.secret_key if credentials else None,
+        region_name=region,
+    )
+
+
 class Client:
     """One AWS service: `call` an operation by its API name."""
 
@@ -61,11 +72,8 @@ class Client:
         )
         self.service = service
         try:
-            self._boto = boto3.Session(
-                aws_access_key_id=credentials.access_key if credentials else None,
-                aws_secret_access_key=credentials.secret_key if credentials else None,
-                region_name=settings.region,
-            ).client(service, endpoint_url=settings.endpoint_url, config=config)
+            session = _session(settings.region, credentials)
+            self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
             raise AwsUnreachable(f"{error}; mend the AWS settings, or unset them") from error
 

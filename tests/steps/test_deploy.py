@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from scones.artefact import MODEL
+from scones.aws.sagemaker import EndpointFailed
+from scones.flow import Flow
+from scones.progress import Silent
+from scones.steps.classify import Outcome
+from scones.steps.deploy import deploy
+from tiny_model import plain_photo, tar, write_tiny_artefact
+
+
+def another_model(flow: Flow, folder: Path, *, damaged: bool = False) -> str:
+    """Put a second model into the bucket; a damaged one differs from its checksums."""
+    write_tiny_artefact(folder)
+    (folder / "NOTE.txt").write_text("another archive")
+    if damaged:
+        with (folder / MODEL).open("ab") as file:
+            file.write(b"\0")
+    return flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
+
+
+def test_deploying_the_same_model_again_changes_nothing(own_flow: Flow) -> None:
+    """No new configuration, no update: the endpoint that serves is left alone."""
+    before = own_flow.aws.sagemaker.configs(own_flow.aws.prefix)
+    assert own_flow.deploy() == own_flow.deploy()
+    assert own_flow.aws.sagemaker.configs(own_flow.aws.prefix) == before
+
+
+def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> None:
+    """The same endpoint, another configuration; photos go on being classified."""
+    uri = another_model(own_flow, tmp_path / "second")
+    first = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
+    deployed = deploy(own_flow.aws, own_flow.settings, uri, Silent())
+    live = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
+    assert first
+    assert live
+    assert first.config != live.config == deployed.config
+    ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
+    assert ended.count(Outcome.SUCCEEDED) == 1
+
+
+def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tmp_path: Path) -> None:
+    """The error says so; the endpoint answers with the model it had."""
+    uri = another_model(own_flow, tmp_path / "damaged", damaged=True)
+    with pytest.raises(EndpointFailed):
+        deploy(own_flow.aws, own_flow.settings, uri, Silent())
+    ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
+    assert ended.count(Outcome.SUCCEEDED) == 1
