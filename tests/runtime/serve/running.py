@@ -119,3 +119,17 @@ def stop_server(server: Server) -> int:
 
 
 Start = Callable[..., Server]
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Read until the server closes."""
+    received = b""
+    while data := client.recv(65536):
+        received += data
+    return received
+
+
+def request(body: bytes, *extra: str) -> bytes:
+    """Write an invocation as it goes over the wire."""
+    head = ["POST /invocations HTTP/1.1", "Content-Type: application/x-image", f"Content-Length: {len(body)}", *extra]
+    return "\r\n".join([*head, "", ""]).encode() + body

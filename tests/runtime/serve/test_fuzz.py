@@ -7,7 +7,7 @@ from PIL import Image
 
 from runtime.serve.fuzzing import fuzz
 from runtime.serve.running import photo
-from runtime.serve.test_connection import Client, count_answers, post
+from runtime.serve.wires import Client, count_answers, post
 from scones.photos.header import UnreadablePhoto, read_header
 from scones.runtime.serve.options import Limits
 from scones.runtime.serve.photos import BadPhotos, read_photos
