@@ -5,8 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= auto
 
+# ONNX Runtime's wheels report to their maker unless told not to before they load.
+export ORT_DISABLE_TELEMETRY = 1
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check docs format clean
+.PHONY: help setup demo test test-slow check bench-cloud bench-serving docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +41,12 @@ check: setup ## Run every linter, type checker and structure check
 	$(BIN)/deptry .
 	$(BIN)/codespell
 	$(BIN)/interrogate src
+
+bench-cloud: setup ## Measure the local cloud: start, memory, executions a second
+	$(BIN)/python -m benchmarks.local_cloud
+
+bench-serving: setup ## Compare the endpoint with six other servers; writes docs/serving.md
+	$(BIN)/python -m benchmarks.serving --write
 
 docs: setup ## Write the pages that the code itself says
 	$(BIN)/python docs/generate.py

@@ -1,9 +1,9 @@
 """The model: a verified artefact in ONNX Runtime, one thread, warmed."""
 
-import os
-
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from scones.artefact import Artefact
 from scones.errors import SconesError
@@ -29,11 +29,6 @@ class Model:
     """
 
     def __init__(self, artefact: Artefact) -> None:
-        # ONNX Runtime's wheels report to their maker, from a thread of their own, unless told not to before loading.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime  # noqa: PLC0415 - after the line above
-        from onnxruntime.capi import onnxruntime_pybind11_state as failures  # noqa: PLC0415 - the same
-
         self.classes = artefact.classes
         self.size = artefact.image_size
         self.version = artefact.version

@@ -1,0 +1,33 @@
+import pytest
+
+from scones.photos.source import LeftOut
+from scones.show import show
+from scones.steps.classify import Classified
+from scones.steps.down import Receipt
+from scones.steps.stage import Staged
+from scones.steps.up import Up
+
+
+def test_every_photo_left_out_is_a_line_of_its_own() -> None:
+    """Never silently."""
+    left_out = (LeftOut("a.png", "is cut short"), LeftOut("b.txt", "is no photo"))
+    staged = Staged("mine", "photos", "", "v1", ("bicycle", "motorcycle"), 8, 2, 10, left_out)
+    assert show(staged).splitlines()[-2:] == ["left out: a.png: is cut short", "left out: b.txt: is no photo"]
+
+
+@pytest.mark.parametrize(("left", "words"), [((), "nothing is left"), (("bucket b",), "not everything is gone")])
+def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: str) -> None:
+    """The last line is the verdict."""
+    assert show(Receipt(("stack s",), 3, left)).splitlines()[-1] == words
+
+
+def test_a_result_without_words_of_its_own_is_its_fields() -> None:
+    """Nothing that a verb found out is hidden."""
+    shown = show(Up("s", "b", "w", "h", "a", "f", 0.8))
+    assert "workflow arn: w" in shown
+    assert "threshold: 0.8" in shown
+
+
+def test_no_executions_are_counted_as_none() -> None:
+    """An empty batch is no error."""
+    assert show(Classified(())) == "0 succeeded, 0 below threshold, 0 failed"
