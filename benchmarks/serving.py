@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.load import Outcome, Question, ask, wait_for_ping
 from benchmarks.servers import KINDS, OURS, Kind, Place, peer_versions, prepare_peers, running
+from benchmarks.serving_chart import draw
 
 from scones.artefact import ABOUT, read_artefact
 from scones.photos.decode import decode
@@ -32,6 +33,7 @@ from scones.vehicles import VEHICLES
 
 BUILD = Path("build/bench-serving")
 DOCS = Path("docs/serving.md")
+CHART = Path("docs/serving.svg")
 BEGIN, END = "<!-- bench-serving: generated -->", "<!-- bench-serving: end -->"
 CONNECTIONS = 32
 BATCHES = (1, 2, 4, 8)
@@ -105,6 +107,8 @@ def main() -> int:
     )
     if options.write:
         _write(table)
+        cpu = {name: [one.cpu_ms for one in figures] for name, figures in rounds.items()}
+        draw(CHART, OURS, [limit.cpu_ms for limit in limits], cpu)
     return int(any(figures.failed for figures in rounds.get(OURS, [])))
 
 
@@ -269,7 +273,8 @@ def _median(figures: Sequence[Figures], name: str) -> float:
 def _write(table: str) -> None:
     text = DOCS.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
-    DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    picture = f"![CPU seconds per 1,000 answers, by server]({CHART.name})\n\n"
+    DOCS.write_text(f"{before}{BEGIN}\n{picture}{table}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
