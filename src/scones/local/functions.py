@@ -35,7 +35,6 @@ class Definition:
     timeout_seconds: float = 3.0
     memory_mb: int = 128
     version: str = "$LATEST"
-    layers: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,12 @@ class Function:
         self.definition = definition
         self._folder = folder
         self._environment = {**environment, **_reserved(definition, folder), **definition.variables}
-        self._environment["PYTHONPATH"] = os.pathsep.join([str(folder / "opt" / "python"), str(python_path)])
+        self._environment["PYTHONPATH"] = str(python_path)
         self._idle: list[Worker] = []
         self._slots = threading.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._lock = threading.Lock()
         self._closed = False
         _unzip(definition.code, folder / "task")
-        for layer in definition.layers:
-            _unzip(layer, folder / "opt")
 
     def invoke(self, body: bytes, request_id: str) -> Outcome:
         """Run the handler once, in an idle environment or a new one."""
@@ -259,7 +256,7 @@ def _requirements(names: set[str]) -> set[str]:
     return found
 
 
-def definition_of(config: Json, code: bytes, layers: tuple[bytes, ...]) -> Definition:
+def definition_of(config: Json, code: bytes) -> Definition:
     """Read what Lambda's API calls a FunctionConfiguration."""
     return Definition(
         name=config["FunctionName"],
@@ -270,5 +267,4 @@ def definition_of(config: Json, code: bytes, layers: tuple[bytes, ...]) -> Defin
         timeout_seconds=float(config.get("Timeout") or 3),
         memory_mb=int(config.get("MemorySize") or 128),
         version=config.get("Version") or "$LATEST",
-        layers=layers,
     )

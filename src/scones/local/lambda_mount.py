@@ -27,8 +27,9 @@ class Functions:
     def execute(self, record: Json, event: object, request_id: str) -> Json:
         """Run *record*'s handler; the result has ministack's shape: body, error, log."""
         config = record.get("config") or record
-        if not record.get("code_zip"):
-            return {"body": {"errorType": "Runtime.NoCode", "errorMessage": "no code"}, "error": True, "log": ""}
+        if not record.get("code_zip") or config.get("Layers"):
+            told = "no code, or Layers, which the local cloud does not have"
+            return {"body": {"errorType": "Runtime.NoCode", "errorMessage": told}, "error": True, "log": ""}
         outcome = self._function(config, record["code_zip"]).invoke(json.dumps(event).encode(), request_id)
         result: Json = {"body": json.loads(outcome.body or b"null"), "log": outcome.log}
         if outcome.failed:
@@ -45,15 +46,12 @@ class Functions:
 
     def _function(self, config: Json, code: bytes) -> Function:
         key = (config["FunctionName"], config.get("Version") or "$LATEST")
-        print_ = json.dumps(
-            [config.get(k) for k in ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize", "Layers")]
-        )
+        print_ = json.dumps([config.get(k) for k in ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize")])
         with self._lock:
             known, function = self._known.get(key, ("", None))
             if function is not None and known == print_:
                 return function
-            layers = [lambda_svc._resolve_layer_zip(layer) for layer in config.get("Layers") or []]
-            definition = definition_of(config, code, tuple(layer for layer in layers if layer))
+            definition = definition_of(config, code)
             folder = self._folder / f"{key[0]}-{uuid.uuid4().hex[:8]}"
             fresh = Function(definition, folder, self._python_path, self._environment)
             self._known[key] = (print_, fresh)

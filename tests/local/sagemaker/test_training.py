@@ -69,21 +69,6 @@ def test_an_empty_channel_fails_the_job(clients: Any) -> None:
     assert f"s3://{bucket}/nothing/" in job["FailureReason"]
 
 
-def test_a_manifest_names_the_files(clients: Any) -> None:
-    """A ManifestFile channel brings exactly the objects that it lists."""
-    bucket = a_bucket(clients.s3)
-    manifest = [{"prefix": f"s3://{bucket}/data/train/"}, "bicycle/2.png"]
-    clients.s3.put_object(Bucket=bucket, Key="some.manifest", Body=json.dumps(manifest))
-    request = job_request(bucket)
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"] |= {
-        "S3DataType": "ManifestFile",
-        "S3Uri": f"s3://{bucket}/some.manifest",
-    }
-    clients.sagemaker.create_training_job(**request)
-    job = finished(clients.sagemaker, request["TrainingJobName"])
-    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
-
-
 def test_a_job_can_be_stopped(clients: Any) -> None:
     """StopTrainingJob ends the program with TERM; a second one is refused."""
     request = job_request(a_bucket(clients.s3), HyperParameters={"sleep": "60"})

@@ -73,10 +73,10 @@ def download(store: ObjectStore, channel: Json, target: Path) -> None:
     source = channel["DataSource"].get("S3DataSource") or {}
     kind, uri = source.get("S3DataType", "S3Prefix"), source.get("S3Uri", "")
     compressed = channel.get("CompressionType", "None") != "None" or channel.get("RecordWrapperType", "None") != "None"
-    if kind not in ("S3Prefix", "ManifestFile") or channel.get("InputMode") == "Pipe" or compressed:
-        raise ChannelError(f"channel {channel['ChannelName']}: only plain S3Prefix and ManifestFile data run locally")
+    if kind != "S3Prefix" or channel.get("InputMode") == "Pipe" or compressed:
+        raise ChannelError(f"channel {channel['ChannelName']}: only plain S3Prefix data run locally")
     target.mkdir(parents=True, exist_ok=True)
-    wanted = _prefixed(store, uri) if kind == "S3Prefix" else _manifest(store, uri)
+    wanted = _prefixed(store, uri)
     if not wanted:
         raise ChannelError(
             f'Data download failed:No S3 objects found under S3 URL "{uri}" given in input data source. '
@@ -99,15 +99,6 @@ def _prefixed(store: ObjectStore, uri: str) -> dict[str, str]:
         if not key.endswith("/"):
             found[name] = f"s3://{bucket}/{key}"
     return found
-
-
-def _manifest(store: ObjectStore, uri: str) -> dict[str, str]:
-    """A manifest is a JSON list: `{"prefix": "s3://..."}`, then names relative to it."""
-    try:
-        head, *names = json.loads(store.get(uri) or b"null")
-        return {name: head["prefix"].rstrip("/") + "/" + name for name in names}
-    except (TypeError, ValueError, KeyError):
-        raise ChannelError(f"Data download failed: {uri} is not a manifest") from None
 
 
 def pack_folder(folder: Path) -> bytes:
