@@ -42,13 +42,14 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones.local import lambda_mount, machines, stacks  # noqa: PLC0415
+    from scones.local import alarm_mount, lambda_mount, machines, stacks  # noqa: PLC0415
     from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
     from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
     from scones.local.storage import ObjectStore  # noqa: PLC0415
 
     lambda_mount.mount(state / "lambda", environment)
     machines.mount()
+    alarm_mount.mount()
     sagemaker = SageMaker(
         Runner(**json.loads(programs), environment=environment, store=ObjectStore(), logs=Logs()), state / "sagemaker"
     )
