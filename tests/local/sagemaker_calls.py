@@ -59,13 +59,15 @@ def trained(client: Any, bucket: str, **hyperparameters: str) -> str:
     return str(finished(client, request["TrainingJobName"])["ModelArtifacts"]["S3ModelArtifacts"])
 
 
-def a_config(client: Any, bucket: str, archive: str, **environment: str) -> str:
+def a_config(client: Any, bucket: str, archive: str, instances: int = 1, **environment: str) -> str:
     """Create a model and an endpoint configuration that captures everything; returns the latter's name."""
     name = fresh("config")
     container = {"Image": IMAGE, "ModelDataUrl": archive, "Environment": environment}
     client.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     client.create_endpoint_config(
-        EndpointConfigName=name, ProductionVariants=[a_variant(name)], DataCaptureConfig=capture(bucket)
+        EndpointConfigName=name,
+        ProductionVariants=[{**a_variant(name), "InitialInstanceCount": instances}],
+        DataCaptureConfig=capture(bucket),
     )
     return name
 
@@ -89,6 +91,39 @@ def capture(bucket: str) -> dict[str, Any]:
         "DestinationS3Uri": f"s3://{bucket}/capture",
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+    }
+
+
+def an_alarm(client: Any, endpoint: str) -> str:
+    """An alarm that fires at the first server error within ten seconds; returns its name."""
+    name = fresh("errors")
+    dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+    client.put_metric_alarm(
+        AlarmName=name,
+        Namespace="AWS/SageMaker",
+        MetricName="Invocation5XXErrors",
+        Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+        Statistic="Sum",
+        Period=10,
+        EvaluationPeriods=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        Threshold=1,
+        TreatMissingData="notBreaching",
+    )
+    return name
+
+
+def shifting(kind: str, percent: int, wait_seconds: int, alarm: str) -> dict[str, Any]:
+    """A DeploymentConfig that shifts traffic by *percent*, and back when *alarm* fires."""
+    size = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}[kind]
+    routing = {
+        "Type": kind,
+        "WaitIntervalInSeconds": wait_seconds,
+        size: {"Type": "CAPACITY_PERCENT", "Value": percent},
+    }
+    return {
+        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 0},
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm}]},
     }
 
 

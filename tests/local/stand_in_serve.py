@@ -21,14 +21,17 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, b"")
 
     def do_POST(self) -> None:
-        """Answer the model's number and the length of the body; `break` and `crash` do what they say."""
+        """Answer the model's number and the length of the body; `pid`, `break` and `crash` do what they say."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if body == b"crash":
             os._exit(3)
         if body == b"break":
             self._answer(400, b'{"error": "no photo"}')
             return
-        if body == b"fault":
+        if body == b"pid":
+            self._answer(200, json.dumps(os.getpid()).encode())
+            return
+        if body == b"fault" or ENVIRONMENT.get("FAULT"):
             self._answer(500, b"oh")
             return
         self._answer(200, json.dumps([float(MODEL["answer"]), len(body)]).encode())

@@ -14,7 +14,11 @@ from scones.local.wire import AwsError, Json
 Created = tuple[str, Json]
 SETTLED = ("InService", "Failed")
 POLL_SECONDS = 0.05
-NUMBERS = ("InitialInstanceCount", "InitialSamplingPercentage", "ContainerStartupHealthCheckTimeoutInSeconds")
+NUMBERS = (
+    *("InitialInstanceCount", "InitialSamplingPercentage", "ContainerStartupHealthCheckTimeoutInSeconds", "Value"),
+    *("WaitIntervalInSeconds", "TerminationWaitInSeconds", "MaximumExecutionTimeoutInSeconds"),
+    *("MemorySizeInMB", "MaxConcurrency"),
+)
 
 
 def mount(sagemaker: SageMaker) -> None:
@@ -63,7 +67,8 @@ class SageMakerType:
         renamed = new.get(f"{self._kind}Name", name) != name
         if self._kind == "Endpoint" and not renamed:
             wanted = new["EndpointConfigName"].rsplit("/", 1)[-1]
-            self._call("Update", {"EndpointName": name, "EndpointConfigName": wanted})
+            how = {"DeploymentConfig": _typed(new["DeploymentConfig"])} if "DeploymentConfig" in new else {}
+            self._call("Update", {"EndpointName": name, "EndpointConfigName": wanted, **how})
             created = self._created(name)
             if self._call("Describe", {"EndpointName": name})["EndpointConfigName"] != wanted:
                 raise ValueError(f"Endpoint {name} was not updated: {self._reason(name)}")

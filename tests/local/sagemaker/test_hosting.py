@@ -6,41 +6,13 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker_calls import IMAGE, ROLE, a_bucket, a_config, a_variant, capture, fresh, settled, trained
-
-
-class Endpoint:
-    """An endpoint in service, its bucket and its clients."""
-
-    def __init__(self, clients: Any) -> None:
-        self.sagemaker, self.s3, self.runtime = clients.sagemaker, clients.s3, clients.sagemaker_runtime
-        self.bucket = a_bucket(self.s3)
-        self.archive = trained(self.sagemaker, self.bucket)
-        self.config = a_config(self.sagemaker, self.bucket, self.archive)
-        self.name = fresh("endpoint")
-        self.arn = self.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=self.config)["EndpointArn"]
-        assert settled(self.sagemaker, self.name)["EndpointStatus"] == "InService"
-
-    def ask(self, body: bytes = b"photo", **members: Any) -> Any:
-        """What the endpoint answers."""
-        reply = self.runtime.invoke_endpoint(
-            EndpointName=self.name, Body=body, **{"ContentType": "image/png", **members}
-        )
-        return json.loads(reply["Body"].read())
-
-
-@pytest.fixture
-def endpoint(clients: Any) -> Iterator[Endpoint]:
-    """An endpoint of the test's own."""
-    made = Endpoint(clients)
-    yield made
-    made.sagemaker.delete_endpoint(EndpointName=made.name)
+from local.sagemaker.endpoint import Endpoint
+from local.sagemaker_calls import IMAGE, ROLE, a_config, a_variant, capture, fresh, settled, trained
 
 
 def test_an_endpoint_answers(endpoint: Endpoint) -> None:
@@ -171,11 +143,14 @@ def test_a_body_beyond_the_limit_is_refused(endpoint: Endpoint) -> None:
 
 
 def test_what_the_local_cloud_cannot_serve_is_refused(endpoint: Endpoint) -> None:
-    """Several variants, capture on serverless, models without an archive, and unknown models are each refused."""
+    """Several variants, too many instances, capture on serverless, and models that lack an archive or do not exist."""
     sagemaker, model = endpoint.sagemaker, endpoint.config
     two = [a_variant(model), {**a_variant(model), "VariantName": "Other"}]
     with pytest.raises(ClientError, match="exactly one production variant"):
         sagemaker.create_endpoint_config(EndpointConfigName=fresh("c"), ProductionVariants=two)
+    many = {**a_variant(model), "InitialInstanceCount": 9}
+    with pytest.raises(ClientError, match="1 to 8 instances"):
+        sagemaker.create_endpoint_config(EndpointConfigName=fresh("c"), ProductionVariants=[many])
     serverless = {
         "VariantName": "V",
         "ModelName": model,
@@ -198,11 +173,3 @@ def test_tags_are_kept(endpoint: Endpoint) -> None:
     sagemaker.add_tags(ResourceArn=endpoint.arn, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
     sagemaker.delete_tags(ResourceArn=endpoint.arn, TagKeys=["a"])
     assert sagemaker.list_tags(ResourceArn=endpoint.arn)["Tags"] == [{"Key": "b", "Value": "2"}]
-
-
-def test_metrics_are_counted(endpoint: Endpoint, clients: Any) -> None:
-    """Invocations are in CloudWatch under the endpoint's and the variant's name."""
-    endpoint.ask()
-    dimensions = [{"Name": "EndpointName", "Value": endpoint.name}, {"Name": "VariantName", "Value": "AllTraffic"}]
-    found = clients.cloudwatch.list_metrics(Namespace="AWS/SageMaker", MetricName="Invocations", Dimensions=dimensions)
-    assert len(found["Metrics"]) == 1

@@ -6,20 +6,42 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from scones.local.sagemaker.capture import Capture, Exchange
-from scones.local.sagemaker.hosting import Deployment, Hosting
+from scones.local.sagemaker.fleet import Deployment, Fleet
+from scones.local.sagemaker.hosting import Hosting
+from scones.local.sagemaker.metrics import Metrics
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records
-from scones.local.sagemaker.server import ServerDown
+from scones.local.sagemaker.server import Answer, ServerDown
 from scones.local.sagemaker.training import Training
 from scones.local.wire import AwsError, Json, Reply, error_reply, json_reply
 
 LARGEST_BODY_BYTES = 6_291_456
 CONSOLE = "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logEventViewer:group="
 REST_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One InvokeEndpoint request."""
+
+    endpoint: str
+    headers: dict[str, str]
+    body: bytes
+    received: float
+
+    def passed_on(self) -> dict[str, str]:
+        """The headers that reach the model."""
+        names = ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
+        return {
+            "Content-Type": self.headers.get("content-type", "application/octet-stream"),
+            "Accept": self.headers.get("accept", "*/*"),
+            **{name: self.headers[name] for name in names if name in self.headers},
+        }
 
 
 class SageMaker:
@@ -29,7 +51,7 @@ class SageMaker:
         self.records = Records()
         self.training = Training(self.records, runner, folder / "training")
         self.hosting = Hosting(self.records, runner, folder / "endpoints", Capture(runner.store))
-        self._logs = runner.logs
+        self.metrics = Metrics()
         # Requests wait for the model here, and never on the gateway's event loop.
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
         self.operations: dict[str, Callable[[Json], Json]] = self._operations()
@@ -38,7 +60,8 @@ class SageMaker:
         """Answer one request, as ministack's router passes it on."""
         loop = asyncio.get_running_loop()
         if path.startswith("/endpoints/"):
-            return await loop.run_in_executor(self._threads, self._invoke, unquote(path.split("/")[2]), headers, body)
+            invocation = Invocation(unquote(path.split("/")[2]), headers, body, time.perf_counter())
+            return await loop.run_in_executor(self._threads, self._invoke, invocation)
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
         return await loop.run_in_executor(self._threads, self._control, operation, body)
 
@@ -99,68 +122,54 @@ class SageMaker:
             self.records.tags.get(self.records.known_arn(query["ResourceArn"]), {}).pop(key, None)
         return {}
 
-    def _invoke(self, name: str, headers: dict[str, str], body: bytes) -> Reply:
-        began = time.perf_counter()
+    def _invoke(self, asked: Invocation) -> Reply:
         try:
-            deployment = self._serving(name, headers, body)
-            status, found, answer = self._forward(deployment, headers, body)
-            self._meter(name, deployment, status, began)
+            fleet, (status, found, answer) = self._forward(asked, self._serving(asked))
             if status >= 300:
-                raise _model_error(name, status, answer)
+                raise _model_error(asked.endpoint, status, answer)
         except AwsError as error:
             return error_reply(error, REST_JSON)
         kind = found.get("content-type", "application/octet-stream")
-        attributes = headers.get("x-amzn-sagemaker-custom-attributes")
         exchange = Exchange(
-            body,
-            headers.get("content-type", ""),
+            asked.body,
+            asked.headers.get("content-type", ""),
             answer,
             kind,
-            headers.get("x-amzn-sagemaker-inference-id"),
-            attributes,
+            asked.headers.get("x-amzn-sagemaker-inference-id"),
+            asked.headers.get("x-amzn-sagemaker-custom-attributes"),
         )
-        variant = deployment.variant["VariantName"]
-        self.hosting.capture.note(deployment.capture, name, variant, exchange)
+        variant = fleet.variant["VariantName"]
+        self.hosting.capture.note(fleet.capture, asked.endpoint, variant, exchange)
         echoed = found.get("x-amzn-sagemaker-custom-attributes")
         extra = {"x-amzn-sagemaker-custom-attributes": echoed} if echoed else {}
         return 200, {"content-type": kind, "x-amzn-invoked-production-variant": variant, **extra}, answer
 
-    def _serving(self, name: str, headers: dict[str, str], body: bytes) -> Deployment:
-        deployment = self.hosting.deployments.get(name)
+    def _serving(self, asked: Invocation) -> Deployment:
+        deployment = self.hosting.deployments.get(asked.endpoint)
         if deployment is None:
-            raise AwsError("ValidationError", f"Endpoint {name} of account 000000000000 not found.")
-        wanted = headers.get("x-amzn-sagemaker-target-variant", deployment.variant["VariantName"])
-        if wanted != deployment.variant["VariantName"]:
-            raise AwsError("ValidationError", f"Variant {wanted} not found for endpoint {name}.")
-        if len(body) > LARGEST_BODY_BYTES:
+            raise AwsError("ValidationError", f"Endpoint {asked.endpoint} of account 000000000000 not found.")
+        variant = deployment.blue.variant["VariantName"]
+        wanted = asked.headers.get("x-amzn-sagemaker-target-variant", variant)
+        if wanted != variant:
+            raise AwsError("ValidationError", f"Variant {wanted} not found for endpoint {asked.endpoint}.")
+        if len(asked.body) > LARGEST_BODY_BYTES:
             raise AwsError("413", f"HTTP content length exceeded {LARGEST_BODY_BYTES} bytes.", status=413)
         return deployment
 
-    def _forward(
-        self, deployment: Deployment, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        passed: dict[str, str] = {
-            "Content-Type": headers.get("content-type", "application/octet-stream"),
-            "Accept": headers.get("accept", "*/*"),
-            **{
-                n: headers[n]
-                for n in ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
-                if n in headers
-            },
-        }
+    def _forward(self, asked: Invocation, deployment: Deployment) -> tuple[Fleet, Answer]:
+        """Ask the model, and count the invocation whichever way it ends."""
+        status, sent = 503, time.perf_counter()
         try:
-            return deployment.server.request(body, passed)
+            fleet, answer = deployment.request(asked.body, asked.passed_on())
+            status = answer[0]
         except ServerDown as error:
             logging.getLogger(__name__).warning("server down: %s", error)
             raise AwsError("ServiceUnavailable", f"The model server did not answer: {error}", status=503) from None
-
-    def _meter(self, name: str, deployment: Deployment, status: int, began: float) -> None:
-        """The invocation metrics that SageMaker publishes."""
-        dimensions = {"EndpointName": name, "VariantName": deployment.variant["VariantName"]}
-        self._logs.metric("Invocations", 1, "Count", dimensions)
-        self._logs.metric("Invocation4XXErrors", float(400 <= status < 500), "Count", dimensions)
-        self._logs.metric("Invocation5XXErrors", float(status >= 500), "Count", dimensions)
-        self._logs.metric("ModelLatency", (time.perf_counter() - began) * 1e6, "Microseconds", dimensions)
+        finally:
+            took, waited = time.perf_counter() - sent, sent - asked.received
+            variant = deployment.blue.variant["VariantName"]
+            self.metrics.note(asked.endpoint, variant, status, took, waited)
+        return fleet, answer
 
 
 def _model_error(name: str, status: int, answer: bytes) -> AwsError:

@@ -2,17 +2,23 @@
 
 import shutil
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scones.local.sagemaker.capture import Capture
 from scones.local.sagemaker.channels import ChannelError, unpack_model
+from scones.local.sagemaker.fleet import Deployment, Fleet
+from scones.local.sagemaker.metrics import alarm_state
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
+from scones.local.sagemaker.rollout import Rollout, rollout
 from scones.local.sagemaker.server import STARTUP_SECONDS, Server, ServerFailed
 from scones.local.wire import Json
 
+MOST_INSTANCES = 8
+POLL_SECONDS = 0.05
 MODEL_MEMBERS = ("PrimaryContainer", "Containers", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
 CONFIG_MEMBERS = ("ProductionVariants", "DataCaptureConfig", "KmsKeyId", "AsyncInferenceConfig", "ExecutionRoleArn")
 SUMMARIES = {
@@ -20,16 +26,6 @@ SUMMARIES = {
     "EndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "CreationTime"),
     "Endpoint": ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus"),
 }
-
-
-@dataclass(slots=True)
-class Deployment:
-    """The server behind an endpoint, and what the configuration says about its traffic."""
-
-    config_name: str
-    variant: Json
-    capture: Json
-    server: Server
 
 
 @dataclass(slots=True)
@@ -59,6 +55,8 @@ class Hosting:
         if len(variants) != 1 or query.get("ShadowProductionVariants"):
             raise invalid("The local cloud serves exactly one production variant of an endpoint configuration")
         self.records.models.find(variants[0]["ModelName"])
+        if not 1 <= instances(query) <= MOST_INSTANCES:
+            raise invalid(f"The local cloud runs 1 to {MOST_INSTANCES} instances of a variant")
         if "ServerlessConfig" in variants[0] and query.get("DataCaptureConfig"):
             raise invalid("DataCaptureConfig is not supported with a serverless variant.")
         return self._add(self.records.configs, "EndpointConfig", query, CONFIG_MEMBERS)
@@ -77,18 +75,22 @@ class Hosting:
             )
             record["LastModifiedTime"] = record["CreationTime"]
             self.records.remember_tags(record["EndpointArn"], query.get("Tags"))
-        self._deploy(record, config)
+        self._deploy(record, config, Rollout())
         return {"EndpointArn": record["EndpointArn"]}
 
     def update_endpoint(self, query: Json) -> Json:
-        """UpdateEndpoint: the new server takes over once it is healthy; until then the old one serves."""
+        """UpdateEndpoint: blue/green; until the new fleet is healthy the old one serves all."""
         record = self.records.endpoints.find(query["EndpointName"])
         config = self.records.configs.find(query["EndpointConfigName"])
+        plan = rollout(query.get("DeploymentConfig"), instances(config))
+        if unknown := [name for name in plan.alarms if alarm_state(name) is None]:
+            raise invalid(f"Could not find the CloudWatch alarm(s) {', '.join(unknown)}.")
         with self.records.lock:
             if record["EndpointStatus"] != "InService":
                 raise invalid(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
             record["EndpointStatus"] = "Updating"
-        self._deploy(record, config)
+            record |= {"LastDeploymentConfig": query["DeploymentConfig"]} if "DeploymentConfig" in query else {}
+        self._deploy(record, config, plan)
         return {"EndpointArn": record["EndpointArn"]}
 
     def describe_endpoint(self, query: Json) -> Json:
@@ -97,24 +99,11 @@ class Hosting:
         deployment = self.deployments.get(query["EndpointName"])
         if deployment is None:
             return dict(record)
-        variant = deployment.variant
-        image = self._container(variant).get("Image", "")
-        summary = {
-            "VariantName": variant["VariantName"],
-            "DeployedImages": [
-                {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": record["CreationTime"]}
-            ],
-            **{k: float(variant.get("InitialVariantWeight", 1)) for k in ("CurrentWeight", "DesiredWeight")},
-            **{
-                k: int(variant.get("InitialInstanceCount", 1)) for k in ("CurrentInstanceCount", "DesiredInstanceCount")
-            },
-        }
-        described = {**record, "ProductionVariants": [summary]}
-        return (
-            {**described, "DataCaptureConfig": _capture_summary(deployment.capture)}
-            if deployment.capture
-            else described
-        )
+        fleet = deployment.blue
+        described = {**record, "ProductionVariants": [self._summary(fleet.variant, record["CreationTime"])]}
+        if fleet.capture:
+            described["DataCaptureConfig"] = _capture_summary(fleet.capture)
+        return described
 
     def delete_endpoint(self, query: Json) -> Json:
         """DeleteEndpoint: gone from the list at once, the server after what it has begun."""
@@ -126,7 +115,8 @@ class Hosting:
             self.records.tags.pop(record["EndpointArn"], None)
         self.capture.flush()
         if deployment:
-            threading.Thread(target=deployment.server.close, daemon=True).start()
+            for fleet in deployment.fleets():
+                threading.Thread(target=fleet.close, daemon=True).start()
         return {}
 
     def delete(self, kind: str, query: Json) -> Json:
@@ -156,56 +146,122 @@ class Hosting:
         container: Json = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
         return container
 
-    def _deploy(self, record: Json, config: Json) -> None:
-        threading.Thread(target=self._bring_up, args=(record, config), name="deploy", daemon=True).start()
+    def _summary(self, variant: Json, moment: float) -> Json:
+        image = self._container(variant).get("Image", "")
+        counts = ("CurrentInstanceCount", "DesiredInstanceCount")
+        return {
+            "VariantName": variant["VariantName"],
+            "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": moment}],
+            **{k: float(variant.get("InitialVariantWeight", 1)) for k in ("CurrentWeight", "DesiredWeight")},
+            **{k: int(variant.get("InitialInstanceCount", 1)) for k in counts},
+        }
 
-    def _bring_up(self, record: Json, config: Json) -> None:
-        """Start the new server, switch to it, end the old one; a failed update leaves the old one in place."""
-        fresh = None
+    def _deploy(self, record: Json, config: Json, plan: Rollout) -> None:
+        summary = self._summary(config["ProductionVariants"][0], now())
+        pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": now()}
+        record["PendingDeploymentSummary"] = {**pending, "ProductionVariants": [summary]}
+        threading.Thread(target=self._bring_up, args=(record, config, plan), name="deploy", daemon=True).start()
+
+    def _bring_up(self, record: Json, config: Json, plan: Rollout) -> None:
+        """Start the new fleet, move the traffic to it, end the old one; a failed update leaves the old one in place."""
         reason = "the local cloud failed; its log says how"
         try:
-            fresh = self._server(config)
+            fresh = self._fleet(config)
+            reason = self._put_in_service(record, fresh, plan)
         except (ServerFailed, ChannelError, OSError) as error:
             reason = str(error)
         finally:
-            if fresh is None:
-                record |= {"FailureReason": reason, "LastModifiedTime": now()}
-                record["EndpointStatus"] = "InService" if record["EndpointStatus"] == "Updating" else "Failed"
-        if fresh is not None:
-            self._switch(record, config, fresh)
+            self._settle(record, config, reason)
 
-    def _switch(self, record: Json, config: Json, fresh: Server) -> None:
+    def _put_in_service(self, record: Json, fresh: Fleet, plan: Rollout) -> str:
+        """Returns why the old fleet serves again; nothing when the new one serves."""
         name = record["EndpointName"]
-        variant = config["ProductionVariants"][0]
-        deployment = Deployment(config["EndpointConfigName"], variant, config.get("DataCaptureConfig") or {}, fresh)
         with self.records.lock:
-            wanted = self.records.endpoints.rows.get(name) is record
-            old = self.deployments.get(name) if wanted else deployment
-            if wanted:
-                self.deployments[name] = deployment
-                record.pop("FailureReason", None)
-                record |= {"EndpointConfigName": config["EndpointConfigName"], "LastModifiedTime": now()}
-                record["EndpointStatus"] = "InService"
-        if old is not None:
-            old.server.close()
+            deployment = self.deployments.get(name)
+            if deployment is None and self._wanted(record):
+                self.deployments[name] = Deployment(fresh)
+                return ""
+        reason = self._shift(record, deployment, fresh, plan) if deployment else "the endpoint was deleted meanwhile"
+        if deployment and not reason:
+            deployment.finish().close()
+        else:
+            fresh.close()
+        return reason
 
-    def _server(self, config: Json) -> Server:
-        """A healthy server of the configuration's model, in a folder that goes with it."""
-        variant = config["ProductionVariants"][0]
-        container = self._container(variant)
-        folder = self.folder / f"{config['EndpointConfigName']}-{uuid.uuid4().hex[:8]}"
+    def _shift(self, record: Json, deployment: Deployment, fresh: Fleet, plan: Rollout) -> str:
+        """Shift the traffic step by step; returns why it was shifted back, if it was."""
+        deadline = time.monotonic() + plan.limit_seconds
+        # Alarms are looked at once before the first step: an endpoint in trouble is not updated.
+        waits = [0, *(plan.wait_seconds for _ in plan.shares[1:]), plan.wait_seconds + plan.termination_seconds]
+        for share, seconds in zip((0.0, *plan.shares), waits, strict=True):
+            deployment.shift(fresh, share)
+            until = min(time.monotonic() + seconds, deadline)
+            while not (reason := self._trouble(record, plan, deadline)) and time.monotonic() < until:
+                time.sleep(POLL_SECONDS)
+            if reason:
+                deployment.shift(None, 0.0)
+                return reason
+        return ""
+
+    def _trouble(self, record: Json, plan: Rollout, deadline: float) -> str:
+        if fired := [name for name in plan.alarms if alarm_state(name) == "ALARM"]:
+            return f"Rolled back: the CloudWatch alarm(s) {', '.join(fired)} went into ALARM during the deployment."
+        if not self._wanted(record):
+            return "the endpoint was deleted meanwhile"
+        return "" if time.monotonic() <= deadline else "Rolled back: the deployment took longer than its time limit."
+
+    def _wanted(self, record: Json) -> bool:
+        return self.records.endpoints.rows.get(record["EndpointName"]) is record
+
+    def _settle(self, record: Json, config: Json, reason: str) -> None:
+        """Note how a deployment ended: with the new configuration, or with *reason* and the one before, if any."""
+        with self.records.lock:
+            record.pop("PendingDeploymentSummary", None)
+            record.pop("FailureReason", None)
+            record["LastModifiedTime"] = now()
+            if reason:
+                record["FailureReason"] = reason
+            else:
+                record["EndpointConfigName"] = config["EndpointConfigName"]
+            record["EndpointStatus"] = "InService" if record["EndpointName"] in self.deployments else "Failed"
+
+    def _fleet(self, config: Json) -> Fleet:
+        """As many healthy servers of the configuration's model as it wants, each in a folder that goes with it."""
+        fleet = Fleet(
+            config["EndpointConfigName"],
+            config["ProductionVariants"][0],
+            config.get("DataCaptureConfig") or {},
+            [],
+        )
+        try:
+            for _ in range(instances(config)):
+                fleet.servers.append(self._server(fleet))
+            for server in fleet.servers:
+                server.await_healthy()
+        except BaseException:
+            fleet.close()
+            raise
+        return fleet
+
+    def _server(self, fleet: Fleet) -> Server:
+        """A server that has just been started, in a folder of its own."""
+        container = self._container(fleet.variant)
+        folder = self.folder / f"{fleet.config_name}-{uuid.uuid4().hex[:8]}"
         (folder / "model").mkdir(parents=True)
         try:
             if address := container.get("ModelDataUrl"):
                 unpack_model(self.runner.store.get(address), folder / "model")
             variables = {**(container.get("Environment") or {}), "SAGEMAKER_BASE_DIR": str(folder)}
-            patience = float(variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_SECONDS)
-            server = Server(self.runner, folder, variables, patience)
-            server.await_healthy()
+            patience = float(fleet.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_SECONDS)
+            return Server(self.runner, folder, variables, patience)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return server
+
+
+def instances(config: Json) -> int:
+    """How many instances the configuration's one variant asks for."""
+    return int(config["ProductionVariants"][0].get("InitialInstanceCount") or 1)
 
 
 def _capture_summary(capture: Json) -> Json:

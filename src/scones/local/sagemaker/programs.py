@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ministack.app import call_service_handler_sync
-from ministack.services import cloudwatch, cloudwatch_logs
+from ministack.services import cloudwatch_logs
 
 from scones.local.storage import ObjectStore
 
 
 class Logs:
-    """CloudWatch Logs and metrics from inside the gateway; called from worker threads only."""
+    """CloudWatch Logs from inside the gateway; called from worker threads only."""
 
     def __init__(self) -> None:
         self._streams: set[tuple[str, str]] = set()
@@ -28,10 +28,6 @@ class Logs:
             self._call("CreateLogStream", names)
         event = {"timestamp": int(time.time() * 1000), "message": line or " "}
         self._call("PutLogEvents", {**names, "logEvents": [event]})
-
-    def metric(self, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
-        """Record one value in SageMaker's namespace."""
-        cloudwatch.record_metric("AWS/SageMaker", name, value, unit, dimensions)
 
     def _call(self, operation: str, query: object) -> None:
         headers = {"x-amz-target": f"Logs_20140328.{operation}"}

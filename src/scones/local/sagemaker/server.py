@@ -18,6 +18,9 @@ DRAIN_SECONDS = 10.0
 SLOWEST_RESTART_SECONDS = 5.0
 LOG_BYTES = 5_000_000
 
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers in small letters, body."""
+
 
 class ServerFailed(Exception):
     """The server did not become healthy; the text ends with its last log line."""
@@ -40,6 +43,8 @@ class Server:
         self._ending = threading.Event()
         self._log = folder / "server.log"
         self.port = 0
+        self.busy = 0
+        self.asked = 0
         self._launch()
 
     def await_healthy(self) -> None:
@@ -60,7 +65,7 @@ class Server:
             time.sleep(PING_SECONDS)
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def request(self, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def request(self, body: bytes, headers: dict[str, str]) -> Answer:
         """POST /invocations; a connection that the server has closed meanwhile is replaced once.
 
         Raises:
@@ -68,17 +73,13 @@ class Server:
         """
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        if connection is not None:
-            try:
-                return self._exchange(connection, body, headers)
-            except (ConnectionError, http.client.HTTPException):
-                connection.close()
-        fresh = http.client.HTTPConnection("127.0.0.1", self.port, timeout=INVOKE_SECONDS)
+            self.busy += 1
+            self.asked += 1
         try:
-            return self._exchange(fresh, body, headers)
-        except (OSError, http.client.HTTPException) as error:
-            fresh.close()
-            raise ServerDown(str(error) or type(error).__name__) from None
+            return self._ask(connection, body, headers)
+        finally:
+            with self._lock:
+                self.busy -= 1
 
     def close(self) -> None:
         """End the process, which may finish what it has begun, and remove its folder."""
@@ -91,9 +92,20 @@ class Server:
             connection.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _ask(self, connection: http.client.HTTPConnection | None, body: bytes, headers: dict[str, str]) -> Answer:
+        if connection is not None:
+            try:
+                return self._exchange(connection, body, headers)
+            except (ConnectionError, http.client.HTTPException):
+                connection.close()
+        fresh = http.client.HTTPConnection("127.0.0.1", self.port, timeout=INVOKE_SECONDS)
+        try:
+            return self._exchange(fresh, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            fresh.close()
+            raise ServerDown(str(error) or type(error).__name__) from None
+
+    def _exchange(self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]) -> Answer:
         connection.request("POST", "/invocations", body, headers)
         reply = connection.getresponse()
         data = reply.read()

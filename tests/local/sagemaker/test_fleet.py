@@ -1,0 +1,131 @@
+"""Fleets under load: shared, surviving, updated in steps, and rolled back."""
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from load import Load, asker
+from local.sagemaker.endpoint import Endpoint
+from local.sagemaker_calls import a_config, an_alarm, settled, shifting, trained
+
+
+def load(clients: Any, endpoint: Endpoint, body: bytes = b"photo", per_second: float = 40) -> Load:
+    """Load on an endpoint."""
+    return Load(asker(clients.cloud.endpoint_url, endpoint.name, body), per_second)
+
+
+def update(endpoint: Endpoint, config: str, **members: Any) -> dict[str, Any]:
+    """Update the endpoint; returns its description once that is over."""
+    endpoint.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=config, **members)
+    return settled(endpoint.sagemaker, endpoint.name)
+
+
+def test_instances_share_the_load_and_survive_a_kill(endpoint: Endpoint, clients: Any) -> None:
+    """Three instances answer equally often; one is killed, at most the request that it held fails, and it returns."""
+    config = a_config(endpoint.sagemaker, endpoint.bucket, endpoint.archive, instances=3)
+    (variant,) = update(endpoint, config)["ProductionVariants"]
+    assert variant["CurrentInstanceCount"] == 3
+    pids = [endpoint.ask(b"pid") for _ in range(30)]
+    assert {pids.count(pid) for pid in pids} == {10}
+    with load(clients, endpoint, b"pid") as asked:
+        time.sleep(0.3)
+        os.kill(pids[0], signal.SIGKILL)
+        time.sleep(2)
+    assert len(asked.failures) <= 1
+    assert len({*asked.answers} - {json.dumps(pid).encode() for pid in pids}) == 1
+
+
+def test_linear_shifting_moves_the_traffic_in_steps(endpoint: Endpoint) -> None:
+    """With steps of a quarter, the new model answers 25, 50, 75 and then 100 of 100 requests; nothing between."""
+    fresh = trained(endpoint.sagemaker, endpoint.bucket, answer="0.1")
+    config = a_config(endpoint.sagemaker, endpoint.bucket, fresh)
+    wanted = shifting("LINEAR", 25, 1, an_alarm(endpoint.clients.cloudwatch, endpoint.name))
+    endpoint.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=config, DeploymentConfig=wanted)
+    shares = []
+    while (found := endpoint.sagemaker.describe_endpoint(EndpointName=endpoint.name))["EndpointStatus"] == "Updating":
+        assert found["EndpointConfigName"] == endpoint.config
+        assert found["PendingDeploymentSummary"]["EndpointConfigName"] == config
+        shares.append(sum(endpoint.ask()[0] == 0.1 for _ in range(20)) * 5)
+        time.sleep(0.3)
+    assert shares == sorted(shares)
+    assert {25, 50, 75} <= set(shares)
+    assert (found["EndpointConfigName"], found["LastDeploymentConfig"]) == (config, wanted)
+    assert {endpoint.ask()[0] for _ in range(5)} == {0.1}
+
+
+def test_a_good_canary_completes_without_a_failed_request(endpoint: Endpoint, clients: Any) -> None:
+    """Under load every request of the whole update is answered, by one model or the other."""
+    fresh = trained(endpoint.sagemaker, endpoint.bucket, answer="0.1")
+    config = a_config(endpoint.sagemaker, endpoint.bucket, fresh, instances=2)
+    alarm = an_alarm(clients.cloudwatch, endpoint.name)
+    with load(clients, endpoint) as asked:
+        found = update(endpoint, config, DeploymentConfig=shifting("CANARY", 10, 2, alarm))
+        time.sleep(0.3)
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", config)
+    assert asked.failures == []
+    assert {json.loads(answer)[0] for answer in asked.answers} == {0.75, 0.1}
+
+
+def test_a_broken_canary_is_rolled_back(endpoint: Endpoint, clients: Any) -> None:
+    """The alarm brings all traffic back to the old model; the canary's share of a few seconds is all that failed."""
+    config = a_config(endpoint.sagemaker, endpoint.bucket, endpoint.archive, FAULT="1")
+    alarm = an_alarm(clients.cloudwatch, endpoint.name)
+    with load(clients, endpoint, per_second=20) as asked:
+        found = update(endpoint, config, DeploymentConfig=shifting("CANARY", 10, 30, alarm))
+        failed = len(asked.failures)
+        time.sleep(1)
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", endpoint.config)
+    assert alarm in found["FailureReason"]
+    assert 1 <= failed <= 8
+    assert len(asked.failures) == failed
+
+
+def test_an_alarm_that_rings_already_stops_an_update_before_it_begins(endpoint: Endpoint, clients: Any) -> None:
+    """An endpoint in trouble is not updated: the new model gets no request."""
+    fresh = trained(endpoint.sagemaker, endpoint.bucket, answer="0.1")
+    config = a_config(endpoint.sagemaker, endpoint.bucket, fresh)
+    alarm = an_alarm(clients.cloudwatch, endpoint.name)
+    with pytest.raises(endpoint.runtime.exceptions.ModelError):
+        endpoint.ask(b"fault")
+    while clients.cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] != "ALARM":
+        time.sleep(0.1)
+    with load(clients, endpoint) as asked:
+        found = update(endpoint, config, DeploymentConfig=shifting("CANARY", 50, 1, alarm))
+    assert found["EndpointConfigName"] == endpoint.config
+    assert {json.loads(answer)[0] for answer in asked.answers} == {0.75}
+
+
+def test_an_alarm_that_is_not_there_is_refused(endpoint: Endpoint) -> None:
+    """A misspelt alarm would never fire, so the update does not start."""
+    with pytest.raises(ClientError, match="no-such-alarm"):
+        update(endpoint, endpoint.config, DeploymentConfig=shifting("CANARY", 10, 1, "no-such-alarm"))
+
+
+def test_an_endpoint_deleted_in_the_middle_of_an_update_is_gone(clients: Any) -> None:
+    """Neither fleet is left behind, and its name can be used again."""
+    endpoint = Endpoint(clients)
+    pid = endpoint.ask(b"pid")
+    wanted = shifting("CANARY", 50, 30, an_alarm(clients.cloudwatch, endpoint.name))
+    config = a_config(endpoint.sagemaker, endpoint.bucket, endpoint.archive, instances=2)
+    endpoint.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=config, DeploymentConfig=wanted)
+    pids = {pid}
+    while len(pids) < 3:
+        pids.add(endpoint.ask(b"pid"))
+    endpoint.sagemaker.delete_endpoint(EndpointName=endpoint.name)
+    deadline = time.monotonic() + 10
+    while any(_lives(each) for each in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_lives(each) for each in pids)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
