@@ -43,6 +43,7 @@ def new_settings(cloud: Cloud, folder: Path) -> Settings:
         endpoint_url=cloud.endpoint_url,
         region=cloud.region,
         data="sample",
+        baking_seconds=0,
         cache=folder / "cache",
         state=folder / "state",
     )

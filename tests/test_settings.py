@@ -38,6 +38,9 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
         ("threshold", "nan"),
         ("epochs", "0"),
         ("epochs", "many"),
+        ("canary_percent", "51"),
+        ("baking_seconds", "3601"),
+        ("alarm_seconds", "15"),
     ],
 )
 def test_an_impossible_value_is_refused(name: str, value: str) -> None:

@@ -40,11 +40,16 @@ def noisy_pngs(count: int, seed: int) -> list[bytes]:
     return [_png(photo) for photo in noisy_photos(count, seed)]
 
 
-def write_model(path: Path) -> None:
-    """Write the ONNX file."""
+def write_model(path: Path, *, breaks: bool = False) -> None:
+    """Write the ONNX file; one that *breaks* answers only black photos, such as a server is warmed with."""
     nodes = [
         helper.make_node("Cast", ["photos"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["pixels", "axes"], ["level"], keepdims=0),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        # Looks the level up in a table of one line: every other index is out of its bounds.
+        helper.make_node("Cast", ["mean"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["level"])
+        if breaks
+        else helper.make_node("Identity", ["mean"], ["level"]),
         helper.make_node("Sub", ["level", "middle"], ["off"]),
         helper.make_node("MatMul", ["off", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
@@ -52,6 +57,7 @@ def write_model(path: Path) -> None:
     half = np.full((3, 1), _STEEPNESS / 6, np.float32)
     constants = [
         numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+        numpy_helper.from_array(np.zeros(1, np.float32), "table"),
         numpy_helper.from_array(np.array(_MIDDLE, np.float32), "middle"),
         numpy_helper.from_array(np.concatenate([-half, half], axis=1), "weights"),
     ]
@@ -63,10 +69,10 @@ def write_model(path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def write_tiny_artefact(folder: Path) -> Artefact:
+def write_tiny_artefact(folder: Path, *, breaks: bool = False) -> Artefact:
     """Write a complete artefact round the model; its baseline is of noisy photos."""
     folder.mkdir(parents=True)
-    write_model(folder / MODEL)
+    write_model(folder / MODEL, breaks=breaks)
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
     Baseline(measure(photos, np.column_stack([1 - second, second])), "test").save(folder / BASELINE)

@@ -156,7 +156,7 @@ def price_of(verb: str) -> str:
     hour = table.instance_hour(RunUsage().endpoint_instance)
     if verb == "deploy":
         month = HOURS_PER_MONTH * hour.dollars
-        return f"an endpoint costs about ${hour.dollars:.3f} an hour (${month:.0f} a month) until you run: scones down."
+        return f"an endpoint's instance costs ${hour.dollars:.3f} an hour (${month:.0f} a month) until: scones down."
     if verb == "train":
         return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
     return "a few cents at most for requests and storage."

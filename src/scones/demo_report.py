@@ -192,7 +192,8 @@ def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
     return RunUsage(
         training_seconds=seconds["train"],
         training_instance=shown.settings.training_instance,
-        endpoint_seconds=sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT),
+        endpoint_seconds=shown.settings.endpoint_instances
+        * sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT),
         endpoint_instance=shown.settings.endpoint_instance,
         executions=len(executions),
         transitions=_TRANSITIONS * len(executions),

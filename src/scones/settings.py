@@ -12,6 +12,8 @@ from scones.vehicles import VEHICLES
 _ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
 
 
+ALARM_PERIODS_SECONDS = (10, 20, 30, 60, 300)
+"""The periods that CloudWatch takes, as far as they make sense for an endpoint."""
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""
 
@@ -46,6 +48,14 @@ class Settings:
     """The instance type of training jobs."""
     endpoint_instance: str = "ml.m5.large"
     """The instance type behind the endpoint."""
+    endpoint_instances: int = 1
+    """How many instances stand behind the endpoint; from two on, a new model is tried on a canary first."""
+    canary_percent: int = 10
+    """The canary's share of the traffic (1 to 50)."""
+    baking_seconds: int = 180
+    """How long each step of an endpoint's update is watched; an alarm in that time brings the old model back."""
+    alarm_seconds: int = 60
+    """The period of the endpoint's alarm; AWS has its metrics by the minute, the local cloud also for 10, 20 and 30."""
     training_seconds: int = 3600
     """The longest a training job may take."""
     cache: Path = Path("~/.cache/scones")
@@ -63,7 +73,13 @@ class Settings:
             raise SettingsError(f"threshold {self.threshold} must lie between 0 and 1")
         if not MIN_RATE <= self.false_alarm_rate <= MAX_RATE:
             raise SettingsError(f"false_alarm_rate {self.false_alarm_rate} must lie between {MIN_RATE} and {MAX_RATE}")
-        for name in ("image_size", "epochs", "clients", "training_seconds"):
+        if not 1 <= self.canary_percent <= 50:
+            raise SettingsError(f"canary_percent {self.canary_percent} must lie between 1 and 50")
+        if not 0 <= self.baking_seconds <= 3600:
+            raise SettingsError(f"baking_seconds {self.baking_seconds} must lie between 0 and 3600")
+        if self.alarm_seconds not in ALARM_PERIODS_SECONDS:
+            raise SettingsError(f"alarm_seconds {self.alarm_seconds} must be one of {ALARM_PERIODS_SECONDS}")
+        for name in ("image_size", "epochs", "clients", "endpoint_instances", "training_seconds"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")
 

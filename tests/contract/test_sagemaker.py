@@ -6,7 +6,19 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contract.conftest import LIVE, Checked
-from local.sagemaker_calls import IMAGE, ROLE, a_bucket, a_variant, capture, finished, fresh, job_request, settled
+from local.sagemaker_calls import (
+    IMAGE,
+    ROLE,
+    a_bucket,
+    a_variant,
+    an_alarm,
+    capture,
+    finished,
+    fresh,
+    job_request,
+    settled,
+    shifting,
+)
 
 pytestmark = pytest.mark.skipif(LIVE, reason="needs the container image in a registry")
 
@@ -61,6 +73,14 @@ def test_endpoints(aws: Checked) -> None:
     client.delete_tags(ResourceArn=arn, TagKeys=["a"])
     client.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-2")
     assert settled(client, name)["EndpointConfigName"] == f"{name}-2"
+    wanted = shifting("CANARY", 50, 1, an_alarm(aws("cloudwatch"), name))
+    client.update_endpoint(EndpointName=name, EndpointConfigName=name, DeploymentConfig=wanted)
+    assert client.describe_endpoint(EndpointName=name)["PendingDeploymentSummary"]["EndpointConfigName"] == name
+    assert settled(client, name)["LastDeploymentConfig"] == wanted
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.update_endpoint(
+            EndpointName=name, EndpointConfigName=name, DeploymentConfig=shifting("LINEAR", 5, 1, "none")
+        )
     for listing in (client.list_models, client.list_endpoint_configs, client.list_endpoints):
         listing(NameContains=name, MaxResults=1)
     client.delete_endpoint(EndpointName=name)

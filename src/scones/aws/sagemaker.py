@@ -30,6 +30,19 @@ class EndpointFailed(SconesError):
         self.status = status
 
 
+class UpdateRolledBack(SconesError):
+    """SageMaker tried the new model, and went back to the one before, which serves."""
+
+    def __init__(self, name: str, config: str, reason: str) -> None:
+        super().__init__(
+            f"endpoint {name!r} was rolled back, and the model before ({config!r}) serves on: "
+            f"{reason or 'SageMaker gave no reason'} Mend the new model, and run: scones deploy"
+        )
+        self.name = name
+        self.config = config
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
     """What a training job is asked to do; URIs name folders in S3."""
@@ -75,6 +88,35 @@ class EndpointPlan:
     model_uri: str
     capture_uri: str
     instance: str
+    instances: int
+    update: "UpdatePlan"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePlan:
+    """How an endpoint that serves already comes to a new configuration; while *alarm* rings it does not."""
+
+    alarm: str
+    canary_percent: int
+    baking_seconds: int
+
+    def deployment(self, instances: int) -> dict[str, Any]:
+        """SageMaker's DeploymentConfig: a canary may be half of the fleet at most, so one instance is updated whole."""
+        routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.baking_seconds}
+        if instances > 1:
+            routing |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}}
+        return {
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": routing,
+                "MaximumExecutionTimeoutInSeconds": int(self.longest_seconds),
+            },
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": self.alarm}]},
+        }
+
+    @property
+    def longest_seconds(self) -> float:
+        """The longest an update may take: two bakings, and the time that an endpoint needs to start."""
+        return _ENDPOINT_SECONDS + 2 * self.baking_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +206,8 @@ class SageMaker:
         """Bring the endpoint to *plan*, and wait until it is in service; one that already is stays untouched.
 
         Raises:
-            EndpointFailed: it is not in service, or SageMaker went back to the configuration before.
+            EndpointFailed: it is not in service.
+            UpdateRolledBack: SageMaker went back to the configuration before.
         """
         self._ensure("model", plan.model, self._create_model, plan)
         self._ensure("endpoint_config", plan.config, self._create_config, plan)
@@ -175,13 +218,19 @@ class SageMaker:
         if endpoint is None:
             self._client.call("create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config)
         elif endpoint.config != plan.config:
-            self._client.call("update_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config)
-        live = wait(f"endpoint {plan.name} coming into service", lambda: self._settled(plan.name), _ENDPOINT_SECONDS)
+            self._client.call(
+                "update_endpoint",
+                EndpointName=plan.name,
+                EndpointConfigName=plan.config,
+                DeploymentConfig=plan.update.deployment(plan.instances),
+            )
+        what = f"endpoint {plan.name} coming into service"
+        live = wait(what, lambda: self._settled(plan.name), plan.update.longest_seconds)
         if live.status != "InService":
             raise EndpointFailed(plan.name, live.status, live.reason or "it gave no reason")
         # An update that SageMaker rolls back by itself ends InService too.
         if live.config != plan.config:
-            raise EndpointFailed(plan.name, "rolled back", f"it still serves {live.config!r}, not {plan.config!r}")
+            raise UpdateRolledBack(plan.name, live.config, live.reason)
         return live
 
     def invoke(self, endpoint: str, photo: bytes, content_type: str, inference_id: str) -> bytes:
@@ -243,7 +292,7 @@ class SageMaker:
                     "VariantName": "AllTraffic",
                     "ModelName": plan.model,
                     "InstanceType": plan.instance,
-                    "InitialInstanceCount": 1,
+                    "InitialInstanceCount": plan.instances,
                 }
             ],
             DataCaptureConfig={

@@ -4,7 +4,7 @@ STEPS = {
     "stage": "Check the photos, and put them in the bucket with a manifest.",
     "train": "Run a training job on them, and wait for its model.",
     "up": "Bring the stack to the template: functions, state machine, topics, alarm.",
-    "deploy": "Put the model behind the endpoint, and capture what it sees.",
+    "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
     "classify": "Send photos through the Step Functions workflow.",
     "evaluate": "Ask the endpoint about every test photo, and measure it.",
     "monitor": "Compare what the endpoint saw with the baseline; send an alert if it changed.",

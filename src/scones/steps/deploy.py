@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
-from scones.aws.sagemaker import EndpointPlan
+from scones.aws.sagemaker import EndpointPlan, UpdatePlan
 from scones.progress import Reporter
 from scones.settings import Settings
 
@@ -28,20 +28,30 @@ def deploy(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> De
     """Create or update the endpoint; one that serves this model already is left as it is.
 
     Raises:
-        EndpointFailed: it is not in service with this model; whatever served before goes on serving.
+        EndpointFailed: it is not in service.
+        UpdateRolledBack: the new model failed under traffic or did not start; the one before goes on serving.
+        StackMissing: the stack lacks the role, or the alarm that guards updates.
     """
     role = aws.stack.find_output("HostingRoleArn")
     plan = EndpointPlan(
         name=aws.name,
-        config=aws.prefix + _digest(model_uri, aws.image, role, settings.endpoint_instance),
+        config=aws.prefix
+        + _digest(model_uri, aws.image, role, settings.endpoint_instance, str(settings.endpoint_instances)),
         model=aws.prefix + _digest(model_uri, aws.image, role),
         image=aws.image,
         role=role,
         model_uri=model_uri,
         capture_uri=aws.bucket.uri("capture"),
         instance=settings.endpoint_instance,
+        instances=settings.endpoint_instances,
+        update=UpdatePlan(
+            alarm=aws.stack.find_output("EndpointAlarmName"),
+            canary_percent=settings.canary_percent,
+            baking_seconds=settings.baking_seconds,
+        ),
     )
-    report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}")
+    watched = f"each step of an update is watched for {settings.baking_seconds} s"
+    report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}; {watched}")
     aws.sagemaker.deploy(plan)
     report.tell(f"endpoint {plan.name} is in service")
     prefix = f"capture/{plan.name}/AllTraffic/"

@@ -27,7 +27,7 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     Raises:
         StackFailed: with the first reason that CloudFormation gives.
     """
-    foundation = {"Env": aws.env}
+    foundation = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)}
     if aws.stack.find() is None:
         # The functions' zip needs the bucket, which the stack owns.
         aws.stack.deploy(template(), foundation, report.tell)

@@ -1,0 +1,90 @@
+"""Updates of an endpoint under load: a good model, a broken one, and one that does not even start."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conftest import deployed
+from load import Load, asker
+from scones.aws.records import remember
+from scones.aws.sagemaker import UpdateRolledBack
+from scones.flow import Flow
+from scones.settings import Settings
+from scones.steps.train import Trained
+from tiny_model import plain_photo, tar, write_tiny_artefact
+
+PER_SECOND = 25
+PERCENT = 10
+
+
+@pytest.fixture
+def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
+    """An environment whose endpoint has two instances, and an alarm that looks every second."""
+    changes = {"endpoint_instances": 2, "canary_percent": PERCENT, "baking_seconds": 4, "alarm_seconds": 10}
+    flow = deployed(replace(settings, **changes), tiny_model)  # type: ignore[arg-type]
+    yield flow
+    flow.down()
+
+
+def train(flow: Flow, folder: Path, *, breaks: bool = False) -> None:
+    """Put a newly trained model where `deploy` looks for it."""
+    write_tiny_artefact(folder, breaks=breaks)
+    uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
+    remember(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
+
+
+def load(flow: Flow) -> Load:
+    """Steady load of plain photos."""
+    assert flow.settings.endpoint_url is not None
+    return Load(asker(flow.settings.endpoint_url, flow.aws.name, plain_photo(200)), PER_SECOND)
+
+
+def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(canary_flow: Flow, tmp_path: Path) -> None:
+    """It starts, passes its health check, and fails on real photos: the alarm ends the update, the old model serves."""
+    flow = canary_flow
+    before = flow.aws.sagemaker.find_endpoint(flow.aws.name)
+    assert before is not None
+    train(flow, tmp_path / "broken", breaks=True)
+    began = time.monotonic()
+    with load(flow) as asked:
+        with pytest.raises(UpdateRolledBack, match="endpoint-errors") as caught:
+            flow.deploy()
+        seconds, failed = time.monotonic() - began, len(asked.failures)
+        time.sleep(1)
+    assert caught.value.config == before.config
+    assert flow.aws.sagemaker.find_endpoint(flow.aws.name) == replace(before, reason=caught.value.reason)
+    assert 1 <= failed <= 12
+    # Nothing fails any more, and for each that failed the old model answered about nine.
+    assert len(asked.failures) == failed
+    assert len(asked.answers) > 5 * failed
+    print(f"failed={failed} answered={len(asked.answers)} rolled_back_after_seconds={seconds:.1f}")  # noqa: T201
+
+
+def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_path: Path) -> None:
+    """A tenth of the traffic, then all of it; every request is answered meanwhile."""
+    flow = canary_flow
+    train(flow, tmp_path / "good")
+    with load(flow) as asked:
+        found = flow.deploy()
+        time.sleep(0.5)
+    assert asked.failures == []
+    assert len(asked.answers) > PER_SECOND
+    live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
+    assert live is not None
+    assert (live.status, live.config) == ("InService", found.config)
+
+
+def test_a_model_that_does_not_start_never_gets_a_request(canary_flow: Flow, tmp_path: Path) -> None:
+    """A damaged artefact fails its checksum: the update ends before any traffic moves, and says why."""
+    flow = canary_flow
+    folder = tmp_path / "damaged"
+    write_tiny_artefact(folder)
+    (folder / "model.json").write_text("{}")
+    uri = flow.aws.bucket.put("models/damaged/output/model.tar.gz", tar(folder))
+    remember(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
+    with load(flow) as asked, pytest.raises(UpdateRolledBack, match="checksum"):
+        flow.deploy()
+    assert asked.failures == []
