@@ -11,11 +11,12 @@ from scones.release import function_code, template
 tell = Silent().tell
 
 
-def test_the_foundation_is_the_bucket_and_the_roles_only(aws: Aws) -> None:
+def test_the_foundation_is_the_bucket_the_roles_and_the_guard_of_updates(aws: Aws) -> None:
     """Staging and training need no functions."""
     stack = aws.stack.deploy(template(), {"Env": aws.env}, tell)
     assert stack.status == "CREATE_COMPLETE"
-    assert set(stack.outputs) == {"BucketName", "TrainingRoleArn", "HostingRoleArn"}
+    guard = {"AlertTopicArn", "EndpointAlarmName"}
+    assert set(stack.outputs) == {"BucketName", "TrainingRoleArn", "HostingRoleArn"} | guard
     with pytest.raises(StackMissing, match="no WorkflowArn yet; run: scones stage, then scones up"):
         aws.stack.find_output("WorkflowArn")
 

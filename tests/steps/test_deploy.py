@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scones.artefact import MODEL
-from scones.aws.sagemaker import EndpointFailed
+from scones.aws.sagemaker import UpdateRolledBack
 from scones.flow import Flow
 from scones.progress import Silent
 from scones.steps.classify import Outcome
@@ -44,7 +44,7 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> 
 def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tmp_path: Path) -> None:
     """The error says so; the endpoint answers with the model it had."""
     uri = another_model(own_flow, tmp_path / "damaged", damaged=True)
-    with pytest.raises(EndpointFailed):
+    with pytest.raises(UpdateRolledBack, match="checksum"):
         deploy(own_flow.aws, own_flow.settings, uri, Silent())
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
     assert ended.count(Outcome.SUCCEEDED) == 1
