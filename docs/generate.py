@@ -46,7 +46,9 @@ def _cli() -> Iterator[str]:
 
 
 def _command(command: click.Command, name: str) -> Iterator[str]:
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    # Click keeps a command's help option from the first time it is shown: it must be the same here as in a run.
+    names = ["-h", "--help"]
+    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100, help_option_names=names)
     yield f"## {name}"
     yield ""
     yield "```text"
