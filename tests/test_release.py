@@ -8,7 +8,21 @@ from pathlib import Path
 
 from scones.release import definition, function_code, template
 
-ALLOWED = {"base64", "boto3", "botocore", "collections", "dataclasses", "json", "os", "scones", "struct", "typing"}
+ALLOWED = {
+    "base64",
+    "boto3",
+    "botocore",
+    "collections",
+    "dataclasses",
+    "datetime",
+    "json",
+    "logging",
+    "os",
+    "scones",
+    "struct",
+    "typing",
+    "uuid",
+}
 
 
 def test_the_same_sources_give_the_same_zip() -> None:

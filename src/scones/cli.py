@@ -13,6 +13,7 @@ import click
 
 from scones import __version__
 from scones.errors import SconesError
+from scones.settings import MODES
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ def up(threshold: float | None, env: str | None, as_json: bool, yes: bool) -> No
 
 
 @scones.command(help=STEPS["deploy"])
+@click.option("--mode", type=click.Choice(MODES), help="On instances, or serverless.")
 @_options
 @_yes
-def deploy(env: str | None, as_json: bool, yes: bool) -> None:
+def deploy(mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
     """Deploy what was trained last."""
-    _run("deploy", {"env": env}, as_json, lambda flow: flow.deploy(), agreed=yes)
+    _run("deploy", {"env": env, "mode": mode}, as_json, lambda flow: flow.deploy(), agreed=yes)
 
 
 @scones.command(help=STEPS["classify"] + " PHOTOS are files; without any, the staged test photos are sent.")

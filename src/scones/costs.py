@@ -150,8 +150,10 @@ def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
     )
 
 
-def price_of(verb: str) -> str:
+def price_of(verb: str, mode: str = "realtime") -> str:
     """One sentence on what a verb costs on AWS, for the question before it starts."""
+    if verb == "deploy" and mode == "serverless":
+        return "a serverless endpoint costs by the time that it computes, and nothing while nobody asks."
     table = price_table()
     hour = table.instance_hour(RunUsage().endpoint_instance)
     if verb == "deploy":

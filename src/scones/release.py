@@ -10,6 +10,9 @@ from importlib.resources import files
 
 import yaml
 
+CAPTURE_PARAMETER = "FunctionCapture"
+"""The stack's parameter by which the classify function captures in the endpoint's stead."""
+
 _PACKAGE = files("scones")
 
 # The functions carry no model code: these modules need nothing but the standard library and Lambda's own boto3.
@@ -24,6 +27,7 @@ _FUNCTION_MODULES = (
     "runtime/functions/serialize.py",
     "runtime/functions/classify.py",
     "runtime/functions/filter.py",
+    "runtime/functions/record.py",
 )
 # The same sources must give the same zip, so that an unchanged release changes nothing.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)

@@ -49,7 +49,7 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     aws = connect(settings, LOCAL_KEYS if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
-    price = "" if settings.endpoint_url or agreed else price_of(verb)
+    price = "" if settings.endpoint_url or agreed else price_of(verb, settings.mode)
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
         raise NotAgreed
     with Terminal() as terminal:

@@ -11,11 +11,22 @@ from scones.vehicles import VEHICLES
 # No two dashes in a row: they separate the environment from the rest in the names of what it owns.
 _ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
 
-
-ALARM_PERIODS_SECONDS = (10, 20, 30, 60, 300)
-"""The periods that CloudWatch takes, as far as they make sense for an endpoint."""
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""
+
+MODES = ("realtime", "serverless")
+# What SageMaker and CloudWatch take; longer alarm periods make no sense for an update.
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "mode": MODES,
+    "serverless_memory_mb": (1024, 2048, 3072, 4096, 5120, 6144),
+    "alarm_seconds": (10, 20, 30, 60, 300),
+}
+_RANGES = {
+    "false_alarm_rate": (MIN_RATE, MAX_RATE),
+    "serverless_concurrency": (1, 200),
+    "canary_percent": (1, 50),
+    "baking_seconds": (0, 3600),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,12 @@ class Settings:
     """How many photos are classified at once."""
     training_instance: str = "ml.m5.large"
     """The instance type of training jobs."""
+    mode: str = "realtime"
+    """How the endpoint runs: `realtime` on instances, or `serverless`, which costs nothing while nobody asks."""
+    serverless_memory_mb: int = 2048
+    """The memory of a serverless endpoint (1024 to 6144, in steps of 1024)."""
+    serverless_concurrency: int = 5
+    """How many photos a serverless endpoint answers at once (1 to 200)."""
     endpoint_instance: str = "ml.m5.large"
     """The instance type behind the endpoint."""
     endpoint_instances: int = 1
@@ -71,14 +88,12 @@ class Settings:
             raise SettingsError(f"classes {', '.join(self.classes)!r} must be two or more different names")
         if not 0 < self.threshold < 1:
             raise SettingsError(f"threshold {self.threshold} must lie between 0 and 1")
-        if not MIN_RATE <= self.false_alarm_rate <= MAX_RATE:
-            raise SettingsError(f"false_alarm_rate {self.false_alarm_rate} must lie between {MIN_RATE} and {MAX_RATE}")
-        if not 1 <= self.canary_percent <= 50:
-            raise SettingsError(f"canary_percent {self.canary_percent} must lie between 1 and 50")
-        if not 0 <= self.baking_seconds <= 3600:
-            raise SettingsError(f"baking_seconds {self.baking_seconds} must lie between 0 and 3600")
-        if self.alarm_seconds not in ALARM_PERIODS_SECONDS:
-            raise SettingsError(f"alarm_seconds {self.alarm_seconds} must be one of {ALARM_PERIODS_SECONDS}")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} {getattr(self, name)!r} must be one of {', '.join(map(str, allowed))}")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise SettingsError(f"{name} {getattr(self, name)} must lie between {least} and {most}")
         for name in ("image_size", "epochs", "clients", "endpoint_instances", "training_seconds"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")

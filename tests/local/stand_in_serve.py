@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,13 +22,15 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, b"")
 
     def do_POST(self) -> None:
-        """Answer the model's number and the length of the body; `pid`, `break` and `crash` do what they say."""
+        """Answer the model's number and the length of the body; `pid`, `slow`, `break` and `crash` do what they say."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if body == b"crash":
             os._exit(3)
         if body == b"break":
             self._answer(400, b'{"error": "no photo"}')
             return
+        if body == b"slow":
+            time.sleep(3)
         if body == b"pid":
             self._answer(200, json.dumps(os.getpid()).encode())
             return

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from scones.aws.client import AwsError, Client
+from scones.aws.hosting import ENDPOINT_SECONDS, VARIANT, EndpointPlan
 from scones.aws.waiting import wait
 from scones.errors import SconesError
 
-_ENDPOINT_SECONDS = 1800.0
 _NOT_FOUND = ("Could not find", "does not exist", "not found")
 
 
@@ -74,49 +74,6 @@ class Training:
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.status in {"Completed", "Failed", "Stopped"}
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointPlan:
-    """What should stand behind an endpoint; *config* names this exact configuration."""
-
-    name: str
-    config: str
-    model: str
-    image: str
-    role: str
-    model_uri: str
-    capture_uri: str
-    instance: str
-    instances: int
-    update: "UpdatePlan"
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatePlan:
-    """How an endpoint that serves already comes to a new configuration; while *alarm* rings it does not."""
-
-    alarm: str
-    canary_percent: int
-    baking_seconds: int
-
-    def deployment(self, instances: int) -> dict[str, Any]:
-        """SageMaker's DeploymentConfig: a canary may be half of the fleet at most, so one instance is updated whole."""
-        routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.baking_seconds}
-        if instances > 1:
-            routing |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}}
-        return {
-            "BlueGreenUpdatePolicy": {
-                "TrafficRoutingConfiguration": routing,
-                "MaximumExecutionTimeoutInSeconds": int(self.longest_seconds),
-            },
-            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": self.alarm}]},
-        }
-
-    @property
-    def longest_seconds(self) -> float:
-        """The longest an update may take: two bakings, and the time that an endpoint needs to start."""
-        return _ENDPOINT_SECONDS + 2 * self.baking_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +175,10 @@ class SageMaker:
         if endpoint is None:
             self._client.call("create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config)
         elif endpoint.config != plan.config:
-            self._client.call(
-                "update_endpoint",
-                EndpointName=plan.name,
-                EndpointConfigName=plan.config,
-                DeploymentConfig=plan.update.deployment(plan.instances),
-            )
+            how = plan.hosting.update()
+            self._client.call("update_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config, **how)
         what = f"endpoint {plan.name} coming into service"
-        live = wait(what, lambda: self._settled(plan.name), plan.update.longest_seconds)
+        live = wait(what, lambda: self._settled(plan.name), plan.hosting.longest_seconds)
         if live.status != "InService":
             raise EndpointFailed(plan.name, live.status, live.reason or "it gave no reason")
         # An update that SageMaker rolls back by itself ends InService too.
@@ -250,7 +203,7 @@ class SageMaker:
         """Delete an endpoint and wait until it is gone; tell whether there was one."""
         if not self._delete("endpoint", name):
             return False
-        wait(f"endpoint {name} going", lambda: True if self.find_endpoint(name) is None else None, _ENDPOINT_SECONDS)
+        wait(f"endpoint {name} going", lambda: True if self.find_endpoint(name) is None else None, ENDPOINT_SECONDS)
         return True
 
     def delete_config(self, name: str) -> bool:
@@ -287,21 +240,8 @@ class SageMaker:
         self._client.call(
             "create_endpoint_config",
             EndpointConfigName=plan.config,
-            ProductionVariants=[
-                {
-                    "VariantName": "AllTraffic",
-                    "ModelName": plan.model,
-                    "InstanceType": plan.instance,
-                    "InitialInstanceCount": plan.instances,
-                }
-            ],
-            DataCaptureConfig={
-                "EnableCapture": True,
-                "InitialSamplingPercentage": 100,
-                "DestinationS3Uri": plan.capture_uri,
-                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-                "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
-            },
+            ProductionVariants=[{"VariantName": VARIANT, "ModelName": plan.model, **plan.hosting.variant()}],
+            **plan.hosting.capture(),
         )
 
     def _ensure(self, kind: str, name: str, create: Any, plan: EndpointPlan) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scones.aws.connection import Aws
 from scones.progress import Reporter
-from scones.release import function_code, template
+from scones.release import CAPTURE_PARAMETER, function_code, template
 from scones.settings import Settings
 
 
@@ -28,13 +28,18 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         StackFailed: with the first reason that CloudFormation gives.
     """
     foundation = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)}
-    if aws.stack.find() is None:
+    standing = aws.stack.find()
+    if standing is None:
         # The functions' zip needs the bucket, which the stack owns.
         aws.stack.deploy(template(), foundation, report.tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
     workflow = {"CodeKey": code.key, "Classes": ",".join(settings.classes), "Threshold": str(settings.threshold)}
-    stack = aws.stack.deploy(template(), foundation | workflow, report.tell)
+    # What `deploy` chose stays as it is.
+    chosen = {
+        name: value for name, value in (standing.parameters if standing else {}).items() if name == CAPTURE_PARAMETER
+    }
+    stack = aws.stack.deploy(template(), foundation | workflow | chosen, report.tell)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],

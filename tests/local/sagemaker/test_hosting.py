@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.sagemaker.endpoint import Endpoint
-from local.sagemaker_calls import IMAGE, ROLE, a_config, a_variant, capture, fresh, settled, trained
+from local.sagemaker_calls import IMAGE, ROLE, a_config, a_variant, fresh, settled, trained
 
 
 def test_an_endpoint_answers(endpoint: Endpoint) -> None:
@@ -143,7 +143,7 @@ def test_a_body_beyond_the_limit_is_refused(endpoint: Endpoint) -> None:
 
 
 def test_what_the_local_cloud_cannot_serve_is_refused(endpoint: Endpoint) -> None:
-    """Several variants, too many instances, capture on serverless, and models that lack an archive or do not exist."""
+    """Several variants, too many instances, and models that lack an archive or do not exist."""
     sagemaker, model = endpoint.sagemaker, endpoint.config
     two = [a_variant(model), {**a_variant(model), "VariantName": "Other"}]
     with pytest.raises(ClientError, match="exactly one production variant"):
@@ -151,15 +151,6 @@ def test_what_the_local_cloud_cannot_serve_is_refused(endpoint: Endpoint) -> Non
     many = {**a_variant(model), "InitialInstanceCount": 9}
     with pytest.raises(ClientError, match="1 to 8 instances"):
         sagemaker.create_endpoint_config(EndpointConfigName=fresh("c"), ProductionVariants=[many])
-    serverless = {
-        "VariantName": "V",
-        "ModelName": model,
-        "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1},
-    }
-    with pytest.raises(ClientError, match="serverless"):
-        sagemaker.create_endpoint_config(
-            EndpointConfigName=fresh("c"), ProductionVariants=[serverless], DataCaptureConfig=capture(endpoint.bucket)
-        )
     with pytest.raises(ClientError, match=r'Could not find model ".*:model/gone"'):
         sagemaker.create_endpoint_config(EndpointConfigName=fresh("c"), ProductionVariants=[a_variant("gone")])
     container = {"Image": IMAGE, "ModelDataUrl": f"s3://{endpoint.bucket}/gone.tar.gz"}

@@ -17,6 +17,7 @@ from scones.local.sagemaker.metrics import Metrics
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records
 from scones.local.sagemaker.server import Answer, ServerDown
+from scones.local.sagemaker.serverless import check_request
 from scones.local.sagemaker.training import Training
 from scones.local.wire import AwsError, Json, Reply, error_reply, json_reply
 
@@ -154,6 +155,7 @@ class SageMaker:
             raise AwsError("ValidationError", f"Variant {wanted} not found for endpoint {asked.endpoint}.")
         if len(asked.body) > LARGEST_BODY_BYTES:
             raise AwsError("413", f"HTTP content length exceeded {LARGEST_BODY_BYTES} bytes.", status=413)
+        check_request(deployment.blue, asked.body)
         return deployment
 
     def _forward(self, asked: Invocation, deployment: Deployment) -> tuple[Fleet, Answer]:

@@ -15,6 +15,7 @@ from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
 from scones.local.sagemaker.rollout import Rollout, rollout
 from scones.local.sagemaker.server import STARTUP_SECONDS, Server, ServerFailed
+from scones.local.sagemaker.serverless import check_serverless
 from scones.local.wire import Json
 
 MOST_INSTANCES = 8
@@ -57,8 +58,8 @@ class Hosting:
         self.records.models.find(variants[0]["ModelName"])
         if not 1 <= instances(query) <= MOST_INSTANCES:
             raise invalid(f"The local cloud runs 1 to {MOST_INSTANCES} instances of a variant")
-        if "ServerlessConfig" in variants[0] and query.get("DataCaptureConfig"):
-            raise invalid("DataCaptureConfig is not supported with a serverless variant.")
+        if "ServerlessConfig" in variants[0]:
+            check_serverless(variants[0], captures=bool(query.get("DataCaptureConfig")))
         return self._add(self.records.configs, "EndpointConfig", query, CONFIG_MEMBERS)
 
     def create_endpoint(self, query: Json) -> Json:
@@ -83,6 +84,12 @@ class Hosting:
         record = self.records.endpoints.find(query["EndpointName"])
         config = self.records.configs.find(query["EndpointConfigName"])
         plan = rollout(query.get("DeploymentConfig"), instances(config))
+        deployment = self.deployments.get(query["EndpointName"])
+        if "ServerlessConfig" in config["ProductionVariants"][0] and deployment:
+            if query.get("DeploymentConfig"):
+                raise invalid("DeploymentConfig is not supported with a serverless variant.")
+            if "ServerlessConfig" not in deployment.blue.variant:
+                raise invalid("An endpoint on instances cannot become serverless: delete it, and create it anew.")
         if unknown := [name for name in plan.alarms if alarm_state(name) is None]:
             raise invalid(f"Could not find the CloudWatch alarm(s) {', '.join(unknown)}.")
         with self.records.lock:
@@ -148,12 +155,17 @@ class Hosting:
 
     def _summary(self, variant: Json, moment: float) -> Json:
         image = self._container(variant).get("Image", "")
-        counts = ("CurrentInstanceCount", "DesiredInstanceCount")
+        size = int(variant.get("InitialInstanceCount", 1))
+        now_and_then = ("Current", "Desired")
         return {
             "VariantName": variant["VariantName"],
             "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": moment}],
-            **{k: float(variant.get("InitialVariantWeight", 1)) for k in ("CurrentWeight", "DesiredWeight")},
-            **{k: int(variant.get("InitialInstanceCount", 1)) for k in counts},
+            **{f"{when}Weight": float(variant.get("InitialVariantWeight", 1)) for when in now_and_then},
+            **(
+                {f"{when}ServerlessConfig": variant["ServerlessConfig"] for when in now_and_then}
+                if "ServerlessConfig" in variant
+                else {f"{when}InstanceCount": size for when in now_and_then}
+            ),
         }
 
     def _deploy(self, record: Json, config: Json, plan: Rollout) -> None:

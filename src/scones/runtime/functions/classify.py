@@ -2,20 +2,26 @@
 
 import base64
 import json
+import logging
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's own name
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's
 
 from scones.errors import SconesError
 from scones.photos.header import UnreadablePhoto
+from scones.runtime.functions.record import capture_key, capture_line
 
 _ENDPOINT = os.environ["ENDPOINT_NAME"]
+_CAPTURE_BUCKET = os.environ.get("CAPTURE_BUCKET", "")
+_CONTENT_TYPE = "application/x-image"
 # The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
 _CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
 
+_log = logging.getLogger(__name__)
 _s3 = boto3.client("s3")
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
@@ -47,7 +53,7 @@ def _classify(photo: bytes) -> list[float]:
     try:
         reply = _endpoint.invoke_endpoint(
             EndpointName=_ENDPOINT,
-            ContentType="application/x-image",
+            ContentType=_CONTENT_TYPE,
             Accept="application/json",
             Body=photo,
         )
@@ -57,5 +63,18 @@ def _classify(photo: bytes) -> list[float]:
         raise EndpointUnavailable(f"endpoint {_ENDPOINT!r}: {error}") from error
     except (ConnectionError, HTTPClientError) as error:
         raise EndpointUnavailable(f"endpoint {_ENDPOINT!r} does not answer: {error}") from error
-    probabilities: list[float] = json.loads(reply["Body"].read())
+    answer: bytes = reply["Body"].read()
+    if _CAPTURE_BUCKET:
+        _capture(photo, answer)
+    probabilities: list[float] = json.loads(answer)
     return probabilities
+
+
+def _capture(photo: bytes, answer: bytes) -> None:
+    """Write the record that a serverless endpoint cannot; a courier's answer does not depend on it."""
+    moment = datetime.now(UTC)
+    line = capture_line(photo, _CONTENT_TYPE, answer, moment)
+    try:
+        _s3.put_object(Bucket=_CAPTURE_BUCKET, Key=capture_key(_ENDPOINT, moment), Body=line)
+    except (BotoCoreError, ClientError) as error:
+        _log.error(json.dumps({"event": "capture lost", "endpoint": _ENDPOINT, "error": str(error)}))

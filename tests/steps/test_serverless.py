@@ -1,0 +1,48 @@
+"""A serverless endpoint, which cannot capture: the classify function writes the records in its stead."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from conftest import deployed
+from scones.flow import Flow
+from scones.monitoring.shift import darken_and_blur
+from scones.settings import Settings
+from tiny_model import noisy_pngs
+
+PHOTOS = 40
+
+
+@pytest.fixture
+def serverless_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
+    """An environment whose endpoint is serverless."""
+    flow = deployed(replace(settings, mode="serverless"), tiny_model)
+    yield flow
+    flow.down()
+
+
+def test_monitoring_works_on_a_serverless_endpoint_as_on_any(serverless_flow: Flow) -> None:
+    """Every classified photo is captured once, in SageMaker's layout and form; a shift raises the alarm."""
+    flow = serverless_flow
+    for photos, alarm in (noisy_pngs(PHOTOS, 2), False), ([darken_and_blur(p) for p in noisy_pngs(PHOTOS, 3)], True):
+        flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
+        result = flow.monitor(at_least=PHOTOS)
+        assert (result.photos, result.malformed, result.verdict.alarm) == (PHOTOS, (), alarm)
+
+
+def test_bringing_the_stack_up_again_keeps_the_capture(serverless_flow: Flow) -> None:
+    """What `deploy` chose is no matter of `up`."""
+    flow = serverless_flow
+    flow.up()
+    flow.classify_samples([flow.upload("a.png", noisy_pngs(1, 5)[0])])
+    assert flow.monitor(at_least=1).photos == 1
+
+
+def test_back_on_instances_each_photo_is_captured_once(serverless_flow: Flow) -> None:
+    """The function stops when the endpoint captures by itself."""
+    flow = Flow(serverless_flow.aws, replace(serverless_flow.settings, mode="realtime"), serverless_flow.report)
+    flow.deploy()
+    flow.classify_samples([flow.upload("a.png", noisy_pngs(1, 5)[0])])
+    assert flow.monitor(at_least=1).photos == 1
+    assert flow.monitor().photos == 0
