@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from local.sagemaker.endpoint import Endpoint
 from scones.local import cloud
 
 HERE = Path(__file__).parent
@@ -108,3 +109,11 @@ def clients(running: cloud.Cloud) -> Clients:
 def function(clients: Clients) -> Function:
     """A function of the test's own."""
     return Function(getattr(clients, "lambda"))
+
+
+@pytest.fixture
+def endpoint(clients: Clients) -> Iterator[Endpoint]:
+    """An endpoint of the test's own."""
+    made = Endpoint(clients)
+    yield made
+    made.sagemaker.delete_endpoint(EndpointName=made.name)

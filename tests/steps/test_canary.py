@@ -1,10 +1,12 @@
-"""Updates of an endpoint under load: a good model, a broken one, and one that does not even start."""
+"""An endpoint under load: a good model comes, a broken one goes, an instance is killed."""
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import deployed
@@ -42,7 +44,9 @@ def load(flow: Flow) -> Load:
     return Load(asker(flow.settings.endpoint_url, flow.aws.name, plain_photo(200)), PER_SECOND)
 
 
-def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(canary_flow: Flow, tmp_path: Path) -> None:
+def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(
+    canary_flow: Flow, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """It starts, passes its health check, and fails on real photos: the alarm ends the update, the old model serves."""
     flow = canary_flow
     before = flow.aws.sagemaker.find_endpoint(flow.aws.name)
@@ -60,9 +64,10 @@ def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(canary_flow: 
     # Nothing fails any more, and for each that failed the old model answered about nine.
     assert len(asked.failures) == failed
     assert len(asked.answers) > 5 * failed
-    print(f"failed={failed} answered={len(asked.answers)} rolled_back_after_seconds={seconds:.1f}")  # noqa: T201
+    record_property("canary", f"{failed} failed, {len(asked.answers)} answered, over after {seconds:.1f} s")
 
 
+@pytest.mark.slow
 def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_path: Path) -> None:
     """A tenth of the traffic, then all of it; every request is answered meanwhile."""
     flow = canary_flow
@@ -77,14 +82,28 @@ def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_p
     assert (live.status, live.config) == ("InService", found.config)
 
 
-def test_a_model_that_does_not_start_never_gets_a_request(canary_flow: Flow, tmp_path: Path) -> None:
-    """A damaged artefact fails its checksum: the update ends before any traffic moves, and says why."""
+def test_a_killed_instance_costs_no_more_than_what_it_held(canary_flow: Flow) -> None:
+    """`kill -9` of one of two instances under load: the other goes on, and the dead one is replaced."""
     flow = canary_flow
-    folder = tmp_path / "damaged"
-    write_tiny_artefact(folder)
-    (folder / "model.json").write_text("{}")
-    uri = flow.aws.bucket.put("models/damaged/output/model.tar.gz", tar(folder))
-    remember(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
-    with load(flow) as asked, pytest.raises(UpdateRolledBack, match="checksum"):
-        flow.deploy()
-    assert asked.failures == []
+    before = servers(flow)
+    assert len(before) == 2
+    with load(flow) as asked:
+        time.sleep(1)
+        before[0].kill()
+        time.sleep(4)
+    assert len(asked.failures) <= 1
+    assert len(asked.answers) > PER_SECOND
+    after = servers(flow)
+    assert len(after) == 2
+    assert before[1] in after
+
+
+def servers(flow: Flow) -> list[psutil.Process]:
+    """The first process of each instance behind the endpoint."""
+    (config,) = flow.aws.sagemaker.configs(flow.aws.prefix)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if f"/{config}-" in process.environ().get("SAGEMAKER_BASE_DIR", ""):
+                found.append(process)
+    return [process for process in found if process.ppid() not in {each.pid for each in found}]

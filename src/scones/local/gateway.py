@@ -43,16 +43,17 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from ministack.core import router  # noqa: PLC0415
 
     from scones.local import alarm_mount, lambda_mount, machines, stacks  # noqa: PLC0415
+    from scones.local.metrics import Metrics  # noqa: PLC0415
     from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
     from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
     from scones.local.storage import ObjectStore  # noqa: PLC0415
 
-    lambda_mount.mount(state / "lambda", environment)
+    metrics = Metrics()
+    lambda_mount.mount(state / "lambda", environment, metrics)
     machines.mount()
     alarm_mount.mount()
-    sagemaker = SageMaker(
-        Runner(**json.loads(programs), environment=environment, store=ObjectStore(), logs=Logs()), state / "sagemaker"
-    )
+    runner = Runner(**json.loads(programs), environment=environment, store=ObjectStore(), logs=Logs())
+    sagemaker = SageMaker(runner, state / "sagemaker", metrics)
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"host_patterns": [], "target_prefixes": ["SageMaker."]}
     stacks.mount(sagemaker)

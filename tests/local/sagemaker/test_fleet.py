@@ -13,6 +13,8 @@ from load import Load, asker
 from local.sagemaker.endpoint import Endpoint
 from local.sagemaker_calls import a_config, an_alarm, settled, shifting, trained
 
+STATUSES = ("Creating", "Baking")
+
 
 def load(clients: Any, endpoint: Endpoint, body: bytes = b"photo", per_second: float = 40) -> Load:
     """Load on an endpoint."""
@@ -50,6 +52,7 @@ def test_linear_shifting_moves_the_traffic_in_steps(endpoint: Endpoint) -> None:
     while (found := endpoint.sagemaker.describe_endpoint(EndpointName=endpoint.name))["EndpointStatus"] == "Updating":
         assert found["EndpointConfigName"] == endpoint.config
         assert found["PendingDeploymentSummary"]["EndpointConfigName"] == config
+        assert found["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]["Status"] in STATUSES
         shares.append(sum(endpoint.ask()[0] == 0.1 for _ in range(20)) * 5)
         time.sleep(0.3)
     assert shares == sorted(shares)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from scones.local.metrics import Metrics
 from scones.local.sagemaker.capture import Capture, Exchange
 from scones.local.sagemaker.fleet import Deployment, Fleet
 from scones.local.sagemaker.hosting import Hosting
-from scones.local.sagemaker.metrics import Metrics
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records
 from scones.local.sagemaker.server import Answer, ServerDown
@@ -48,11 +48,11 @@ class Invocation:
 class SageMaker:
     """Everything that answers under the name of SageMaker."""
 
-    def __init__(self, runner: Runner, folder: Path) -> None:
+    def __init__(self, runner: Runner, folder: Path, metrics: Metrics) -> None:
         self.records = Records()
         self.training = Training(self.records, runner, folder / "training")
         self.hosting = Hosting(self.records, runner, folder / "endpoints", Capture(runner.store))
-        self.metrics = Metrics()
+        self._metrics = metrics
         # Requests wait for the model here, and never on the gateway's event loop.
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
         self.operations: dict[str, Callable[[Json], Json]] = self._operations()
@@ -170,8 +170,20 @@ class SageMaker:
         finally:
             took, waited = time.perf_counter() - sent, sent - asked.received
             variant = deployment.blue.variant["VariantName"]
-            self.metrics.note(asked.endpoint, variant, status, took, waited)
+            dimensions = {"EndpointName": asked.endpoint, "VariantName": variant}
+            self._metrics.note("AWS/SageMaker", dimensions, _measures(status, took, waited))
         return fleet, answer
+
+
+def _measures(status: int, model_seconds: float, waited_seconds: float) -> dict[str, float]:
+    """One invocation, under the names of SageMaker's metrics; latencies in microseconds."""
+    return {
+        "Invocations": 1.0,
+        "Invocation4XXErrors": float(400 <= status < 500),
+        "Invocation5XXErrors": float(status >= 500),
+        "ModelLatency": model_seconds * 1e6,
+        "OverheadLatency": waited_seconds * 1e6,
+    }
 
 
 def _model_error(name: str, status: int, answer: bytes) -> AwsError:

@@ -7,10 +7,10 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scones.local.metrics import alarm_state
 from scones.local.sagemaker.capture import Capture
 from scones.local.sagemaker.channels import ChannelError, unpack_model
 from scones.local.sagemaker.fleet import Deployment, Fleet
-from scones.local.sagemaker.metrics import alarm_state
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
 from scones.local.sagemaker.rollout import Rollout, rollout
@@ -171,7 +171,7 @@ class Hosting:
     def _deploy(self, record: Json, config: Json, plan: Rollout) -> None:
         summary = self._summary(config["ProductionVariants"][0], now())
         pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": now()}
-        record["PendingDeploymentSummary"] = {**pending, "ProductionVariants": [summary]}
+        record["PendingDeploymentSummary"] = {**pending, "ProductionVariants": [{**summary, **_status("Creating")}]}
         threading.Thread(target=self._bring_up, args=(record, config, plan), name="deploy", daemon=True).start()
 
     def _bring_up(self, record: Json, config: Json, plan: Rollout) -> None:
@@ -207,6 +207,7 @@ class Hosting:
         waits = [0, *(plan.wait_seconds for _ in plan.shares[1:]), plan.wait_seconds + plan.termination_seconds]
         for share, seconds in zip((0.0, *plan.shares), waits, strict=True):
             deployment.shift(fresh, share)
+            record["PendingDeploymentSummary"]["ProductionVariants"][0] |= _status("Baking" if share else "Creating")
             until = min(time.monotonic() + seconds, deadline)
             while not (reason := self._trouble(record, plan, deadline)) and time.monotonic() < until:
                 time.sleep(POLL_SECONDS)
@@ -269,6 +270,10 @@ class Hosting:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _status(word: str) -> Json:
+    return {"VariantStatus": [{"Status": word, "StartTime": now()}]}
 
 
 def instances(config: Json) -> int:

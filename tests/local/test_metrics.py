@@ -1,4 +1,4 @@
-"""Endpoint metrics: under SageMaker's names, summed up, and complete."""
+"""Metrics: under SageMaker's names, summed up, and complete."""
 
 import time
 from datetime import UTC, datetime, timedelta

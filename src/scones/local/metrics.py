@@ -1,18 +1,19 @@
-"""CloudWatch for endpoints: their metrics, summed up off the request's path, and the state of alarms."""
+"""CloudWatch from inside the gateway: metrics, summed up off the path of what they count, and the state of alarms."""
 
 import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from ministack.services import cloudwatch
 
-NAMESPACE = "AWS/SageMaker"
 FLUSH_SECONDS = 0.25
 DIGITS = 2
+UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds", "Duration": "Milliseconds"}
 
-Point = tuple[str, str, str, float]
-"""Metric, endpoint, variant, value."""
+Point = tuple[str, str, tuple[tuple[str, str], ...], float]
+"""Namespace, metric, dimensions, value."""
 
 
 class Metrics:
@@ -23,27 +24,21 @@ class Metrics:
         self._lock = threading.Lock()
         threading.Thread(target=self._flush_forever, name="metrics", daemon=True).start()
 
-    def note(self, endpoint: str, variant: str, status: int, model_seconds: float, waited_seconds: float) -> None:
-        """Count one invocation under SageMaker's names; latencies are kept to two digits, in microseconds."""
-        values = {
-            "Invocations": 1.0,
-            "Invocation4XXErrors": float(400 <= status < 500),
-            "Invocation5XXErrors": float(status >= 500),
-            "ModelLatency": _rounded(model_seconds * 1e6),
-            "OverheadLatency": _rounded(waited_seconds * 1e6),
-        }
+    def note(self, namespace: str, dimensions: Mapping[str, str], values: Mapping[str, float]) -> None:
+        """Count one value of each metric; times are kept to two digits."""
+        labels = tuple(dimensions.items())
         with self._lock:
-            self._waiting.update((name, endpoint, variant, value) for name, value in values.items())
+            for name, value in values.items():
+                self._waiting[namespace, name, labels, _rounded(value) if name in UNITS else value] += 1
 
     def flush(self) -> None:
         """Hand on what waits."""
         with self._lock:
             waiting, self._waiting = self._waiting, Counter()
         moment = time.time()
-        for (name, endpoint, variant, value), count in waiting.items():
-            dimensions = {"EndpointName": endpoint, "VariantName": variant}
-            unit = "Microseconds" if name.endswith("Latency") else "Count"
-            cloudwatch._store_datum(NAMESPACE, name, dimensions, moment, unit, None, [value], [float(count)], None)
+        for (namespace, name, labels, value), count in waiting.items():
+            unit = UNITS.get(name, "Count")
+            cloudwatch._store_datum(namespace, name, dict(labels), moment, unit, None, [value], [float(count)], None)
 
     def _flush_forever(self) -> None:
         while True:

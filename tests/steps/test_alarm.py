@@ -1,0 +1,28 @@
+"""The stack's own alarm: what it watches is really measured."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from scones.aws.client import Client, Credentials
+from scones.flow import Flow
+from scones.release import template
+from tiny_model import plain_photo
+
+
+def test_the_functions_errors_are_counted_where_the_alarm_looks(flow: Flow) -> None:
+    """Under the alarm's namespace, metric and dimension stands the failure of a function that the workflow called."""
+    flow.classify_samples([flow.upload("a.png", plain_photo(200)[:60])])
+    time.sleep(1)
+    alarm = template()["Resources"]["ClassifyErrors"]["Properties"]  # type: ignore[index]
+    now = datetime.now(UTC)
+    points = Client(flow.settings, "cloudwatch", Credentials("local", "local")).call(
+        "get_metric_statistics",
+        Namespace=alarm["Namespace"],
+        MetricName=alarm["MetricName"],
+        Dimensions=[{"Name": alarm["Dimensions"][0]["Name"], "Value": f"{flow.aws.name}-classify"}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=5),
+        Period=300,
+        Statistics=[alarm["Statistic"]],
+    )["Datapoints"]
+    assert sum(point["Sum"] for point in points) >= 1
