@@ -46,6 +46,7 @@ class Evaluation:
     *ece* is the expected calibration error: how far confidence lies from accuracy, on average over 15 bins.
     *coverage* is the share of photos at or above *threshold*; *accuracy_covered* is None where there are none.
     *auc* is the area under the ROC curve, averaged one-against-rest over more than two classes; None with one class.
+    *pr_auc* is the average precision of each class against the rest, averaged over the classes that are there.
     """
 
     n: int
@@ -60,6 +61,7 @@ class Evaluation:
     accuracy_covered: float | None
     interval_covered: Interval | None
     auc: float | None
+    pr_auc: float | None
 
 
 def evaluate_predictions(
@@ -71,7 +73,7 @@ def evaluate_predictions(
         CannotEvaluate: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
     """
     table = np.asarray(probabilities, dtype=np.float64)
-    truth = _truth(labels, table, classes)
+    truth = columns(labels, table, classes)
     predicted, confidence = table.argmax(axis=1), table.max(axis=1)
     right = predicted == truth
     covered = confidence >= threshold
@@ -89,6 +91,7 @@ def evaluate_predictions(
         accuracy_covered=float(right[covered].mean()) if covered.any() else None,
         interval_covered=wilson(int(right[covered].sum()), int(covered.sum())) if covered.any() else None,
         auc=_auc(truth, table),
+        pr_auc=_pr_auc(truth, table),
     )
 
 
@@ -124,8 +127,24 @@ def binary_auc(positive: NDArray[np.bool_], scores: Floats) -> float | None:
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def _truth(labels: Sequence[str], table: Floats, classes: Sequence[str]) -> Indices:
-    """Labels as column numbers, after everything was checked."""
+def average_precision(positive: NDArray[np.bool_], scores: Floats) -> float | None:
+    """The area under the precision-recall curve as a sum of steps, ties taken together; None without positives."""
+    if not positive.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    # A threshold accepts all photos of one score or none.
+    last = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.cumsum(positive[order])[last]
+    precision = hits / (np.flatnonzero(last) + 1)
+    return float((np.diff(hits, prepend=0) * precision).sum() / positive.sum())
+
+
+def columns(labels: Sequence[str], table: Floats, classes: Sequence[str]) -> Indices:
+    """Give the *labels* as column numbers of *table*, after everything was checked.
+
+    Raises:
+        CannotEvaluate: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
+    """
     if not len(labels):
         raise CannotEvaluate("no photos to evaluate; classify some first")
     if table.shape != (len(labels), len(classes)):
@@ -159,5 +178,11 @@ def _auc(truth: Indices, table: Floats) -> float | None:
     if table.shape[1] == 2:
         return binary_auc(truth == 1, table[:, 1])
     areas = [binary_auc(truth == column, table[:, column]) for column in range(table.shape[1])]
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _pr_auc(truth: Indices, table: Floats) -> float | None:
+    areas = [average_precision(truth == column, table[:, column]) for column in range(table.shape[1])]
     known = [area for area in areas if area is not None]
     return float(np.mean(known)) if known else None
