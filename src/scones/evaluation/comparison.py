@@ -1,0 +1,100 @@
+"""Comparison: two models on the same photos, and whether their difference could be luck."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+LUCK = 0.05
+"""A smaller p-value is not taken for luck."""
+_LEAST_SHOWN = 0.001
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A photo on which the two models differ: what each said of it, and how sure it was."""
+
+    name: str
+    truth: str
+    ours: str
+    our_confidence: float
+    theirs: str
+    their_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the same *n* photos.
+
+    *p_value* is McNemar's, exact: the chance of a split of the photos that one model alone has right at least as
+    uneven as this, if both were equally good. *changed* lists every photo with different answers.
+    """
+
+    other: str
+    n: int
+    accuracy: float
+    other_accuracy: float
+    both_right: int
+    only_ours: int
+    only_theirs: int
+    both_wrong: int
+    p_value: float
+    changed: tuple[Difference, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on which is better, if that can be said."""
+        split = f"{self.only_ours} photos only this model has right, {self.only_theirs} only the other"
+        luck = f"p = {self.p_value:.2g}" if self.p_value >= _LEAST_SHOWN else f"p < {_LEAST_SHOWN:g}"
+        if self.p_value >= LUCK:
+            return f"not told apart: {split} ({luck})"
+        better = "this model" if self.only_ours > self.only_theirs else "the other model"
+        return f"{better} is better: {split} ({luck})"
+
+
+def compare(
+    photos: Sequence[tuple[str, str]], ours: Floats, theirs: Floats, classes: Sequence[str], other: str
+) -> Comparison:
+    """Compare probabilities [N, C] of two models on *photos*, each a name and its true class.
+
+    Source: Q. McNemar, 1947; the exact form is the two-sided binomial test of the pairs that differ.
+    """
+    truth = np.array([classes.index(label) for _, label in photos])
+    right, right_too = ours.argmax(axis=1) == truth, theirs.argmax(axis=1) == truth
+    only_ours, only_theirs = int((right & ~right_too).sum()), int((~right & right_too).sum())
+    return Comparison(
+        other=other,
+        n=len(photos),
+        accuracy=float(right.mean()),
+        other_accuracy=float(right_too.mean()),
+        both_right=int((right & right_too).sum()),
+        only_ours=only_ours,
+        only_theirs=only_theirs,
+        both_wrong=int((~right & ~right_too).sum()),
+        p_value=mcnemar(only_ours, only_theirs),
+        changed=tuple(
+            _difference(photos[index], ours[index], theirs[index], classes)
+            for index in np.flatnonzero(ours.argmax(axis=1) != theirs.argmax(axis=1)).tolist()
+        ),
+    )
+
+
+def mcnemar(one: int, other: int) -> float:
+    """The exact two-sided p-value of two counts that would be alike but for luck; 1 where both are 0."""
+    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+
+
+def _difference(photo: tuple[str, str], ours: Floats, theirs: Floats, classes: Sequence[str]) -> Difference:
+    name, truth = photo
+    return Difference(
+        name=name,
+        truth=truth,
+        ours=classes[int(ours.argmax())],
+        our_confidence=float(ours.max()),
+        theirs=classes[int(theirs.argmax())],
+        their_confidence=float(theirs.max()),
+    )
