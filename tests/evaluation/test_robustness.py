@@ -1,0 +1,49 @@
+"""The figures under damage are those of the model's answers to damaged photos."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES
+from scones.evaluation.robustness import Judge, meaning, measure_robustness, png
+from scones.photos.decode import decode
+from tiny_model import plain_photo, probability
+
+JUDGE = Judge(("bicycle", "motorcycle"), ("bicycle", "motorcycle"), 0.8)
+
+
+def ask(photos: Sequence[bytes]) -> np.ndarray:
+    """The brighter, the likelier a motorcycle."""
+    second = [probability(float(decode(photo, 32).mean())) for photo in photos]
+    return np.array([[1 - value, value] for value in second])
+
+
+def test_light_costs_this_model_its_bicycles_and_darkness_its_motorcycles() -> None:
+    """A dark bicycle and a bright motorcycle: what changes the light takes one of them; colour takes none."""
+    photos = np.stack([decode(plain_photo(level), 32) for level in (60, 190)])
+    told: list[tuple[int, int, str]] = []
+    found = {
+        (item.kind, item.severity): item
+        for item in measure_robustness(ask, photos, JUDGE, 0, lambda *words: told.append(words))
+    }
+    assert len(found) == len(CORRUPTIONS) * len(SEVERITIES) == told[-1][0]
+    assert found["brighter", 5].accuracy == found["darker", 5].accuracy == 0.5
+    assert found["gray", 5].accuracy == 1
+    assert found["darker", 1].n == 2
+    assert found["brighter", 5].interval.low < 0.5 < found["brighter", 5].interval.high
+
+
+def test_photos_are_asked_about_without_loss() -> None:
+    """PNG gives back each pixel."""
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3)).astype(np.uint8)
+    assert (decode(png(photo), 20) == photo).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "words"),
+    [("jpeg", 3, "JPEG at quality 15"), ("occlusion", 1, "a square of 20% of the side covered")],
+)
+def test_severities_are_said_in_words(kind: str, severity: int, words: str) -> None:
+    """With their amounts."""
+    assert meaning(kind, severity) == words
