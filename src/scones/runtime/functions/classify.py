@@ -36,12 +36,14 @@ class EndpointUnavailable(SconesError):
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take SerializeImage's output; give it back with `inferences`, and without the photo's bytes.
 
+    An `inference_id` in it goes with the question, so that the monitor can tell our own questions from traffic.
+
     Raises:
         UnreadablePhoto: the endpoint refused the photo.
         EndpointUnavailable: no answer; the state machine tries again.
     """
     photo = base64.b64decode(event["image_data"]) if event["image_data"] else _read(event["s3_bucket"], event["s3_key"])
-    return {**event, "image_data": "", "inferences": _classify(photo)}
+    return {**event, "image_data": "", "inferences": _classify(photo, event.get("inference_id"))}
 
 
 def _read(bucket: str, key: str) -> bytes:
@@ -49,13 +51,15 @@ def _read(bucket: str, key: str) -> bytes:
     return body
 
 
-def _classify(photo: bytes) -> list[float]:
+def _classify(photo: bytes, inference_id: str | None) -> list[float]:
+    mark = {"InferenceId": inference_id} if inference_id else {}
     try:
         reply = _endpoint.invoke_endpoint(
             EndpointName=_ENDPOINT,
             ContentType=_CONTENT_TYPE,
             Accept="application/json",
             Body=photo,
+            **mark,
         )
     except ClientError as error:
         if error.response["Error"]["Code"] == "ModelError" and error.response.get("OriginalStatusCode") in _REFUSED:
