@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scones.evaluation import charts
-from scones.evaluation.gallery import choose, picture
+from scones.evaluation.gallery import choose
+from scones.evaluation.pages import class_colours, environment
 from scones.evaluation.story import DemoReport, Run
-
-_CLASS_COLOURS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ def render_report(report: DemoReport) -> str:
     classes = report.data.classes
     answers = report.answers
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -49,7 +47,7 @@ def render_report(report: DemoReport) -> str:
                 "drift": charts.drift(report.drift.clean, report.drift.shifted) if report.drift.shifted.enough else "",
                 "map": charts.dispatch_map(report.dispatch, classes),
             },
-            colour_of={label: f"var(--class-{1 + index % _CLASS_COLOURS})" for index, label in enumerate(classes)},
+            colour_of=class_colours(classes),
         )
     )
 
@@ -68,35 +66,3 @@ def _outcomes(runs: Sequence[Run]) -> Mapping[str, int]:
     return {
         outcome: sum(run.outcome == outcome for run in runs) for outcome in ("succeeded", "below_threshold", "failed")
     }
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("scones.evaluation"),
-        # File names of photos come from anywhere.
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=lambda share: "none" if share is None else f"{100 * share:.1f}%",
-        number=_number,
-        dollars=_dollars,
-        plural=lambda count, word, words=None: f"{count:,} {word if count == 1 else words or word + 's'}",
-        words=lambda name: str(name).replace("_", " "),
-        picture=picture,
-    )
-    return environment
-
-
-def _number(value: float) -> str:
-    """A figure with about three digits, however large it is."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _dollars(value: float) -> str:
-    """Dollars with as many places as it takes to see them."""
-    if value == 0 or value >= 1:
-        return f"${value:,.2f}"
-    return f"${value:.4f}" if value >= 0.0001 else "< $0.0001"
