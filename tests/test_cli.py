@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scones.cli import main
 from scones.local.cloud import Cloud, exports
 from scones.steps import STEPS
-from tiny_model import plain_photo
+from tiny_model import plain_photo, write_tiny_artefact
 
 
 @pytest.fixture
@@ -121,6 +121,32 @@ def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -
     assert staged["uploaded"] == 24
     assert json.loads(run("stage", str(folder), "--json")[1])["uploaded"] == 0
     assert json.loads(run("down", "--json")[1])["left"] == []
+
+
+def test_an_artefact_is_evaluated_without_any_cloud(home: Path) -> None:
+    """No AWS, no endpoint: JSON on stdout, a page beside it; a missed floor is exit 1 with what was measured."""
+    write_tiny_artefact(home / "model")
+    for label in ("bicycle", "motorcycle"):
+        photos(home / "photos", label, 30)
+    command = ("evaluate", "--artefact", "model", "--data", "photos", "--json", "--gate")
+    (home / "scones.toml").write_text("gate_accuracy = 0.3\ngate_accuracy_covered = 0.3\ngate_coverage = 0.3\n")
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["accuracy"] == 1
+    assert (home / "reports" / "evaluation.html").exists()
+    (home / "scones.toml").write_text("gate_accuracy = 0.999\n")
+    code, out, err = run(*command)
+    assert code == 1
+    assert json.loads(out)["gate"][0]["passed"] is False
+    assert "gate_accuracy: the lower end of the 95% interval of accuracy is 0." in err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("home")
+def test_photos_for_an_endpoint_cannot_be_named() -> None:
+    """It is asked about the staged ones; a folder named beside it would be ignored."""
+    code, _, err = run("evaluate", "--data", "sample")
+    assert code == 2
+    assert "--data goes with --artefact" in err
 
 
 def test_a_photo_that_is_none_is_refused_before_it_is_sent(pointed: Path) -> None:

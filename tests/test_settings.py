@@ -44,6 +44,10 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
         ("canary_percent", "51"),
         ("baking_seconds", "3601"),
         ("alarm_seconds", "15"),
+        ("max_routed_error", "1"),
+        ("guarantee_doubt", "0"),
+        ("review_cost", "-1"),
+        ("load_requests", "0"),
     ],
 )
 def test_an_impossible_value_is_refused(name: str, value: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -17,7 +17,20 @@ from scones.settings import MODES
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
+    from scones.evaluation.study import Study
     from scones.flow import Flow
+    from scones.steps.study import Wanted
+
+
+class _Wanted(TypedDict):
+    """What `evaluate` may be asked for beyond the plain figures."""
+
+    report: Path
+    robustness: bool
+    load: bool
+    against: Path | None
+    gate: bool
+
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Result = TypeVar("Result")
@@ -102,10 +115,47 @@ def classify(photos: tuple[Path, ...], env: str | None, as_json: bool) -> None:
 
 
 @scones.command(help=STEPS["evaluate"])
+@click.option(
+    "--artefact",
+    type=click.Path(exists=True, path_type=Path),
+    help="A model.tar.gz, or its folder, to judge instead of the endpoint; no AWS is needed.",
+)
+@click.option("--data", metavar="SOURCE", help="With --artefact: where its test photos come from, as in `stage`.")
+@click.option("--robustness", is_flag=True, help="Also on damaged photos: noise, blur, light, JPEG and others.")
+@click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another artefact to compare with.")
+@click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
+@click.option("--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/evaluation.html"), show_default=True)
 @_options
-def evaluate(env: str | None, as_json: bool) -> None:
-    """Evaluate what was deployed last."""
-    _run("evaluate", {"env": env}, as_json, lambda flow: flow.evaluate())
+@_yes
+def evaluate(
+    artefact: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: "Unpack[_Wanted]"
+) -> None:
+    """Evaluate what was deployed last, or an artefact."""
+    from scones.evaluation.gate import require
+    from scones.steps.study import Wanted
+
+    flags, asked = {"env": env, "data": data}, Wanted(**wanted)
+    if artefact:
+        result = _study_artefact(artefact, flags, asked, as_json)
+    elif data:
+        raise click.UsageError("--data goes with --artefact; an endpoint is asked about the photos staged last")
+    else:
+        result = _run("evaluate", flags, as_json, lambda flow: flow.study(asked), agreed=yes or not asked.load)
+    if asked.gate:
+        require(result.gate)
+
+
+def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
+    from scones.context import load
+    from scones.flow import study_model
+    from scones.session import tell_result
+    from scones.terminal import Terminal
+
+    with Terminal() as terminal:
+        result = study_model(artefact, load(flags), wanted, terminal)
+    tell_result(result, as_json=as_json)
+    return result
 
 
 @scones.command(help=STEPS["monitor"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -161,6 +161,11 @@ def price_of(verb: str, mode: str = "realtime") -> str:
         return f"an endpoint's instance costs ${hour.dollars:.3f} an hour (${month:.0f} a month) until: scones down."
     if verb == "train":
         return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
+    if verb == "evaluate":
+        executions = 4 * 500
+        used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=3 * executions)
+        cents = 100 * bill(replace(used, lambda_gigabyte_seconds=executions / 2)).total_dollars
+        return f"a load test of {executions:,} executions costs about {cents:.0f} cents, and keeps the endpoint busy."
     return "a few cents at most for requests and storage."
 
 

@@ -11,6 +11,7 @@ from scones.aws.records import recall, remember
 from scones.dispatch.orders import Courier, example_couriers, example_orders
 from scones.dispatch.rules import Rules
 from scones.errors import SconesError
+from scones.evaluation.study import Study
 from scones.manifest import Sample, from_lines, manifest_key
 from scones.photos.header import UnreadablePhoto, read_header
 from scones.photos.source import collect
@@ -24,6 +25,7 @@ from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
+from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
 from scones.steps.train import Trained, train
 from scones.steps.up import Up, up
 
@@ -91,6 +93,19 @@ class Flow:
         settings = self._with(deployed.classes)
         return self._remember("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
 
+    def study(self, wanted: Wanted) -> Study:
+        """Judge the model behind the endpoint in every way that is wanted."""
+        deployed, staged = self._recall("deploy", Deployed), self._recall("stage", Staged)
+        served = Served(
+            endpoint=deployed.endpoint,
+            model_uri=deployed.model_uri,
+            workflow_arn=self._recall("up", Up).workflow_arn,
+            samples=self.samples(),
+            data=(staged.name, staged.kind),
+        )
+        found = study_endpoint(self.aws, self._with(deployed.classes), served, wanted, self.report)
+        return self._remember("study", found)
+
     def monitor(self, at_least: int = 0) -> Monitored:
         """Check the traffic since the last look, once at least so many photos were captured."""
         deployed = self._recall("deploy", Deployed)
@@ -156,6 +171,15 @@ class Flow:
 
     def _recall(self, step: str, kind: type[T]) -> T:
         return recall(self.aws.bucket, step, kind, self.settings.env)
+
+
+def study_model(artefact: Path, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
+    """Judge the model in *artefact* on the test photos of the settings' data; it needs no endpoint, and no AWS."""
+    classes = classes_of(artefact)
+    collection = collect(settings.data, classes=classes, cache=settings.cache, progress=report.progress)
+    if collection.notice:
+        report.tell(collection.notice)
+    return study_artefact(artefact, collection, settings, wanted, report)
 
 
 def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:

@@ -26,6 +26,15 @@ _RANGES = {
     "serverless_concurrency": (1, 200),
     "canary_percent": (1, 50),
     "baking_seconds": (0, 3600),
+    "wrong_route_cost": (0, 1_000_000),
+    "review_cost": (0, 1_000_000),
+    "max_routed_error": (0.0001, 0.5),
+    "guarantee_doubt": (0.0001, 0.5),
+    "gate_accuracy": (0, 1),
+    "gate_calibration_error": (0, 1),
+    "gate_coverage": (0, 1),
+    "gate_accuracy_covered": (0, 1),
+    "load_seconds": (0.1, 600),
 }
 
 
@@ -55,6 +64,26 @@ class Settings:
     """The share of drift checks on unchanged traffic that may raise an alarm (0.001 to 0.5)."""
     clients: int = 8
     """How many photos are classified at once."""
+    wrong_route_cost: float = 8.0
+    """What an order on the wrong vehicle costs, in dollars; `evaluate` weighs it against `review_cost`."""
+    review_cost: float = 0.4
+    """What it costs, in dollars, when a person looks at a photo that the model is not sure of."""
+    max_routed_error: float = 0.03
+    """At most this share of routed photos may be wrong (0 to 1): what a threshold must promise to be proposed."""
+    guarantee_doubt: float = 0.05
+    """The probability (0 to 1) with which that promise may fail, over which photos happened to be at hand."""
+    gate_accuracy: float = 0.88
+    """`evaluate --gate`: the least accuracy, of the lower end of its 95% interval."""
+    gate_calibration_error: float = 0.06
+    """`evaluate --gate`: the largest calibration error."""
+    gate_coverage: float = 0.75
+    """`evaluate --gate`: the least share of photos at or above the threshold."""
+    gate_accuracy_covered: float = 0.92
+    """`evaluate --gate`: the least accuracy at or above the threshold, of the lower end of its 95% interval."""
+    load_seconds: float = 5.0
+    """`evaluate --load`: the longest each number of clients may ask."""
+    load_requests: int = 500
+    """`evaluate --load`: the most requests of each number of clients."""
     training_instance: str = "ml.m5.large"
     """The instance type of training jobs."""
     mode: str = "realtime"
@@ -94,7 +123,7 @@ class Settings:
         for name, (least, most) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise SettingsError(f"{name} {getattr(self, name)} must lie between {least} and {most}")
-        for name in ("image_size", "epochs", "clients", "endpoint_instances", "training_seconds"):
+        for name in ("image_size", "epochs", "clients", "endpoint_instances", "training_seconds", "load_requests"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from scones.evaluation.load import Level
+from scones.evaluation.robustness import Damaged
+from scones.evaluation.study import Study
 from scones.steps.classify import Classified, Outcome
 from scones.steps.dispatch import Dispatched
 from scones.steps.down import Receipt
-from scones.steps.evaluate import Evaluated
 from scones.steps.monitor import Monitored
 from scones.steps.stage import Staged
 from scones.steps.status import Status
@@ -43,14 +45,42 @@ def _classified(result: Classified) -> Iterable[str]:
     yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
 
 
-def _evaluated(result: Evaluated) -> Iterable[str]:
-    metrics = result.metrics
+def _study(result: Study) -> Iterable[str]:
+    metrics, trial = result.metrics, result.threshold
     low, high = metrics.interval.low, metrics.interval.high
+    if result.data.kind != "photos":
+        yield "DRAWINGS, not photos: these figures say nothing of photos"
     yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
-    if metrics.accuracy_covered is not None:
-        sure = f"{metrics.coverage:.1%} of photos, {metrics.accuracy_covered:.3f} of them right"
-        yield f"at or above a confidence of {metrics.threshold}: {sure}"
-    yield f"calibration error {metrics.ece:.3f}"
+    yield f"of the surest 90%, {result.accuracy_at_90:.3f} are right"
+    yield f"calibration error {metrics.ece:.3f} ({result.ece_before:.3f} without its temperature)"
+    if metrics.auc is not None and metrics.pr_auc is not None:
+        yield f"area under ROC {metrics.auc:.4f}, under precision and recall {metrics.pr_auc:.4f}"
+    yield f"proposed threshold {trial.choice.best.threshold:g} (now {trial.terms.current:g}): {trial.promise}"
+    now, then = trial.now, trial.then
+    yield f"  routed {now.coverage:.1%} -> {then.coverage:.1%}, " + _dollars(
+        now.dollars_per_1000, then.dollars_per_1000
+    )
+    yield from (_damaged(item) for item in result.robustness)
+    if result.comparison:
+        yield f"against {result.comparison.other}: {result.comparison.verdict}"
+    for load in result.load:
+        yield from (_level(load.target, level) for level in load.levels)
+    yield from (f"below the floor: {check}" for check in result.gate if not check.passed)
+    yield f"report {result.report}"
+
+
+def _dollars(now: float, then: float) -> str:
+    return f"cost of 1,000 photos ${now:,.2f} -> ${then:,.2f}, on the test photos"
+
+
+def _damaged(item: Damaged) -> str:
+    return f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.3f}, {item.coverage:.1%} sure enough"
+
+
+def _level(target: str, level: Level) -> str:
+    late = "no answer" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
+    errors = f", {sum(level.errors.values())} errors" if level.errors else ""
+    return f"{target}, {level.clients} clients: {level.per_second:.0f}/s, {late}{errors}"
 
 
 def _monitored(result: Monitored) -> Iterable[str]:
@@ -97,7 +127,7 @@ _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     Staged: _staged,
     Trained: _trained,
     Classified: _classified,
-    Evaluated: _evaluated,
+    Study: _study,
     Monitored: _monitored,
     Dispatched: _dispatched,
     Status: _status,

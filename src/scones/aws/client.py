@@ -63,8 +63,8 @@ class Client:
             connect_timeout=5,
             # A synchronous Express execution may take five minutes.
             read_timeout=310,
-            # One connection a thread, and some to spare.
-            max_pool_connections=max(16, 2 * settings.clients),
+            # One connection a thread, and some to spare; a load test has 64. They are opened only when needed.
+            max_pool_connections=max(80, 2 * settings.clients),
             retries={"mode": "standard", "total_max_attempts": attempts},
             s3={"addressing_style": "path"} if settings.endpoint_url else None,
             # Names such as sync-127.0.0.1 do not resolve.

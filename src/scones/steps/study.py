@@ -1,0 +1,245 @@
+"""Study: judge a model, behind its endpoint or in an artefact, in every way that was asked for, and write it down."""
+
+import json
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.artefact import Artefact, read_artefact, unpack
+from scones.aws.connection import Aws
+from scones.errors import SconesError
+from scones.evaluation.examination import Candidate, Plan, Shown, examine
+from scones.evaluation.gate import Floors
+from scones.evaluation.load import Bounds, Send
+from scones.evaluation.out_of_fold import Judged, recognise
+from scones.evaluation.robustness import Ask
+from scones.evaluation.study import DataFacts, ModelFacts, Study
+from scones.evaluation.study_report import render_study
+from scones.evaluation.thresholds import Costs, Wish
+from scones.evaluation.trial import Terms
+from scones.manifest import Sample
+from scones.monitoring.baseline import BadBaseline, Baseline
+from scones.monitoring.traffic import evaluation_id
+from scones.photos.collection import Collection, path_of
+from scones.photos.decode import decode
+from scones.progress import Reporter
+from scones.runtime.serve.model import Model
+from scones.settings import Settings
+
+_BATCH = 64
+_OURS = evaluation_id("study")
+_BELOW_THRESHOLD = "THRESHOLD_CONFIDENCE_NOT_MET"
+
+
+class CannotStudy(SconesError):
+    """What was asked for cannot be done with this model, or on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted beyond the plain figures, and where the report goes; *against* is another model's artefact.
+
+    *gate* asks the command line to end with an error when a floor was missed; the floors are always looked at.
+    """
+
+    report: Path
+    robustness: bool = False
+    load: bool = False
+    against: Path | None = None
+    gate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What stands: the endpoint, the model behind it, the workflow before it, and the staged photos."""
+
+    endpoint: str
+    model_uri: str
+    workflow_arn: str
+    samples: tuple[Sample, ...]
+    data: tuple[str, str]
+    """The photos' name, and whether they are photos."""
+
+
+def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted, report: Reporter) -> Study:
+    """Judge the model behind an endpoint on the staged test photos; the monitor passes these questions over.
+
+    Raises:
+        AwsError: the endpoint refused a photo.
+        BadArtefact: the model behind it cannot be read.
+        CannotEvaluate: there is nothing to judge by.
+    """
+    test = [sample for sample in served.samples if sample.split == "test"]
+    train = [sample for sample in served.samples if sample.split == "train"]
+    ask = _ask_endpoint(aws, settings, served.endpoint)
+    with _opened(aws.bucket.get(aws.bucket.key(served.model_uri))) as artefact:
+        facts = _facts(artefact, f"endpoint {served.endpoint}")
+        learnt = list(zip((sample.label for sample in train), aws.bucket.get_all([s.key for s in train]), strict=True))
+        known = _out_of_fold(artefact, learnt, report)
+    bodies = aws.bucket.get_all([sample.key for sample in test])
+    photos = tuple(Shown(sample.key, sample.label, body) for sample, body in zip(test, bodies, strict=True))
+    senders = (
+        ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
+        ("workflow", _to_workflow(aws, served.workflow_arn, test)),
+    )
+    return _study(Candidate(facts, ask, known, senders), served.data, photos, (settings, wanted), report)
+
+
+def study_artefact(path: Path, collection: Collection, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
+    """Judge the model in an artefact, a `model.tar.gz` or a folder, on the test photos of *collection*.
+
+    Raises:
+        BadArtefact: it cannot be read.
+        CannotStudy: a load test was asked for, or ONNX Runtime is missing.
+        CannotEvaluate: there is nothing to judge by.
+    """
+    if wanted.load:
+        raise CannotStudy("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
+    learnt = [(photo.label, photo.data) for photo in collection.photos if photo.split == "train"]
+    with _opened(path) as artefact:
+        ask = _ask_artefact(artefact)
+        model = Candidate(_facts(artefact, path.name), ask, _out_of_fold(artefact, learnt, report))
+    photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
+    return _study(model, (collection.name, collection.kind), photos, (settings, wanted), report)
+
+
+def classes_of(path: Path) -> tuple[str, ...]:
+    """Read which classes the model in an artefact tells apart; raises BadArtefact."""
+    with _opened(path) as artefact:
+        return artefact.classes
+
+
+def _study(
+    model: Candidate,
+    data: tuple[str, str],
+    photos: tuple[Shown, ...],
+    asked: tuple[Settings, Wanted],
+    report: Reporter,
+) -> Study:
+    settings, wanted = asked
+    plan = _plan(settings, wanted)
+    found = examine(model, DataFacts(*data, len(photos)), photos, plan, report.progress)
+    found = replace(found, report=str(wanted.report.absolute()))
+    wanted.report.parent.mkdir(parents=True, exist_ok=True)
+    wanted.report.write_text(render_study(found, photos, settings.seed), "utf-8")
+    beside = wanted.report.with_suffix(".json")
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    report.tell(f"report {wanted.report}, figures {beside}")
+    return found
+
+
+def _plan(settings: Settings, wanted: Wanted) -> Plan:
+    return Plan(
+        terms=Terms(
+            current=settings.threshold,
+            costs=Costs(settings.wrong_route_cost, settings.review_cost),
+            wish=Wish(settings.max_routed_error, settings.guarantee_doubt),
+            seed=settings.seed,
+        ),
+        floors=Floors(
+            accuracy=settings.gate_accuracy,
+            calibration_error=settings.gate_calibration_error,
+            coverage=settings.gate_coverage,
+            accuracy_covered=settings.gate_accuracy_covered,
+        ),
+        robustness=wanted.robustness,
+        against=_other(wanted.against) if wanted.against else None,
+        load=Bounds(settings.load_seconds, settings.load_requests) if wanted.load else None,
+    )
+
+
+def _other(path: Path) -> Candidate:
+    with _opened(path) as artefact:
+        return Candidate(_facts(artefact, path.name), _ask_artefact(artefact))
+
+
+def _facts(artefact: Artefact, name: str) -> ModelFacts:
+    return ModelFacts(
+        name=name,
+        version=artefact.version,
+        data_version=artefact.data_version,
+        created=artefact.created,
+        temperature=artefact.temperature,
+        image_size=artefact.image_size,
+        classes=artefact.classes,
+    )
+
+
+@contextmanager
+def _opened(artefact: bytes | Path) -> Iterator[Artefact]:
+    """Read an artefact; what has to be unpacked for it is gone afterwards."""
+    if isinstance(artefact, Path) and artefact.is_dir():
+        yield read_artefact(artefact)
+        return
+    with tempfile.TemporaryDirectory(prefix="scones-") as folder:
+        unpack(artefact, Path(folder))
+        yield read_artefact(Path(folder))
+
+
+def _out_of_fold(artefact: Artefact, learnt: Sequence[tuple[str, bytes]], report: Reporter) -> Judged | None:
+    """Find the answers to the training photos in the baseline, by those photos' own pixels."""
+    if not learnt:
+        return None
+    try:
+        baseline = Baseline.load(artefact.baseline_path)
+    except BadBaseline as error:
+        report.tell(f"no out-of-fold answers: {error}")
+        return None
+    pixels = np.stack([decode(data, artefact.image_size) for _, data in learnt])
+    known = recognise(baseline, pixels, [label for label, _ in learnt], artefact.classes)
+    if known is None:
+        report.tell("no out-of-fold answers of these training photos: the threshold is chosen on half the test photos")
+    return known
+
+
+def _ask_artefact(artefact: Artefact) -> Ask:
+    try:
+        model = Model(artefact)
+    except ModuleNotFoundError as error:
+        raise CannotStudy(f"{error.name} is not installed; run: pip install 'scones[serve]'") from error
+
+    def ask(photos: Sequence[bytes]) -> NDArray[np.float64]:
+        batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
+        pixels = (np.stack([decode(photo, model.size) for photo in batch]) for batch in batches)
+        return np.concatenate([model.predict(batch) for batch in pixels]).astype(np.float64)
+
+    return ask
+
+
+def _ask_endpoint(aws: Aws, settings: Settings, endpoint: str) -> Ask:
+    def ask_one(photo: bytes) -> list[float]:
+        answer: list[float] = json.loads(aws.sagemaker.invoke(endpoint, photo, "application/x-image", _OURS))
+        return answer
+
+    def ask(photos: Sequence[bytes]) -> NDArray[np.float64]:
+        with ThreadPoolExecutor(settings.clients) as pool:
+            return np.array(list(pool.map(ask_one, photos)))
+
+    return ask
+
+
+def _to_endpoint(aws: Aws, endpoint: str, photos: Sequence[Shown]) -> Send:
+    def send(number: int) -> str:
+        aws.sagemaker.invoke(endpoint, photos[number % len(photos)].data, "application/x-image", _OURS)
+        return ""
+
+    return send
+
+
+def _to_workflow(aws: Aws, workflow_arn: str, samples: Sequence[Sample]) -> Send:
+    def send(number: int) -> str:
+        key = samples[number % len(samples)].key
+        event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _OURS}
+        error = aws.workflow.run(workflow_arn, uuid.uuid4().hex, event).error
+        # A photo that is not sure enough has gone all the way, too.
+        return "" if error == _BELOW_THRESHOLD else error
+
+    return send

@@ -1,0 +1,45 @@
+"""A small model under study, in this process, for the tests of what is made of its answers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scones.evaluation.examination import Candidate, Plan, Shown
+from scones.evaluation.gate import Floors
+from scones.evaluation.out_of_fold import Judged
+from scones.evaluation.study import DataFacts, ModelFacts
+from scones.evaluation.thresholds import Costs, Wish
+from scones.evaluation.trial import Terms
+from scones.photos.decode import decode
+from tiny_model import noisy_pngs, probability
+
+CLASSES = ("bicycle", "motorcycle")
+FACTS = ModelFacts("model.tar.gz", "0123456789ab", "test", "2026-01-01T00:00:00Z", 0.8, 32, CLASSES)
+PLAN = Plan(Terms(0.8, Costs(8, 0.4), Wish(0.03, 0.05), 0), Floors(0.5, 0.5, 0.1, 0.5))
+
+
+def ask(photos: Sequence[bytes]) -> np.ndarray:
+    """The brighter, the likelier a motorcycle."""
+    second = [probability(float(decode(photo, 32).mean())) for photo in photos]
+    return np.array([[1 - value, value] for value in second])
+
+
+def photos(count: int = 40) -> tuple[Shown, ...]:
+    """Test photos of which this model gets nine of ten right."""
+    data = noisy_pngs(count, seed=4)
+    said = ask(data).argmax(axis=1)
+    return tuple(
+        Shown(f"test/{index}.png", CLASSES[said[index] if index % 10 else 1 - said[index]], photo)
+        for index, photo in enumerate(data)
+    )
+
+
+def facts(count: int = 40, kind: str = "photos") -> DataFacts:
+    """What the photos are called."""
+    return DataFacts("grays", kind, count)
+
+
+def candidate(name: str = "model.tar.gz") -> Candidate:
+    """The model, with answers to a thousand training photos, all sure and nearly all right."""
+    known = Judged(np.arange(1000) % 100 > 0, np.linspace(0.7, 0.9999, 1000))
+    return Candidate(ModelFacts(name, "0123456789ab", "test", "2026", 0.8, 32, CLASSES), ask, known)

@@ -1,0 +1,99 @@
+"""The page of an evaluation is one honest file."""
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import msgspec
+import pytest
+
+from evaluation.studied import PLAN, candidate, facts, photos
+from evaluation.test_report import Nesting
+from scones.evaluation.examination import examine
+from scones.evaluation.load import Level, Load
+from scones.evaluation.study import Study
+from scones.evaluation.study_report import render_study
+
+LOAD = Load("endpoint", (Level(1, 10, 1.0, 10.0, 5.0, 6.0, 7.0, {}), Level(4, 9, 1.0, 0.0, None, None, None, {"X": 9})))
+
+
+@cache
+def everything() -> Study:
+    """A study with all that may be asked for."""
+    rival = replace(candidate("<b>rival</b>"), ask=lambda some: 1 - candidate().ask(some))
+    plan = replace(PLAN, robustness=True, against=rival)
+    return replace(examine(candidate(), facts(), photos(), plan, lambda *_: None), load=(LOAD,))
+
+
+def page(study: Study) -> str:
+    """Render it."""
+    return render_study(study, photos(study.metrics.n), 0)
+
+
+def test_the_page_stands_alone_and_is_well_formed() -> None:
+    """No script, nothing fetched, tags in order, each identity once."""
+    text = page(everything())
+    assert "<script" not in text
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text)
+    assert "default-src 'none'" in text
+    parser = Nesting()
+    parser.feed(text)
+    assert (parser.open, parser.crossed) == ([], [])
+    assert len(set(parser.identities)) == len(parser.identities)
+
+
+def test_names_are_text() -> None:
+    """A model's name cannot become markup."""
+    text = page(everything())
+    assert "<b>rival" not in text
+    assert "Against &lt;b&gt;rival&lt;/b&gt;" in text
+
+
+def test_every_part_is_there_only_where_it_was_asked_for() -> None:
+    """Damage, comparison and load have sections of their own."""
+    parts = ("What if the photos are worse?", "Where they differ", "How many at once?")
+    full, plain = page(everything()), page(replace(everything(), robustness=(), comparison=None, load=()))
+    assert all(part in full for part in parts)
+    assert not any(part in plain for part in parts)
+    assert "9 of 9" in full  # errors under load are not hidden
+
+
+@pytest.mark.parametrize(("floor", "word"), [(0.5, "open"), (0.99, "shut")])
+def test_the_gate_is_told_as_it_is(floor: float, word: str) -> None:
+    """Shut when one floor is missed, and the table says which."""
+    plan = replace(PLAN, floors=replace(PLAN.floors, accuracy=floor))
+    text = page(examine(candidate(), facts(), photos(), plan, lambda *_: None))
+    assert re.search(r'Gate</div><div class="figure[^"]*">(\w+)<', text)[1] == word  # type: ignore[index]
+    assert (">missed<" in text) == (word == "shut")
+
+
+def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
+    """Halves of forty photos can promise nothing, and the page says so."""
+    text = page(examine(replace(candidate(), out_of_fold=None), facts(), photos(), PLAN, lambda *_: None))
+    assert "No guarantee at" in text
+    assert "tried on the other, many times" in text
+    assert "Guaranteed at" in page(everything())
+
+
+def test_drawings_are_never_passed_off_as_photos() -> None:
+    """The rendered sample says so loudly."""
+    drawn = examine(candidate(), facts(kind="rendered"), photos(), PLAN, lambda *_: None)
+    assert "These are drawings, not photos." in page(drawn)
+    assert "These are drawings" not in page(everything())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_photo_still_has_a_page(count: int) -> None:
+    """Few photos are no crash."""
+    few = examine(candidate(), facts(count), photos(40)[:count], PLAN, lambda *_: None)
+    assert "How good is this model?" in page(few)
+
+
+def test_the_json_holds_every_figure() -> None:
+    """And is plain: what was said of each photo, the verdicts in words, no bytes."""
+    plain = msgspec.json.decode(msgspec.json.encode(everything()))
+    assert {"metrics", "ece_before", "threshold", "robustness", "comparison", "load", "gate"} <= plain.keys()
+    assert plain["metrics"]["pr_auc"] > 0.9
+    assert plain["threshold"]["promise"].startswith("at most 3.0%")
+    assert len(plain["answers"]["probabilities"]) == 40
+    assert msgspec.json.decode(msgspec.json.encode(everything()), type=Study) == everything()

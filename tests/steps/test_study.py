@@ -1,0 +1,128 @@
+"""A model is judged the same way behind its endpoint and in its artefact."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from scones.aws.records import recall
+from scones.evaluation.comparison import Comparison
+from scones.flow import Flow
+from scones.manifest import Sample
+from scones.photos.collection import Collection, LabelledPhoto, Split
+from scones.photos.decode import decode
+from scones.progress import Silent
+from scones.settings import Settings
+from scones.steps.deploy import Deployed
+from scones.steps.study import CannotStudy, Served, Wanted, study_artefact, study_endpoint
+from scones.steps.up import Up
+from tiny_model import noisy_pngs, plain_photo, probability, write_tiny_artefact
+
+CLASSES = ("bicycle", "motorcycle")
+LEVELS = (40, 60, 100, 150, 200, 220)
+
+
+def labelled(data: Sequence[bytes], split: Split) -> tuple[LabelledPhoto, ...]:
+    """Name photos as the tiny model would, but for each tenth."""
+    said = [probability(float(decode(photo, 32).mean())) > 0.5 for photo in data]
+    truths = [CLASSES[int(one != (index % 10 == 9))] for index, one in enumerate(said)]
+    return tuple(
+        LabelledPhoto(f"{index}.png", truth, split, photo)
+        for index, (truth, photo) in enumerate(zip(truths, data, strict=True))
+    )
+
+
+@pytest.fixture(scope="module")
+def collection() -> Collection:
+    """The training photos that the tiny model's baseline was measured on, and a few to judge by."""
+    test = labelled([plain_photo(level) for level in LEVELS], "test")
+    return Collection("grays", "photos", labelled(noisy_pngs(400, seed=1), "train") + test, CLASSES)
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    """The tiny model, unpacked."""
+    write_tiny_artefact(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def served(flow: Flow, collection: Collection) -> Served:
+    """What stands, with these photos staged; two dozen training photos are enough here."""
+    chosen = [photo for photo in collection.photos if photo.split == "test"] + list(collection.photos[:24])
+    samples = []
+    for photo in chosen:
+        sample = flow.upload(f"{photo.split}-{photo.name}", photo.data)
+        samples.append(Sample(sample.key, photo.label, photo.split, sample.sha256))
+    deployed = recall(flow.aws.bucket, "deploy", Deployed, flow.settings.env)
+    workflow = recall(flow.aws.bucket, "up", Up, flow.settings.env).workflow_arn
+    return Served(deployed.endpoint, deployed.model_uri, workflow, tuple(samples), ("grays", "photos"))
+
+
+def test_an_artefact_is_judged_without_an_endpoint(artefact: Path, collection: Collection, tmp_path: Path) -> None:
+    """The figures, a threshold from out-of-fold answers that are recognised by their photos, a page and a JSON file."""
+    report = tmp_path / "reports" / "model.html"
+    found = study_artefact(artefact, collection, Settings(), Wanted(report), Silent())
+    assert found.metrics.n == len(LEVELS)
+    assert found.metrics.accuracy == 1
+    assert (found.threshold.source, found.threshold.photos) == ("out_of_fold", 400)
+    assert found.report == str(report)
+    assert "How good is this model?" in report.read_text()
+    assert json.loads(report.with_suffix(".json").read_bytes())["model"]["version"] == found.model.version
+
+
+def test_a_packed_artefact_is_the_same(
+    artefact: Path, collection: Collection, tiny_model: bytes, tmp_path: Path
+) -> None:
+    """model.tar.gz gives the answers of its folder."""
+    (tmp_path / "model.tar.gz").write_bytes(tiny_model)
+    wanted = Wanted(tmp_path / "r.html")
+    one, other = (
+        study_artefact(path, collection, Settings(), wanted, Silent()) for path in (artefact, tmp_path / "model.tar.gz")
+    )
+    assert one.answers == other.answers
+    assert one.metrics == other.metrics
+
+
+def test_a_model_compared_with_itself_is_no_better(artefact: Path, collection: Collection, tmp_path: Path) -> None:
+    """No photo differs, and the gate stays open."""
+    wanted = Wanted(tmp_path / "r.html", against=artefact)
+    found = study_artefact(artefact, collection, Settings(), wanted, Silent())
+    assert isinstance(found.comparison, Comparison)
+    assert (found.comparison.changed, found.comparison.p_value) == ((), 1)
+    assert found.gate[-1].passed
+
+
+def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_path: Path) -> None:
+    """Only what is served can be put under load."""
+    with pytest.raises(CannotStudy, match="only an endpoint"):
+        study_artefact(artefact, collection, Settings(), Wanted(tmp_path / "r.html", load=True), Silent())
+
+
+def test_the_endpoint_gives_the_figures_of_its_artefact(
+    flow: Flow, artefact: Path, collection: Collection, tmp_path: Path
+) -> None:
+    """The same photos, the same answers within float32, the same model version."""
+    wanted = Wanted(tmp_path / "r.html")
+    live = study_endpoint(flow.aws, flow.settings, served(flow, collection), wanted, Silent())
+    filed = study_artefact(artefact, collection, flow.settings, wanted, Silent())
+    assert live.model.version == filed.model.version
+    assert live.metrics.confusion == filed.metrics.confusion
+    for one, other in zip(live.answers.probabilities, filed.answers.probabilities, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+    assert live.threshold.source == "out_of_fold"
+
+
+def test_load_reaches_endpoint_and_workflow_and_the_monitor_passes_it_over(
+    flow: Flow, collection: Collection, tmp_path: Path
+) -> None:
+    """Both answer without errors at 64 clients; a photo below the threshold counts as answered, too."""
+    settings = Settings(load_seconds=2, load_requests=70, threshold=0.8)
+    standing = served(flow, collection)
+    flow.monitor()
+    found = study_endpoint(flow.aws, settings, standing, Wanted(tmp_path / "r.html", load=True), Silent())
+    assert [load.target for load in found.load] == ["endpoint", "workflow"]
+    for load in found.load:
+        assert [level.errors for level in load.levels] == [{}] * 4
+    flow.classify_samples([sample for sample in standing.samples if sample.split == "test"][:1])
+    assert flow.monitor(at_least=1).photos == 1
