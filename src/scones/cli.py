@@ -129,7 +129,7 @@ def classify(photos: tuple[Path, ...], env: str | None, as_json: bool) -> None:
 @_options
 @_yes
 def evaluate(
-    artefact: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: "Unpack[_Wanted]"
+    artefact: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: Unpack[_Wanted]
 ) -> None:
     """Evaluate what was deployed last, or an artefact."""
     from scones.evaluation.gate import require

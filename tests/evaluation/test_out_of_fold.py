@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scones.evaluation.out_of_fold import recognise
+from scones.evaluation.out_of_fold import learnt_from, recognise
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import measure
 from tiny_model import noisy_photos
@@ -54,3 +54,15 @@ def test_what_the_baseline_cannot_tell_is_none(count: int, classes: tuple[str, .
     """Without photos, and with three classes, there are no out-of-fold answers."""
     photos, labels, _, baseline = known()
     assert recognise(baseline, photos[:count], labels[:count], classes) is None
+
+
+def test_photos_that_were_learnt_from_are_told_from_others() -> None:
+    """One changed pixel makes another photo; a baseline knows its own, twice over if need be."""
+    photos, _, _, baseline = known()
+    others = noisy_photos(5, seed=9)
+    others[0] = photos[3]
+    others[1] = photos[3]
+    others[2] = photos[4]
+    others[2, 0, 0] ^= 255
+    assert learnt_from(baseline, others).tolist() == [True, True, False, False, False]
+    assert learnt_from(baseline, others[:0]).tolist() == []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ from tiny_model import noisy_pngs, plain_photo, probability, write_tiny_artefact
 
 CLASSES = ("bicycle", "motorcycle")
 LEVELS = (40, 60, 100, 150, 200, 220)
+
+
+class Told(Silent):
+    """Remembers what a person was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, line: str) -> None:
+        """Keep the line."""
+        self.lines.append(line)
 
 
 def labelled(data: Sequence[bytes], split: Split) -> tuple[LabelledPhoto, ...]:
@@ -91,6 +103,21 @@ def test_a_model_compared_with_itself_is_no_better(artefact: Path, collection: C
     assert isinstance(found.comparison, Comparison)
     assert (found.comparison.changed, found.comparison.p_value) == ((), 1)
     assert found.gate[-1].passed
+
+
+def test_photos_that_the_model_learnt_from_do_not_judge_it(
+    artefact: Path, collection: Collection, tmp_path: Path
+) -> None:
+    """They are left out, and counted; where nothing else is left, that is an error."""
+    seen = tuple(replace(photo, split="test") for photo in collection.photos[:3])
+    told = Told()
+    mixed = replace(collection, photos=(*collection.photos, *seen))
+    found = study_artefact(artefact, mixed, Settings(), Wanted(tmp_path / "r.html"), told)
+    assert found.metrics.n == len(LEVELS)
+    assert f"3 of {len(LEVELS) + 3} test photos are left out: the model has learnt from them" in told.lines
+    only = replace(collection, photos=seen)
+    with pytest.raises(CannotStudy, match="learnt from every one"):
+        study_artefact(artefact, only, Settings(), Wanted(tmp_path / "r.html"), Silent())
 
 
 def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_path: Path) -> None:

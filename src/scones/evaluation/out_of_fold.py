@@ -37,9 +37,7 @@ def recognise(
     """
     if len(classes) != _TWO or not len(photos):
         return None
-    nobody = np.full((len(photos), _TWO), 0.5)
-    row_of = _unique(baseline.values[:, _PIXELS])
-    photo_of = _unique(measure(photos, nobody)[:, _PIXELS])
+    row_of, photo_of = _unique(baseline.values[:, _PIXELS]), _unique(_marks(photos))
     pairs = [(row, photo_of[mark]) for mark, row in row_of.items() if mark in photo_of]
     if not pairs:
         return None
@@ -48,9 +46,25 @@ def recognise(
     return Judged(right=(odds > 0) == second, confidence=1 / (1 + np.exp(-np.abs(odds))))
 
 
+def learnt_from(baseline: Baseline, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which *photos* [N, H, W, 3] the model has learnt from, [N]: those can say nothing of how good it is."""
+    if not len(photos):
+        return np.zeros(0, dtype=bool)
+    known = {row.tobytes() for row in _rounded(baseline.values[:, _PIXELS])}
+    return np.array([row.tobytes() in known for row in _rounded(_marks(photos))])
+
+
+def _marks(photos: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the channels see in the pixels alone, whatever was answered."""
+    return measure(photos, np.full((len(photos), _TWO), 0.5))[:, _PIXELS]
+
+
+def _rounded(marks: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Added zeros make -0.0 and 0.0 one.
+    return np.asarray(np.round(marks, _DECIMALS) + 0.0)
+
+
 def _unique(marks: NDArray[np.float64]) -> dict[bytes, int]:
     """Where each row of marks lies that is there once."""
-    # Added zeros make -0.0 and 0.0 one.
-    rounded = np.round(marks, _DECIMALS) + 0.0
-    keys, places, counts = np.unique(rounded, axis=0, return_index=True, return_counts=True)
+    keys, places, counts = np.unique(_rounded(marks), axis=0, return_index=True, return_counts=True)
     return {key.tobytes(): int(place) for key, place, count in zip(keys, places, counts, strict=True) if count == 1}

@@ -19,7 +19,7 @@ from scones.errors import SconesError
 from scones.evaluation.examination import Candidate, Plan, Shown, examine
 from scones.evaluation.gate import Floors
 from scones.evaluation.load import Bounds, Send
-from scones.evaluation.out_of_fold import Judged, recognise
+from scones.evaluation.out_of_fold import Judged, learnt_from, recognise
 from scones.evaluation.robustness import Ask
 from scones.evaluation.study import DataFacts, ModelFacts, Study
 from scones.evaluation.study_report import render_study
@@ -84,8 +84,9 @@ def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted,
         facts = _facts(artefact, f"endpoint {served.endpoint}")
         learnt = list(zip((sample.label for sample in train), aws.bucket.get_all([s.key for s in train]), strict=True))
         known = _out_of_fold(artefact, learnt, report)
-    bodies = aws.bucket.get_all([sample.key for sample in test])
-    photos = tuple(Shown(sample.key, sample.label, body) for sample, body in zip(test, bodies, strict=True))
+        bodies = aws.bucket.get_all([sample.key for sample in test])
+        photos = tuple(Shown(sample.key, sample.label, body) for sample, body in zip(test, bodies, strict=True))
+        photos = _unseen(artefact, photos, report)
     senders = (
         ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
         ("workflow", _to_workflow(aws, served.workflow_arn, test)),
@@ -98,7 +99,7 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
 
     Raises:
         BadArtefact: it cannot be read.
-        CannotStudy: a load test was asked for, or ONNX Runtime is missing.
+        CannotStudy: a load test was asked for, ONNX Runtime is missing, or the model has learnt from every photo.
         CannotEvaluate: there is nothing to judge by.
     """
     if wanted.load:
@@ -107,7 +108,8 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
     with _opened(path) as artefact:
         ask = _ask_artefact(artefact)
         model = Candidate(_facts(artefact, path.name), ask, _out_of_fold(artefact, learnt, report))
-    photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
+        photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
+        photos = _unseen(artefact, photos, report)
     return _study(model, (collection.name, collection.kind), photos, (settings, wanted), report)
 
 
@@ -184,20 +186,41 @@ def _opened(artefact: bytes | Path) -> Iterator[Artefact]:
         yield read_artefact(Path(folder))
 
 
-def _out_of_fold(artefact: Artefact, learnt: Sequence[tuple[str, bytes]], report: Reporter) -> Judged | None:
-    """Find the answers to the training photos in the baseline, by those photos' own pixels."""
-    if not learnt:
-        return None
+def _baseline(artefact: Artefact, report: Reporter) -> Baseline | None:
     try:
-        baseline = Baseline.load(artefact.baseline_path)
+        return Baseline.load(artefact.baseline_path)
     except BadBaseline as error:
         report.tell(f"no out-of-fold answers: {error}")
         return None
-    pixels = np.stack([decode(data, artefact.image_size) for _, data in learnt])
+
+
+def _unseen(artefact: Artefact, photos: tuple[Shown, ...], report: Reporter) -> tuple[Shown, ...]:
+    """Leave out the photos that the model has learnt from, and say so."""
+    baseline = _baseline(artefact, report)
+    if baseline is None or not photos:
+        return photos
+    learnt = learnt_from(baseline, _pixels([photo.data for photo in photos], artefact.image_size))
+    if learnt.any():
+        report.tell(f"{learnt.sum()} of {len(photos)} test photos are left out: the model has learnt from them")
+    if learnt.all():
+        raise CannotStudy("the model has learnt from every one of these test photos; judge it by others")
+    return tuple(photo for photo, seen in zip(photos, learnt, strict=True) if not seen)
+
+
+def _out_of_fold(artefact: Artefact, learnt: Sequence[tuple[str, bytes]], report: Reporter) -> Judged | None:
+    """Find the answers to the training photos in the baseline, by those photos' own pixels."""
+    baseline = _baseline(artefact, report)
+    if baseline is None or not learnt:
+        return None
+    pixels = _pixels([data for _, data in learnt], artefact.image_size)
     known = recognise(baseline, pixels, [label for label, _ in learnt], artefact.classes)
     if known is None:
         report.tell("no out-of-fold answers of these training photos: the threshold is chosen on half the test photos")
     return known
+
+
+def _pixels(photos: Sequence[bytes], size: int) -> NDArray[np.uint8]:
+    return np.stack([decode(photo, size) for photo in photos])
 
 
 def _ask_artefact(artefact: Artefact) -> Ask:
@@ -208,8 +231,7 @@ def _ask_artefact(artefact: Artefact) -> Ask:
 
     def ask(photos: Sequence[bytes]) -> NDArray[np.float64]:
         batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        pixels = (np.stack([decode(photo, model.size) for photo in batch]) for batch in batches)
-        return np.concatenate([model.predict(batch) for batch in pixels]).astype(np.float64)
+        return np.concatenate([model.predict(_pixels(batch, model.size)) for batch in batches]).astype(np.float64)
 
     return ask
 
