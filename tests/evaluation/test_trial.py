@@ -63,4 +63,6 @@ def test_the_promise_is_one_plain_sentence() -> None:
     few = try_threshold(judged(60, 0), judged(200, 1), TERMS)
     assert not few.guaranteed
     assert "no threshold can promise on 60 photos" in few.promise
-    assert f"{TERMS.wish.photos_needed} or more sure answers" in few.promise
+    assert f"it takes {TERMS.wish.photos_needed} sure and right answers or more" in few.promise
+    guesses = Judged(np.arange(2000) % 2 > 0, np.linspace(0.5, 1, 2000))
+    assert "not right often enough" in try_threshold(guesses, judged(200, 1), TERMS).promise

@@ -106,10 +106,10 @@ def promise(choice: Choice, wish: Wish) -> str:
     sure, n = f"{1 - wish.doubt:.0%} confidence", choice.best.n
     if choice.certified:
         return f"at most {wish.max_error:.1%} of routed photos are wrong, with {sure} ({n:,} photos)"
-    few = choice.cheapest.accepted < wish.photos_needed
-    why = (
-        f"that takes {wish.photos_needed} or more sure answers, all right" if few else "too many sure answers are wrong"
-    )
+    # Too few photos are a matter of patience; enough of them and no promise, of a better model.
+    why = f"it takes {wish.photos_needed} sure and right answers or more"
+    if n >= wish.photos_needed:
+        why = "its sure answers are not right often enough, or too few"
     return (
         f"no threshold can promise on {n:,} photos, with {sure}, that at most {wish.max_error:.1%} of routed photos "
         f"are wrong: {why}. Of the cheapest, {choice.cheapest.threshold:g}, they promise at most {choice.bound:.1%}"
