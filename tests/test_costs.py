@@ -92,3 +92,10 @@ def test_the_total_is_the_sum_of_its_lines(usage: RunUsage) -> None:
     result = bill(usage)
     assert all(item.dollars >= 0 for item in result.items)
     assert result.total_dollars == pytest.approx(sum(item.dollars for item in result.items))
+
+
+def test_a_load_test_says_its_price_in_cents() -> None:
+    """How many executions, and that the endpoint is kept busy; it is cheap, and the sentence says how cheap."""
+    sentence = price_of("evaluate")
+    assert "2,000 executions" in sentence
+    assert "cents" in sentence

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from evaluation.test_study_report import everything
 from scones.photos.source import LeftOut
 from scones.show import show
 from scones.steps.classify import Classified
@@ -31,3 +34,22 @@ def test_a_result_without_words_of_its_own_is_its_fields() -> None:
 def test_no_executions_are_counted_as_none() -> None:
     """An empty batch is no error."""
     assert show(Classified(())) == "0 succeeded, 0 below threshold, 0 failed"
+
+
+def test_an_evaluation_is_told_with_its_interval_its_promise_and_what_was_asked_for() -> None:
+    """Accuracy with n, the threshold with what is promised of it, each damage, the rival, load with its errors."""
+    lines = show(everything()).splitlines()
+    assert lines[0] == "accuracy 0.900 [0.769 to 0.960, 95%], n = 40"
+    assert sum(line.startswith("noise") for line in lines) == 3
+    assert any("at most 3.0% of routed photos are wrong" in line for line in lines)
+    assert any(line.startswith("against <b>rival</b>: this model is better") for line in lines)
+    assert "endpoint, 4 clients: 0/s, no answer, 9 errors" in lines
+
+
+def test_drawings_and_missed_floors_are_said_first_and_last() -> None:
+    """Nobody can take drawings for photos, or a shut gate for an open one."""
+    study = everything()
+    missed = tuple(replace(check, passed=False) for check in study.gate[:1])
+    lines = show(replace(study, data=replace(study.data, kind="rendered"), gate=missed)).splitlines()
+    assert lines[0].startswith("DRAWINGS, not photos")
+    assert lines[-2].startswith("below the floor: gate_accuracy")

@@ -153,3 +153,18 @@ def test_load_reaches_endpoint_and_workflow_and_the_monitor_passes_it_over(
         assert [level.errors for level in load.levels] == [{}] * 4
     flow.classify_samples([sample for sample in standing.samples if sample.split == "test"][:1])
     assert flow.monitor(at_least=1).photos == 1
+
+
+def test_the_flow_judges_what_was_staged_and_deployed_last(own_flow: Flow, tmp_path: Path) -> None:
+    """By the staged test photos and no others; the page calls the data by its name."""
+    for label, levels in (("bicycle", range(20, 50)), ("motorcycle", range(200, 230))):
+        (tmp_path / "plain" / label).mkdir(parents=True)
+        for level in levels:
+            (tmp_path / "plain" / label / f"{level}.png").write_bytes(plain_photo(level))
+    flow = replace(own_flow, settings=replace(own_flow.settings, data=str(tmp_path / "plain")))
+    staged = flow.stage()
+    found = flow.study(Wanted(tmp_path / "r.html"))
+    assert found.metrics.n == staged.test
+    assert found.metrics.accuracy == 1
+    assert (found.data.name, found.data.kind) == (staged.name, "photos")
+    assert staged.name in (tmp_path / "r.html").read_text()
