@@ -34,7 +34,7 @@ class Check:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        found = "nothing" if self.measured is None else f"{self.measured:.4f}"
+        found = "nothing" if self.measured is None else f"{self.measured:.5f}"
         return f"{self.setting}: {self.meaning} is {found}, not {'<=' if self.at_most else '>='} {self.wanted:g}"
 
 

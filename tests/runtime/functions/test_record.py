@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scones.local.sagemaker.capture import Exchange, record
 from scones.monitoring.capture import Captured, parse
+from scones.monitoring.traffic import evaluation_id, is_ours
 from scones.runtime.functions.record import capture_key, capture_line
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 89_000, UTC)
@@ -48,3 +49,11 @@ def test_it_lies_where_an_endpoint_would_put_it() -> None:
 
 def _anonymous(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "eventMetadata": {**found["eventMetadata"], "eventId": ""}}
+
+
+def test_a_question_of_our_own_keeps_its_mark() -> None:
+    """The monitor passes evaluations over by their inference id, behind a serverless endpoint too."""
+    line = capture_line(b"photo", "application/x-image", b"[0.1, 0.9]", MOMENT, evaluation_id("0" * 64))
+    captured = next(parse([line]))
+    assert isinstance(captured, Captured)
+    assert is_ours(captured)

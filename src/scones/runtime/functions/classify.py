@@ -69,15 +69,15 @@ def _classify(photo: bytes, inference_id: str | None) -> list[float]:
         raise EndpointUnavailable(f"endpoint {_ENDPOINT!r} does not answer: {error}") from error
     answer: bytes = reply["Body"].read()
     if _CAPTURE_BUCKET:
-        _capture(photo, answer)
+        _capture(photo, answer, inference_id)
     probabilities: list[float] = json.loads(answer)
     return probabilities
 
 
-def _capture(photo: bytes, answer: bytes) -> None:
+def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:
     """Write the record that a serverless endpoint cannot; a courier's answer does not depend on it."""
     moment = datetime.now(UTC)
-    line = capture_line(photo, _CONTENT_TYPE, answer, moment)
+    line = capture_line(photo, _CONTENT_TYPE, answer, moment, inference_id)
     try:
         _s3.put_object(Bucket=_CAPTURE_BUCKET, Key=capture_key(_ENDPOINT, moment), Body=line)
     except (BotoCoreError, ClientError) as error:

@@ -18,8 +18,11 @@ def capture_key(endpoint: str, moment: datetime) -> str:
     return f"capture/{endpoint}/{_VARIANT}/{moment:%Y/%m/%d/%H}/{name}"
 
 
-def capture_line(photo: bytes, content_type: str, answer: bytes, moment: datetime) -> bytes:
-    """One JSON line: the photo in base64, the answer as the JSON that it is."""
+def capture_line(
+    photo: bytes, content_type: str, answer: bytes, moment: datetime, inference_id: str | None = None
+) -> bytes:
+    """One JSON line: the photo in base64, the answer as the JSON that it is, and the question's mark if it had one."""
+    mark = {"inferenceId": inference_id} if inference_id else {}
     asked = {"mode": "INPUT", "data": base64.b64encode(photo).decode(), "encoding": "BASE64"}
     answered = {"mode": "OUTPUT", "data": answer.decode(), "encoding": "JSON"}
     record = {
@@ -27,7 +30,7 @@ def capture_line(photo: bytes, content_type: str, answer: bytes, moment: datetim
             "endpointInput": {"observedContentType": content_type, **asked},
             "endpointOutput": {"observedContentType": "application/json", **answered},
         },
-        "eventMetadata": {"eventId": str(uuid.uuid4()), "inferenceTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}"},
+        "eventMetadata": {"eventId": str(uuid.uuid4()), "inferenceTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}", **mark},
         "eventVersion": "0",
     }
     return json.dumps(record).encode() + b"\n"
