@@ -25,7 +25,17 @@ def hosting_template(bucket: str, archive: str) -> dict[str, Any]:
     model = {"ExecutionRoleArn": ROLE, "PrimaryContainer": container}
     variant = {**a_variant(""), "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]}, "InitialInstanceCount": "1"}
     config = {"ProductionVariants": [variant], "DataCaptureConfig": capture(bucket)}
-    endpoint = {"EndpointConfigName": {"Fn::GetAtt": ["Config", "EndpointConfigName"]}}
+    # As parameters of a stack give them: numbers are strings.
+    routing = {
+        "Type": "CANARY",
+        "WaitIntervalInSeconds": "1",
+        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": "50"},
+    }
+    endpoint = {
+        "EndpointConfigName": {"Fn::GetAtt": ["Config", "EndpointConfigName"]},
+        "DeploymentConfig": {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}},
+        "Tags": [{"Key": "project", "Value": "scones"}],
+    }
     return {
         "Resources": {
             "Model": {"Type": "AWS::SageMaker::Model", "Properties": model},

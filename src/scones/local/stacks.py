@@ -15,7 +15,7 @@ Created = tuple[str, Json]
 SETTLED = ("InService", "Failed")
 POLL_SECONDS = 0.05
 NUMBERS = (
-    *("InitialInstanceCount", "InitialSamplingPercentage", "ContainerStartupHealthCheckTimeoutInSeconds", "Value"),
+    *("InitialInstanceCount", "InitialSamplingPercentage", "ContainerStartupHealthCheckTimeoutInSeconds"),
     *("WaitIntervalInSeconds", "TerminationWaitInSeconds", "MaximumExecutionTimeoutInSeconds"),
     *("MemorySizeInMB", "MaxConcurrency"),
 )
@@ -116,6 +116,8 @@ def _typed(props: Json) -> Json:
 
 
 def _value(name: str, item: Any) -> Any:
+    if name in ("CanarySize", "LinearStepSize"):
+        return {**item, "Value": int(item["Value"])}
     if isinstance(item, dict):
         return _typed(item)
     if isinstance(item, list):
