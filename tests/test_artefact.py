@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "baseline.npz").write_bytes(b"not a real baseline")
     write_artefact(tmp_path, DESCRIPTION, "# A card\n")
     return tmp_path
+
+
+def sum_up(folder: Path) -> None:
+    """Write the checksums anew, over the files that are listed already."""
+    sums = folder / "SHA256SUMS"
+    names = [line.split()[1] for line in sums.read_text().splitlines()]
+    sums.write_text("".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names))
 
 
 def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
@@ -99,14 +107,51 @@ def test_a_list_that_leads_outside_is_refused(folder: Path) -> None:
         read_artefact(folder)
 
 
-@pytest.mark.parametrize("change", [{"format": "other"}, {"classes": 5}, {"metrics": []}, {"seed": "x"}])
+def test_an_artefact_of_before_the_guard_is_read(folder: Path) -> None:
+    """Without a threshold and without a choice of files, as earlier versions wrote it."""
+    about = json.loads((folder / "model.json").read_text())
+    del about["unfamiliar_above"], about["served"]
+    (folder / "model.json").write_text(json.dumps(about))
+    sum_up(folder)
+    artefact = read_artefact(folder)
+    assert (artefact.unfamiliar_above, artefact.model_path) == (None, folder / "model.onnx")
+
+
+def test_the_int8_model_is_served_where_the_description_says_so(folder: Path) -> None:
+    """Both models are verified; the exact one stays at hand."""
+    (folder / "model-int8.onnx").write_bytes(b"not a real graph either")
+    chosen = replace(DESCRIPTION, served="model-int8.onnx", unfamiliar_above=1.25)
+    artefact = write_artefact(folder, chosen, "# A card\n")
+    assert artefact.model_path.name == "model-int8.onnx"
+    assert artefact.exact_path.name == "model.onnx"
+    assert artefact.unfamiliar_above == 1.25
+    (folder / "model-int8.onnx").write_bytes(b"changed")
+    with pytest.raises(BadArtefact, match=r"model-int8\.onnx differs from its checksum"):
+        read_artefact(folder)
+
+
+def test_an_int8_model_that_is_not_there_is_not_served(folder: Path) -> None:
+    """A description cannot name a file that nobody verified."""
+    with pytest.raises(BadArtefact, match=r"does not list model-int8\.onnx"):
+        write_artefact(folder, replace(DESCRIPTION, served="model-int8.onnx"), "# A card\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"served": "../a"},
+        {"unfamiliar_above": "much"},
+        {"classes": 5},
+        {"metrics": []},
+        {"seed": "x"},
+    ],
+)
 def test_a_strange_description_is_refused(folder: Path, change: dict[str, object]) -> None:
     """Valid checksums do not make a valid model.json."""
     about = json.loads((folder / "model.json").read_text()) | change
     (folder / "model.json").write_text(json.dumps(about))
-    sums = folder / "SHA256SUMS"
-    names = [line.split()[1] for line in sums.read_text().splitlines()]
-    sums.write_text("".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names))
+    sum_up(folder)
     with pytest.raises(BadArtefact, match=r"model\.json"):
         read_artefact(folder)
 

@@ -12,7 +12,13 @@ from typing import Final
 from scones.errors import SconesError
 
 MODEL: Final = "model.onnx"
-"""Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph."""
+"""Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph.
+
+A second output, `unfamiliarity` float32 [N], tells by how much a photo differs from those trained on; artefacts of
+before the guard have none.
+"""
+INT8_MODEL: Final = "model-int8.onnx"
+"""The same graph in whole numbers; an artefact need not have it."""
 BASELINE: Final = "baseline.npz"
 """What monitoring compares traffic with."""
 ABOUT: Final = "model.json"
@@ -46,6 +52,10 @@ class Description:
     metrics: Mapping[str, float]
     created: str
     seed: int
+    unfamiliar_above: float | None = None
+    """Photos with a higher `unfamiliarity` are not of any class; None if the model has no such output."""
+    served: str = MODEL
+    """The file to serve: `model.onnx`, or `model-int8.onnx` where training found it no worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +69,18 @@ class Artefact:
     metrics: Mapping[str, float]
     created: str
     seed: int
+    unfamiliar_above: float | None
+    served: str
     model_path: Path
+    """The model to serve."""
+    exact_path: Path
+    """The model in float32, whichever is served."""
     baseline_path: Path
     version: str
 
 
 def write_artefact(folder: Path, description: Description, card: str) -> Artefact:
-    """Complete the artefact in *folder*, where `model.onnx` and `baseline.npz` lie already.
+    """Complete the artefact in *folder*, where `model.onnx` and `baseline.npz` lie already, and maybe an int8 model.
 
     Raises:
         BadArtefact: one of the two is missing.
@@ -73,7 +88,8 @@ def write_artefact(folder: Path, description: Description, card: str) -> Artefac
     about = {"format": FORMAT} | {name: getattr(description, name) for name in Description.__slots__}
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
-    sums = "".join(f"{_sha256(folder, name)}  {name}\n" for name in _LISTED)
+    listed = (*_LISTED, INT8_MODEL) if (folder / INT8_MODEL).exists() else _LISTED
+    sums = "".join(f"{_sha256(folder, name)}  {name}\n" for name in listed)
     (folder / SUMS).write_text(sums, encoding="ascii")
     return read_artefact(folder)
 
@@ -90,9 +106,12 @@ def read_artefact(folder: Path) -> Artefact:
         if _sha256(folder, name) != expected:
             raise BadArtefact(str(folder), f"{name} differs from its checksum")
     description = _parse_description(folder)
+    if description.served not in listed:
+        raise BadArtefact(str(folder), f"{SUMS} does not list {description.served}, which is to be served")
     return Artefact(
         **{name: getattr(description, name) for name in Description.__slots__},
-        model_path=folder / MODEL,
+        model_path=folder / description.served,
+        exact_path=folder / MODEL,
         baseline_path=folder / BASELINE,
         version=hashlib.sha256(sums).hexdigest()[:12],
     )
@@ -158,9 +177,22 @@ def _parse_description(folder: Path) -> Description:
             metrics={str(name): float(value) for name, value in about["metrics"].items()},
             created=str(about["created"]),
             seed=int(about["seed"]),
+            # Artefacts of before the guard say nothing of either.
+            unfamiliar_above=_number_or_none(about.get("unfamiliar_above")),
+            served=_served(about.get("served", MODEL)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadArtefact(str(folder), f"{ABOUT} is not as it should be ({error!r})") from error
+
+
+def _number_or_none(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _served(name: str) -> str:
+    if name not in {MODEL, INT8_MODEL}:
+        raise ValueError(f"served is {name!r}")
+    return name
 
 
 def _read(folder: Path, name: str) -> bytes:

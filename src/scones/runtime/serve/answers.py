@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from scones.runtime.serve.messages import JSON, Reply
@@ -13,20 +14,32 @@ JSON_LINES: Final = b"application/jsonlines"
 Rows = Sequence[Sequence[float]]
 
 
-def answer(accept: bytes, rows: Rows, *, many: bool, classes: Sequence[str], version: str) -> Reply:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What answers say of the model; *unfamiliar_above* is None for a model without a guard."""
+
+    classes: Sequence[str]
+    version: str
+    unfamiliar_above: float | None
+
+
+def answer(accept: bytes, rows: Rows, about: About, *, many: bool) -> Reply:
     """Write the probabilities, one row a photo, as *accept* asks; plain JSON if it asks for anything unknown.
 
+    A row's further number, if the model has a guard, is the photo's unfamiliarity; only verbose answers tell it.
     SageMaker's built-in classifier answers a plain list too, so its clients work unchanged.
     """
+    count = len(about.classes)
+    plain = [row[:count] for row in rows]
     if accept in _PLAIN:
-        return Reply(200, _plain(rows, many=many))
+        return Reply(200, _plain(plain, many=many))
     if media_type(accept) == JSON_LINES:
-        lines = b"".join(b'{"prediction": %b}\n' % _numbers(row) for row in rows)
+        lines = b"".join(b'{"prediction": %b}\n' % _numbers(row) for row in plain)
         return Reply(200, lines, JSON_LINES)
     if b"verbose" in accept.lower() and b"verbose=false" not in accept.lower():
-        found = [_explain(row, classes, version) for row in rows]
+        found = [_explain(row, about) for row in rows]
         return Reply(200, json.dumps(found if many else found[0]).encode("utf-8"))
-    return Reply(200, _plain(rows, many=many))
+    return Reply(200, _plain(plain, many=many))
 
 
 _PLAIN: Final = frozenset((b"", b"*/*", JSON))
@@ -41,15 +54,19 @@ def _numbers(row: Sequence[float]) -> bytes:
     return b"[%b]" % b", ".join([b"%.9g" % probability for probability in row])
 
 
-def _explain(row: Sequence[float], classes: Sequence[str], version: str) -> dict[str, object]:
-    decision = decide(row, classes)
-    return {
+def _explain(row: Sequence[float], about: About) -> dict[str, object]:
+    probabilities = row[: len(about.classes)]
+    decision = decide(probabilities, about.classes)
+    found: dict[str, object] = {
         "label": decision.label,
         "confidence": _short(decision.confidence),
-        "probabilities": [_short(probability) for probability in row],
-        "classes": list(classes),
-        "model_version": version,
+        "probabilities": [_short(probability) for probability in probabilities],
+        "classes": list(about.classes),
+        "model_version": about.version,
     }
+    if about.unfamiliar_above is not None:
+        found |= {"unfamiliarity": _short(row[-1]), "unfamiliar": row[-1] > about.unfamiliar_above}
+    return found
 
 
 def _short(probability: float) -> float:

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from scones.runtime.serve.answers import answer
+from scones.runtime.serve.answers import About, answer
 from scones.runtime.serve.batching import Batcher
 from scones.runtime.serve.connection import Respond
 from scones.runtime.serve.counters import Row
 from scones.runtime.serve.messages import Reply, Request, refusal
-from scones.runtime.serve.model import Model, Probabilities
+from scones.runtime.serve.model import Answers, Model
 from scones.runtime.serve.options import Limits
 from scones.runtime.serve.photos import BadPhotos, is_supported, read_photos
 
@@ -27,6 +27,7 @@ class Application:
         self._row = row
         self._limits = limits
         self._metrics = metrics
+        self._about = About(model.classes, model.version, model.unfamiliar_above)
 
     def judge(self, request: Request) -> Reply | None:
         """Refuse by path, method, content type and custom attributes, which need no body."""
@@ -74,12 +75,11 @@ class Application:
             finish(refusal(error.status, error.error, error.reason))
             return
 
-        def deliver(probabilities: Probabilities | None) -> None:
-            if probabilities is None:
+        def deliver(answers: Answers | None) -> None:
+            if answers is None:
                 finish(refusal(500, "model_failed", "the model failed on this photo"))
-                return
-            rows = probabilities.tolist()
-            finish(answer(request.accept, rows, many=many, classes=self._model.classes, version=self._model.version))
+            else:
+                finish(answer(request.accept, answers.tolist(), self._about, many=many))
 
         if not self._batcher.submit(photos, deliver):
             finish(refusal(503, "overloaded", "too many photos are waiting; try again", extra=_RETRY))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scones.runtime.serve.model import Pixels, Probabilities
+from scones.runtime.serve.model import Answers, Pixels
 
-Deliver = Callable[[Probabilities | None], None]
-"""Takes the probabilities float32 [N, C] of a request's N photos, or None if the model failed."""
+Deliver = Callable[[Answers | None], None]
+"""Takes the model's answers to a request's N photos, or None if the model failed."""
 
 
 @dataclass(slots=True)
@@ -27,14 +27,14 @@ class Batcher:
 
     def __init__(
         self,
-        predict: Callable[[Pixels], Probabilities],
+        answer: Callable[[Pixels], Answers],
         call_soon: Callable[[Callable[[], None]], object],
         observe: Callable[[float, int], None],
         *,
         batch: int,
         queue: int,
     ) -> None:
-        self._predict = predict
+        self._answer = answer
         self._call_soon = call_soon
         self._observe = observe
         self._batch = batch
@@ -58,14 +58,14 @@ class Batcher:
             # Between two batches the loop reads on, so that pings and refusals need not wait for all of them.
             self._call_soon(self._run)
         photos = np.stack([photo for job in jobs for photo in job.photos])
-        probabilities = None
+        answers = None
         start = time.perf_counter()
         try:
-            probabilities = self._predict(photos)
+            answers = self._answer(photos)
         finally:
             # Whatever the model raises, every client gets an answer; the event loop logs the traceback.
             self._observe(time.perf_counter() - start, len(photos))
-            _hand_out(jobs, probabilities)
+            _hand_out(jobs, answers)
 
     def _take(self) -> list[_Job]:
         jobs = [self._jobs.popleft()]
@@ -77,9 +77,9 @@ class Batcher:
         return jobs
 
 
-def _hand_out(jobs: Sequence[_Job], probabilities: Probabilities | None) -> None:
+def _hand_out(jobs: Sequence[_Job], answers: Answers | None) -> None:
     at = 0
     for job in jobs:
         end = at + len(job.photos)
-        job.deliver(None if probabilities is None else probabilities[at:end])
+        job.deliver(None if answers is None else answers[at:end])
         at = end

@@ -10,6 +10,8 @@ from scones.errors import SconesError
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+Answers = npt.NDArray[np.float32]
+"""A photo's probabilities and, if the model has a guard, its unfamiliarity: [N, C + 1], else [N, C]."""
 
 
 class ModelUnusable(SconesError):
@@ -32,6 +34,8 @@ class Model:
         self.classes = artefact.classes
         self.size = artefact.image_size
         self.version = artefact.version
+        self.unfamiliar_above = artefact.unfamiliar_above
+        self._outputs = ("probabilities",) if artefact.unfamiliar_above is None else ("probabilities", "unfamiliarity")
         options = onnxruntime.SessionOptions()
         # The processes share the cores already; two threads a session cost 1.8 times the CPU.
         options.intra_op_num_threads = 1
@@ -52,8 +56,12 @@ class Model:
 
     def predict(self, photos: Pixels) -> Probabilities:
         """Return float32 [N, C] for uint8 [N, size, size, 3]."""
-        (probabilities,) = self._session.run(("probabilities",), {"photos": photos})
-        return probabilities  # type: ignore[no-any-return]
+        return self.answer(photos)[:, : len(self.classes)]
+
+    def answer(self, photos: Pixels) -> Answers:
+        """Return the probabilities and, if the model has a guard, the unfamiliarity in one more column."""
+        probabilities, *unfamiliarity = self._session.run(self._outputs, {"photos": photos})
+        return np.column_stack([probabilities, *unfamiliarity]) if unfamiliarity else probabilities
 
     def warm(self, batch: int) -> None:
         """Run batches of up to *batch* photos: the first of each size allocates.
@@ -61,12 +69,14 @@ class Model:
         Each worker does so by itself, for memory that is allocated before the fork would soon be copied.
         """
         for size in range(batch, 0, -1):
-            self.predict(self._black(size))
+            self.answer(self._black(size))
 
     def _try(self) -> None:
-        rows = self.predict(self._black(1))
-        if rows.shape != (1, len(self.classes)):
-            raise ModelUnusable(self.version, f"it gives {rows.shape[-1]} numbers for {len(self.classes)} classes")
+        found = self.answer(self._black(1))
+        columns = found.shape[-1] - len(self._outputs) + 1
+        if columns != len(self.classes):
+            raise ModelUnusable(self.version, f"it gives {columns} numbers for {len(self.classes)} classes")
+        rows = found[:, :columns]
         if not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
             raise ModelUnusable(self.version, f"its probabilities add up to {rows.sum():.3g}")
 

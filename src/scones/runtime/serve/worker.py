@@ -64,7 +64,7 @@ class Worker:
 
     def _application(self, loop: asyncio.AbstractEventLoop) -> Application:
         batcher = Batcher(
-            self._model.predict, loop.call_soon, self._observe, batch=self._limits.batch, queue=self._limits.queue
+            self._model.answer, loop.call_soon, self._observe, batch=self._limits.batch, queue=self._limits.queue
         )
         return Application(self._model, batcher, self._row, self._limits, partial(render, self._rows))
 
