@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import onnxruntime
 import psutil
 import pytest
+from PIL import Image
 
 from scones.artefact import read_artefact
 from scones.monitoring.baseline import Baseline
@@ -69,8 +71,12 @@ def test_photos_become_an_artefact(start: Start, tmp_path: Path) -> None:
     assert (len(baseline.values), baseline.data_version) == (80, "v1")
     photo = (tmp_path / "input" / "data" / "training" / "bicycle" / "0.png").read_bytes()
     session = onnxruntime.InferenceSession(artefact.model_path)
-    (probabilities,) = session.run(None, {"photos": decode(photo, 32)[None]})
+    probabilities, unfamiliarity = session.run(None, {"photos": decode(photo, 32)[None]})
     assert np.allclose(probabilities.sum(), 1)
+    assert np.isfinite(unfamiliarity).all()
+    assert artefact.unfamiliar_above is not None
+    assert artefact.metrics["oof_refused"] <= 0.02
+    assert (tmp_path / "model" / "model-int8.onnx").stat().st_size < artefact.exact_path.stat().st_size
     assert not (tmp_path / "output" / "failure").exists()
 
 
@@ -84,6 +90,41 @@ def test_the_same_job_gives_the_same_model(start: Start, tmp_path: Path) -> None
             assert process.wait() == 0
         models.append((tmp_path / "model" / "model.onnx").read_bytes())
     assert models[0] == models[1]
+
+
+@pytest.mark.slow
+def test_a_stopped_job_goes_on_where_it_was(start: Start, tmp_path: Path) -> None:
+    """Stopped by SIGTERM and started again, as on Spot: fewer epochs, and the same model to the last byte."""
+    give(tmp_path, 30)
+    with start(epochs="6") as process:
+        whole, _ = process.communicate()
+    model = (tmp_path / "model" / "model.onnx").read_bytes()
+    shutil.rmtree(tmp_path / "checkpoints")
+    with start(epochs="6") as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "epoch=3/6" in line)
+        process.send_signal(signal.SIGTERM)
+    with start(epochs="6") as process:
+        rest, _ = process.communicate()
+    assert process.returncode == 0
+    assert rest.count("epoch=") < whole.count("epoch=")
+    assert "progress=1.000" in rest
+    assert (tmp_path / "model" / "model.onnx").read_bytes() == model
+
+
+@pytest.mark.slow
+def test_photos_of_other_things_teach_the_guard(start: Start, tmp_path: Path) -> None:
+    """Given as a channel of their own, they are counted, and the share of them that passes is told."""
+    give(tmp_path, 40)
+    folder = tmp_path / "input" / "data" / "outliers" / "chequers"
+    folder.mkdir(parents=True)
+    for number in range(20):
+        squares = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.full((4, 4), 12 * number)).astype(np.uint8)
+        Image.fromarray(squares).save(folder / f"{number}.png")
+    with start(epochs="3") as process:
+        out, _ = process.communicate()
+    assert "outliers=20" in out
+    assert 0 <= read_artefact(tmp_path / "model").metrics["oof_outliers_accepted"] < 1
 
 
 @pytest.mark.slow

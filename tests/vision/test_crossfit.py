@@ -3,13 +3,14 @@
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.vision.crossfit import FOLDS, TrainingFailed, assign_folds, crossfit
+from scones.vision.crossfit import FOLDS, Plan, TrainingFailed, assign_folds, crossfit
 from scones.vision.messages import Labelled, Progress
 from scones.vision.recipe import Recipe
 
@@ -17,8 +18,9 @@ Stripes = Callable[..., Labelled]
 
 
 def labelled(labels: list[int]) -> Labelled:
-    """Labels without photos."""
-    return Labelled(np.zeros((len(labels), 1, 1, 3), dtype=np.uint8), np.array(labels), max(labels) + 1)
+    """Labels without photos, and seven outliers."""
+    photos = np.zeros((len(labels) + 7, 1, 1, 3), dtype=np.uint8)
+    return Labelled(photos[7:], np.array(labels), max(labels) + 1, photos[:7])
 
 
 @given(counts=st.lists(st.integers(FOLDS, 40), min_size=2, max_size=4), seed=st.integers(0, 99))
@@ -27,8 +29,9 @@ def test_each_fold_has_its_share_of_each_class(counts: list[int], seed: int) -> 
     labels = [number for number, count in enumerate(counts) for _ in range(count)]
     folds = assign_folds(labelled(labels), seed)
     for number in range(len(counts)):
-        sizes = np.bincount(folds[np.array(labels) == number], minlength=FOLDS)
+        sizes = np.bincount(folds.photos[np.array(labels) == number], minlength=FOLDS)
         assert sizes.max() - sizes.min() <= 1
+    assert sorted(np.bincount(folds.outliers)) == [2, 2, 3]
 
 
 def test_a_class_with_fewer_photos_than_folds_is_refused() -> None:
@@ -37,26 +40,31 @@ def test_a_class_with_fewer_photos_than_folds_is_refused() -> None:
         assign_folds(labelled([0, 0, 0, 1, 1]), 0)
 
 
-def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: Stripes) -> None:
-    """Wrong labels betray it: the answers follow the stripes, not the labels that were seen."""
-    data = stripes(240, 16)
+def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: Stripes, tmp_path: Path) -> None:
+    """Wrong labels betray it: the answers follow the stripes, not the labels seen. A second run needs no epoch more."""
+    data = stripes(240, 16, outliers=30)
     wrong = np.arange(240) % 12 == 0
     data = replace(data, labels=np.where(wrong, 1 - data.labels, data.labels))
     heard: list[Progress] = []
-    result = crossfit(data, Recipe(epochs=5), 0, heard.append)
-    agreed = result.log_probabilities.argmax(axis=1) == data.labels
+    result = crossfit(data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
+    agreed = result.photos.log_probabilities.argmax(axis=1) == data.labels
     assert agreed[~wrong].mean() > 0.9
     assert agreed[wrong].mean() < 0.2
-    assert result.sample_answers.shape == (64, 2)
-    assert result.weights["head.weight"].shape == (2, 256)
+    assert (result.outliers.strangeness != 0).all()
+    assert result.sample.log_probabilities.shape == (64, 2)
+    assert [fitted.weights["head.weight"].shape for fitted in (result.final, *result.of_fold)] == [(3, 256)] * 4
     assert sorted({(p.fold is None, p.fold or 0) for p in heard}) == [(False, 0), (False, 1), (False, 2), (True, 0)]
     assert len(heard) == 5 * (FOLDS + 1)
     assert multiprocessing.active_children() == []
+    heard.clear()
+    again = crossfit(data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
+    assert heard == []
+    assert np.array_equal(again.photos.log_probabilities, result.photos.log_probabilities)
 
 
 def test_a_failure_in_a_process_is_told_and_ends_all(stripes: Stripes) -> None:
     """Photos too small for the network: the reason arrives in one line."""
     with pytest.raises(TrainingFailed, match="a training process failed: RuntimeError: ") as caught:
-        crossfit(stripes(30, 4), Recipe(epochs=1), 0, lambda _progress: None)
+        crossfit(stripes(30, 4), Plan(Recipe(epochs=1), 0), lambda _progress: None)
     assert "\n" not in str(caught.value)
     assert multiprocessing.active_children() == []

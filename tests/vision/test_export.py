@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,74 +12,83 @@ import pytest
 import torch
 
 from scones.vision.calibration import soften
-from scones.vision.export import OPSET, ParityError, check_parity, export
-from scones.vision.fit import fit, predict
-from scones.vision.messages import Labelled, Weights
+from scones.vision.export import OPSET, ParityError, Trained, check_parity, export
+from scones.vision.fit import fit
+from scones.vision.guard import Guard
+from scones.vision.messages import Fitted, Labelled
 from scones.vision.model import Network
+from scones.vision.predict import predict, remember
 from scones.vision.recipe import Recipe
 
 Stripes = Callable[..., Labelled]
 
 
-def weights_of(network: Network) -> Weights:
-    """As a training process sends them."""
-    return {name: value.numpy() for name, value in network.state_dict().items()}
+def trained_of(network: Network, data: Labelled, temperature: float = 1.0) -> Trained:
+    """As a training process sends it, with a guard."""
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    fitted = Fitted(weights, remember(network, data.photos))
+    return Trained(fitted, Guard((0.7, 12.0), -2.5, 1.0), temperature, data.photos.shape[1])
 
 
 @pytest.mark.parametrize(("size", "classes"), [(32, 2), (50, 2), (64, 3), (96, 2)])
 def test_both_compute_the_same(stripes: Stripes, size: int, classes: int) -> None:
-    """Over photos and noise, for any size and number of classes, within a hundred-thousandth."""
+    """Over photos and noise, for any size and number of classes, within a ten-thousandth."""
     torch.set_num_threads(1)
     data = stripes(60, size, classes)
     network = fit(data, Recipe(epochs=1), 0, lambda _epoch: None)
     photos = np.concatenate([data.photos, np.random.default_rng(0).integers(0, 256, data.photos.shape, dtype=np.uint8)])
-    model = export(weights_of(network), image_size=size, temperature=0.8)
-    assert check_parity(model, photos, predict(network, photos), 0.8) < 1e-5
+    trained = trained_of(network, data, 0.8)
+    assert check_parity(export(trained), trained, photos, predict(network, photos, trained.fitted.memory)) < 1e-4
 
 
 @pytest.fixture
-def trained(stripes: Stripes) -> tuple[Network, Labelled]:
+def network_and_data(stripes: Stripes) -> tuple[Network, Labelled]:
     """A network and what it saw."""
     data = stripes(60)
     return fit(data, Recipe(epochs=1), 0, lambda _epoch: None), data
 
 
-def test_the_model_keeps_the_contract(trained: tuple[Network, Labelled]) -> None:
-    """One input and one output by name and type, opset 18, any batch, no file beside it."""
-    network, data = trained
-    model = export(weights_of(network), image_size=32, temperature=1.0)
+def test_the_model_keeps_the_contract(network_and_data: tuple[Network, Labelled]) -> None:
+    """One input and two outputs by name and type, opset 18, any batch, no file beside it."""
+    network, data = network_and_data
+    model = export(trained_of(network, data))
     graph = onnx.load_from_string(model)
     assert [(o.domain, o.version) for o in graph.opset_import] == [("", OPSET)]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (photos,), (answer,) = session.get_inputs(), session.get_outputs()
+    (photos,), (answer, score) = session.get_inputs(), session.get_outputs()
     assert (photos.name, photos.type, photos.shape) == ("photos", "tensor(uint8)", ["N", 32, 32, 3])
     assert (answer.name, answer.type, answer.shape) == ("probabilities", "tensor(float)", ["N", 2])
+    assert (score.name, score.type, score.shape) == ("unfamiliarity", "tensor(float)", ["N"])
     one, many = (session.run(None, {"photos": data.photos[:n]})[0] for n in (1, 9))
     assert np.allclose(one, many[:1], atol=1e-5)
     assert np.allclose(many.sum(axis=1), 1)
 
 
-def test_the_temperature_is_inside(trained: tuple[Network, Labelled]) -> None:
+def test_the_temperature_is_inside(network_and_data: tuple[Network, Labelled]) -> None:
     """The answers are softened as calibration says."""
-    network, data = trained
-    session = onnxruntime.InferenceSession(export(weights_of(network), image_size=32, temperature=3.0))
-    expected = soften(predict(network, data.photos), 3.0)
+    network, data = network_and_data
+    trained = trained_of(network, data, 3.0)
+    session = onnxruntime.InferenceSession(export(trained))
+    expected = soften(predict(network, data.photos, trained.fitted.memory).log_probabilities, 3.0)
     assert np.allclose(session.run(None, {"photos": data.photos})[0], expected, atol=1e-5)
 
 
-def test_the_same_weights_give_the_same_bytes(trained: tuple[Network, Labelled]) -> None:
+def test_the_same_weights_give_the_same_bytes(network_and_data: tuple[Network, Labelled]) -> None:
     """So the artefact's version is that of its content."""
-    weights = weights_of(trained[0])
-    assert export(weights, image_size=32, temperature=1.0) == export(weights, image_size=32, temperature=1.0)
+    trained = trained_of(*network_and_data)
+    assert export(trained) == export(trained)
 
 
-def test_a_difference_is_refused(trained: tuple[Network, Labelled]) -> None:
-    """A model of other weights does not leave training."""
-    network, data = trained
-    weights = dict(weights_of(network))
-    weights["head.bias"] = weights["head.bias"] + np.array([5, 0], dtype=np.float32)
+@pytest.mark.parametrize("change", [(5, 0, 0), (0, 0, 5)])
+def test_a_difference_is_refused(network_and_data: tuple[Network, Labelled], change: tuple[int, ...]) -> None:
+    """A model of other weights does not leave training, nor one with another guard."""
+    network, data = network_and_data
+    right = trained_of(network, data)
+    weights = dict(right.fitted.weights)
+    weights["head.bias"] = weights["head.bias"] + np.array(change, dtype=np.float32)
+    wrong = export(replace(right, fitted=replace(right.fitted, weights=weights)))
     with pytest.raises(ParityError, match="differs from the trained one"):
-        check_parity(export(weights, image_size=32, temperature=1.0), data.photos, predict(network, data.photos), 1.0)
+        check_parity(wrong, right, data.photos, predict(network, data.photos, right.fitted.memory))
 
 
 def test_export_loads_no_torch() -> None:

@@ -1,13 +1,14 @@
 """Fitting learns, repeats itself exactly, and tells how it goes."""
 
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from scones.vision.fit import fit, predict
+from scones.vision.fit import fit
 from scones.vision.messages import Epoch, Labelled
+from scones.vision.predict import predict, remember
 from scones.vision.recipe import Recipe
 
 Stripes = Callable[..., Labelled]
@@ -27,9 +28,11 @@ def ignore(_epoch: Epoch) -> None:
 @pytest.mark.parametrize(("size", "classes"), [(32, 2), (64, 3), (96, 2)])
 def test_what_can_be_learnt_is_learnt(stripes: Stripes, size: int, classes: int) -> None:
     """Unseen stripes of any size are told apart after a few epochs."""
-    network = fit(stripes(300, size, classes), QUICK, 0, ignore)
+    data = stripes(300, size, classes)
+    network = fit(data, QUICK, 0, ignore)
     unseen = stripes(90, size, classes, seed=1)
-    assert (predict(network, unseen.photos).argmax(axis=1) == unseen.labels).mean() > 0.95
+    answers = predict(network, unseen.photos, remember(network, data.photos)).log_probabilities
+    assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.95
 
 
 def test_the_same_seed_gives_the_same_weights(stripes: Stripes) -> None:
@@ -54,12 +57,35 @@ def test_fewer_photos_than_a_batch_are_enough(stripes: Stripes) -> None:
     fit(stripes(7), Recipe(epochs=1), 0, ignore)
 
 
-def test_answers_are_log_probabilities_and_the_same_for_a_mirror_image(stripes: Stripes) -> None:
-    """Photo and mirror image are averaged, so turning one into the other changes nothing."""
-    data = stripes(300)
-    network = fit(data, Recipe(epochs=1), 0, ignore)
-    answers = predict(network, data.photos)
-    mirrored = predict(network, np.ascontiguousarray(data.photos[:, :, ::-1]))
-    assert answers.shape == (300, 2)
-    assert np.allclose(answers, mirrored, atol=1e-4)
-    assert np.exp(answers).sum(axis=1).max() <= 1 + 1e-5
+class Stopped(Exception):
+    """Raised by a report to stop a training at the end of an epoch."""
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_stopped_training_goes_on_to_the_same_weights(stripes: Stripes, tmp_path: Path, after: int) -> None:
+    """From its checkpoint, with the epochs that were left, to the last bit."""
+    data = stripes(100, outliers=30)
+    whole = fit(data, QUICK, 0, ignore).state_dict()
+    file = tmp_path / "checkpoints" / "final.pt"
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(data, QUICK, 0, stop, file)
+    heard: list[Epoch] = []
+    resumed = fit(data, QUICK, 0, heard.append, file).state_dict()
+    assert [epoch.number for epoch in heard] == list(range(after + 1, 5))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert [path.name for path in file.parent.iterdir()] == ["final.pt"]
+
+
+def test_photos_of_other_things_are_told_apart(stripes: Stripes) -> None:
+    """The last logit is higher for unseen spots than for unseen stripes."""
+    data = stripes(300, outliers=100)
+    network = fit(data, QUICK, 0, ignore)
+    memory = remember(network, data.photos)
+    unseen = stripes(100, seed=1, outliers=100)
+    known, other = (predict(network, some, memory).strangeness for some in (unseen.photos, unseen.outliers))
+    assert (known[:, 0].max() < other[:, 0]).mean() > 0.9

@@ -1,7 +1,8 @@
 """The training program: reads what SageMaker mounts, fits the model, and leaves the artefact for SageMaker to pack.
 
 `python -m scones.runtime.train` keeps the container contract below `SAGEMAKER_BASE_DIR` (`/opt/ml`): it ends with 0 and
-`model/` filled, or with 1 and one line in `output/failure`. SIGTERM stops it within a second, with 143.
+`model/` filled, or with 1 and one line in `output/failure`. SIGTERM stops it within a second, with 143; the same job
+started again goes on from the epochs in `checkpoints/`.
 """
 
 import datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from scones.artefact import BASELINE, MODEL, Artefact, Description, write_artefact
+from scones.artefact import BASELINE, INT8_MODEL, MODEL, Artefact, Description, write_artefact
 from scones.errors import SconesError
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import measure
@@ -24,10 +25,9 @@ from scones.runtime.training_job import (
     read_hyperparameters,
     read_photos,
 )
-from scones.vision.calibration import fit_temperature, negative_log_likelihood, soften
+from scones.vision.assemble import Models, assemble
 from scones.vision.card import model_card
-from scones.vision.crossfit import FOLDS, Crossfit, crossfit
-from scones.vision.export import check_parity, export
+from scones.vision.crossfit import FOLDS, Plan, crossfit
 from scones.vision.messages import Labelled, Progress
 
 _STOPPED: Final = 128 + signal.SIGTERM
@@ -58,38 +58,35 @@ def train(job: TrainingJob) -> Artefact:
     started = time.monotonic()
     hyperparameters = read_hyperparameters(job)
     data = read_photos(job, hyperparameters, _say)
-    _say(f"photos={len(data.labels)} classes={','.join(hyperparameters.classes)} size={hyperparameters.image_size}")
-    networks = crossfit(data, hyperparameters.recipe, hyperparameters.seed, _Report(hyperparameters.recipe.epochs))
-    artefact = _write(job, hyperparameters, data, networks)
+    classes = ",".join(hyperparameters.classes)
+    _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
+    plan = Plan(hyperparameters.recipe, hyperparameters.seed, job.checkpoints)
+    networks = crossfit(data, plan, _Report(hyperparameters.recipe.epochs))
+    artefact = _write(job, hyperparameters, data, assemble(data, networks))
     for name, value in artefact.metrics.items():
         _say(f"{name}={value:.4f}")
     _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
     return artefact
 
 
-def _write(job: TrainingJob, hyperparameters: Hyperparameters, data: Labelled, networks: Crossfit) -> Artefact:
-    temperature = fit_temperature(networks.log_probabilities, data.labels)
-    probabilities = soften(networks.log_probabilities, temperature)
-    size = hyperparameters.image_size
-    model = export(networks.weights, image_size=size, temperature=temperature)
-    sample = data.photos[: len(networks.sample_answers)]
-    check_parity(model, sample, networks.sample_answers, temperature)
+def _write(job: TrainingJob, hyperparameters: Hyperparameters, data: Labelled, models: Models) -> Artefact:
     description = Description(
         classes=hyperparameters.classes,
-        image_size=size,
-        temperature=temperature,
+        image_size=hyperparameters.image_size,
+        temperature=models.temperature,
         data_version=hyperparameters.data_version,
-        metrics={
-            "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
-            "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
-        },
+        metrics=models.metrics,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seed=hyperparameters.seed,
+        unfamiliar_above=models.guard.refused_above,
+        served=INT8_MODEL if models.int8_is_as_good else MODEL,
     )
     job.model.mkdir(parents=True, exist_ok=True)
-    (job.model / MODEL).write_bytes(model)
-    Baseline(measure(data.photos, probabilities), hyperparameters.data_version).save(job.model / BASELINE)
-    card = model_card(description, data.labels.tolist(), hyperparameters.recipe)
+    (job.model / MODEL).write_bytes(models.exact)
+    (job.model / INT8_MODEL).write_bytes(models.int8)
+    baseline = Baseline(measure(data.photos, models.probabilities), hyperparameters.data_version)
+    baseline.save(job.model / BASELINE)
+    card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
     return write_artefact(job.model, description, card)
 
 
@@ -97,18 +94,19 @@ class _Report:
     """Turns epochs into lines that SageMaker's metric definitions, and people, can read."""
 
     def __init__(self, epochs: int) -> None:
-        self.done = 0
+        self.epochs: dict[int | None, int] = {}
         self.total = epochs * (1 + FOLDS)
 
     def __call__(self, progress: Progress) -> None:
-        self.done += 1
         epoch = progress.epoch
+        # Not counted: a training that goes on from checkpoints does not tell of the epochs before.
+        self.epochs[progress.fold] = epoch.number
         network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} "
         # A fold's figures have names of their own: SageMaker keeps the last value of each name.
         of = "" if progress.fold is None else "fold_"
         _say(
             f"{network}{of}epoch={epoch.number}/{epoch.of} {of}train_loss={epoch.train_loss:.3f} {of}train_accuracy="
-            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={self.done / self.total:.3f}"
+            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={sum(self.epochs.values()) / self.total:.3f}"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from scones.errors import SconesError
 from scones.photos.decode import decode
@@ -46,6 +47,16 @@ class TrainingJob:
     def channel(self) -> Path:
         """Where SageMaker puts the photos: one folder a class."""
         return self.folder / "input" / "data" / "training"
+
+    @property
+    def outliers(self) -> Path:
+        """Photos of other things, in any folders; SageMaker makes it only if the job has such a channel."""
+        return self.folder / "input" / "data" / "outliers"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What lies here outlives a stop: SageMaker copies it to S3, and back when a Spot job starts again."""
+        return self.folder / "checkpoints"
 
     @property
     def model(self) -> Path:
@@ -97,26 +108,35 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
 
 
 def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> Labelled:
-    """Decode the channel's photos, in the order of classes and then of names; *report* hears of unreadable ones.
+    """Decode the channels' photos, in the order of classes and then of names; *report* hears of unreadable ones.
 
     Raises:
         BadTrainingJob: a class has too few photos that can be read.
     """
+    size = hyperparameters.image_size
     photos, labels = [], []
     for number, name in enumerate(hyperparameters.classes):
-        readable = 0
-        for path in _files(job.channel / name):
-            try:
-                photos.append(decode(path.read_bytes(), hyperparameters.image_size))
-            except UnreadablePhoto as error:
-                report(f"left_out={path.relative_to(job.channel).as_posix()!r} reason={error.reason!r}")
-                continue
-            labels.append(number)
-            readable += 1
-        if readable < FOLDS:
-            text = f"class {name!r} has {readable} photos that can be read; training needs {FOLDS} or more in {name}/"
+        found = list(_decoded(job.channel, name, size, report))
+        if len(found) < FOLDS:
+            text = f"class {name!r} has {len(found)} photos that can be read; training needs {FOLDS} or more in {name}/"
             raise BadTrainingJob(text)
-    return Labelled(np.stack(photos), np.array(labels, dtype=np.int64), len(hyperparameters.classes))
+        photos += found
+        labels += [number] * len(found)
+    outliers = list(_decoded(job.outliers, ".", size, report))
+    return Labelled(
+        np.stack(photos),
+        np.array(labels, dtype=np.int64),
+        len(hyperparameters.classes),
+        np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
+    )
+
+
+def _decoded(channel: Path, folder: str, size: int, report: Callable[[str], None]) -> Iterator[npt.NDArray[np.uint8]]:
+    for path in _files(channel / folder):
+        try:
+            yield decode(path.read_bytes(), size)
+        except UnreadablePhoto as error:
+            report(f"left_out={path.relative_to(channel).as_posix()!r} reason={error.reason!r}")
 
 
 def _classes(job: TrainingJob, text: str) -> tuple[str, ...]:

@@ -20,22 +20,43 @@ _CUTOUT = 11 / 32
 def augment(photos: Tensor, generator: torch.Generator) -> Tensor:
     """Vary *photos*, float [N, 3, H, W] with values 0 to 1: place, shape, light and a missing square.
 
-    Everything random comes from *generator*; the values may leave 0 to 1 a little.
+    Everything random comes from *generator*, a processor's, whatever device the photos are on; the values may leave
+    0 to 1 a little.
     """
     return _cut_out(_relight(_move(photos, generator), generator), generator)
 
 
-def _uniform(generator: torch.Generator, n: int, limit: float, columns: int = 1) -> Tensor:
-    return (torch.rand(n, columns, generator=generator) * 2 - 1) * limit
+def add_noise(photos: Tensor, share: float, limit: float, generator: torch.Generator) -> Tensor:
+    """Add Gaussian noise of deviation 0 to *limit* to about this *share* of the photos, as a dark courtyard would."""
+    strength = limit * torch.rand(len(photos), 1, 1, 1, generator=generator)
+    strength = strength * (torch.rand(len(photos), 1, 1, 1, generator=generator) < share)
+    noisy = [index for index, value in enumerate(strength.flatten().tolist()) if value]
+    if not noisy:
+        return photos
+    noise = strength[noisy] * torch.randn(len(noisy), *photos.shape[1:], generator=generator)
+    changed = photos.clone()
+    changed[noisy] = (photos[noisy] + noise.to(photos.device)).clamp(0, 1)
+    return changed
+
+
+def shrink(photos: Tensor, scale: float) -> Tensor:
+    """Shrink photos to this part of their side, smoothly; a *scale* of 1 changes nothing."""
+    side = round(scale * photos.shape[2])
+    if side == photos.shape[2]:
+        return photos
+    return functional.interpolate(photos, size=(side, side), mode="bilinear", antialias=True)
+
+
+def _uniform(generator: torch.Generator, photos: Tensor, limit: float, columns: int = 1) -> Tensor:
+    return ((torch.rand(len(photos), columns, generator=generator) * 2 - 1) * limit).to(photos.device)
 
 
 def _move(photos: Tensor, generator: torch.Generator) -> Tensor:
     """One bilinear resampling does it all: mirror, rotation, scale, aspect, shear and shift; edges are reflected."""
-    n = len(photos)
     angle, shear, log_aspect, log_scale = (
-        _uniform(generator, n, limit)[:, 0] for limit in (_ANGLE, _SHEAR, _LOG_ASPECT, _LOG_SCALE)
+        _uniform(generator, photos, limit)[:, 0] for limit in (_ANGLE, _SHEAR, _LOG_ASPECT, _LOG_SCALE)
     )
-    mirror = torch.randint(0, 2, (n,), generator=generator) * 2 - 1
+    mirror = (torch.randint(0, 2, (len(photos),), generator=generator) * 2 - 1).to(photos.device)
     width, height = torch.exp(log_scale + log_aspect), torch.exp(log_scale - log_aspect)
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = torch.stack(
@@ -45,16 +66,15 @@ def _move(photos: Tensor, generator: torch.Generator) -> Tensor:
         ],
         dim=1,
     )
-    theta = torch.cat([rows, _uniform(generator, n, 2 * _SHIFT, 2)[:, :, None]], dim=2)
+    theta = torch.cat([rows, _uniform(generator, photos, 2 * _SHIFT, 2)[:, :, None]], dim=2)
     grid = functional.affine_grid(theta, list(photos.shape), align_corners=False)
     return functional.grid_sample(photos, grid, padding_mode="reflection", align_corners=False)
 
 
 def _relight(photos: Tensor, generator: torch.Generator) -> Tensor:
-    n = len(photos)
-    gain = 1 + _uniform(generator, n, _GAIN)[:, :, None, None]
-    offset = (_uniform(generator, n, _OFFSET) + _uniform(generator, n, _CHANNEL_OFFSET, 3))[:, :, None, None]
-    saturation = 1 + _uniform(generator, n, _SATURATION)[:, :, None, None]
+    gain = 1 + _uniform(generator, photos, _GAIN)[:, :, None, None]
+    offset = (_uniform(generator, photos, _OFFSET) + _uniform(generator, photos, _CHANNEL_OFFSET, 3))[:, :, None, None]
+    saturation = 1 + _uniform(generator, photos, _SATURATION)[:, :, None, None]
     gray = photos.mean(dim=1, keepdim=True)
     middle = photos.mean(dim=(1, 2, 3), keepdim=True)
     return middle + gain * (gray + saturation * (photos - gray) - middle) + offset
@@ -68,4 +88,4 @@ def _cut_out(photos: Tensor, generator: torch.Generator) -> Tensor:
     left = torch.randint(0, width - side + 1, (n, 1, 1), generator=generator)
     y, x = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
     hidden = (y >= top) & (y < top + side) & (x >= left) & (x < left + side)
-    return torch.where(hidden[:, None], photos.mean(dim=(1, 2, 3), keepdim=True), photos)
+    return torch.where(hidden[:, None].to(photos.device), photos.mean(dim=(1, 2, 3), keepdim=True), photos)

@@ -8,8 +8,8 @@ from scones.vision.crossfit import FOLDS
 from scones.vision.recipe import Recipe
 
 
-def model_card(description: Description, labels: Sequence[int], recipe: Recipe) -> str:
-    """Write the card of a model that was trained on photos with these *labels* (class numbers)."""
+def model_card(description: Description, labels: Sequence[int], outliers: int, recipe: Recipe) -> str:
+    """Write the card of a model that was trained on photos with these *labels* (class numbers), and so many others."""
     counts = Counter(labels)
     names = description.classes
     photos = "\n".join(f"| {name} | {counts[number]} |" for number, name in enumerate(names))
@@ -21,9 +21,20 @@ def model_card(description: Description, labels: Sequence[int], recipe: Recipe) 
         metrics=metrics,
         folds=FOLDS,
         recipe=recipe,
+        outliers=outliers,
+        guard=_LEARNT if outliers else _BY_DISTANCE,
         about=description,
     )
 
+
+_LEARNT = (
+    "The guard learnt from photos of other things, which the share of outliers accepted above was measured on, out of\n"
+    "  fold; of things unlike any of them it may accept more."
+)
+_BY_DISTANCE = (
+    "The guard had no photos of other things to learn from; it goes by the distance from training photos alone, and\n"
+    "  accepts many photos of ordinary things."
+)
 
 _CARD = """\
 # Model card: {title}
@@ -33,7 +44,9 @@ Given one photo, this model gives a probability for each class. It was made to r
 | | |
 |---|---|
 | input | `photos`, uint8 [N, {size}, {size}, 3], RGB, squashed to a square |
-| output | `probabilities`, float32 [N, classes], in the order below |
+| outputs | `probabilities`, float32 [N, classes], in the order below; `unfamiliarity`, float32 [N] |
+| refuse a photo | when its unfamiliarity exceeds {about.unfamiliar_above:.3f}, as 2% of known photos do out of fold |
+| served | `{about.served}` |
 | network | frozen whitening stem, three convolution stages, linear head; photo and mirror image averaged |
 | training | {recipe.epochs} epochs, batches of {recipe.batch}, Muon and SGD, label smoothing {recipe.label_smoothing} |
 | temperature | {about.temperature:.3f}, fitted on out-of-fold answers |
@@ -46,6 +59,7 @@ Given one photo, this model gives a probability for each class. It was made to r
 | class | photos |
 |---|---|
 {photos}
+| (other things) | {outliers} |
 
 ## Measured on the training photos, out of fold
 
@@ -58,7 +72,9 @@ the final network, which learnt from all photos. Accuracy on test photos is meas
 
 ## Limits
 
-- It always answers with one of its classes: photos of anything else get a confident answer too. Confidence is no guard.
-- Strong noise and very low contrast cost much accuracy; watch the drift report.
+- Its probabilities are always those of its classes, for a photo of anything else too. Confidence is no guard: heed
+  `unfamiliarity`.
+- {guard}
+- Strong noise costs much accuracy; watch the drift report.
 - It has seen whole vehicles. People, plates and places in photos play no part in what it is for.
 """

@@ -3,21 +3,24 @@
 Each fold's network answers for the photos that it did not see: those out-of-fold answers are the honest ones.
 """
 
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from scones.errors import SconesError
-from scones.vision.messages import Done, Labelled, Progress, Task, Weights
+from scones.vision.messages import Answers, Done, Fitted, Folds, Labelled, Progress, Task
 from scones.vision.recipe import Recipe
 from scones.vision.worker import work
 
@@ -32,40 +35,55 @@ class TrainingFailed(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class Crossfit:
-    """The final network's weights, and the out-of-fold log-probabilities, float32 [N, classes], of every photo.
+    """The final network, one network a fold, and the out-of-fold answers to every photo and every outlier.
 
-    `sample_answers` is what the final network says of the first photos, for the export to be compared with.
+    `sample` is what the final network says of the first photos, for the export to be compared with.
     """
 
-    weights: Weights
-    log_probabilities: npt.NDArray[np.float32]
-    sample_answers: npt.NDArray[np.float32]
+    final: Fitted
+    of_fold: tuple[Fitted, ...]
+    folds: Folds
+    photos: Answers
+    outliers: Answers
+    sample: Answers
 
 
-def crossfit(data: Labelled, recipe: Recipe, seed: int, report: Callable[[Progress], None]) -> Crossfit:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to fit: by which recipe, from which seed, and in which folder to keep checkpoints, if in any."""
+
+    recipe: Recipe
+    seed: int
+    checkpoints: Path | None = None
+
+
+def crossfit(data: Labelled, plan: Plan, report: Callable[[Progress], None]) -> Crossfit:
     """Fit everything; *report* hears of each epoch of each network. No process outlives this call, or its caller.
 
     Raises:
         TrainingFailed: a class has fewer photos than there are folds, or a process failed.
     """
-    fold_of = assign_folds(data, seed)
+    folds = assign_folds(data, plan.seed)
+    folder = plan.checkpoints / _fingerprint(data, plan) if plan.checkpoints else None
     # The final network is the longest task, so it goes first.
-    tasks = [Task(None, recipe, seed)] + [Task(fold, recipe, seed) for fold in range(FOLDS)]
-    answers = np.zeros((len(data.labels), data.classes), dtype=np.float32)
-    final: Done | None = None
-    with _workers(data, fold_of, min(len(tasks), os.cpu_count() or 1)) as pipes:
+    tasks = [
+        Task(fold, plan.recipe, plan.seed, folder / f"{'final' if fold is None else fold}.pt" if folder else None)
+        for fold in (None, *range(FOLDS))
+    ]
+    photos, outliers = _blank(len(data.photos), data.classes), _blank(len(data.outliers), data.classes)
+    found: dict[int | None, Done] = {}
+    with _workers(data, folds, min(len(tasks), os.cpu_count() or 1)) as pipes:
         for done in _share_out(tasks, pipes, report):
-            if done.fold is None:
-                final = done
-            else:
-                answers[fold_of == done.fold] = done.answers
-    if final is None:
-        raise TrainingFailed("training ended without a final network; this is a bug")
-    return Crossfit(final.weights, answers, final.answers)
+            found[done.fold] = done
+            if done.fold is not None:
+                _fill(photos, folds.photos == done.fold, done.answers)
+                _fill(outliers, folds.outliers == done.fold, done.outlier_answers)
+    of_fold = tuple(found[fold].fitted for fold in range(FOLDS))
+    return Crossfit(found[None].fitted, of_fold, folds, photos, outliers, found[None].answers)
 
 
-def assign_folds(data: Labelled, seed: int) -> npt.NDArray[np.int64]:
-    """Give each photo a fold, int64 [N], so that every fold has its share of every class."""
+def assign_folds(data: Labelled, seed: int) -> Folds:
+    """Give each photo a fold, so that every fold has its share of every class, and each outlier too."""
     rng = np.random.default_rng(seed)
     fold_of = np.zeros(len(data.labels), dtype=np.int64)
     for number in range(data.classes):
@@ -73,7 +91,24 @@ def assign_folds(data: Labelled, seed: int) -> npt.NDArray[np.int64]:
         if len(members) < FOLDS:
             raise TrainingFailed(f"class number {number} has {len(members)} photos; training needs {FOLDS} or more")
         fold_of[members] = np.arange(len(members)) % FOLDS
-    return fold_of
+    return Folds(fold_of, rng.permutation(np.arange(len(data.outliers)) % FOLDS))
+
+
+def _fingerprint(data: Labelled, plan: Plan) -> str:
+    """Name all that the weights depend on, so that no checkpoint of another training is ever taken up."""
+    whole = hashlib.sha256(json.dumps([asdict(plan.recipe), plan.seed, data.classes]).encode())
+    for part in (data.photos, data.labels, data.outliers):
+        whole.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+    return whole.hexdigest()[:12]
+
+
+def _blank(count: int, classes: int) -> Answers:
+    return Answers(np.zeros((count, classes), dtype=np.float32), np.zeros((count, 2), dtype=np.float32))
+
+
+def _fill(whole: Answers, where: npt.NDArray[np.bool_], part: Answers) -> None:
+    whole.log_probabilities[where] = part.log_probabilities
+    whole.strangeness[where] = part.strangeness
 
 
 def _share_out(tasks: list[Task], pipes: list[Connection], report: Callable[[Progress], None]) -> Iterator[Done]:
@@ -107,7 +142,7 @@ def _receive(pipe: Connection) -> Progress | Done:
 
 
 @contextmanager
-def _workers(data: Labelled, fold_of: npt.NDArray[np.int64], count: int) -> Iterator[list[Connection]]:
+def _workers(data: Labelled, folds: Folds, count: int) -> Iterator[list[Connection]]:
     context = multiprocessing.get_context("spawn")
     processes: list[SpawnProcess] = []
     pipes: list[Connection] = []
@@ -116,7 +151,7 @@ def _workers(data: Labelled, fold_of: npt.NDArray[np.int64], count: int) -> Iter
     try:
         for _ in range(count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, data, fold_of), daemon=True)
+            process = context.Process(target=work, args=(theirs, data, folds), daemon=True)
             process.start()
             theirs.close()
             processes.append(process)

@@ -1,9 +1,10 @@
-"""Exports a trained network to ONNX: uint8 photos in, calibrated probabilities out, everything between in the graph.
+"""Exports a trained network to ONNX: uint8 photos in, calibrated probabilities and unfamiliarity out.
 
 The graph is written node by node instead of by torch's exporter. That needs no torch, a tenth of the time, folds the
 batch normalisations away, and costs one page; `check_parity` proves that both compute the same.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,54 +16,76 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scones.errors import SconesError
 from scones.vision.calibration import soften
-from scones.vision.messages import Weights
-from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, stem_stride
+from scones.vision.guard import NEIGHBOURS, Guard
+from scones.vision.messages import Answers, Fitted, Weights
+from scones.vision.recipe import CONTRAST_FLOOR, LOGIT_SCALE, stem_stride
 
 OPSET: Final = 18
 _IR_VERSION: Final = 9
 _BATCH_NORM_EPSILON: Final = 1e-5
+_LAST: Final = np.iinfo(np.int64).max
 TOLERANCE: Final = 1e-4
 """The largest difference in probability between the two accepted at export."""
+SCORE_TOLERANCE: Final = 1e-2
+"""The same for unfamiliarity, whose scale is the spread over known photos."""
 
 
 class ParityError(SconesError):
     """The exported model computes something else than the trained one."""
 
 
-def export(weights: Weights, *, image_size: int, temperature: float) -> bytes:
-    """Write the network as an ONNX model: `photos` uint8 [N, H, W, 3] to `probabilities` float32 [N, C]."""
-    graph = _Graph()
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """All that the graph is made of."""
+
+    fitted: Fitted
+    guard: Guard
+    temperature: float
+    image_size: int
+
+
+def export(trained: Trained) -> bytes:
+    """Write an ONNX model: `photos` uint8 [N, H, W, 3] to `probabilities` float32 [N, C], `unfamiliarity` [N]."""
+    graph, weights = _Graph(), trained.fitted.weights
     x = graph.add("Cast", "photos", to=TensorProto.FLOAT)
-    x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
-    channels = np.array([MEAN, STD], dtype=np.float32).reshape(2, 1, 3, 1, 1)
-    x = graph.add("Div", graph.add("Sub", x, graph.constant(255 * channels[0])), graph.constant(255 * channels[1]))
+    x = _standardised(graph, graph.add("Transpose", x, perm=[0, 3, 1, 2]))
     # The mirror images follow the photos in one double batch.
     ends = [graph.constant(np.array([value])) for value in (-1, np.iinfo(np.int64).min, 3, -1)]
     x = graph.add("Concat", x, graph.add("Slice", x, *ends), axis=0)
-    stride = stem_stride(image_size)
+    stride = stem_stride(trained.image_size)
     x = graph.add("Conv", x, graph.constant(weights["stem"]), pads=[1] * 4, strides=[stride] * 2)
     x = _normalised(graph, weights, "entry", graph.add("Relu", _halved(graph, x)))
     for stage in ("stages.0", "stages.1"):
         first = _normalised(graph, weights, f"{stage}.first", _halved(graph, x))
         x = graph.add("Add", first, _normalised(graph, weights, f"{stage}.second", first))
-    logits = _head(graph, weights, x)
-    classes = len(weights["head.bias"])
-    return graph.model(_answer(graph, logits, classes, temperature), classes, image_size)
+    space = graph.constant(np.array([2, 3]))
+    features = graph.add("Concat", *(graph.add(kind, x, space, keepdims=0) for kind in _POOLS), axis=1)
+    head = [graph.constant(LOGIT_SCALE * weights[f"head.{part}"]) for part in ("weight", "bias")]
+    logits = graph.add("Gemm", features, *head, transB=1)
+    classes = len(weights["head.bias"]) - 1
+    outputs = {
+        "probabilities": _answer(graph, _columns(graph, logits, 0, classes), classes, trained.temperature),
+        "unfamiliarity": _unfamiliarity(graph, _columns(graph, logits, classes, _LAST), features, trained),
+    }
+    return graph.model(outputs, classes, trained.image_size)
 
 
-def check_parity(
-    model: bytes, photos: npt.NDArray[np.uint8], log_probabilities: npt.NDArray[np.float32], temperature: float
-) -> float:
-    """Run *model* on *photos* and give its largest difference from what the trained network said of them.
+_POOLS: Final = ("ReduceMax", "ReduceMean")
+
+
+def check_parity(model: bytes, trained: Trained, photos: npt.NDArray[np.uint8], said: Answers) -> float:
+    """Run *model* on *photos* and give its largest difference in probability from what the trained network said.
 
     Raises:
-        ParityError: the difference is over `TOLERANCE`.
+        ParityError: the difference is over `TOLERANCE`, or that in unfamiliarity over `SCORE_TOLERANCE`.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (probabilities,) = session.run(["probabilities"], {"photos": photos})
-    difference = float(np.abs(probabilities - soften(log_probabilities, temperature)).max())
-    if not difference <= TOLERANCE:
-        raise ParityError(f"the exported model differs from the trained one by {difference:.2g}; this is a bug")
+    probabilities, scores = session.run(["probabilities", "unfamiliarity"], {"photos": photos})
+    difference = float(np.abs(probabilities - soften(said.log_probabilities, trained.temperature)).max())
+    score_difference = float(np.abs(scores - trained.guard.score(said.strangeness)).max())
+    if not (difference <= TOLERANCE and score_difference <= SCORE_TOLERANCE):
+        found = f"{difference:.2g} in probability and {score_difference:.2g} in unfamiliarity"
+        raise ParityError(f"the exported model differs from the trained one by {found}; this is a bug")
     return difference
 
 
@@ -74,7 +97,9 @@ class _Graph:
     def add(self, kind: str, *inputs: str, **attributes: int | list[int]) -> str:
         """Append a node and name its output."""
         output = f"{kind}_{len(self.nodes)}"
-        node = helper.make_node(kind, list(inputs), [output], **attributes)  # type: ignore[arg-type]
+        # Of TopK only the values are used; its second output, the places, needs a name all the same.
+        outputs = [output, f"{output}_places"] if kind == "TopK" else [output]
+        node = helper.make_node(kind, list(inputs), outputs, **attributes)  # type: ignore[arg-type]
         self.nodes.append(node)
         return output
 
@@ -84,12 +109,13 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def model(self, output: str, classes: int, image_size: int) -> bytes:
+    def model(self, outputs: Mapping[str, str], classes: int, image_size: int) -> bytes:
         """Close the graph, check it, and serialise it."""
-        self.nodes.append(helper.make_node("Identity", [output], ["probabilities"]))
+        self.nodes += [helper.make_node("Identity", [inner], [name]) for name, inner in outputs.items()]
         photos = helper.make_tensor_value_info("photos", TensorProto.UINT8, ["N", image_size, image_size, 3])
-        answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])
-        graph = helper.make_graph(self.nodes, "scones", [photos], [answer], self.constants)
+        shapes: dict[str, list[str | int]] = {"probabilities": ["N", classes], "unfamiliarity": ["N"]}
+        answers = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs]
+        graph = helper.make_graph(self.nodes, "scones", [photos], answers, self.constants)
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -116,18 +142,43 @@ def _normalised(graph: _Graph, weights: Weights, name: str, x: str) -> str:
     return graph.add("Relu", graph.add("Conv", x, folded, graph.constant(shift - mean * gain), pads=[1] * 4))
 
 
-def _head(graph: _Graph, weights: Weights, x: str) -> str:
-    space = graph.constant(np.array([2, 3]))
-    pooled = [graph.add(kind, x, space, keepdims=0) for kind in ("ReduceMax", "ReduceMean")]
-    matrix = graph.constant(LOGIT_SCALE * weights["head.weight"])
-    bias = graph.constant(LOGIT_SCALE * weights["head.bias"])
-    return graph.add("Gemm", graph.add("Concat", *pooled, axis=1), matrix, bias, transB=1)
+def _standardised(graph: _Graph, x: str) -> str:
+    """Each photo, values 0 to 255, at mean 0 and deviation about 1."""
+    axes = graph.constant(np.array([1, 2, 3]))
+    centred = graph.add("Sub", x, graph.add("ReduceMean", x, axes, keepdims=1))
+    variance = graph.add("ReduceMean", graph.add("Mul", centred, centred), axes, keepdims=1)
+    floor = graph.constant(np.array((255 * CONTRAST_FLOOR) ** 2, dtype=np.float32))
+    return graph.add("Div", centred, graph.add("Sqrt", graph.add("Add", variance, floor)))
+
+
+def _columns(graph: _Graph, x: str, first: int, end: int) -> str:
+    return graph.add("Slice", x, *(graph.constant(np.array([value])) for value in (first, end, 1)))
+
+
+def _mean_of_sides(graph: _Graph, x: str, columns: int) -> str:
+    """The mean over photo and mirror image, [N, columns] of [2N, columns]."""
+    pairs = graph.add("Reshape", x, graph.constant(np.array([2, -1, columns])))
+    return graph.add("ReduceMean", pairs, graph.constant(np.array([0])), keepdims=0)
+
+
+def _unfamiliarity(graph: _Graph, logit: str, features: str, trained: Trained) -> str:
+    """The guard's score, [N]: guard.py says what it is made of."""
+    count, width = trained.fitted.memory.shape
+    direction = graph.add("LpNormalization", _mean_of_sides(graph, features, width), axis=1, p=2)
+    likeness = graph.add("MatMul", direction, graph.constant(trained.fitted.memory.T))
+    nearest = graph.add("TopK", likeness, graph.constant(np.array([min(count, NEIGHBOURS)])), axis=1)
+    near = graph.add("ReduceMean", nearest, graph.constant(np.array([1])), keepdims=1)
+    by_logit, by_distance = trained.guard.weights
+    # The distance is 1 - near.
+    terms = graph.add("Concat", _mean_of_sides(graph, logit, 1), near, axis=1)
+    factors = graph.constant(np.array([[by_logit], [-by_distance]], dtype=np.float32))
+    offset = graph.constant(np.array([trained.guard.offset + by_distance], dtype=np.float32))
+    score = graph.add("Gemm", terms, factors, offset)
+    return graph.add("Reshape", score, graph.constant(np.array([-1])))
 
 
 def _answer(graph: _Graph, logits: str, classes: int, temperature: float) -> str:
     """Mean log-probabilities of photo and mirror image, divided by the temperature, as probabilities."""
     logs = graph.add("LogSoftmax", logits, axis=1)
-    pairs = graph.add("Reshape", logs, graph.constant(np.array([2, -1, classes])))
-    mean = graph.add("ReduceMean", pairs, graph.constant(np.array([0])), keepdims=0)
     divisor = graph.constant(np.array([temperature], dtype=np.float32))
-    return graph.add("Softmax", graph.add("Div", mean, divisor), axis=1)
+    return graph.add("Softmax", graph.add("Div", _mean_of_sides(graph, logs, classes), divisor), axis=1)

@@ -1,100 +1,95 @@
-"""Fits one network to labelled photos: seeded, on one thread, the same every time."""
+"""Fits one network to labelled photos: seeded, on one thread, the same every time; on a GPU where there is one."""
 
 import time
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim import SGD, Muon
 
-from scones.vision.augment import augment
+from scones.vision.augment import add_noise, augment, shrink
+from scones.vision.checkpoint import Progressed, load, save
 from scones.vision.messages import Epoch, Labelled
-from scones.vision.model import Convolution, Network, to_input, whitening
+from scones.vision.model import Network, to_input, whitening
+from scones.vision.optimise import Optimiser
+from scones.vision.outliers import make_up
 from scones.vision.recipe import Recipe
 
-_PREDICT_BATCH = 250
+_GUARD_SMOOTHING: Final = 0.05
+"""The guard's targets are this much short of certain, as label smoothing makes those of the classes."""
 
 
-def fit(data: Labelled, recipe: Recipe, seed: int, report: Callable[[Epoch], None]) -> Network:
-    """Train a network on *data* and return it ready to predict; *report* hears of every epoch."""
+def fit(
+    data: Labelled, recipe: Recipe, seed: int, report: Callable[[Epoch], None], checkpoint: Path | None = None
+) -> Network:
+    """Train a network on *data* and return it ready to predict; *report* hears of every epoch.
+
+    Each epoch's end is kept in the file *checkpoint*; if it holds one already, training goes on from there, and ends
+    with the same weights as if it had never stopped.
+    """
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    network = Network(data.classes, whitening(data.photos), data.photos.shape[1])
-    training = _Training(network, recipe, steps=recipe.epochs * _steps(data, recipe))
-    inputs, labels = to_input(data.photos), torch.from_numpy(data.labels)
-    for number in range(1, recipe.epochs + 1):
-        started, loss_sum, right, seen = time.monotonic(), 0.0, 0, 0
-        order = torch.randperm(len(labels), generator=generator)
-        for step in range(_steps(data, recipe)):
-            chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            loss, hits = training.step(augment(inputs[chosen], generator), labels[chosen])
-            loss_sum, right, seen = loss_sum + loss * len(chosen), right + hits, seen + len(chosen)
-        report(Epoch(number, recipe.epochs, loss_sum / seen, right / seen, time.monotonic() - started))
-    return network.eval()
+    fitting = _Fitting(data, recipe, seed)
+    done = load(checkpoint, fitting.progressed()) if checkpoint else 0
+    for number in range(done + 1, recipe.epochs + 1):
+        started = time.monotonic()
+        loss, accuracy = fitting.epoch(recipe.small_scale if number <= recipe.small_share * recipe.epochs else 1.0)
+        if checkpoint:
+            save(checkpoint, fitting.progressed(), number)
+        report(Epoch(number, recipe.epochs, loss, accuracy, time.monotonic() - started))
+    return fitting.network.eval()
 
 
-def predict(network: Network, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Give the mean log-probabilities, float32 [N, classes], of each photo and its mirror image."""
-    parts = [_predict(network, photos[at : at + _PREDICT_BATCH]) for at in range(0, len(photos), _PREDICT_BATCH)]
-    return np.concatenate(parts)
+class _Fitting:
+    """A network on its way: the photos on the device, the optimiser, and the source of chance."""
 
-
-@torch.no_grad()
-def _predict(network: Network, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    inputs = to_input(photos)
-    sides = [functional.log_softmax(network(side), dim=1) for side in (inputs, inputs.flip(3))]
-    return cast("npt.NDArray[np.float32]", (sum(sides[1:], sides[0]) / len(sides)).numpy())
-
-
-def _steps(data: Labelled, recipe: Recipe) -> int:
-    # An incomplete last batch is left to a later epoch: its statistics would be the noisiest.
-    return max(1, len(data.labels) // recipe.batch)
-
-
-class _Training:
-    """The optimisers of one network, and their common schedule."""
-
-    def __init__(self, network: Network, recipe: Recipe, steps: int) -> None:
-        self.network = network.train()
+    def __init__(self, data: Labelled, recipe: Recipe, seed: int) -> None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.recipe = recipe
-        self.convolutions = [part.weight for part in network.modules() if isinstance(part, Convolution)]
-        matrices = {id(weight) for weight in self.convolutions}
-        rest = [weight for weight in network.parameters() if id(weight) not in matrices]
-        muon = Muon(
-            self.convolutions,
-            lr=recipe.convolution_rate,
-            momentum=recipe.convolution_momentum,
-            weight_decay=0.0,
-            ns_steps=3,
-        )
-        sgd = SGD(rest, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True)
-        self.optimizers = (muon, sgd)
-        warm = max(1, round(recipe.warm_up * steps))
-        self.schedules = [
-            torch.optim.lr_scheduler.LambdaLR(each, lambda n: min((n + 1) / warm, (steps - n) / max(1, steps - warm)))
-            for each in self.optimizers
-        ]
+        self.generator = torch.Generator().manual_seed(seed)
+        self.photos, self.outliers = to_input(data.photos).to(device), to_input(data.outliers).to(device)
+        self.labels = torch.from_numpy(data.labels).to(device)
+        # An incomplete last batch is left to a later epoch: its statistics would be the noisiest.
+        self.steps = max(1, len(data.labels) // recipe.batch)
+        self.network = Network(data.classes, whitening(data.photos), data.photos.shape[1]).to(device).train()
+        self.optimiser = Optimiser(self.network, recipe, steps=recipe.epochs * self.steps)
 
-    def step(self, photos: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Learn from one batch; give its loss and how many it got right."""
-        logits = self.network(photos)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._restore_norms()
-        for optimizer in self.optimizers:
-            optimizer.step()  # type: ignore[no-untyped-call]
-        for schedule in self.schedules:
-            schedule.step()
-        return loss.item(), int((logits.argmax(dim=1) == labels).sum())
+    def progressed(self) -> Progressed:
+        """Give what changes from epoch to epoch."""
+        return Progressed(self.network, self.optimiser, self.generator)
 
-    @torch.no_grad()
-    def _restore_norms(self) -> None:
-        # Batch normalisation makes the output blind to a weight's length; fixing it keeps Muon's steps in proportion.
-        for weight in self.convolutions:
-            weight.mul_(len(weight) ** 0.5 / weight.norm())
+    def epoch(self, scale: float) -> tuple[float, float]:
+        """Show each photo once, shrunk to *scale*; give the mean loss, and the accuracy, on the varied photos."""
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        losses, hits, seen = 0.0, 0, 0
+        for step in range(self.steps):
+            chosen = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.labels.device)
+            labels = self.labels[chosen]
+            logits = self.network(self._batch(chosen, scale))
+            loss = self._class_loss(logits, labels)
+            self.optimiser.step(loss + self.recipe.guard_weight * _guard_loss(logits[:, -1], len(labels)))
+            losses, seen = losses + loss.item() * len(labels), seen + len(labels)
+            hits += int((logits[: len(labels), :-1].argmax(dim=1) == labels).sum())
+        return losses / seen, hits / seen
+
+    def _batch(self, chosen: Tensor, scale: float) -> Tensor:
+        """Varied photos, then, beside them, varied outliers and made-up pictures."""
+        some = torch.randint(0, max(1, len(self.outliers)), (self.recipe.outliers,), generator=self.generator)
+        others = self.outliers[some.to(self.outliers.device)] if len(self.outliers) else self.outliers
+        photos = shrink(torch.cat([self.photos[chosen], others]), scale)
+        varied = augment(photos, self.generator)
+        varied = add_noise(varied, self.recipe.noise_share, self.recipe.noise_limit, self.generator)
+        made_up = make_up(self.recipe.made_up, photos.shape[2], self.generator)
+        return torch.cat([varied, made_up.to(varied.device)]).contiguous(memory_format=torch.channels_last)
+
+    def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        known = logits[: len(labels), :-1]
+        return functional.cross_entropy(known, labels, label_smoothing=self.recipe.label_smoothing)
+
+
+def _guard_loss(logits: Tensor, known: int) -> Tensor:
+    """How badly the last logit tells the first *known* photos from the rest; each photo of the batch counts alike."""
+    targets = torch.full_like(logits, 1 - _GUARD_SMOOTHING)
+    targets[:known] = _GUARD_SMOOTHING
+    return functional.binary_cross_entropy_with_logits(logits, targets)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +15,56 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Decoded photos, uint8 [N, H, H, 3], their class numbers, int64 [N], and how many classes there are."""
+    """Decoded photos, uint8 [N, H, H, 3], their class numbers, int64 [N], and how many classes there are.
+
+    *outliers*, uint8 [M, H, H, 3], are photos of other things; there may be none.
+    """
 
     photos: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     classes: int
+    outliers: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Which fold each photo, int64 [N], and each outlier, int64 [M], belongs to."""
+
+    photos: npt.NDArray[np.int64]
+    outliers: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one network says of N photos.
+
+    *log_probabilities*, float32 [N, classes], is the mean over photo and mirror image; *strangeness*, float32 [N, 2],
+    is what the guard makes its score of (guard.py): the outlier logit, and the distance from the training photos.
+    """
+
+    log_probabilities: npt.NDArray[np.float32]
+    strangeness: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A network's weights, and the features of its training photos, float32 [K, F], each of length 1."""
+
+    weights: Weights
+    memory: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Fit one network: on all photos but those of *fold*, or on all of them when it is None."""
+    """Fit one network: on all photos but those of *fold*, or on all of them when it is None.
+
+    Its epochs are kept in the file *checkpoint*, if one is named.
+    """
 
     fold: int | None
     recipe: Recipe
     seed: int
+    checkpoint: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +88,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fitted network and its log-probabilities: of the fold's photos, or of a sample when it is the final one."""
+    """A fitted network and its answers: to the fold's photos and outliers, or to a sample when it is the final one."""
 
     fold: int | None
-    weights: Weights
-    answers: npt.NDArray[np.float32]
+    answers: Answers
+    outlier_answers: Answers
+    fitted: Fitted

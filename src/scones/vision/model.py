@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, WIDTHS, stem_stride
+from scones.vision.recipe import CONTRAST_FLOOR, LOGIT_SCALE, WIDTHS, stem_stride
 
 _WHITENING_FLOOR: Final = 5e-3
 # Enough 3 x 3 patches to know their 27 x 27 covariance well.
@@ -61,31 +61,40 @@ class Stage(nn.Module):
 
 
 class Network(nn.Module):
-    """From float photos [N, 3, H, W], values 0 to 1, to logits [N, classes]."""
+    """From float photos [N, 3, H, W], values 0 to 1, to logits [N, classes + 1]; the last one says "none of these"."""
 
-    mean: Tensor
-    std: Tensor
     stem: Tensor
 
     def __init__(self, classes: int, stem: Tensor, image_size: int) -> None:
         """Take the *stem* from `whitening`; larger photos get a coarser stem, so that all cost about the same."""
         super().__init__()
         self.stride = stem_stride(image_size)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
         self.register_buffer("stem", stem)
         first, second, third = WIDTHS
         self.entry = Normalised(len(stem), first)
         self.stages = nn.Sequential(Stage(first, second), Stage(second, third))
-        self.head = nn.Linear(2 * third, classes)
+        self.head = nn.Linear(2 * third, classes + 1)
+
+    def features(self, photos: Tensor) -> Tensor:
+        """Map photos to what the head sees, [N, 2 * the last width]."""
+        x = functional.conv2d(standardise(photos), self.stem, stride=self.stride, padding=1)
+        x = self.stages(self.entry(functional.relu(functional.max_pool2d(x, 2))))
+        return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
+
+    def judge(self, features: Tensor) -> Tensor:
+        """Map features to logits."""
+        logits: Tensor = self.head(features)
+        return LOGIT_SCALE * logits
 
     def forward(self, photos: Tensor) -> Tensor:
         """Map photos to logits."""
-        x = functional.conv2d((photos - self.mean) / self.std, self.stem, stride=self.stride, padding=1)
-        x = self.stages(self.entry(functional.relu(functional.max_pool2d(x, 2))))
-        pooled = torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
-        logits: Tensor = self.head(pooled)
-        return LOGIT_SCALE * logits
+        return self.judge(self.features(photos))
+
+
+def standardise(photos: Tensor) -> Tensor:
+    """Bring each photo to mean 0 and deviation about 1, so that neither its light nor its contrast matters."""
+    variance, mean = torch.var_mean(photos, dim=(1, 2, 3), keepdim=True, correction=0)
+    return (photos - mean) / torch.sqrt(variance + CONTRAST_FLOOR**2)
 
 
 def whitening(photos: npt.NDArray[np.uint8]) -> Tensor:
@@ -95,8 +104,7 @@ def whitening(photos: npt.NDArray[np.uint8]) -> Tensor:
     photos are used, spread over all of them, since photos often come sorted by class.
     """
     some = photos[:: max(1, len(photos) // _PATCH_PHOTOS)]
-    x = (to_input(some) - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
-    patches = functional.unfold(x, 3, stride=2).transpose(1, 2).reshape(-1, 27)
+    patches = functional.unfold(standardise(to_input(some)), 3, stride=2).transpose(1, 2).reshape(-1, 27)
     values, vectors = torch.linalg.eigh(torch.cov(patches.T))
     filters = (vectors / torch.sqrt(values + _WHITENING_FLOOR)).T.reshape(27, 3, 3, 3).flip(0)
     return torch.cat([filters, -filters]).contiguous(memory_format=torch.channels_last)

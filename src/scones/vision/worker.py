@@ -5,15 +5,12 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
-import numpy as np
-import numpy.typing as npt
-
-from scones.vision.messages import Done, Labelled, Progress, Task
+from scones.vision.messages import Done, Fitted, Folds, Labelled, Progress, Task
 
 _SAMPLE_PHOTOS = 64
 
 
-def work(pipe: Connection, data: Labelled, fold_of: npt.NDArray[np.int64]) -> None:
+def work(pipe: Connection, data: Labelled, folds: Folds) -> None:
     """Receive tasks from *pipe*, and send the progress and the result of each; a text tells of a failure."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
@@ -22,27 +19,30 @@ def work(pipe: Connection, data: Labelled, fold_of: npt.NDArray[np.int64]) -> No
         except EOFError:
             return
         try:
-            pipe.send(_perform(task, data, fold_of, pipe))
+            pipe.send(_perform(task, data, folds, pipe))
         except (RuntimeError, MemoryError, ValueError) as error:
             # torch reports nearly everything, a full memory too, as a RuntimeError of many lines.
             pipe.send(f"{type(error).__name__}: {error}".splitlines()[0])
             raise
 
 
-def _perform(task: Task, data: Labelled, fold_of: npt.NDArray[np.int64], pipe: Connection) -> Done:
+def _perform(task: Task, data: Labelled, folds: Folds, pipe: Connection) -> Done:
     # Only here, so that the parent, which imports this module, does without torch.
     import torch  # noqa: PLC0415
 
-    from scones.vision.fit import fit, predict  # noqa: PLC0415
+    from scones.vision.fit import fit  # noqa: PLC0415
+    from scones.vision.predict import predict, remember  # noqa: PLC0415
 
     # At this size a second thread gains nothing; a second process does.
     torch.set_num_threads(1)
-    chosen = fold_of != (-1 if task.fold is None else task.fold)
-    seen = Labelled(data.photos[chosen], data.labels[chosen], data.classes)
-    network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(Progress(task.fold, epoch)))
-    asked = data.photos[:_SAMPLE_PHOTOS] if task.fold is None else data.photos[~chosen]
-    weights = {name: value.numpy() for name, value in network.state_dict().items()} if task.fold is None else {}
-    return Done(task.fold, weights, predict(network, asked))
+    held_out, outliers_held_out = (of == task.fold for of in (folds.photos, folds.outliers))
+    seen = Labelled(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers[~outliers_held_out])
+    network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(Progress(task.fold, epoch)), task.checkpoint)
+    memory = remember(network, seen.photos)
+    asked = data.photos[:_SAMPLE_PHOTOS] if task.fold is None else data.photos[held_out]
+    answers, outlier_answers = (predict(network, some, memory) for some in (asked, data.outliers[outliers_held_out]))
+    weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+    return Done(task.fold, answers, outlier_answers, Fitted(weights, memory))
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,110 @@
+"""Makes the models of an artefact from what crossfit found: exact and int8, and which of the two to serve."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from scones.vision.calibration import fit_temperature, negative_log_likelihood, soften
+from scones.vision.crossfit import FOLDS, Crossfit
+from scones.vision.export import Trained, check_parity, export
+from scones.vision.guard import Guard, fit_guard
+from scones.vision.messages import Labelled
+from scones.vision.quantise import quantise
+
+MAX_INT8_LOSS: Final = 0.002
+"""The int8 model is served only if, out of fold, its accuracy is lower by no more than this."""
+MAX_INT8_LOG_LOSS: Final = 0.005
+"""The same for its mean log loss, which sees confidence go wrong too."""
+MAX_INT8_REFUSED: Final = 0.005
+"""The same for the share of known photos that its guard refuses beyond what the exact one does."""
+_BATCH: Final = 50
+
+Probabilities = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The two models, whether int8 is to be served, and what the out-of-fold answers say."""
+
+    exact: bytes
+    int8: bytes
+    int8_is_as_good: bool
+    temperature: float
+    guard: Guard
+    probabilities: Probabilities
+    """Out of fold and calibrated, [N, classes]."""
+    metrics: dict[str, float]
+
+
+def assemble(data: Labelled, networks: Crossfit) -> Models:
+    """Calibrate, export, quantise and compare.
+
+    Raises:
+        ParityError: the exported model is not the trained one.
+    """
+    temperature = fit_temperature(networks.photos.log_probabilities, data.labels)
+    guard = fit_guard(networks.photos.strangeness, learnt=len(data.outliers) > 0)
+    trained = Trained(networks.final, guard, temperature, data.photos.shape[1])
+    exact = export(trained)
+    check_parity(exact, trained, data.photos[: len(networks.sample.strangeness)], networks.sample)
+    probabilities = soften(networks.photos.log_probabilities, temperature)
+    scores = guard.score(networks.photos.strangeness)
+    metrics = _metrics(probabilities, scores, data, guard)
+    if len(data.outliers):
+        accepted = guard.score(networks.outliers.strangeness) <= guard.refused_above
+        metrics["oof_outliers_accepted"] = float(accepted.mean())
+    in_int8 = _metrics(*_int8_answers(data, networks, trained), data, guard)
+    metrics |= {f"int8_{name}": value for name, value in in_int8.items()}
+    return Models(
+        exact=exact,
+        int8=quantise(exact, data.photos),
+        int8_is_as_good=_is_as_good(in_int8, metrics),
+        temperature=temperature,
+        guard=guard,
+        probabilities=probabilities,
+        metrics=metrics,
+    )
+
+
+def _is_as_good(int8: dict[str, float], exact: dict[str, float]) -> bool:
+    return (
+        exact["oof_accuracy"] - int8["oof_accuracy"] <= MAX_INT8_LOSS
+        and int8["oof_log_loss"] - exact["oof_log_loss"] <= MAX_INT8_LOG_LOSS
+        and int8["oof_refused"] - exact["oof_refused"] <= MAX_INT8_REFUSED
+    )
+
+
+def _metrics(probabilities: Probabilities, scores: Scores, data: Labelled, guard: Guard) -> dict[str, float]:
+    return {
+        "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
+        "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
+        "oof_refused": float((scores > guard.refused_above).mean()),
+    }
+
+
+def _int8_answers(data: Labelled, networks: Crossfit, trained: Trained) -> tuple[Probabilities, Scores]:
+    """Out-of-fold probabilities and scores, each from the int8 model of the network that had not seen the photo."""
+    probabilities, scores = np.zeros(networks.photos.log_probabilities.shape), np.zeros(len(data.labels))
+    for fold in range(FOLDS):
+        held_out = networks.folds.photos == fold
+        model = export(replace(trained, fitted=networks.of_fold[fold]))
+        session = _session(quantise(model, data.photos[~held_out]))
+        probabilities[held_out], scores[held_out] = _ask(session, data.photos[held_out])
+    return probabilities, scores
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+def _ask(session: onnxruntime.InferenceSession, photos: npt.NDArray[np.uint8]) -> tuple[Probabilities, Scores]:
+    parts = [
+        session.run(["probabilities", "unfamiliarity"], {"photos": photos[at : at + _BATCH]})
+        for at in range(0, len(photos), _BATCH)
+    ]
+    probabilities, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return probabilities, scores

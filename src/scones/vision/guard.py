@@ -1,0 +1,59 @@
+"""The guard: one score for how unfamiliar a photo is, and the score above which it is refused; pure.
+
+Two measures make the score: the network's own logit for "none of these", learnt from photos of other things, and the
+distance from the training photos, which needs none. Each is put on the scale that it has on known photos, out of fold.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+REFUSED_SHARE: Final = 0.02
+"""Of photos of the classes, no more than this share is to be refused."""
+NEIGHBOURS: Final = 5
+"""The distance from the training photos is the mean cosine distance from this many of the nearest."""
+MEMORY_PHOTOS: Final = 500
+"""Of larger training sets a spread sample is remembered: each photo costs a kilobyte in the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`unfamiliarity = offset + strangeness @ weights`; a photo with more than *refused_above* is of no class."""
+
+    weights: tuple[float, float]
+    offset: float
+    refused_above: float
+
+    def score(self, strangeness: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Turn the two measures, [N, 2], into unfamiliarity, float64 [N]."""
+        scores = np.asarray(strangeness, dtype=np.float64) @ np.array(self.weights)
+        return np.asarray(self.offset + scores)
+
+
+def fit_guard(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> Guard:
+    """Fit the guard to the measures, [N, 2], of photos of the classes, out of fold.
+
+    Without photos of other things (*learnt* is False) the logit has learnt little, and the distance decides alone.
+    """
+    known = np.asarray(strangeness, dtype=np.float64)
+    spread = np.maximum(known.std(axis=0), 1e-6)
+    shares = np.array([1.0, 1.0]) if learnt else np.array([0.0, 1.0])
+    weights = shares / spread
+    guard = Guard((float(weights[0]), float(weights[1])), float(-(known.mean(axis=0) * weights).sum()), 0.0)
+    return Guard(guard.weights, guard.offset, _upper_bound(guard.score(known)))
+
+
+def spread_sample(photos: int) -> slice:
+    """Choose at most `MEMORY_PHOTOS` of so many, evenly, since photos come sorted by class."""
+    return slice(None, None, -(-photos // MEMORY_PHOTOS) or 1)
+
+
+def _upper_bound(scores: npt.NDArray[np.float64]) -> float:
+    """The smallest of *scores* that a new photo of the same kind exceeds with probability `REFUSED_SHARE` at most.
+
+    The (n + 1) in place of n is the correction of conformal prediction for a finite sample.
+    """
+    rank = min(len(scores), int(np.ceil((1 - REFUSED_SHARE) * (len(scores) + 1))))
+    return float(np.sort(scores)[rank - 1])
