@@ -21,6 +21,11 @@ def split_prefix(version: str, split: str) -> str:
     return f"data/{version}/{split}/"
 
 
+def outliers_prefix(version: str) -> str:
+    """Where photos of other things lie, from which the guard learns; the manifest does not list them."""
+    return f"data/{version}/outliers/"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One staged photo: its S3 key, and what it shows."""

@@ -69,6 +69,19 @@ def test_without_splits_a_fifth_judges(tmp_path: Path) -> None:
     assert names(found) == names(collect_folder(tmp_path, VEHICLES, quiet))
 
 
+@pytest.mark.parametrize("split", ["", "train"])
+def test_photos_of_other_things_are_kept_apart(tmp_path: Path, split: str) -> None:
+    """A folder outliers/ at the top is no class, is not left out, and trains nothing but the guard."""
+    for number, label in enumerate(VEHICLES):
+        fill(tmp_path / split / label, 20, 100 * number)
+    fill(tmp_path / "outliers" / "cups", 5, 1000)
+    found = collect_folder(tmp_path, ("cat", "dog"), quiet)
+    assert found.classes == VEHICLES
+    assert len(found.photos) == 40
+    assert [photo.name for photo in found.outliers] == [f"cups/IMG {number}.png" for number in range(5)]
+    assert found.left_out == ()
+
+
 def test_a_train_folder_alone_is_split(tidy: Path) -> None:
     """A missing test/ is taken from train/."""
     (tidy / "test").rename(tidy / "elsewhere")

@@ -5,7 +5,7 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.flow import Flow
-from scones.manifest import from_lines, manifest_key, split_prefix
+from scones.manifest import from_lines, manifest_key, outliers_prefix, split_prefix
 from scones.photos.source import Collection, LabelledPhoto, LeftOut
 from scones.progress import Silent
 from scones.steps.stage import stage
@@ -50,6 +50,16 @@ def test_training_is_never_given_a_test_photo(aws: Aws, collection: Collection) 
     keys = [item.key for item in aws.bucket.list(split_prefix(staged.version, "train"))]
     assert len(keys) == 4
     assert {aws.bucket.get(key) for key in keys} == {p.data for p in collection.photos if p.split == "train"}
+
+
+def test_photos_of_other_things_lie_apart(aws: Aws, collection: Collection) -> None:
+    """They are no samples of the manifest, but another set of them is another version."""
+    other = LabelledPhoto("a cup.png", "outliers", "train", plain_photo(99))
+    staged = stage(aws, replace(collection, outliers=(other,)), Silent())
+    (item,) = aws.bucket.list(outliers_prefix(staged.version))
+    assert aws.bucket.get(item.key) == other.data
+    assert len(from_lines(aws.bucket.get(manifest_key(staged.version)), aws.bucket.name)) == 8
+    assert staged.version != stage(aws, collection, Silent()).version
 
 
 def test_the_same_photos_are_uploaded_once(aws: Aws, collection: Collection) -> None:

@@ -45,12 +45,12 @@ class UpdateRolledBack(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What a training job is asked to do; URIs name folders in S3."""
+    """What a training job is asked to do; URIs name folders in S3, and *channels* such folders of photos."""
 
     job: str
     image: str
     role: str
-    photos_uri: str
+    channels: Mapping[str, str]
     output_uri: str
     hyperparameters: Mapping[str, str]
     instance: str
@@ -95,17 +95,6 @@ class SageMaker:
 
     def start_training(self, plan: TrainingPlan) -> None:
         """Start a job; its name must be new."""
-        channel = {
-            "ChannelName": "training",
-            "ContentType": "application/x-image",
-            "DataSource": {
-                "S3DataSource": {
-                    "S3DataType": "S3Prefix",
-                    "S3Uri": plan.photos_uri,
-                    "S3DataDistributionType": "FullyReplicated",
-                }
-            },
-        }
         self._client.call(
             "create_training_job",
             TrainingJobName=plan.job,
@@ -115,7 +104,7 @@ class SageMaker:
                 "TrainingInputMode": "File",
                 "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in plan.metrics.items()],
             },
-            InputDataConfig=[channel],
+            InputDataConfig=[_channel(name, uri) for name, uri in plan.channels.items()],
             OutputDataConfig={"S3OutputPath": plan.output_uri},
             ResourceConfig={"InstanceType": plan.instance, "InstanceCount": 1, "VolumeSizeInGB": 10},
             StoppingCondition={"MaxRuntimeInSeconds": plan.longest_seconds},
@@ -266,6 +255,11 @@ class SageMaker:
     def _names(self, operation: str, members: str, member: str, prefix: str) -> list[str]:
         names = (item[member] for page in self._client.pages(operation, NameContains=prefix) for item in page[members])
         return [name for name in names if name.startswith(prefix)]
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "ContentType": "application/x-image", "DataSource": {"S3DataSource": source}}
 
 
 def _missing(error: AwsError) -> bool:

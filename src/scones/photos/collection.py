@@ -64,6 +64,8 @@ class Collection:
     photos: tuple[LabelledPhoto, ...]
     classes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    outliers: tuple[LabelledPhoto, ...] = ()
+    """Photos of other things, to train on alone: they teach the guard what is of no class."""
     notice: str = ""
     """What the user must be told of where the photos came from; empty when there is nothing special."""
 

@@ -24,6 +24,8 @@ from scones.photos.header import UnreadablePhoto
 
 MAX_FILE_BYTES: Final = 64_000_000
 """Larger files are no photos, whatever their names say."""
+OUTLIERS: Final = "outliers"
+"""The folder, at the top, of photos that show none of the classes."""
 _PROBE_SIZE: Final = 32
 
 
@@ -42,8 +44,8 @@ def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -
     """Read every photo below *folder*; those that cannot be used are left out, with the reason.
 
     Folders are matched with *classes* whatever their capitals; when none matches, the folders are the classes, in
-    alphabetical order. Photos without train/ and test/ are split by their content, about 80 to 20. Hidden files are
-    passed over.
+    alphabetical order. Photos without train/ and test/ are split by their content, about 80 to 20. Photos of other
+    things in outliers/ are for the guard to learn from. Hidden files are passed over.
 
     Raises:
         SourceError: no such folder, nothing in it, one class only, too few photos of a class.
@@ -52,6 +54,7 @@ def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -
     chosen, unused = _choose(folder, roots, classes)
     left_out += unused
     files = [file for split, root in roots for file in _files(root, chosen, split)]
+    files += _files(folder, (OUTLIERS,), "train")
     photos: list[LabelledPhoto] = []
     names: set[tuple[Split | None, str, str]] = set()
     for done, file in enumerate(files, start=1):
@@ -63,11 +66,13 @@ def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -
         progress(done, len(files), "reading photos")
     if not photos:
         raise SourceError(f"folder {folder} has {len(files)} files but no photo that can be read; {_LAYOUT}")
-    kept, same = without_duplicates(photos)
+    unique, same = without_duplicates(photos)
+    kept = tuple(photo for photo in unique if photo.label != OUTLIERS)
+    outliers = tuple(photo for photo in unique if photo.label == OUTLIERS)
     if not any(split == "test" for split, _ in roots):
         kept = split_by_content(kept)
     require_enough(kept, chosen)
-    return Collection(folder.resolve().name, "photos", kept, chosen, (*left_out, *same))
+    return Collection(folder.resolve().name, "photos", kept, chosen, (*left_out, *same), outliers)
 
 
 _LAYOUT: Final = "it should hold one folder of photos for each class (or train/ and test/ with those)"
@@ -90,7 +95,9 @@ def _roots(folder: Path) -> tuple[list[tuple[Split | None, Path]], list[LeftOut]
     roots: list[tuple[Split | None, Path]] = [("train", folder / "train")]
     if "test" in names:
         roots.append(("test", folder / "test"))
-    others = [LeftOut(f"{name}/", "is neither train/ nor test/") for name in sorted(names - {"train", "test"})]
+    others = [
+        LeftOut(f"{name}/", "is neither train/ nor test/") for name in sorted(names - {"train", "test", OUTLIERS})
+    ]
     return roots, others
 
 
@@ -98,7 +105,7 @@ def _choose(
     folder: Path, roots: list[tuple[Split | None, Path]], classes: tuple[str, ...]
 ) -> tuple[tuple[str, ...], list[LeftOut]]:
     """Settle which folders are the classes; the others are left out."""
-    found = sorted({_label(child, classes) for _, root in roots for child in _visible_folders(root)})
+    found = sorted({_label(child, classes) for _, root in roots for child in _visible_folders(root)} - {OUTLIERS})
     if not found:
         raise SourceError(f"folder {folder} holds no folders with photos; {_LAYOUT}")
     missing = [label for label in classes if label not in found]

@@ -101,12 +101,13 @@ class _Report:
         epoch = progress.epoch
         # Not counted: a training that goes on from checkpoints does not tell of the epochs before.
         self.epochs[progress.fold] = epoch.number
+        share = sum(self.epochs.values()) / self.total
         network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} "
         # A fold's figures have names of their own: SageMaker keeps the last value of each name.
         of = "" if progress.fold is None else "fold_"
         _say(
             f"{network}{of}epoch={epoch.number}/{epoch.of} {of}train_loss={epoch.train_loss:.3f} {of}train_accuracy="
-            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={sum(self.epochs.values()) / self.total:.3f}"
+            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={share:.3f}"
         )
 
 

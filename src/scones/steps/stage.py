@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scones.aws.connection import Aws
-from scones.manifest import Sample, manifest_key, split_prefix, to_lines
+from scones.manifest import Sample, manifest_key, outliers_prefix, split_prefix, to_lines
 from scones.photos.source import Collection, LabelledPhoto, LeftOut
 from scones.progress import Reporter
 from scones.release import template
@@ -34,8 +34,9 @@ def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
     """Upload the photos of *collection*; a version that is there already is not uploaded again."""
     if aws.stack.find() is None:
         aws.stack.deploy(template(), {"Env": aws.env}, report.tell)
-    version = _version(collection.photos)
+    version = _version(collection.photos, collection.outliers)
     samples = {photo: _sample(photo, version) for photo in collection.photos}
+    outliers = [(f"{outliers_prefix(version)}{photo.label}/{photo.name}", photo.data) for photo in collection.outliers]
     staged = Staged(
         name=collection.name,
         kind=collection.kind,
@@ -48,7 +49,8 @@ def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
         left_out=collection.left_out,
     )
     if staged.uploaded:
-        aws.bucket.put_all([(sample.key, photo.data) for photo, sample in samples.items()], report.progress)
+        files = [(sample.key, photo.data) for photo, sample in samples.items()]
+        aws.bucket.put_all(files + outliers, report.progress)
         # The manifest comes last: where it lies, all its photos lie.
         aws.bucket.put(manifest_key(version), to_lines(samples.values(), aws.bucket.name, collection.classes))
     report.tell(f"{staged.train} training and {staged.test} test photos staged as version {version}")
@@ -64,9 +66,13 @@ def _sample(photo: LabelledPhoto, version: str) -> Sample:
     return Sample(key, photo.label, photo.split, hashlib.sha256(photo.data).hexdigest())
 
 
-def _version(photos: tuple[LabelledPhoto, ...]) -> str:
+def _version(photos: tuple[LabelledPhoto, ...], outliers: tuple[LabelledPhoto, ...]) -> str:
     whole = hashlib.sha256()
-    for photo in sorted(photos, key=lambda photo: (photo.split, photo.label, photo.name)):
+    for photo in [*_ordered(photos), *_ordered(outliers)]:
         for part in (photo.split.encode(), photo.label.encode(), photo.name.encode(), photo.data):
             whole.update(hashlib.sha256(part).digest())
     return whole.hexdigest()[:_VERSION_DIGITS]
+
+
+def _ordered(photos: tuple[LabelledPhoto, ...]) -> list[LabelledPhoto]:
+    return sorted(photos, key=lambda photo: (photo.split, photo.label, photo.name))

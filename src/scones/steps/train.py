@@ -9,7 +9,7 @@ from scones.aws.connection import Aws
 from scones.aws.logs import TrainingLog
 from scones.aws.sagemaker import Training, TrainingFailed, TrainingPlan
 from scones.aws.waiting import pauses
-from scones.manifest import split_prefix
+from scones.manifest import outliers_prefix, split_prefix
 from scones.progress import Reporter
 from scones.settings import Settings
 
@@ -58,7 +58,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         job=f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
         image=aws.image,
         role=aws.stack.find_output("TrainingRoleArn"),
-        photos_uri=aws.bucket.uri(split_prefix(version, "train")),
+        channels={name: aws.bucket.uri(prefix) for name, prefix in _channels(aws, version).items()},
         output_uri=aws.bucket.uri("models"),
         hyperparameters={
             "classes": ",".join(settings.classes),
@@ -71,6 +71,12 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         longest_seconds=settings.training_seconds,
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
     )
+
+
+def _channels(aws: Aws, version: str) -> dict[str, str]:
+    """SageMaker refuses a channel with nothing in it, and not all data has outliers."""
+    channels = {"training": split_prefix(version, "train"), "outliers": outliers_prefix(version)}
+    return {name: prefix for name, prefix in channels.items() if name == "training" or any(aws.bucket.list(prefix))}
 
 
 def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> Training:
