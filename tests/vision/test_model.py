@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from scones.vision.model import Network, standardise, to_input, whitening
+from scones.vision.model import Network, normalise, to_input, whitening
 
 
 def smooth(count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -26,7 +26,7 @@ def test_any_size_and_number_of_classes_work(size: int, classes: int) -> None:
 def test_the_stem_whitens() -> None:
     """What its filters see in photos is uncorrelated, and has unit variance wherever there is any."""
     photos = smooth(200, 32)
-    normal = standardise(to_input(photos))
+    normal = normalise(to_input(photos))
     seen = functional.conv2d(normal, whitening(photos)[:27], stride=2)
     covariance = torch.cov(seen.permute(1, 0, 2, 3).reshape(27, -1))
     variances = covariance.diagonal()
@@ -39,7 +39,7 @@ def test_the_stem_does_not_depend_on_the_order_of_classes() -> None:
     """Of more than a thousand photos a spread sample is used, not the first thousand."""
     photos = smooth(2400, 16)
     photos[:1200] //= 8
-    normal = standardise(to_input(photos))
+    normal = normalise(to_input(photos))
     brightest = functional.conv2d(normal, whitening(photos)[:1])
     assert brightest.var() == pytest.approx(1, rel=0.1)
 
@@ -48,10 +48,3 @@ def test_the_network_is_small() -> None:
     """0.3 million parameters: it serves in half a millisecond."""
     network = Network(2, whitening(smooth(10, 32)), 32)
     assert sum(weight.numel() for weight in network.parameters()) < 300_000
-
-
-def test_neither_light_nor_contrast_matters() -> None:
-    """A paler, brighter photo looks the same to the network; a plain one looks like nothing."""
-    photos = to_input(smooth(5, 32))
-    assert torch.allclose(standardise(photos), standardise(0.5 * photos + 0.3), atol=0.05)
-    assert torch.equal(standardise(torch.full((1, 3, 8, 8), 0.5)), torch.zeros(1, 3, 8, 8))

@@ -1,5 +1,7 @@
 """Random variations of a batch of photos, such as other cameras and other courtyards would bring."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -39,12 +41,16 @@ def add_noise(photos: Tensor, share: float, limit: float, generator: torch.Gener
     return changed
 
 
-def shrink(photos: Tensor, scale: float) -> Tensor:
-    """Shrink photos to this part of their side, smoothly; a *scale* of 1 changes nothing."""
-    side = round(scale * photos.shape[2])
-    if side == photos.shape[2]:
-        return photos
-    return functional.interpolate(photos, size=(side, side), mode="bilinear", antialias=True)
+def add_fog(photos: Tensor, share: float, limit: float, generator: torch.Generator) -> Tensor:
+    """Leave about this *share* of the photos only a part of their contrast, from all of it down to *limit*.
+
+    What is left is rounded to 256 levels, as a camera does: a pale photo is a coarse one too.
+    """
+    left = torch.exp(math.log(limit) * torch.rand(len(photos), 1, 1, 1, generator=generator))
+    foggy = torch.rand(len(photos), 1, 1, 1, generator=generator) < share
+    middle = photos.mean(dim=(1, 2, 3), keepdim=True)
+    pale = torch.round(255 * (middle + left.to(photos.device) * (photos - middle))) / 255
+    return torch.where(foggy.to(photos.device), pale, photos)
 
 
 def _uniform(generator: torch.Generator, photos: Tensor, limit: float, columns: int = 1) -> Tensor:

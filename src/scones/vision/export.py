@@ -18,7 +18,7 @@ from scones.errors import SconesError
 from scones.vision.calibration import soften
 from scones.vision.guard import NEIGHBOURS, Guard
 from scones.vision.messages import Answers, Fitted, Weights
-from scones.vision.recipe import CONTRAST_FLOOR, LOGIT_SCALE, stem_stride
+from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, stem_stride
 
 OPSET: Final = 18
 _IR_VERSION: Final = 9
@@ -47,8 +47,9 @@ class Trained:
 def export(trained: Trained) -> bytes:
     """Write an ONNX model: `photos` uint8 [N, H, W, 3] to `probabilities` float32 [N, C], `unfamiliarity` [N]."""
     graph, weights = _Graph(), trained.fitted.weights
-    x = graph.add("Cast", "photos", to=TensorProto.FLOAT)
-    x = _standardised(graph, graph.add("Transpose", x, perm=[0, 3, 1, 2]))
+    x = graph.add("Transpose", graph.add("Cast", "photos", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+    channels = 255 * np.array([MEAN, STD], dtype=np.float32).reshape(2, 1, 3, 1, 1)
+    x = graph.add("Div", graph.add("Sub", x, graph.constant(channels[0])), graph.constant(channels[1]))
     # The mirror images follow the photos in one double batch.
     ends = [graph.constant(np.array([value])) for value in (-1, np.iinfo(np.int64).min, 3, -1)]
     x = graph.add("Concat", x, graph.add("Slice", x, *ends), axis=0)
@@ -140,15 +141,6 @@ def _normalised(graph: _Graph, weights: Weights, name: str, x: str) -> str:
     gain = scale / np.sqrt(variance + _BATCH_NORM_EPSILON)
     folded = graph.constant(kernel * gain[:, None, None, None])
     return graph.add("Relu", graph.add("Conv", x, folded, graph.constant(shift - mean * gain), pads=[1] * 4))
-
-
-def _standardised(graph: _Graph, x: str) -> str:
-    """Each photo, values 0 to 255, at mean 0 and deviation about 1."""
-    axes = graph.constant(np.array([1, 2, 3]))
-    centred = graph.add("Sub", x, graph.add("ReduceMean", x, axes, keepdims=1))
-    variance = graph.add("ReduceMean", graph.add("Mul", centred, centred), axes, keepdims=1)
-    floor = graph.constant(np.array((255 * CONTRAST_FLOOR) ** 2, dtype=np.float32))
-    return graph.add("Div", centred, graph.add("Sqrt", graph.add("Add", variance, floor)))
 
 
 def _columns(graph: _Graph, x: str, first: int, end: int) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scones.vision.augment import add_noise, augment, shrink
+from scones.vision.augment import add_fog, add_noise, augment
 from scones.vision.checkpoint import Progressed, load, save
 from scones.vision.messages import Epoch, Labelled
 from scones.vision.model import Network, to_input, whitening
@@ -34,7 +34,7 @@ def fit(
     done = load(checkpoint, fitting.progressed()) if checkpoint else 0
     for number in range(done + 1, recipe.epochs + 1):
         started = time.monotonic()
-        loss, accuracy = fitting.epoch(recipe.small_scale if number <= recipe.small_share * recipe.epochs else 1.0)
+        loss, accuracy = fitting.epoch()
         if checkpoint:
             save(checkpoint, fitting.progressed(), number)
         report(Epoch(number, recipe.epochs, loss, accuracy, time.monotonic() - started))
@@ -59,28 +59,29 @@ class _Fitting:
         """Give what changes from epoch to epoch."""
         return Progressed(self.network, self.optimiser, self.generator)
 
-    def epoch(self, scale: float) -> tuple[float, float]:
-        """Show each photo once, shrunk to *scale*; give the mean loss, and the accuracy, on the varied photos."""
+    def epoch(self) -> tuple[float, float]:
+        """Show each photo once; give the mean loss, and the accuracy, on the varied photos."""
         order = torch.randperm(len(self.labels), generator=self.generator)
         losses, hits, seen = 0.0, 0, 0
         for step in range(self.steps):
             chosen = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.labels.device)
             labels = self.labels[chosen]
-            logits = self.network(self._batch(chosen, scale))
+            logits = self.network(self._batch(chosen))
             loss = self._class_loss(logits, labels)
             self.optimiser.step(loss + self.recipe.guard_weight * _guard_loss(logits[:, -1], len(labels)))
             losses, seen = losses + loss.item() * len(labels), seen + len(labels)
             hits += int((logits[: len(labels), :-1].argmax(dim=1) == labels).sum())
         return losses / seen, hits / seen
 
-    def _batch(self, chosen: Tensor, scale: float) -> Tensor:
+    def _batch(self, chosen: Tensor) -> Tensor:
         """Varied photos, then, beside them, varied outliers and made-up pictures."""
         some = torch.randint(0, max(1, len(self.outliers)), (self.recipe.outliers,), generator=self.generator)
         others = self.outliers[some.to(self.outliers.device)] if len(self.outliers) else self.outliers
-        photos = shrink(torch.cat([self.photos[chosen], others]), scale)
+        recipe, photos = self.recipe, torch.cat([self.photos[chosen], others])
         varied = augment(photos, self.generator)
-        varied = add_noise(varied, self.recipe.noise_share, self.recipe.noise_limit, self.generator)
-        made_up = make_up(self.recipe.made_up, photos.shape[2], self.generator)
+        varied = add_noise(varied, recipe.noise_share, recipe.noise_limit, self.generator)
+        varied = add_fog(varied, recipe.fog_share, recipe.fog_limit, self.generator)
+        made_up = make_up(recipe.made_up, photos.shape[2], self.generator)
         return torch.cat([varied, made_up.to(varied.device)]).contiguous(memory_format=torch.channels_last)
 
     def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scones.vision.recipe import CONTRAST_FLOOR, LOGIT_SCALE, WIDTHS, stem_stride
+from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, WIDTHS, stem_stride
 
-_WHITENING_FLOOR: Final = 5e-3
+_WHITENING_FLOOR: Final = 1e-2
 # Enough 3 x 3 patches to know their 27 x 27 covariance well.
 _PATCH_PHOTOS: Final = 1000
 
@@ -77,7 +77,7 @@ class Network(nn.Module):
 
     def features(self, photos: Tensor) -> Tensor:
         """Map photos to what the head sees, [N, 2 * the last width]."""
-        x = functional.conv2d(standardise(photos), self.stem, stride=self.stride, padding=1)
+        x = functional.conv2d(normalise(photos), self.stem, stride=self.stride, padding=1)
         x = self.stages(self.entry(functional.relu(functional.max_pool2d(x, 2))))
         return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
 
@@ -91,10 +91,10 @@ class Network(nn.Module):
         return self.judge(self.features(photos))
 
 
-def standardise(photos: Tensor) -> Tensor:
-    """Bring each photo to mean 0 and deviation about 1, so that neither its light nor its contrast matters."""
-    variance, mean = torch.var_mean(photos, dim=(1, 2, 3), keepdim=True, correction=0)
-    return (photos - mean) / torch.sqrt(variance + CONTRAST_FLOOR**2)
+def normalise(photos: Tensor) -> Tensor:
+    """Bring values 0 to 1 to mean 0 and deviation 1, as they are over photos of all kinds."""
+    mean, std = (torch.tensor(values, device=photos.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (photos - mean) / std
 
 
 def whitening(photos: npt.NDArray[np.uint8]) -> Tensor:
@@ -104,7 +104,7 @@ def whitening(photos: npt.NDArray[np.uint8]) -> Tensor:
     photos are used, spread over all of them, since photos often come sorted by class.
     """
     some = photos[:: max(1, len(photos) // _PATCH_PHOTOS)]
-    patches = functional.unfold(standardise(to_input(some)), 3, stride=2).transpose(1, 2).reshape(-1, 27)
+    patches = functional.unfold(normalise(to_input(some)), 3, stride=2).transpose(1, 2).reshape(-1, 27)
     values, vectors = torch.linalg.eigh(torch.cov(patches.T))
     filters = (vectors / torch.sqrt(values + _WHITENING_FLOOR)).T.reshape(27, 3, 3, 3).flip(0)
     return torch.cat([filters, -filters]).contiguous(memory_format=torch.channels_last)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-CONTRAST_FLOOR: Final = 0.02
-"""Each photo is brought to mean 0 and deviation 1, but none counts as less than about this, of values 0 to 1."""
+MEAN: Final = (0.53, 0.515, 0.49)
+"""Subtracted from each channel of photos scaled to 0 to 1."""
+STD: Final = (0.26, 0.26, 0.27)
+"""By which each channel is then divided."""
 LOGIT_SCALE: Final = 0.25
 """Keeps the first steps small, whatever the head starts from."""
 WIDTHS: Final = (32, 64, 128)
@@ -31,17 +33,17 @@ class Recipe:
     weight_decay: float = 5e-4
     warm_up: float = 0.2
     """The share of steps in which the rates rise linearly; then they fall linearly to 0."""
-    noise_share: float = 0.15
+    noise_share: float = 0.1
     """The share of photos to which noise is added."""
-    noise_limit: float = 0.15
+    noise_limit: float = 0.12
     """The largest deviation of that noise, for values 0 to 1."""
-    small_share: float = 0.5
-    """The share of epochs, the first, in which photos are shrunk: they cost less, and coarse shapes come first."""
-    small_scale: float = 0.75
-    """To which part of their side they are shrunk then."""
-    outliers: int = 21
+    fog_share: float = 0.07
+    """The share of photos that lose contrast."""
+    fog_limit: float = 0.1
+    """The least part of its contrast that such a photo keeps."""
+    outliers: int = 22
     """Photos of other things in each batch, if there are any."""
-    made_up: int = 4
+    made_up: int = 3
     """Pictures of nothing, as `outliers.py` makes them up, in each batch."""
     guard_weight: float = 0.5
     """How much telling outliers from photos of the classes counts beside telling the classes."""
