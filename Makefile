@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench-cloud bench-serving docs format clean
+.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,8 @@ bench-cloud: setup ## Measure the local cloud: start, memory, executions a secon
 
 bench-serving: setup ## Compare the endpoint with six other servers; writes docs/serving.md
 	$(BIN)/python -m benchmarks.serving --write
+bench-model: setup ## Measure the model and two peers on the same photos; writes docs/model.md
+	$(BIN)/python -m benchmarks.model --write
 
 docs: setup ## Write the pages that the code itself says
 	$(BIN)/python docs/generate.py

@@ -1,0 +1,136 @@
+"""What one trained artefact is worth, measured on photos that it never saw."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from sklearn.metrics import roc_auc_score
+
+from scones.artefact import INT8_MODEL, Artefact
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating]
+
+# Severities 3 and 5 of CIFAR-10-C (D. Hendrycks and T. Dietterich, 2019), whose photos are of this size.
+NOISE_3, CONTRAST_5 = 0.08, 0.15
+_BATCH = 50
+_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The photos to judge by: the classes', and others that show neither."""
+
+    photos: Pixels
+    labels: npt.NDArray[np.int64]
+    others: Pixels
+
+
+def measure(artefact: Artefact, judges: Judges) -> dict[str, float]:
+    """Give every figure of one model, by the names that the table uses."""
+    exact, int8 = _open(artefact.exact_path), _open(artefact.exact_path.with_name(INT8_MODEL))
+    probabilities, scores = ask(exact, judges.photos)
+    found = {
+        "accuracy": _accuracy(probabilities, judges.labels),
+        "ece": ece(probabilities, judges.labels),
+        "covered": accuracy_of_the_surest(probabilities, judges.labels),
+        "noise": _accuracy(ask(exact, add_noise(judges.photos, NOISE_3))[0], judges.labels),
+        "contrast": _accuracy(ask(exact, take_contrast(judges.photos, CONTRAST_5))[0], judges.labels),
+        "int8": _accuracy(ask(int8, judges.photos)[0], judges.labels) - _accuracy(probabilities, judges.labels),
+        "speed": _milliseconds(exact, judges.photos) / _milliseconds(int8, judges.photos),
+    }
+    return found | _guard(artefact, exact, scores, judges)
+
+
+def ask(session: onnxruntime.InferenceSession, photos: Pixels) -> tuple[Floats, Floats]:
+    """Give the probabilities [N, C] and the unfamiliarity [N] of photos [N, H, W, 3]."""
+    parts = [
+        session.run(["probabilities", "unfamiliarity"], {"photos": photos[at : at + _BATCH]})
+        for at in range(0, len(photos), _BATCH)
+    ]
+    probabilities, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return probabilities, scores
+
+
+def add_noise(photos: Pixels, deviation: float) -> Pixels:
+    """Add the same Gaussian noise, of this deviation for values 0 to 1, whenever it is asked for."""
+    noisy = photos / 255 + np.random.default_rng(0).normal(0, deviation, photos.shape)
+    return _to_pixels(noisy)
+
+
+def take_contrast(photos: Pixels, left: float) -> Pixels:
+    """Leave each photo this part of its contrast."""
+    values = photos / 255
+    middle = values.mean(axis=(1, 2, 3), keepdims=True)
+    return _to_pixels(middle + left * (values - middle))
+
+
+def flat_and_noise(count: int, side: int) -> Pixels:
+    """Pictures of nothing: plain colours, coloured noise and gray noise, a third each."""
+    rng = np.random.default_rng(1)
+    shape = (count // 3, side, side)
+    plain = np.broadcast_to(rng.random((count // 3, 1, 1, 3)), (*shape, 3))
+    gray = np.repeat(rng.normal(0.5, 0.2, (*shape, 1)), 3, axis=3)
+    return _to_pixels(np.concatenate([plain, rng.random((*shape, 3)), gray]))
+
+
+def ece(probabilities: Floats, labels: npt.NDArray[np.int64], bins: int = 15) -> float:
+    """The expected calibration error: the mean distance of confidence from accuracy, over bins of confidence."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[place == n].sum() - right[place == n].sum()) for n in range(bins)]
+    return float(sum(gaps) / len(labels))
+
+
+def accuracy_of_the_surest(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """The accuracy over the nine tenths of the photos of which the model is surest."""
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")[: round(_COVERAGE * len(labels))]
+    return _accuracy(probabilities[order], labels[order])
+
+
+def _guard(
+    artefact: Artefact, session: onnxruntime.InferenceSession, known: Floats, judges: Judges
+) -> dict[str, float]:
+    threshold = np.inf if artefact.unfamiliar_above is None else artefact.unfamiliar_above
+    others = ask(session, judges.others)[1]
+    nothing = ask(session, flat_and_noise(300, judges.photos.shape[1]))[1]
+    return {
+        "refused": float((known > threshold).mean()),
+        "nothing": _auroc(known, nothing),
+        "others": _auroc(known, others),
+        "accepted": float((others <= threshold).mean()),
+    }
+
+
+def _auroc(known: Floats, other: Floats) -> float:
+    truth = np.repeat([0, 1], [len(known), len(other)])
+    return float(roc_auc_score(truth, np.concatenate([known, other])))
+
+
+def _accuracy(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def _to_pixels(values: Floats) -> Pixels:
+    return np.asarray((255 * values).clip(0, 255).round(), dtype=np.uint8)
+
+
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _milliseconds(session: onnxruntime.InferenceSession, photos: Pixels, rounds: int = 7, calls: int = 100) -> float:
+    """The processor's time for one photo asked alone: the best of some rounds, which others disturb the least."""
+    best = float("inf")
+    for _ in range(rounds):
+        started = time.process_time()
+        for number in range(calls):
+            session.run(["probabilities", "unfamiliarity"], {"photos": photos[number % len(photos)][np.newaxis]})
+        best = min(best, (time.process_time() - started) / calls)
+    return 1000 * best
