@@ -223,7 +223,7 @@ def _page(
         mean = statistics.fmean(values)
         met = "yes" if meets(mean) else "**no**"
         digits = 1 if name in ("wall", "speed") else 3
-        spread = f"{statistics.stdev(values):.{digits}f}" if len(values) > 1 else "–"
+        spread = f"{statistics.stdev(values):.{digits}f}" if len(values) > 1 else "-"
         yield f"| {words} | {target} | {mean:.{digits}f} | {spread} | {len(values)} | {met} |"
     yield ""
     yield "n counts seeds (folds for cross-validation), and the spread is the standard deviation over them. Noise and"
