@@ -47,6 +47,7 @@ bench-cloud: setup ## Measure the local cloud: start, memory, executions a secon
 
 bench-serving: setup ## Compare the endpoint with six other servers; writes docs/serving.md
 	$(BIN)/python -m benchmarks.serving --write
+
 bench-model: setup ## Measure the model and two peers on the same photos; writes docs/model.md
 	$(BIN)/python -m benchmarks.model --write
 

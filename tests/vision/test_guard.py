@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.vision.guard import MEMORY_PHOTOS, REFUSED_SHARE, fit_guard, spread_sample
+from scones.vision.guard import DISTANCE_SHARE, MEMORY_PHOTOS, REFUSED_SHARE, fit_guard, spread_sample
 
 
 @given(count=st.integers(50, 2000), seed=st.integers(0, 99))
@@ -25,12 +25,12 @@ def test_new_known_photos_are_refused_no_more_often() -> None:
     assert np.mean(refused) <= REFUSED_SHARE + 2 * np.std(refused) / np.sqrt(len(refused))
 
 
-def test_both_measures_count_alike() -> None:
-    """Whatever their scales: one spread more of either is the same."""
+def test_each_measure_counts_by_its_spread() -> None:
+    """Whatever their scales: one spread more of the logit is 1, one of the distance its share."""
     known = np.random.default_rng(0).normal((5, 0.1), (2, 0.01), (1000, 2))
     guard = fit_guard(known, learnt=True)
     scores = guard.score(known.mean(axis=0) + np.diag([*known.std(axis=0), 0])[:, :2])
-    assert np.allclose(scores, [1, 1, 0])
+    assert np.allclose(scores, [1, DISTANCE_SHARE, 0])
 
 
 def test_a_logit_that_learnt_nothing_is_not_heeded() -> None:

@@ -1,7 +1,8 @@
 """The guard: one score for how unfamiliar a photo is, and the score above which it is refused; pure.
 
 Two measures make the score: the network's own logit for "none of these", learnt from photos of other things, and the
-distance from the training photos, which needs none. Each is put on the scale that it has on known photos, out of fold.
+distance from the training photos, which needs none. Each is put on the scale that it has on known photos, out of fold;
+where the logit has learnt something, the distance only has a small say, for photos unlike all that were seen.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ REFUSED_SHARE: Final = 0.02
 """Of photos of the classes, no more than this share is to be refused."""
 NEIGHBOURS: Final = 5
 """The distance from the training photos is the mean cosine distance from this many of the nearest."""
+DISTANCE_SHARE: Final = 0.25
+"""What the distance counts beside a learnt logit: more refuses fewer other things, none lets some noise pass."""
 MEMORY_PHOTOS: Final = 500
 """Of larger training sets a spread sample is remembered: each photo costs a kilobyte in the model."""
 
@@ -39,7 +42,7 @@ def fit_guard(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> Guard:
     """
     known = np.asarray(strangeness, dtype=np.float64)
     spread = np.maximum(known.std(axis=0), 1e-6)
-    shares = np.array([1.0, 1.0]) if learnt else np.array([0.0, 1.0])
+    shares = np.array([1.0, DISTANCE_SHARE]) if learnt else np.array([0.0, 1.0])
     weights = shares / spread
     guard = Guard((float(weights[0]), float(weights[1])), float(-(known.mean(axis=0) * weights).sum()), 0.0)
     return Guard(guard.weights, guard.offset, _upper_bound(guard.score(known)))
