@@ -13,6 +13,7 @@ from scones.dispatch.rules import Rules
 from scones.errors import SconesError
 from scones.evaluation.study import Study
 from scones.manifest import Sample, from_lines, manifest_key
+from scones.photos.archive import CIFAR100
 from scones.photos.header import UnreadablePhoto, read_header
 from scones.photos.source import collect
 from scones.progress import Reporter
@@ -53,8 +54,13 @@ class Flow:
 
     def stage(self) -> Staged:
         """Stage the photos that the settings name."""
+        settings = self.settings
         collection = collect(
-            self.settings.data, classes=self.settings.classes, cache=self.settings.cache, progress=self.report.progress
+            settings.data,
+            classes=settings.classes,
+            cache=settings.cache,
+            progress=self.report.progress,
+            archive=replace(CIFAR100, outliers_per_class=settings.outliers_per_class),
         )
         if collection.notice:
             self.report.tell(collection.notice)

@@ -24,6 +24,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
 _RANGES = {
     "false_alarm_rate": (MIN_RATE, MAX_RATE),
     "serverless_concurrency": (1, 200),
+    "outliers_per_class": (0, 500),
     "canary_percent": (1, 50),
     "baking_seconds": (0, 3600),
     "wrong_route_cost": (0, 1_000_000),
@@ -50,6 +51,8 @@ class Settings:
     """An AWS-compatible endpoint to use instead of AWS (`AWS_ENDPOINT_URL`)."""
     data: str = "auto"
     """What to stage: `auto`, `cifar100`, `sample` or a folder with one folder of photos a class."""
+    outliers_per_class: int = 0
+    """Photos of each other class of CIFAR-100 that teach the guard; ten do, and make training half as long again."""
     classes: tuple[str, ...] = VEHICLES
     """The classes to tell apart, in the order of every list of probabilities."""
     image_size: int = 32

@@ -39,8 +39,6 @@ CIFAR100: Final = Archive(
 )
 """The archive at its author's university, 169 MB."""
 SIDE_PIXELS: Final = 32
-OUTLIERS_PER_CLASS: Final = 10
-"""A thousand photos of 98 classes teach the guard what the 1,090 did that it was measured with, and are soon staged."""
 _RECORD_BYTES: Final = 2 + 3 * SIDE_PIXELS**2
 _RECORDS_AT_ONCE: Final = 1000
 _MAX_RECORDS: Final = 50_000
@@ -65,17 +63,17 @@ def collect_archive(archive: Archive, classes: tuple[str, ...], cache: Path, pro
         SourceError: the archive cannot be had or read, or has no such class.
     """
     path = fetch(archive, cache, progress)
-    found, same = without_duplicates(read_archive(path, classes))
+    found, same = without_duplicates(read_archive(path, classes, archive.outliers_per_class))
     photos = tuple(photo for photo in found if photo.label in classes)
     require_enough(photos, classes)
     outliers = tuple(photo for photo in found if photo.label not in classes)
     return Collection("cifar100", "photos", photos, classes, same, outliers)
 
 
-def read_archive(path: Path, classes: tuple[str, ...]) -> tuple[LabelledPhoto, ...]:
+def read_archive(path: Path, classes: tuple[str, ...], outliers_per_class: int = 0) -> tuple[LabelledPhoto, ...]:
     """Read the photos of *classes* from the archive at *path*, in its own order, as PNG files.
 
-    With them come the first few training photos of each other class.
+    With them come the first *outliers_per_class* training photos of each other class.
 
     Raises:
         BadArchive: the file is damaged, or not in the format.
@@ -89,7 +87,9 @@ def read_archive(path: Path, classes: tuple[str, ...]) -> tuple[LabelledPhoto, .
             return tuple(
                 photo
                 for name, split in _SPLITS.items()
-                for photo in _photos(_open(path, tar, members, name), split, _Wanted(names, classes), path)
+                for photo in _photos(
+                    _open(path, tar, members, name), split, _Wanted(names, classes, outliers_per_class), path
+                )
             )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise BadArchive(path, f"it cannot be read ({error})") from error
@@ -121,8 +121,9 @@ def _require(names: list[str], classes: tuple[str, ...]) -> None:
 class _Wanted:
     """Takes every photo of the classes, and the first few training photos of each other class."""
 
-    def __init__(self, names: list[str], classes: tuple[str, ...]) -> None:
+    def __init__(self, names: list[str], classes: tuple[str, ...], others: int) -> None:
         self._names = names
+        self._others = others
         self._classes = classes
         self._taken: Counter[str] = Counter()
 
@@ -132,7 +133,7 @@ class _Wanted:
         if label in self._classes:
             return label
         self._taken[label] += 1
-        return label if label and split == "train" and self._taken[label] <= OUTLIERS_PER_CLASS else None
+        return label if label and split == "train" and self._taken[label] <= self._others else None
 
 
 def _photos(file: IO[bytes], split: Split, wanted: _Wanted, path: Path) -> Iterator[LabelledPhoto]:

@@ -28,11 +28,15 @@ class DownloadError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file on the web, the MD5 digest that its publisher gives, and its name in the cache."""
+    """A file on the web, the MD5 digest that its publisher gives, and its name in the cache.
+
+    So many training photos of each class that was not asked for come along, as outliers.
+    """
 
     url: str
     md5: str
     file_name: str
+    outliers_per_class: int = 0
 
 
 def fetch(archive: Archive, cache: Path, progress: Progress) -> Path:

@@ -29,6 +29,7 @@ from scones.vision.assemble import Models, assemble
 from scones.vision.card import model_card
 from scones.vision.crossfit import FOLDS, Plan, crossfit
 from scones.vision.messages import Labelled, Progress
+from scones.vision.recipe import without_outliers
 
 _STOPPED: Final = 128 + signal.SIGTERM
 _INTERRUPTED: Final = 128 + signal.SIGINT
@@ -60,7 +61,8 @@ def train(job: TrainingJob) -> Artefact:
     data = read_photos(job, hyperparameters, _say)
     classes = ",".join(hyperparameters.classes)
     _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
-    plan = Plan(hyperparameters.recipe, hyperparameters.seed, job.checkpoints)
+    recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
+    plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
     networks = crossfit(data, plan, _Report(hyperparameters.recipe.epochs))
     artefact = _write(job, hyperparameters, data, assemble(data, networks))
     for name, value in artefact.metrics.items():
