@@ -58,19 +58,10 @@ class Description:
     """The file to serve: `model.onnx`, or `model-int8.onnx` where training found it no worse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Artefact:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact(Description):
     """A verified artefact; `version` is the first 12 hex digits of the SHA-256 of its list of checksums."""
 
-    classes: tuple[str, ...]
-    image_size: int
-    temperature: float
-    data_version: str
-    metrics: Mapping[str, float]
-    created: str
-    seed: int
-    unfamiliar_above: float | None
-    served: str
     model_path: Path
     """The model to serve."""
     exact_path: Path

@@ -10,12 +10,12 @@ from scones.aws.connection import Aws
 from scones.aws.records import recall, remember
 from scones.dispatch.orders import Courier, example_couriers, example_orders
 from scones.dispatch.rules import Rules
-from scones.errors import SconesError
+from scones.errors import NothingYet, SconesError
 from scones.evaluation.study import Study
 from scones.manifest import Sample, from_lines, manifest_key
 from scones.photos.archive import CIFAR100
 from scones.photos.header import UnreadablePhoto, read_header
-from scones.photos.source import collect
+from scones.photos.source import Collection, collect
 from scones.progress import Reporter
 from scones.settings import Settings
 from scones.steps.classify import Classified, Outcome, classify
@@ -54,16 +54,7 @@ class Flow:
 
     def stage(self) -> Staged:
         """Stage the photos that the settings name."""
-        settings = self.settings
-        collection = collect(
-            settings.data,
-            classes=settings.classes,
-            cache=settings.cache,
-            progress=self.report.progress,
-            archive=replace(CIFAR100, outliers_per_class=settings.outliers_per_class),
-        )
-        if collection.notice:
-            self.report.tell(collection.notice)
+        collection = _collect(self.settings, self.report)
         return self._remember("stage", stage(self.aws, collection, self.report))
 
     def train(self) -> Trained:
@@ -165,7 +156,7 @@ class Flow:
     def _classes(self) -> tuple[str, ...]:
         try:
             return self._recall("stage", Staged).classes
-        except SconesError:
+        except NothingYet:
             return self.settings.classes
 
     def _with(self, classes: tuple[str, ...]) -> Settings:
@@ -181,11 +172,22 @@ class Flow:
 
 def study_model(artefact: Path, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
     """Judge the model in *artefact* on the test photos of the settings' data; it needs no endpoint, and no AWS."""
-    classes = classes_of(artefact)
-    collection = collect(settings.data, classes=classes, cache=settings.cache, progress=report.progress)
+    collection = _collect(replace(settings, classes=classes_of(artefact)), report)
+    return study_artefact(artefact, collection, settings, wanted, report)
+
+
+def _collect(settings: Settings, report: Reporter) -> Collection:
+    """Collect the photos that the settings name, and say what must be told of them."""
+    collection = collect(
+        settings.data,
+        classes=settings.classes,
+        cache=settings.cache,
+        progress=report.progress,
+        archive=replace(CIFAR100, outliers_per_class=settings.outliers_per_class),
+    )
     if collection.notice:
         report.tell(collection.notice)
-    return study_artefact(artefact, collection, settings, wanted, report)
+    return collection
 
 
 def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:
