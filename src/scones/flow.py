@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from scones.aws.connection import Aws
 from scones.aws.records import recall, remember
-from scones.dispatch.orders import Courier, example_couriers, example_orders
+from scones.dispatch.example import example_couriers, example_orders
+from scones.dispatch.orders import Courier
 from scones.dispatch.rules import Rules
 from scones.errors import NothingYet, SconesError
 from scones.evaluation.study import Study

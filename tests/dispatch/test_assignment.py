@@ -4,23 +4,14 @@ from collections import Counter
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
+from dispatch.cities import any_couriers, any_orders, courier, order
 from scones.dispatch.assignment import BadOrderBook, Plan, assign
-from scones.dispatch.orders import Courier, Order, Place, example_couriers, example_orders
+from scones.dispatch.example import example_couriers, example_orders
+from scones.dispatch.orders import Courier, Order
 from scones.dispatch.rules import Rules
 
 RULES = Rules()
-
-
-def courier(identity: str, vehicle: str = "bicycle", confidence: float = 0.99, capacity: int = 1) -> Courier:
-    """A courier at the centre."""
-    return Courier(identity, vehicle, confidence, 0, 0, capacity)
-
-
-def order(identity: str, trip_km: float, litres: float = 10, east_km: float = 0) -> Order:
-    """An order that starts *east_km* from the centre."""
-    return Order(identity, Place(east_km, 0), Place(east_km + trip_km, 0), litres)
 
 
 def pairs(plan: Plan) -> dict[str, str]:
@@ -122,24 +113,7 @@ def test_a_muddled_order_book_is_refused(couriers: list[Courier], orders: list[O
         assign(couriers, orders, RULES)
 
 
-kilometres = st.floats(-12, 12)
-places = st.builds(Place, kilometres, kilometres)
-couriers_of_any_kind = st.lists(
-    st.builds(
-        Courier,
-        st.uuids().map(str),
-        st.sampled_from(["bicycle", "motorcycle", "tandem"]),
-        st.floats(0, 1),
-        kilometres,
-        kilometres,
-        st.integers(0, 3),
-    ),
-    max_size=8,
-)
-orders_of_any_kind = st.lists(st.builds(Order, st.uuids().map(str), places, places, st.floats(0, 120)), max_size=12)
-
-
-@given(couriers_of_any_kind, orders_of_any_kind)
+@given(any_couriers, any_orders)
 def test_every_order_is_there_exactly_once(couriers: list[Courier], orders: list[Order]) -> None:
     """Assigned and unassigned together are all orders; nobody holds more than they can; each leftover has a reason."""
     plan = assign(couriers, orders, RULES)
@@ -150,7 +124,7 @@ def test_every_order_is_there_exactly_once(couriers: list[Courier], orders: list
     assert all(item.reason for item in plan.unassigned)
 
 
-@given(couriers_of_any_kind, orders_of_any_kind)
+@given(any_couriers, any_orders)
 def test_every_assignment_keeps_the_rules(couriers: list[Courier], orders: list[Order]) -> None:
     """Distance, approach, load and doubt are respected in every pair."""
     for item in assign(couriers, orders, RULES).assignments:
@@ -164,7 +138,7 @@ def test_every_assignment_keeps_the_rules(couriers: list[Courier], orders: list[
             assert item.order.size_litres <= limits.max_litres
 
 
-@given(couriers_of_any_kind, orders_of_any_kind)
+@given(any_couriers, any_orders)
 def test_who_is_called_full_is_full(couriers: list[Courier], orders: list[Order]) -> None:
     """An order stays for want of room only when every courier who may take it has none left."""
     plan = assign(couriers, orders, RULES)

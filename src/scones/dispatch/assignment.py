@@ -132,10 +132,8 @@ class _Table:
 
     @classmethod
     def of(cls, couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules) -> "_Table":
-        kinds = {"bicycle": rules.bicycle, "motorcycle": rules.motorcycle}
-        sure = np.array([c.vehicle in kinds and c.confidence >= rules.sure_confidence for c in couriers], dtype=bool)
-        # Whose vehicle is not known must keep to both kinds' limits, and is timed as the slower.
-        limits = [_limits(courier, known, rules) for courier, known in zip(couriers, sure, strict=True)]
+        sure = np.array([rules.sure(courier) for courier in couriers], dtype=bool)
+        limits = [rules.limits(courier) for courier in couriers]
         trip_km = np.array([order.trip_km for order in orders])[:, None]
         litres = np.array([order.size_litres for order in orders])[:, None]
         low, high, reach, load, speed = (np.array(column, dtype=np.float64) for column in _columns(limits))
@@ -159,19 +157,6 @@ class _Table:
         if not self.allowed[row].any():
             return "every courier whose vehicle suits is too far from the pick-up"
         return "every courier who may take it is full"
-
-
-def _limits(courier: Courier, sure: bool, rules: Rules) -> Limits:
-    one, other = rules.bicycle, rules.motorcycle
-    if sure:
-        return one if courier.vehicle == "bicycle" else other
-    return Limits(
-        min_trip_km=max(one.min_trip_km, other.min_trip_km),
-        max_trip_km=min(one.max_trip_km, other.max_trip_km),
-        max_approach_km=min(one.max_approach_km, other.max_approach_km),
-        max_litres=min(one.max_litres, other.max_litres),
-        km_per_hour=min(one.km_per_hour, other.km_per_hour),
-    )
 
 
 def _columns(limits: Sequence[Limits]) -> tuple[list[float], ...]:

@@ -1,17 +1,8 @@
-"""Couriers and orders, and a small seeded city of them."""
+"""Couriers and orders. The standard library is enough here: the dispatch function carries this file."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
-
-import numpy as np
-
-_CITY_SPREAD_KM = 2.2
-_CITY_EDGE_KM = 9.0
-# Most meals go round the corner and a few across the town: a lognormal with median 2.7 km.
-_TRIP_LOG_MEDIAN, _TRIP_LOG_SPREAD = 1.0, 0.6
-_ORDER_LITRES = (5.0, 60.0)
-_CAPACITY_ORDERS = 2
 
 
 class Place(NamedTuple):
@@ -20,58 +11,44 @@ class Place(NamedTuple):
     x_km: float
     y_km: float
 
+    def distance_km(self, other: "Place") -> float:
+        """Kilometres to *other*, as the crow flies."""
+        return math.hypot(other.x_km - self.x_km, other.y_km - self.y_km)
+
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """A courier as the photo showed them; *capacity* is how many orders they can take now."""
+    """A courier as the photo showed them: where they are, and how many orders they can take from *free_minute* on.
+
+    Minutes count on one clock for couriers and orders alike: since 1970, or since midnight of an invented day.
+    """
 
     id: str
     vehicle: str
     confidence: float
     x_km: float
     y_km: float
-    capacity: int = _CAPACITY_ORDERS
+    capacity: int = 2
+    free_minute: float = 0.0
+
+    @property
+    def place(self) -> Place:
+        """Where the courier is."""
+        return Place(self.x_km, self.y_km)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Something to carry from *pickup* to *dropoff*."""
+    """Something to carry from *pickup*, where it is ready at *ready_minute*, to *dropoff* by *due_minute*."""
 
     id: str
     pickup: Place
     dropoff: Place
     size_litres: float
+    ready_minute: float
+    due_minute: float
 
     @property
     def trip_km(self) -> float:
         """Kilometres from pick-up to drop-off, as the crow flies."""
-        return float(np.hypot(self.dropoff.x_km - self.pickup.x_km, self.dropoff.y_km - self.pickup.y_km))
-
-
-def example_orders(count: int, seed: int) -> tuple[Order, ...]:
-    """An order book: kitchens crowd the centre, most trips are short, some cross the city."""
-    rng = np.random.default_rng(seed)
-    pickups = rng.normal(0, _CITY_SPREAD_KM, (count, 2))
-    headings = rng.uniform(0, 2 * np.pi, count)
-    trips = rng.lognormal(_TRIP_LOG_MEDIAN, _TRIP_LOG_SPREAD, count)
-    dropoffs = pickups + trips[:, None] * np.column_stack([np.cos(headings), np.sin(headings)])
-    sizes = rng.uniform(*_ORDER_LITRES, count)
-    return tuple(
-        Order(f"order-{number:03d}", _place(pickup), _place(dropoff), round(float(size), 1))
-        for number, (pickup, dropoff, size) in enumerate(zip(pickups, dropoffs, sizes, strict=True), start=1)
-    )
-
-
-def example_couriers(seen: Sequence[tuple[str, str, float]], seed: int) -> tuple[Courier, ...]:
-    """Put couriers somewhere in the city: each *seen* with identity, vehicle and confidence, from their photo."""
-    rng = np.random.default_rng(seed)
-    places = rng.normal(0, _CITY_SPREAD_KM, (len(seen), 2))
-    return tuple(
-        Courier(identity, vehicle, confidence, *_place(place))
-        for (identity, vehicle, confidence), place in zip(seen, places, strict=True)
-    )
-
-
-def _place(position: np.ndarray) -> Place:
-    east, north = np.clip(position, -_CITY_EDGE_KM, _CITY_EDGE_KM)
-    return Place(round(float(east), 3), round(float(north), 3))
+        return self.pickup.distance_km(self.dropoff)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from scones.dispatch.orders import Order, Place, example_couriers, example_orders
+from scones.dispatch.example import example_couriers, example_orders
+from scones.dispatch.orders import Order, Place
 
 
 def test_a_trip_is_measured_as_the_crow_flies() -> None:
     """Three east and four north are five."""
-    assert Order("o", Place(0, 0), Place(3, 4), 1).trip_km == pytest.approx(5)
+    assert Order("o", Place(0, 0), Place(3, 4), 1, 0, 60).trip_km == pytest.approx(5)
 
 
 def test_the_same_seed_gives_the_same_orders() -> None:
