@@ -130,6 +130,16 @@ def test_the_int8_model_is_served_where_the_description_says_so(folder: Path) ->
         read_artefact(folder)
 
 
+def test_out_of_fold_answers_are_part_of_it_where_they_lie(folder: Path) -> None:
+    """Verified like the rest; earlier artefacts have none."""
+    assert read_artefact(folder).out_of_fold_path is None
+    (folder / "out-of-fold.npz").write_bytes(b"not real answers")
+    assert write_artefact(folder, DESCRIPTION, "# A card\n").out_of_fold_path == folder / "out-of-fold.npz"
+    (folder / "out-of-fold.npz").write_bytes(b"changed")
+    with pytest.raises(BadArtefact, match=r"out-of-fold\.npz differs from its checksum"):
+        read_artefact(folder)
+
+
 def test_an_int8_model_that_is_not_there_is_not_served(folder: Path) -> None:
     """A description cannot name a file that nobody verified."""
     with pytest.raises(BadArtefact, match=r"does not list model-int8\.onnx"):

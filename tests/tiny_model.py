@@ -9,7 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from scones.artefact import BASELINE, MODEL, Artefact, Description, write_artefact
+from scones.artefact import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
+from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import measure
 
@@ -70,14 +71,19 @@ def write_model(path: Path, *, breaks: bool = False) -> None:
 
 
 def write_tiny_artefact(folder: Path, *, breaks: bool = False) -> Artefact:
-    """Write a complete artefact round the model; its baseline is of noisy photos."""
+    """Write a complete artefact round the model; it has seen noisy photos, and one in ten is answered wrongly."""
     folder.mkdir(parents=True)
     write_model(folder / MODEL, breaks=breaks)
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
-    Baseline(measure(photos, np.column_stack([1 - second, second])), "test").save(folder / BASELINE)
+    answers = np.column_stack([1 - second, second])
+    Baseline(measure(photos, answers), "test").save(folder / BASELINE)
+    classes = ("bicycle", "motorcycle")
+    labels = tuple(classes[int((value > 0.5) != (index % 10 == 9))] for index, value in enumerate(second))
+    names = tuple(f"{label}/{index}.png" for index, label in enumerate(labels))
+    OutOfFold(classes, names, labels, answers, fingerprints(photos)).save(folder / OUT_OF_FOLD)
     about = Description(
-        classes=("bicycle", "motorcycle"),
+        classes=classes,
         image_size=SIDE,
         temperature=1.0,
         data_version="test",

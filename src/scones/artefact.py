@@ -21,6 +21,8 @@ INT8_MODEL: Final = "model-int8.onnx"
 """The same graph in whole numbers; an artefact need not have it."""
 BASELINE: Final = "baseline.npz"
 """What monitoring compares traffic with."""
+OUT_OF_FOLD: Final = "out-of-fold.npz"
+"""What was said of each training photo by a network that had not seen it; an artefact need not have it."""
 ABOUT: Final = "model.json"
 CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
@@ -30,6 +32,7 @@ MAX_UNPACKED_BYTES: Final = 2_000_000_000
 """An archive that unpacks to more is refused."""
 
 _LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
+_MAYBE: Final = (INT8_MODEL, OUT_OF_FOLD)
 
 
 class BadArtefact(SconesError):
@@ -67,11 +70,15 @@ class Artefact(Description):
     exact_path: Path
     """The model in float32, whichever is served."""
     baseline_path: Path
+    out_of_fold_path: Path | None
+    """None in artefacts of before these answers were kept."""
     version: str
 
 
 def write_artefact(folder: Path, description: Description, card: str) -> Artefact:
-    """Complete the artefact in *folder*, where `model.onnx` and `baseline.npz` lie already, and maybe an int8 model.
+    """Complete the artefact in *folder*, where `model.onnx` and `baseline.npz` lie already.
+
+    An int8 model and out-of-fold answers become part of it if they lie there too.
 
     Raises:
         BadArtefact: one of the two is missing.
@@ -79,7 +86,7 @@ def write_artefact(folder: Path, description: Description, card: str) -> Artefac
     about = {"format": FORMAT} | {name: getattr(description, name) for name in Description.__slots__}
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
-    listed = (*_LISTED, INT8_MODEL) if (folder / INT8_MODEL).exists() else _LISTED
+    listed = [*_LISTED, *(name for name in _MAYBE if (folder / name).exists())]
     sums = "".join(f"{_sha256(folder, name)}  {name}\n" for name in listed)
     (folder / SUMS).write_text(sums, encoding="ascii")
     return read_artefact(folder)
@@ -104,6 +111,7 @@ def read_artefact(folder: Path) -> Artefact:
         model_path=folder / description.served,
         exact_path=folder / MODEL,
         baseline_path=folder / BASELINE,
+        out_of_fold_path=folder / OUT_OF_FOLD if OUT_OF_FOLD in listed else None,
         version=hashlib.sha256(sums).hexdigest()[:12],
     )
 

@@ -1,68 +1,74 @@
-"""A baseline's rows are recognised by the photos that they were measured on."""
+"""Out-of-fold answers are kept whole, and a photo is known again by its pixels."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scones.evaluation.out_of_fold import learnt_from, recognise
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import measure
+from scones.evaluation.out_of_fold import BadOutOfFold, OutOfFold, fingerprints
 from tiny_model import noisy_photos
 
-CLASSES = ("bicycle", "motorcycle")
+CLASSES = ("bicycle", "motorcycle", "van")
+PHOTOS = noisy_photos(3, seed=3)
 
 
-def known(count: int = 40) -> tuple[np.ndarray, list[str], np.ndarray, Baseline]:
-    """Photos, their labels, what was said of them, and the baseline of it all."""
-    rng = np.random.default_rng(0)
-    photos = noisy_photos(count, seed=3)
-    second = rng.uniform(0.01, 0.99, count)
-    labels = [CLASSES[int(flag)] for flag in rng.random(count) < 0.5]
-    return photos, labels, second, Baseline(measure(photos, np.column_stack([1 - second, second])))
-
-
-def test_each_answer_finds_its_photo_in_any_order() -> None:
-    """Shuffled, the photos still say which answers were right, and how sure each was."""
-    photos, labels, second, baseline = known()
-    order = np.random.default_rng(1).permutation(len(photos))
-    found = recognise(baseline, photos[order], [labels[place] for place in order], CLASSES)
-    assert found is not None
-    right = (second > 0.5) == (np.array(labels) == CLASSES[1])
-    assert sorted(zip(found.confidence.round(6), found.right, strict=True)) == sorted(
-        zip(np.maximum(second, 1 - second).round(6), right, strict=True)
+def known() -> OutOfFold:
+    """Three photos: one answered rightly, one wrongly, one rightly and surely."""
+    return OutOfFold(
+        classes=CLASSES,
+        names=("bicycle/été 1.png", "bicycle/2.png", "van/3.png"),
+        labels=("bicycle", "bicycle", "van"),
+        probabilities=np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.0, 0.1, 0.9]]),
+        fingerprints=fingerprints(PHOTOS),
     )
 
 
-def test_unknown_photos_are_passed_over() -> None:
-    """Half of the photos are there: half of the answers are used; of none there is nothing."""
-    photos, labels, _, baseline = known()
-    half = recognise(baseline, photos[:20], labels[:20], CLASSES)
-    assert half is not None
-    assert len(half.right) == 20
-    assert recognise(baseline, noisy_photos(20, seed=9), labels[:20], CLASSES) is None
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    """Names with accents and spaces too; numpy needs no pickle for it."""
+    known().save(tmp_path / "oof.npz")
+    found = OutOfFold.load(tmp_path / "oof.npz")
+    assert np.array_equal(found.probabilities, known().probabilities)
+    assert (found.classes, found.names, found.labels) == (CLASSES, known().names, known().labels)
+    assert found.fingerprints == known().fingerprints
 
 
-def test_photos_that_look_alike_are_left_out() -> None:
-    """Of two equal photos nobody can say which answer was whose."""
-    photos, labels, _, baseline = known()
-    found = recognise(baseline, np.concatenate([photos, photos[:1]]), [*labels, "bicycle"], CLASSES)
-    assert found is not None
-    assert len(found.right) == len(photos) - 1
-
-
-@pytest.mark.parametrize(("count", "classes"), [(0, CLASSES), (40, ("a", "b", "c"))])
-def test_what_the_baseline_cannot_tell_is_none(count: int, classes: tuple[str, ...]) -> None:
-    """Without photos, and with three classes, there are no out-of-fold answers."""
-    photos, labels, _, baseline = known()
-    assert recognise(baseline, photos[:count], labels[:count], classes) is None
+def test_right_and_wrong_are_told_for_any_number_of_classes() -> None:
+    """The likeliest class is the answer, its probability the confidence."""
+    judged = known().judged()
+    assert judged.right.tolist() == [True, False, True]
+    assert judged.confidence.tolist() == [0.5, 0.8, 0.9]
 
 
 def test_photos_that_were_learnt_from_are_told_from_others() -> None:
-    """One changed pixel makes another photo; a baseline knows its own, twice over if need be."""
-    photos, _, _, baseline = known()
-    others = noisy_photos(5, seed=9)
-    others[0] = photos[3]
-    others[1] = photos[3]
-    others[2] = photos[4]
-    others[2, 0, 0] ^= 255
-    assert learnt_from(baseline, others).tolist() == [True, True, False, False, False]
-    assert learnt_from(baseline, others[:0]).tolist() == []
+    """One changed pixel makes another photo; the same one is known again, twice over if need be."""
+    asked = np.stack([PHOTOS[1], PHOTOS[1], PHOTOS[2], noisy_photos(1, seed=9)[0]])
+    asked[2, 0, 0] ^= 255
+    assert known().learnt_from(asked).tolist() == [True, True, False, False]
+    assert known().learnt_from(asked[:0]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"names": ("a.png",)}, {"labels": ("van",)}, {"fingerprints": ()}, {"probabilities": np.ones((3, 2))}]
+)
+def test_what_does_not_fit_together_is_refused(change: dict[str, object]) -> None:
+    """As many of each as there are photos, a column a class."""
+    with pytest.raises(BadOutOfFold, match="do not fit together"):
+        replace(known(), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty and foreign files end in one line that names the file."""
+    path = tmp_path / "oof.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadOutOfFold, match=r"oof\.npz.*train again"):
+        OutOfFold.load(path)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    """Nothing is guessed from columns that may mean something else by then."""
+    np.savez(tmp_path / "oof.npz", format=np.array(2))
+    with pytest.raises(BadOutOfFold, match="another version of Scones"):
+        OutOfFold.load(tmp_path / "oof.npz")

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from scones.artefact import read_artefact
+from scones.evaluation.out_of_fold import OutOfFold
 from scones.monitoring.baseline import Baseline
 from scones.photos.decode import decode
 from scones.photos.sample import render
@@ -69,7 +70,12 @@ def test_photos_become_an_artefact(start: Start, tmp_path: Path) -> None:
     assert "progress=1.000" in out
     baseline = Baseline.load(artefact.baseline_path)
     assert (len(baseline.values), baseline.data_version) == (80, "v1")
+    assert artefact.out_of_fold_path is not None
+    known = OutOfFold.load(artefact.out_of_fold_path)
+    assert (len(known.names), known.names[0], known.labels[0]) == (80, "bicycle/0.png", "bicycle")
+    assert known.judged().right.mean() == artefact.metrics["oof_accuracy"]
     photo = (tmp_path / "input" / "data" / "training" / "bicycle" / "0.png").read_bytes()
+    assert known.learnt_from(decode(photo, 32)[None]).all()
     session = onnxruntime.InferenceSession(artefact.model_path)
     probabilities, unfamiliarity = session.run(None, {"photos": decode(photo, 32)[None]})
     assert np.allclose(probabilities.sum(), 1)

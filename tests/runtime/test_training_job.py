@@ -88,7 +88,9 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
 def test_photos_come_in_the_order_of_classes(job: TrainingJob) -> None:
     """The class number is the place in the list of probabilities; every size becomes the asked one."""
     tell(job, classes="motorcycle,bicycle", image_size="16")
-    data = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    found = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    data = found.data
+    assert found.names == tuple(f"{label}/{n}.png" for label in ("motorcycle", "bicycle") for n in range(4))
     assert data.photos.shape == (8, 16, 16, 3)
     assert data.labels.tolist() == [0] * 4 + [1] * 4
     assert np.array_equal(np.unique(data.photos[:4, ..., 1]), [100])
@@ -98,8 +100,8 @@ def test_an_unreadable_photo_is_reported_and_skipped(job: TrainingJob) -> None:
     """One bad file does not cost a training job."""
     (job.channel / "bicycle" / "été 1.png").write_text("no photo")
     heard: list[str] = []
-    data = read_photos(job, read_hyperparameters(job), heard.append)
-    assert len(data.labels) == 8
+    found = read_photos(job, read_hyperparameters(job), heard.append)
+    assert len(found.names) == len(found.data.labels) == 8
     assert heard == ["left_out='bicycle/été 1.png' reason='is no PNG, JPEG, WebP, GIF or BMP image'"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scones.artefact import OUT_OF_FOLD, Description, write_artefact
 from scones.aws.records import recall
 from scones.evaluation.comparison import Comparison
 from scones.flow import Flow
@@ -47,7 +48,7 @@ def labelled(data: Sequence[bytes], split: Split) -> tuple[LabelledPhoto, ...]:
 
 @pytest.fixture(scope="module")
 def collection() -> Collection:
-    """The training photos that the tiny model's baseline was measured on, and a few to judge by."""
+    """The training photos that the tiny model keeps answers to, and a few to judge by."""
     test = labelled([plain_photo(level) for level in LEVELS], "test")
     return Collection("grays", "photos", labelled(noisy_pngs(400, seed=1), "train") + test, CLASSES)
 
@@ -72,7 +73,7 @@ def served(flow: Flow, collection: Collection) -> Served:
 
 
 def test_an_artefact_is_judged_without_an_endpoint(artefact: Path, collection: Collection, tmp_path: Path) -> None:
-    """The figures, a threshold from out-of-fold answers that are recognised by their photos, a page and a JSON file."""
+    """The figures, a threshold from the out-of-fold answers that it keeps, a page and a JSON file."""
     report = tmp_path / "reports" / "model.html"
     found = study_artefact(artefact, collection, Settings(), Wanted(report), Silent())
     assert found.metrics.n == len(LEVELS)
@@ -118,6 +119,19 @@ def test_photos_that_the_model_learnt_from_do_not_judge_it(
     only = replace(collection, photos=seen)
     with pytest.raises(CannotStudy, match="learnt from every one"):
         study_artefact(artefact, only, Settings(), Wanted(tmp_path / "r.html"), Silent())
+
+
+def test_an_artefact_without_out_of_fold_answers_is_judged_on_halves(
+    artefact: Path, collection: Collection, tmp_path: Path
+) -> None:
+    """As earlier versions wrote it; what that means for the threshold is told."""
+    (artefact / OUT_OF_FOLD).unlink()
+    about = Description(CLASSES, 32, 1.0, "test", {}, "2026-01-01T00:00:00Z", 0)
+    write_artefact(artefact, about, "A model for tests.\n")
+    told = Told()
+    found = study_artefact(artefact, collection, Settings(), Wanted(tmp_path / "r.html"), told)
+    assert found.threshold.source == "halves"
+    assert any("keeps no out-of-fold answers" in line for line in told.lines)
 
 
 def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_path: Path) -> None:

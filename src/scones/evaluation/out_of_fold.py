@@ -1,22 +1,23 @@
-"""Out-of-fold answers: what networks that had not seen a training photo said of it, kept in the artefact's baseline.
+"""Out-of-fold answers: what networks that had not seen a training photo said of it; an artefact keeps them."""
 
-The baseline names no photos. But nine of its channels look at pixels alone, so each row is recognised by
-the photo that it was measured on; the photo's label then says whether the answer was right.
-"""
-
+import hashlib
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import CHANNELS, measure
+from scones.errors import SconesError
+from scones.evaluation.metrics import columns
 
-_ANSWERS = [CHANNELS.index("log_odds"), CHANNELS.index("certainty")]
-_PIXELS = [index for index, name in enumerate(CHANNELS) if index not in _ANSWERS]
-_DECIMALS = 6
-_TWO = 2
+_FORMAT = 1
+
+
+class BadOutOfFold(SconesError):
+    """The out-of-fold answers of an artefact are damaged, or do not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +28,72 @@ class Judged:
     confidence: NDArray[np.float64]
 
 
-def recognise(
-    baseline: Baseline, photos: NDArray[np.uint8], labels: Sequence[str], classes: Sequence[str]
-) -> Judged | None:
-    """Match training *photos* [N, H, W, 3] to the baseline's rows; None where the baseline cannot say what was right.
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
-    Photos that look alike in every channel are left out. With more than two classes the baseline does not keep which
-    class was named, so there is nothing to learn from it.
+    *fingerprints* tell each photo by its pixels, so that it is known again under another name.
+
+    Raises:
+        BadOutOfFold: on construction, if these are not as many as there are photos, or classes.
     """
-    if len(classes) != _TWO or not len(photos):
-        return None
-    row_of, photo_of = _unique(baseline.values[:, _PIXELS]), _unique(_marks(photos))
-    pairs = [(row, photo_of[mark]) for mark, row in row_of.items() if mark in photo_of]
-    if not pairs:
-        return None
-    odds = np.array([baseline.values[row, CHANNELS.index("log_odds")] for row, _ in pairs])
-    second = np.array([labels[photo] == classes[1] for _, photo in pairs])
-    return Judged(right=(odds > 0) == second, confidence=1 / (1 + np.exp(-np.abs(odds))))
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    fingerprints: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        found = self.probabilities.shape, len(self.labels), len(self.fingerprints)
+        count = len(self.names)
+        if found != ((count, len(self.classes)), count, count):
+            raise BadOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
+
+    def judged(self) -> Judged:
+        """Say which answers were right, and how sure."""
+        truth = columns(self.labels, self.probabilities, self.classes)
+        return Judged(self.probabilities.argmax(axis=1) == truth, self.probabilities.max(axis=1))
+
+    def learnt_from(self, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell which *photos* [N, H, W, 3] the model has learnt from, [N]: those can say nothing of how good it is."""
+        known = set(self.fingerprints)
+        return np.array([mark in known for mark in fingerprints(photos)], dtype=bool)
+
+    def save(self, path: Path) -> None:
+        """Write them as a npz file that loads without pickle."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                format=np.array(_FORMAT),
+                classes=np.array(self.classes, dtype=np.str_),
+                names=np.array(self.names, dtype=np.str_),
+                labels=np.array(self.labels, dtype=np.str_),
+                probabilities=np.asarray(self.probabilities, dtype=np.float64),
+                fingerprints=np.array(self.fingerprints, dtype=np.str_),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "OutOfFold":
+        """Read what `save` wrote.
+
+        Raises:
+            BadOutOfFold: no such file, or not such a file.
+        """
+        try:
+            # Opened here, since numpy forgets to close what it cannot read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                if int(file["format"]) != _FORMAT:
+                    raise BadOutOfFold(f"{path} is of another version of Scones; train again with this one")
+                classes, names, labels, marks = (
+                    tuple(str(value) for value in file[name]) for name in ("classes", "names", "labels", "fingerprints")
+                )
+                return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
 
 
-def learnt_from(baseline: Baseline, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which *photos* [N, H, W, 3] the model has learnt from, [N]: those can say nothing of how good it is."""
-    if not len(photos):
-        return np.zeros(0, dtype=bool)
-    known = {row.tobytes() for row in _rounded(baseline.values[:, _PIXELS])}
-    return np.array([row.tobytes() in known for row in _rounded(_marks(photos))])
-
-
-def _marks(photos: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What the channels see in the pixels alone, whatever was answered."""
-    return measure(photos, np.full((len(photos), _TWO), 0.5))[:, _PIXELS]
-
-
-def _rounded(marks: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Added zeros make -0.0 and 0.0 one.
-    return np.asarray(np.round(marks, _DECIMALS) + 0.0)
-
-
-def _unique(marks: NDArray[np.float64]) -> dict[bytes, int]:
-    """Where each row of marks lies that is there once."""
-    keys, places, counts = np.unique(_rounded(marks), axis=0, return_index=True, return_counts=True)
-    return {key.tobytes(): int(place) for key, place, count in zip(keys, places, counts, strict=True) if count == 1}
+def fingerprints(photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> tuple[str, ...]:
+    """Name each photo [N, H, W, 3], at the model's own size, by its pixels: 16 hex digits."""
+    return tuple(hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()[:16] for photo in photos)

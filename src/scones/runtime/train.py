@@ -14,11 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from scones.artefact import BASELINE, INT8_MODEL, MODEL, Artefact, Description, write_artefact
+from scones.artefact import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
 from scones.errors import SconesError
+from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import measure
 from scones.runtime.training_job import (
+    Channels,
     Hyperparameters,
     TrainingJob,
     failure_reported,
@@ -28,7 +30,7 @@ from scones.runtime.training_job import (
 from scones.vision.assemble import Models, assemble
 from scones.vision.card import model_card
 from scones.vision.crossfit import FOLDS, Plan, crossfit
-from scones.vision.messages import Labelled, Progress
+from scones.vision.messages import Progress
 from scones.vision.recipe import without_outliers
 
 _STOPPED: Final = 128 + signal.SIGTERM
@@ -58,20 +60,22 @@ def train(job: TrainingJob) -> Artefact:
     """
     started = time.monotonic()
     hyperparameters = read_hyperparameters(job)
-    data = read_photos(job, hyperparameters, _say)
+    channels = read_photos(job, hyperparameters, _say)
+    data = channels.data
     classes = ",".join(hyperparameters.classes)
     _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
     recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
     plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
     networks = crossfit(data, plan, _Report(hyperparameters.recipe.epochs))
-    artefact = _write(job, hyperparameters, data, assemble(data, networks))
+    artefact = _write(job, hyperparameters, channels, assemble(data, networks))
     for name, value in artefact.metrics.items():
         _say(f"{name}={value:.4f}")
     _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
     return artefact
 
 
-def _write(job: TrainingJob, hyperparameters: Hyperparameters, data: Labelled, models: Models) -> Artefact:
+def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, models: Models) -> Artefact:
+    data = channels.data
     description = Description(
         classes=hyperparameters.classes,
         image_size=hyperparameters.image_size,
@@ -88,6 +92,10 @@ def _write(job: TrainingJob, hyperparameters: Hyperparameters, data: Labelled, m
     (job.model / INT8_MODEL).write_bytes(models.int8)
     baseline = Baseline(measure(data.photos, models.probabilities), hyperparameters.data_version)
     baseline.save(job.model / BASELINE)
+    classes = hyperparameters.classes
+    labels = tuple(classes[number] for number in data.labels)
+    known = OutOfFold(classes, channels.names, labels, models.probabilities, fingerprints(data.photos))
+    known.save(job.model / OUT_OF_FOLD)
     card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
     return write_artefact(job.model, description, card)
 

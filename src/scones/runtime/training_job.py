@@ -69,6 +69,14 @@ class TrainingJob:
         return self.folder / "output" / "failure"
 
 
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What was read: the photos, and the files' names relative to the training channel, in the same order."""
+
+    data: Labelled
+    names: tuple[str, ...]
+
+
 @contextmanager
 def failure_reported(job: TrainingJob) -> Iterator[None]:
     """Put whatever error leaves this block in the failure file, in one line of at most 1,024 characters."""
@@ -107,36 +115,43 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
     )
 
 
-def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> Labelled:
+def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> Channels:
     """Decode the channels' photos, in the order of classes and then of names; *report* hears of unreadable ones.
 
     Raises:
         BadTrainingJob: a class has too few photos that can be read.
     """
     size = hyperparameters.image_size
-    photos, labels = [], []
+    photos: list[npt.NDArray[np.uint8]] = []
+    labels: list[int] = []
+    names: list[str] = []
     for number, name in enumerate(hyperparameters.classes):
-        found = list(_decoded(job.channel, name, size, report))
+        found = dict(_decoded(job.channel, name, size, report))
         if len(found) < FOLDS:
             text = f"class {name!r} has {len(found)} photos that can be read; training needs {FOLDS} or more in {name}/"
             raise BadTrainingJob(text)
-        photos += found
+        photos += found.values()
         labels += [number] * len(found)
-    outliers = list(_decoded(job.outliers, ".", size, report))
-    return Labelled(
+        names += found
+    outliers = [photo for _, photo in _decoded(job.outliers, ".", size, report)]
+    data = Labelled(
         np.stack(photos),
         np.array(labels, dtype=np.int64),
         len(hyperparameters.classes),
         np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
     )
+    return Channels(data, tuple(names))
 
 
-def _decoded(channel: Path, folder: str, size: int, report: Callable[[str], None]) -> Iterator[npt.NDArray[np.uint8]]:
+def _decoded(
+    channel: Path, folder: str, size: int, report: Callable[[str], None]
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     for path in _files(channel / folder):
+        name = path.relative_to(channel).as_posix()
         try:
-            yield decode(path.read_bytes(), size)
+            yield name, decode(path.read_bytes(), size)
         except UnreadablePhoto as error:
-            report(f"left_out={path.relative_to(channel).as_posix()!r} reason={error.reason!r}")
+            report(f"left_out={name!r} reason={error.reason!r}")
 
 
 def _classes(job: TrainingJob, text: str) -> tuple[str, ...]:

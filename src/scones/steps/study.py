@@ -19,14 +19,13 @@ from scones.errors import SconesError
 from scones.evaluation.examination import Candidate, Plan, Shown, examine
 from scones.evaluation.gate import Floors
 from scones.evaluation.load import Bounds, Send
-from scones.evaluation.out_of_fold import Judged, learnt_from, recognise
+from scones.evaluation.out_of_fold import OutOfFold
 from scones.evaluation.robustness import Ask
 from scones.evaluation.study import DataFacts, ModelFacts, Study
 from scones.evaluation.study_report import render_study
 from scones.evaluation.thresholds import Costs, Wish
 from scones.evaluation.trial import Terms
 from scones.manifest import Sample
-from scones.monitoring.baseline import BadBaseline, Baseline
 from scones.monitoring.traffic import evaluation_id
 from scones.photos.collection import Collection, path_of
 from scones.photos.decode import decode
@@ -78,20 +77,24 @@ def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted,
         CannotEvaluate: there is nothing to judge by.
     """
     test = [sample for sample in served.samples if sample.split == "test"]
-    train = [sample for sample in served.samples if sample.split == "train"]
     ask = _ask_endpoint(aws, settings, served.endpoint)
     with _opened(aws.bucket.get(aws.bucket.key(served.model_uri))) as artefact:
         facts = _facts(artefact, f"endpoint {served.endpoint}")
-        learnt = list(zip((sample.label for sample in train), aws.bucket.get_all([s.key for s in train]), strict=True))
-        known = _out_of_fold(artefact, learnt, report)
+        known = _out_of_fold(artefact, report)
         bodies = aws.bucket.get_all([sample.key for sample in test])
         photos = tuple(Shown(sample.key, sample.label, body) for sample, body in zip(test, bodies, strict=True))
-        photos = _unseen(artefact, photos, report)
+        photos = _unseen(known, photos, artefact.image_size, report)
     senders = (
         ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
         ("workflow", _to_workflow(aws, served.workflow_arn, test)),
     )
-    return _study(Candidate(facts, ask, known, senders), served.data, photos, (settings, wanted), report)
+    return _study(
+        Candidate(facts, ask, known.judged() if known else None, senders),
+        served.data,
+        photos,
+        (settings, wanted),
+        report,
+    )
 
 
 def study_artefact(path: Path, collection: Collection, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
@@ -104,12 +107,12 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
     """
     if wanted.load:
         raise CannotStudy("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
-    learnt = [(photo.label, photo.data) for photo in collection.photos if photo.split == "train"]
     with _opened(path) as artefact:
         ask = _ask_artefact(artefact)
-        model = Candidate(_facts(artefact, path.name), ask, _out_of_fold(artefact, learnt, report))
+        known = _out_of_fold(artefact, report)
+        model = Candidate(_facts(artefact, path.name), ask, known.judged() if known else None)
         photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
-        photos = _unseen(artefact, photos, report)
+        photos = _unseen(known, photos, artefact.image_size, report)
     return _study(model, (collection.name, collection.kind), photos, (settings, wanted), report)
 
 
@@ -186,37 +189,24 @@ def _opened(artefact: bytes | Path) -> Iterator[Artefact]:
         yield read_artefact(Path(folder))
 
 
-def _baseline(artefact: Artefact, report: Reporter) -> Baseline | None:
-    try:
-        return Baseline.load(artefact.baseline_path)
-    except BadBaseline as error:
-        report.tell(f"no out-of-fold answers: {error}")
+def _out_of_fold(artefact: Artefact, report: Reporter) -> OutOfFold | None:
+    if artefact.out_of_fold_path is None:
+        report.tell("this artefact keeps no out-of-fold answers: the threshold is chosen on half the test photos,")
+        report.tell("and whether the model has learnt from some of them is not known; training again mends both")
         return None
+    return OutOfFold.load(artefact.out_of_fold_path)
 
 
-def _unseen(artefact: Artefact, photos: tuple[Shown, ...], report: Reporter) -> tuple[Shown, ...]:
+def _unseen(known: OutOfFold | None, photos: tuple[Shown, ...], size: int, report: Reporter) -> tuple[Shown, ...]:
     """Leave out the photos that the model has learnt from, and say so."""
-    baseline = _baseline(artefact, report)
-    if baseline is None or not photos:
+    if known is None or not photos:
         return photos
-    learnt = learnt_from(baseline, _pixels([photo.data for photo in photos], artefact.image_size))
+    learnt = known.learnt_from(_pixels([photo.data for photo in photos], size))
     if learnt.any():
         report.tell(f"{learnt.sum()} of {len(photos)} test photos are left out: the model has learnt from them")
     if learnt.all():
         raise CannotStudy("the model has learnt from every one of these test photos; judge it by others")
     return tuple(photo for photo, seen in zip(photos, learnt, strict=True) if not seen)
-
-
-def _out_of_fold(artefact: Artefact, learnt: Sequence[tuple[str, bytes]], report: Reporter) -> Judged | None:
-    """Find the answers to the training photos in the baseline, by those photos' own pixels."""
-    baseline = _baseline(artefact, report)
-    if baseline is None or not learnt:
-        return None
-    pixels = _pixels([data for _, data in learnt], artefact.image_size)
-    known = recognise(baseline, pixels, [label for label, _ in learnt], artefact.classes)
-    if known is None:
-        report.tell("no out-of-fold answers of these training photos: the threshold is chosen on half the test photos")
-    return known
 
 
 def _pixels(photos: Sequence[bytes], size: int) -> NDArray[np.uint8]:

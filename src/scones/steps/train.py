@@ -13,7 +13,15 @@ from scones.manifest import outliers_prefix, split_prefix
 from scones.progress import Reporter
 from scones.settings import Settings
 
-METRICS = ("train_loss", "train_accuracy", "oof_accuracy", "oof_log_loss", "temperature")
+METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "oof_accuracy",
+    "oof_log_loss",
+    "oof_refused",
+    "oof_outliers_accepted",
+    "temperature",
+)
 """What a training job prints as `name=value`, and SageMaker keeps the last value of."""
 
 _PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
