@@ -10,12 +10,11 @@ import onnxruntime
 from sklearn.metrics import roc_auc_score
 
 from scones.artefact import INT8_MODEL, Artefact
+from scones.evaluation.corruptions import corrupt
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating]
 
-# Severities 3 and 5 of CIFAR-10-C (D. Hendrycks and T. Dietterich, 2019), whose photos are of this size.
-NOISE_3, CONTRAST_5 = 0.08, 0.15
 _BATCH = 50
 _COVERAGE = 0.9
 
@@ -37,8 +36,8 @@ def measure(artefact: Artefact, judges: Judges) -> dict[str, float]:
         "accuracy": _accuracy(probabilities, judges.labels),
         "ece": ece(probabilities, judges.labels),
         "covered": accuracy_of_the_surest(probabilities, judges.labels),
-        "noise": _accuracy(ask(exact, add_noise(judges.photos, NOISE_3))[0], judges.labels),
-        "contrast": _accuracy(ask(exact, take_contrast(judges.photos, CONTRAST_5))[0], judges.labels),
+        "noise": _accuracy(ask(exact, corrupt(judges.photos, "noise", 3, 0))[0], judges.labels),
+        "contrast": _accuracy(ask(exact, corrupt(judges.photos, "contrast", 5, 0))[0], judges.labels),
         "int8": _accuracy(ask(int8, judges.photos)[0], judges.labels) - _accuracy(probabilities, judges.labels),
         "speed": _milliseconds(exact, judges.photos) / _milliseconds(int8, judges.photos),
     }
@@ -53,19 +52,6 @@ def ask(session: onnxruntime.InferenceSession, photos: Pixels) -> tuple[Floats, 
     ]
     probabilities, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
     return probabilities, scores
-
-
-def add_noise(photos: Pixels, deviation: float) -> Pixels:
-    """Add the same Gaussian noise, of this deviation for values 0 to 1, whenever it is asked for."""
-    noisy = photos / 255 + np.random.default_rng(0).normal(0, deviation, photos.shape)
-    return _to_pixels(noisy)
-
-
-def take_contrast(photos: Pixels, left: float) -> Pixels:
-    """Leave each photo this part of its contrast."""
-    values = photos / 255
-    middle = values.mean(axis=(1, 2, 3), keepdims=True)
-    return _to_pixels(middle + left * (values - middle))
 
 
 def flat_and_noise(count: int, side: int) -> Pixels:

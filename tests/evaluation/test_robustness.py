@@ -41,9 +41,13 @@ def test_photos_are_asked_about_without_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "severity", "words"),
-    [("jpeg", 3, "JPEG at quality 15"), ("occlusion", 1, "a square of 20% of the side covered")],
+    ("kind", "severity", "side", "words"),
+    [
+        ("jpeg", 3, 32, "JPEG at quality 58"),
+        ("jpeg", 3, 96, "JPEG at quality 15"),
+        ("occlusion", 1, 32, "a square of 20% of the side covered"),
+    ],
 )
-def test_severities_are_said_in_words(kind: str, severity: int, words: str) -> None:
-    """With their amounts."""
-    assert meaning(kind, severity) == words
+def test_severities_are_said_in_words(kind: str, severity: int, side: int, words: str) -> None:
+    """With the amounts that photos of this size suffer."""
+    assert meaning(kind, severity, side) == words

@@ -1,6 +1,7 @@
 """Corruptions: what cameras, weather and networks do to photos, each in three strengths; seeded, numpy and Pillow only.
 
-The strengths of noise, brightness, contrast and JPEG are those of ImageNet-C (D. Hendrycks and T. Dietterich, 2019).
+The strengths of noise, brightness, contrast and JPEG are those of D. Hendrycks and T. Dietterich (2019): CIFAR-10-C's
+for small photos, of which each pixel carries more, and ImageNet-C's for larger ones.
 Lengths are shares of the photo's side, so that large photos suffer as small ones do.
 """
 
@@ -19,6 +20,9 @@ from scipy import ndimage
 SEVERITIES: Final = (1, 3, 5)
 """The strengths that are looked at, of the five that the field counts."""
 
+SMALL_SIDE: Final = 64
+"""Photos of up to so many pixels a side suffer as CIFAR-10's (32 a side) do, larger ones as ImageNet's (224)."""
+
 _WHITE = 255.0
 _LUMA = np.array([0.299, 0.587, 0.114])
 _MIDDLE_GRAY = 0.5
@@ -30,18 +34,27 @@ Light = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One kind of damage: how it is done at an amount, and the amount at each of SEVERITIES."""
+    """One kind of damage: how it is done at an amount, and the amount at each of SEVERITIES.
+
+    *small* has the amounts for photos of up to SMALL_SIDE, where they differ.
+    """
 
     meaning: str
     amounts: tuple[float, float, float]
     apply: Callable[[Light, float, np.random.Generator], Light]
+    small: tuple[float, float, float] | None = None
+
+    def amount(self, severity: int, side: int) -> float:
+        """Give the amount for photos of *side* pixels."""
+        amounts = self.small if self.small and side <= SMALL_SIDE else self.amounts
+        return amounts[SEVERITIES.index(severity)]
 
 
 def corrupt(photos: Photos, kind: str, severity: int, seed: int) -> Photos:
     """Damage *photos*, uint8 [N, H, W, 3]; the same arguments give the same pixels."""
     corruption = CORRUPTIONS[kind]
     rng = np.random.default_rng([seed, severity, zlib.crc32(kind.encode())])
-    amount = corruption.amounts[SEVERITIES.index(severity)]
+    amount = corruption.amount(severity, photos.shape[1])
     light = corruption.apply(photos / _WHITE, amount, rng)
     return np.asarray((np.clip(light, 0, 1) * _WHITE).round(), np.uint8)
 
@@ -102,12 +115,12 @@ def _occlusion(light: Light, amount: float, rng: np.random.Generator) -> Light:
 
 CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
     {
-        "noise": Corruption("Gaussian noise, sigma {:g} of white", (0.08, 0.18, 0.38), _noise),
+        "noise": Corruption("Gaussian noise, sigma {:g} of white", (0.08, 0.18, 0.38), _noise, (0.04, 0.08, 0.1)),
         "blur": Corruption("Gaussian blur, sigma {:.1%} of the side", (0.0125, 0.022, 0.032), _blur),
-        "brighter": Corruption("light added, {:.0%} of white", (0.1, 0.3, 0.5), _brighter),
+        "brighter": Corruption("light added, {:.0%} of white", (0.1, 0.3, 0.5), _brighter, (0.05, 0.15, 0.3)),
         "darker": Corruption("light taken away, {:.0%}", (0.3, 0.5, 0.7), _darker),
-        "contrast": Corruption("contrast left, {:.0%}", (0.4, 0.2, 0.05), _contrast),
-        "jpeg": Corruption("JPEG at quality {:g}", (25, 15, 7), _jpeg),
+        "contrast": Corruption("contrast left, {:.0%}", (0.4, 0.2, 0.05), _contrast, (0.75, 0.4, 0.15)),
+        "jpeg": Corruption("JPEG at quality {:g}", (25, 15, 7), _jpeg, (80, 58, 40)),
         "rotation": Corruption("turned by {:g} degrees, either way", (10, 20, 40), _rotation),
         "gray": Corruption("colour taken away, {:.0%}", (0.33, 0.67, 1.0), _gray),
         "occlusion": Corruption("a square of {:.0%} of the side covered", (0.2, 0.35, 0.5), _occlusion),

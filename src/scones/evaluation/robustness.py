@@ -47,15 +47,16 @@ def measure_robustness(ask: Ask, photos: Photos, judge: Judge, seed: int, progre
     found = []
     for kind, severity in cases:
         answers = ask([png(photo) for photo in corrupt(photos, kind, severity, seed)])
-        found.append(_damaged(kind, severity, answers, judge))
+        words = meaning(kind, severity, photos.shape[1])
+        found.append(_damaged((kind, severity, words), answers, judge))
         progress(len(found), len(cases), "kinds of damage")
     return tuple(found)
 
 
-def meaning(kind: str, severity: int) -> str:
-    """Say what a severity of a kind of damage does."""
+def meaning(kind: str, severity: int, side: int) -> str:
+    """Say what a severity of a kind of damage does to photos of *side* pixels."""
     corruption = CORRUPTIONS[kind]
-    return corruption.meaning.format(corruption.amounts[SEVERITIES.index(severity)])
+    return corruption.meaning.format(corruption.amount(severity, side))
 
 
 def png(photo: Photos) -> bytes:
@@ -65,12 +66,13 @@ def png(photo: Photos) -> bytes:
     return out.getvalue()
 
 
-def _damaged(kind: str, severity: int, answers: Floats, judge: Judge) -> Damaged:
+def _damaged(case: tuple[str, int, str], answers: Floats, judge: Judge) -> Damaged:
+    kind, severity, words = case
     figures = evaluate_predictions(judge.labels, answers, judge.classes, judge.threshold)
     return Damaged(
         kind=kind,
         severity=severity,
-        meaning=meaning(kind, severity),
+        meaning=words,
         n=figures.n,
         accuracy=figures.accuracy,
         interval=figures.interval,
