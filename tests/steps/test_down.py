@@ -18,7 +18,7 @@ def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
     assert (stood.stack, stood.endpoint) == ("UPDATE_COMPLETE", "InService")
     receipt = own_flow.down()
     assert set(receipt.deleted) == set(stood.standing)
-    assert {"endpoint", "endpoint-config", "model", "stack", "bucket", "log-group"} == {
+    assert {"endpoint", "endpoint-config", "model", "stack", "bucket", "log-group", "table"} == {
         item.split()[0] for item in receipt.deleted
     }
     assert receipt.objects > 0
@@ -41,11 +41,19 @@ def test_what_another_environment_made_stays(own_flow: Flow) -> None:
     assert inventory(own_flow.aws) == before
 
 
-def test_a_bucket_that_outlived_its_stack_goes_too(aws: Aws) -> None:
-    """A stack that was deleted by hand, its bucket retained, leaves nothing to pay for."""
+def test_what_outlived_its_stack_goes_too(aws: Aws) -> None:
+    """A stack that was deleted by hand, its bucket and a table retained, leaves nothing to pay for."""
     aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)
     aws.stack.delete()
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
     aws.bucket.put("left.txt", b"behind")
+    aws.tables._client.call(
+        "create_table",
+        TableName=aws.tables.orders.name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "order_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "order_id", "KeyType": "HASH"}],
+    )
     assert down(aws, Silent()).left == ()
     assert not aws.bucket.exists()
+    assert not aws.tables.orders.exists()

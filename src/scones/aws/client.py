@@ -21,14 +21,15 @@ from scones.settings import Settings
 
 
 class AwsError(SconesError):
-    """AWS refused a call; *code* is its own error code."""
+    """AWS refused a call; *code* is its own error code, *reasons* say it of each part of a transaction."""
 
-    def __init__(self, service: str, operation: str, code: str, message: str) -> None:
+    def __init__(self, service: str, operation: str, code: str, message: str, *, reasons: tuple[str, ...] = ()) -> None:
         super().__init__(f"{service} {operation} failed: {code}: {message}")
         self.service = service
         self.operation = operation
         self.code = code
         self.message = message
+        self.reasons = reasons
 
 
 class AwsUnreachable(SconesError):
@@ -100,7 +101,9 @@ class Client:
     def _translate(self, operation: str, error: Exception) -> SconesError:
         if isinstance(error, ClientError):
             detail = error.response.get("Error", {})
-            return AwsError(self.service, operation, detail.get("Code", "Unknown"), detail.get("Message", str(error)))
+            code, message = detail.get("Code", "Unknown"), detail.get("Message", str(error))
+            reasons = tuple(reason.get("Code", "None") for reason in error.response.get("CancellationReasons", ()))
+            return AwsError(self.service, operation, code, message, reasons=reasons)
         if isinstance(error, NoCredentialsError):
             return AwsUnreachable("no AWS credentials found; set them up, or work on this machine: scones local up")
         if isinstance(error, EndpointConnectionError | ConnectTimeoutError | HTTPClientError):

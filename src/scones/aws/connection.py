@@ -8,6 +8,7 @@ from scones.aws.notices import Notices
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker
 from scones.aws.stacks import Stacks
+from scones.aws.tables import Tables
 from scones.aws.workflow import Workflow
 from scones.settings import Settings
 
@@ -25,6 +26,7 @@ class Aws:
     workflow: Workflow
     notices: Notices
     logs: Logs
+    tables: Tables
 
     @property
     def name(self) -> str:
@@ -65,4 +67,5 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         workflow=Workflow(client("stepfunctions")),
         notices=Notices(client("sns")),
         logs=Logs(client("logs")),
+        tables=Tables(client("dynamodb"), settings.stack),
     )

@@ -15,6 +15,7 @@ def inventory(aws: Aws) -> tuple[str, ...]:
         found.append(f"stack {stack.name}")
     if aws.bucket.exists():
         found.append(f"bucket {aws.bucket.name}")
+    found += [f"table {table.name}" for table in aws.tables.all() if table.exists()]
     return tuple(found + [f"log-group {name}" for name in log_groups(aws)])
 
 

@@ -56,8 +56,10 @@ def _delete_stack(aws: Aws) -> int:
                 raise
             continue
         break
-    # A bucket outside any stack is left when a stack was deleted by hand.
+    # A bucket and tables outside any stack are left when a stack was deleted by hand.
     if aws.bucket.exists():
         objects += aws.bucket.empty()
         aws.bucket.delete()
+    for table in aws.tables.all():
+        table.delete()
     return objects

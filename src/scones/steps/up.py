@@ -18,6 +18,9 @@ class Up:
     hosting_role_arn: str
     alert_topic_arn: str
     failure_topic_arn: str
+    couriers_table: str
+    orders_table: str
+    decisions_table: str
     threshold: float
 
 
@@ -47,5 +50,8 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         hosting_role_arn=stack.outputs["HostingRoleArn"],
         alert_topic_arn=stack.outputs["AlertTopicArn"],
         failure_topic_arn=stack.outputs["FailureTopicArn"],
+        couriers_table=stack.outputs["CouriersTableName"],
+        orders_table=stack.outputs["OrdersTableName"],
+        decisions_table=stack.outputs["DecisionsTableName"],
         threshold=settings.threshold,
     )
