@@ -65,3 +65,13 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
         np.savez(out, format=np.array(1), channels=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
     with pytest.raises(BadBaseline, match="other channels"):
         Baseline.load(file)
+
+
+def test_a_model_without_unfamiliarity_has_a_baseline_too() -> None:
+    """The last channel may be missing throughout, but not here and there."""
+    table = np.ones((3, len(CHANNELS)))
+    table[:, -1] = np.nan
+    Baseline(table)
+    table[0, -1] = 1
+    with pytest.raises(BadBaseline):
+        Baseline(table)

@@ -33,7 +33,7 @@ def test_every_channel_has_words_for_people() -> None:
 
 def test_a_flat_grey_photo_is_only_bright() -> None:
     """A photo of one grey has its brightness and nothing else."""
-    row = measure(flat(100, 100, 100)[None], EVEN)[0]
+    row = measure(flat(100, 100, 100)[None], EVEN, np.zeros(1))[0]
     assert row[CHANNELS.index("brightness")] == pytest.approx(100)
     others = [i for i, name in enumerate(CHANNELS) if name != "brightness"]
     assert row[others] == pytest.approx(0)
@@ -59,7 +59,7 @@ def test_with_three_classes_the_likeliest_is_measured() -> None:
 
 def test_a_saturated_answer_stays_finite() -> None:
     """Probabilities of exactly 0 and 1 give large numbers, not infinite ones."""
-    assert np.isfinite(measure(flat(1, 1, 1)[None], np.array([[0.0, 1.0]]))).all()
+    assert np.isfinite(measure(flat(1, 1, 1)[None], np.array([[0.0, 1.0]]))[:, :-1]).all()
 
 
 def test_red_is_positive_and_blue_negative() -> None:
@@ -95,9 +95,10 @@ def test_photos_in_chunks_measure_as_they_do_alone() -> None:
     """The table does not depend on how many photos come at once."""
     photos = np.stack([a_photo(seed) for seed in range(300)])
     answers = np.random.default_rng(0).dirichlet([1, 1], 300)
-    table = measure(photos, answers)
+    strange = np.arange(300.0)
+    table = measure(photos, answers, strange)
     assert table[[0, 255, 256, 299]] == pytest.approx(
-        np.concatenate([measure(photos[[i]], answers[[i]]) for i in (0, 255, 256, 299)])
+        np.concatenate([measure(photos[[i]], answers[[i]], strange[[i]]) for i in (0, 255, 256, 299)])
     )
 
 
@@ -109,7 +110,7 @@ def test_no_photos_give_an_empty_table() -> None:
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_every_photo_of_any_size_measures_finite(photos: np.ndarray) -> None:
     """No photo, however small, gives a value that is not finite."""
-    assert np.isfinite(measure(photos, np.full((len(photos), 2), 0.5))).all()
+    assert np.isfinite(measure(photos, np.full((len(photos), 2), 0.5), np.zeros(len(photos)))).all()
 
 
 @pytest.mark.parametrize(
@@ -126,3 +127,19 @@ def test_what_cannot_be_measured_is_refused(photos: np.ndarray, probabilities: n
     """Wrong shapes and types, and answers that are not finite, are errors and not numbers."""
     with pytest.raises(BadMeasurement):
         measure(photos, probabilities)
+
+
+def test_a_photo_on_its_side_swaps_its_edges() -> None:
+    """Turning by 90 degrees turns the sign of the orientation."""
+    fence = np.zeros((32, 32, 3))
+    fence[:, ::4] = 200
+    upright, lying = channel("orientation", fence), channel("orientation", fence.transpose(1, 0, 2))
+    assert upright > 1
+    assert lying == pytest.approx(-upright)
+
+
+def test_unfamiliarity_is_handed_through_or_missing() -> None:
+    """The model's own score is the last column; without it the column is NaN."""
+    photos, answers = np.stack([flat(1, 1, 1)] * 2), np.repeat(EVEN, 2, axis=0)
+    assert measure(photos, answers, np.array([0.5, -2.0]))[:, -1].tolist() == [0.5, -2.0]
+    assert np.isnan(measure(photos, answers)[:, -1]).all()

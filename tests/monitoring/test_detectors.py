@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import MIN_PHOTOS
 from scones.monitoring.channels import CHANNELS, measure
-from scones.monitoring.detectors import MIN_PHOTOS, BadRate, check
+from scones.monitoring.detectors import BadRate, check
 from scones.monitoring.shift import darken_and_blur
 
 TWO_WHEELERS = Path(__file__).parents[2].parent / "shared" / "data" / "cifar100-two-wheelers" / "train"
@@ -58,6 +59,25 @@ def test_a_change_of_spread_alone_alarms() -> None:
     table = photos(200, 1)
     table[:, 4] = 2 * table[:, 4]
     assert check(Baseline(photos(500, 0)), table, false_alarm_rate=0.01).alarm
+
+
+def test_swapped_answers_alarm_though_no_channel_changed() -> None:
+    """What goes with what gives a swapped model away, where each channel alone looks as it did."""
+    before, now = photos(500, 0), photos(200, 1)
+    before[:, 0] -= before[:, 0].mean()
+    now[:, 0] = now[:, 0].mean() - now[:, 0]
+    verdict = check(Baseline(before), now, false_alarm_rate=0.005)
+    assert verdict.alarm
+    assert verdict.loudest == "products"
+
+
+def test_a_channel_that_is_missing_now_is_left_out() -> None:
+    """Without the model's own score the other channels are still compared."""
+    now = photos(200, 1)
+    now[:, -1] = np.nan
+    verdict = check(Baseline(photos(500, 0)), now, false_alarm_rate=0.005)
+    assert not verdict.alarm
+    assert CHANNELS[-1] not in {shift.name for shift in verdict.channels}
 
 
 @pytest.mark.parametrize("count", [0, 1, MIN_PHOTOS - 1])

@@ -96,7 +96,11 @@ def test_every_channel_has_words_for_both_directions() -> None:
         assert len(words) == 3
 
 
-@given(st.permutations(CHANNELS), st.lists(st.floats(-1e9, 1e9), min_size=11, max_size=11), st.integers(0, 10**9))
+@given(
+    st.permutations(CHANNELS),
+    st.lists(st.floats(-1e9, 1e9), min_size=len(CHANNELS), max_size=len(CHANNELS)),
+    st.integers(0, 10**9),
+)
 def test_a_subject_always_fits_sns(names: list[str], medians: list[float], photos: int) -> None:
     """One line of at most 100 ASCII characters, whatever changed."""
     shifts = tuple(ChannelShift(name, 0.0, now, 5.0) for name, now in zip(names, medians, strict=True))

@@ -20,8 +20,13 @@ CHANNELS = (
     "noise",
     "top_bottom",
     "left_right",
+    "orientation",
+    "unfamiliarity",
 )
-"""The columns of every table of measurements, in this order."""
+"""The columns of every table of measurements, in this order; a column that could not be measured is NaN throughout."""
+
+ANSWERS = frozenset({"log_odds", "certainty", "unfamiliarity"})
+"""The channels that say what the model makes of a photo; the others only look at the photo."""
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -36,6 +41,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "noise": "grain (log grey levels)",
         "top_bottom": "top brighter than bottom (grey levels)",
         "left_right": "left brighter than right (grey levels)",
+        "orientation": "upright edges against lying ones (log ratio)",
+        "unfamiliarity": "how unlike the photos it learnt from (the model's own score)",
     }
 )
 """What each channel says, in words and with its unit."""
@@ -53,10 +60,13 @@ class BadMeasurement(SconesError):
     """Photos and probabilities do not fit together, or hold values that cannot be measured."""
 
 
-def measure(photos: Photos, probabilities: NDArray[np.floating]) -> Floats:
+def measure(
+    photos: Photos, probabilities: NDArray[np.floating], unfamiliarity: NDArray[np.floating] | None = None
+) -> Floats:
     """Measure every photo: uint8 [N, H, W, 3] RGB and [N, C] probabilities give [N, len(CHANNELS)].
 
-    With two classes the first channel is the log-odds of the second class; with more, of the likeliest one.
+    With two classes the first channel is the log-odds of the second class; with more, of the likeliest one. An
+    endpoint's answer does not hold the *unfamiliarity* [N]; the model's second output does.
 
     Raises:
         BadMeasurement: wrong shapes, or probabilities that are not finite.
@@ -65,7 +75,8 @@ def measure(photos: Photos, probabilities: NDArray[np.floating]) -> Floats:
     table = np.empty((len(photos), len(CHANNELS)))
     for start in range(0, len(photos), _CHUNK_PHOTOS):
         rows = slice(start, start + _CHUNK_PHOTOS)
-        table[rows] = np.column_stack([_answers(probabilities[rows]), _pixels(photos[rows])])
+        table[rows, :-1] = np.column_stack([_answers(probabilities[rows]), _pixels(photos[rows])])
+    table[:, -1] = np.nan if unfamiliarity is None else unfamiliarity
     return table
 
 
@@ -91,7 +102,7 @@ def _answers(probabilities: NDArray[np.floating]) -> Floats:
 
 
 def _pixels(photos: Photos) -> Floats:
-    """Columns: the nine channels that only look at the photo."""
+    """Columns: the ten channels that only look at the photo."""
     colour = photos.astype(np.float32)
     grey = colour.mean(axis=3)
     laplacian, grain = _second_differences(grey)
@@ -107,8 +118,16 @@ def _pixels(photos: Photos) -> Floats:
             np.log1p(np.abs(grain).mean(axis=(1, 2))),
             grey[:, :rows].mean(axis=(1, 2)) - grey[:, -rows:].mean(axis=(1, 2)),
             grey[:, :, :columns].mean(axis=(1, 2)) - grey[:, :, -columns:].mean(axis=(1, 2)),
+            _orientation(grey),
         ]
     ).astype(np.float64)
+
+
+def _orientation(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Steps from column to column against steps from row to row; one grey level keeps flat photos at 0."""
+    # Begun with the edge itself, since a photo of one row has no steps between rows.
+    across, down = (np.abs(np.diff(grey, axis=axis, prepend=grey.take([0], axis))).mean(axis=(1, 2)) for axis in (2, 1))
+    return np.asarray(np.log((across + 1) / (down + 1)))
 
 
 def _second_differences(grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

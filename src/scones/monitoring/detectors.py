@@ -1,32 +1,37 @@
 """Has what the endpoint sees changed? One verdict per batch of photos, with a false-alarm rate that holds.
 
-Three tests look at the batch: T² on normal scores and their squares (shifts of level and spread in any mix of
-channels), Kolmogorov-Smirnov on the model's answer, and Kolmogorov-Smirnov on the worst channel. Each is put on a
-common scale and the largest counts. The alarm line is where that maximum lies in clean splits of the baseline, so
-the number of channels, their correlation and the baseline's own size are all paid for.
+Six tests look at the batch. Four are T² or the largest single part of it, on normal scores: of all channels' levels and
+spreads, of the largest of those, of the answers' alone, and of how far the answer goes with every other channel. Two
+are Kolmogorov-Smirnov's: on the answer, and on the worst channel. Each is put on a common scale and the largest counts.
+The alarm line is where that maximum lies in clean splits of the baseline, so the number of tests and of channels, their
+correlation and the baseline's own size are all paid for.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from scones.errors import SconesError
 from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import CHANNELS
+from scones.monitoring.budget import MIN_PHOTOS
+from scones.monitoring.channels import ANSWERS, CHANNELS
+from scones.monitoring.scores import Floats, normal, products, rank_together, spreads, whitener
 from scones.settings import MAX_RATE, MIN_RATE
 
-MIN_PHOTOS = 20
+Test = Literal["channels", "one channel", "answers", "products", "answer's shape", "worst shape"]
+"""What a test looks at; "products" ring alone where the model, not the photos, is another one."""
+
 MIN_BASELINE = 2 * MIN_PHOTOS
 # Ten splits beyond the line keep the rate's own standard error near a third of it, at a cost under a second.
 _SPLITS_PER_ALARM = 10
 _MIN_SPLITS = 2000
 _CHUNK_SPLITS = 500
-_RIDGE = 0.02
 _TINY = 1e-12
-
-Floats = NDArray[np.float64]
+# The columns of every table of statistics.
+_TESTS: tuple[Test, ...] = ("channels", "one channel", "answers", "products", "answer's shape", "worst shape")
+_WORST = _TESTS.index("worst shape")
 
 
 class BadRate(SconesError):
@@ -59,6 +64,8 @@ class Verdict:
     channels: tuple[ChannelShift, ...]
     chance: float = 1.0
     false_alarm_rate: float = 0.0
+    loudest: Test | None = None
+    """The test that gave the score."""
 
 
 def check(baseline: Baseline, values: Floats, *, false_alarm_rate: float, seed: int = 0) -> Verdict:
@@ -75,27 +82,36 @@ def check(baseline: Baseline, values: Floats, *, false_alarm_rate: float, seed: 
     photos = len(values)
     if photos < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
         return Verdict(False, False, photos, 0.0, 0.0, (), false_alarm_rate=false_alarm_rate)
-    clean = _statistics_of_splits(baseline.values, photos, _splits(false_alarm_rate), seed)
+    known = _known(baseline.values, values)
+    before, now = baseline.values[:, known], values[:, known]
+    clean = _statistics_of_splits(_Pool.of(before, known), photos, _splits(false_alarm_rate), seed)
     scale = _Scale.fit(clean)
     null = scale.standardise(clean).max(axis=1)
     threshold = float(np.quantile(null, 1 - false_alarm_rate, method="higher"))
-    t2, distances = _statistics(baseline.values, values)
-    score = float(scale.standardise(_three(np.array([t2]), distances[None])).max())
+    statistics, distances = _statistics(before, now, known)
+    scores = scale.standardise(statistics)[0]
+    score = float(scores.max())
     return Verdict(
         alarm=score > threshold,
         enough=True,
         photos=photos,
         score=score,
         threshold=threshold,
-        channels=_shifts(baseline.values, values, scale.standardise_channels(distances)),
+        channels=_shifts(before, now, scale.standardise_channels(distances), known),
         chance=float((1 + (null >= score).sum()) / (1 + len(null))),
         false_alarm_rate=false_alarm_rate,
+        loudest=_TESTS[int(scores.argmax())],
     )
+
+
+def _known(before: Floats, now: Floats) -> NDArray[np.intp]:
+    """The columns that were measured both then and now."""
+    return np.flatnonzero(np.isfinite(before).all(axis=0) & np.isfinite(now).all(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Puts the three statistics on one scale: 0 is a usual clean split, 1 the one in twenty."""
+    """Puts the statistics on one scale: 0 is a usual clean split, 1 the one in twenty."""
 
     middle: Floats
     spread: Floats
@@ -109,40 +125,36 @@ class _Scale:
         return (statistics - self.middle) / self.spread
 
     def standardise_channels(self, distances: Floats) -> Floats:
-        return np.asarray((distances - self.middle[2]) / self.spread[2])
+        return np.asarray((distances - self.middle[_WORST]) / self.spread[_WORST])
 
 
 def _splits(false_alarm_rate: float) -> int:
     return max(_MIN_SPLITS, int(np.ceil(_SPLITS_PER_ALARM / false_alarm_rate)))
 
 
-def _three(t2: Floats, distances: Floats) -> Floats:
-    """Columns: T², KS on the model's answer, KS on the worst channel."""
-    return np.column_stack([t2, distances[:, 0], distances.max(axis=1)])
+def _statistics(before: Floats, now: Floats, known: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Every test's statistic [1, tests], and each channel's distance [channels]."""
+    pooled = _Pool.of(np.concatenate([before, now]), known)
+    inside = np.zeros((len(before) + len(now), 1), dtype=bool)
+    inside[len(before) :] = True
+    statistics, distances = pooled.compare(inside)
+    return statistics, distances[0]
 
 
-def _statistics(reference: Floats, window: Floats) -> tuple[float, Floats]:
-    pooled = _Pool.of(np.concatenate([reference, window]))
-    inside = np.zeros((len(pooled.features), 1), dtype=bool)
-    inside[len(reference) :] = True
-    t2, distances = pooled.compare(inside)
-    return float(t2[0]), distances[0]
+def _statistics_of_splits(pooled: "_Pool", photos: int, splits: int, seed: int) -> Floats:
+    """The statistics [splits, tests] of windows drawn from the baseline against its rest.
 
-
-def _statistics_of_splits(values: Floats, photos: int, splits: int, seed: int) -> Floats:
-    """The three statistics [splits, 3] of windows drawn from the baseline against its rest.
-
-    Both statistics are scaled by the sizes, so a batch as large as the baseline is calibrated on halves of it.
+    All statistics are scaled by the sizes, so a batch as large as the baseline is calibrated on halves of it.
     """
-    pooled = _Pool.of(values)
-    size = min(photos, len(values) // 2)
+    count = len(pooled.features)
+    size = min(photos, count // 2)
     rng = np.random.default_rng(seed)
     rows = []
     for start in range(0, splits, _CHUNK_SPLITS):
-        draws = rng.random((min(_CHUNK_SPLITS, splits - start), len(values)), dtype=np.float32)
+        draws = rng.random((min(_CHUNK_SPLITS, splits - start), count), dtype=np.float32)
         inside = np.zeros(draws.shape, dtype=bool)
         np.put_along_axis(inside, np.argpartition(draws, size, axis=1)[:, :size], values=True, axis=1)
-        rows.append(_three(*pooled.compare(np.ascontiguousarray(inside.T))))
+        rows.append(pooled.compare(np.ascontiguousarray(inside.T))[0])
     return np.concatenate(rows)
 
 
@@ -151,32 +163,47 @@ class _Pool:
     """Window and reference ranked together, so that under no change every split is alike."""
 
     features: Floats
-    whitener: Floats
+    """Levels and spreads of every channel, then products, of mean 0 and variance 1."""
+    blocks: tuple[NDArray[np.intp], ...]
+    """Which features the tests on levels and spreads, on the answers, and on the products look at."""
+    whiteners: tuple[Floats, ...]
     order: NDArray[np.intp]
     group_ends: tuple[NDArray[np.intp], ...]
 
     @classmethod
-    def of(cls, values: Floats) -> "_Pool":
-        ranks = stats.rankdata(values, axis=0)
-        scores = stats.norm.ppf((ranks - 0.5) / len(values))
-        features = np.column_stack([scores, (scores**2 - 1) / np.sqrt(2)])
+    def of(cls, values: Floats, known: NDArray[np.intp]) -> "_Pool":
+        """Rank the columns of *values*, which are those of the channels *known*."""
+        scores = normal((rank_together(values) - 0.5) / len(values))
+        features = np.column_stack([scores, spreads(scores), products(scores)])
         features -= features.mean(axis=0)
+        features /= np.maximum(features.std(axis=0), _TINY)
+        channels = len(known)
+        answers = np.flatnonzero([CHANNELS[number] in ANSWERS for number in known])
+        moments, together = np.arange(2 * channels), np.arange(2 * channels, features.shape[1])
+        blocks = (moments, np.concatenate([answers, channels + answers]), together)
         order = np.argsort(values, axis=0, kind="stable")
         ordered = np.take_along_axis(values, order, axis=0)
         # Among equal values only the last one's step is a step of the distribution function.
         ends = tuple(np.flatnonzero(np.append(np.diff(column) > 0, True)) for column in ordered.T)
-        return cls(features, _whitener(features), order, ends)
+        return cls(features, blocks, tuple(whitener(features[:, block]) for block in blocks), order, ends)
 
     def compare(self, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """T² [splits] and KS distances [splits, channels] of the photos *inside* [photos, splits] and the rest."""
+        """Statistics [splits, tests] and distances [splits, channels] of photos *inside* [photos, splits] and the rest.
+
+        The distances are Kolmogorov-Smirnov's.
+        """
         total = len(inside)
         size = int(inside[:, 0].sum())
         weight = size * (total - size) / total
-        gap = inside.T @ self.features * (1 / size + 1 / (total - size))
-        t2 = weight * ((gap @ self.whitener) ** 2).sum(axis=1)
-        # Hotelling's form: variance within the two groups, not across a shift between them.
-        t2 = t2 / np.maximum(1 - t2 / total, 1 / total)
-        return t2, self._distances(inside, size) / np.sqrt(weight)
+        gap = inside.T.astype(np.float64) @ self.features * (1 / size + 1 / (total - size))
+        all_channels, answers, together = (
+            _t2(gap[:, block] @ whiten, weight, total)
+            for block, whiten in zip(self.blocks, self.whiteners, strict=True)
+        )
+        largest = np.abs(gap[:, self.blocks[0]]).max(axis=1) * np.sqrt(weight)
+        distances = self._distances(inside, size) / np.sqrt(weight)
+        columns = [all_channels, largest, answers, together, distances[:, 0], distances.max(axis=1)]
+        return np.column_stack(columns), distances
 
     def _distances(self, inside: NDArray[np.bool_], size: int) -> Floats:
         """The largest gap between photos counted and photos expected, along each channel's order."""
@@ -188,15 +215,14 @@ class _Pool:
         return distances
 
 
-def _whitener(features: Floats) -> Floats:
-    """A matrix that gives the features unit covariance; a ridge keeps constant channels harmless."""
-    covariance = np.cov(features.T)
-    ridge = _RIDGE * np.trace(covariance) / len(covariance) + _TINY
-    covariance += ridge * np.eye(len(covariance))
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
+def _t2(gap: Floats, weight: float, total: int) -> Floats:
+    """Hotelling's form: variance within the two groups, not across a shift between them."""
+    squares = weight * (gap**2).sum(axis=1)
+    return np.asarray(squares / np.maximum(1 - squares / total, 1 / total))
 
 
-def _shifts(before: Floats, now: Floats, scores: Floats) -> tuple[ChannelShift, ...]:
-    medians = zip(CHANNELS, np.median(before, axis=0), np.median(now, axis=0), scores, strict=True)
+def _shifts(before: Floats, now: Floats, scores: Floats, known: NDArray[np.intp]) -> tuple[ChannelShift, ...]:
+    names = [CHANNELS[number] for number in known]
+    medians = zip(names, np.median(before, axis=0), np.median(now, axis=0), scores, strict=True)
     shifts = [ChannelShift(name, float(old), float(new), float(score)) for name, old, new, score in medians]
     return tuple(sorted(shifts, key=lambda shift: -shift.score))

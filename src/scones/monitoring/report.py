@@ -9,8 +9,9 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from scones.monitoring.channels import MEANINGS, Photos
-from scones.monitoring.detectors import MIN_PHOTOS, ChannelShift, Verdict
+from scones.monitoring.budget import MIN_PHOTOS
+from scones.monitoring.channels import ANSWERS, MEANINGS, Photos
+from scones.monitoring.detectors import ChannelShift, Verdict
 
 Cause = Literal["photos", "answers", "mixture"]
 
@@ -18,7 +19,6 @@ MOST_EXAMPLES = 12
 _SUBJECT_CHARACTERS = 100
 _TOP_CHANNELS = 3
 _TOP_WORDS = 4
-_ANSWER_CHANNELS = frozenset({"log_odds", "certainty"})
 _LESS_AND_MORE = {
     "log_odds": ("more of the first class", "more of the last class"),
     "certainty": ("less certain", "more certain"),
@@ -31,6 +31,8 @@ _LESS_AND_MORE = {
     "noise": ("less grain", "more grain"),
     "top_bottom": ("brighter below", "brighter above"),
     "left_right": ("brighter on the right", "brighter on the left"),
+    "orientation": ("more lying edges", "more upright edges"),
+    "unfamiliarity": ("more familiar", "more unfamiliar"),
 }
 
 
@@ -107,7 +109,7 @@ def cause(verdict: Verdict) -> Cause:
     loud = [shift.name for shift in verdict.channels if shift.score > verdict.threshold]
     if not loud:
         return "mixture"
-    return "answers" if _ANSWER_CHANNELS.issuperset(loud) else "photos"
+    return "answers" if ANSWERS.issuperset(loud) else "photos"
 
 
 def _subject(verdict: Verdict) -> str:

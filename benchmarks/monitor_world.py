@@ -1,0 +1,185 @@
+"""What the monitoring is measured on: real photos, a quick model that never saw them, and 25 kinds of change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from scones.monitoring.channels import CHANNELS, measure
+from scones.photos.decode import decode
+from scones.vision.calibration import soften
+from scones.vision.fit import fit
+from scones.vision.guard import Guard, fit_guard
+from scones.vision.messages import Labelled
+from scones.vision.model import Network
+from scones.vision.predict import predict, remember
+from scones.vision.recipe import Recipe, without_outliers
+
+SIDE = 32
+TAUGHT = 500
+EPOCHS = 16
+WRONG_LABELS, WRONG_EPOCHS = 0.35, 5
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+
+SWAPPED, MISTRAINED, STRANGERS, CLEAN = "labels swapped", "model mis-trained", "unfamiliar 100%", "none"
+SHARES: Mapping[str, float] = {"unfamiliar 10%": 0.1, "unfamiliar 30%": 0.3}
+PRIORS: Mapping[str, float] = {"classes 70/30": 0.7, "classes 90/10": 0.9}
+
+
+def _noise(photos: Pixels, sigma: float) -> Floats:
+    return photos + np.random.default_rng(2).normal(0, sigma, photos.shape)
+
+
+def _blur(photos: Pixels, sigma: float) -> Floats:
+    return np.asarray(ndimage.gaussian_filter(photos.astype(float), (0, sigma, sigma, 0)))
+
+
+def _rotate(photos: Pixels, degrees: float) -> Floats:
+    """Turned within a mirrored surrounding, so that no corner is black."""
+    wide = np.pad(photos, ((0, 0), (8, 8), (8, 8), (0, 0)), mode="reflect")
+    turned = [np.asarray(Image.fromarray(photo).rotate(degrees, Image.Resampling.BILINEAR)) for photo in wide]
+    return np.stack(turned)[:, 8:-8, 8:-8].astype(float)
+
+
+def _gray(photos: Pixels, share: float) -> Floats:
+    return (1 - share) * photos + share * photos.mean(axis=3, keepdims=True)
+
+
+FAMILIES: Mapping[str, tuple[Callable[[Pixels, float], Floats], tuple[float, ...]]] = {
+    "noise": (_noise, (5, 10, 25)),
+    "blur": (_blur, (0.5, 0.8, 1.5)),
+    "brightness": (lambda photos, by: photos + by, (-40, 20, 40)),
+    "contrast": (lambda photos, left: (photos - 128.0) * left + 128, (0.8, 0.6, 0.3)),
+    "rotation": (_rotate, (10, 30, 90)),
+    "gray": (_gray, (0.25, 0.5, 1.0)),
+}
+"""Each family of damage to photos, and its three strengths."""
+DAMAGES = tuple(f"{family} {amount:g}" for family, (_, amounts) in FAMILIES.items() for amount in amounts)
+CELLS = (*DAMAGES, STRANGERS, *SHARES, *PRIORS, MISTRAINED, SWAPPED)
+"""The 25 changes."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of each photo under one change: channels, probabilities, and whether the answer is right."""
+
+    channels: Floats
+    probabilities: Floats
+    right: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that was seen, by change and by simulated damage, and the photos' labels."""
+
+    labels: NDArray[np.int64]
+    seen: Mapping[str, Seen]
+    simulated: Mapping[str, Seen]
+
+    def window(self, cell: str, stream: NDArray[np.intp], photos: int, rng: np.random.Generator) -> "Window":
+        """Draw *photos* of the *stream* under the change *cell*, each once as long as there are enough."""
+        if cell in PRIORS:
+            first = self.labels[stream] == 0
+            wanted = rng.binomial(photos, PRIORS[cell])
+            rows = np.concatenate([_draw(stream[first], wanted, rng), _draw(stream[~first], photos - wanted, rng)])
+            return Window(self.seen[CLEAN], rows, self.seen[CLEAN], rows[:0])
+        if cell in SHARES:
+            strange = rng.binomial(photos, SHARES[cell])
+            others = rng.integers(0, len(self.seen[STRANGERS].channels), strange)
+            return Window(self.seen[CLEAN], _draw(stream, photos - strange, rng), self.seen[STRANGERS], others)
+        if cell == STRANGERS:
+            rows = rng.integers(0, len(self.seen[STRANGERS].channels), photos)
+        else:
+            rows = _draw(stream, photos, rng)
+        return Window(self.seen[cell], rows, self.seen[cell], rows[:0])
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some rows of what was seen, and some rows of something else mixed in."""
+
+    main: Seen
+    rows: NDArray[np.intp]
+    other: Seen
+    other_rows: NDArray[np.intp]
+
+    def channels(self) -> Floats:
+        """The channels, [n, channels]."""
+        return np.concatenate([self.main.channels[self.rows], self.other.channels[self.other_rows]])
+
+    def probabilities(self) -> Floats:
+        """The answers, [n, classes]."""
+        return np.concatenate([self.main.probabilities[self.rows], self.other.probabilities[self.other_rows]])
+
+    def right(self) -> NDArray[np.bool_]:
+        """Which answers are right, [n]."""
+        return np.concatenate([self.main.right[self.rows], self.other.right[self.other_rows]])
+
+
+def _draw(rows: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    return rng.choice(rows, count, replace=count > len(rows))
+
+
+@dataclass(frozen=True)
+class Quick:
+    """A quick model: its network, what it remembers of its photos, and the scale of its guard."""
+
+    network: Network
+    memory: NDArray[np.float32]
+    guard: Guard
+
+    @classmethod
+    def learn(cls, data: Labelled, unseen: Pixels, epochs: int, seed: int) -> "Quick":
+        """Fit on *data*, on one thread; the guard's scale is that of *unseen* photos."""
+        torch.set_num_threads(1)
+        learnt = len(data.outliers) > 0
+        recipe = Recipe(epochs=epochs) if learnt else without_outliers(Recipe(epochs=epochs))
+        network = fit(data, recipe, seed, lambda _epoch: None)
+        memory = remember(network, data.photos)
+        return cls(network, memory, fit_guard(predict(network, unseen, memory).strangeness, learnt=learnt))
+
+    def look(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
+        """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
+        answers = predict(self.network, photos, self.memory)
+        probabilities = soften(answers.log_probabilities, 1.0)
+        table = measure(photos, probabilities, self.guard.score(answers.strangeness))
+        return Seen(table, probabilities, probabilities.argmax(axis=1) == labels)
+
+
+def damage(photos: Pixels, cell: str) -> Pixels:
+    """Damage *photos* as the cell of DAMAGES says."""
+    family, amount = cell.split()
+    return np.asarray(np.clip(FAMILIES[family][0](photos, float(amount)), 0, 255).round(), np.uint8)
+
+
+def look_at_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.int64], others: Pixels) -> World:
+    """Ask about every photo under every change, and under every damage that training simulates."""
+    clean = model.look(photos, labels)
+    mirrored = clean.probabilities[:, ::-1]
+    seen = {CLEAN: clean} | {cell: model.look(damage(photos, cell), labels) for cell in DAMAGES}
+    seen[STRANGERS] = model.look(others, np.full(len(others), -1))
+    seen[MISTRAINED] = wrong.look(photos, labels)
+    # Only the labels are swapped: the network, and so the unfamiliarity, is the right one.
+    unfamiliarity = clean.channels[:, CHANNELS.index("unfamiliarity")]
+    seen[SWAPPED] = Seen(measure(photos, mirrored, unfamiliarity), mirrored, ~clean.right)
+    simulated = {
+        f"{kind} {severity}": model.look(corrupt(photos, kind, severity, 0), labels)
+        for kind in CORRUPTIONS
+        for severity in SEVERITIES
+    }
+    return World(labels, seen, simulated)
+
+
+def load(folder: Path, classes: Sequence[str] | None = None) -> tuple[Pixels, NDArray[np.int64]]:
+    """Read a folder of one folder a class; the labels are numbers of *classes*, or -1 where there are none."""
+    paths = sorted(folder.glob("*/*.png"))
+    labels = [-1 if classes is None else classes.index(path.parent.name) for path in paths]
+    return np.stack([decode(path.read_bytes(), SIDE) for path in paths]), np.array(labels)

@@ -1,0 +1,195 @@
+"""Estimates the accuracy on photos without labels, from what simulated damage did to labelled ones.
+
+Two estimates are blended. One is the mean confidence; the other is a kernel ridge regression, from a window's scores to
+its accuracy, learnt on windows of damaged training photos. How much the second counts, how wide the interval is, and how
+far from all simulated windows the estimate is still trusted: each is decided on kinds of damage that were left out of
+the learning, as the damage to come will be. (Method: W. Deng and L. Zheng's AutoEval, 2021, with the blend added.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.errors import SconesError
+from scones.monitoring.scores import Floats, Yardstick, spreads
+
+WINDOW = 200
+"""Photos in a simulated window."""
+FEWEST = 20
+_WINDOWS, _CLEAN_WINDOWS = 16, 64
+_SHARES = (1.0, 1.0, 0.7, 0.4)
+_WIDTH, _RIDGE, _STRAIGHT = 1.0, 1.0, 0.2
+_WEIGHTS = np.linspace(0, 1, 11)
+_COVERED = 0.9
+_Z = 1.6448536269514722
+_TINY = 1e-6
+
+
+class BadLesson(SconesError):
+    """What the estimate should learn from is not there, or does not fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Photos whose truth is known: channels [n, channels], confidence [n] in the answer, and whether it was right [n].
+
+    Raises:
+        BadLesson: on construction, if these are not as many.
+    """
+
+    channels: Floats
+    confidence: Floats
+    right: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        if not len(self.channels) == len(self.confidence) == len(self.right) > 0:
+            counts = f"{len(self.channels)} photos, {len(self.confidence)} confidences, {len(self.right)} truths"
+            raise BadLesson(f"{counts}: they do not fit together; train again")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The estimated accuracy with its 90% interval; *why* says what it is worth, in words."""
+
+    accuracy: float
+    low: float
+    high: float
+    trusted: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """Estimates windows; `learn` makes one."""
+
+    yardstick: Yardstick
+    sure: float
+    """The confidence that as many clean photos exceed as are answered rightly."""
+    regression: "_Regression"
+    weight: float
+    doubt: float
+    """The error that nine in ten windows of left-out damage stay below."""
+    farthest: float
+
+    @classmethod
+    def learn(cls, clean: Judged, damaged: Mapping[str, Judged], seed: int = 0) -> "Estimator":
+        """Learn from clean photos and from *damaged* ones, whose names begin with the kind of damage and a space.
+
+        Raises:
+            BadLesson: fewer than two kinds of damage.
+        """
+        kinds = np.array([name.split(" ")[0] for name in damaged for _ in range(_WINDOWS)] + [""] * _CLEAN_WINDOWS)
+        if len(set(kinds)) - 1 < 2:
+            raise BadLesson("an estimate needs two kinds of damage or more to learn from; train again")
+        yardstick = Yardstick.of(np.nan_to_num(clean.channels))
+        sure = float(np.quantile(clean.confidence, 1 - clean.right.mean()))
+        rng = np.random.default_rng(seed)
+        windows = [_mix(clean, other, rng) for other in damaged.values() for _ in range(_WINDOWS)]
+        windows += [_mix(clean, clean, rng) for _ in range(_CLEAN_WINDOWS)]
+        features = np.stack([_summary(yardstick, sure, channels, confidence) for channels, confidence, _ in windows])
+        believed = np.array([confidence.mean() for _, confidence, _ in windows])
+        truth = np.array([right.mean() for _, _, right in windows])
+        unseen, away = _leave_out(features, truth, kinds)
+        blends = believed + _WEIGHTS[:, None] * (unseen - believed)
+        hurt = kinds != ""
+        best = int(((blends - truth)[:, hurt] ** 2).mean(axis=1).argmin())
+        doubt = float(np.quantile(np.abs(blends[best] - truth), _COVERED))
+        farthest = float(np.quantile(away, _COVERED))
+        return cls(yardstick, sure, _Regression.fit(features, truth), float(_WEIGHTS[best]), doubt, farthest)
+
+    def estimate(self, channels: Floats, confidence: Floats) -> Estimate:
+        """Estimate the accuracy on photos with these *channels* [n, channels] and *confidence* [n].
+
+        No estimate holds for another model than the registered one: ask replay first.
+
+        Raises:
+            BadLesson: no photos.
+        """
+        count = len(channels)
+        if not count:
+            raise BadLesson("no photos to estimate an accuracy on; wait for some")
+        features = _summary(self.yardstick, self.sure, channels, confidence)[None]
+        believed = float(confidence.mean())
+        accuracy = float(np.clip(believed + self.weight * (self.regression.predict(features)[0] - believed), 0, 1))
+        # The doubt holds for windows of WINDOW photos; smaller ones vary more by chance.
+        chance = _Z**2 * max(accuracy * (1 - accuracy), 0.01) * max(1 / count - 1 / WINDOW, 0)
+        half = float(np.sqrt(self.doubt**2 + chance))
+        near = float(self.regression.distance(features)[0]) <= self.farthest
+        why = "photos like these were simulated"
+        if count < FEWEST:
+            why = f"fewer than {FEWEST} photos"
+        elif not near:
+            why = "photos unlike all that were simulated: label some"
+        low, high = max(0.0, accuracy - half), min(1.0, accuracy + half)
+        return Estimate(accuracy, low, high, near and count >= FEWEST, why)
+
+
+def _mix(clean: Judged, other: Judged, rng: np.random.Generator) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Draw a window, part of it damaged; its channels, confidence and truth."""
+    hurt = int(WINDOW * rng.choice(_SHARES))
+    rows, rest = rng.integers(0, len(other.right), hurt), rng.integers(0, len(clean.right), WINDOW - hurt)
+    return (
+        np.concatenate([other.channels[rows], clean.channels[rest]]),
+        np.concatenate([other.confidence[rows], clean.confidence[rest]]),
+        np.concatenate([other.right[rows], clean.right[rest]]),
+    )
+
+
+def _summary(yardstick: Yardstick, sure: float, channels: Floats, confidence: Floats) -> Floats:
+    """What a regression sees of a window: mean confidence, share of the sure, mean levels and spreads, and their size."""
+    scores = yardstick.score(np.nan_to_num(channels))
+    means = np.concatenate([scores.mean(axis=0), spreads(scores).mean(axis=0)])
+    return np.concatenate([[confidence.mean(), (confidence > sure).mean()], means, np.abs(means)])
+
+
+def _leave_out(features: Floats, truth: Floats, kinds: NDArray[np.str_]) -> tuple[Floats, Floats]:
+    """Predict each kind of damage from the others; give the predictions and the distances from what was learnt."""
+    unseen, away = np.empty(len(truth)), np.empty(len(truth))
+    for kind in np.unique(kinds):
+        out = kinds == kind
+        # Clean windows are no damage to come: half of them predict the other half.
+        if not kind:
+            out &= np.arange(len(kinds)) % 2 == 0
+        regression = _Regression.fit(features[~out], truth[~out])
+        held = kinds == kind
+        unseen[held], away[held] = regression.predict(features[held]), regression.distance(features[held])
+    return unseen, away
+
+
+@dataclass(frozen=True, slots=True)
+class _Regression:
+    """Kernel ridge regression with a bell and a straight part."""
+
+    centre: Floats
+    spread: Floats
+    known: Floats
+    mean: float
+    coefficients: Floats
+
+    @classmethod
+    def fit(cls, features: Floats, truth: Floats) -> "_Regression":
+        centre, spread = features.mean(axis=0), features.std(axis=0) + _TINY
+        known, mean = (features - centre) / spread, float(truth.mean())
+        kernel = _kernel(known, known) + _RIDGE * np.eye(len(known))
+        return cls(centre, spread, known, mean, np.asarray(np.linalg.solve(kernel, truth - mean), np.float64))
+
+    def predict(self, features: Floats) -> Floats:
+        kernel = _kernel((features - self.centre) / self.spread, self.known)
+        return np.asarray(kernel @ self.coefficients + self.mean)
+
+    def distance(self, features: Floats) -> Floats:
+        """The distance from the nearest window that was learnt from, in deviations a feature."""
+        apart = _apart((features - self.centre) / self.spread, self.known)
+        return np.asarray(np.sqrt(np.maximum(apart.min(axis=1), 0) / features.shape[1]))
+
+
+def _apart(one: Floats, other: Floats) -> Floats:
+    return np.asarray((one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T)
+
+
+def _kernel(one: Floats, other: Floats) -> Floats:
+    features = one.shape[1]
+    return np.asarray(np.exp(-_WIDTH / features * _apart(one, other)) + _STRAIGHT / features * one @ other.T)

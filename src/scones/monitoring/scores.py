@@ -1,0 +1,74 @@
+"""Scores: puts every channel on one scale, whatever its unit and shape, by ranks against the baseline; numpy only."""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_RIDGE = 0.02
+_TINY = 1e-12
+
+
+def rank_together(values: Floats) -> Floats:
+    """Rank each column of [n, k] from 1 to n; equal values share their mean rank."""
+    ranks = np.empty(values.shape)
+    for number, column in enumerate(values.T):
+        _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+        last = np.cumsum(counts)
+        ranks[:, number] = (last - (counts - 1) / 2)[place]
+    return ranks
+
+
+def normal(shares: Floats) -> Floats:
+    """Give the standard normal quantile of each of *shares*, which lie between 0 and 1."""
+    # Ranks take few different values, so the exact function, one number at a time, is quick enough.
+    different, place = np.unique(shares, return_inverse=True)
+    quantiles = np.array([NormalDist().inv_cdf(float(share)) for share in different])
+    return np.asarray(quantiles[place].reshape(shares.shape))
+
+
+def spreads(scores: Floats) -> Floats:
+    """Give what shows a change of spread: squares of normal scores, with mean 0 and variance 1."""
+    return np.asarray((scores**2 - 1) / np.sqrt(2))
+
+
+def products(scores: Floats) -> Floats:
+    """Give, [n, k - 1], how far the first channel, the answer, goes with each other one.
+
+    Swapped labels or a model that has learnt little may leave every channel as it was; they change what goes with what.
+    """
+    return np.asarray(scores[:, 1:] * scores[:, :1])
+
+
+def whitener(features: Floats) -> Floats:
+    """Give a matrix that gives the features unit covariance; a ridge keeps constant channels harmless."""
+    covariance = np.atleast_2d(np.cov(features.T))
+    ridge = _RIDGE * np.trace(covariance) / len(covariance) + _TINY
+    covariance += ridge * np.eye(len(covariance))
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """Scores photos one by one against those of a baseline."""
+
+    ordered: Floats
+    """The baseline's channels [n, k], each column sorted."""
+    quantiles: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> "Yardstick":
+        """Take the baseline's channels, [n, k]."""
+        count = len(values)
+        return cls(np.sort(values, axis=0), normal((np.arange(2 * count + 1) / 2 + 0.5) / (count + 1)))
+
+    def score(self, values: Floats) -> Floats:
+        """Give the normal scores [m, k] of photos [m, k]; one beyond all of the baseline still has a finite score."""
+        scores = np.empty(values.shape)
+        for number, (column, ordered) in enumerate(zip(values.T, self.ordered.T, strict=True)):
+            twice = np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")
+            scores[:, number] = self.quantiles[twice]
+        return scores
