@@ -36,6 +36,8 @@ Command = TypeVar("Command", bound=Callable[..., object])
 Result = TypeVar("Result")
 
 _INTERRUPTED = 130
+_SOURCE = """SOURCE is `auto`, `cifar100`, `sample`, or a folder or s3://bucket/prefix with one folder of photos a
+class, with or without train/ and test/ above them."""
 _NOT_ENOUGH_SPACE = 28
 
 
@@ -68,13 +70,14 @@ def _options(command: Command) -> Command:
 _yes = click.option("--yes", is_flag=True, help="On AWS: do not ask before making what costs money.")
 
 
-@scones.command(help=STEPS["stage"])
+@scones.command(help=STEPS["stage"] + " " + _SOURCE)
 @click.argument("source", required=False)
+@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/data.html"), show_default=True)
 @_options
 @_yes
-def stage(source: str | None, env: str | None, as_json: bool, yes: bool) -> None:
-    """Stage SOURCE: `auto`, `cifar100`, `sample` or a folder with one folder of photos a class."""
-    _run("stage", {"env": env, "data": source}, as_json, lambda flow: flow.stage(), agreed=yes)
+def stage(source: str | None, report: Path, env: str | None, as_json: bool, yes: bool) -> None:
+    """Stage SOURCE."""
+    _run("stage", {"env": env, "data": source}, as_json, lambda flow: flow.stage(report), agreed=yes)
 
 
 @scones.command(help=STEPS["train"])

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from scones.aws.connection import Aws
 from scones.aws.records import recall, remember
+from scones.aws.s3 import Bucket
+from scones.aws.shelf import SCHEME, open_prefix
 from scones.dispatch.example import example_couriers, example_orders
 from scones.dispatch.orders import Courier
 from scones.dispatch.rules import Rules
@@ -15,6 +17,8 @@ from scones.errors import NothingYet, SconesError
 from scones.evaluation.study import Study
 from scones.manifest import Sample, from_lines, manifest_key
 from scones.photos.archive import CIFAR100
+from scones.photos.collection import SourceError
+from scones.photos.folder import collect_shelf
 from scones.photos.header import UnreadablePhoto, read_header
 from scones.photos.source import Collection, collect
 from scones.progress import Reporter
@@ -28,6 +32,7 @@ from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
+from scones.steps.survey import survey
 from scones.steps.train import Trained, train
 from scones.steps.up import Up, up
 
@@ -53,10 +58,12 @@ class Flow:
     settings: Settings
     report: Reporter
 
-    def stage(self) -> Staged:
-        """Stage the photos that the settings name."""
-        collection = _collect(self.settings, self.report)
-        return self._remember("stage", stage(self.aws, collection, self.report))
+    def stage(self, page: Path | None = None) -> Staged:
+        """Stage the photos that the settings name, and report on them: beside them, and in *page* if that is named."""
+        collection = _collect(self.settings, self.report, self.aws.bucket)
+        staged = self._remember("stage", stage(self.aws, collection, self.report))
+        survey(self.aws, collection, staged.version, page, self.report)
+        return staged
 
     def train(self) -> Trained:
         """Train on the photos staged last."""
@@ -135,7 +142,11 @@ class Flow:
     def samples(self) -> tuple[Sample, ...]:
         """Read the manifest of the photos staged last."""
         staged = self._recall("stage", Staged)
-        return from_lines(self.aws.bucket.get(manifest_key(staged.version)), self.aws.bucket.name)
+        return tuple(
+            sample
+            for split in ("train", "test")
+            for sample in from_lines(self.aws.bucket.get(manifest_key(staged.version, split)), self.aws.bucket.name)
+        )
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
         """Put one photo where photos to classify come in."""
@@ -177,8 +188,14 @@ def study_model(artefact: Path, settings: Settings, wanted: Wanted, report: Repo
     return study_artefact(artefact, collection, settings, wanted, report)
 
 
-def _collect(settings: Settings, report: Reporter) -> Collection:
-    """Collect the photos that the settings name, and say what must be told of them."""
+def _collect(settings: Settings, report: Reporter, bucket: Bucket | None = None) -> Collection:
+    """Collect the photos that the settings name, and say what must be told of them; *bucket* opens S3."""
+    if settings.data.startswith(SCHEME):
+        if bucket is None:
+            raise SourceError(
+                f"{settings.data} can be staged, not judged by; copy the photos here and name their folder"
+            )
+        return collect_shelf(open_prefix(bucket, settings.data), settings.classes, report.progress)
     collection = collect(
         settings.data,
         classes=settings.classes,

@@ -1,4 +1,8 @@
-"""The manifest: which photos a data version holds, one JSON object a line, as SageMaker's augmented manifests are."""
+"""The manifests: which photos a data version holds, in the two forms that SageMaker's own algorithms read.
+
+`train.jsonl` and `test.jsonl` are augmented manifests, one JSON object a line; `train.lst` and `test.lst` the lists
+that the built-in image classification takes beside a channel of files. Each is of one split, as a channel is.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,19 +15,34 @@ class BadManifest(SconesError):
     """The manifest in the bucket is not as Scones writes it."""
 
 
-def manifest_key(version: str) -> str:
-    """Where the manifest of a data version lies in the bucket."""
-    return f"data/{version}/manifest.jsonl"
+def version_prefix(version: str) -> str:
+    """Where everything of a data version lies in the bucket."""
+    return f"data/{version}/"
+
+
+def manifest_key(version: str, split: str) -> str:
+    """Where the manifest of one split of a data version lies in the bucket."""
+    return f"{version_prefix(version)}{split}.jsonl"
+
+
+def list_key(version: str, split: str) -> str:
+    """Where the list of one split lies, for SageMaker's built-in image classification."""
+    return f"{version_prefix(version)}{split}.lst"
+
+
+def report_key(version: str, form: str) -> str:
+    """Where the report on a data version lies, in the *form* `html` or `json`."""
+    return f"{version_prefix(version)}report.{form}"
 
 
 def split_prefix(version: str, split: str) -> str:
     """Where the photos of one split lie, one folder a class: training is given `train` and never sees `test`."""
-    return f"data/{version}/{split}/"
+    return f"{version_prefix(version)}{split}/"
 
 
 def outliers_prefix(version: str) -> str:
     """Where photos of other things lie, from which the guard learns; the manifest does not list them."""
-    return f"data/{version}/outliers/"
+    return f"{version_prefix(version)}outliers/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,18 @@ def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> 
         for sample in samples
     )
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def to_list(samples: Iterable[Sample], classes: Sequence[str]) -> bytes:
+    """Write the list: a number, the class's index and the path below the split's folder, parted by tabs.
+
+    Source: SageMaker's documentation of the image classification algorithm, "Train with Image Format".
+    """
+    lines = (
+        f"{number}\t{classes.index(sample.label)}\t{sample.key.partition(f'/{sample.split}/')[2]}\n"
+        for number, sample in enumerate(samples)
+    )
+    return "".join(lines).encode()
 
 
 def from_lines(data: bytes, bucket: str) -> tuple[Sample, ...]:

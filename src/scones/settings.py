@@ -50,7 +50,7 @@ class Settings:
     endpoint_url: str | None = None
     """An AWS-compatible endpoint to use instead of AWS (`AWS_ENDPOINT_URL`)."""
     data: str = "auto"
-    """What to stage: `auto`, `cifar100`, `sample` or a folder with one folder of photos a class."""
+    """What to stage: `auto`, `cifar100`, `sample`, a folder or `s3://bucket/prefix` with one folder a class."""
     outliers_per_class: int = 0
     """Photos of each other class of CIFAR-100 that teach the guard; ten do, and make training half as long again."""
     classes: tuple[str, ...] = VEHICLES

@@ -27,6 +27,10 @@ def show(result: object) -> str:
 def _staged(result: Staged) -> Iterable[str]:
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
+    if result.leaks:
+        yield f"{result.leaks} training photos left out that show the same picture as a test photo"
+    if result.moved:
+        yield f"{result.moved} photos moved to the side of the split where a photo of the same picture is"
     for photo in result.left_out:
         yield f"left out: {photo.name}: {photo.reason}"
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 from scones.aws.connection import Aws
 from scones.aws.inventory import inventory
 from scones.progress import Silent
@@ -30,7 +32,8 @@ def test_many_objects_come_back_in_their_order(aws: Aws) -> None:
     stand(aws)
     items = [(f"data/{number}", str(number).encode()) for number in range(50)]
     seen: list[int] = []
-    aws.bucket.put_all(items, lambda done, _total, _what: seen.append(done))
+    uploads = [(key, partial(bytes, body)) for key, body in items]
+    aws.bucket.put_all(uploads, lambda done, _total, _what: seen.append(done))
     assert aws.bucket.get_all([key for key, _ in items]) == [body for _, body in items]
     assert seen == list(range(1, 51))
 

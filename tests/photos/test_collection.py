@@ -8,6 +8,7 @@ from scones.photos.collection import (
     LabelledPhoto,
     Split,
     TooFewPhotos,
+    photo_of,
     require_enough,
     split_by_content,
     without_duplicates,
@@ -15,7 +16,7 @@ from scones.photos.collection import (
 
 PHOTOS = st.lists(
     st.builds(
-        LabelledPhoto,
+        photo_of,
         name=st.text(max_size=5),
         label=st.sampled_from(["bicycle", "motorcycle"]),
         split=st.sampled_from(["train", "test"]),
@@ -27,7 +28,7 @@ PHOTOS = st.lists(
 
 def photo(name: str, label: str = "bicycle", split: Split = "train", data: bytes | None = None) -> LabelledPhoto:
     """A photo with content of its own, or with *data*."""
-    return LabelledPhoto(name, label, split, data if data is not None else f"{label} {name}".encode())
+    return photo_of(name, label, split, data if data is not None else f"{label} {name}".encode())
 
 
 def test_a_photo_of_both_splits_only_judges() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scones.photos.collection import Collection, SourceError, TooFewPhotos
-from scones.photos.folder import collect_folder
+from scones.photos.collection import Collection, Progress, SourceError, TooFewPhotos
+from scones.photos.folder import collect_shelf
+from scones.photos.shelf import open_folder
 
 VEHICLES = ("bicycle", "motorcycle")
 Fill = Callable[..., None]
@@ -19,6 +20,11 @@ Fill = Callable[..., None]
 
 def quiet(_done: int, _total: int, _what: str) -> None:
     """A progress that nobody watches."""
+
+
+def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -> Collection:
+    """Collect from a folder of this machine."""
+    return collect_shelf(open_folder(folder), classes, progress)
 
 
 def png(seed: int, side: int = 32) -> bytes:
@@ -193,7 +199,9 @@ def test_progress_is_told_of_each_photo(tidy: Path) -> None:
 
 def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
     """The message names the folder and what else could be given."""
-    with pytest.raises(SourceError, match=r"there is no folder .*nowhere.* auto, cifar100, sample or a folder"):
+    with pytest.raises(
+        SourceError, match=r"there is no folder .*nowhere.* auto, cifar100, sample, s3://bucket/prefix or a folder"
+    ):
         collect_folder(tmp_path / "nowhere", VEHICLES, quiet)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.flow import Flow
-from scones.manifest import from_lines, manifest_key, outliers_prefix, split_prefix
-from scones.photos.source import Collection, LabelledPhoto, LeftOut
+from scones.manifest import Sample, from_lines, list_key, manifest_key, outliers_prefix, split_prefix
+from scones.photos.collection import Collection, LeftOut, SourceError, photo_of
 from scones.progress import Silent
 from scones.steps.stage import stage
 from tiny_model import plain_photo
@@ -18,7 +18,7 @@ CLASSES = ("bicycle", "motorcycle")
 def collection() -> Collection:
     """Eight photos, with a name that is hard on keys and manifests."""
     photos = tuple(
-        LabelledPhoto(
+        photo_of(
             f"vélo à moi\u2028{level}.png", CLASSES[level > 100], "test" if level % 2 else "train", plain_photo(level)
         )
         for level in (10, 20, 31, 41, 150, 160, 171, 181)
@@ -26,10 +26,16 @@ def collection() -> Collection:
     return Collection("mine", "photos", photos, CLASSES, (LeftOut("notes.txt", "is no photo"),))
 
 
+def read_manifests(aws: Aws, version: str) -> list[Sample]:
+    """Every sample of both splits."""
+    both = (aws.bucket.get(manifest_key(version, split)) for split in ("train", "test"))
+    return [sample for data in both for sample in from_lines(data, aws.bucket.name)]
+
+
 def test_photos_lie_where_the_manifest_says(aws: Aws, collection: Collection) -> None:
     """Each photo can be read back by its key, and its label and split are right."""
     staged = stage(aws, collection, Silent())
-    samples = from_lines(aws.bucket.get(manifest_key(staged.version)), aws.bucket.name)
+    samples = read_manifests(aws, staged.version)
     found = {(sample.label, sample.split, aws.bucket.get(sample.key)) for sample in samples}
     assert found == {(photo.label, photo.split, photo.data) for photo in collection.photos}
     assert (staged.train, staged.test, staged.uploaded, staged.left_out) == (4, 4, 8, collection.left_out)
@@ -38,7 +44,7 @@ def test_photos_lie_where_the_manifest_says(aws: Aws, collection: Collection) ->
 def test_the_manifest_is_sagemakers_augmented_form(aws: Aws, collection: Collection) -> None:
     """One JSON object a line, with source-ref, the class's index, and metadata under the matching name."""
     staged = stage(aws, collection, Silent())
-    lines = aws.bucket.get(manifest_key(staged.version)).decode().removesuffix("\n").split("\n")
+    lines = aws.bucket.get(manifest_key(staged.version, "train")).decode().removesuffix("\n").split("\n")
     entry = json.loads(lines[0])
     assert entry["source-ref"].startswith(f"s3://{aws.bucket.name}/data/{staged.version}/")
     assert (entry["vehicle"], entry["vehicle-metadata"]["class-name"]) == (0, "bicycle")
@@ -54,11 +60,11 @@ def test_training_is_never_given_a_test_photo(aws: Aws, collection: Collection) 
 
 def test_photos_of_other_things_lie_apart(aws: Aws, collection: Collection) -> None:
     """They are no samples of the manifest, but another set of them is another version."""
-    other = LabelledPhoto("a cup.png", "outliers", "train", plain_photo(99))
+    other = photo_of("a cup.png", "outliers", "train", plain_photo(99))
     staged = stage(aws, replace(collection, outliers=(other,)), Silent())
     (item,) = aws.bucket.list(outliers_prefix(staged.version))
     assert aws.bucket.get(item.key) == other.data
-    assert len(from_lines(aws.bucket.get(manifest_key(staged.version)), aws.bucket.name)) == 8
+    assert len(read_manifests(aws, staged.version)) == 8
     assert staged.version != stage(aws, collection, Silent()).version
 
 
@@ -75,14 +81,42 @@ def test_one_relabelled_photo_is_another_version(aws: Aws, collection: Collectio
     changed = (replace(collection.photos[0], label="motorcycle"), *collection.photos[1:])
     second = stage(aws, replace(collection, photos=changed), Silent())
     assert second.version != first.version
-    assert aws.bucket.find(manifest_key(first.version)) is not None
+    assert aws.bucket.find(manifest_key(first.version, "train")) is not None
 
 
-def test_an_upload_that_was_cut_off_is_done_again(aws: Aws, collection: Collection) -> None:
-    """The manifest comes last: without it the version does not count as staged."""
+def test_an_interrupted_upload_goes_on_where_it_ended(aws: Aws, collection: Collection) -> None:
+    """The lists come last: without them nothing counts as staged, and only what is missing is uploaded."""
+
+    def interrupted() -> bytes:
+        raise KeyboardInterrupt
+
+    photos = collection.photos
+    cut = replace(collection, photos=(*photos[:5], replace(photos[5], read=interrupted), *photos[6:]))
+    with pytest.raises(KeyboardInterrupt):
+        stage(aws, cut, Silent())
+    assert not [item.key for item in aws.bucket.list("data/") if item.key.endswith((".jsonl", ".lst"))]
+    there = len(list(aws.bucket.list("data/")))
     staged = stage(aws, collection, Silent())
-    aws.bucket._client.call("delete_object", Bucket=aws.bucket.name, Key=manifest_key(staged.version))
-    assert stage(aws, collection, Silent()).uploaded == 8
+    assert staged.uploaded == 8 - there
+    assert {aws.bucket.get(sample.key) for sample in read_manifests(aws, staged.version)} == {p.data for p in photos}
+
+
+def test_the_lists_are_the_built_in_algorithms(aws: Aws, collection: Collection) -> None:
+    """A number, the class's index and the path below the channel's prefix, parted by tabs; names may be hard."""
+    version = stage(aws, collection, Silent()).version
+    lines = aws.bucket.get(list_key(version, "train")).decode().removesuffix("\n").split("\n")
+    rows = [line.split("\t") for line in lines]
+    assert [(number, label) for number, label, _ in rows] == [("0", "0"), ("1", "0"), ("2", "1"), ("3", "1")]
+    assert rows[0][2] == "bicycle/vélo à moi\u2028" + "10.png"
+    for _, _, path in rows:
+        aws.bucket.get(f"{split_prefix(version, 'train')}{path}")
+
+
+def test_a_photo_that_changes_meanwhile_is_noticed(aws: Aws, collection: Collection) -> None:
+    """What lies under a version is what the version names, or nothing."""
+    changed = (replace(collection.photos[0], read=lambda: b"another"), *collection.photos[1:])
+    with pytest.raises(SourceError, match="changed while it was being used; run it again"):
+        stage(aws, replace(collection, photos=changed), Silent())
 
 
 def test_staging_again_leaves_a_workflow_standing(own_flow: Flow, collection: Collection) -> None:

@@ -12,7 +12,7 @@ from scones.aws.records import recall
 from scones.evaluation.comparison import Comparison
 from scones.flow import Flow
 from scones.manifest import Sample
-from scones.photos.collection import Collection, LabelledPhoto, Split
+from scones.photos.collection import Collection, LabelledPhoto, Split, photo_of
 from scones.photos.decode import decode
 from scones.progress import Silent
 from scones.settings import Settings
@@ -41,7 +41,7 @@ def labelled(data: Sequence[bytes], split: Split) -> tuple[LabelledPhoto, ...]:
     said = [probability(float(decode(photo, 32).mean())) > 0.5 for photo in data]
     truths = [CLASSES[int(one != (index % 10 == 9))] for index, one in enumerate(said)]
     return tuple(
-        LabelledPhoto(f"{index}.png", truth, split, photo)
+        photo_of(f"{index}.png", truth, split, photo)
         for index, (truth, photo) in enumerate(zip(truths, data, strict=True))
     )
 

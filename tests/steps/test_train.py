@@ -8,7 +8,7 @@ from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed
 from scones.aws.waiting import wait
 from scones.flow import Flow
-from scones.photos.source import Collection, LabelledPhoto
+from scones.photos.collection import Collection, photo_of
 from scones.progress import Silent
 from scones.settings import Settings
 from scones.steps.stage import stage
@@ -46,7 +46,7 @@ def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Se
 
 def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     """The reason that the training program wrote reaches the user in one line."""
-    photos = tuple(LabelledPhoto(f"{level}.png", "bicycle", "train", plain_photo(level)) for level in range(10))
+    photos = tuple(photo_of(f"{level}.png", "bicycle", "train", plain_photo(level)) for level in range(10))
     staged = stage(aws, Collection("one-sided", "photos", photos, settings.classes), Silent())
     with pytest.raises(TrainingFailed, match="motorcycle"):
         train(aws, settings, staged.version, Silent())

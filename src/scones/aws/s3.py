@@ -31,6 +31,10 @@ class Bucket:
         self._client = client
         self.name = name
 
+    def beside(self, name: str) -> "Bucket":
+        """Another bucket, with the same credentials."""
+        return Bucket(self._client, name)
+
     def uri(self, key: str) -> str:
         """Name an object, or a prefix, as AWS does."""
         return f"s3://{self.name}/{key}"
@@ -48,10 +52,15 @@ class Bucket:
         """Store *value* as JSON and return its URI."""
         return self.put(key, json.dumps(value, indent=1).encode(), "application/json")
 
-    def put_all(self, items: Sequence[tuple[str, bytes]], progress: Progress) -> None:
-        """Store many objects side by side."""
+    def put_all(self, items: Sequence[tuple[str, Callable[[], bytes]]], progress: Progress) -> None:
+        """Store many objects side by side; each is read when its turn comes."""
+
+        def one(item: tuple[str, Callable[[], bytes]]) -> None:
+            key, read = item
+            self.put(key, read())
+
         with ThreadPoolExecutor(_THREADS) as pool:
-            for done, _ in enumerate(pool.map(lambda item: self.put(*item), items), start=1):
+            for done, _ in enumerate(pool.map(one, items), start=1):
                 progress(done, len(items), "photos uploaded")
 
     def get(self, key: str) -> bytes:

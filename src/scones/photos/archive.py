@@ -21,15 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scones.photos.collection import (
-    Collection,
-    LabelledPhoto,
-    Progress,
-    SourceError,
-    Split,
-    require_enough,
-    without_duplicates,
-)
+from scones.photos.check import Candidate, Found, assemble, look_at_all
+from scones.photos.collection import Collection, LabelledPhoto, Progress, SourceError, Split, path_of, photo_of
 from scones.photos.download import Archive, fetch
 
 CIFAR100: Final = Archive(
@@ -63,11 +56,20 @@ def collect_archive(archive: Archive, classes: tuple[str, ...], cache: Path, pro
         SourceError: the archive cannot be had or read, or has no such class.
     """
     path = fetch(archive, cache, progress)
-    found, same = without_duplicates(read_archive(path, classes, archive.outliers_per_class))
-    photos = tuple(photo for photo in found if photo.label in classes)
-    require_enough(photos, classes)
-    outliers = tuple(photo for photo in found if photo.label not in classes)
-    return Collection("cifar100", "photos", photos, classes, same, outliers)
+    photos = read_archive(path, classes, archive.outliers_per_class)
+    candidates = [Candidate(p.name, p.label, p.split, path_of(p), p.read) for p in photos]
+    seen, left_out = look_at_all(candidates, progress)
+    return assemble(
+        Found(
+            name="cifar100",
+            kind="photos",
+            classes=classes,
+            photos=tuple(item for item in seen if item.photo.label in classes),
+            outliers=tuple(item for item in seen if item.photo.label not in classes),
+            left_out=tuple(left_out),
+            split=True,
+        )
+    )
 
 
 def read_archive(path: Path, classes: tuple[str, ...], outliers_per_class: int = 0) -> tuple[LabelledPhoto, ...]:
@@ -145,7 +147,7 @@ def _photos(file: IO[bytes], split: Split, wanted: _Wanted, path: Path) -> Itera
         for row, number in enumerate(records[:, 1].tolist()):
             label = wanted.label(number, split)
             if label:
-                yield LabelledPhoto(f"{label}-{at + row:05}.png", label, split, _png(records[row, 2:]))
+                yield photo_of(f"{label}-{at + row:05}.png", label, split, _png(records[row, 2:]))
         at += len(records)
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
 from scones.errors import SconesError
@@ -39,12 +39,29 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
-    """One photo: `data` are the bytes of its file, `name` is unique within its split and class."""
+    """One photo; `name` is unique within its split and class, `sha256` that of its file, in hex.
+
+    `read` gives the file's bytes whenever they are needed: thousands of large photos would not fit into memory.
+    """
 
     name: str
     label: str
     split: Split
-    data: bytes
+    sha256: str
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of its file, read anew; raises SourceError if they are not what they were."""
+        data = self.read()
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise SourceError(f"{path_of(self)} changed while it was being used; run it again")
+        return data
+
+
+def photo_of(name: str, label: str, split: Split, data: bytes) -> LabelledPhoto:
+    """Make a photo of bytes that are in memory anyway."""
+    return LabelledPhoto(name, label, split, hashlib.sha256(data).hexdigest(), lambda: data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,39 @@ class LeftOut:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A photo that is used although something about it is odd."""
+
+    name: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Two photos that show the same picture; *likeness* is 0 to 1. Of a leak, *one* judges and *other* was to train."""
+
+    one: LabelledPhoto
+    other: LabelledPhoto
+    likeness: float
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found by looking at every photo, the likest twins first."""
+
+    noted: tuple[Noted, ...] = ()
+    same: int = 0
+    """Files left out since another is equal to them, byte for byte once their metadata is gone."""
+    leaks: tuple[Twins, ...] = ()
+    """Training photos that were left out since a test photo shows the same picture."""
+    twins: tuple[Twins, ...] = ()
+    """Photos on one side of the split that show the same picture as another; they are kept."""
+    moved: int = 0
+    """Photos that Scones, which chose the test photos itself, put on the side of their twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +118,7 @@ class Collection:
     """Photos of other things, to train on alone: they teach the guard what is of no class."""
     notice: str = ""
     """What the user must be told of where the photos came from; empty when there is nothing special."""
+    findings: Findings = Findings()
 
 
 def without_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPhoto, ...], tuple[LeftOut, ...]]:
@@ -75,9 +126,9 @@ def without_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledP
 
     Only files equal byte for byte are found.
     """
-    groups: defaultdict[bytes, list[LabelledPhoto]] = defaultdict(list)
+    groups: defaultdict[str, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
-        groups[hashlib.sha256(photo.data).digest()].append(photo)
+        groups[photo.sha256].append(photo)
     left_out = {}
     for group in groups.values():
         labels = sorted({photo.label for photo in group})
@@ -93,19 +144,25 @@ def without_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledP
     )
 
 
-def split_by_content(photos: Sequence[LabelledPhoto]) -> tuple[LabelledPhoto, ...]:
+def split_by_content(photos: Sequence[LabelledPhoto], groups: Sequence[int] = ()) -> tuple[LabelledPhoto, ...]:
     """Give about a fifth of each class to the test split, by the photos' content alone.
 
-    A photo stays in its split whatever it is called and whatever is added beside it.
+    A photo stays in its split whatever it is called and whatever is added beside it, except for photos of its group:
+    *groups* numbers each photo's, and a group stays together.
     """
-    ranks = [hashlib.sha256(photo.data).digest() for photo in photos]
+    groups = groups or range(len(photos))
+    ranks: dict[int, bytes] = {}
+    for photo, group in zip(photos, groups, strict=True):
+        rank = bytes.fromhex(photo.sha256)
+        ranks[group] = min(rank, ranks.get(group, rank))
     lowest: dict[str, bytes] = {}
-    for photo, rank in zip(photos, ranks, strict=True):
-        lowest[photo.label] = min(rank, lowest.get(photo.label, rank))
+    for photo, group in zip(photos, groups, strict=True):
+        lowest[photo.label] = min(ranks[group], lowest.get(photo.label, ranks[group]))
     # However few there are, one of each class judges.
+    judging = {group for group, rank in ranks.items() if rank[0] < _TEST_SHARE or rank in lowest.values()}
     return tuple(
-        replace(photo, split="test" if rank[0] < _TEST_SHARE or rank == lowest[photo.label] else "train")
-        for photo, rank in zip(photos, ranks, strict=True)
+        replace(photo, split="test" if group in judging else "train")
+        for photo, group in zip(photos, groups, strict=True)
     )
 
 

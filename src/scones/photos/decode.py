@@ -11,8 +11,7 @@ from PIL import Image, ImageOps
 
 from scones.photos.header import Header, UnreadablePhoto, check_size, read_header
 
-# What Pillow and its codecs are known to raise on damaged bytes.
-_DAMAGE: Final = (
+DAMAGE: Final = (
     OSError,
     SyntaxError,
     ValueError,
@@ -26,6 +25,7 @@ _DAMAGE: Final = (
     zlib.error,
     Image.DecompressionBombError,
 )
+"""What Pillow and its codecs are known to raise on damaged bytes."""
 
 
 def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
@@ -43,7 +43,7 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         # The header names the one decoder that may run; Pillow has dozens.
         with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
             return _pixels(image, header, size)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadablePhoto(f"is damaged or cut short ({header.format})") from error
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from scones.photos.collection import Collection, LabelledPhoto, Progress, SourceError, Split
+from scones.photos.collection import Collection, Progress, SourceError, Split, photo_of
 from scones.photos.drawing.bicycle import draw_bicycle
 from scones.photos.drawing.camera import shoot
 from scones.photos.drawing.motorcycle import draw_motorcycle
@@ -42,7 +42,7 @@ def collect_sample(classes: tuple[str, ...], progress: Progress) -> Collection:
     for done, (split, label, number) in enumerate(wanted, start=1):
         stream = io.BytesIO()
         render(label, split, number).save(stream, "png")
-        photos.append(LabelledPhoto(f"{label}-{number:03}.png", label, split, stream.getvalue()))
+        photos.append(photo_of(f"{label}-{number:03}.png", label, split, stream.getvalue()))
         progress(done, len(wanted), "rendering the sample")
     return Collection("sample", "rendered", tuple(photos), classes)
 

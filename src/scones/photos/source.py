@@ -15,8 +15,9 @@ from scones.photos.collection import (
     TooFewPhotos,
 )
 from scones.photos.download import Archive, DownloadError
-from scones.photos.folder import collect_folder
+from scones.photos.folder import collect_shelf
 from scones.photos.sample import collect_sample
+from scones.photos.shelf import open_folder
 
 __all__ = ["Collection", "LabelledPhoto", "LeftOut", "Progress", "SourceError", "Split", "TooFewPhotos", "collect"]
 
@@ -45,4 +46,4 @@ def collect(
         except (DownloadError, BadArchive) as error:
             notice = f"CIFAR-100 cannot be had ({error}); the built-in sample is used instead: {_RENDERED}"
             return replace(collect_sample(classes, progress), notice=notice)
-    return collect_folder(Path(source).expanduser(), classes, progress)
+    return collect_shelf(open_folder(Path(source).expanduser()), classes, progress)

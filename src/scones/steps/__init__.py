@@ -1,7 +1,7 @@
 """The steps, one verb a file: arguments in, a frozen result out; no step imports another."""
 
 STEPS = {
-    "stage": "Check the photos, and put them in the bucket with a manifest.",
+    "stage": "Check the photos, put them in the bucket with their lists, and report on them.",
     "train": "Run a training job on them, and wait for its model.",
     "up": "Bring the stack to the template: functions, state machine, topics, alarm.",
     "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",

@@ -1,12 +1,22 @@
-"""Stage: put labelled photos, and a manifest of them, in the bucket, under a version that names their content."""
+"""Stage: put labelled photos, and lists of them, in the bucket, under a version that names their content."""
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scones.aws.connection import Aws
-from scones.manifest import Sample, manifest_key, outliers_prefix, split_prefix, to_lines
-from scones.photos.source import Collection, LabelledPhoto, LeftOut
+from scones.manifest import (
+    Sample,
+    list_key,
+    manifest_key,
+    outliers_prefix,
+    split_prefix,
+    to_lines,
+    to_list,
+    version_prefix,
+)
+from scones.photos.collection import Collection, LabelledPhoto, LeftOut
 from scones.progress import Reporter
 from scones.release import template
 
@@ -27,16 +37,30 @@ class Staged:
     train: int
     test: int
     uploaded: int
+    """How many photos were not in the bucket yet."""
     left_out: tuple[LeftOut, ...]
+    leaks: int = 0
+    """Training photos left out since a test photo shows the same picture; `left_out` lists them, too."""
+    moved: int = 0
+    """Photos that were put on the side of the split where a photo of the same picture is."""
 
 
 def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
-    """Upload the photos of *collection*; a version that is there already is not uploaded again."""
+    """Upload the photos of *collection*; what is in the bucket already is not uploaded again.
+
+    A version's key is never written with another content: what an interrupted upload left there is good.
+    """
     if aws.stack.find() is None:
         aws.stack.deploy(template(), {"Env": aws.env}, report.tell)
     version = _version(collection.photos, collection.outliers)
-    samples = {photo: _sample(photo, version) for photo in collection.photos}
-    outliers = [(f"{outliers_prefix(version)}{photo.label}/{photo.name}", photo.data) for photo in collection.outliers]
+    there = {item.key for item in aws.bucket.list(version_prefix(version))}
+    missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in there]
+    if missing:
+        aws.bucket.put_all(missing, report.progress)
+    # The lists come last: where they lie, all their photos lie.
+    for key, body in _lists(collection, version, aws.bucket.name):
+        if key not in there:
+            aws.bucket.put(key, body)
     staged = Staged(
         name=collection.name,
         kind=collection.kind,
@@ -45,34 +69,50 @@ def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
         classes=collection.classes,
         train=sum(photo.split == "train" for photo in collection.photos),
         test=sum(photo.split == "test" for photo in collection.photos),
-        uploaded=0 if _is_complete(aws, version) else len(samples),
+        uploaded=len(missing),
         left_out=collection.left_out,
+        leaks=len(collection.findings.leaks),
+        moved=collection.findings.moved,
     )
-    if staged.uploaded:
-        files = [(sample.key, photo.data) for photo, sample in samples.items()]
-        aws.bucket.put_all(files + outliers, report.progress)
-        # The manifest comes last: where it lies, all its photos lie.
-        aws.bucket.put(manifest_key(version), to_lines(samples.values(), aws.bucket.name, collection.classes))
     report.tell(f"{staged.train} training and {staged.test} test photos staged as version {version}")
     return staged
 
 
-def _is_complete(aws: Aws, version: str) -> bool:
-    return aws.bucket.find(manifest_key(version)) is not None
+def _files(collection: Collection, version: str) -> Iterator[tuple[str, LabelledPhoto]]:
+    """Every photo with its key."""
+    for photo in collection.photos:
+        yield _key(photo, version), photo
+    for photo in collection.outliers:
+        yield f"{outliers_prefix(version)}{photo.label}/{photo.name}", photo
+
+
+def _lists(collection: Collection, version: str, bucket: str) -> Iterator[tuple[str, bytes]]:
+    for split in ("train", "test"):
+        samples = [_sample(photo, version) for photo in collection.photos if photo.split == split]
+        yield list_key(version, split), to_list(samples, collection.classes)
+        yield manifest_key(version, split), to_lines(samples, bucket, collection.classes)
+
+
+def _reader(photo: LabelledPhoto) -> Callable[[], bytes]:
+    return lambda: photo.data
+
+
+def _key(photo: LabelledPhoto, version: str) -> str:
+    return f"{split_prefix(version, photo.split)}{photo.label}/{photo.name}"
 
 
 def _sample(photo: LabelledPhoto, version: str) -> Sample:
-    key = f"{split_prefix(version, photo.split)}{photo.label}/{photo.name}"
-    return Sample(key, photo.label, photo.split, hashlib.sha256(photo.data).hexdigest())
+    return Sample(_key(photo, version), photo.label, photo.split, photo.sha256)
 
 
-def _version(photos: tuple[LabelledPhoto, ...], outliers: tuple[LabelledPhoto, ...]) -> str:
+def _version(photos: Sequence[LabelledPhoto], outliers: Sequence[LabelledPhoto]) -> str:
     whole = hashlib.sha256()
     for photo in [*_ordered(photos), *_ordered(outliers)]:
-        for part in (photo.split.encode(), photo.label.encode(), photo.name.encode(), photo.data):
-            whole.update(hashlib.sha256(part).digest())
+        for part in (photo.split, photo.label, photo.name):
+            whole.update(hashlib.sha256(part.encode()).digest())
+        whole.update(bytes.fromhex(photo.sha256))
     return whole.hexdigest()[:_VERSION_DIGITS]
 
 
-def _ordered(photos: tuple[LabelledPhoto, ...]) -> list[LabelledPhoto]:
+def _ordered(photos: Sequence[LabelledPhoto]) -> list[LabelledPhoto]:
     return sorted(photos, key=lambda photo: (photo.split, photo.label, photo.name))
