@@ -32,7 +32,7 @@ from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
-from scones.steps.survey import survey
+from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.train import Trained, train
 from scones.steps.up import Up, up
 
@@ -62,7 +62,7 @@ class Flow:
         """Stage the photos that the settings name, and report on them: beside them, and in *page* if that is named."""
         collection = _collect(self.settings, self.report, self.aws.bucket)
         staged = self._remember("stage", stage(self.aws, collection, self.report))
-        survey(self.aws, collection, staged.version, page, self.report)
+        survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
         return staged
 
     def train(self) -> Trained:
@@ -164,6 +164,14 @@ class Flow:
         except UnreadablePhoto as error:
             raise NoSuchPhoto(path, error.reason) from error
         return self.upload(path.name, photo)
+
+    def _learnt(self) -> Learnt | None:
+        """The model trained last, whichever photos it was trained on."""
+        try:
+            trained = self._recall("train", Trained)
+        except NothingYet:
+            return None
+        return Learnt(trained.job, trained.model_uri, trained.data_version)
 
     def _classes(self) -> tuple[str, ...]:
         try:
