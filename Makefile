@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model docs format clean
+.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,10 @@ bench-serving: setup ## Compare the endpoint with six other servers; writes docs
 
 bench-model: setup ## Measure the model and two peers on the same photos; writes docs/model.md
 	$(BIN)/python -m benchmarks.model --write
+
+bench-staging: setup ## Measure the check of 10,000 photos, small and large: seconds and memory
+	$(BIN)/python -m benchmarks.staging --side 32
+	$(BIN)/python -m benchmarks.staging --side 320
 
 docs: setup ## Write the pages that the code itself says
 	$(BIN)/python docs/generate.py

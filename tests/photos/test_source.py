@@ -76,6 +76,16 @@ def test_auto_falls_back_on_a_wrong_checksum_too(cifar: Archive, tmp_path: Path)
     assert "checksum" in found.notice
 
 
+def test_a_cache_that_cannot_be_written_is_named(cifar: Archive, tmp_path: Path) -> None:
+    """Asked for by name it is an error, else a notice; what stands in the cache's place is left alone."""
+    cache = tmp_path / "cache"
+    cache.write_text("somebody's notes")
+    with pytest.raises(DownloadError, match=f"cannot be kept in {cache}"):
+        collect("cifar100", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar)
+    assert str(cache) in collect("auto", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar).notice
+    assert cache.read_text() == "somebody's notes"
+
+
 def test_asked_for_by_name_the_archive_has_no_stand_in(tmp_path: Path) -> None:
     """Whoever says cifar100 gets it, or an error."""
     nowhere = Archive("http://127.0.0.1:9/c.tar.gz", "0" * 32, "c.tar.gz")

@@ -178,7 +178,8 @@ def require_enough(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> N
         if totals[label] < MIN_PHOTOS_PER_CLASS:
             raise TooFewPhotos(label, totals[label], f"{MIN_PHOTOS_PER_CLASS} or more")
         if splits[label, "train"] < MIN_PHOTOS_PER_CLASS // 2:
-            raise TooFewPhotos(label, totals[label], f"{MIN_PHOTOS_PER_CLASS // 2} or more in train/")
+            needed = f"{MIN_PHOTOS_PER_CLASS // 2} or more in train/, of other pictures than its test photos'"
+            raise TooFewPhotos(label, totals[label], needed)
         if not splits[label, "test"]:
             raise TooFewPhotos(label, totals[label], "at least one in test/")
 

@@ -1,7 +1,7 @@
 """Likeness: which photos show the same picture, however it was cut, scaled, recoloured or mirrored.
 
-Two photos are alike when the brightness of their 8 x 8 cells rises and falls alike, in whichever colours, and their
-colours are not too far apart. The limits were set by eye on the 1,200 photos of CIFAR-100's two classes, and tried on
+Two photos are alike when the brightness of their 8 x 8 cells rises and falls alike, and, unless that is nearly the same,
+their colours are not too far apart. The limits were set by eye on the 1,200 photos of CIFAR-100's two classes, and tried on
 1,989 of its others: docs/staging.md tells what they find.
 """
 
@@ -19,6 +19,8 @@ CELLS: Final = 8
 _PROBE_PIXELS: Final = 32
 _SHAPE_LIKENESS: Final = 0.9
 _COLOUR_LIKENESS: Final = 0.85
+# From here on, colours need not agree: a gray copy is a copy.
+_SURE_LIKENESS: Final = 0.95
 _ROWS_AT_ONCE: Final = 256
 # Below it, in levels of 255, what differs between cells is noise.
 _FLAT: Final = 1.5
@@ -70,7 +72,7 @@ def alike(photos: NDArray[np.uint8]) -> Iterator[Alike]:
             others = np.flatnonzero(best[row, :number] >= _SHAPE_LIKENESS)
             mirrored = turned[row, others] > as_is[row, others]
             theirs = np.where(mirrored[:, None], mirrored_colours[others], colours[others])
-            near = theirs @ colours[number] >= _COLOUR_LIKENESS
+            near = (best[row, others] >= _SURE_LIKENESS) | (theirs @ colours[number] >= _COLOUR_LIKENESS)
             if near.any():
                 yield Alike(number, others[near], best[row, others[near]], mirrored[near])
 
