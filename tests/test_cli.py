@@ -119,6 +119,9 @@ def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -
     assert left_out.keys() == {"brisé.png", "notes.txt"}
     assert all(left_out.values())
     assert staged["uploaded"] == 24
+    page = pointed / "reports" / "data.html"
+    assert "brisé.png" in page.read_text("utf-8")
+    assert json.loads(page.with_suffix(".json").read_bytes())["version"] == staged["version"]
     assert json.loads(run("stage", str(folder), "--json")[1])["uploaded"] == 0
     assert json.loads(run("down", "--json")[1])["left"] == []
 
