@@ -89,7 +89,8 @@ def test_doubtful_labels_are_shown_with_what_the_model_says(collection: Collecti
     """The label, the model's word for it, and how sure it is; a model without doubts is told, too."""
     doubt = Doubt(collection.photos[5], CLASSES[1], 0.987)
     page = render(collection, (doubt,), "job-7")
-    assert "bicycle? motor &amp; &lt;b&gt;cycle&lt;/b&gt; 98.7%" in page
+    assert "<b>motor &amp; &lt;b&gt;cycle&lt;/b&gt;</b> <span>98.7%</span>" in page
+    assert "label: bicycle" in page
     assert "job-7" in page
     assert "doubts none of them" in render(collection, (), "job-7")
 
