@@ -174,6 +174,42 @@ def test_a_broken_link_is_left_out(tidy: Path) -> None:
     ]
 
 
+def test_no_photo_tells_its_place(tidy: Path) -> None:
+    """What is given on is upright and without EXIF, whatever a phone put into the file; others keep their bytes."""
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    tags[0x8825] = {1: "N", 2: (48.0, 51.0, 29.0)}
+    phone = tidy / "train" / "bicycle" / "phone.jpg"
+    Image.open(io.BytesIO(png(77, 40))).crop((0, 0, 40, 30)).save(phone, exif=tags)
+    found = {photo.name: photo for photo in collect_folder(tidy, VEHICLES, quiet).photos}
+    data = found["phone.jpg"].data
+    assert b"Exif" in phone.read_bytes()
+    assert b"Exif" not in data
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.size, dict(image.getexif())) == ((30, 40), {})
+
+
+def test_files_in_no_classs_folder_are_listed(tidy: Path) -> None:
+    """At the top, or right below train/: never passed over in silence."""
+    (tidy / "README.txt").write_text("hello")
+    (tidy / "train" / "stray.png").write_bytes(png(78))
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert sorted((o.name, o.reason) for o in found.left_out) == [
+        ("README.txt", "lies in no folder of a class"),
+        ("train/stray.png", "lies in no folder of a class"),
+    ]
+
+
+def test_names_that_no_list_can_carry_are_left_out(tidy: Path) -> None:
+    """A tab or a line end would break the lists; a comma in a class's name, the classes."""
+    (tidy / "train" / "bicycle" / "a\tb.png").write_bytes(png(79))
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert [o.reason for o in found.left_out] == ["has a tab, a line end or what is no letter in its name; rename it"]
+    fill(tidy / "train" / "van, old", 10, 6000)
+    with pytest.raises(SourceError, match="rename the folder without commas"):
+        collect_folder(tidy, ("van, old", "bicycle"), quiet)
+
+
 def test_hidden_files_are_passed_over(tidy: Path) -> None:
     """What a file manager leaves behind is nobody's photo."""
     for name in (".DS_Store", "Thumbs.db"):

@@ -56,6 +56,13 @@ def telling_jpeg() -> bytes:
     return data[:2] + iptc + data[2:] + saved("jpeg", exif=exif())
 
 
+def previewing_jpeg() -> bytes:
+    """A small picture in JFIF's own segment, five pixels of it."""
+    data = saved("jpeg")
+    assert data[2:11] == b"\xff\xe0\x00\x10JFIF\x00"
+    return data[:4] + (16 + 15).to_bytes(2, "big") + data[6:18] + b"\x05\x01" + SECRET + data[20:]
+
+
 def telling_gif() -> bytes:
     """A comment, and an application's block."""
     block = b"\x21\xff\x0bXMP DataXMP" + bytes([len(SECRET)]) + SECRET + b"\x00"
@@ -68,6 +75,7 @@ TELLING: dict[str, Callable[[], bytes]] = {
     "jpeg": telling_jpeg,
     "webp": lambda: saved("webp", exif=exif(), xmp=XMP, icc_profile=SECRET * 20),
     "lossless webp": lambda: saved("webp", lossless=True, exif=exif(), xmp=XMP),
+    "jpeg with a preview": previewing_jpeg,
     "progressive jpeg": lambda: saved("jpeg", progressive=True, exif=exif(), xmp=XMP),
     "gif": telling_gif,
 }
@@ -144,6 +152,8 @@ def test_a_file_whose_parts_do_not_add_up_is_encoded_anew() -> None:
     assert np.array_equal(decode(clean, 24), decode(data, 24))
 
 
+# Pillow warns of damaged EXIF, and goes on without it.
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @settings(max_examples=150, deadline=None)
 @given(kind=st.sampled_from(sorted(TELLING)), data=st.data())
 def test_damaged_bytes_are_cleaned_or_unreadable(kind: str, data: st.DataObject) -> None:

@@ -20,7 +20,9 @@ _PNG_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"a
 _WEBP_CHUNKS: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_TOLD: Final = 0x2C  # VP8X's flags of a colour profile, EXIF and XMP
 # JFIF, and Adobe's note of the colour transform; every other application segment, and comments, are for people.
-_JPEG_APPLICATIONS: Final = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
+_JFIF: Final = 0xE0
+_JFIF_BYTES: Final = 18
+_JPEG_APPLICATIONS: Final = {_JFIF: b"JFIF\0", 0xEE: b"Adobe"}
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _JPEG_NEXT: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _GIF_FRAME_CONTROL: Final = 0xF9
@@ -125,8 +127,14 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
             following = _JPEG_NEXT.search(data, end)
             end = following.start() if following else len(data)
         if _wanted_in_jpeg(marker, data[at + 4 : at + 16]):
-            yield data[at:end]
+            yield data[at:end] if marker != _JFIF else _without_preview(data[at:end])
         at = end
+
+
+def _without_preview(jfif: bytes) -> bytes:
+    """Cut the small picture from JFIF's segment: it may show what was cut from the large one."""
+    _require(len(jfif) >= _JFIF_BYTES)
+    return jfif[:2] + struct.pack(">H", _JFIF_BYTES - 2) + jfif[4 : _JFIF_BYTES - 2] + b"\0\0"
 
 
 def _wanted_in_jpeg(marker: int, begins: bytes) -> bool:
