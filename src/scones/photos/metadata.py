@@ -73,7 +73,7 @@ def _encoded(data: bytes, form: Format) -> bytes:
     try:
         with Image.open(io.BytesIO(data), formats=(form,)) as image:
             upright = ImageOps.exif_transpose(image)
-            lossless = {"lossless": True} if form == "webp" and b"VP8L" in data[:64] else {}
+            lossless = {"lossless": True} if form == "webp" and b"VP8L" in data else {}
             upright.save(stream, form, **_QUALITY.get(form, {}), **lossless)
     except DAMAGE as error:
         raise UnreadablePhoto(f"cannot be turned upright ({form})") from error
