@@ -34,7 +34,7 @@ def test_an_hour_of_training_costs_the_instance_s_price() -> None:
 
 def test_a_million_photos_through_a_standard_workflow_cost_125_dollars() -> None:
     """Five transitions a photo at 25 dollars a million."""
-    assert bill(RunUsage(workflow="standard", transitions=5 * MILLION)).total_dollars == pytest.approx(125)
+    assert bill(RunUsage(transitions=5 * MILLION)).total_dollars == pytest.approx(125)
 
 
 def test_a_million_photos_through_an_express_workflow_cost_little() -> None:
@@ -75,6 +75,7 @@ usages = st.builds(
     training_seconds=st.floats(0, 1e5),
     endpoint_seconds=st.floats(0, 1e5),
     executions=st.integers(0, MILLION),
+    transitions=st.integers(0, MILLION),
     execution_seconds=st.floats(0, 1e5),
     lambda_requests=st.integers(0, MILLION),
     lambda_gigabyte_seconds=st.floats(0, 1e5),

@@ -109,12 +109,25 @@ def deploy(mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
     _run("deploy", {"env": env, "mode": mode}, as_json, lambda flow: flow.deploy(), agreed=yes)
 
 
-@scones.command(help=STEPS["classify"] + " PHOTOS are files; without any, the staged test photos are sent.")
-@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
+@scones.command(
+    help=STEPS["classify"]
+    + " PHOTOS are files; or one folder, or one s3://bucket/prefix, whose photos go through in batches, and the same"
+    " command goes on where it was cut off. Without any, the staged test photos are sent."
+)
+@click.argument("photos", nargs=-1)
+@click.option("--plan", type=click.IntRange(1), metavar="COUNT", help="Only say what so many photos take on AWS.")
 @_options
-def classify(photos: tuple[Path, ...], env: str | None, as_json: bool) -> None:
+def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json: bool) -> None:
     """Classify PHOTOS."""
-    _run("classify", {"env": env}, as_json, lambda flow: flow.classify(photos))
+    if plan:
+        from scones.plan import plan_batch
+        from scones.session import tell_result
+
+        tell_result(plan_batch(plan), as_json=as_json)
+    elif len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir()):
+        _run("classify", {"env": env}, as_json, lambda flow: flow.classify_batch(photos[0]))
+    else:
+        _run("classify", {"env": env}, as_json, lambda flow: flow.classify([Path(photo) for photo in photos]))
 
 
 @scones.command(help=STEPS["evaluate"])
@@ -296,7 +309,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         scones(arguments, standalone_mode=False)
     except SconesError as error:
         click.echo(f"scones: {error}", err=True)
-        return 1
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Literal
 
 from scones.errors import SconesError
 
@@ -58,14 +57,14 @@ class PriceTable:
 class RunUsage:
     """What a run used; everything that is not given was not used.
 
-    *execution_seconds* and *lambda_gigabyte_seconds* are sums over all executions and invocations.
+    *executions* are those of Express state machines, *transitions* those of Standard ones. *execution_seconds* and
+    *lambda_gigabyte_seconds* are sums over all executions and invocations.
     """
 
     training_seconds: float = 0
     training_instance: str = "ml.m5.large"
     endpoint_seconds: float = 0
     endpoint_instance: str = "ml.m5.large"
-    workflow: Literal["standard", "express"] = "express"
     executions: int = 0
     transitions: int = 0
     execution_seconds: float = 0
@@ -174,11 +173,10 @@ def _instance_line(what: str, seconds: float, instance: str, table: PriceTable) 
 
 
 def _workflow_lines(usage: RunUsage, table: PriceTable) -> tuple[LineItem, ...]:
-    if usage.workflow == "standard":
-        return (_line("Step Functions", usage.transitions, table.prices["states_transition"]),)
     # Each execution is rounded up; on average that adds half a step.
     seconds = usage.execution_seconds + usage.executions * _EXPRESS_STEP_SECONDS / 2
     return (
+        _line("Step Functions, transitions", usage.transitions, table.prices["states_transition"]),
         _line("Step Functions, requests", usage.executions, table.prices["states_express_request"]),
         _line("Step Functions, time", seconds * _EXPRESS_GIGABYTES, table.prices["states_express_gigabyte_second"]),
     )

@@ -34,8 +34,6 @@ from scones.steps.stage import Staged
 from scones.steps.train import Trained
 
 _PAIRS = 6
-# What the state machine goes through for one photo: start, three tasks, end.
-_TRANSITIONS = 5
 _FUNCTIONS = 3
 _FUNCTION_GIGABYTES = 0.5
 _UNSURE = "unsure"
@@ -196,7 +194,6 @@ def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
         * sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT),
         endpoint_instance=shown.settings.endpoint_instance,
         executions=len(executions),
-        transitions=_TRANSITIONS * len(executions),
         execution_seconds=in_functions,
         lambda_requests=_FUNCTIONS * len(executions),
         lambda_gigabyte_seconds=_FUNCTION_GIGABYTES * in_functions,

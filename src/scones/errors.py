@@ -2,7 +2,9 @@
 
 
 class SconesError(Exception):
-    """The base of them all: the command line prints it as one line and exits with 1."""
+    """The base of them all: the command line prints it as one line and exits with `exit_code`."""
+
+    exit_code = 1
 
 
 class SettingsError(SconesError):

@@ -24,6 +24,7 @@ from scones.photos.source import Collection, collect
 from scones.progress import Reporter
 from scones.settings import Settings
 from scones.steps.classify import Classified, Outcome, classify
+from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch
 from scones.steps.deploy import Deployed, deploy
 from scones.steps.dispatch import Dispatched, dispatch
 from scones.steps.down import Receipt, down
@@ -35,6 +36,7 @@ from scones.steps.study import Served, Wanted, classes_of, study_artefact, study
 from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.train import Trained, train
 from scones.steps.up import Up, up
+from scones.steps.upload import upload
 
 T = TypeVar("T")
 
@@ -48,6 +50,14 @@ class NoSuchPhoto(SconesError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"photo {path} {reason}; name a PNG, JPEG or WebP file")
         self.path = path
+
+
+class BucketNotGranted(SconesError):
+    """Photos to classify lie in a bucket that the stack may not read."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(f"bucket {bucket!r} is not this environment's; set photo_bucket to it, and run: scones up")
+        self.bucket = bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,27 @@ class Flow:
         """Classify photos that lie in the bucket."""
         workflow_arn = self._recall("up", Up).workflow_arn
         return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
+
+    def classify_batch(self, source: str) -> ClassifiedBatch:
+        """Classify every photo below *source*, an S3 prefix or a folder, in batches.
+
+        Raises:
+            BucketNotGranted: the photos lie in a bucket that the stack may not read.
+        """
+        deployed, stood = self._recall("deploy", Deployed), self._recall("up", Up)
+        if not source.startswith("s3://"):
+            source = upload(self.aws, Path(source), self.report)
+        bucket = source.removeprefix("s3://").partition("/")[0]
+        if bucket not in (self.aws.bucket.name, self.settings.photo_bucket):
+            raise BucketNotGranted(bucket)
+        terms = BatchTerms(
+            workflow_arn=self.aws.stack.find_output("BatchWorkflowArn"),
+            model=deployed.config,
+            classes=deployed.classes,
+            threshold=stood.threshold,
+            concurrency=self.settings.batch_concurrency,
+        )
+        return classify_batch(self.aws, source, terms, self.report)
 
     def evaluate(self) -> Evaluated:
         """Evaluate the endpoint on the staged test photos."""

@@ -26,6 +26,7 @@ _FUNCTION_MODULES = (
     "runtime/functions/__init__.py",
     "runtime/functions/serialize.py",
     "runtime/functions/classify.py",
+    "runtime/functions/classify_batch.py",
     "runtime/functions/filter.py",
     "runtime/functions/record.py",
 )

@@ -24,6 +24,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
 _RANGES = {
     "false_alarm_rate": (MIN_RATE, MAX_RATE),
     "serverless_concurrency": (1, 200),
+    "batch_concurrency": (1, 1000),
     "outliers_per_class": (0, 500),
     "canary_percent": (1, 50),
     "baking_seconds": (0, 3600),
@@ -67,6 +68,10 @@ class Settings:
     """The share of drift checks on unchanged traffic that may raise an alarm (0.001 to 0.5)."""
     clients: int = 8
     """How many photos are classified at once."""
+    batch_concurrency: int = 8
+    """How many batches of 100 photos run at once when a folder or a prefix is classified (1 to 1000)."""
+    photo_bucket: str = ""
+    """Another bucket whose photos `classify s3://...` may read, besides the environment's own."""
     wrong_route_cost: float = 8.0
     """What an order on the wrong vehicle costs, in dollars; `evaluate` weighs it against `review_cost`."""
     review_cost: float = 0.4

@@ -110,8 +110,8 @@ def test_a_sound_machine_passes() -> None:
         ("Pick", {"Choices": [{"Variable": "$.n", "StringLessThanPath": "$.m", "Next": "Pause"}]}, "one operator"),
         ("Pick", {"End": True}, "neither 'Next' nor 'End'"),
         ("Pause", {"SecondsPath": "$.s"}, "exactly one of Seconds"),
-        ("All", {"ItemBatcher": {}}, "ignores 'ItemBatcher'"),
-        ("All", {"ResultWriter": {}}, "ignores 'ResultWriter'"),
+        ("All", {"ItemBatcher": {}}, "needs a Distributed Map"),
+        ("All", {"ResultWriter": {}}, "needs a Distributed Map"),
         ("All", {"ItemProcessor": ...}, "exactly one of 'ItemProcessor'"),
         (
             "Both",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from scones.aws.batches import Batches
 from scones.aws.client import Client, Credentials
 from scones.aws.logs import Logs
 from scones.aws.notices import Notices
@@ -24,6 +25,7 @@ class Aws:
     stack: Stacks
     sagemaker: SageMaker
     workflow: Workflow
+    batches: Batches
     notices: Notices
     logs: Logs
     tables: Tables
@@ -65,6 +67,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         stack=Stacks(client("cloudformation"), settings.stack),
         sagemaker=SageMaker(client("sagemaker"), client("sagemaker-runtime")),
         workflow=Workflow(client("stepfunctions")),
+        batches=Batches(client("stepfunctions")),
         notices=Notices(client("sns")),
         logs=Logs(client("logs")),
         tables=Tables(client("dynamodb"), settings.stack),

@@ -18,10 +18,11 @@ _THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One object: its *key*, and its size in bytes."""
+    """One object: its *key*, its size in bytes, and the tag that changes with its content."""
 
     key: str
     size: int
+    etag: str
 
 
 class Bucket:
@@ -42,6 +43,10 @@ class Bucket:
     def key(self, uri: str) -> str:
         """Undo `uri`."""
         return uri.removeprefix(f"s3://{self.name}/")
+
+    def other(self, name: str) -> "Bucket":
+        """Another bucket, asked with the same client."""
+        return self if name == self.name else Bucket(self._client, name)
 
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
         """Store *body* and return its URI."""
@@ -96,7 +101,8 @@ class Bucket:
         """Yield the objects below *prefix*, by key; nothing where there is no bucket."""
         try:
             for page in self._client.pages("list_objects_v2", Bucket=self.name, Prefix=prefix):
-                yield from (Object(item["Key"], item["Size"]) for item in page.get("Contents", ()))
+                for item in page.get("Contents", ()):
+                    yield Object(item["Key"], item["Size"], item["ETag"].strip('"'))
         except AwsError as error:
             if error.code != "NoSuchBucket":
                 raise
@@ -118,6 +124,10 @@ class Bucket:
         except AwsError as error:
             if error.code != "NoSuchBucket":
                 raise
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that are gone already stay gone."""
+        self._delete({"Key": key} for key in keys)
 
     def empty(self) -> int:
         """Delete every version of every object, and every unfinished upload; return how many objects."""

@@ -52,6 +52,9 @@ PATH_FIELDS = (
     "TimestampPath",
     "ErrorPath",
     "CausePath",
+    "MaxConcurrencyPath",
+    "ToleratedFailureCountPath",
+    "ToleratedFailurePercentagePath",
 )
 TEMPLATES = ("Parameters", "ResultSelector", "ItemSelector")
 
@@ -60,11 +63,6 @@ IGNORED_HERE = {
     "HeartbeatSecondsPath": "no heartbeat is awaited",
     "TimeoutSecondsPath": "only a fixed TimeoutSeconds is kept",
     "Credentials": "no role is assumed",
-    "ItemBatcher": "items go one by one",
-    "ResultWriter": "results stay in the state",
-    "MaxConcurrencyPath": "only a fixed MaxConcurrency is kept",
-    "ToleratedFailurePercentagePath": "only a fixed percentage is kept",
-    "ToleratedFailureCountPath": "only a fixed count is kept",
 }
 
 _COMPARISONS = ("Equals", "LessThan", "GreaterThan", "LessThanEquals", "GreaterThanEquals")

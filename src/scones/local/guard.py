@@ -22,6 +22,7 @@ from scones.local.asl import (
     TEMPLATES,
     TOP_FIELDS,
 )
+from scones.local.guard_maps import map_faults
 from scones.local.wire import Json
 
 LONGEST_NAME = 80
@@ -209,8 +210,9 @@ def _details(state: Json, kind: str, where: str, language: str) -> Iterator[Prob
         yield _schema(f"{where}/Resource", f"{state.get('Resource')!r} is not the ARN of a resource")
     if kind == "Wait" and sum(name in state for name in WAITS) != 1:
         yield _schema(where, f"exactly one of {', '.join(WAITS)} is required")
-    if kind == "Map" and ("ItemProcessor" in state) == ("Iterator" in state):
-        yield _schema(where, "exactly one of 'ItemProcessor' and 'Iterator' is required")
+    if kind == "Map":
+        for place, text in map_faults(state, language):
+            yield _schema(f"{where}{place}", text)
     if kind == "Choice" and language != "JSONata":
         for index, rule in enumerate(_list(state.get("Choices"))):
             yield from _choice(rule, f"{where}/Choices/{index}", top=True)

@@ -13,6 +13,7 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
+from scones.local import map_runs
 from scones.local.guard import check, refusal
 from scones.local.wire import Json
 
@@ -31,6 +32,7 @@ def mount() -> None:
     sfn._run_execution = _limited(sfn._run_execution)
     sfn._fail_execution = _unless_over(sfn._fail_execution)
     sfn._start_sync_execution = _sync(sfn._start_sync_execution)
+    map_runs.mount()
     sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _with_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from scones.monitoring.traffic import is_ours
+
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 _EXCERPT_CHARACTERS = 80
@@ -14,7 +16,10 @@ _EXCERPT_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One request and its answer; *photo* or *probabilities* is None where the endpoint captured only the other."""
+    """One request and its answer; *photo* or *probabilities* is None where the endpoint captured only the other.
+
+    Both are None where the question is our own: it may hold many photos, and nobody looks at it.
+    """
 
     event_id: str
     inference_time: str
@@ -59,11 +64,12 @@ def _record(text: str) -> Captured:
         raise _NotARecord("not JSON, or cut off while being written") from error
     capture = _mapping(record, "captureData")
     metadata = _mapping(record, "eventMetadata")
-    seen = _data(capture.get("endpointInput"), "input")
-    answer = _data(capture.get("endpointOutput"), "output")
-    if seen is None and answer is None:
-        raise _NotARecord("neither input nor output was captured")
     identity = metadata.get("inferenceId")
+    ours = isinstance(identity, str) and is_ours(identity)
+    seen = None if ours else _data(capture.get("endpointInput"), "input")
+    answer = None if ours else _data(capture.get("endpointOutput"), "output")
+    if seen is None and answer is None and not ours:
+        raise _NotARecord("neither input nor output was captured")
     return Captured(
         event_id=_text(metadata.get("eventId"), "eventId"),
         inference_time=_text(metadata.get("inferenceTime"), "inferenceTime"),

@@ -1,8 +1,7 @@
 """Traffic: tell a captured question of a user from one of our own."""
 
-from scones.monitoring.capture import Captured
-
 _EVALUATION = "scones-evaluation-"
+_BATCH = "scones-batch-"
 _DIGITS = 16
 
 
@@ -11,6 +10,6 @@ def evaluation_id(sha256: str) -> str:
     return _EVALUATION + sha256[:_DIGITS]
 
 
-def is_ours(captured: Captured) -> bool:
-    """Whether the question came from an evaluation, and says nothing of the users' photos."""
-    return (captured.inference_id or "").startswith(_EVALUATION)
+def is_ours(inference_id: str | None) -> bool:
+    """Whether the question came from an evaluation or a batch, and says nothing of what users send now."""
+    return (inference_id or "").startswith((_EVALUATION, _BATCH))

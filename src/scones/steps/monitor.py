@@ -102,7 +102,7 @@ def _read_traffic(aws: Aws, watched: Watched, seen: frozenset[str]) -> _Traffic:
             for record in parse(body.splitlines()):
                 if isinstance(record, Malformed):
                     malformed.append(f"{key} line {record.line}: {record.reason}")
-                elif not is_ours(record):
+                elif not is_ours(record.inference_id):
                     captured.append(record)
         if len(captured) >= watched.at_least:
             break

@@ -37,7 +37,12 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         aws.stack.deploy(template(), foundation, report.tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
-    workflow = {"CodeKey": code.key, "Classes": ",".join(settings.classes), "Threshold": str(settings.threshold)}
+    workflow = {
+        "CodeKey": code.key,
+        "Classes": ",".join(settings.classes),
+        "Threshold": str(settings.threshold),
+        "PhotoBucket": settings.photo_bucket,
+    }
     # What `deploy` chose stays as it is.
     chosen = {
         name: value for name, value in (standing.parameters if standing else {}).items() if name == CAPTURE_PARAMETER

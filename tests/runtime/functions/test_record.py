@@ -56,4 +56,4 @@ def test_a_question_of_our_own_keeps_its_mark() -> None:
     line = capture_line(b"photo", "application/x-image", b"[0.1, 0.9]", MOMENT, evaluation_id("0" * 64))
     captured = next(parse([line]))
     assert isinstance(captured, Captured)
-    assert is_ours(captured)
+    assert is_ours(captured.inference_id)

@@ -69,7 +69,7 @@ def _decode(blobs: Sequence[tuple[str, bytes]], size: int, limits: Limits) -> li
     for name, data in blobs:
         with _blaming(name):
             header = read_header(data)
-            pixels += _cost(header)
+            pixels += header.decoding_pixels
             _check_pixels(header, pixels, limits)
     photos = []
     for name, data in blobs:
@@ -86,11 +86,6 @@ def _blaming(name: str) -> Iterator[None]:
         raise BadPhotos(413, "photo_too_large", f"{name} {error.reason}") from error
     except UnreadablePhoto as error:
         raise BadPhotos(400, "unreadable_photo", f"{name} {error.reason}") from error
-
-
-def _cost(header: Header) -> int:
-    pixels = header.width * header.height
-    return pixels // 4 if header.format == "jpeg" else pixels
 
 
 def _check_pixels(header: Header, total: int, limits: Limits) -> None:

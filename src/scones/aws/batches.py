@@ -1,0 +1,54 @@
+"""Step Functions: the batch workflow's executions, and how far their map runs are."""
+
+import json
+from dataclasses import dataclass
+
+from scones.aws.client import AwsError, Client
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an execution stands: *error* names why it failed."""
+
+    status: str
+    error: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self.status == "RUNNING"
+
+
+class Batches:
+    """Executions of a Standard machine with one Distributed Map; every method raises AwsError as its call does."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def start(self, machine: str, name: str, event: dict[str, object]) -> str:
+        """Start an execution and return its ARN; one of that name and input that runs already is that one."""
+        reply = self._client.call("start_execution", stateMachineArn=machine, name=name, input=json.dumps(event))
+        return str(reply["executionArn"])
+
+    def find(self, execution: str) -> Standing | None:
+        """Look at an execution; None where there is none."""
+        try:
+            reply = self._client.call("describe_execution", executionArn=execution)
+        except AwsError as error:
+            if error.code == "ExecutionDoesNotExist":
+                return None
+            raise
+        return Standing(reply["status"], reply.get("error", ""))
+
+    def ended_items(self, execution: str) -> int:
+        """How many items its map run is done with, well or not; 0 before it has one."""
+        runs = self._client.call("list_map_runs", executionArn=execution)["mapRuns"]
+        if not runs:
+            return 0
+        counts = self._client.call("describe_map_run", mapRunArn=runs[0]["mapRunArn"])["itemCounts"]
+        return int(counts["succeeded"] + counts["failed"] + counts["timedOut"] + counts["aborted"])
+
+
+def execution_arn(machine: str, name: str) -> str:
+    """Name the execution called *name* of a state machine."""
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"

@@ -1,0 +1,190 @@
+"""Classify, many: run the photos below an S3 prefix through the batch workflow, and account for every one."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scones.aws.batches import Standing, execution_arn
+from scones.aws.connection import Aws
+from scones.aws.waiting import pauses
+from scones.batches import (
+    NoPhotos,
+    Photo,
+    Result,
+    RunFiles,
+    account,
+    columns,
+    count,
+    failures,
+    manifest_lines,
+    read_part,
+    result_lines,
+    run_name,
+)
+from scones.costs import Bill
+from scones.errors import SconesError
+from scones.plan import batch_bill
+from scones.progress import Reporter
+from scones.tables import to_parquet
+
+_LONGEST_SECONDS = 7 * 24 * 3600.0
+_FEW = 10
+
+
+class BatchGoesOn(SconesError):
+    """The command was stopped; the run that it had started was not."""
+
+    exit_code = 130
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"stopped waiting; run {name} goes on, and the same command takes it up again")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTerms:
+    """What a photo's decision depends on besides the photo, and how many batches run at once."""
+
+    workflow_arn: str
+    model: str
+    classes: tuple[str, ...]
+    threshold: float
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedBatch:
+    """A run's end: how many photos had each fate, how many were done by this command, and where the results lie."""
+
+    run: str
+    photos: int
+    counts: dict[str, int]
+    asked: int
+    seconds: float
+    photos_per_second: float
+    results: tuple[str, ...]
+    failed: tuple[str, ...]
+    """The first photos that failed, each with its error and reason."""
+    cost: Bill
+
+    def summary(self) -> Iterable[str]:
+        """The lines for a person."""
+        yield f"run {self.run}: {self.photos:,} photos"
+        yield ", ".join(f"{number:,} {fate.replace('_', ' ')}" for fate, number in self.counts.items())
+        if self.asked:
+            yield f"{self.asked:,} asked now, in {self.seconds:.1f} s: {self.photos_per_second:.0f} a second"
+        else:
+            yield "all were done before; none was asked again"
+        yield from (f"failed: {line}" for line in self.failed)
+        yield f"on AWS, about ${self.cost.total_dollars:.4f} besides the endpoint (prices of {self.cost.as_of})"
+        yield from (f"results {uri}" for uri in self.results)
+
+
+def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -> ClassifiedBatch:
+    """Classify every photo below *source*, `s3://bucket/prefix`; those that an earlier attempt did are not asked again.
+
+    Raises:
+        NoPhotos: nothing lies there.
+        BatchGoesOn: Ctrl-C; the run itself goes on.
+    """
+    began = time.monotonic()
+    name, _, prefix = source.removeprefix("s3://").partition("/")
+    photos = [Photo(item.key, item.etag) for item in aws.bucket.other(name).list(prefix) if item.size]
+    if not photos:
+        raise NoPhotos(source)
+    return _Run(aws, name, photos, terms, report).finish(began)
+
+
+class _Run:
+    """One run: found again by its photos and terms, tried until each photo has a result."""
+
+    def __init__(self, aws: Aws, bucket: str, photos: Sequence[Photo], terms: BatchTerms, report: Reporter) -> None:
+        self._aws, self._terms, self._report = aws, terms, report
+        self._bucket, self._photos = bucket, photos
+        decided_by = (terms.model, terms.classes, terms.threshold)
+        self._files = RunFiles(run_name(bucket, photos, decided_by))
+
+    def finish(self, began: float) -> ClassifiedBatch:
+        """Wait for the attempt that runs, or start one with what is left; then write the results down."""
+        attempt = sum(1 for _ in self._aws.bucket.list(self._files.manifests))
+        done = self._done()
+        before, standing = len(done), self._find(attempt)
+        if not (standing and standing.running) and (left := [p for p in self._photos if p.key not in done]):
+            attempt += 1
+            self._start(attempt, left, before)
+            standing = self._find(attempt)
+        if standing and standing.running:
+            standing = self._wait(attempt, before)
+            done = self._done()
+        ended = (standing.error or standing.status) if standing else "NotStarted"
+        results = account(self._photos, done, self._failed(attempt), ended)
+        seconds = time.monotonic() - began
+        asked = len(done) - before
+        return ClassifiedBatch(
+            run=self._files.name,
+            photos=len(results),
+            counts=count(results),
+            asked=asked,
+            seconds=seconds,
+            photos_per_second=asked / seconds,
+            results=self._write(results),
+            failed=tuple(f"{r.key}: {r.error}: {r.reason}" for r in results if r.outcome == "failed")[:_FEW],
+            cost=batch_bill(asked),
+        )
+
+    def _done(self) -> dict[str, Result]:
+        keys = [item.key for item in self._aws.bucket.list(self._files.parts)]
+        parts = zip(keys, self._aws.bucket.get_all(keys), strict=True)
+        return {result.key: result for key, body in parts for result in read_part(key, body)}
+
+    def _failed(self, attempt: int) -> dict[str, Result]:
+        found = [item.key for item in self._aws.bucket.list(self._files.outcomes(attempt)) if "/FAILED_" in item.key]
+        return {result.key: result for body in self._aws.bucket.get_all(found) for result in failures(body)}
+
+    def _arn(self, attempt: int) -> str:
+        return execution_arn(self._terms.workflow_arn, self._execution(attempt))
+
+    def _execution(self, attempt: int) -> str:
+        return f"{self._files.name}-{attempt:04d}"
+
+    def _find(self, attempt: int) -> Standing | None:
+        return self._aws.batches.find(self._arn(attempt)) if attempt else None
+
+    def _start(self, attempt: int, left: Sequence[Photo], before: int) -> None:
+        already = f"; {before:,} are done already" if before else ""
+        self._report.tell(f"run {self._files.name}: {len(left):,} photos to classify{already}")
+        bucket, manifest = self._aws.bucket, self._files.manifest(attempt)
+        bucket.put(manifest, manifest_lines(left), "application/jsonl")
+        event: dict[str, object] = {
+            "photos": self._bucket,
+            "bucket": bucket.name,
+            "manifest": manifest,
+            "parts": self._files.parts,
+            "outcomes": self._files.outcomes(attempt),
+            "concurrency": self._terms.concurrency,
+        }
+        self._aws.batches.start(self._terms.workflow_arn, self._execution(attempt), event)
+
+    def _wait(self, attempt: int, before: int) -> Standing:
+        try:
+            for _ in pauses(f"the end of run {self._files.name}", _LONGEST_SECONDS):
+                standing = self._find(attempt)
+                if standing is None or not standing.running:
+                    break
+                ended = before + self._aws.batches.ended_items(self._arn(attempt))
+                self._report.progress(min(ended, len(self._photos) - 1), len(self._photos), "photos classified")
+        except KeyboardInterrupt:
+            raise BatchGoesOn(self._files.name) from None
+        if standing is None:
+            raise SconesError(f"run {self._files.name} is gone; run the same command again")
+        self._report.progress(len(self._photos), len(self._photos), "photos classified")
+        return standing
+
+    def _write(self, results: Sequence[Result]) -> tuple[str, ...]:
+        bucket, prefix = self._aws.bucket, self._files.prefix
+        table = to_parquet(columns(results, self._terms.classes))
+        return (
+            bucket.put(f"{prefix}results.jsonl", result_lines(results), "application/jsonl"),
+            bucket.put(f"{prefix}results.parquet", table, "application/vnd.apache.parquet"),
+            bucket.put_json(f"{prefix}summary.json", {"photos": len(results), "counts": count(results)}),
+        )
