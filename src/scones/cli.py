@@ -232,15 +232,18 @@ def local() -> None:
 
 @local.command("up")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port to listen on. [default: a free one]")
+@click.option("--durable", is_flag=True, help="Write S3 to disk: what lies there outlives a crash of the cloud.")
 @_options
-def local_up(port: int | None, env: str | None, as_json: bool) -> None:
+def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
     """Start a local cloud for this environment; one that stands already is left as it is."""
     from scones.context import load
     from scones.local.cloud import start
-    from scones.session import find_cloud, tell_result
+    from scones.session import find_cloud, kept_folder, tell_result
 
     settings = load({"env": env})
-    cloud = find_cloud(settings) or start(settings.state / settings.env, port=port, owned=False)
+    kept = kept_folder(settings)
+    wanted = kept if durable or kept.exists() else None
+    cloud = find_cloud(settings) or start(settings.state / settings.env, port=port, owned=False, kept=wanted)
     tell_result({"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json=as_json)
 
 

@@ -1,8 +1,10 @@
 """Session: one verb at work: its settings, where it acts, and what it shows."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import msgspec
@@ -35,6 +37,11 @@ def find_cloud(settings: Settings) -> Cloud | None:
     return standing(settings.state / settings.env)
 
 
+def kept_folder(settings: Settings) -> Path:
+    """Where this environment's durable local cloud writes its S3."""
+    return settings.state / f"{settings.env}.s3"
+
+
 @contextmanager
 def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     """Open the environment: the endpoint that was named, else the local cloud that stands for it, else AWS.
@@ -58,9 +65,12 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
 
 def end_cloud(flags: Flags) -> bool:
     """Stop the local cloud of the environment; tell whether there was one."""
-    cloud = find_cloud(load(flags))
+    settings = load(flags)
+    cloud = find_cloud(settings)
     if cloud:
         stop(cloud)
+    # A durable cloud that was killed left it.
+    shutil.rmtree(kept_folder(settings), ignore_errors=True)
     return cloud is not None
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,3 +162,44 @@ def test_no_json_makes_the_guard_fail(state: dict[str, Any], kind: object) -> No
     """Whatever a state holds, the guard answers with a list of problems."""
     check(json.dumps({"StartAt": "A", "States": {"A": {**state, "Type": kind}}}))
     check(json.dumps(state))
+
+
+def distributed(**changes: Any) -> str:
+    """The machine that batches photos, with changes to its Map state."""
+    machine = json.loads((Path(__file__).parents[2] / "infra" / "batch.asl.json").read_text())
+    machine["States"]["ClassifyBatches"] |= changes
+    return json.dumps(machine)
+
+
+def test_the_batch_machine_may_run() -> None:
+    """The guard takes infra/batch.asl.json as it is."""
+    assert refusal(distributed()) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"QueryLanguage": "JSONata"}, "JSONPath only"),
+        ({"Label": "x" * 41}, "at most 40 characters"),
+        ({"MaxConcurrency": 3}, "exclude each other"),
+        ({"MaxConcurrencyPath": "concurrency"}, "is not a JSONPath"),
+        ({"ItemReader": {"Resource": "arn:aws:states:::dynamodb:scan"}}, "is required"),
+        ({"ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": 1}}, "an object is required"),
+        ({"ItemReader": {"Resource": "arn:aws:states:::s3:getObject"}}, "reads CSV, JSON, JSONL only"),
+        ({"ItemBatcher": {"BatchInput": {}}}, "'MaxItemsPerBatch' or"),
+        ({"ItemBatcher": {"MaxItemsPerBatchPath": "$.n", "MaxItemsPerBatch": 1}}, "ignores 'MaxItemsPerBatchPath'"),
+        ({"ItemBatcher": {"MaxItemsPerBatch": 0}}, "whole number of at least 1"),
+        ({"ItemBatcher": {"MaxInputBytesPerBatch": 300_000}}, "at most 262144 bytes"),
+        ({"ResultWriter": {"Resource": "arn:aws:states:::s3:putObject"}}, "'Parameters' are required"),
+        (
+            {"ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {}, "WriterConfig": {}}},
+            "ignores 'WriterConfig'",
+        ),
+        ({"ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}}}, "ExecutionType"),
+    ],
+)
+def test_a_broken_distributed_map_is_refused(changes: dict[str, Any], word: str) -> None:
+    """Each fault of a Distributed Map is named, and so is what the local cloud does not do."""
+    message = refusal(distributed(**changes))
+    assert message is not None
+    assert word in message

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -84,18 +84,29 @@ class Cloud:
     region: str = "us-east-1"
     account: str = "000000000000"
     programs: Programs = field(default_factory=Programs)
+    kept: Path | None = None
+    """Where S3 lies that outlives the cloud's death; only `stop` removes it."""
 
 
-def start(state: Path, *, port: int | None = None, owned: bool = True, programs: Programs | None = None) -> Cloud:
+def start(
+    state: Path,
+    *,
+    port: int | None = None,
+    owned: bool = True,
+    programs: Programs | None = None,
+    kept: Path | None = None,
+) -> Cloud:
     """Start a cloud in *state* and return once it answers.
 
-    An owned cloud ends when this process does, however it dies; `keep` changes that.
+    An owned cloud ends when this process does, however it dies; `keep` changes that. What lies in S3 is written to
+    *kept*, where that is given, and found there again by a later cloud.
 
     Raises:
         CloudAlreadyRunning, PortTaken, StateFolderNotOurs, CloudNotReady
     """
     programs = programs or Programs()
-    state = state.absolute()
+    state, kept = state.absolute(), kept and kept.absolute()
+    environment = _environment(state, programs, kept)
     try:
         lock = _take_lock(state)
     except OSError as error:
@@ -103,7 +114,7 @@ def start(state: Path, *, port: int | None = None, owned: bool = True, programs:
     try:
         with _listen(port) as listener:
             number = int(listener.getsockname()[1])
-            pid = _launch(state, lock, listener.fileno(), owned, programs)
+            pid = _launch(state, lock, listener.fileno(), owned, environment)
     except (PortTaken, OSError) as error:
         shutil.rmtree(state, ignore_errors=True)
         if isinstance(error, PortTaken):
@@ -111,11 +122,11 @@ def start(state: Path, *, port: int | None = None, owned: bool = True, programs:
         raise CloudNotReady(str(error)) from None
     finally:
         os.close(lock)
-    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, programs=programs)
+    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, programs=programs, kept=kept)
     try:
         _await_ready(cloud)
     except BaseException:  # Ctrl-C included: a half-started cloud must not stay
-        stop(cloud)
+        stop(replace(cloud, kept=None))
         raise
     return cloud
 
@@ -129,6 +140,8 @@ def stop(cloud: Cloud) -> None:
                 os.kill(cloud.pid, signal.SIGTERM)
             _await_end(process, lock)
         shutil.rmtree(cloud.state, ignore_errors=True)
+    if cloud.kept is not None:
+        shutil.rmtree(cloud.kept, ignore_errors=True)
     if pipe is not None:
         os.close(pipe)
 
@@ -144,7 +157,10 @@ def standing(state: Path) -> Cloud | None:
         return None
     found = record.pop("programs")
     programs = Programs(tuple(found["train"]), tuple(found["serve"]), found["image_prefix"])
-    return Cloud(**{**record, "state": Path(record["state"]), "programs": programs})
+    kept = record.pop("kept")
+    return Cloud(
+        **{**record, "state": Path(record["state"]), "programs": programs, "kept": Path(kept) if kept else None}
+    )
 
 
 def keep(cloud: Cloud) -> None:
@@ -229,7 +245,7 @@ def _listen(port: int | None) -> socket.socket:
     return listener
 
 
-def _launch(state: Path, lock: int, listener: int, owned: bool, programs: Programs) -> int:
+def _launch(state: Path, lock: int, listener: int, owned: bool, environment: Mapping[str, str]) -> int:
     """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it."""
     for name in ("log", "tmp"):
         (state / name).mkdir()
@@ -240,7 +256,7 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, programs: Progra
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(state, programs),
+            env=environment,
             cwd=state,
             pass_fds=(lock, listener, reader),
             start_new_session=True,
@@ -252,8 +268,9 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, programs: Progra
     return process.pid
 
 
-def _environment(state: Path, programs: Programs) -> Mapping[str, str]:
-    return {**clean_environment(), "TMPDIR": str(state / "tmp"), "SCONES_LOCAL_PROGRAMS": json.dumps(asdict(programs))}
+def _environment(state: Path, programs: Programs, kept: Path | None) -> Mapping[str, str]:
+    ours = {"SCONES_LOCAL_PROGRAMS": json.dumps(asdict(programs)), "SCONES_LOCAL_KEPT": str(kept or "")}
+    return {**clean_environment(), "TMPDIR": str(state / "tmp"), **ours}
 
 
 def _await_ready(cloud: Cloud) -> None:
@@ -271,7 +288,7 @@ def _await_ready(cloud: Cloud) -> None:
     finally:
         connection.close()
         log.close()
-    record = {**asdict(cloud), "state": str(cloud.state)}
+    record = {**asdict(cloud), "state": str(cloud.state), "kept": str(cloud.kept or "")}
     draft = cloud.state / "cloud.draft"
     draft.write_text(json.dumps(record))
     draft.replace(cloud.state / RECORD)

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
         port = int(bound.getsockname()[1])
     inherited = dict(os.environ)
     programs = inherited.pop("SCONES_LOCAL_PROGRAMS")
-    os.environ.update(_settings(state, port))
+    os.environ.update(_settings(state, port, inherited.pop("SCONES_LOCAL_KEPT", "")))
     _mount(state, {**inherited, **_client_settings(f"http://127.0.0.1:{port}")}, programs)
     asyncio.run(_serve(listener))
 
@@ -90,14 +90,16 @@ def _unless_browsed(app: Application) -> Application:
     return guarded
 
 
-def _settings(state: Path, port: int) -> dict[str, str]:
+def _settings(state: Path, port: int, kept: str) -> dict[str, str]:
+    """ministack's settings; *kept* is the folder of an S3 that outlives the cloud, or empty."""
     return {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "S3_DATA_DIR": str(state / "s3"),
+        "S3_DATA_DIR": kept or str(state / "s3"),
+        "S3_PERSIST": "1" if kept else "0",
         "DOCKER_HOST": f"unix://{state}/no-docker",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",

@@ -30,9 +30,12 @@ def mount(sagemaker: SageMaker) -> None:
     stock = engine._runs_on_worker_thread
     engine._runs_on_worker_thread = lambda kind: kind.startswith("AWS::SageMaker::") or stock(kind)
     bucket = handlers["AWS::S3::Bucket"]
+    restored = Restored()
+    provisioners.s3_bucket_name_conflict = restored.unless_waiting(provisioners.s3_bucket_name_conflict)
+    create_bucket = restored.adopted(bucket["create"])
     handlers["AWS::S3::Bucket"] = {
         **bucket,
-        "create": lambda logical_id, props, stack: _tagged(props, bucket["create"](logical_id, props, stack)),
+        "create": lambda logical_id, props, stack: _tagged(props, create_bucket(logical_id, props, stack)),
         "update": lambda name, old, new, stack: _tagged(new, bucket["update"](name, old, new, stack)),
         "delete": lambda name, props: _delete_bucket(bucket["delete"], name, props),
     }
@@ -42,6 +45,31 @@ def mount(sagemaker: SageMaker) -> None:
         "create": lambda logical_id, props, stack: function["create"](logical_id, _with_code(props), stack),
         "update": lambda arn, old, new, *rest: function["update"](arn, old, _with_code(new), *rest),
     }
+
+
+class Restored:
+    """Buckets that outlived the cloud which had made them: their stacks did not, so the next takes them over."""
+
+    def __init__(self) -> None:
+        self._waiting = {name for _account, name in s3._buckets._data}
+
+    def unless_waiting(self, conflict: Callable[[str], str | None]) -> Callable[[str], str | None]:
+        """Let a template name such a bucket."""
+        return lambda name: None if name in self._waiting else conflict(name)
+
+    def adopted(self, create: Callable[[str, Json, str], Created]) -> Callable[[str, Json, str], Created]:
+        """Create a bucket; one that waits keeps its objects."""
+
+        def created(logical_id: str, props: Json, stack: str) -> Created:
+            name = props.get("BucketName", "")
+            kept = s3._buckets.pop(name, None) if name in self._waiting else None
+            self._waiting.discard(name)
+            made = create(logical_id, props, stack)
+            if kept:
+                s3._buckets[name]["objects"] = kept["objects"]
+            return made
+
+        return created
 
 
 class SageMakerType:
