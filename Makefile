@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging docs format clean
+.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging bench-workflow docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench-model: setup ## Measure the model and two peers on the same photos; writes
 bench-staging: setup ## Measure the check of 10,000 photos, small and large: seconds and memory
 	$(BIN)/python -m benchmarks.staging --side 32
 	$(BIN)/python -m benchmarks.staging --side 320
+
+bench-workflow: setup ## Measure the workflow against its targets; writes docs/workflow-figures.md
+	$(BIN)/python -m benchmarks.workflow --write
 
 docs: setup ## Write the pages that the code itself says
 	$(BIN)/python docs/generate.py

@@ -122,7 +122,7 @@ def failures(body: bytes) -> list[Result]:
 def account(
     photos: Sequence[Photo], done: Mapping[str, Result], failed: Mapping[str, Result], ended: str
 ) -> list[Result]:
-    """Give every photo exactly one result, in the order of *photos*; one that was not reached failed as *ended* says."""
+    """Give every photo exactly one result, in the order of *photos*; *ended* is why some were not reached."""
     unreached = "no batch reached it; run the same command again"
     return [
         done.get(photo.key) or failed.get(photo.key) or Result(photo.key, Fate.FAILED, error=ended, reason=unreached)

@@ -68,6 +68,24 @@ def test_a_standard_execution(aws: Checked) -> None:
     client.delete_state_machine(stateMachineArn=arn)
 
 
+def test_a_map_run(aws: Checked) -> None:
+    """Start a Distributed Map, list and describe its run; the items' counts add up."""
+    client, name = aws("stepfunctions"), fresh("contract")
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}, **MACHINE}
+    state = {"Type": "Map", "ItemBatcher": {"MaxItemsPerBatch": 2}, "ItemProcessor": processor, "End": True}
+    definition = json.dumps({"StartAt": "M", "States": {"M": state}})
+    arn = client.create_state_machine(name=name, definition=definition, roleArn=aws.role)["stateMachineArn"]
+    execution = client.start_execution(stateMachineArn=arn, input="[1, 2, 3]")["executionArn"]
+    while client.describe_execution(executionArn=execution)["status"] == "RUNNING":
+        time.sleep(0.1)
+    (run,) = client.list_map_runs(executionArn=execution)["mapRuns"]
+    found = client.describe_map_run(mapRunArn=run["mapRunArn"])
+    assert (found["itemCounts"]["succeeded"], found["executionCounts"]["succeeded"]) == (3, 2)
+    with pytest.raises(ClientError, match="ExecutionDoesNotExist"):
+        client.list_map_runs(executionArn=execution + "x")
+    client.delete_state_machine(stateMachineArn=arn)
+
+
 def test_a_stack(aws: Checked) -> None:
     """A change set creates a stack with parameters and outputs; one without changes fails; the stack goes."""
     client, stack = aws("cloudformation"), fresh("contract")

@@ -100,3 +100,13 @@ def test_what_is_printed_reaches_the_logs(function: Any, clients: Any) -> None:
     assert "told hello" in base64.b64decode(reply["LogResult"]).decode()
     events = clients.logs.filter_log_events(logGroupName=f"/aws/lambda/{function.name}")["events"]
     assert any("told hello" in event["message"] for event in events)
+
+
+def test_many_calls_share_a_log_stream(clients: Any, function: Any) -> None:
+    """Memory does not grow by a stream a call."""
+    for _ in range(3):
+        function(say="hello")
+    streams = clients.logs.describe_log_streams(logGroupName=f"/aws/lambda/{function.name}")["logStreams"]
+    assert len(streams) == 1
+    events = clients.logs.filter_log_events(logGroupName=f"/aws/lambda/{function.name}")["events"]
+    assert sum("told hello" in event["message"] for event in events) == 3

@@ -3,7 +3,6 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ Items = list[dict[str, Any]]
 
 
 @pytest.fixture
-def bucket(clients: Any) -> Iterator[str]:
+def bucket(clients: Any) -> str:
     """A bucket of the test's own."""
     name = f"maps-{uuid.uuid4().hex[:8]}"
     clients.s3.create_bucket(Bucket=name)
-    yield name
+    return name
 
 
 def a_map(function: str, **fields: Any) -> dict[str, Any]:

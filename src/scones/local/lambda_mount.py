@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ministack.services import lambda_svc
 
+from scones.local import function_logs
 from scones.local.functions import Function, definition_of, runtime_packages
 from scones.local.metrics import Metrics
 from scones.local.wire import Json
@@ -77,6 +78,5 @@ def mount(folder: Path, environment: dict[str, str], metrics: Metrics) -> Functi
     lambda_svc._emit_lambda_metrics = lambda *_args, **_members: None
     lambda_svc._execute_function_warm = functions.execute
     lambda_svc.invalidate_worker = functions.forget
-    # The stock one asks the operating system about every child that ever lived.
-    lambda_svc._probe_peak_memory_mb = lambda _record: 0
+    function_logs.mount()
     return functions

@@ -1,0 +1,191 @@
+"""Faults in the midst of a batch: no photo lost, none twice in the results, every failure named."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import KEYS, deployed, new_settings
+from scones.aws.client import Client
+from scones.aws.connection import connect
+from scones.batches import RunFiles
+from scones.errors import SconesError
+from scones.flow import Flow
+from scones.local.cloud import Programs, start, stop
+from scones.progress import Silent
+from scones.release import function_code
+from scones.steps.classify_batch import ClassifiedBatch
+from tiny_model import plain_photo
+
+pytestmark = pytest.mark.slow
+
+PHOTOS = 1200
+CRASHING = """
+import os, boto3
+from scones.runtime.functions import classify_batch
+def handler(event, context):
+    s3, about = boto3.client("s3"), event["BatchInput"]
+    tried = about["bucket"], f"tried/{event['Items'][0]['key']}"
+    if not s3.list_objects_v2(Bucket=tried[0], Prefix=tried[1]).get("KeyCount"):
+        s3.put_object(Bucket=tried[0], Key=tried[1], Body=b"")
+        os._exit(7)
+    return classify_batch.handler(event, context)
+"""
+
+
+def put(flow: Flow, count: int = PHOTOS) -> str:
+    """Put sure photos below a prefix; returns its URI."""
+    photos = [(f"incoming/many/{n:05d}.png", plain_photo(200)) for n in range(count)]
+    flow.aws.bucket.put_all(photos, lambda *_: None)
+    return flow.aws.bucket.uri("incoming/many/")
+
+
+def parts(flow: Flow) -> list[str]:
+    """The keys of all parts of all runs."""
+    return [item.key for item in flow.aws.bucket.list("batches/") if "/parts/" in item.key]
+
+
+def interrupt(flow: Flow, source: str, fault: Callable[[], None], after: int) -> list[object]:
+    """Classify, cause *fault* once so many parts are done, and return what came of the command."""
+    came: list[object] = []
+
+    def command() -> None:
+        try:
+            came.append(flow.classify_batch(source))
+        except SconesError as error:
+            came.append(error)
+
+    thread = threading.Thread(target=command)
+    thread.start()
+    while len(parts(flow)) < after:
+        time.sleep(0.01)
+    fault()
+    thread.join(120)
+    return came
+
+
+def check_whole(flow: Flow, batch: ClassifiedBatch, count: int = PHOTOS) -> None:
+    """Each photo has one line in the results, and was asked about in one part only."""
+    files = RunFiles(batch.run)
+    results = [json.loads(line) for line in flow.aws.bucket.get(f"{files.prefix}results.jsonl").splitlines()]
+    assert Counter(line["key"] for line in results) == Counter(f"incoming/many/{n:05d}.png" for n in range(count))
+    lines = [line for body in flow.aws.bucket.get_all(parts(flow)) for line in body.splitlines()]
+    assert max(Counter(json.loads(line)["key"] for line in lines).values()) == 1
+
+
+def test_an_endpoint_deleted_in_the_midst(own_flow: Flow) -> None:
+    """What it had answered stays, the rest is named with its error, and the same command does only that rest later."""
+    source = put(own_flow)
+    endpoint = own_flow.aws.name
+    (came,) = interrupt(own_flow, source, lambda: bool(own_flow.aws.sagemaker.delete_endpoint(endpoint)) and None, 2)
+    assert isinstance(came, ClassifiedBatch)
+    assert came.counts["classified"] + came.counts["failed"] == PHOTOS
+    assert came.counts["failed"] >= 100
+    assert any("EndpointUnavailable" in line for line in came.failed)
+    check_whole(own_flow, came)
+    own_flow.deploy()
+    again = own_flow.classify_batch(source)
+    assert (again.run, again.asked) == (came.run, came.counts["failed"])
+    assert again.counts["classified"] == PHOTOS
+    check_whole(own_flow, again)
+
+
+def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
+    """A durable cloud that is killed and started again goes on with the photos that no whole part holds."""
+    state, kept = tmp_path / "state", tmp_path / "kept"
+    cloud = start(state, kept=kept)
+    settings = new_settings(cloud, tmp_path)
+    flow = deployed(settings, tiny_model)
+    source = put(flow)
+    (came,) = interrupt(flow, source, lambda: os.kill(cloud.pid, signal.SIGKILL), 3)
+    assert isinstance(came, SconesError)
+    while state.exists():  # what is left of the cloud ends itself, and removes its folder
+        time.sleep(0.05)
+    risen = start(state, port=cloud.port, kept=kept)
+    try:
+        flow = Flow(connect(settings, KEYS), settings, Silent())
+        flow.up()
+        flow.deploy()
+        before = len(parts(flow))
+        assert 3 <= before < PHOTOS / 100
+        batch = flow.classify_batch(source)
+        assert (batch.asked, batch.counts["classified"]) == (PHOTOS - 100 * before, PHOTOS)
+        check_whole(flow, batch)
+        manifests = list(flow.aws.bucket.list(RunFiles(batch.run).manifests))
+        assert flow.aws.bucket.get(manifests[1].key).count(b"\n") == batch.asked
+    finally:
+        stop(risen)
+    assert not kept.exists()
+
+
+def test_an_overloaded_endpoint_is_asked_again(tmp_path: Path, tiny_model: bytes) -> None:
+    """Requests that it refuses with 503 cost time, and no photo."""
+    moody = (sys.executable, str(Path(__file__).with_name("moody_serve.py")))
+    cloud = start(tmp_path / "state", programs=Programs(serve=moody))
+    try:
+        flow = deployed(new_settings(cloud, tmp_path), tiny_model)
+        batch = flow.classify_batch(put(flow, 400))
+        assert batch.counts["classified"] == 400
+        check_whole(flow, batch, 400)
+    finally:
+        stop(cloud)
+
+
+def test_a_function_that_crashes_is_started_again(own_flow: Flow) -> None:
+    """Each batch's first call ends its process; the second does the batch."""
+    source = put(own_flow, 300)
+    archive = io.BytesIO(function_code().body)
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("crashing.py", CRASHING)
+    client = Client(own_flow.settings, "lambda", KEYS)
+    name = f"{own_flow.aws.name}-classify-batch"
+    client.call("update_function_code", FunctionName=name, ZipFile=archive.getvalue())
+    client.call("update_function_configuration", FunctionName=name, Handler="crashing.handler")
+    batch = own_flow.classify_batch(source)
+    assert len(list(own_flow.aws.bucket.list("tried/"))) == 3
+    assert batch.counts["classified"] == 300
+    check_whole(own_flow, batch, 300)
+
+
+def test_a_function_that_always_crashes_is_named(own_flow: Flow) -> None:
+    """After its retries each photo of the batch is told as failed, with the way it ended."""
+    archive = io.BytesIO(function_code().body)
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("crashing.py", "import os\ndef handler(event, context): os._exit(7)\n")
+    client = Client(own_flow.settings, "lambda", KEYS)
+    name = f"{own_flow.aws.name}-classify-batch"
+    client.call("update_function_code", FunctionName=name, ZipFile=archive.getvalue())
+    client.call("update_function_configuration", FunctionName=name, Handler="crashing.handler")
+    batch = own_flow.classify_batch(put(own_flow, 30))
+    assert batch.counts["failed"] == 30
+    assert all("Runtime.ExitError" in line for line in batch.failed)
+
+
+def test_a_command_stopped_by_ctrl_c(own_flow: Flow, tmp_path: Path) -> None:
+    """The run goes on without the command; the same command takes it up again, and no photo is asked about twice."""
+    source = put(own_flow)
+    settings = own_flow.settings
+    words = [sys.executable, "-m", "scones.cli", "classify", source, "--env", settings.env, "--json"]
+    keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": settings.region}
+    environment = {"PATH": os.defpath, "AWS_ENDPOINT_URL": settings.endpoint_url or "", **keys}
+    command = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while len(parts(own_flow)) < 2:
+        time.sleep(0.02)
+    command.send_signal(signal.SIGINT)
+    _, told = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert "goes on, and the same command takes it up again" in told
+    again = own_flow.classify_batch(source)
+    assert again.counts["classified"] == PHOTOS
+    assert len(list(own_flow.aws.bucket.list(RunFiles(again.run).manifests))) == 1
+    check_whole(own_flow, again)

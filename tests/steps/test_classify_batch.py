@@ -1,0 +1,140 @@
+"""Photos in bulk: every one accounted for, none asked twice."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from arro3.io import read_parquet
+from PIL import Image
+
+from scones.aws.client import Client, Credentials
+from scones.aws.connection import Aws
+from scones.batches import Fate, RunFiles
+from scones.flow import BucketNotGranted, Flow
+from scones.steps.classify_batch import ClassifiedBatch, NoPhotos
+from tiny_model import plain_photo
+
+SURE, UNSURE = 200, 132
+
+
+def noisy_jpeg() -> bytes:
+    """A photo of some size that a JPEG can break off in."""
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(3).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def put(aws: Aws, prefix: str, photos: dict[str, bytes]) -> str:
+    """Put photos below a prefix; returns its URI."""
+    aws.bucket.put_all([(f"{prefix}{name}", body) for name, body in photos.items()], lambda *_: None)
+    return aws.bucket.uri(prefix)
+
+
+def lines(aws: Aws, batch: ClassifiedBatch) -> list[dict[str, object]]:
+    """The run's results, as they lie in the bucket."""
+    body = aws.bucket.get(RunFiles(batch.run).prefix + "results.jsonl")
+    return [json.loads(line) for line in body.splitlines()]
+
+
+def asked_keys(aws: Aws, batch: ClassifiedBatch) -> list[str]:
+    """The key of every line of every part."""
+    parts = aws.bucket.get_all([item.key for item in aws.bucket.list(RunFiles(batch.run).parts)])
+    return [json.loads(line)["key"] for part in parts for line in part.splitlines()]
+
+
+def test_every_photo_is_accounted_for(flow: Flow) -> None:
+    """Sure, unsure, no photo at all, and one that breaks off: each has one line with its outcome and its reason."""
+    photos = {f"{n:03d}.png": plain_photo(SURE if n % 3 else UNSURE) for n in range(120)}
+    photos |= {"letter.png": b"Dear Sir or Madam", "cut.jpg": noisy_jpeg()[:20_000], "whole.jpg": noisy_jpeg()}
+    source = put(flow.aws, "incoming/all/", photos)
+    batch = flow.classify_batch(source)
+    assert batch.photos == 123
+    assert batch.counts == {
+        **dict.fromkeys(Fate, 0),
+        "classified": 80,
+        "below_threshold": 41,
+        "unreadable": 2,
+    }
+    found = {str(line["key"]).removeprefix("incoming/all/"): line for line in lines(flow.aws, batch)}
+    assert list(found) == sorted(photos)
+    assert (found["001.png"]["outcome"], found["001.png"]["label"]) == ("classified", "motorcycle")
+    assert found["000.png"]["error"] == "THRESHOLD_CONFIDENCE_NOT_MET"
+    assert "is no PNG" in str(found["letter.png"]["reason"])
+    assert found["cut.jpg"]["error"] == "UnreadablePhoto"
+    table = read_parquet(io.BytesIO(flow.aws.bucket.get(RunFiles(batch.run).prefix + "results.parquet"))).read_all()
+    assert table.column("key").to_pylist() == [line["key"] for line in lines(flow.aws, batch)]
+    assert table.column("probability_motorcycle").to_pylist()[1] == pytest.approx(found["001.png"]["confidence"])
+    again = flow.classify_batch(source)
+    assert (again.run, again.asked, again.counts) == (batch.run, 0, batch.counts)
+    assert sorted(asked_keys(flow.aws, batch)) == sorted(f"incoming/all/{name}" for name in photos)
+
+
+def test_a_photo_that_is_gone_fails_by_name(flow: Flow) -> None:
+    """What was deleted between the listing and the reading is a line too."""
+    aws, files = flow.aws, RunFiles("gone")
+    put(aws, "incoming/gone/", {"here.png": plain_photo(SURE)})
+    items = [{"key": "incoming/gone/here.png", "etag": "1"}, {"key": "incoming/gone/away.png", "etag": "2"}]
+    event = {"BatchInput": {"photos": aws.bucket.name, "bucket": aws.bucket.name, "parts": files.parts}, "Items": items}
+    part = invoke(flow, event)["part"]
+    here, away = (json.loads(line) for line in aws.bucket.get(part).splitlines())
+    assert here["outcome"] == "classified"
+    assert (away["outcome"], away["error"]) == ("failed", "NoSuchKey")
+
+
+def invoke(flow: Flow, event: dict[str, object]) -> dict[str, Any]:
+    """Call the batch function itself."""
+    client = Client(flow.settings, "lambda", Credentials("local", "local"))
+    reply = client.call("invoke", FunctionName=f"{flow.aws.name}-classify-batch", Payload=json.dumps(event))
+    found: dict[str, Any] = json.loads(reply["Payload"].read())
+    return found
+
+
+def test_a_part_that_is_not_whole_is_done_again(flow: Flow) -> None:
+    """A part with too few lines holds nothing, neither for the function nor for the summary."""
+    source = put(flow.aws, "incoming/half/", {f"{n}.png": plain_photo(SURE) for n in range(3)})
+    batch = flow.classify_batch(source)
+    (part,) = flow.aws.bucket.list(RunFiles(batch.run).parts)
+    whole = flow.aws.bucket.get(part.key)
+    flow.aws.bucket.put(part.key, whole[:-40])
+    again = flow.classify_batch(source)
+    assert (again.asked, again.counts["classified"]) == (3, 3)
+    assert flow.aws.bucket.get(part.key) == whole
+
+
+def test_a_folder_is_uploaded_once_and_kept_alike(flow: Flow, tmp_path: Path) -> None:
+    """Only new and changed photos go up, what left the folder leaves the prefix, and other photos are another run."""
+    for n in range(4):
+        (tmp_path / f"{n}.png").write_bytes(plain_photo(SURE))
+    (tmp_path / "notes.txt").write_text("not a photo, and not sent")
+    first = flow.classify_batch(str(tmp_path))
+    assert (first.photos, first.asked) == (4, 4)
+    (tmp_path / "0.png").unlink()
+    (tmp_path / "4.png").write_bytes(plain_photo(20))
+    second = flow.classify_batch(str(tmp_path))
+    assert second.run != first.run
+    assert [str(line["key"])[-5:] for line in lines(flow.aws, second)] == ["1.png", "2.png", "3.png", "4.png"]
+
+
+def test_nothing_to_classify_is_said(flow: Flow, tmp_path: Path) -> None:
+    """An empty prefix and an empty folder are errors of one line."""
+    for source in (flow.aws.bucket.uri("incoming/none/"), str(tmp_path)):
+        with pytest.raises(NoPhotos, match="holds no photos"):
+            flow.classify_batch(source)
+
+
+def test_a_foreign_bucket_must_be_granted(flow: Flow) -> None:
+    """The stack's roles read the environment's bucket, and the one that the settings name."""
+    with pytest.raises(BucketNotGranted, match="photo_bucket"):
+        flow.classify_batch("s3://somebody-elses/photos/")
+
+
+def test_the_drift_monitor_passes_a_batch_over(own_flow: Flow) -> None:
+    """A batch is not traffic: none of its photos is counted, and no record of it is called malformed."""
+    own_flow.classify_batch(put(own_flow.aws, "incoming/m/", {f"{n}.png": plain_photo(SURE) for n in range(30)}))
+    own_flow.classify_samples([own_flow.upload("one.png", plain_photo(SURE))])
+    found = own_flow.monitor(at_least=1)
+    assert (found.photos, found.malformed) == (1, ())
