@@ -6,7 +6,6 @@ Usage: python -m scones.local.gateway STATE LISTENER (an inherited, listening fi
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from scones.local.processes import descendants, kill_all
+from scones.local.processes import descendants, kill_all, remove_tree
 from scones.local.wire import Json
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -127,8 +126,8 @@ def _end_with_supervisor(state: Path) -> None:
     """End the whole group once standard input closes: the supervisor was killed, so nobody else will."""
     while os.read(0, 1):
         pass
-    kill_all(descendants(os.getpid()))  # first, so that nobody writes into the folder again
-    shutil.rmtree(state, ignore_errors=True)
+    kill_all(descendants(os.getpid()))  # first, so that few write into the folder again
+    remove_tree(state)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+_TRIES = 200
 _DROPPED = ("AWS_", "SCONES_", "SM_", "SAGEMAKER_", "LAMBDA_", "PYTHONWARNINGS")
 
 
@@ -79,6 +81,15 @@ def kill_all(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove *folder* although threads and processes that are just ending may still write in it."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.01)
 
 
 def descendants(pid: int) -> list[int]:
