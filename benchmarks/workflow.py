@@ -21,7 +21,7 @@ import psutil
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.dispatch.assignment import assign
-from scones.dispatch.orders import example_couriers, example_orders
+from scones.dispatch.example import example_couriers, example_orders
 from scones.dispatch.rules import Rules
 from scones.flow import Flow
 from scones.local.cloud import Cloud, start, stop

@@ -55,7 +55,7 @@ def parts(flow: Flow) -> list[str]:
     return [item.key for item in flow.aws.bucket.list("batches/") if "/parts/" in item.key]
 
 
-def interrupt(flow: Flow, source: str, fault: Callable[[], None], after: int) -> list[object]:
+def interrupt(flow: Flow, source: str, fault: Callable[[], object], after: int) -> list[object]:
     """Classify, cause *fault* once so many parts are done, and return what came of the command."""
     came: list[object] = []
 
@@ -87,7 +87,7 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Flow) -> None:
     """What it had answered stays, the rest is named with its error, and the same command does only that rest later."""
     source = put(own_flow)
     endpoint = own_flow.aws.name
-    (came,) = interrupt(own_flow, source, lambda: bool(own_flow.aws.sagemaker.delete_endpoint(endpoint)) and None, 2)
+    (came,) = interrupt(own_flow, source, lambda: own_flow.aws.sagemaker.delete_endpoint(endpoint), 2)
     assert isinstance(came, ClassifiedBatch)
     assert came.counts["classified"] + came.counts["failed"] == PHOTOS
     assert came.counts["failed"] >= 100
@@ -175,7 +175,7 @@ def test_a_command_stopped_by_ctrl_c(own_flow: Flow, tmp_path: Path) -> None:
     """The run goes on without the command; the same command takes it up again, and no photo is asked about twice."""
     source = put(own_flow)
     settings = own_flow.settings
-    words = [Path(sys.executable).with_name("scones"), "classify", source, "--env", settings.env]
+    words = [str(Path(sys.executable).with_name("scones")), "classify", source, "--env", settings.env]
     keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": settings.region}
     environment = {"PATH": os.defpath, "AWS_ENDPOINT_URL": settings.endpoint_url or "", **keys}
     command = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from PIL import Image
 
 from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws
-from scones.batches import Fate, RunFiles
+from scones.batches import Fate, NoPhotos, RunFiles
 from scones.flow import BucketNotGranted, Flow
-from scones.steps.classify_batch import ClassifiedBatch, NoPhotos
+from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
 
 SURE, UNSURE = 200, 132
@@ -54,7 +55,7 @@ def test_every_photo_is_accounted_for(flow: Flow) -> None:
     batch = flow.classify_batch(source)
     assert batch.photos == 123
     assert batch.counts == {
-        **dict.fromkeys(Fate, 0),
+        **{fate.value: 0 for fate in Fate},
         "classified": 80,
         "below_threshold": 41,
         "unreadable": 2,
@@ -85,7 +86,7 @@ def test_a_photo_that_is_gone_fails_by_name(flow: Flow) -> None:
     assert (away["outcome"], away["error"]) == ("failed", "NoSuchKey")
 
 
-def invoke(flow: Flow, event: dict[str, object]) -> dict[str, Any]:
+def invoke(flow: Flow, event: Mapping[str, object]) -> dict[str, Any]:
     """Call the batch function itself."""
     client = Client(flow.settings, "lambda", Credentials("local", "local"))
     reply = client.call("invoke", FunctionName=f"{flow.aws.name}-classify-batch", Payload=json.dumps(event))
