@@ -1,5 +1,6 @@
 """The life and the death of a local cloud: it starts, it says no clearly, and it never leaves anything."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import psutil
@@ -194,3 +196,26 @@ def test_the_exports_point_everything_at_the_cloud(state: Path) -> None:
     assert exported["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
     assert exported["AWS_CONFIG_FILE"] == exported["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"} <= exported.keys()
+
+
+def test_a_durable_clouds_objects_outlive_its_crash(state: Path, tmp_path: Path) -> None:
+    """Killed and started again it finds what lay in S3, and the stack that makes the bucket anew takes it over."""
+    kept, bucket, words = tmp_path / "kept", "outlives", {"Bucket": "outlives", "Key": "a/photo.png"}
+    template = {"Resources": {"B": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": bucket}}}}
+
+    def up(running: cloud.Cloud) -> Any:
+        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": running.region}
+        stacks = boto3.client("cloudformation", endpoint_url=running.endpoint_url, **keys)
+        stacks.create_stack(StackName="s", TemplateBody=json.dumps(template))
+        stacks.get_waiter("stack_create_complete").wait(StackName="s", WaiterConfig={"Delay": 1})
+        return boto3.client("s3", endpoint_url=running.endpoint_url, **keys)
+
+    first = cloud.start(state, kept=kept)
+    up(first).put_object(**words, Body=b"pixels")
+    os.kill(first.pid, signal.SIGKILL)
+    assert eventually(lambda: not state.exists())
+    second = cloud.start(state, kept=kept)
+    assert up(second).get_object(**words)["Body"].read() == b"pixels"
+    assert cloud.standing(state) == second
+    cloud.stop(second)
+    assert not kept.exists()

@@ -40,13 +40,13 @@ class Batches:
             raise
         return Standing(reply["status"], reply.get("error", ""))
 
-    def ended_items(self, execution: str) -> int:
-        """How many items its map run is done with, well or not; 0 before it has one."""
+    def items_left(self, execution: str) -> int | None:
+        """How many items its map run is not done with; None before it has one."""
         runs = self._client.call("list_map_runs", executionArn=execution)["mapRuns"]
         if not runs:
-            return 0
+            return None
         counts = self._client.call("describe_map_run", mapRunArn=runs[0]["mapRunArn"])["itemCounts"]
-        return int(counts["succeeded"] + counts["failed"] + counts["timedOut"] + counts["aborted"])
+        return int(counts["pending"] + counts["running"])
 
 
 def execution_arn(machine: str, name: str) -> str:

@@ -91,8 +91,9 @@ class MapRun:
     def work(self) -> None:
         """Run the children, write the result files, and fail if too many items did."""
         with ThreadPoolExecutor(self._at_once) as pool:
-            for child in self._children:
-                pool.submit(contextvars.copy_context().run, self._run, child)
+            running = [pool.submit(contextvars.copy_context().run, self._run, child) for child in self._children]
+        for each in running:
+            each.result()  # an error that is not the child's own is the interpreter's, and fails the execution
         aborted = self._parent["status"] != "RUNNING"
         self._record["status"] = "ABORTED" if aborted else "FAILED" if self._over.is_set() else "SUCCEEDED"
         self._record["stopDate"] = sfn.now_iso()

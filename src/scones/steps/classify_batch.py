@@ -107,19 +107,21 @@ class _Run:
     def finish(self, began: float) -> ClassifiedBatch:
         """Wait for the attempt that runs, or start one with what is left; then write the results down."""
         attempt = sum(1 for _ in self._aws.bucket.list(self._files.manifests))
+        # In this order: an attempt that ends meanwhile must not be taken for over with some of its parts unseen.
+        standing = self._find(attempt)
         done = self._done()
-        before, standing = len(done), self._find(attempt)
+        before = len(done)
         if not (standing and standing.running) and (left := [p for p in self._photos if p.key not in done]):
             attempt += 1
             self._start(attempt, left, before)
             standing = self._find(attempt)
         if standing and standing.running:
-            standing = self._wait(attempt, before)
+            standing = self._wait(attempt)
             done = self._done()
         ended = (standing.error or standing.status) if standing else "NotStarted"
         results = account(self._photos, done, self._failed(attempt), ended)
+        asked, files = len(done) - before, self._write(results)
         seconds = time.monotonic() - began
-        asked = len(done) - before
         return ClassifiedBatch(
             run=self._files.name,
             photos=len(results),
@@ -127,7 +129,7 @@ class _Run:
             asked=asked,
             seconds=seconds,
             photos_per_second=asked / seconds,
-            results=self._write(results),
+            results=files,
             failed=tuple(f"{r.key}: {r.error}: {r.reason}" for r in results if r.outcome == "failed")[:_FEW],
             cost=batch_bill(asked),
         )
@@ -165,19 +167,21 @@ class _Run:
         }
         self._aws.batches.start(self._terms.workflow_arn, self._execution(attempt), event)
 
-    def _wait(self, attempt: int, before: int) -> Standing:
+    def _wait(self, attempt: int) -> Standing:
+        total = len(self._photos)
         try:
             for _ in pauses(f"the end of run {self._files.name}", _LONGEST_SECONDS):
                 standing = self._find(attempt)
                 if standing is None or not standing.running:
                     break
-                ended = before + self._aws.batches.ended_items(self._arn(attempt))
-                self._report.progress(min(ended, len(self._photos) - 1), len(self._photos), "photos classified")
+                left = self._aws.batches.items_left(self._arn(attempt))
+                if left:
+                    self._report.progress(total - left, total, "photos classified")
         except KeyboardInterrupt:
             raise BatchGoesOn(self._files.name) from None
         if standing is None:
             raise SconesError(f"run {self._files.name} is gone; run the same command again")
-        self._report.progress(len(self._photos), len(self._photos), "photos classified")
+        self._report.progress(total, total, "photos classified")
         return standing
 
     def _write(self, results: Sequence[Result]) -> tuple[str, ...]:
