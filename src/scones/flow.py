@@ -40,6 +40,8 @@ from scones.steps.upload import upload
 
 T = TypeVar("T")
 
+# What infra/stack.yaml lets the functions read of the environment's own bucket.
+_READABLE = ("incoming/", "data/")
 COURIERS = 24
 ORDERS = 40
 
@@ -52,12 +54,13 @@ class NoSuchPhoto(SconesError):
         self.path = path
 
 
-class BucketNotGranted(SconesError):
-    """Photos to classify lie in a bucket that the stack may not read."""
+class PhotosNotGranted(SconesError):
+    """Photos to classify lie where the stack's functions may not read."""
 
-    def __init__(self, bucket: str) -> None:
-        super().__init__(f"bucket {bucket!r} is not this environment's; set photo_bucket to it, and run: scones up")
-        self.bucket = bucket
+    def __init__(self, source: str, own: str) -> None:
+        ways = f"put them below s3://{own}/incoming/, or set photo_bucket to their bucket and run: scones up"
+        super().__init__(f"the functions may not read {source}; {ways}")
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +109,17 @@ class Flow:
         """Classify every photo below *source*, an S3 prefix or a folder, in batches.
 
         Raises:
-            BucketNotGranted: the photos lie in a bucket that the stack may not read.
+            PhotosNotGranted: the photos lie where the stack's functions may not read.
         """
         deployed, stood = self._recall("deploy", Deployed), self._recall("up", Up)
         if not source.startswith("s3://"):
             source = upload(self.aws, Path(source), self.report)
-        bucket = source.removeprefix("s3://").partition("/")[0]
-        if bucket not in (self.aws.bucket.name, self.settings.photo_bucket):
-            raise BucketNotGranted(bucket)
+        granted = [self.aws.bucket.uri(prefix) for prefix in _READABLE]
+        if self.settings.photo_bucket:
+            granted.append(f"s3://{self.settings.photo_bucket}/")
+        if not source.startswith(tuple(granted)):
+            raise PhotosNotGranted(source, self.aws.bucket.name)
         terms = BatchTerms(
-            workflow_arn=self.aws.stack.find_output("BatchWorkflowArn"),
             model=deployed.config,
             classes=deployed.classes,
             threshold=stood.threshold,

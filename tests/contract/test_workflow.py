@@ -86,6 +86,22 @@ def test_a_map_run(aws: Checked) -> None:
     client.delete_state_machine(stateMachineArn=arn)
 
 
+def test_a_stopped_execution(aws: Checked) -> None:
+    """A running execution is listed as such, and stopped; a machine that is gone has none to list."""
+    client, name = aws("stepfunctions"), fresh("contract")
+    definition = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 60, "End": True}}})
+    arn = client.create_state_machine(name=name, definition=definition, roleArn=aws.role)["stateMachineArn"]
+    execution = client.start_execution(stateMachineArn=arn, input="{}")["executionArn"]
+    running = client.list_executions(stateMachineArn=arn, statusFilter="RUNNING")["executions"]
+    assert [each["executionArn"] for each in running] == [execution]
+    client.stop_execution(executionArn=execution)
+    assert client.describe_execution(executionArn=execution)["status"] == "ABORTED"
+    client.delete_state_machine(stateMachineArn=arn)
+    if not aws.live:  # AWS deletes a machine some time later
+        with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
+            client.list_executions(stateMachineArn=arn)
+
+
 def test_a_stack(aws: Checked) -> None:
     """A change set creates a stack with parameters and outputs; one without changes fails; the stack goes."""
     client, stack = aws("cloudformation"), fresh("contract")

@@ -14,7 +14,7 @@ from PIL import Image
 from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws
 from scones.batches import Fate, NoPhotos, RunFiles
-from scones.flow import BucketNotGranted, Flow
+from scones.flow import Flow, PhotosNotGranted
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
 
@@ -127,10 +127,11 @@ def test_nothing_to_classify_is_said(flow: Flow, tmp_path: Path) -> None:
             flow.classify_batch(source)
 
 
-def test_a_foreign_bucket_must_be_granted(flow: Flow) -> None:
-    """The stack's roles read the environment's bucket, and the one that the settings name."""
-    with pytest.raises(BucketNotGranted, match="photo_bucket"):
-        flow.classify_batch("s3://somebody-elses/photos/")
+@pytest.mark.parametrize("source", ["s3://somebody-elses/photos/", "s3://{own}/", "s3://{own}/models/"])
+def test_photos_must_lie_where_the_functions_may_read(flow: Flow, source: str) -> None:
+    """The roles read two prefixes of the environment's bucket, and the bucket that the settings name."""
+    with pytest.raises(PhotosNotGranted, match="photo_bucket"):
+        flow.classify_batch(source.format(own=flow.aws.bucket.name))
 
 
 def test_the_drift_monitor_passes_a_batch_over(own_flow: Flow) -> None:

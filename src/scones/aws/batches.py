@@ -48,6 +48,19 @@ class Batches:
         counts = self._client.call("describe_map_run", mapRunArn=runs[0]["mapRunArn"])["itemCounts"]
         return int(counts["pending"] + counts["running"])
 
+    def stop_all(self, machine: str) -> int:
+        """Stop whatever runs of a state machine, and return how many; nothing runs of one that is gone."""
+        running = []
+        try:
+            for page in self._client.pages("list_executions", stateMachineArn=machine, statusFilter="RUNNING"):
+                running += [each["executionArn"] for each in page["executions"]]
+        except AwsError as error:
+            if error.code != "StateMachineDoesNotExist":
+                raise
+        for execution in running:
+            self._client.call("stop_execution", executionArn=execution)
+        return len(running)
+
 
 def execution_arn(machine: str, name: str) -> str:
     """Name the execution called *name* of a state machine."""

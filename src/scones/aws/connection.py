@@ -41,6 +41,11 @@ class Aws:
         return f"{self.name}--"
 
     @property
+    def batch_machine(self) -> str:
+        """The ARN of the state machine for batches, whether it stands or not."""
+        return f"arn:aws:states:{self.region}:{self.account}:stateMachine:{self.name}-batch"
+
+    @property
     def image(self) -> str:
         """The one container image, which trains and serves."""
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/scones:latest"

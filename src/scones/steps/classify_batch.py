@@ -45,7 +45,6 @@ class BatchGoesOn(SconesError):
 class BatchTerms:
     """What a photo's decision depends on besides the photo, and how many batches run at once."""
 
-    workflow_arn: str
     model: str
     classes: tuple[str, ...]
     threshold: float
@@ -144,7 +143,7 @@ class _Run:
         return {result.key: result for body in self._aws.bucket.get_all(found) for result in failures(body)}
 
     def _arn(self, attempt: int) -> str:
-        return execution_arn(self._terms.workflow_arn, self._execution(attempt))
+        return execution_arn(self._aws.batch_machine, self._execution(attempt))
 
     def _execution(self, attempt: int) -> str:
         return f"{self._files.name}-{attempt:04d}"
@@ -165,7 +164,7 @@ class _Run:
             "outcomes": self._files.outcomes(attempt),
             "concurrency": self._terms.concurrency,
         }
-        self._aws.batches.start(self._terms.workflow_arn, self._execution(attempt), event)
+        self._aws.batches.start(self._aws.batch_machine, self._execution(attempt), event)
 
     def _wait(self, attempt: int) -> Standing:
         total = len(self._photos)

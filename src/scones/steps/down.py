@@ -31,6 +31,8 @@ def down(aws: Aws, report: Reporter) -> Receipt:
     for job in list(aws.sagemaker.running_trainings(aws.prefix)):
         aws.sagemaker.stop_training(job)
         report.tell(f"training job {job}: stopping")
+    if stopped := aws.batches.stop_all(aws.batch_machine):
+        report.tell(f"{stopped} batch runs: stopped")
     if aws.sagemaker.delete_endpoint(aws.name):
         report.tell(f"endpoint {aws.name} is gone")
     for config in aws.sagemaker.configs(aws.prefix):
