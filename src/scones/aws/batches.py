@@ -25,10 +25,9 @@ class Batches:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def start(self, machine: str, name: str, event: dict[str, object]) -> str:
-        """Start an execution and return its ARN; one of that name and input that runs already is that one."""
-        reply = self._client.call("start_execution", stateMachineArn=machine, name=name, input=json.dumps(event))
-        return str(reply["executionArn"])
+    def start(self, machine: str, name: str, event: dict[str, object]) -> None:
+        """Start an execution; its name must be new."""
+        self._client.call("start_execution", stateMachineArn=machine, name=name, input=json.dumps(event))
 
     def find(self, execution: str) -> Standing | None:
         """Look at an execution; None where there is none."""
