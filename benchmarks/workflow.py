@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -178,7 +179,8 @@ def _batch(flow: Flow, cloud: Cloud, photos: Sequence[bytes], size: int, name: s
     """Put so many photos in the bucket, then time the command from the prefix to the written results."""
     prefix = f"{PREFIX}-{name}-{size}/"
     bucket = flow.aws.bucket
-    bucket.put_all([(f"{prefix}{at:06d}.png", photos[at % len(photos)]) for at in range(size)], lambda *_: None)
+    items = [(f"{prefix}{at:06d}.png", partial(photos.__getitem__, at % len(photos))) for at in range(size)]
+    bucket.put_all(items, lambda *_: None)
     cpu, memory, stored = _cpu_seconds(cloud), _gateway(cloud).memory_info().rss, _stored(flow)
     began = time.perf_counter()
     batch = flow.classify_batch(bucket.uri(prefix))

@@ -45,8 +45,8 @@ def handler(event, context):
 
 def put(flow: Flow, count: int = PHOTOS) -> str:
     """Put sure photos below a prefix; returns its URI."""
-    photos = [(f"incoming/many/{n:05d}.png", plain_photo(200)) for n in range(count)]
-    flow.aws.bucket.put_all(photos, lambda *_: None)
+    photo = plain_photo(200)
+    flow.aws.bucket.put_all([(f"incoming/many/{n:05d}.png", lambda: photo) for n in range(count)], lambda *_: None)
     return flow.aws.bucket.uri("incoming/many/")
 
 

@@ -31,7 +31,8 @@ def noisy_jpeg() -> bytes:
 
 def put(aws: Aws, prefix: str, photos: dict[str, bytes]) -> str:
     """Put photos below a prefix; returns its URI."""
-    aws.bucket.put_all([(f"{prefix}{name}", body) for name, body in photos.items()], lambda *_: None)
+    for name, body in photos.items():
+        aws.bucket.put(f"{prefix}{name}", body)
     return aws.bucket.uri(prefix)
 
 

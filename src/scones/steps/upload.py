@@ -7,7 +7,6 @@ from scones.aws.connection import Aws
 from scones.batches import NoPhotos
 from scones.progress import Reporter
 
-_AT_ONCE = 500
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
 
 
@@ -24,13 +23,14 @@ def upload(aws: Aws, folder: Path, report: Reporter) -> str:
     if not paths:
         raise NoPhotos(str(folder))
     there = {item.key: item.etag for item in aws.bucket.list(prefix)}
-    keys = [f"{prefix}{path.relative_to(folder).as_posix()}" for path in paths]
-    for start in range(0, len(paths), _AT_ONCE):
-        some = zip(keys[start : start + _AT_ONCE], paths[start : start + _AT_ONCE], strict=True)
-        bodies = [(key, path.read_bytes()) for key, path in some]
-        # S3's tag of an object that was put in one piece is its MD5.
-        new = [(key, body) for key, body in bodies if there.get(key) != hashlib.md5(body).hexdigest()]  # noqa: S324
-        aws.bucket.put_all(new, lambda *_: None)
-        report.progress(start + len(bodies), len(paths), "photos in the bucket")
-    aws.bucket.remove(set(there) - set(keys))
+    wanted = {f"{prefix}{path.relative_to(folder).as_posix()}": path for path in paths}
+    new = [(key, path.read_bytes) for key, path in wanted.items() if there.get(key) != _tag(path)]
+    aws.bucket.put_all(new, report.progress)
+    aws.bucket.remove(set(there) - set(wanted))
     return aws.bucket.uri(prefix)
+
+
+def _tag(path: Path) -> str:
+    """S3's tag of an object that is put in one piece: its MD5."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, hashlib.md5).hexdigest()
