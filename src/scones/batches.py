@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from scones.errors import SconesError
-from scones.tables import Column
+from scones.parquet import Column
 
 PREFIX = "batches/"
 _DIGITS = 16

@@ -44,10 +44,6 @@ class Bucket:
         """Undo `uri`."""
         return uri.removeprefix(f"s3://{self.name}/")
 
-    def other(self, name: str) -> "Bucket":
-        """Another bucket, asked with the same client."""
-        return self if name == self.name else Bucket(self._client, name)
-
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
         """Store *body* and return its URI."""
         self._client.call("put_object", Bucket=self.name, Key=key, Body=body, ContentType=content_type)

@@ -23,9 +23,9 @@ from scones.batches import (
 )
 from scones.costs import Bill
 from scones.errors import SconesError
+from scones.parquet import to_parquet
 from scones.plan import batch_bill
 from scones.progress import Reporter
-from scones.tables import to_parquet
 
 _LONGEST_SECONDS = 7 * 24 * 3600.0
 _FEW = 10
@@ -88,7 +88,7 @@ def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -
     """
     began = time.monotonic()
     name, _, prefix = source.removeprefix("s3://").partition("/")
-    photos = [Photo(item.key, item.etag) for item in aws.bucket.other(name).list(prefix) if item.size]
+    photos = [Photo(item.key, item.etag) for item in aws.bucket.beside(name).list(prefix) if item.size]
     if not photos:
         raise NoPhotos(source)
     return _Run(aws, name, photos, terms, report).finish(began)

@@ -4,7 +4,7 @@ import io
 
 from arro3.io import read_parquet
 
-from scones.tables import to_parquet
+from scones.parquet import to_parquet
 
 
 def test_text_and_numbers_come_back() -> None:

@@ -1,4 +1,4 @@
-"""Tables: columns of text and numbers as a Parquet file."""
+"""Parquet: columns of text and numbers as a Parquet file."""
 
 import io
 from collections.abc import Mapping
