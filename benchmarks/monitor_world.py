@@ -35,7 +35,7 @@ PRIORS: Mapping[str, float] = {"classes 70/30": 0.7, "classes 90/10": 0.9}
 
 
 def _noise(photos: Pixels, sigma: float) -> Floats:
-    return photos + np.random.default_rng(2).normal(0, sigma, photos.shape)
+    return np.asarray(photos + np.random.default_rng(2).normal(0, sigma, photos.shape), np.float64)
 
 
 def _blur(photos: Pixels, sigma: float) -> Floats:
@@ -46,18 +46,18 @@ def _rotate(photos: Pixels, degrees: float) -> Floats:
     """Turned within a mirrored surrounding, so that no corner is black."""
     wide = np.pad(photos, ((0, 0), (8, 8), (8, 8), (0, 0)), mode="reflect")
     turned = [np.asarray(Image.fromarray(photo).rotate(degrees, Image.Resampling.BILINEAR)) for photo in wide]
-    return np.stack(turned)[:, 8:-8, 8:-8].astype(float)
+    return np.asarray(np.stack(turned)[:, 8:-8, 8:-8], np.float64)
 
 
 def _gray(photos: Pixels, share: float) -> Floats:
-    return (1 - share) * photos + share * photos.mean(axis=3, keepdims=True)
+    return np.asarray((1 - share) * photos + share * photos.mean(axis=3, keepdims=True), np.float64)
 
 
 FAMILIES: Mapping[str, tuple[Callable[[Pixels, float], Floats], tuple[float, ...]]] = {
     "noise": (_noise, (5, 10, 25)),
     "blur": (_blur, (0.5, 0.8, 1.5)),
-    "brightness": (lambda photos, by: photos + by, (-40, 20, 40)),
-    "contrast": (lambda photos, left: (photos - 128.0) * left + 128, (0.8, 0.6, 0.3)),
+    "brightness": (lambda photos, by: photos.astype(float) + by, (-40, 20, 40)),
+    "contrast": (lambda photos, left: (photos.astype(float) - 128) * left + 128, (0.8, 0.6, 0.3)),
     "rotation": (_rotate, (10, 30, 90)),
     "gray": (_gray, (0.25, 0.5, 1.0)),
 }

@@ -70,6 +70,11 @@ def test_photos_become_an_artefact(start: Start, tmp_path: Path) -> None:
     assert "progress=1.000" in out
     baseline = Baseline.load(artefact.baseline_path)
     assert (len(baseline.values), baseline.data_version) == (80, "v1")
+    assert np.isfinite(baseline.values).all()
+    assert baseline.calibration is not None
+    assert baseline.lesson is not None
+    assert baseline.lesson.clean.right.mean() == pytest.approx(artefact.metrics["oof_accuracy"])
+    assert {len(damaged.right) for damaged in baseline.lesson.damaged.values()} == {80}
     assert artefact.out_of_fold_path is not None
     known = OutOfFold.load(artefact.out_of_fold_path)
     assert (len(known.names), known.names[0], known.labels[0]) == (80, "bicycle/0.png", "bicycle")

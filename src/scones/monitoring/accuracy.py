@@ -1,9 +1,9 @@
 """Estimates the accuracy on photos without labels, from what simulated damage did to labelled ones.
 
 Two estimates are blended. One is the mean confidence; the other is a kernel ridge regression, from a window's scores to
-its accuracy, learnt on windows of damaged training photos. How much the second counts, how wide the interval is, and how
-far from all simulated windows the estimate is still trusted: each is decided on kinds of damage that were left out of
-the learning, as the damage to come will be. (Method: W. Deng and L. Zheng's AutoEval, 2021, with the blend added.)
+its accuracy, learnt on windows of damaged training photos. How much the second counts, how wide the interval is, and
+how far from all simulated windows the estimate is still trusted: each is decided on kinds of damage that were left out
+of the learning, as the damage to come will be. (Method: W. Deng and L. Zheng's AutoEval, 2021, with the blend added.)
 """
 
 from collections.abc import Mapping
@@ -51,6 +51,24 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """What training leaves to learn from: clean photos, and damaged ones by name, "kind severity".
+
+    Raises:
+        BadLesson: on construction, if there are fewer than two kinds of damage.
+    """
+
+    clean: Judged
+    damaged: Mapping[str, Judged]
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to compare with."""
+        # One to learn from, and one to leave out.
+        if len({_kind(name) for name in self.damaged}) <= 1:
+            raise BadLesson("an estimate needs two kinds of damage or more to learn from; train again")
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """The estimated accuracy with its 90% interval; *why* says what it is worth, in words."""
 
@@ -75,15 +93,10 @@ class Estimator:
     farthest: float
 
     @classmethod
-    def learn(cls, clean: Judged, damaged: Mapping[str, Judged], seed: int = 0) -> "Estimator":
-        """Learn from clean photos and from *damaged* ones, whose names begin with the kind of damage and a space.
-
-        Raises:
-            BadLesson: fewer than two kinds of damage.
-        """
-        kinds = np.array([name.split(" ")[0] for name in damaged for _ in range(_WINDOWS)] + [""] * _CLEAN_WINDOWS)
-        if len(set(kinds)) - 1 < 2:
-            raise BadLesson("an estimate needs two kinds of damage or more to learn from; train again")
+    def learn(cls, lesson: Lesson, seed: int = 0) -> "Estimator":
+        """Simulate windows of the lesson's photos, and learn from them."""
+        clean, damaged = lesson.clean, lesson.damaged
+        kinds = np.array([_kind(name) for name in damaged for _ in range(_WINDOWS)] + [""] * _CLEAN_WINDOWS)
         yardstick = Yardstick.of(np.nan_to_num(clean.channels))
         sure = float(np.quantile(clean.confidence, 1 - clean.right.mean()))
         rng = np.random.default_rng(seed)
@@ -127,6 +140,10 @@ class Estimator:
         return Estimate(accuracy, low, high, near and count >= FEWEST, why)
 
 
+def _kind(name: str) -> str:
+    return name.split(" ", maxsplit=1)[0]
+
+
 def _mix(clean: Judged, other: Judged, rng: np.random.Generator) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Draw a window, part of it damaged; its channels, confidence and truth."""
     hurt = int(WINDOW * rng.choice(_SHARES))
@@ -139,7 +156,7 @@ def _mix(clean: Judged, other: Judged, rng: np.random.Generator) -> tuple[Floats
 
 
 def _summary(yardstick: Yardstick, sure: float, channels: Floats, confidence: Floats) -> Floats:
-    """What a regression sees of a window: mean confidence, share of the sure, mean levels and spreads, and their size."""
+    """What a regression sees of a window: mean confidence, share of the sure, mean levels and spreads, and sizes."""
     scores = yardstick.score(np.nan_to_num(channels))
     means = np.concatenate([scores.mean(axis=0), spreads(scores).mean(axis=0)])
     return np.concatenate([[confidence.mean(), (confidence > sure).mean()], means, np.abs(means)])

@@ -2,16 +2,22 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scones.errors import SconesError
+from scones.monitoring.accuracy import BadLesson, Judged, Lesson
+from scones.monitoring.calibration import Calibration
 from scones.monitoring.channels import CHANNELS
 
-_FORMAT = 1
+_FORMAT = 2
+
+Array: TypeAlias = NDArray[np.generic]
 
 
 class BadBaseline(SconesError):
@@ -30,6 +36,10 @@ class Baseline:
 
     values: NDArray[np.float64]
     data_version: str = ""
+    calibration: Calibration | None = None
+    """How high the stream detector's statistics rise on clean photos; without it, calibrate anew."""
+    lesson: Lesson | None = None
+    """What the accuracy without labels is estimated from."""
 
     def __post_init__(self) -> None:
         """Refuse a table that no detector could use."""
@@ -44,13 +54,18 @@ class Baseline:
     def save(self, path: Path) -> None:
         """Write the baseline as a npz file that loads without pickle."""
         with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                format=np.array(_FORMAT),
-                channels=np.array(CHANNELS),
-                values=np.asarray(self.values, dtype=np.float64),
-                data_version=np.array(self.data_version),
-            )
+            np.savez_compressed(file, allow_pickle=False, **self._tables())
+
+    def _tables(self) -> dict[str, Array]:
+        tables: dict[str, Array] = {
+            "format": np.array(_FORMAT),
+            "channels": np.array(CHANNELS),
+            "values": np.asarray(self.values, dtype=np.float64),
+            "data_version": np.array(self.data_version),
+        }
+        if self.calibration is not None:
+            tables["highest"] = self.calibration.highest
+        return tables if self.lesson is None else tables | _pack(self.lesson)
 
     @classmethod
     def load(cls, path: Path) -> "Baseline":
@@ -62,9 +77,37 @@ class Baseline:
         try:
             # Opened here, since numpy forgets to close what it cannot read.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                found = {name: file[name] for name in ("format", "channels", "values", "data_version")}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                found = {name: file[name] for name in file.files}
+                return cls._read(path, found)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, BadLesson) as error:
             raise BadBaseline(f"cannot read the baseline {path}: {error}; train again") from error
+
+    @classmethod
+    def _read(cls, path: Path, found: Mapping[str, Array]) -> "Baseline":
         if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != CHANNELS:
             raise BadBaseline(f"the baseline {path} was measured with other channels; train again with this version")
-        return cls(found["values"], str(found["data_version"]))
+        calibration = Calibration(found["highest"].astype(np.float64)) if "highest" in found else None
+        lesson = _unpack(found) if "names" in found else None
+        return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, lesson)
+
+
+def _pack(lesson: Lesson) -> dict[str, Array]:
+    """One table of all photos, the clean ones first, and how many there are of each name."""
+    parts = {"": lesson.clean} | dict(lesson.damaged)
+    return {
+        "names": np.array(list(parts)),
+        "counts": np.array([len(part.right) for part in parts.values()]),
+        "judged_channels": np.concatenate([part.channels for part in parts.values()]).astype(np.float32),
+        "judged_confidence": np.concatenate([part.confidence for part in parts.values()]).astype(np.float32),
+        "judged_right": np.concatenate([part.right for part in parts.values()]),
+    }
+
+
+def _unpack(found: Mapping[str, Array]) -> Lesson:
+    ends = np.cumsum(found["counts"])[:-1]
+    tables = (np.split(found[f"judged_{name}"], ends) for name in ("channels", "confidence", "right"))
+    parts = {
+        str(name): Judged(channels.astype(np.float64), confidence.astype(np.float64), right.astype(bool))
+        for name, channels, confidence, right in zip(found["names"], *tables, strict=True)
+    }
+    return Lesson(parts.pop(""), parts)

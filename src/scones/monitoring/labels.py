@@ -1,8 +1,8 @@
 """When labels arrive: the exact figure, a better one for all photos, and which photos to label next; pure.
 
 Labels of a few photos correct the model's own confidence on all of them: prediction-powered inference (A. Angelopoulos
-et al., 2023, with the tuning of PPI++). Photos are chosen by chance, the unsure ones more often, so that the answer stays
-unbiased and its interval narrows (active inference: T. Zrnic and E. Candès, 2024).
+et al., 2023, with the tuning of PPI++). Photos are chosen by chance, the unsure ones more often, so that the answer
+stays unbiased and its interval narrows (active inference: T. Zrnic and E. Candès, 2024).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Replay: did the registered model give the answers that were captured? The surest check, and a few photos are enough.
 
-A wrong, swapped or half-deployed model, or photos that are prepared in another way, answer differently at once, whatever
-the photos show; no test of distributions can promise that.
+A wrong, swapped or half-deployed model, or photos that are prepared in another way, answer differently at once,
+whatever the photos show; no test of distributions can promise that.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -18,7 +19,7 @@ from scones.artefact import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, 
 from scones.errors import SconesError
 from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import measure
+from scones.runtime.simulation import baseline_of
 from scones.runtime.training_job import (
     Channels,
     Hyperparameters,
@@ -67,14 +68,20 @@ def train(job: TrainingJob) -> Artefact:
     recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
     plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
     networks = crossfit(data, plan, _Report(hyperparameters.recipe.epochs))
-    artefact = _write(job, hyperparameters, channels, assemble(data, networks))
+    models = assemble(data, networks)
+    baseline = replace(
+        baseline_of(data, networks, models, hyperparameters.seed), data_version=hyperparameters.data_version
+    )
+    artefact = _write(job, hyperparameters, channels, models, baseline)
     for name, value in artefact.metrics.items():
         _say(f"{name}={value:.4f}")
     _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
     return artefact
 
 
-def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, models: Models) -> Artefact:
+def _write(
+    job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, models: Models, baseline: Baseline
+) -> Artefact:
     data = channels.data
     description = Description(
         classes=hyperparameters.classes,
@@ -90,7 +97,6 @@ def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channel
     job.model.mkdir(parents=True, exist_ok=True)
     (job.model / MODEL).write_bytes(models.exact)
     (job.model / INT8_MODEL).write_bytes(models.int8)
-    baseline = Baseline(measure(data.photos, models.probabilities), hyperparameters.data_version)
     baseline.save(job.model / BASELINE)
     classes = hyperparameters.classes
     labels = tuple(classes[number] for number in data.labels)

@@ -15,8 +15,9 @@ from scones.aws.waiting import pauses
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.capture import Captured, Malformed, parse
 from scones.monitoring.channels import CHANNELS, Photos, measure
-from scones.monitoring.detectors import Floats, Verdict, check
+from scones.monitoring.detectors import Verdict, check
 from scones.monitoring.report import MOST_EXAMPLES, Scene, render_alert, summarise
+from scones.monitoring.scores import Floats
 from scones.monitoring.traffic import is_ours
 from scones.photos.decode import decode
 from scones.photos.header import UnreadablePhoto

@@ -5,7 +5,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from scones.vision.calibration import fit_temperature, negative_log_likelihood, soften
 from scones.vision.crossfit import FOLDS, Crossfit
@@ -13,6 +12,7 @@ from scones.vision.export import Trained, check_parity, export
 from scones.vision.guard import Guard, fit_guard
 from scones.vision.messages import Labelled
 from scones.vision.quantise import quantise
+from scones.vision.unseen import ask, open_session
 
 MAX_INT8_LOSS: Final = 0.002
 """The int8 model is served only if, out of fold, its accuracy is lower by no more than this."""
@@ -20,7 +20,6 @@ MAX_INT8_LOG_LOSS: Final = 0.005
 """The same for its mean log loss, which sees confidence go wrong too."""
 MAX_INT8_REFUSED: Final = 0.005
 """The same for the share of known photos that its guard refuses beyond what the exact one does."""
-_BATCH: Final = 50
 
 Probabilities = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float64]
@@ -92,19 +91,6 @@ def _int8_answers(data: Labelled, networks: Crossfit, trained: Trained) -> tuple
     for fold in range(FOLDS):
         held_out = networks.folds.photos == fold
         model = export(replace(trained, fitted=networks.of_fold[fold]))
-        session = _session(quantise(model, data.photos[~held_out]))
-        probabilities[held_out], scores[held_out] = _ask(session, data.photos[held_out])
-    return probabilities, scores
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-
-
-def _ask(session: onnxruntime.InferenceSession, photos: npt.NDArray[np.uint8]) -> tuple[Probabilities, Scores]:
-    parts = [
-        session.run(["probabilities", "unfamiliarity"], {"photos": photos[at : at + _BATCH]})
-        for at in range(0, len(photos), _BATCH)
-    ]
-    probabilities, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+        session = open_session(quantise(model, data.photos[~held_out]))
+        probabilities[held_out], scores[held_out] = ask(session, data.photos[held_out])
     return probabilities, scores

@@ -1,0 +1,58 @@
+"""Leaves what monitoring needs of the training: the baseline, its calibration, and simulated damage with its cost."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from scones.monitoring.accuracy import Judged, Lesson
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.calibration import calibrate
+from scones.monitoring.channels import measure
+from scones.vision.assemble import Models
+from scones.vision.crossfit import Crossfit
+from scones.vision.export import Trained
+from scones.vision.messages import Labelled
+from scones.vision.unseen import Unseen
+
+_PHOTOS: Final = 120
+"""Photos of each damage: with 27 damages, about three seconds at 32 pixels a side."""
+_FEWEST: Final = 30
+_SMALL_SIDE: Final = 40
+
+Floats = npt.NDArray[np.float64]
+
+
+def baseline_of(data: Labelled, networks: Crossfit, models: Models, seed: int) -> Baseline:
+    """Measure the out-of-fold answers, simulate unchanged streams, and damage some photos.
+
+    The data's version is left for the caller to add.
+    """
+    strange = models.guard.score(networks.photos.strangeness)
+    channels = measure(data.photos, models.probabilities, strange)
+    clean = _judge(channels, models.probabilities, data.labels)
+    trained = Trained(networks.final, models.guard, models.temperature, data.photos.shape[1])
+    lesson = Lesson(clean, _damaged(data, Unseen.of(networks, trained), seed))
+    return Baseline(channels, calibration=calibrate(channels, seed=seed), lesson=lesson)
+
+
+def _damaged(data: Labelled, unseen: Unseen, seed: int) -> dict[str, Judged]:
+    """Damage a sample of photos in each way, and ask the network that had seen neither the photo nor the damage."""
+    # Large photos take longer, by the square; the estimate needs no more of them.
+    side = data.photos.shape[1]
+    count = min(len(data.photos), max(_FEWEST, _PHOTOS * _SMALL_SIDE // max(side, _SMALL_SIDE)))
+    rng = np.random.default_rng(seed)
+    found = {}
+    for kind in CORRUPTIONS:
+        for severity in SEVERITIES:
+            rows = np.sort(rng.choice(len(data.photos), count, replace=False))
+            photos = corrupt(data.photos[rows], kind, severity, seed)
+            probabilities, strange = unseen.ask(photos, rows)
+            answers = probabilities.astype(np.float64)
+            found[f"{kind} {severity}"] = _judge(measure(photos, answers, strange), answers, data.labels[rows])
+    return found
+
+
+def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> Judged:
+    return Judged(channels, probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
