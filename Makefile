@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging bench-workflow docs format clean
+.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-monitor docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench-staging: setup ## Measure the check of 10,000 photos, small and large: sec
 
 bench-workflow: setup ## Measure the workflow against its targets; writes docs/workflow-figures.md
 	$(BIN)/python -m benchmarks.workflow --write
+
+bench-monitor: setup ## Measure drift checks, delays and accuracy estimates, and their peers; writes docs/monitoring.md
+	$(BIN)/python -m benchmarks.monitor --write
 
 docs: setup ## Write the pages that the code itself says
 	$(BIN)/python docs/generate.py

@@ -29,6 +29,8 @@ WRONG_LABELS, WRONG_EPOCHS = 0.35, 5
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
+LIGHT_LEFT = (0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
+
 SWAPPED, MISTRAINED, STRANGERS, CLEAN = "labels swapped", "model mis-trained", "unfamiliar 100%", "none"
 SHARES: Mapping[str, float] = {"unfamiliar 10%": 0.1, "unfamiliar 30%": 0.3}
 PRIORS: Mapping[str, float] = {"classes 70/30": 0.7, "classes 90/10": 0.9}
@@ -158,6 +160,11 @@ def damage(photos: Pixels, cell: str) -> Pixels:
     """Damage *photos* as the cell of DAMAGES says."""
     family, amount = cell.split()
     return np.asarray(np.clip(FAMILIES[family][0](photos, float(amount)), 0, 255).round(), np.uint8)
+
+
+def lights(model: Quick, photos: Pixels, labels: NDArray[np.int64]) -> list[Seen]:
+    """Look at the photos at night, at noon, and in between."""
+    return [model.look(np.asarray(photos * left, np.uint8), labels) for left in LIGHT_LEFT]
 
 
 def look_at_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.int64], others: Pixels) -> World:

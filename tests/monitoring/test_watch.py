@@ -24,7 +24,7 @@ def photos(count: int, seed: int, moved: float = 0.0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     """A calibration, made once."""
-    return calibrate(photos(200, 0), rounds=2)
+    return calibrate(photos(200, 0), rounds=1)
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,8 @@ class Estimator:
     """Estimates windows; `learn` makes one."""
 
     yardstick: Yardstick
+    clean: float
+    """The accuracy on the clean photos."""
     sure: float
     """The confidence that as many clean photos exceed as are answered rightly."""
     regression: "_Regression"
@@ -111,7 +113,15 @@ class Estimator:
         best = int(((blends - truth)[:, hurt] ** 2).mean(axis=1).argmin())
         doubt = float(np.quantile(np.abs(blends[best] - truth), _COVERED))
         farthest = float(np.quantile(away, _COVERED))
-        return cls(yardstick, sure, _Regression.fit(features, truth), float(_WEIGHTS[best]), doubt, farthest)
+        return cls(
+            yardstick,
+            float(clean.right.mean()),
+            sure,
+            _Regression.fit(features, truth),
+            float(_WEIGHTS[best]),
+            doubt,
+            farthest,
+        )
 
     def estimate(self, channels: Floats, confidence: Floats) -> Estimate:
         """Estimate the accuracy on photos with these *channels* [n, channels] and *confidence* [n].

@@ -68,11 +68,40 @@ class Verdict:
     """The test that gave the score."""
 
 
-def check(baseline: Baseline, values: Floats, *, false_alarm_rate: float, seed: int = 0) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class WindowCalibration:
+    """How clean splits of one baseline score, for windows of one size; good for any number of checks."""
+
+    known: NDArray[np.intp]
+    """The channels that are compared."""
+    scale: "_Scale"
+    null: Floats
+
+
+def calibrate_windows(
+    baseline: Baseline, photos: int, false_alarm_rate: float, values: Floats | None = None, seed: int = 0
+) -> WindowCalibration:
+    """Calibrate checks of so many *photos* for this rate or any higher one, on the channels that *values* has too."""
+    known = _known(baseline.values, baseline.values if values is None else values)
+    pooled = _Pool.of(baseline.values[:, known], known)
+    clean = _statistics_of_splits(pooled, photos, _splits(false_alarm_rate), seed)
+    scale = _Scale.fit(clean)
+    return WindowCalibration(known, scale, scale.standardise(clean).max(axis=1))
+
+
+def check(
+    baseline: Baseline,
+    values: Floats,
+    *,
+    false_alarm_rate: float,
+    seed: int = 0,
+    calibration: WindowCalibration | None = None,
+) -> Verdict:
     """Compare the measurements *values* [n, channels] of a batch with the baseline.
 
     *false_alarm_rate* is the share of checks on unchanged photos that may raise an alarm. Photos are taken to be
-    independent: consecutive frames of one camera are not, and need a lower rate.
+    independent: consecutive frames of one camera are not, and need a lower rate. Without a *calibration* for windows
+    of this size one is made.
 
     Raises:
         BadRate: the rate is not between MIN_RATE and MAX_RATE.
@@ -82,14 +111,11 @@ def check(baseline: Baseline, values: Floats, *, false_alarm_rate: float, seed: 
     photos = len(values)
     if photos < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
         return Verdict(False, False, photos, 0.0, 0.0, (), false_alarm_rate=false_alarm_rate)
-    known = _known(baseline.values, values)
-    before, now = baseline.values[:, known], values[:, known]
-    clean = _statistics_of_splits(_Pool.of(before, known), photos, _splits(false_alarm_rate), seed)
-    scale = _Scale.fit(clean)
-    null = scale.standardise(clean).max(axis=1)
-    threshold = float(np.quantile(null, 1 - false_alarm_rate, method="higher"))
-    statistics, distances = _statistics(before, now, known)
-    scores = scale.standardise(statistics)[0]
+    clean = calibration or calibrate_windows(baseline, photos, false_alarm_rate, values, seed)
+    before, now = baseline.values[:, clean.known], values[:, clean.known]
+    threshold = float(np.quantile(clean.null, 1 - false_alarm_rate, method="higher"))
+    statistics, distances = _statistics(before, now, clean.known)
+    scores = clean.scale.standardise(statistics)[0]
     score = float(scores.max())
     return Verdict(
         alarm=score > threshold,
@@ -97,8 +123,8 @@ def check(baseline: Baseline, values: Floats, *, false_alarm_rate: float, seed: 
         photos=photos,
         score=score,
         threshold=threshold,
-        channels=_shifts(before, now, scale.standardise_channels(distances), known),
-        chance=float((1 + (null >= score).sum()) / (1 + len(null))),
+        channels=_shifts(before, now, clean.scale.standardise_channels(distances), clean.known),
+        chance=float((1 + (clean.null >= score).sum()) / (1 + len(clean.null))),
         false_alarm_rate=false_alarm_rate,
         loudest=_TESTS[int(scores.argmax())],
     )

@@ -1,0 +1,255 @@
+"""How well the monitoring works: false alarms, power, delay, accuracy without labels, and its peers on the same photos.
+
+`make bench-monitor` teaches a quick model half of the training photos, looks at all others under 25 changes, re-splits
+them into reference and stream again and again, and writes the tables into docs/monitoring.md: about ten minutes on two
+quiet cores.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from benchmarks.monitor_estimates import (
+    DAYS,
+    LABELS,
+    Accuracies,
+    Month,
+    measure_accuracy,
+    measure_month,
+    measure_replay,
+    measure_times,
+)
+from benchmarks.monitor_measures import (
+    LONGEST,
+    SIZES,
+    STRICT,
+    USUAL,
+    Streams,
+    Windows,
+    measure_streams,
+    measure_windows,
+)
+from benchmarks.monitor_peers import DEFAULTS, SCORES
+from benchmarks.monitor_world import (
+    CELLS,
+    CLEAN,
+    DAMAGES,
+    EPOCHS,
+    MISTRAINED,
+    SWAPPED,
+    TAUGHT,
+    WRONG_EPOCHS,
+    WRONG_LABELS,
+    Quick,
+    World,
+    lights,
+    load,
+    look_at_all,
+)
+
+from scones.vehicles import VEHICLES
+from scones.vision.messages import Labelled
+
+PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
+BUILD = Path("build/bench-monitor")
+BEGIN, END = "<!-- measured: written by make bench-monitor -->", "<!-- end of measured -->"
+_WEAK = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of targets."""
+
+    words: str
+    target: str
+    measured: str
+    met: bool
+    count: str
+
+
+def main() -> None:
+    """Measure, print the tables, and with --write put them into the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=Path("../shared/data"), help="holds the two folders of photos")
+    parser.add_argument("--splits", type=int, default=40, help="how often reference and stream are split anew")
+    parser.add_argument("--without-others", action="store_true", help="teach the model nothing of other things")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write docs/monitoring.md")
+    options = parser.parse_args()
+    lines = list(_measure(options))
+    print("\n".join(lines))
+    if options.write:
+        text = PAGE.read_text(encoding="utf-8")
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        PAGE.write_text(before + "\n".join([BEGIN, *lines, END]) + after, encoding="utf-8")
+
+
+def _measure(options: argparse.Namespace) -> Iterator[str]:
+    started, spent = time.monotonic(), time.process_time()
+    two, others = options.photos / "cifar100-two-wheelers", options.photos / "cifar100-others"
+    (photos, labels), (tests, truths) = (load(two / part, VEHICLES) for part in ("train", "test"))
+    order = np.random.default_rng(options.seed).permutation(len(photos))
+    taught, rest = order[:TAUGHT], order[TAUGHT:]
+    unseen, known = np.concatenate([photos[rest], tests]), np.concatenate([labels[rest], truths])
+    learnt = load(others / "train")[0]
+    lesson = Labelled(photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt)
+    model = Quick.learn(lesson, photos[rest], EPOCHS, options.seed)
+    world = look_at_all(model, _mistaught(lesson, photos[rest], options.seed), unseen, known, load(others / "test")[0])
+    parts = options.splits
+    windows = measure_windows(world, parts, max(2, parts // 4), options.seed)
+    streams = measure_streams(world, max(2, parts // 4), options.seed, BUILD / "river")
+    accuracies = measure_accuracy(world, max(2, parts // 4), options.seed)
+    replayed = measure_replay(world, parts, options.seed)
+    month = measure_month(lights(model, unseen, known), options.seed)
+    times = measure_times(world, unseen)
+    yield f"Measured on {datetime.now(UTC):%Y-%m-%d}, seed {options.seed}, in {time.monotonic() - started:.0f} s"
+    yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, taught {len(taught)} photos for {EPOCHS}"
+    yield f"epochs beside {len(lesson.outliers)} photos of other things, is right on"
+    yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these anew, {len(unseen) // 2} reference and"
+    yield f"{len(unseen) - len(unseen) // 2} stream."
+    yield ""
+    yield "| | target | measured | met | n |"
+    yield "|---|---|---|---|---|"
+    rows = [*_window_rows(windows, parts), *_stream_rows(streams), *_accuracy_rows(accuracies)]
+    for row in [*rows, *_replay_rows(replayed), *_time_rows(times)]:
+        yield f"| {row.words} | {row.target} | {row.measured} | {'yes' if row.met else '**no**'} | {row.count} |"
+    yield ""
+    yield from _details(windows, streams, accuracies, month, world)
+
+
+def _mistaught(lesson: Labelled, unseen: np.ndarray, seed: int) -> Quick:
+    """Teach a model briefly, with many labels wrong."""
+    wrong = np.random.default_rng(seed).random(len(lesson.labels)) < WRONG_LABELS
+    labels = np.where(wrong, 1 - lesson.labels, lesson.labels)
+    return Quick.learn(Labelled(lesson.photos, labels, 2, lesson.outliers), unseen, WRONG_EPOCHS, seed)
+
+
+def _share(rings: Sequence[bool], splits: int) -> str:
+    """A share with its standard error over splits, whose windows have a reference in common."""
+    by_split = np.array(rings).reshape(splits, -1).mean(axis=1)
+    return f"{np.mean(rings):.3f} ± {by_split.std(ddof=1) / np.sqrt(splits):.3f}"
+
+
+def _window_rows(windows: Windows, splits: int) -> Iterator[Row]:
+    for photos in SIZES:
+        rings = windows.false[photos, USUAL]
+        met = 0.035 <= np.mean(rings) <= 0.065
+        words = f"false alarms a check of {photos}, nominal 5%"
+        yield Row(words, ".035 to .065", _share(rings, splits), bool(met), f"{len(rings)} checks, {splits} splits")
+    for photos, target in zip(SIZES, (0.87, 0.94, 0.98), strict=True):
+        yield _power(windows, photos, USUAL, target, splits)
+    yield _power(windows, SIZES[-1], STRICT, 0.85, splits)
+    turned = windows.rings[100, USUAL, "rotation 90"]
+    words = "power at 5%, turned by 90°, n = 100"
+    yield Row(words, ">= .8", f"{np.mean(turned):.3f}", bool(np.mean(turned) >= 0.8), f"{splits} windows")
+
+
+def _power(windows: Windows, photos: int, rate: float, target: float, splits: int) -> Row:
+    by_split = np.array([windows.rings[photos, rate, cell] for cell in CELLS]).mean(axis=0)
+    measured = f"{by_split.mean():.3f} ± {by_split.std(ddof=1) / np.sqrt(splits):.3f}"
+    words = f"power at {rate:.1%} false alarms, n = {photos}, mean of {len(CELLS)} changes"
+    return Row(
+        words, f">= {target}", measured, bool(by_split.mean() >= target), f"{by_split.size * len(CELLS)} windows"
+    )
+
+
+def _stream_rows(streams: Streams) -> Iterator[Row]:
+    delays = np.concatenate([streams.delays[cell] for cell in CELLS])
+    count = f"{len(delays)} streams"
+    false = float(np.mean(streams.repeated))
+    words = "false alarms per 1,000 photos, nominal 10%, photos drawn again and again"
+    yield Row(words, "<= .12", f"{false:.3f}", false <= 0.12, f"{len(streams.repeated)} streams")
+    fresh = float(np.mean(streams.fresh))
+    words = "the same within 350 photos, each drawn once (nominal 3.5%)"
+    yield Row(words, "<= .035", f"{fresh:.3f}", fresh <= 0.035, f"{len(streams.fresh)} streams")
+    median, mean = np.median(delays), np.minimum(delays, LONGEST).mean()
+    yield Row("delay, median photos", "<= 25", f"{median:.0f}", bool(median <= 25), count)
+    yield Row("delay, mean photos (600 if missed)", "<= 95", f"{mean:.0f}", bool(mean <= 95), count)
+    missed = float((delays > LONGEST).mean())
+    yield Row(f"missed within {LONGEST} photos", "<= .04", f"{missed:.3f}", missed <= 0.04, count)
+
+
+def _accuracy_rows(found: Accuracies) -> Iterator[Row]:
+    errors = _errors(found, "estimated, no labels")
+    count = f"{sum(len(found.errors['estimated, no labels', cell]) for cell in DAMAGES)} windows"
+    words = f"accuracy without labels: mean error over {len(DAMAGES)} damages, points"
+    yield Row(words, "<= 3.5", f"{np.mean(errors):.1f}", bool(np.mean(errors) <= 3.5), count)
+    worst = DAMAGES[int(np.argmax(errors))]
+    words = f"its worst damage ({worst})"
+    yield Row(words, "<= 10", f"{max(errors):.1f}", bool(max(errors) <= 10), count)
+
+
+def _errors(found: Accuracies, method: str) -> list[float]:
+    return [100 * float(np.mean(found.errors[method, cell])) for cell in DAMAGES]
+
+
+def _replay_rows(found: dict[str, list[int | None]]) -> Iterator[Row]:
+    for cell in (MISTRAINED, SWAPPED):
+        places = [201 if place is None else place for place in found[cell]]
+        median, late = np.median(places), np.quantile(places, 0.95)
+        measured = f"{median:.0f}, 95% by {late:.0f}"
+        yield Row(f"replay, {cell}: photos until found", "<= 5", measured, bool(late <= 5), f"{len(places)} streams")
+    false = sum(place is not None for place in found["the same model, in int8"])
+    yield Row("replay, the same model in int8: found", "0", str(false), false == 0, f"{len(places)} streams")
+
+
+def _time_rows(times: dict[str, float]) -> Iterator[Row]:
+    look, made = times["look"], times["baseline"]
+    yield Row("a look at 200 photos, CPU seconds", "< 1", f"{look:.2f}", look < 1, "1")
+    yield Row("the baseline, CPU seconds", "< 20", f"{made:.1f}", made < 20, "1")
+
+
+def _details(windows: Windows, streams: Streams, accuracies: Accuracies, month: Month, world: World) -> Iterator[str]:
+    yield "Changes that a check at 5% finds less often than 95 times in 100:"
+    yield ""
+    for photos in SIZES:
+        weak = {cell: power for cell, power in windows.power(photos, USUAL).items() if power < _WEAK}
+        yield f"- n = {photos}: " + (", ".join(f"{cell} {power:.2f}" for cell, power in weak.items()) or "none")
+    slow = {cell: np.median(delays) for cell, delays in streams.delays.items() if np.median(delays) > 100}
+    yield "- in the stream, median delay over 100 photos: " + ", ".join(f"{c} {d:.0f}" for c, d in slow.items())
+    yield ""
+    if streams.onsets:
+        away = np.abs(streams.onsets)
+        yield f"The onset is off by {np.median(away):.0f} photos in the median, nine times in ten by at most"
+        yield f"{np.quantile(away, 0.9):.0f} (n = {len(away)}, changes after 300 calm photos)."
+    yield f"A month of days and nights, {DAYS} days of 1,000 photos at the default budget: {month.by_days} false alarms"
+    yield f"of the stream detector calibrated on days, {month.independent} when photos are taken as independent,"
+    yield f"{month.by_windows} of a window check a day. The budget allows for 1.5 of each detector's."
+    yield ""
+    yield "| peer, mean power at a fair 5% line | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
+    yield "|---" * (1 + len(SIZES)) + "|"
+    ours = " | ".join(f"**{np.mean(list(windows.power(photos, USUAL).values())):.2f}**" for photos in SIZES)
+    yield f"| **Scones** | {ours} |"
+    for name in SCORES:
+        yield f"| {name} | " + " | ".join(f"{windows.power_of(name, photos):.2f}" for photos in SIZES) + " |"
+    yield ""
+    yield "| peer as it comes: false alarms a check | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
+    yield "|---" * (1 + len(SIZES)) + "|"
+    for name in DEFAULTS:
+        yield f"| {name} | " + " | ".join(f"{np.mean(windows.defaults[name, photos]):.2f}" for photos in SIZES) + " |"
+    adwin = np.concatenate([streams.adwin[cell] for cell in CELLS])
+    yield ""
+    yield f"river's ADWIN on the certainty, as it comes: {np.mean(streams.adwin_false):.2f} of clean streams of 1,000"
+    yield f"ring; median delay {np.median(adwin):.0f}, missed within {LONGEST} {(adwin > LONGEST).mean():.2f}."
+    yield ""
+    yield "| accuracy, error in points at n = 200 | mean | worst damage |"
+    yield "|---|---|---|"
+    for method in dict.fromkeys(name for name, _ in accuracies.errors):
+        errors = _errors(accuracies, method)
+        yield f"| {method} | {np.mean(errors):.1f} | {max(errors):.1f} |"
+    yield ""
+    held, by_labels = np.mean(accuracies.covered), np.mean(accuracies.covered_by_labels)
+    trusted, doubted = (accuracies.by_trust[trust] for trust in (True, False))
+    yield f"The 90% interval held the truth in {held:.2f}, with {LABELS} chosen labels in {by_labels:.2f} of windows."
+    off = {trust: 100 * float(np.mean(errors)) for trust, errors in accuracies.by_trust.items()}
+    yield f"Trusted estimates (n = {len(trusted)}) were off by {off.get(True, 0):.1f} points,"
+    yield f"untrusted ones (n = {len(doubted)}) by {off.get(False, 0):.1f}. The class mix was off by"
+    yield f"{np.mean(accuracies.mix):.3f}. The mis-trained model is right on {world.seen[MISTRAINED].right.mean():.3f}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Measures what is not a detector: accuracy without labels, class mix, replay, a month of days and nights, and time."""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+from benchmarks.monitor_measures import split
+from benchmarks.monitor_world import (
+    CELLS,
+    CLEAN,
+    DAMAGES,
+    FAMILIES,
+    MISTRAINED,
+    PRIORS,
+    STRANGERS,
+    SWAPPED,
+    Floats,
+    Pixels,
+    Seen,
+    Window,
+    World,
+)
+from numpy.typing import NDArray
+
+from scones.monitoring.accuracy import Estimator, Judged, Lesson
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import Budget
+from scones.monitoring.calibration import calibrate
+from scones.monitoring.channels import measure
+from scones.monitoring.class_mix import estimate_mix
+from scones.monitoring.detectors import check
+from scones.monitoring.labels import choose, correct, exact
+from scones.monitoring.replay import compare
+from scones.monitoring.watch import Watch
+from scones.vision.calibration import fit_temperature, soften
+
+WINDOW, LABELS, DAMAGED = 200, 30, 170
+SAME_KIND = {"brightness": ("brighter", "darker")}
+DAYS, CLEAN_DAYS, A_DAY = 30, 14, 1000
+_HOURS = 24
+# Rounding in int8 moved probabilities by this at most, when both were compared.
+_NUMERICS = 0.06
+
+
+@dataclass
+class Accuracies:
+    """Errors in accuracy by method and cell; whether the interval held the truth, and was trusted, by cell."""
+
+    errors: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    covered: list[bool] = field(default_factory=list)
+    covered_by_labels: list[bool] = field(default_factory=list)
+    by_trust: dict[bool, list[float]] = field(default_factory=lambda: defaultdict(list))
+    mix: list[float] = field(default_factory=list)
+
+
+def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
+    """Estimate each cell's accuracy with its own family left out of what was simulated."""
+    found, rng = Accuracies(), np.random.default_rng(seed)
+    for number in range(splits):
+        reference, stream = split(world, rng)
+        for family in (*FAMILIES, ""):
+            left_out = SAME_KIND.get(family, (family,))
+            names = [name for name in world.simulated if name.split()[0] not in left_out]
+            draws = {name: rng.choice(reference, DAMAGED, replace=False) for name in names}
+            damaged = {name: _judge(world.simulated[name], rows) for name, rows in draws.items()}
+            estimator = Estimator.learn(Lesson(_judge(world.seen[CLEAN], reference), damaged), number)
+            own = [cell for cell in DAMAGES if cell.split()[0] == family]
+            for cell in own or [CLEAN, *PRIORS, *(c for c in CELLS if c.startswith("unfamiliar") and c != STRANGERS)]:
+                _estimate(found, cell, estimator, world.window(cell, stream, WINDOW, rng), rng)
+        _mix(found, world, reference, stream, rng)
+    return found
+
+
+def _judge(seen: Seen, rows: NDArray[np.intp]) -> Judged:
+    return Judged(seen.channels[rows], seen.probabilities[rows].max(axis=1), seen.right[rows])
+
+
+def _estimate(found: Accuracies, cell: str, estimator: Estimator, window: Window, rng: np.random.Generator) -> None:
+    confidence, right = window.probabilities().max(axis=1), window.right()
+    truth = float(right.mean())
+    estimate = estimator.estimate(window.channels(), confidence)
+    choice = choose(confidence, LABELS, int(rng.integers(1 << 30)))
+    corrected = correct(confidence, choice, right[choice.photos])
+    some = exact(right[rng.choice(WINDOW, LABELS, replace=False)])
+    for name, value in (
+        ("estimated, no labels", estimate.accuracy),
+        ("mean confidence", float(confidence.mean())),
+        ("the baseline's accuracy", estimator.clean),
+        (f"{LABELS} labels at random, alone", some.accuracy),
+        (f"{LABELS} chosen labels, prediction-powered", corrected.accuracy),
+    ):
+        found.errors[name, cell].append(abs(value - truth))
+    if cell in (CLEAN, *DAMAGES):
+        found.covered.append(estimate.low <= truth <= estimate.high)
+        found.covered_by_labels.append(corrected.low <= truth <= corrected.high)
+        found.by_trust[estimate.trusted].append(abs(estimate.accuracy - truth))
+
+
+def _mix(
+    found: Accuracies, world: World, reference: NDArray[np.intp], stream: NDArray[np.intp], rng: np.random.Generator
+) -> None:
+    logs = np.log(np.maximum(world.seen[CLEAN].probabilities, 1e-12))
+    temperature = fit_temperature(logs[reference], world.labels[reference])
+    prior = np.bincount(world.labels[reference], minlength=2) / len(reference)
+    for cell in (CLEAN, *PRIORS):
+        rows = world.window(cell, stream, WINDOW, rng).rows
+        estimated = estimate_mix(soften(logs[rows], temperature), prior.tolist())
+        found.mix.append(abs(estimated[0] - float((world.labels[rows] == 0).mean())))
+
+
+def measure_replay(world: World, streams: int, seed: int) -> dict[str, list[int | None]]:
+    """Count the photos until another model is certain; None is never. The same model differs by int8's numerics."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[int | None]] = defaultdict(list)
+    expected = world.seen[CLEAN].probabilities
+    for _ in range(streams):
+        rows = rng.permutation(len(expected))[:WINDOW]
+        for cell in (MISTRAINED, SWAPPED):
+            found[cell].append(compare(world.seen[cell].probabilities[rows], expected[rows]).found_after)
+        shaken = expected[rows] + rng.uniform(-_NUMERICS, _NUMERICS, (WINDOW, 1)) * np.array([1, -1])
+        found["the same model, in int8"].append(compare(shaken, expected[rows]).found_after)
+    return found
+
+
+@dataclass(frozen=True)
+class Month:
+    """False alarms within the month, with blocks of a day and with photos taken as independent."""
+
+    by_days: int
+    independent: int
+    by_windows: int
+
+
+def measure_month(lights: list[Seen], seed: int) -> Month:
+    """Watch 30 days of 1,000 photos, dark at night; *lights* has the photos from the darkest to daylight.
+
+    Each alarm is acknowledged at once, so that the next can ring.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(lights[0].channels)
+    order = rng.permutation(count)
+    clean = np.concatenate([_day(lights, order[: count // 2], rng) for _ in range(CLEAN_DAYS)])
+    days = [_day(lights, order[count // 2 :], rng) for _ in range(DAYS)]
+    rate = Budget().of_stream()
+    blocks = np.arange(len(clean)) // A_DAY
+    rings = []
+    for groups in (blocks, None):
+        watch = Watch.of(clean, calibrate(clean, groups, seed=seed).line(rate))
+        rings.append(_count(watch, days))
+    return Month(rings[0], rings[1], _windows(clean, days, seed))
+
+
+def _day(lights: list[Seen], rows: NDArray[np.intp], rng: np.random.Generator) -> Floats:
+    """One day in order: the light follows the hour, a little different every day, with fewer photos at night."""
+    hours = np.sort(rng.choice(_HOURS, A_DAY, p=_busy()))
+    sun = np.clip(np.sin((hours - 6) / _HOURS * 2 * np.pi) * 0.5 + 0.5 + rng.normal(0, 0.05), 0, 1)
+    light = np.round(sun * (len(lights) - 1)).astype(int)
+    photos = rng.choice(rows, A_DAY)
+    return np.stack([lights[place].channels[photo] for place, photo in zip(light, photos, strict=True)])
+
+
+def _busy() -> Floats:
+    hours = np.arange(_HOURS)
+    busy = 0.3 + np.exp(-(((hours - 13) / 6) ** 2))
+    return np.asarray(busy / busy.sum())
+
+
+def _count(watch: Watch, days: list[Floats]) -> int:
+    state, rings = watch.begin(), 0
+    for day in days:
+        state = watch.look(state, day)
+        if state.alarm is not None:
+            rings, state = rings + 1, watch.acknowledge(state)
+    return rings
+
+
+def _windows(clean: Floats, days: list[Floats], seed: int) -> int:
+    """The window check, once a day on all its photos, against a thinned baseline of whole days."""
+    baseline = Baseline(clean[::7])
+    rate = Budget().of_window(A_DAY)
+    return sum(check(baseline, day, false_alarm_rate=rate, seed=seed).alarm for day in days)
+
+
+def measure_times(world: World, photos: Pixels) -> dict[str, float]:
+    """Processor seconds: for one look at 200 photos, and for all that the baseline costs."""
+    seen = world.seen[CLEAN]
+    started = time.process_time()
+    line = calibrate(seen.channels).line(Budget().of_stream())
+    damaged = {name: _judge(other, np.arange(DAMAGED)) for name, other in world.simulated.items()}
+    watch = Watch.of(seen.channels, line)
+    estimator = Estimator.learn(Lesson(_judge(seen, np.arange(len(seen.right))), damaged))
+    made = time.process_time()
+    values = measure(photos[:WINDOW], seen.probabilities[:WINDOW], seen.channels[:WINDOW, -1])
+    watch.look(watch.begin(), values)
+    check(Baseline(seen.channels), values, false_alarm_rate=Budget().of_window(WINDOW))
+    estimator.estimate(values, seen.probabilities[:WINDOW].max(axis=1))
+    return {"baseline": made - started, "look": time.process_time() - made}

@@ -1,0 +1,170 @@
+"""Measures the detectors, and their peers, on new splits of the photos into reference and stream."""
+
+import json
+import subprocess
+import sys
+import venv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from benchmarks.monitor_peers import DEFAULTS, SCORES
+from benchmarks.monitor_world import CELLS, CLEAN, Floats, World
+from numpy.typing import NDArray
+
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.calibration import PHOTOS, Line, calibrate
+from scones.monitoring.channels import CHANNELS
+from scones.monitoring.detectors import calibrate_windows, check
+from scones.monitoring.stream import Reference, Steps, statistics
+from scones.monitoring.watch import Watch
+
+SIZES = (50, 100, 200)
+USUAL, STRICT = 0.05, 0.003
+STREAM_RATE = 0.1
+LONGEST = 600
+_CLEAN_WINDOWS, _CLEAN_STREAMS, _STREAMS = 8, 40, 4
+_BEFORE = 300
+_RIVER = "river==0.26.1"
+
+
+@dataclass
+class Windows:
+    """Who rang, by size: ours on clean windows and by cell; each peer's scores, and its default's alarms."""
+
+    false: dict[tuple[int, float], list[bool]] = field(default_factory=lambda: defaultdict(list))
+    rings: dict[tuple[int, float, str], list[bool]] = field(default_factory=lambda: defaultdict(list))
+    scores: dict[tuple[str, int, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    defaults: dict[tuple[str, int], list[bool]] = field(default_factory=lambda: defaultdict(list))
+
+    def power(self, photos: int, rate: float) -> dict[str, float]:
+        """The share of windows that rang, by cell."""
+        return {cell: float(np.mean(self.rings[photos, rate, cell])) for cell in CELLS}
+
+    def power_of(self, peer: str, photos: int) -> float:
+        """The mean power of a peer whose line is drawn where one in twenty of these clean windows lies above."""
+        line = np.quantile(self.scores[peer, photos, CLEAN], 1 - USUAL)
+        return float(np.mean([np.mean(np.array(self.scores[peer, photos, cell]) > line) for cell in CELLS]))
+
+
+def split(world: World, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Halve the photos anew: reference and stream."""
+    order = rng.permutation(len(world.labels))
+    return order[: len(order) // 2], order[len(order) // 2 :]
+
+
+def measure_windows(world: World, splits: int, peer_splits: int, seed: int) -> Windows:
+    """Check windows of every size under every change; the peers look at fewer splits."""
+    found, rng = Windows(), np.random.default_rng(seed)
+    for number in range(splits):
+        reference, stream = split(world, rng)
+        baseline = Baseline(world.seen[CLEAN].channels[reference])
+        for photos in SIZES:
+            calibration = calibrate_windows(baseline, photos, STRICT, seed=number)
+            for cell in (*[CLEAN] * _CLEAN_WINDOWS, *CELLS):
+                values = world.window(cell, stream, photos, rng).channels()
+                for rate in (USUAL, STRICT):
+                    alarm = check(baseline, values, false_alarm_rate=rate, calibration=calibration).alarm
+                    (found.false[photos, rate] if cell == CLEAN else found.rings[photos, rate, cell]).append(alarm)
+                if number < peer_splits:
+                    _ask_peers(found, baseline.values, values, cell)
+    return found
+
+
+def _ask_peers(found: Windows, before: Floats, now: Floats, cell: str) -> None:
+    for name, score in SCORES.items():
+        found.scores[name, len(now), cell].append(score(before, now))
+    if cell == CLEAN:
+        for name, rings in DEFAULTS.items():
+            found.defaults[name, len(now)].append(rings(before, now))
+
+
+@dataclass
+class Streams:
+    """When each stream rang: on clean photos, or by cell; LONGEST + 1 is never. And how far the onset was off."""
+
+    repeated: list[bool] = field(default_factory=list)
+    fresh: list[bool] = field(default_factory=list)
+    delays: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    onsets: list[int] = field(default_factory=list)
+    adwin: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    adwin_false: list[bool] = field(default_factory=list)
+
+
+def measure_streams(world: World, splits: int, seed: int, build: Path) -> Streams:
+    """Let streams run: clean ones for false alarms, changed ones for delay."""
+    found, rng = Streams(), np.random.default_rng(seed)
+    python = prepare_river(build)
+    for number in range(splits):
+        reference, stream = split(world, rng)
+        values = world.seen[CLEAN].channels[reference]
+        line = calibrate(values, seed=number).line(STREAM_RATE)
+        ours, clean = Reference.of(values), world.seen[CLEAN].channels[stream]
+        rows = rng.choice(len(clean), (_CLEAN_STREAMS, PHOTOS))
+        found.repeated += [first <= PHOTOS for first in _first(ours.steps(clean), rows, line)]
+        once = np.stack([rng.permutation(len(clean)) for _ in range(_CLEAN_STREAMS)])
+        found.fresh += [first <= len(clean) for first in _first(ours.steps(clean), once, line)]
+        sure = CHANNELS.index("certainty")
+        streams = {CLEAN: clean[rows[0], sure]}
+        for cell, changed in _changed(world, stream, rng):
+            rows = rng.choice(len(changed), (_STREAMS, LONGEST))
+            found.delays[cell] += _first(ours.steps(changed), rows, line)
+            streams[cell] = changed[rows[0], sure]
+        _ask_river(found, python, values[:, sure], streams)
+        found.onsets += _onsets(world, Watch.of(values, line), stream, rng)
+    return found
+
+
+def _changed(world: World, stream: NDArray[np.intp], rng: np.random.Generator) -> Iterator[tuple[str, Floats]]:
+    for cell in CELLS:
+        # As many photos as a long stream draws, so that shares and priors come out right.
+        yield cell, world.window(cell, stream, 4 * LONGEST, rng).channels()
+
+
+def _first(steps: Steps, streams: NDArray[np.intp], line: Line) -> list[int]:
+    """The photo at which each stream [streams, photos] rang; one more than there are if it did not."""
+    motion = steps.start(len(streams))
+    never = streams.shape[1] + 1
+    first = np.full(len(streams), never)
+    for seen, photos in enumerate(streams.T, start=1):
+        motion = steps.move(motion, photos)
+        if seen >= 20:
+            rings = line.score(statistics(motion, seen)) > line.height
+            first = np.where(rings & (first == never), seen, first)
+    return [int(place) for place in first]
+
+
+def _onsets(world: World, watch: Watch, stream: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
+    """How far the estimated onset lies from the true one, where the change comes after calm photos and is found."""
+    found = []
+    for cell in ("blur 1.5", "noise 10", "brightness -40", "contrast 0.6", "unfamiliar 30%"):
+        calm = world.seen[CLEAN].channels[rng.permutation(stream)[:_BEFORE]]
+        changed = world.window(cell, stream, _BEFORE, rng).channels()
+        state = watch.look(watch.begin(), np.concatenate([calm, changed[rng.permutation(_BEFORE)]]))
+        if state.alarm is not None and state.alarm.photo > _BEFORE:
+            found.append(state.alarm.onset - _BEFORE - 1)
+    return found
+
+
+def prepare_river(folder: Path) -> Path:
+    """Make river's own virtual environment once; return its python."""
+    python = folder / "bin" / "python"
+    if not (folder / ".ready").exists():
+        print("installing river, once", file=sys.stderr)
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", _RIVER], check=True)
+        (folder / ".ready").touch()
+    return python
+
+
+def _ask_river(found: Streams, python: Path, before: Floats, streams: Mapping[str, Floats]) -> None:
+    question = json.dumps([before.tolist(), [values.tolist() for values in streams.values()]])
+    script = Path(__file__).parent / "peers" / "adwin.py"
+    answer = subprocess.run([python, script], input=question, capture_output=True, text=True, check=True).stdout
+    for cell, place in zip(streams, json.loads(answer), strict=True):
+        if cell == CLEAN:
+            found.adwin_false.append(place is not None)
+        else:
+            found.adwin[cell].append(LONGEST + 1 if place is None else place)

@@ -1,0 +1,92 @@
+"""The accuracy is estimated without labels, with an interval that holds, and with doubt where nothing was simulated."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scones.monitoring.accuracy import BadLesson, Estimator, Judged, Lesson
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.calibration import Calibration
+from scones.monitoring.channels import CHANNELS
+
+
+def judged(count: int, seed: int, damage: float = 0.0, channel: int = 2) -> Judged:
+    """Photos of which one channel moves with the damage; the model stays as sure, and is wrong more often."""
+    rng = np.random.default_rng(seed)
+    table = rng.normal(size=(count, len(CHANNELS)))
+    table[:, channel] += 3 * damage
+    return Judged(table, rng.uniform(0.85, 1, count), rng.random(count) < 0.95 - 0.4 * damage)
+
+
+@pytest.fixture(scope="module")
+def lesson() -> Lesson:
+    """Three kinds of damage in three strengths, two of which show in the same channel."""
+    kinds = {"dark": 2, "fog": 2, "blur": 4}
+    damaged = {
+        f"{kind} {part}": judged(120, 10 * place + part, part / 3, channel)
+        for place, (kind, channel) in enumerate(kinds.items())
+        for part in (1, 2, 3)
+    }
+    return Lesson(judged(300, 99), damaged)
+
+
+@pytest.fixture(scope="module")
+def estimator(lesson: Lesson) -> Estimator:
+    """An estimator, taught once."""
+    return Estimator.learn(lesson)
+
+
+@pytest.mark.parametrize("damage", [0.0, 0.5, 1.0])
+def test_damage_is_seen_where_confidence_sees_none(estimator: Estimator, damage: float) -> None:
+    """The estimate follows the truth within its interval."""
+    window = judged(200, 7, damage)
+    estimate = estimator.estimate(window.channels, window.confidence)
+    truth = window.right.mean()
+    assert estimate.low <= truth <= estimate.high
+    if damage:
+        assert abs(estimate.accuracy - truth) < abs(window.confidence.mean() - truth)
+
+
+def test_what_was_never_simulated_is_not_trusted(estimator: Estimator) -> None:
+    """Photos far from all that was learnt get a figure, and a warning."""
+    window = judged(200, 8)
+    strange = window.channels.copy()
+    strange[:, 5:12] += 50
+    assert estimator.estimate(window.channels, window.confidence).trusted
+    estimate = estimator.estimate(strange, window.confidence)
+    assert not estimate.trusted
+    assert "label some" in estimate.why
+
+
+def test_few_photos_are_not_trusted_and_doubt_is_larger(estimator: Estimator) -> None:
+    """Five photos prove nothing."""
+    few, many = judged(5, 9), judged(200, 9)
+    small, large = (estimator.estimate(window.channels, window.confidence) for window in (few, many))
+    assert not small.trusted
+    assert small.high - small.low >= large.high - large.low
+
+
+def test_no_photos_have_no_accuracy(estimator: Estimator) -> None:
+    """Nothing to estimate on is an error."""
+    with pytest.raises(BadLesson, match="wait"):
+        estimator.estimate(np.empty((0, len(CHANNELS))), np.empty(0))
+
+
+def test_one_kind_of_damage_teaches_nothing() -> None:
+    """There must be one to leave out."""
+    with pytest.raises(BadLesson, match="two kinds"):
+        Lesson(judged(50, 0), {"dark 1": judged(50, 1), "dark 2": judged(50, 2)})
+
+
+def test_a_baseline_keeps_lesson_and_calibration(lesson: Lesson, tmp_path: Path) -> None:
+    """What was saved is what is read."""
+    whole = Baseline(lesson.clean.channels, "v1", Calibration(np.arange(6.0).reshape(2, 3)), lesson)
+    whole.save(tmp_path / "baseline.npz")
+    read = Baseline.load(tmp_path / "baseline.npz")
+    assert read.calibration is not None
+    assert read.calibration.highest.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert read.lesson is not None
+    assert list(read.lesson.damaged) == list(lesson.damaged)
+    assert read.lesson.damaged["fog 2"].right.tolist() == lesson.damaged["fog 2"].right.tolist()
+    assert read.lesson.clean.channels == pytest.approx(lesson.clean.channels, abs=1e-5)
