@@ -106,11 +106,12 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     replayed = measure_replay(world, parts, options.seed)
     month = measure_month(lights(model, unseen, known), options.seed)
     times = measure_times(world, unseen)
+    half = len(unseen) // 2
     yield f"Measured on {datetime.now(UTC):%Y-%m-%d}, seed {options.seed}, in {time.monotonic() - started:.0f} s"
     yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, taught {len(taught)} photos for {EPOCHS}"
     yield f"epochs beside {len(lesson.outliers)} photos of other things, is right on"
-    yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these anew, {len(unseen) // 2} reference and"
-    yield f"{len(unseen) - len(unseen) // 2} stream."
+    yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these anew,"
+    yield f"{half} reference and {len(unseen) - half} stream."
     yield ""
     yield "| | target | measured | met | n |"
     yield "|---|---|---|---|---|"
@@ -204,14 +205,7 @@ def _time_rows(times: dict[str, float]) -> Iterator[Row]:
 
 
 def _details(windows: Windows, streams: Streams, accuracies: Accuracies, month: Month, world: World) -> Iterator[str]:
-    yield "Changes that a check at 5% finds less often than 95 times in 100:"
-    yield ""
-    for photos in SIZES:
-        weak = {cell: power for cell, power in windows.power(photos, USUAL).items() if power < _WEAK}
-        yield f"- n = {photos}: " + (", ".join(f"{cell} {power:.2f}" for cell, power in weak.items()) or "none")
-    slow = {cell: np.median(delays) for cell, delays in streams.delays.items() if np.median(delays) > 100}
-    yield "- in the stream, median delay over 100 photos: " + ", ".join(f"{c} {d:.0f}" for c, d in slow.items())
-    yield ""
+    yield from _weak(windows, streams)
     if streams.onsets:
         away = np.abs(streams.onsets)
         yield f"The onset is off by {np.median(away):.0f} photos in the median, nine times in ten by at most"
@@ -219,6 +213,24 @@ def _details(windows: Windows, streams: Streams, accuracies: Accuracies, month: 
     yield f"A month of days and nights, {DAYS} days of 1,000 photos at the default budget: {month.by_days} false alarms"
     yield f"of the stream detector calibrated on days, {month.independent} when photos are taken as independent,"
     yield f"{month.by_windows} of a window check a day. The budget allows for 1.5 of each detector's."
+    yield from _peers(windows, streams)
+    yield ""
+    yield "| accuracy, error in points at n = 200 | mean | worst damage |"
+    yield "|---|---|---|"
+    for method in dict.fromkeys(name for name, _ in accuracies.errors):
+        errors = _errors(accuracies, method)
+        yield f"| {method} | {np.mean(errors):.1f} | {max(errors):.1f} |"
+    yield ""
+    held, by_labels = np.mean(accuracies.covered), np.mean(accuracies.covered_by_labels)
+    trusted, doubted = (accuracies.by_trust[trust] for trust in (True, False))
+    yield f"The 90% interval held the truth in {held:.2f}, with {LABELS} chosen labels in {by_labels:.2f} of windows."
+    off = {trust: 100 * float(np.mean(errors)) for trust, errors in accuracies.by_trust.items()}
+    yield f"Trusted estimates (n = {len(trusted)}) were off by {off.get(True, 0):.1f} points,"
+    yield f"untrusted ones (n = {len(doubted)}) by {off.get(False, 0):.1f}. The class mix was off by"
+    yield f"{np.mean(accuracies.mix):.3f}. The mis-trained model is right on {world.seen[MISTRAINED].right.mean():.3f}."
+
+
+def _peers(windows: Windows, streams: Streams) -> Iterator[str]:
     yield ""
     yield "| peer, mean power at a fair 5% line | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
     yield "|---" * (1 + len(SIZES)) + "|"
@@ -235,20 +247,17 @@ def _details(windows: Windows, streams: Streams, accuracies: Accuracies, month: 
     yield ""
     yield f"river's ADWIN on the certainty, as it comes: {np.mean(streams.adwin_false):.2f} of clean streams of 1,000"
     yield f"ring; median delay {np.median(adwin):.0f}, missed within {LONGEST} {(adwin > LONGEST).mean():.2f}."
+
+
+def _weak(windows: Windows, streams: Streams) -> Iterator[str]:
+    yield "Changes that a check at 5% finds less often than 95 times in 100:"
     yield ""
-    yield "| accuracy, error in points at n = 200 | mean | worst damage |"
-    yield "|---|---|---|"
-    for method in dict.fromkeys(name for name, _ in accuracies.errors):
-        errors = _errors(accuracies, method)
-        yield f"| {method} | {np.mean(errors):.1f} | {max(errors):.1f} |"
+    for photos in SIZES:
+        weak = {cell: power for cell, power in windows.power(photos, USUAL).items() if power < _WEAK}
+        yield f"- n = {photos}: " + (", ".join(f"{cell} {power:.2f}" for cell, power in weak.items()) or "none")
+    slow = {cell: np.median(delays) for cell, delays in streams.delays.items() if np.median(delays) > 100}
+    yield "- in the stream, median delay over 100 photos: " + ", ".join(f"{c} {d:.0f}" for c, d in slow.items())
     yield ""
-    held, by_labels = np.mean(accuracies.covered), np.mean(accuracies.covered_by_labels)
-    trusted, doubted = (accuracies.by_trust[trust] for trust in (True, False))
-    yield f"The 90% interval held the truth in {held:.2f}, with {LABELS} chosen labels in {by_labels:.2f} of windows."
-    off = {trust: 100 * float(np.mean(errors)) for trust, errors in accuracies.by_trust.items()}
-    yield f"Trusted estimates (n = {len(trusted)}) were off by {off.get(True, 0):.1f} points,"
-    yield f"untrusted ones (n = {len(doubted)}) by {off.get(False, 0):.1f}. The class mix was off by"
-    yield f"{np.mean(accuracies.mix):.3f}. The mis-trained model is right on {world.seen[MISTRAINED].right.mean():.3f}."
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def answers(count: int, share: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     first = rng.random(count) < share
     odds = np.exp(np.where(first, 1, -1) * 1.0 + rng.normal(size=count) * np.sqrt(2.0))
-    return np.column_stack([odds, np.ones(count)]) / (1 + odds)[:, None]
+    return np.asarray(np.column_stack([odds, np.ones(count)]) / (1 + odds)[:, None])
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])

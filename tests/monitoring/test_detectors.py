@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scones.monitoring.baseline import Baseline
-from scones.monitoring.budget import MIN_PHOTOS
 from scones.monitoring.channels import CHANNELS, measure
 from scones.monitoring.detectors import BadRate, check
+from scones.monitoring.scores import MIN_PHOTOS
 from scones.monitoring.shift import darken_and_blur
 
 TWO_WHEELERS = Path(__file__).parents[2].parent / "shared" / "data" / "cifar100-two-wheelers" / "train"

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.errors import SconesError
-from scones.monitoring.budget import MIN_PHOTOS
-from scones.monitoring.scores import Floats
+from scones.monitoring.scores import MIN_PHOTOS, Floats
 from scones.monitoring.stream import STATISTICS, Reference, Steps, statistics
 
 PHOTOS = 1000

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from scones.errors import SconesError
 from scones.monitoring.baseline import Baseline
-from scones.monitoring.budget import MIN_PHOTOS
 from scones.monitoring.channels import ANSWERS, CHANNELS
-from scones.monitoring.scores import Floats, normal, products, rank_together, spreads, whitener
+from scones.monitoring.scores import MIN_PHOTOS, Floats, normal, products, rank_together, spreads, whitener
 from scones.settings import MAX_RATE, MIN_RATE
 
 Test = Literal["channels", "one channel", "answers", "products", "answer's shape", "worst shape"]

@@ -9,9 +9,9 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from scones.monitoring.budget import MIN_PHOTOS
 from scones.monitoring.channels import ANSWERS, MEANINGS, Photos
 from scones.monitoring.detectors import ChannelShift, Verdict
+from scones.monitoring.scores import MIN_PHOTOS
 
 Cause = Literal["photos", "answers", "mixture"]
 

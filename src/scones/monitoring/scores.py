@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+MIN_PHOTOS = 20
+"""Fewer photos are never a verdict."""
 _RIDGE = 0.02
 _TINY = 1e-12
 

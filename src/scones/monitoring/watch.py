@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 
 from scones.errors import SconesError
-from scones.monitoring.budget import MIN_PHOTOS
 from scones.monitoring.calibration import Line
 from scones.monitoring.channels import CHANNELS
-from scones.monitoring.scores import Floats
+from scones.monitoring.scores import MIN_PHOTOS, Floats
 from scones.monitoring.stream import Motion, Reference, Steps, statistics
 
 FORMAT: Final = "scones-watch-1"
