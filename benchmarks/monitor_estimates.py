@@ -135,13 +135,13 @@ class Month:
 def measure_month(lights: list[Seen], seed: int) -> Month:
     """Watch 30 days of 1,000 photos, dark at night; *lights* has the photos from the darkest to daylight.
 
-    Each alarm is acknowledged at once, so that the next can ring.
+    Each alarm is acknowledged at once, so that the next can ring. Clean traffic and the month show the same photos:
+    with some hundred of each they would differ as no month of thousands of new photos does.
     """
     rng = np.random.default_rng(seed)
-    count = len(lights[0].channels)
-    order = rng.permutation(count)
-    clean = np.concatenate([_day(lights, order[: count // 2], rng) for _ in range(CLEAN_DAYS)])
-    days = [_day(lights, order[count // 2 :], rng) for _ in range(DAYS)]
+    rows = np.arange(len(lights[0].channels))
+    clean = np.concatenate([_day(lights, rows, rng) for _ in range(CLEAN_DAYS)])
+    days = [_day(lights, rows, rng) for _ in range(DAYS)]
     rate = Budget().of_stream()
     blocks = np.arange(len(clean)) // A_DAY
     rings = []
