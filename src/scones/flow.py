@@ -149,11 +149,11 @@ class Flow:
         )
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
-        """Put one photo where photos to classify come in."""
+        """Put one photo where it can be classified; below `incoming/` it would start an execution by itself."""
         digest = hashlib.sha256(photo).hexdigest()
-        key = f"incoming/{digest[:12]}-{name}"
+        key = f"asked/{digest[:12]}-{name}"
         self.aws.bucket.put(key, photo, "application/x-image")
-        return Sample(key, label, "incoming", digest)
+        return Sample(key, label, "asked", digest)
 
     def _upload(self, path: Path) -> Sample:
         try:
@@ -218,7 +218,7 @@ def _collect(settings: Settings, report: Reporter, bucket: Bucket | None = None)
 
 def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:
     """Make a courier of each of the first photos that were decided upon, sure or not."""
-    seen = [item for item in classified.executions if item.outcome is not Outcome.FAILED]
+    seen = [item for item in classified.executions if item.outcome in (Outcome.SUCCEEDED, Outcome.BELOW_THRESHOLD)]
     # Every photo of a class lies together: take them from all over the list.
     step = max(1, len(seen) // COURIERS)
     chosen = seen[::step][:COURIERS]
