@@ -81,8 +81,8 @@ def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
     """Read our own answer, or the plain list of SageMaker's built-in classifier."""
     if isinstance(answer, list):
         return {"inferences": answer}
-    told = {name: answer[name] for name in ("model_version", "unfamiliarity", "unfamiliar") if name in answer}
-    return {"inferences": answer["probabilities"], **told}
+    told = ("model_version", "unfamiliarity", "unfamiliar")
+    return {"inferences": answer["probabilities"]} | {name: answer[name] for name in told if name in answer}
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:

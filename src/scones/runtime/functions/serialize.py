@@ -120,6 +120,7 @@ def _is_sound(courier: dict[str, Any]) -> bool:
         and 0 < len(courier["id"]) <= _LONGEST_ID
         and all(_is_number(courier.get(name)) and abs(courier[name]) < 1e6 for name in ("x_km", "y_km"))
         and isinstance(courier.get("capacity"), int)
+        and not isinstance(courier["capacity"], bool)
         and 0 <= courier["capacity"] <= MOST_ORDERS
     )
 
