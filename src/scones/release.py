@@ -32,6 +32,7 @@ _FUNCTION_MODULES = (
     "runtime/__init__.py",
     "runtime/functions/__init__.py",
     "runtime/functions/faults.py",
+    "runtime/functions/limits.py",
     "runtime/functions/serialize.py",
     "runtime/functions/classify.py",
     "runtime/functions/filter.py",

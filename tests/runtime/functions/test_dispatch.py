@@ -20,6 +20,7 @@ from scones.flow import Flow
 from scones.items import Item
 from scones.local.cloud import Cloud
 from scones.moments import written
+from scones.runtime.functions.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 NOW = 30_000_000.0
@@ -242,6 +243,13 @@ def test_an_event_of_another_form_fails_by_name(flow: Flow, event: dict[str, obj
     """Before the endpoint is asked, and with what is wrong."""
     ended = send(flow, photo(SURE), **event)
     assert (ended.status, ended.error) == ("FAILED", "BadEvent")
+
+
+def test_the_largest_event_passes(flow: Flow, town: float) -> None:
+    """A photo of as many bytes as may travel, and as many beside it, stay within every state's limit."""
+    body = photo(SURE).ljust(INLINE_LIMIT_BYTES, b"x")
+    output = routed(flow, body, note="x" * (BESIDE_LIMIT_BYTES - 400), courier=courier(town))
+    assert (output["dispatch"], output["image_data"]) == ("done", "")
 
 
 def test_an_upload_goes_through_by_itself_and_once(flow: Flow, town: float) -> None:

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from scones.errors import SconesError
 from scones.runtime.functions.faults import storage, unreadable
+from scones.runtime.functions.limits import LONGEST_ID, MOST_CLASSES
 from scones.runtime.functions.record import capture_key, capture_line
 
 _ENDPOINT = os.environ["ENDPOINT_NAME"]
@@ -32,6 +33,10 @@ _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 _REFUSED = {400, 413, 415}
 
 
+class BadAnswer(SconesError):
+    """The endpoint's answer is none that a model of ours gives."""
+
+
 class EndpointUnavailable(SconesError):
     """The endpoint did not answer, or answered with a fault of its own: worth another try."""
 
@@ -46,6 +51,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         UnreadablePhoto: the endpoint refused the photo; the message is JSON with its `photo_id`.
         EndpointUnavailable: no answer; the state machine tries again.
         StorageUnavailable: S3 does not answer; the state machine tries again.
+        BadAnswer: the answer holds more probabilities than any model of ours.
     """
     photo = base64.b64decode(event["image_data"]) if event["image_data"] else _read(event["s3_bucket"], event["s3_key"])
     return {**event, "image_data": "", **_classify(photo, event)}
@@ -79,10 +85,13 @@ def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
 
 def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
     """Read our own answer, or the plain list of SageMaker's built-in classifier."""
+    inferences = answer if isinstance(answer, list) else answer["probabilities"]
+    if len(inferences) > MOST_CLASSES:
+        raise BadAnswer(f"endpoint {_ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MOST_CLASSES}")
     if isinstance(answer, list):
-        return {"inferences": answer}
-    told = ("model_version", "unfamiliarity", "unfamiliar")
-    return {"inferences": answer["probabilities"]} | {name: answer[name] for name in told if name in answer}
+        return {"inferences": inferences}
+    told: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
+    return {"inferences": inferences, "model_version": str(answer.get("model_version", ""))[:LONGEST_ID], **told}
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:

@@ -55,7 +55,8 @@ class Sighting:
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take `{"execution", "started", "photo"}`, where *photo* is FilterInferences' output, or the state that failed.
 
-    The answer is the photo with `dispatch`, which says what was done, and the `orders` that its courier got.
+    The answer is the photo with `dispatch`, which says what was done, and the `orders` that its courier got; of a
+    photo that was refused, these two alone.
 
     Raises:
         StorageUnavailable: a table does not answer, or others write all the time; the state machine tries again.
@@ -69,9 +70,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         courier = photo.get("courier")
         if not courier or ruling not in ("routed", "unsure"):
             _write(_decision(photo["photo_id"], event["execution"], record, "none"))
-            return {**photo, "dispatch": "none", "orders": []}
-        dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), ruling, now)
-    return {**photo, "dispatch": dispatch, "orders": orders}
+            dispatch, orders = "none", list[str]()
+        else:
+            dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), ruling, now)
+    # Twice the cause of a refusal could be more than a state holds.
+    return {**(photo if ruling == "routed" else {}), "dispatch": dispatch, "orders": orders}
 
 
 def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:

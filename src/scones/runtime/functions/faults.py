@@ -8,8 +8,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, I
 
 from scones.errors import SconesError
 from scones.photos.header import UnreadablePhoto
-
-_LONGEST_REASON = 1000
+from scones.runtime.functions.limits import LONGEST_REASON
 
 # boto3 has tried several times already; the state machine waits longer.
 _TRANSIENT = {
@@ -43,4 +42,4 @@ def storage(what: str) -> Iterator[None]:
 
 def unreadable(reason: str, photo_id: str) -> UnreadablePhoto:
     """The error's message is JSON, so that the refusal can be recorded under the photo's own name."""
-    return UnreadablePhoto(json.dumps({"reason": reason[:_LONGEST_REASON], "photo_id": photo_id}))
+    return UnreadablePhoto(json.dumps({"reason": reason[:LONGEST_REASON], "photo_id": photo_id}))

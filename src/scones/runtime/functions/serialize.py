@@ -12,17 +12,14 @@ import boto3
 from scones.moments import written
 from scones.photos.header import UnreadablePhoto, read_header
 from scones.runtime.functions.faults import BadEvent, storage, unreadable
+from scones.runtime.functions.limits import (
+    BESIDE_LIMIT_BYTES,
+    INLINE_LIMIT_BYTES,
+    LONGEST_ID,
+    MOST_ORDERS,
+    PHOTO_LIMIT_BYTES,
+)
 
-# Step Functions stops at 262,144 bytes of state; base64 adds a third, so this leaves room for all the rest.
-INLINE_LIMIT_BYTES = 64 * 1024
-BESIDE_LIMIT_BYTES = 8 * 1024
-"""The most that an event may hold beside its photo, as JSON."""
-PHOTO_LIMIT_BYTES = 6 * 1024 * 1024
-"""What the endpoint takes."""
-MOST_ORDERS = 20
-"""The largest capacity that a courier may claim: all of a photo's writes must fit one transaction."""
-
-_LONGEST_ID = 128
 _COURIER = ("id", "x_km", "y_km", "capacity")
 
 _s3 = boto3.client("s3")
@@ -94,7 +91,7 @@ def _parsed(courier: str) -> object:
     try:
         return json.loads(courier)
     except ValueError as error:
-        raise BadEvent(f"the object's metadata `courier` is no JSON: {courier[:_LONGEST_ID]!r}") from error
+        raise BadEvent(f"the object's metadata `courier` is no JSON: {courier[:LONGEST_ID]!r}") from error
 
 
 def _checked(event: dict[str, Any]) -> dict[str, Any]:
@@ -110,14 +107,14 @@ def _checked(event: dict[str, Any]) -> dict[str, Any]:
 def _courier(courier: object) -> dict[str, Any]:
     if not isinstance(courier, dict) or not _is_sound(courier):
         form = f'{{"id": "...", "x_km": 0.0, "y_km": 0.0, "capacity": 0 to {MOST_ORDERS}}}'
-        raise BadEvent(f"courier {str(courier)[:_LONGEST_ID]!r} is not of the form {form}")
+        raise BadEvent(f"courier {str(courier)[:LONGEST_ID]!r} is not of the form {form}")
     return {name: courier[name] for name in _COURIER}
 
 
 def _is_sound(courier: dict[str, Any]) -> bool:
     return (
         isinstance(courier.get("id"), str)
-        and 0 < len(courier["id"]) <= _LONGEST_ID
+        and 0 < len(courier["id"]) <= LONGEST_ID
         and all(_is_number(courier.get(name)) and abs(courier[name]) < 1e6 for name in ("x_km", "y_km"))
         and isinstance(courier.get("capacity"), int)
         and not isinstance(courier["capacity"], bool)
