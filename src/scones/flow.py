@@ -29,6 +29,7 @@ from scones.steps.dispatch import Dispatched, dispatch
 from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.monitor import Monitored, Watched, monitor
+from scones.steps.replay import Judged, Replayed, judge_again, replay
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
@@ -91,6 +92,14 @@ class Flow:
         """Classify photos that lie in the bucket."""
         workflow_arn = self._recall("up", Up).workflow_arn
         return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
+
+    def replay(self, execution: str) -> Replayed:
+        """Rebuild one recorded decision."""
+        return replay(self.aws, execution, self._recall("deploy", Deployed).model_uri, self.report)
+
+    def judge_again(self, artefact: Path | None, threshold: float | None) -> Judged:
+        """Say what another model, or another threshold, would have decided of every recorded photo."""
+        return judge_again(self.aws, artefact, threshold, self.report)
 
     def evaluate(self) -> Evaluated:
         """Evaluate the endpoint on the staged test photos."""

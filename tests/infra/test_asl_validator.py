@@ -30,8 +30,8 @@ def test_asl_validator_would_find_a_fault(validator: Path, tmp_path: Path) -> No
     """A target that does not exist is told: the test above is no formality."""
     machine = json.loads((INFRA / "classify.asl.json").read_text())
     machine["States"]["SerializeImage"]["Next"] = "Nowhere"
-    (tmp_path / "broken.asl.json").write_text(json.dumps(machine))
-    command = [validator, "--json-path", tmp_path / "broken.asl.json"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    path = tmp_path / "broken.asl.json"
+    path.write_text(json.dumps(machine))
+    found = subprocess.run([validator, "--json-path", path], capture_output=True, text=True, check=False)
     assert found.returncode != 0
     assert "Nowhere" in found.stdout + found.stderr

@@ -43,6 +43,10 @@ class Bucket:
         """Undo `uri`."""
         return uri.removeprefix(f"s3://{self.name}/")
 
+    def sibling(self, name: str) -> "Bucket":
+        """Open another bucket with the same client."""
+        return Bucket(self._client, name)
+
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
         """Store *body* and return its URI."""
         self._client.call("put_object", Bucket=self.name, Key=key, Body=body, ContentType=content_type)
