@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError  # noqa: A004 - botocore's
 
 from scones.errors import SconesError
-from scones.runtime.functions.faults import storage, unreadable
+from scones.runtime.functions.faults import STORAGE, storage, unreadable
 from scones.runtime.functions.limits import LONGEST_ID, MOST_CLASSES
 from scones.runtime.functions.record import capture_key, capture_line
 
@@ -26,7 +26,7 @@ _ACCEPT = "application/json;verbose=true"
 _CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
 
 _log = logging.getLogger(__name__)
-_s3 = boto3.client("s3")
+_s3 = boto3.client("s3", config=STORAGE)
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
 # What the server says of a photo that no retry will mend.

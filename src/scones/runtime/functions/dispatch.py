@@ -14,7 +14,7 @@ from scones.dispatch.orders import Courier, Order
 from scones.dispatch.rules import Rules
 from scones.items import Item, Write, from_wire, to_wire, update
 from scones.moments import written
-from scones.runtime.functions.faults import StorageUnavailable, storage
+from scones.runtime.functions.faults import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
 _OLDEST = timedelta(minutes=30)
@@ -29,7 +29,7 @@ _KEPT = (
     *("s3_bucket", "s3_key", "seen_at", "model_version", "unfamiliarity", "unfamiliar"),
     *("inferences", "label", "confidence", "threshold", "classes", "reason"),
 )
-_tables = boto3.client("dynamodb")
+_tables = boto3.client("dynamodb", config=STORAGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError  # noqa: A004 - botocore's
 
 from scones.errors import SconesError
 from scones.photos.header import UnreadablePhoto
 from scones.runtime.functions.limits import LONGEST_REASON
 
-# boto3 has tried several times already; the state machine waits longer.
+STORAGE = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=1, read_timeout=2)
+"""How S3 and DynamoDB are asked: a function must end before its time does, or nobody learns why it failed."""
+
 _TRANSIENT = {
     *("InternalError", "InternalServerError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"),
     *("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"),

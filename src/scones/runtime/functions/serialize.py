@@ -11,7 +11,7 @@ import boto3
 
 from scones.moments import written
 from scones.photos.header import UnreadablePhoto, read_header
-from scones.runtime.functions.faults import BadEvent, storage, unreadable
+from scones.runtime.functions.faults import STORAGE, BadEvent, storage, unreadable
 from scones.runtime.functions.limits import (
     BESIDE_LIMIT_BYTES,
     INLINE_LIMIT_BYTES,
@@ -22,7 +22,7 @@ from scones.runtime.functions.limits import (
 
 _COURIER = ("id", "x_km", "y_km", "capacity")
 
-_s3 = boto3.client("s3")
+_s3 = boto3.client("s3", config=STORAGE)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -74,13 +74,14 @@ def _read(bucket: str, key: str) -> tuple[bytes, dict[str, Any]]:
     """Read the photo, and what S3 knows about it."""
     with storage(f"s3://{bucket}/{key}"):
         reply = _s3.get_object(Bucket=bucket, Key=key)
-        with reply["Body"] as body:
-            if reply["ContentLength"] > PHOTO_LIMIT_BYTES:
-                # Its bytes are never read whole, so it goes by the name of this version of the object.
-                name = f"s3://{bucket}/{key}#{reply['ETag']}"
-                reason = f"has {reply['ContentLength']:,} bytes; the limit is {PHOTO_LIMIT_BYTES:,}"
-                raise unreadable(reason, hashlib.sha256(name.encode()).hexdigest())
-            photo: bytes = body.read()
+        if reply["ContentLength"] > PHOTO_LIMIT_BYTES:
+            reply["Body"].close()
+            # Its bytes are never read whole, so it goes by the name of this version of the object.
+            name = f"s3://{bucket}/{key}#{reply['ETag']}"
+            reason = f"has {reply['ContentLength']:,} bytes; the limit is {PHOTO_LIMIT_BYTES:,}"
+            raise unreadable(reason, hashlib.sha256(name.encode()).hexdigest())
+        # Not in a `with`, which would give the bare stream, whose errors have other names.
+        photo: bytes = reply["Body"].read()
     found: dict[str, Any] = {"seen_at": written(reply["LastModified"])}
     if courier := reply.get("Metadata", {}).get("courier"):
         found["courier"] = _parsed(courier)
