@@ -179,7 +179,8 @@ def _get(photo_id: str, execution: str) -> Item:
 
 
 def _write(write: Write) -> None:
-    _tables.update_item(**update(_DECISIONS, write))
+    """Write a decision by itself, whole: a put costs less than an update of as many attributes."""
+    _tables.put_item(TableName=_DECISIONS, Item=to_wire({**write.key, **write.set}))
 
 
 def _transact(writes: list[tuple[str, Write]]) -> set[int]:
