@@ -27,7 +27,7 @@ from scones.dispatch.rules import Rules
 from scones.flow import Flow
 from scones.local.cloud import Cloud, start, stop
 from scones.manifest import Sample
-from scones.plan import plan_batch, single_bill
+from scones.plan import orchestration_dollars, plan_batch, single_bill
 from scones.progress import Silent
 from scones.settings import Settings
 
@@ -231,7 +231,7 @@ def _prices() -> list[Row]:
     return [
         Row(
             "AWS, Step Functions and Lambda, a million photos one by one",
-            (single.total_dollars,),
+            (orchestration_dollars(single),),
             "$",
             "<= 3",
             lambda v: v <= 3,

@@ -218,3 +218,10 @@ def test_without_a_cloud_what_costs_money_is_said_and_asked_first(
     code, _, err = run("up")
     assert code == 130  # no answer came: click gives up as on Ctrl-C
     assert "costs money on AWS" in err
+
+
+@pytest.mark.parametrize("arguments", [(), ("an-execution", "--threshold", "0.9")])
+def test_replay_wants_an_execution_or_something_to_judge_by(arguments: tuple[str, ...]) -> None:
+    """One or the other: both at once, or neither, is a mistake in the command."""
+    code, _, err = run("replay", *arguments)
+    assert (code, "name an EXECUTION" in err) == (2, True)

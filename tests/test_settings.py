@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.errors import SettingsError
+from scones.runtime.functions import limits
 from scones.settings import Settings, merge
 
 
@@ -63,3 +66,11 @@ def test_no_environment_owns_what_another_made(one: str, other: str) -> None:
     """The prefix of one environment's names begins no other environment's."""
     prefixes = [f"{Settings(env=env).stack}--" for env in (one, other)]
     assert one == other or not prefixes[0].startswith(prefixes[1])
+
+
+@pytest.mark.parametrize("classes", [tuple(f"c{number}" for number in range(65)), ("a", "b" * 129)])
+def test_more_classes_than_the_workflow_carries_are_refused(classes: tuple[str, ...]) -> None:
+    """The limits of the settings are those that the functions count with."""
+    assert (limits.MOST_CLASSES, limits.LONGEST_ID) == (64, 128)
+    with pytest.raises(SettingsError, match="64 names of 128 characters at most"):
+        replace(Settings(), classes=classes)

@@ -26,14 +26,14 @@ def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: s
 
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:
     """Nothing that a verb found out is hidden."""
-    shown = show(Up("s", "b", "w", "h", "a", "f", "c", "o", "d", 0.8))
+    shown = show(Up("s", "b", "w", "h", "a", "f", "r", "c", "o", "d", 0.8))
     assert "workflow arn: w" in shown
     assert "threshold: 0.8" in shown
 
 
 def test_no_executions_are_counted_as_none() -> None:
     """An empty batch is no error."""
-    assert show(Classified(())) == "0 succeeded, 0 below threshold, 0 failed"
+    assert show(Classified(())) == "0 succeeded, 0 below threshold, 0 unfamiliar, 0 unreadable, 0 failed"
 
 
 def test_an_evaluation_is_told_with_its_interval_its_promise_and_what_was_asked_for() -> None:

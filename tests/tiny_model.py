@@ -17,6 +17,8 @@ from scones.monitoring.channels import measure
 SIDE = 32
 # Photos between these levels of gray get a probability between 0.02 and 0.98.
 _STEEPNESS, _MIDDLE = 1 / 16, 128.0
+FAMILIAR = 100.0
+"""How far from the middle a photo's level may be for a model with a guard."""
 
 
 def probability(level: float) -> float:
@@ -41,8 +43,11 @@ def noisy_pngs(count: int, seed: int) -> list[bytes]:
     return [_png(photo) for photo in noisy_photos(count, seed)]
 
 
-def write_model(path: Path, *, breaks: bool = False) -> None:
-    """Write the ONNX file; one that *breaks* answers only black photos, such as a server is warmed with."""
+def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> None:
+    """Write the ONNX file; one that *breaks* answers only black photos, such as a server is warmed with.
+
+    The unfamiliarity that a *guarded* one tells is how far the photo's level is from the middle.
+    """
     nodes = [
         helper.make_node("Cast", ["photos"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
@@ -55,25 +60,33 @@ def write_model(path: Path, *, breaks: bool = False) -> None:
         helper.make_node("MatMul", ["off", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
+    if guarded:
+        nodes += [
+            helper.make_node("Abs", ["off"], ["distance"]),
+            helper.make_node("ReduceMean", ["distance", "one"], ["unfamiliarity"], keepdims=0),
+        ]
     half = np.full((3, 1), _STEEPNESS / 6, np.float32)
     constants = [
         numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+        numpy_helper.from_array(np.array([1], np.int64), "one"),
         numpy_helper.from_array(np.zeros(1, np.float32), "table"),
         numpy_helper.from_array(np.array(_MIDDLE, np.float32), "middle"),
         numpy_helper.from_array(np.concatenate([-half, half], axis=1), "weights"),
     ]
     photos = helper.make_tensor_value_info("photos", TensorProto.UINT8, ["n", SIDE, SIDE, 3])
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
-    graph = helper.make_graph(nodes, "tiny", [photos], [probabilities], constants)
+    unfamiliarity = helper.make_tensor_value_info("unfamiliarity", TensorProto.FLOAT, ["n"])
+    outputs = [probabilities, unfamiliarity] if guarded else [probabilities]
+    graph = helper.make_graph(nodes, "tiny", [photos], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
 
 
-def write_tiny_artefact(folder: Path, *, breaks: bool = False) -> Artefact:
+def write_tiny_artefact(folder: Path, *, breaks: bool = False, guarded: bool = False) -> Artefact:
     """Write a complete artefact round the model; it has seen noisy photos, and one in ten is answered wrongly."""
     folder.mkdir(parents=True)
-    write_model(folder / MODEL, breaks=breaks)
+    write_model(folder / MODEL, breaks=breaks, guarded=guarded)
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
     answers = np.column_stack([1 - second, second])
@@ -90,6 +103,7 @@ def write_tiny_artefact(folder: Path, *, breaks: bool = False) -> Artefact:
         metrics={},
         created="2026-01-01T00:00:00Z",
         seed=0,
+        unfamiliar_above=FAMILIAR if guarded else None,
     )
     return write_artefact(folder, about, "A model for tests.\n")
 

@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -129,6 +131,21 @@ def unpack(tar_gz: bytes | Path, folder: Path) -> None:
             _unpack_members(archive, folder, where)
     except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         raise BadArtefact(where, f"it does not unpack ({error})") from error
+
+
+@contextmanager
+def opened(artefact: bytes | Path) -> Iterator[Artefact]:
+    """Read an artefact, a folder or a `model.tar.gz`; what has to be unpacked for it is gone afterwards.
+
+    Raises:
+        BadArtefact: as `unpack` and `read_artefact` do.
+    """
+    if isinstance(artefact, Path) and artefact.is_dir():
+        yield read_artefact(artefact)
+        return
+    with tempfile.TemporaryDirectory(prefix="scones-") as folder:
+        unpack(artefact, Path(folder))
+        yield read_artefact(Path(folder))
 
 
 def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:

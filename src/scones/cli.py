@@ -130,6 +130,23 @@ def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json
         _run("classify", {"env": env}, as_json, lambda flow: flow.classify([Path(photo) for photo in photos]))
 
 
+@scones.command(help=STEPS["replay"] + " EXECUTION is a name that `classify` shows; without it, all are judged anew.")
+@click.argument("execution", required=False)
+@click.option("--model", type=click.Path(exists=True, path_type=Path), help="A model.tar.gz, or its folder, to ask.")
+@click.option("--threshold", type=float, help="Judge by this confidence (0 to 1), not by each decision's own.")
+@_options
+def replay(execution: str | None, model: Path | None, threshold: float | None, env: str | None, as_json: bool) -> None:
+    """Replay EXECUTION, or judge everything recorded anew."""
+    if bool(execution) == bool(model or threshold):
+        raise click.UsageError("name an EXECUTION to rebuild, or --model or --threshold (or both) to judge all anew")
+    if execution:
+        found = _run("replay", {"env": env}, as_json, lambda flow: flow.replay(execution))
+        if found.differences:
+            raise SconesError(f"execution {execution} was decided otherwise than it is now; see what differs above")
+    else:
+        _run("replay", {"env": env}, as_json, lambda flow: flow.judge_again(model, threshold))
+
+
 @scones.command(help=STEPS["evaluate"])
 @click.option(
     "--artefact",

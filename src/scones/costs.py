@@ -72,6 +72,7 @@ class RunUsage:
     lambda_gigabyte_seconds: float = 0
     s3_puts: int = 0
     s3_gets: int = 0
+    table_writes: int = 0
     notices: int = 0
     log_gigabytes: float = 0
     build_minutes: float = 0
@@ -134,6 +135,7 @@ def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
         _line("Lambda, time", usage.lambda_gigabyte_seconds, table.prices["lambda_gigabyte_second"]),
         _line("S3, writing", usage.s3_puts, table.prices["s3_put"]),
         _line("S3, reading", usage.s3_gets, table.prices["s3_get"]),
+        _line("DynamoDB, writing", usage.table_writes, table.prices["table_write"]),
         _line("SNS", usage.notices, table.prices["sns_publish"]),
         _line("CloudWatch Logs", usage.log_gigabytes, table.prices["logs_gigabyte"]),
         _line("CodeBuild", usage.build_minutes, table.prices["build_minute"]),
@@ -162,7 +164,7 @@ def price_of(verb: str, mode: str = "realtime") -> str:
         return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
     if verb == "evaluate":
         executions = 4 * 500
-        used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=3 * executions)
+        used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=4 * executions)
         cents = 100 * bill(replace(used, lambda_gigabyte_seconds=executions / 2)).total_dollars
         return f"a load test of {executions:,} executions costs about {cents:.0f} cents, and keeps the endpoint busy."
     return "a few cents at most for requests and storage."

@@ -162,7 +162,8 @@ def _shift(flow: Flow, sample: Sample) -> tuple[Sample, Sample]:
 
 def _answered(classified: Classified) -> int:
     """How many photos reached the endpoint, and must therefore be captured."""
-    return len(classified.executions) - classified.count(Outcome.FAILED)
+    unanswered = classified.count(Outcome.FAILED) + classified.count(Outcome.UNREADABLE)
+    return len(classified.executions) - unanswered
 
 
 def _remains(cloud: Cloud) -> tuple[str, ...]:

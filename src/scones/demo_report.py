@@ -34,7 +34,7 @@ from scones.steps.stage import Staged
 from scones.steps.train import Trained
 
 _PAIRS = 6
-_FUNCTIONS = 3
+_FUNCTIONS = 4
 _FUNCTION_GIGABYTES = 0.5
 _UNSURE = "unsure"
 
@@ -199,6 +199,7 @@ def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
         lambda_gigabyte_seconds=_FUNCTION_GIGABYTES * in_functions,
         s3_puts=shown.staged.uploaded + photos,
         s3_gets=shown.staged.train + 2 * photos,
+        table_writes=2 * len(executions),
         notices=sum(bool(item.error) for item in executions),
     )
 

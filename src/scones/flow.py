@@ -30,6 +30,7 @@ from scones.steps.dispatch import Dispatched, dispatch
 from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.monitor import Monitored, Watched, monitor
+from scones.steps.replay import Judged, Replayed, judge_again, replay
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
@@ -41,7 +42,7 @@ from scones.steps.upload import upload
 T = TypeVar("T")
 
 # What infra/stack.yaml lets the functions read of the environment's own bucket.
-_READABLE = ("incoming/", "data/")
+_READABLE = ("asked/", "data/")
 COURIERS = 24
 ORDERS = 40
 
@@ -58,7 +59,7 @@ class PhotosNotGranted(SconesError):
     """Photos to classify lie where the stack's functions may not read."""
 
     def __init__(self, source: str, own: str) -> None:
-        ways = f"put them below s3://{own}/incoming/, or set photo_bucket to their bucket and run: scones up"
+        ways = f"put them below s3://{own}/asked/, or set photo_bucket to their bucket and run: scones up"
         super().__init__(f"the functions may not read {source}; {ways}")
         self.source = source
 
@@ -127,6 +128,14 @@ class Flow:
         )
         return classify_batch(self.aws, source, terms, self.report)
 
+    def replay(self, execution: str) -> Replayed:
+        """Rebuild one recorded decision."""
+        return replay(self.aws, execution, self._recall("deploy", Deployed).model_uri, self.report)
+
+    def judge_again(self, artefact: Path | None, threshold: float | None) -> Judged:
+        """Say what another model, or another threshold, would have decided of every recorded photo."""
+        return judge_again(self.aws, artefact, threshold, self.report)
+
     def evaluate(self) -> Evaluated:
         """Evaluate the endpoint on the staged test photos."""
         deployed = self._recall("deploy", Deployed)
@@ -184,11 +193,11 @@ class Flow:
         )
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
-        """Put one photo where photos to classify come in."""
+        """Put one photo where it can be classified; below `incoming/` it would start an execution by itself."""
         digest = hashlib.sha256(photo).hexdigest()
-        key = f"incoming/{digest[:12]}-{name}"
+        key = f"asked/{digest[:12]}-{name}"
         self.aws.bucket.put(key, photo, "application/x-image")
-        return Sample(key, label, "incoming", digest)
+        return Sample(key, label, "asked", digest)
 
     def _upload(self, path: Path) -> Sample:
         try:
@@ -253,7 +262,7 @@ def _collect(settings: Settings, report: Reporter, bucket: Bucket | None = None)
 
 def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:
     """Make a courier of each of the first photos that were decided upon, sure or not."""
-    seen = [item for item in classified.executions if item.outcome is not Outcome.FAILED]
+    seen = [item for item in classified.executions if item.outcome in (Outcome.SUCCEEDED, Outcome.BELOW_THRESHOLD)]
     # Every photo of a class lies together: take them from all over the list.
     step = max(1, len(seen) // COURIERS)
     chosen = seen[::step][:COURIERS]

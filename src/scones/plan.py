@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from scones.costs import Bill, RunUsage, bill
 
 _SECONDS_PER_HOUR = 3600
-SINGLE = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25))
+SINGLE = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
 """The functions of one photo's way: the seconds that each is assumed to take, and its memory in GB."""
 _BETWEEN_SECONDS = 0.05
+_DECISION_WRITES = 2
+"""Each decision is written once, and once more in its index; a courier's orders come on top."""
 _MANIFEST_LINE_BYTES = 120
 """A line of the manifest: a key of usual length, and the tag."""
 
@@ -102,7 +104,7 @@ def plan_batch(photos: int, given: Assumptions | None = None) -> BatchPlan:
         concurrency=concurrency,
         seconds=seconds,
         batch_seconds=batch_seconds,
-        orchestration_dollars=sum(i.dollars for i in cost.items if i.what.startswith(("Step Functions", "Lambda"))),
+        orchestration_dollars=orchestration_dollars(cost),
         cost=cost,
         quotas=tuple(_quotas(photos, concurrency, instances, rate)),
     )
@@ -115,15 +117,21 @@ def batch_bill(photos: int) -> Bill:
 
 
 def single_bill(photos: int) -> Bill:
-    """What so many photos cost one by one, besides the endpoint: an Express execution each, and its functions."""
+    """What so many photos without couriers cost one by one, besides the endpoint: execution, functions, decision."""
     return bill(
         RunUsage(
             executions=photos,
             execution_seconds=photos * (sum(seconds for seconds, _ in SINGLE) + _BETWEEN_SECONDS),
             lambda_requests=photos * len(SINGLE),
             lambda_gigabyte_seconds=photos * sum(seconds * gigabytes for seconds, gigabytes in SINGLE),
+            table_writes=_DECISION_WRITES * photos,
         )
     )
+
+
+def orchestration_dollars(cost: Bill) -> float:
+    """What of a bill is Step Functions and Lambda."""
+    return sum(item.dollars for item in cost.items if item.what.startswith(("Step Functions", "Lambda")))
 
 
 def _usage(photos: int, given: Assumptions, batch_seconds: float, endpoint_seconds: float) -> RunUsage:

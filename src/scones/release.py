@@ -18,16 +18,26 @@ _PACKAGE = files("scones")
 # The functions carry no model code: these modules need nothing but the standard library and Lambda's own boto3.
 _FUNCTION_MODULES = (
     "__init__.py",
+    "dispatch/__init__.py",
+    "dispatch/book.py",
+    "dispatch/offer.py",
+    "dispatch/orders.py",
+    "dispatch/rules.py",
     "errors.py",
+    "items.py",
+    "moments.py",
     "vehicles.py",
     "photos/__init__.py",
     "photos/header.py",
     "runtime/__init__.py",
     "runtime/functions/__init__.py",
+    "runtime/functions/faults.py",
+    "runtime/functions/limits.py",
     "runtime/functions/serialize.py",
     "runtime/functions/classify.py",
     "runtime/functions/classify_batch.py",
     "runtime/functions/filter.py",
+    "runtime/functions/dispatch.py",
     "runtime/functions/record.py",
 )
 # The same sources must give the same zip, so that an unchanged release changes nothing.

@@ -14,6 +14,9 @@ _ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""
 
+# What the workflow's functions let through.
+_MOST_CLASSES, _LONGEST_CLASS = 64, 128
+
 MODES = ("realtime", "serverless")
 # What SageMaker and CloudWatch take; longer alarm periods make no sense for an update.
 _CHOICES: Mapping[str, tuple[object, ...]] = {
@@ -121,8 +124,7 @@ class Settings:
         """Refuse what could not work, naming the setting."""
         if not _ENV_NAME.fullmatch(self.env):
             raise SettingsError(f"env {self.env!r} must be 1 to 20 of a-z, 0-9 and single '-', starting with a letter")
-        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
-            raise SettingsError(f"classes {', '.join(self.classes)!r} must be two or more different names")
+        _check_classes(self.classes)
         if not 0 < self.threshold < 1:
             raise SettingsError(f"threshold {self.threshold} must lie between 0 and 1")
         for name, allowed in _CHOICES.items():
@@ -139,6 +141,13 @@ class Settings:
     def stack(self) -> str:
         """The name that every resource of this environment carries."""
         return f"scones-{self.env}"
+
+
+def _check_classes(classes: tuple[str, ...]) -> None:
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise SettingsError(f"classes {', '.join(classes)!r} must be two or more different names")
+    if len(classes) > _MOST_CLASSES or max(map(len, classes)) > _LONGEST_CLASS:
+        raise SettingsError(f"classes may be {_MOST_CLASSES} names of {_LONGEST_CLASS} characters at most")
 
 
 NAMES = tuple(field.name for field in fields(Settings))

@@ -45,7 +45,7 @@ def _classified(result: Classified) -> Iterable[str]:
     if len(result.executions) <= _FEW:
         for item in result.executions:
             decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
-            yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision}"
+            yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision} (execution {item.name})"
     yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
 
 

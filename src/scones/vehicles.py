@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 VEHICLES = ("bicycle", "motorcycle")
 """The default classes, in the order of every list of probabilities."""
@@ -25,3 +26,33 @@ def decide(probabilities: Sequence[float], classes: Sequence[str]) -> Decision:
         raise ValueError(f"{len(probabilities)} probabilities for {len(classes)} classes")
     confidence = max(probabilities)
     return Decision(classes[list(probabilities).index(confidence)], confidence)
+
+
+class Ruling(StrEnum):
+    """What becomes of a photo that the model has answered."""
+
+    ROUTED = "routed"
+    UNSURE = "unsure"
+    """Its confidence is below the threshold."""
+    UNFAMILIAR = "unfamiliar"
+    """It is like none of the photos that the model knows, so its probabilities mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision, and what becomes of the photo."""
+
+    decision: Decision
+    ruling: Ruling
+
+
+def judge(probabilities: Sequence[float], classes: Sequence[str], threshold: float, *, unfamiliar: bool) -> Verdict:
+    """Rule on one photo; the filter function and `scones replay` both do it here.
+
+    Raises:
+        ValueError: there are not as many probabilities as classes.
+    """
+    decision = decide(probabilities, classes)
+    if unfamiliar:
+        return Verdict(decision, Ruling.UNFAMILIAR)
+    return Verdict(decision, Ruling.UNSURE if decision.confidence < threshold else Ruling.ROUTED)

@@ -7,7 +7,7 @@ import scones
 
 CALL = re.compile(r'\b(?:call|pages)\(\s*"([a-z0-9_]+)"')
 PRODUCT = Path(scones.__file__).parent / "aws"
-ELSEWHERE = {"invoke_endpoint", "put_object", "get_object"}
+ELSEWHERE = {"invoke_endpoint", "put_object", "get_object", "put_item"}
 """What the Lambda functions call, straight through boto3."""
 
 

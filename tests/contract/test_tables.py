@@ -27,6 +27,7 @@ def test_items_and_conditions(aws: Checked) -> None:
     assert client.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE"
     item = {"id": {"S": "a"}, "status": {"S": "open"}, "x": {"N": "1.5"}, "more": {"L": [{"N": "1"}, {"NULL": True}]}}
     assert client.batch_write_item(RequestItems={name: [{"PutRequest": {"Item": item}}]})["UnprocessedItems"] == {}
+    client.put_item(TableName=name, Item=item)
     assert client.get_item(TableName=name, Key={"id": {"S": "a"}}, ConsistentRead=True)["Item"] == item
     assert "Item" not in client.get_item(TableName=name, Key={"id": {"S": "b"}})
     take = {

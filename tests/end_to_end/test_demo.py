@@ -147,7 +147,7 @@ def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str
     assert bucket == "scones-dev-000000000000-us-east-1"
     endpoint = json.loads(_run([aws, "sagemaker", "describe-endpoint", "--endpoint-name", "scones-dev"], environment))
     assert endpoint["EndpointStatus"] == "InService"
-    keys = json.loads(_run([aws, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "incoming/"], environment))
+    keys = json.loads(_run([aws, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "asked/"], environment))
     event = json.dumps({"image_data": "", "s3_bucket": bucket, "s3_key": keys["Contents"][0]["Key"]})
     arn = "arn:aws:states:us-east-1:000000000000:stateMachine:scones-dev"
     command: list[str | Path] = [

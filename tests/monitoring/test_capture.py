@@ -58,6 +58,7 @@ def test_a_real_record_reads() -> None:
     [
         ("[0.82, 0.18]", "JSON"),
         ("[[0.82, 0.18]]", "JSON"),
+        ('{"label": "bicycle", "probabilities": [0.82, 0.18], "unfamiliarity": 1.5}', "JSON"),
         ("0.82,0.18", "CSV"),
         ("0.82,0.18\n", "CSV"),
         (base64.b64encode(b"[0.82, 0.18]").decode(), "BASE64"),
@@ -65,7 +66,7 @@ def test_a_real_record_reads() -> None:
     ],
 )
 def test_every_encoding_of_an_answer_reads(data: str, encoding: str) -> None:
-    """JSON, CSV and base64 of either give the same probabilities."""
+    """JSON, verbose or plain, CSV and base64 of either give the same probabilities."""
     output = {"data": data, "encoding": encoding}
     result = read(a_record(captureData__endpointOutput=output))
     assert isinstance(result, Captured)

@@ -46,8 +46,8 @@ def handler(event, context):
 def put(flow: Flow, count: int = PHOTOS) -> str:
     """Put sure photos below a prefix; returns its URI."""
     photo = plain_photo(200)
-    flow.aws.bucket.put_all([(f"incoming/many/{n:05d}.png", lambda: photo) for n in range(count)], lambda *_: None)
-    return flow.aws.bucket.uri("incoming/many/")
+    flow.aws.bucket.put_all([(f"asked/many/{n:05d}.png", lambda: photo) for n in range(count)], lambda *_: None)
+    return flow.aws.bucket.uri("asked/many/")
 
 
 def parts(flow: Flow) -> list[str]:
@@ -78,7 +78,7 @@ def check_whole(flow: Flow, batch: ClassifiedBatch, count: int = PHOTOS) -> None
     """Each photo has one line in the results, and was asked about in one part only."""
     files = RunFiles(batch.run)
     results = [json.loads(line) for line in flow.aws.bucket.get(f"{files.prefix}results.jsonl").splitlines()]
-    assert Counter(line["key"] for line in results) == Counter(f"incoming/many/{n:05d}.png" for n in range(count))
+    assert Counter(line["key"] for line in results) == Counter(f"asked/many/{n:05d}.png" for n in range(count))
     lines = [line for body in flow.aws.bucket.get_all(parts(flow)) for line in body.splitlines()]
     assert max(Counter(json.loads(line)["key"] for line in lines).values()) == 1
 

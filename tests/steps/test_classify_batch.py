@@ -52,7 +52,7 @@ def test_every_photo_is_accounted_for(flow: Flow) -> None:
     """Sure, unsure, no photo at all, and one that breaks off: each has one line with its outcome and its reason."""
     photos = {f"{n:03d}.png": plain_photo(SURE if n % 3 else UNSURE) for n in range(120)}
     photos |= {"letter.png": b"Dear Sir or Madam", "cut.jpg": noisy_jpeg()[:20_000], "whole.jpg": noisy_jpeg()}
-    source = put(flow.aws, "incoming/all/", photos)
+    source = put(flow.aws, "asked/all/", photos)
     batch = flow.classify_batch(source)
     assert batch.photos == 123
     assert batch.counts == {
@@ -61,7 +61,7 @@ def test_every_photo_is_accounted_for(flow: Flow) -> None:
         "below_threshold": 41,
         "unreadable": 2,
     }
-    found = {str(line["key"]).removeprefix("incoming/all/"): line for line in lines(flow.aws, batch)}
+    found = {str(line["key"]).removeprefix("asked/all/"): line for line in lines(flow.aws, batch)}
     assert list(found) == sorted(photos)
     assert (found["001.png"]["outcome"], found["001.png"]["label"]) == ("classified", "motorcycle")
     assert found["000.png"]["error"] == "THRESHOLD_CONFIDENCE_NOT_MET"
@@ -72,14 +72,14 @@ def test_every_photo_is_accounted_for(flow: Flow) -> None:
     assert table.column("probability_motorcycle").to_pylist()[1] == pytest.approx(found["001.png"]["confidence"])
     again = flow.classify_batch(source)
     assert (again.run, again.asked, again.counts) == (batch.run, 0, batch.counts)
-    assert sorted(asked_keys(flow.aws, batch)) == sorted(f"incoming/all/{name}" for name in photos)
+    assert sorted(asked_keys(flow.aws, batch)) == sorted(f"asked/all/{name}" for name in photos)
 
 
 def test_a_photo_that_is_gone_fails_by_name(flow: Flow) -> None:
     """What was deleted between the listing and the reading is a line too."""
     aws, files = flow.aws, RunFiles("gone")
-    put(aws, "incoming/gone/", {"here.png": plain_photo(SURE)})
-    items = [{"key": "incoming/gone/here.png", "etag": "1"}, {"key": "incoming/gone/away.png", "etag": "2"}]
+    put(aws, "asked/gone/", {"here.png": plain_photo(SURE)})
+    items = [{"key": "asked/gone/here.png", "etag": "1"}, {"key": "asked/gone/away.png", "etag": "2"}]
     event = {"BatchInput": {"photos": aws.bucket.name, "bucket": aws.bucket.name, "parts": files.parts}, "Items": items}
     part = invoke(flow, event)["part"]
     here, away = (json.loads(line) for line in aws.bucket.get(part).splitlines())
@@ -97,7 +97,7 @@ def invoke(flow: Flow, event: Mapping[str, object]) -> dict[str, Any]:
 
 def test_a_part_that_is_not_whole_is_done_again(flow: Flow) -> None:
     """A part with too few lines holds nothing, neither for the function nor for the summary."""
-    source = put(flow.aws, "incoming/half/", {f"{n}.png": plain_photo(SURE) for n in range(3)})
+    source = put(flow.aws, "asked/half/", {f"{n}.png": plain_photo(SURE) for n in range(3)})
     batch = flow.classify_batch(source)
     (part,) = flow.aws.bucket.list(RunFiles(batch.run).parts)
     whole = flow.aws.bucket.get(part.key)
@@ -123,7 +123,7 @@ def test_a_folder_is_uploaded_once_and_kept_alike(flow: Flow, tmp_path: Path) ->
 
 def test_nothing_to_classify_is_said(flow: Flow, tmp_path: Path) -> None:
     """An empty prefix and an empty folder are errors of one line."""
-    for source in (flow.aws.bucket.uri("incoming/none/"), str(tmp_path)):
+    for source in (flow.aws.bucket.uri("asked/none/"), str(tmp_path)):
         with pytest.raises(NoPhotos, match="holds no photos"):
             flow.classify_batch(source)
 
@@ -137,7 +137,7 @@ def test_photos_must_lie_where_the_functions_may_read(flow: Flow, source: str) -
 
 def test_the_drift_monitor_passes_a_batch_over(own_flow: Flow) -> None:
     """A batch is not traffic: none of its photos is counted, and no record of it is called malformed."""
-    own_flow.classify_batch(put(own_flow.aws, "incoming/m/", {f"{n}.png": plain_photo(SURE) for n in range(30)}))
+    own_flow.classify_batch(put(own_flow.aws, "asked/m/", {f"{n}.png": plain_photo(SURE) for n in range(30)}))
     own_flow.classify_samples([own_flow.upload("one.png", plain_photo(SURE))])
     found = own_flow.monitor(at_least=1)
     assert (found.photos, found.malformed) == (1, ())

@@ -1,6 +1,7 @@
 """Step Functions: run one photo through the Express workflow and wait for its end."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +28,7 @@ class Workflow:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def run(self, arn: str, name: str, event: dict[str, str]) -> Ended:
+    def run(self, arn: str, name: str, event: Mapping[str, object]) -> Ended:
         """Start an execution and wait for it, five minutes at most; raises AwsError when it cannot start."""
         reply = self._client.call("start_sync_execution", stateMachineArn=arn, name=name, input=json.dumps(event))
         return Ended(

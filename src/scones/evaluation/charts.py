@@ -14,7 +14,13 @@ from scones.evaluation.story import Answer, Dispatch, DriftCheck, Run
 
 _WIDTH = 480
 _HISTOGRAM_BINS = 20
-_OUTCOMES = {"succeeded": (GOOD, "routed"), "below_threshold": (UNSURE, "not sure enough"), "failed": (BAD, "failed")}
+_OUTCOMES = {
+    "succeeded": (GOOD, "routed"),
+    "below_threshold": (UNSURE, "not sure enough"),
+    "unfamiliar": (QUIET, "unfamiliar"),
+    "unreadable": (TEXT, "unreadable"),
+    "failed": (BAD, "failed"),
+}
 _MARKERS = ("o", "s", "^", "P", "X", "v")
 # Beyond this the bars are thinner than a pixel, and the file grows for nothing.
 _MOST_BARS = 2000

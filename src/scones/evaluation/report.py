@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from scones.evaluation import charts
 from scones.evaluation.gallery import choose
 from scones.evaluation.pages import class_colours, environment
-from scones.evaluation.story import DemoReport, Run
+from scones.evaluation.story import DemoReport, Outcome, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,4 @@ def latencies(runs: Sequence[Run]) -> Latencies | None:
 
 
 def _outcomes(runs: Sequence[Run]) -> Mapping[str, int]:
-    return {
-        outcome: sum(run.outcome == outcome for run in runs) for outcome in ("succeeded", "below_threshold", "failed")
-    }
+    return {outcome: sum(run.outcome == outcome for run in runs) for outcome in get_args(Outcome)}

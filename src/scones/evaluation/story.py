@@ -8,7 +8,7 @@ from typing import Literal
 from scones.costs import Bill
 from scones.evaluation.metrics import Evaluation
 
-Outcome = Literal["succeeded", "below_threshold", "failed"]
+Outcome = Literal["succeeded", "below_threshold", "unfamiliar", "unreadable", "failed"]
 Point = tuple[float, float]
 """Kilometres east and north."""
 

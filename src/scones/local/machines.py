@@ -19,6 +19,8 @@ from scones.local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
 BILLED_MEMORY_MB = 64
+# ministack's own name for it, and that of our workers.
+THROTTLES = ("Lambda.Unknown", "TooManyRequestsException")
 SNS_PUBLISH = "arn:aws:states:::sns:publish"
 
 
@@ -33,6 +35,7 @@ def mount() -> None:
     sfn._fail_execution = _unless_over(sfn._fail_execution)
     sfn._start_sync_execution = _sync(sfn._start_sync_execution)
     map_runs.mount()
+    sfn._call_lambda = _with_throttles(sfn._call_lambda)
     sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _with_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
 
 
@@ -118,6 +121,20 @@ def _unless_over(fail: Callable[[Json, str, str], None]) -> Callable[[Json, str,
             fail(execution, error, cause)
 
     return failed
+
+
+def _with_throttles(call: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
+    """Name a throttled function as AWS does, so that a Retry by name matches."""
+
+    def called(function: str, event: Json) -> Json:
+        try:
+            return call(function, event)
+        except sfn._ExecutionError as error:
+            if "TooManyRequestsException" not in error.cause or not error.error.endswith(THROTTLES):
+                raise
+            raise sfn._ExecutionError("Lambda.TooManyRequestsException", error.cause) from error
+
+    return called
 
 
 def _with_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:

@@ -115,12 +115,14 @@ def _data(side: Json, name: str) -> bytes | None:
 
 
 def _probabilities(answer: bytes) -> tuple[float, ...]:
-    """Read a JSON list, a JSON list of one list, or one line of comma-separated numbers."""
+    """Read a verbose answer, a JSON list, a JSON list of one list, or one line of comma-separated numbers."""
     text = answer.decode("utf-8", errors="replace").strip()
     try:
-        parsed: Json = json.loads(text if text.startswith("[") else f"[{text}]")
+        parsed: Json = json.loads(text if text.startswith(("[", "{")) else f"[{text}]")
     except (ValueError, RecursionError) as error:
         raise _NotARecord("the output is no list of probabilities") from error
+    if isinstance(parsed, dict):
+        parsed = parsed.get("probabilities")
     if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], list):
         parsed = parsed[0]
     numbers = tuple(_number(value) for value in parsed) if isinstance(parsed, list) else ()

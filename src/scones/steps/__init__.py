@@ -6,6 +6,7 @@ STEPS = {
     "up": "Bring the stack to the template: functions, state machine, topics, alarm.",
     "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
     "classify": "Send photos through the Step Functions workflow.",
+    "replay": "Rebuild a recorded decision bit for bit, or say what another model or threshold would have changed.",
     "evaluate": "Ask the endpoint about every test photo, measure it, propose a threshold, and write a report.",
     "monitor": "Compare what the endpoint saw with the baseline; send an alert if it changed.",
     "dispatch": "Give the orders to the couriers just seen: bicycles near, motorcycles far.",

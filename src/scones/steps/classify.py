@@ -14,15 +14,22 @@ from scones.aws.workflow import Ended
 from scones.manifest import Sample
 from scones.progress import Reporter
 
-THRESHOLD_ERROR = "THRESHOLD_CONFIDENCE_NOT_MET"
-
 
 class Outcome(StrEnum):
     """How an execution ended."""
 
     SUCCEEDED = "succeeded"
     BELOW_THRESHOLD = "below_threshold"
+    UNFAMILIAR = "unfamiliar"
+    UNREADABLE = "unreadable"
     FAILED = "failed"
+
+
+_REFUSED = {
+    "THRESHOLD_CONFIDENCE_NOT_MET": Outcome.BELOW_THRESHOLD,
+    "UnfamiliarPhoto": Outcome.UNFAMILIAR,
+    "UnreadablePhoto": Outcome.UNREADABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
 
 
 def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
-    decision = ended.output or _unsure(ended)
+    decision = ended.output or _refused(ended)
     return Execution(
         name=name,
         key=sample.key,
@@ -97,12 +104,12 @@ def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
 def _outcome(ended: Ended) -> Outcome:
     if ended.status == "SUCCEEDED":
         return Outcome.SUCCEEDED
-    return Outcome.BELOW_THRESHOLD if ended.error == THRESHOLD_ERROR else Outcome.FAILED
+    return _REFUSED.get(ended.error, Outcome.FAILED)
 
 
-def _unsure(ended: Ended) -> dict[str, Any]:
-    """Read the decision that FilterInferences refused: Lambda's cause is JSON, and our message in it is JSON too."""
-    if ended.error != THRESHOLD_ERROR:
+def _refused(ended: Ended) -> dict[str, Any]:
+    """Read the decision that was refused: Lambda's cause is JSON, and our message in it is JSON too."""
+    if ended.error not in _REFUSED:
         return {}
     try:
         refused: dict[str, Any] = json.loads(json.loads(ended.cause)["errorMessage"])

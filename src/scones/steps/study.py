@@ -1,11 +1,9 @@
 """Study: judge a model, behind its endpoint or in an artefact, in every way that was asked for, and write it down."""
 
 import json
-import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.artefact import Artefact, read_artefact, unpack
+from scones.artefact import Artefact, opened
 from scones.aws.connection import Aws
 from scones.errors import SconesError
 from scones.evaluation.examination import Candidate, Plan, Shown, examine
@@ -35,7 +33,7 @@ from scones.settings import Settings
 
 _BATCH = 64
 _OURS = evaluation_id("study")
-_BELOW_THRESHOLD = "THRESHOLD_CONFIDENCE_NOT_MET"
+_NOT_ROUTED = {"THRESHOLD_CONFIDENCE_NOT_MET", "UnfamiliarPhoto"}
 
 
 class CannotStudy(SconesError):
@@ -78,7 +76,7 @@ def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted,
     """
     test = [sample for sample in served.samples if sample.split == "test"]
     ask = _ask_endpoint(aws, settings, served.endpoint)
-    with _opened(aws.bucket.get(aws.bucket.key(served.model_uri))) as artefact:
+    with opened(aws.bucket.get(aws.bucket.key(served.model_uri))) as artefact:
         facts = _facts(artefact, f"endpoint {served.endpoint}")
         known = _out_of_fold(artefact, report)
         bodies = aws.bucket.get_all([sample.key for sample in test])
@@ -107,7 +105,7 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
     """
     if wanted.load:
         raise CannotStudy("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
-    with _opened(path) as artefact:
+    with opened(path) as artefact:
         ask = _ask_artefact(artefact)
         known = _out_of_fold(artefact, report)
         model = Candidate(_facts(artefact, path.name), ask, known.judged() if known else None)
@@ -118,7 +116,7 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
 
 def classes_of(path: Path) -> tuple[str, ...]:
     """Read which classes the model in an artefact tells apart; raises BadArtefact."""
-    with _opened(path) as artefact:
+    with opened(path) as artefact:
         return artefact.classes
 
 
@@ -162,7 +160,7 @@ def _plan(settings: Settings, wanted: Wanted) -> Plan:
 
 
 def _other(path: Path) -> Candidate:
-    with _opened(path) as artefact:
+    with opened(path) as artefact:
         return Candidate(_facts(artefact, path.name), _ask_artefact(artefact))
 
 
@@ -176,17 +174,6 @@ def _facts(artefact: Artefact, name: str) -> ModelFacts:
         image_size=artefact.image_size,
         classes=artefact.classes,
     )
-
-
-@contextmanager
-def _opened(artefact: bytes | Path) -> Iterator[Artefact]:
-    """Read an artefact; what has to be unpacked for it is gone afterwards."""
-    if isinstance(artefact, Path) and artefact.is_dir():
-        yield read_artefact(artefact)
-        return
-    with tempfile.TemporaryDirectory(prefix="scones-") as folder:
-        unpack(artefact, Path(folder))
-        yield read_artefact(Path(folder))
 
 
 def _out_of_fold(artefact: Artefact, report: Reporter) -> OutOfFold | None:
@@ -251,7 +238,7 @@ def _to_workflow(aws: Aws, workflow_arn: str, samples: Sequence[Sample]) -> Send
         key = samples[number % len(samples)].key
         event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _OURS}
         error = aws.workflow.run(workflow_arn, uuid.uuid4().hex, event).error
-        # A photo that is not sure enough has gone all the way, too.
-        return "" if error == _BELOW_THRESHOLD else error
+        # A photo that is not sure enough, or unfamiliar, has gone all the way, too.
+        return "" if error in _NOT_ROUTED else error
 
     return send

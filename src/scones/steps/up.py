@@ -18,6 +18,7 @@ class Up:
     hosting_role_arn: str
     alert_topic_arn: str
     failure_topic_arn: str
+    review_queue_url: str
     couriers_table: str
     orders_table: str
     decisions_table: str
@@ -55,6 +56,7 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         hosting_role_arn=stack.outputs["HostingRoleArn"],
         alert_topic_arn=stack.outputs["AlertTopicArn"],
         failure_topic_arn=stack.outputs["FailureTopicArn"],
+        review_queue_url=stack.outputs["ReviewQueueUrl"],
         couriers_table=stack.outputs["CouriersTableName"],
         orders_table=stack.outputs["OrdersTableName"],
         decisions_table=stack.outputs["DecisionsTableName"],

@@ -18,7 +18,7 @@ def upload(aws: Aws, folder: Path, report: Reporter) -> str:
     Raises:
         NoPhotos: the folder holds none.
     """
-    prefix = f"incoming/{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}/"
+    prefix = f"asked/{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}/"
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not paths:
         raise NoPhotos(str(folder))

@@ -9,24 +9,32 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError  # noqa: A004 - botocore's
 
 from scones.errors import SconesError
-from scones.photos.header import UnreadablePhoto
+from scones.runtime.functions.faults import STORAGE, storage, unreadable
+from scones.runtime.functions.limits import LONGEST_ID, MOST_CLASSES
 from scones.runtime.functions.record import capture_key, capture_line
 
 _ENDPOINT = os.environ["ENDPOINT_NAME"]
 _CAPTURE_BUCKET = os.environ.get("CAPTURE_BUCKET", "")
 _CONTENT_TYPE = "application/x-image"
+# The plain list that other clients get lacks the model's version, and whether the photo is familiar to it.
+_ACCEPT = "application/json;verbose=true"
 # The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
-_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
+# Its whole time is limited, so an endpoint that hangs must be given up early enough to be tried again.
+_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
 
 _log = logging.getLogger(__name__)
-_s3 = boto3.client("s3")
+_s3 = boto3.client("s3", config=STORAGE)
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
 # What the server says of a photo that no retry will mend.
 _REFUSED = {400, 413, 415}
+
+
+class BadAnswer(SconesError):
+    """The endpoint's answer is none that a model of ours gives."""
 
 
 class EndpointUnavailable(SconesError):
@@ -36,42 +44,54 @@ class EndpointUnavailable(SconesError):
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take SerializeImage's output; give it back with `inferences`, and without the photo's bytes.
 
-    An `inference_id` in it goes with the question, so that the monitor can tell our own questions from traffic.
+    Where the endpoint tells them, `model_version`, `unfamiliarity` and `unfamiliar` are added. An `inference_id` goes
+    with the question, so that the monitor can tell our own questions from traffic.
 
     Raises:
-        UnreadablePhoto: the endpoint refused the photo.
+        UnreadablePhoto: the endpoint refused the photo; the message is JSON with its `photo_id`.
         EndpointUnavailable: no answer; the state machine tries again.
+        StorageUnavailable: S3 does not answer; the state machine tries again.
+        BadAnswer: the answer holds more probabilities than any model of ours.
     """
     photo = base64.b64decode(event["image_data"]) if event["image_data"] else _read(event["s3_bucket"], event["s3_key"])
-    return {**event, "image_data": "", "inferences": _classify(photo, event.get("inference_id"))}
+    return {**event, "image_data": "", **_classify(photo, event)}
 
 
 def _read(bucket: str, key: str) -> bytes:
-    body: bytes = _s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    with storage(f"s3://{bucket}/{key}"):
+        body: bytes = _s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return body
 
 
-def _classify(photo: bytes, inference_id: str | None) -> list[float]:
+def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
+    inference_id = event.get("inference_id")
     mark = {"InferenceId": inference_id} if inference_id else {}
     try:
         reply = _endpoint.invoke_endpoint(
-            EndpointName=_ENDPOINT,
-            ContentType=_CONTENT_TYPE,
-            Accept="application/json",
-            Body=photo,
-            **mark,
+            EndpointName=_ENDPOINT, ContentType=_CONTENT_TYPE, Accept=_ACCEPT, Body=photo, **mark
         )
+        answer: bytes = reply["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] == "ModelError" and error.response.get("OriginalStatusCode") in _REFUSED:
-            raise UnreadablePhoto(str(error.response.get("OriginalMessage", error))) from error
+            reason = str(error.response.get("OriginalMessage", error))
+            raise unreadable(reason, event.get("photo_id", "")) from error
         raise EndpointUnavailable(f"endpoint {_ENDPOINT!r}: {error}") from error
-    except (ConnectionError, HTTPClientError) as error:
+    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise EndpointUnavailable(f"endpoint {_ENDPOINT!r} does not answer: {error}") from error
-    answer: bytes = reply["Body"].read()
     if _CAPTURE_BUCKET:
         _capture(photo, answer, inference_id)
-    probabilities: list[float] = json.loads(answer)
-    return probabilities
+    return _parsed(json.loads(answer))
+
+
+def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
+    """Read our own answer, or the plain list of SageMaker's built-in classifier."""
+    inferences = answer if isinstance(answer, list) else answer["probabilities"]
+    if len(inferences) > MOST_CLASSES:
+        raise BadAnswer(f"endpoint {_ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MOST_CLASSES}")
+    if isinstance(answer, list):
+        return {"inferences": inferences}
+    told: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
+    return {"inferences": inferences, "model_version": str(answer.get("model_version", ""))[:LONGEST_ID], **told}
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:

@@ -1,0 +1,250 @@
+"""Replay: rebuild a recorded decision bit for bit, or say what another model or threshold would have decided."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scones.artefact import Artefact, opened
+from scones.aws.connection import Aws
+from scones.errors import SconesError
+from scones.items import Item
+from scones.progress import Reporter
+from scones.runtime.functions.limits import PHOTO_LIMIT_BYTES
+from scones.runtime.serve.answers import About, answer
+from scones.runtime.serve.model import Model
+from scones.runtime.serve.options import Limits
+from scones.runtime.serve.photos import BadPhotos, read_photos
+from scones.vehicles import judge
+
+_VERBOSE = b"application/json;verbose=true"
+_UNREADABLE = "unreadable"
+_COMPARED = ("model_version", "inferences", "unfamiliarity", "unfamiliar", "label", "confidence", "ruling")
+
+
+class CannotReplay(SconesError):
+    """The decision is not recorded, or what it was made from is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One execution's decision, made again; *differences* is empty where it is the same to the last bit."""
+
+    execution: str
+    photo_id: str
+    photo: str
+    model_version: str
+    ruling: str
+    label: str
+    confidence: float
+    differences: tuple[str, ...]
+
+    def summary(self) -> Iterator[str]:
+        """Say it in a few lines for a person."""
+        decision = f"{self.label} {self.confidence:.9g}, {self.ruling}" if self.label else self.ruling
+        yield f"execution {self.execution}: {decision}"
+        yield f"photo {self.photo}, sha256 {self.photo_id[:12]}, model {self.model_version or 'none'}"
+        yield from (f"DIFFERENT: {difference}" for difference in self.differences)
+        yield "not the same" if self.differences else "rebuilt bit for bit"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """All recorded decisions, each photo's newest, judged anew."""
+
+    photos: int
+    same: int
+    changes: Mapping[str, int]
+    """How many photos went from one decision to another: `bicycle routed -> unsure`."""
+    missing: int
+    """Photos that are in S3 no longer, of which another model cannot be asked."""
+    model_version: str
+    """The model that was asked; empty where the recorded probabilities were taken."""
+    threshold: float | None
+
+    def summary(self) -> Iterator[str]:
+        """Say it in a few lines for a person."""
+        yield f"{self.photos} photos: {self.same} as they were decided, {sum(self.changes.values())} otherwise"
+        yield from (f"{count:6} {change}" for change, count in self.changes.items())
+        if self.missing:
+            yield f"{self.missing} photos are gone: nothing can be said of them"
+
+
+def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replayed:
+    """Make the decision of *execution* again, from the same photo, model and threshold.
+
+    The model behind *model_uri* is looked at first, then every other in the bucket.
+
+    Raises:
+        CannotReplay: there is no such decision, or its photo or its model is gone.
+    """
+    record = _find(aws, execution)
+    photo = _photo(aws, record)
+    version = str(record.get("model_version", ""))
+    if record["ruling"] == _UNREADABLE:
+        found: dict[str, Any] = {"ruling": _UNREADABLE} if _is_unreadable(photo) else {"ruling": "readable"}
+    else:
+        with _model(aws, version, model_uri) as artefact:
+            report.tell(f"model {artefact.version}, photo {record['s3_key']}")
+            found = _again(artefact, photo, record)
+    return Replayed(
+        execution=execution,
+        photo_id=str(record["photo_id"]),
+        photo=f"s3://{record['s3_bucket']}/{record['s3_key']}",
+        model_version=version,
+        ruling=found["ruling"],
+        label=found.get("label", ""),
+        confidence=found.get("confidence", 0.0),
+        differences=tuple(_differences(record, found)),
+    )
+
+
+def judge_again(aws: Aws, artefact: Path | None, threshold: float | None, report: Reporter) -> Judged:
+    """Judge each recorded photo anew, by the model in *artefact*, or by its recorded probabilities where that is None.
+
+    *threshold* None keeps each decision's own; photos that could not be read stay as they are.
+
+    Raises:
+        CannotReplay: nothing was recorded yet.
+        BadArtefact: *artefact* cannot be read.
+    """
+    records = [record for record in _newest(aws.tables.decisions.scan()) if record["ruling"] != _UNREADABLE]
+    if not records:
+        raise CannotReplay("no decision is recorded in this environment yet; run: scones classify")
+    if artefact is None:
+        kept = [_judge(record, record["inferences"], record.get("unfamiliar"), threshold) for record in records]
+        return _judged(records, kept, "", threshold)
+    with opened(artefact) as other:
+        asked = list(_ask(aws, other, records, threshold, report))
+        return _judged(records, asked, other.version, threshold)
+
+
+def _judged(
+    records: Sequence[Item], rulings: Sequence[tuple[str, str] | None], version: str, threshold: float | None
+) -> Judged:
+    before = [(str(record["label"]), str(record["ruling"])) for record in records]
+    pairs = [(old, new) for old, new in zip(before, rulings, strict=True) if new is not None]
+    changes = Counter(f"{' '.join(old)} -> {' '.join(new)}" for old, new in pairs if old != new)
+    return Judged(
+        photos=len(records),
+        same=sum(old == new for old, new in pairs),
+        changes=dict(changes.most_common()),
+        missing=len(records) - len(pairs),
+        model_version=version,
+        threshold=threshold,
+    )
+
+
+def _find(aws: Aws, execution: str) -> Item:
+    for key in aws.tables.decisions.query({"execution": execution}, "by_execution"):
+        record = aws.tables.decisions.get({"photo_id": key["photo_id"], "execution": execution})
+        if record:
+            return record
+    raise CannotReplay(f"no decision of execution {execution!r} is recorded; `scones classify` shows their names")
+
+
+def _photo(aws: Aws, record: Item) -> bytes:
+    photo = aws.bucket.beside(str(record["s3_bucket"])).find(str(record["s3_key"]))
+    if photo is None:
+        raise CannotReplay(f"photo s3://{record['s3_bucket']}/{record['s3_key']} is gone, or travelled in its event")
+    # What was too large was never read, and goes by another name than its hash.
+    if len(photo) <= PHOTO_LIMIT_BYTES and hashlib.sha256(photo).hexdigest() != record["photo_id"]:
+        raise CannotReplay(f"another photo lies at {record['s3_key']} now: its SHA-256 is not {record['photo_id']}")
+    return photo
+
+
+@contextmanager
+def _model(aws: Aws, version: str, first: str) -> Iterator[Artefact]:
+    """Open the model of that *version*, wherever in the bucket it lies."""
+    first_key = aws.bucket.key(first)
+    keys = [item.key for item in aws.bucket.list("models/") if item.key.endswith("model.tar.gz")]
+    for key in sorted(keys, key=lambda key: key != first_key):
+        with opened(aws.bucket.get(key)) as artefact:
+            if artefact.version == version:
+                yield artefact
+                return
+    raise CannotReplay(f"model {version} is gone from the bucket; train it again with its seed and data")
+
+
+def _is_unreadable(photo: bytes) -> bool:
+    if len(photo) > PHOTO_LIMIT_BYTES:
+        return True
+    try:
+        read_photos(b"application/x-image", photo, 32, Limits())
+    except BadPhotos:
+        return True
+    return False
+
+
+def _again(artefact: Artefact, photo: bytes, record: Item) -> dict[str, Any]:
+    """Answer as the server did: photos that came together went through the model together, up to its batch."""
+    model = Model(artefact)
+    for together in range(1, Limits().batch + 1):
+        found = _answers(model, [photo] * together)[0]
+        if found["probabilities"] == record["inferences"]:
+            break
+    verdict = judge(
+        found["probabilities"],
+        [str(name) for name in _list(record["classes"])],
+        float(str(record["threshold"])),
+        unfamiliar=bool(found.get("unfamiliar")),
+    )
+    decision = {"label": verdict.decision.label, "confidence": verdict.decision.confidence}
+    return {**found, "inferences": found["probabilities"], **decision, "ruling": verdict.ruling.value}
+
+
+def _answers(model: Model, photos: Sequence[bytes]) -> list[dict[str, Any]]:
+    about = About(model.classes, model.version, model.unfamiliar_above)
+    pixels = [read_photos(b"application/x-image", photo, model.size, Limits())[0][0] for photo in photos]
+    rows = model.answer(np.stack(pixels)).tolist()
+    found: list[dict[str, Any]] = json.loads(answer(_VERBOSE, rows, about, many=True).body)
+    return found
+
+
+def _differences(record: Item, found: Mapping[str, Any]) -> Iterator[str]:
+    for name in _COMPARED:
+        if name in record and record[name] != found.get(name):
+            yield f"{name} was {record[name]}, is {found.get(name)}"
+
+
+def _newest(records: Iterator[Item]) -> list[Item]:
+    """One decision a photo; the mark of its dispatch is none."""
+    decisions = sorted((record for record in records if "ruling" in record), key=lambda record: str(record["recorded"]))
+    return list({record["photo_id"]: record for record in decisions}.values())
+
+
+def _judge(record: Item, probabilities: object, unfamiliar: object, threshold: float | None) -> tuple[str, str]:
+    classes = [str(name) for name in _list(record["classes"])]
+    line = float(str(record["threshold"])) if threshold is None else threshold
+    numbers = [float(str(number)) for number in _list(probabilities)]
+    verdict = judge(numbers, classes, line, unfamiliar=bool(unfamiliar))
+    return verdict.decision.label, verdict.ruling.value
+
+
+def _ask(
+    aws: Aws, artefact: Artefact, records: Sequence[Item], threshold: float | None, report: Reporter
+) -> Iterator[tuple[str, str] | None]:
+    """Ask another model about each photo; None for a photo that is gone."""
+    model = Model(artefact)
+    for done, record in enumerate(records, start=1):
+        try:
+            found = _answers(model, [_photo(aws, record)])[0]
+        except CannotReplay:
+            yield None
+        else:
+            yield _judge(
+                {**record, "classes": list(model.classes)}, found["probabilities"], found.get("unfamiliar"), threshold
+            )
+        report.progress(done, len(records), "photos judged again")
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise CannotReplay(f"the record is damaged: {value!r} is no list")
+    return value

@@ -1,0 +1,125 @@
+"""Recorded decisions, made again: the same to the last bit, or what another model or threshold would have changed."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import deployed, new_settings
+from scones.artefact import ABOUT, SUMS, Artefact, read_artefact
+from scones.flow import Flow
+from scones.items import Write
+from scones.local.cloud import Cloud
+from scones.steps.classify import Execution
+from scones.steps.replay import CannotReplay, Judged
+from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_artefact
+
+
+@pytest.fixture(scope="module")
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
+    """An environment of this module's own, whose model has a guard, and that has decided about a few photos."""
+    folder = tmp_path_factory.mktemp("replay")
+    write_tiny_artefact(folder / "model", guarded=True)
+    own = deployed(new_settings(cloud, folder), tar(folder / "model"))
+    yield own
+    own.down()
+
+
+def classify(flow: Flow, *photos: bytes) -> list[Execution]:
+    """Send photos through the workflow."""
+    samples = [flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)]
+    return list(flow.classify_samples(samples).executions)
+
+
+def other_model(folder: Path, **changes: str) -> Artefact:
+    """Write the tiny model anew, with something of its description changed."""
+    write_tiny_artefact(folder)
+    text = (folder / ABOUT).read_text()
+    for before, after in changes.items():
+        text = text.replace(before, after)
+    (folder / ABOUT).write_text(text)
+    sums = (folder / SUMS).read_text().splitlines()
+    kept = [line for line in sums if not line.endswith(ABOUT)]
+    digest = hashlib.sha256((folder / ABOUT).read_bytes()).hexdigest()
+    (folder / SUMS).write_text("\n".join([*kept, f"{digest}  {ABOUT}"]) + "\n")
+    return read_artefact(folder)
+
+
+def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Flow) -> None:
+    """Routed, unsure, unfamiliar and unreadable: photo, model and threshold give the very same record again."""
+    executions = classify(flow, plain_photo(200), plain_photo(130), plain_photo(250), b"a letter", *noisy_pngs(6, 8))
+    replayed = [flow.replay(execution.name) for execution in executions]
+    assert [item.differences for item in replayed] == [()] * len(executions)
+    assert [item.ruling for item in replayed[:4]] == ["routed", "unsure", "unfamiliar", "unreadable"]
+    assert [item.confidence for item in replayed[:3]] == [item.confidence for item in executions[:3]]
+    assert list(replayed[0].summary())[-1] == "rebuilt bit for bit"
+
+
+def test_a_decision_is_rebuilt_by_the_model_that_made_it(flow: Flow, tmp_path: Path) -> None:
+    """Once another model is behind the endpoint, the one before is found in the bucket by its version."""
+    (execution,) = classify(flow, plain_photo(190))
+    other = other_model(tmp_path / "other")
+    flow.aws.bucket.put("models/a-newer-one/output/model.tar.gz", tar(tmp_path / "other"))
+    found = flow.replay(execution.name)
+    assert (found.differences, found.model_version != other.version) == ((), True)
+
+
+def test_a_record_that_was_tampered_with_is_found_out(flow: Flow) -> None:
+    """One digit of one probability is enough."""
+    (execution,) = classify(flow, plain_photo(180))
+    (key,) = flow.aws.tables.decisions.query({"execution": execution.name}, "by_execution")
+    record = flow.aws.tables.decisions.get(key)
+    assert record
+    assert isinstance(record["inferences"], list)
+    changed = [*record["inferences"][:-1], probability(181)]
+    flow.aws.tables.decisions.write(Write(key, {"inferences": changed}))
+    found = flow.replay(execution.name)
+    assert [difference.split()[0] for difference in found.differences] == ["inferences"]
+    flow.aws.tables.decisions.write(Write(key, {"inferences": record["inferences"]}))
+
+
+def test_what_is_gone_is_named(flow: Flow) -> None:
+    """An unknown execution, a photo that was deleted, and another photo in its place."""
+    with pytest.raises(CannotReplay, match="no decision of execution 'nobody'"):
+        flow.replay("nobody")
+    sample = flow.upload("gone.png", plain_photo(175))
+    (execution,) = flow.classify_samples([sample]).executions
+    flow.aws.bucket.put(sample.key, plain_photo(176))
+    with pytest.raises(CannotReplay, match="another photo lies at"):
+        flow.replay(execution.name)
+    flow.aws.bucket._client.call("delete_object", Bucket=flow.aws.bucket.name, Key=sample.key)
+    with pytest.raises(CannotReplay, match="is gone"):
+        flow.replay(execution.name)
+
+
+def changes(judged: Judged) -> dict[str, int]:
+    """What changed, and nothing of what is missing."""
+    return dict(judged.changes)
+
+
+def test_another_threshold_says_what_it_would_have_changed(own_flow: Flow) -> None:
+    """Each photo counts once, by its newest decision; without a model the recorded probabilities are judged."""
+    with pytest.raises(CannotReplay, match="no decision is recorded"):
+        own_flow.judge_again(None, 0.95)
+    classify(own_flow, plain_photo(40), plain_photo(160), plain_photo(161), plain_photo(130), plain_photo(40))
+    assert 0.8 < probability(160) < 0.95 < 1 - probability(40)
+    judged = own_flow.judge_again(None, 0.95)
+    assert (judged.photos, judged.same, changes(judged)) == (4, 2, {"motorcycle routed -> motorcycle unsure": 2})
+    assert changes(own_flow.judge_again(None, 0.5)) == {"motorcycle unsure -> motorcycle routed": 1}
+    assert own_flow.judge_again(None, 0.8).changes == {}
+
+
+def test_another_model_says_what_it_would_have_decided(own_flow: Flow, tmp_path: Path) -> None:
+    """It is asked about the photos themselves; of a photo that is gone nothing is said."""
+    sample = own_flow.upload("gone.png", plain_photo(220))
+    own_flow.classify_samples([sample])
+    classify(own_flow, plain_photo(40), plain_photo(200), plain_photo(250))
+    own_flow.aws.bucket._client.call("delete_object", Bucket=own_flow.aws.bucket.name, Key=sample.key)
+    turned = other_model(tmp_path / "turned", bicycle="tricycle")
+    judged = own_flow.judge_again(tmp_path / "turned", None)
+    assert (judged.model_version, judged.photos, judged.same, judged.missing) == (turned.version, 4, 2, 1)
+    assert changes(judged) == {"bicycle routed -> tricycle routed": 1}
+    write_tiny_artefact(tmp_path / "guarded", guarded=True)
+    guarded = own_flow.judge_again(tmp_path / "guarded", None)
+    assert changes(guarded) == {"motorcycle routed -> motorcycle unfamiliar": 1}
