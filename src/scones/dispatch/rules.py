@@ -36,12 +36,14 @@ class Rules:
     The shortest trips are kept from motorcycles only while a bicycle could carry the load.
     *sure_confidence* is the confidence below which a courier's vehicle counts as unsure.
     *queue_minutes* is what a courier's next order waits for the one before it.
+    *late_weight* is how many minutes of riding a minute late is worth.
     """
 
     bicycle: Limits = Limits(0, 5, 3, 40, 15, 1)
     motorcycle: Limits = Limits(2, 20, 8, 90, 30, 3)
     sure_confidence: float = 0.75
     queue_minutes: float = 10
+    late_weight: float = 2
 
     def __post_init__(self) -> None:
         """Refuse rules under which no plan makes sense."""
