@@ -81,11 +81,18 @@ def limits_of(limits: Sequence[Limits]) -> Floats:
     return np.array([_COLUMNS(item) for item in limits], dtype=np.float64).reshape(-1, 6)
 
 
+def suitable(limits: Floats, book: Book, rules: Rules) -> Mask:
+    """Which orders [orders, rows of *limits*] suit which limits, wherever the courier is; as `Rules.suits` says."""
+    low, high, _, load, _, _ = limits.T
+    trip_km, litres = book.trip_km[:, None], book.litres[:, None]
+    suits: Mask = ((low <= trip_km) | (litres > rules.bicycle.max_litres)) & (trip_km <= high) & (litres <= load)
+    return suits
+
+
 def weigh(fleet: Fleet, book: Book, rules: Rules) -> Pairs:
     """Weigh every pair under *rules*; a minute late costs as much as `late_weight` minutes of riding."""
-    low, high, reach, load, speed, stop = fleet.limits.T
-    trip_km, litres = book.trip_km[:, None], book.litres[:, None]
-    suits = ((low <= trip_km) | (litres > rules.bicycle.max_litres)) & (trip_km <= high) & (litres <= load)
+    _, _, reach, _, speed, stop = fleet.limits.T
+    trip_km, suits = book.trip_km[:, None], suitable(fleet.limits, book, rules)
     east = book.pickup[:, None, 0] - fleet.place[:, 0]
     north = book.pickup[:, None, 1] - fleet.place[:, 1]
     approach_km = np.hypot(east, north)
