@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from scones import __version__
 from scones.costs import Bill, RunUsage, bill
 from scones.dispatch.orders import Courier
+from scones.dispatch.worth import Line, Worth
 from scones.evaluation.report import render_report
 from scones.evaluation.story import (
     Answer,
@@ -22,6 +23,7 @@ from scones.evaluation.story import (
     Trip,
     VehicleLine,
 )
+from scones.evaluation.worth import CityDays, Seen
 from scones.monitoring.channels import MEANINGS
 from scones.monitoring.detectors import Verdict
 from scones.settings import Settings
@@ -53,6 +55,7 @@ class Shown:
     shifted: Classified
     alarmed: Monitored
     dispatched: Dispatched
+    days: Worth
     photos: Mapping[str, bytes]
     pairs: tuple[tuple[str, str], ...]
     """Keys of the same photo before and after the shift."""
@@ -83,6 +86,7 @@ def _story(shown: Shown, seconds: Mapping[str, float], cost: Bill) -> DemoReport
         runs=_runs(shown.classified.executions),
         drift=_drift(shown),
         dispatch=_dispatch(shown.dispatched),
+        city=_city(shown.days),
         steps=seconds,
         bill=cost,
         footer={
@@ -178,6 +182,33 @@ def _dispatch(dispatched: Dispatched) -> Dispatch:
     )
 
 
+def _city(days: Worth) -> CityDays:
+    return CityDays(
+        couriers=days.trial.city.couriers,
+        orders=days.trial.city.orders,
+        days=len(days.trial.seeds),
+        perfect=_seen_by(days.perfect),
+        blind=_seen_by(days.blind),
+        reviewed=_seen_by(days.reviewed) if days.reviewed else None,
+        measured=tuple(_seen_by(line) for line in days.measured),
+        imagined=tuple(_seen_by(line) for line in days.imagined),
+    )
+
+
+def _seen_by(line: Line) -> Seen:
+    return Seen(
+        name=line.name,
+        accuracy=line.accuracy,
+        threshold=line.threshold,
+        unsure=line.unsure,
+        on_time=line.on_time.mean,
+        spread=line.on_time.spread,
+        minutes_late=line.minutes_late.mean,
+        km_per_order=line.km_per_order.mean,
+        cancelled=line.cancelled.mean,
+    )
+
+
 def _idle(courier: Courier) -> tuple[str, tuple[float, float]]:
     return courier.vehicle, (courier.x_km, courier.y_km)
 
@@ -204,4 +235,4 @@ def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
     )
 
 
-_WITHOUT_ENDPOINT = ("local cloud", "stage", "train", "up", "down", "report", "total")
+_WITHOUT_ENDPOINT = ("local cloud", "stage", "train", "up", "simulated days", "down", "report", "total")

@@ -22,6 +22,7 @@ from scones.evaluation.story import (
     Trip,
     VehicleLine,
 )
+from scones.evaluation.worth import CityDays, Seen
 
 CLASSES = ("bicycle", "motorcycle")
 THRESHOLD = 0.8
@@ -120,6 +121,37 @@ def a_dispatch(seed: int = 3) -> Dispatch:
     )
 
 
+def seen(name: str, accuracy: float, threshold: float, on_time: float, unsure: float = 0) -> Seen:
+    """One way to see the couriers, with figures around it."""
+    return Seen(name, accuracy, threshold, unsure, on_time, 0.012, 9 * (1 - on_time), 6.2, 0.1 * (1 - on_time))
+
+
+def a_city() -> CityDays:
+    """Days in the city: three thresholds, four imagined classifiers each."""
+    imagined = (
+        (0.5, (0.87, 0.9, 0.93, 0.95)),
+        (0.8, (0.6, 0.85, 0.92, 0.95)),
+        (0.95, (0.4, 0.55, 0.86, 0.94)),
+    )
+    return CityDays(
+        couriers=160,
+        orders=2900,
+        days=3,
+        perfect=seen("perfect knowledge", 1, 0.5, 0.96),
+        blind=seen("nobody looks", 0, 0.5, 0.81),
+        reviewed=seen("this classifier, the unsure looked at", 0.945, THRESHOLD, 0.95, 0.12),
+        measured=tuple(
+            seen("this classifier", 0.945, threshold, value, value / 9)
+            for threshold, value in ((0.5, 0.944), (0.8, 0.942), (0.95, 0.9))
+        ),
+        imagined=tuple(
+            seen("imagined", accuracy, threshold, value)
+            for threshold, values in imagined
+            for accuracy, value in zip((0.7, 0.8, 0.9, 0.97), values, strict=True)
+        ),
+    )
+
+
 def a_report(rendered: bool = False) -> DemoReport:
     """The whole story."""
     given = answers()
@@ -146,6 +178,7 @@ def a_report(rendered: bool = False) -> DemoReport:
         runs=runs(given),
         drift=Drift(0.001, a_check(200, alarm=False), a_check(100, alarm=True), dark),
         dispatch=a_dispatch(),
+        city=a_city(),
         steps={
             "local cloud": 1.8,
             "stage": 6.4,

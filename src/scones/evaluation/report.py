@@ -10,6 +10,7 @@ from scones.evaluation import charts
 from scones.evaluation.gallery import choose
 from scones.evaluation.pages import class_colours, environment
 from scones.evaluation.story import DemoReport, Outcome, Run
+from scones.evaluation.worth import on_time_chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ def render_report(report: DemoReport) -> str:
             scores=report.evaluation,
             drift=report.drift,
             dispatch=report.dispatch,
+            city=report.city,
+            threshold=report.evaluation.threshold,
+            now=next((item for item in report.city.measured if item.threshold == report.evaluation.threshold), None),
             bill=report.bill,
             gallery=choose(answers, classes, report.evaluation.threshold),
             outcomes=_outcomes(report.runs),
@@ -47,6 +51,7 @@ def render_report(report: DemoReport) -> str:
                 "steps": charts.steps(report.steps),
                 "drift": charts.drift(report.drift.clean, report.drift.shifted) if report.drift.shifted.enough else "",
                 "map": charts.dispatch_map(report.dispatch, classes),
+                "worth": on_time_chart(report.city),
             },
             colour_of=class_colours(classes),
         )

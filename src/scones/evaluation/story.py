@@ -7,6 +7,7 @@ from typing import Literal
 
 from scones.costs import Bill
 from scones.evaluation.metrics import Evaluation
+from scones.evaluation.worth import CityDays
 
 Outcome = Literal["succeeded", "below_threshold", "unfamiliar", "unreadable", "failed"]
 Point = tuple[float, float]
@@ -130,6 +131,7 @@ class DemoReport:
     runs: tuple[Run, ...]
     drift: Drift
     dispatch: Dispatch
+    city: CityDays
     steps: Mapping[str, float]
     bill: Bill
     footer: Mapping[str, str]
