@@ -32,6 +32,16 @@ class _Wanted(TypedDict):
     gate: bool
 
 
+class _Stream(TypedDict):
+    """What `simulate` sends."""
+
+    events: int
+    per_second: float
+    duplicates: float
+    corrupt: float
+    shifted: float
+
+
 Command = TypeVar("Command", bound=Callable[..., object])
 Result = TypeVar("Result")
 
@@ -199,10 +209,38 @@ def monitor(env: str | None, as_json: bool) -> None:
 
 
 @scones.command(help=STEPS["dispatch"])
+@click.option(
+    "--example-orders",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=0,
+    help="First let N invented orders come in, and put the couriers of the photos classified last on the map.",
+)
 @_options
-def dispatch(env: str | None, as_json: bool) -> None:
-    """Dispatch to the couriers classified last."""
-    _run("dispatch", {"env": env}, as_json, lambda flow: flow.dispatch())
+def dispatch(example_orders: int, env: str | None, as_json: bool) -> None:
+    """Dispatch the open orders to the couriers just seen."""
+    _run("dispatch", {"env": env}, as_json, lambda flow: flow.dispatch(example_orders))
+
+
+_share = click.FloatRange(0, 1)
+
+
+@scones.command(help=STEPS["simulate"] + " As many orders come in as photos.")
+@click.option("--events", type=click.IntRange(1, 100_000), default=200, show_default=True, help="How many photos.")
+@click.option(
+    "--rate", "per_second", type=click.FloatRange(0, 1000), default=20, show_default=True, help="A second; 0: a burst."
+)
+@click.option("--duplicates", type=_share, default=0.05, show_default=True, help="The share that comes a second time.")
+@click.option("--corrupt", type=_share, default=0.02, show_default=True, help="The share that is cut off, or no photo.")
+@click.option("--shifted", type=_share, default=0.1, show_default=True, help="The share that is darkened and blurred.")
+@_options
+@_yes
+def simulate(env: str | None, as_json: bool, yes: bool, **stream: Unpack[_Stream]) -> None:
+    """Send a stream of events, and account for each."""
+    from scones.steps.simulate import Stream
+
+    wanted = Stream(**stream)
+    _run("simulate", {"env": env}, as_json, lambda flow: flow.simulate(wanted), agreed=yes)
 
 
 @scones.command(help=STEPS["status"])

@@ -16,7 +16,7 @@ from scones.costs import Bill
 from scones.demo_report import Shown, write_report
 from scones.dispatch.rules import Rules
 from scones.dispatch.worth import Trial, Worth, measured, worth
-from scones.flow import Flow
+from scones.flow import ORDERS, Flow
 from scones.local.cloud import HOST, Cloud, keep, start, stop
 from scones.manifest import Sample
 from scones.monitoring.shift import darken_and_blur
@@ -137,7 +137,7 @@ def _steps(flow: Flow, clock: _Clock) -> Shown:
         shifted = flow.classify_samples([after for _, after in drill])
         alarmed = flow.monitor(at_least=_answered(shifted))
     with clock.step("dispatch"):
-        dispatched = flow.dispatch()
+        dispatched = flow.dispatch(example=ORDERS)
     with clock.step("simulated days"):
         days = _simulate(evaluated, flow.settings)
     pairs = tuple((before.key, after.key) for before, after in drill)

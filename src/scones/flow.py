@@ -1,6 +1,7 @@
 """Flow: the steps in order; each is given what the ones before it found out."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from scones.aws.connection import Aws
 from scones.aws.records import recall, remember
 from scones.aws.s3 import Bucket
 from scones.aws.shelf import SCHEME, open_prefix
+from scones.dispatch.book import moment_of, open_order, see
 from scones.dispatch.example import example_couriers, example_orders
 from scones.dispatch.orders import Courier
 from scones.dispatch.rules import Rules
@@ -31,6 +33,7 @@ from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.replay import Judged, Replayed, judge_again, replay
+from scones.steps.simulate import Simulated, Stream, plan, simulate
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
@@ -167,13 +170,33 @@ class Flow:
         )
         return self._remember("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
-    def dispatch(self) -> Dispatched:
-        """Dispatch an example order book to the couriers classified last."""
-        classified = self._recall("classify", Classified)
-        couriers = _couriers(classified, self.settings.seed)
-        orders = example_orders(ORDERS, self.settings.seed)
+    def dispatch(self, example: int = 0) -> Dispatched:
+        """Dispatch the open orders now; before that, *example* orders come in, and couriers as classified last."""
+        self._recall("up", Up)
+        if example:
+            self.order(example)
+            self._register(_couriers(self._recall("classify", Classified), self.settings.seed))
         rules = Rules(sure_confidence=self.settings.threshold)
-        return self._remember("dispatch", dispatch(self.aws, couriers, orders, rules, self.report))
+        return self._remember("dispatch", dispatch(self.aws, rules, self.settings.clients, self.report))
+
+    def simulate(self, stream: Stream) -> Simulated:
+        """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
+        workflow_arn = self._recall("up", Up).workflow_arn
+        photos = [sample for sample in self.samples() if sample.split == "test"]
+        events = plan(photos, stream, self.settings.seed)
+        self.order(len(events))
+        rate = stream.per_second, self.settings.clients
+        return self._remember("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
+
+    def order(self, count: int) -> None:
+        """Put invented orders into the book, placed now."""
+        orders = example_orders(count, self.settings.seed, time.time() / 60)
+        self.aws.tables.orders.put_all([open_order(order) for order in orders])
+
+    def _register(self, couriers: Sequence[Courier]) -> None:
+        """Put couriers on the map, seen now; whoever was seen later meanwhile stays as they are."""
+        for courier in couriers:
+            self.aws.tables.couriers.write(see(courier, courier.id, moment_of(time.time() / 60)))
 
     def status(self) -> Status:
         """Look at what stands."""

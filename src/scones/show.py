@@ -1,5 +1,6 @@
 """Show: each verb's result in a few lines for a person."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from scones.steps.classify import Classified, Outcome
 from scones.steps.dispatch import Dispatched
 from scones.steps.down import Receipt
 from scones.steps.monitor import Monitored
+from scones.steps.simulate import End, Simulated
 from scones.steps.stage import Staged
 from scones.steps.status import Status
 from scones.steps.train import Trained
@@ -101,8 +103,24 @@ def _monitored(result: Monitored) -> Iterable[str]:
 
 
 def _dispatched(result: Dispatched) -> Iterable[str]:
-    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {len(result.couriers)} couriers"
+    if not result.orders:
+        yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
+        return
+    busy = {item.courier.id for item in result.plan.assignments}
+    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {len(busy)} couriers"
+    for reason, count in Counter(item.reason for item in result.plan.unassigned).most_common(5):
+        yield f"{count} stay: {reason}"
     yield f"plan {result.uri}"
+
+
+def _simulated(result: Simulated) -> Iterable[str]:
+    for kind, ends in result.ends.items():
+        yield f"{kind:<10} {sum(ends.values()):>6}: " + ", ".join(f"{count} {end}" for end, count in ends.items())
+    ended = ", ".join(f"{count} {end}" for end in End if (count := result.count(end)))
+    yield f"{'all':<10} {result.events:>6}: {ended}"
+    rate = result.events / result.seconds
+    yield f"{result.orders} orders moved; {rate:.0f} events a second for {result.seconds:.1f} s"
+    yield from (f"failed with {error}: {count}" for error, count in result.errors.items())
 
 
 def _status(result: Status) -> Iterable[str]:
@@ -134,6 +152,7 @@ _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     Study: _study,
     Monitored: _monitored,
     Dispatched: _dispatched,
+    Simulated: _simulated,
     Status: _status,
     Receipt: _receipt,
 }

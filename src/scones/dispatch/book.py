@@ -9,6 +9,8 @@ from scones.items import Item, Value, Write
 from scones.moments import written
 
 OPEN, ASSIGNED = "open", "assigned"
+OLDEST_MINUTES = 30
+"""Where a courier was longer ago says nothing of where they are."""
 
 
 def order_of(item: Mapping[str, Value]) -> Order:
@@ -70,6 +72,15 @@ def see(courier: Courier, photo_id: str, seen_at: str) -> Write:
     }
     newest = "attribute_not_exists(#courier_id) OR #seen_at < :seen OR (#seen_at = :seen AND #photo_id = :photo)"
     return Write({"courier_id": courier.id}, seen, newest, {":seen": seen_at, ":photo": photo_id})
+
+
+def spend(courier: Mapping[str, Value], orders: int) -> Write:
+    """Take *orders* places from a courier, only if they are as they were read."""
+    left: Item = {"capacity": int(_number(courier["capacity"])) - orders}
+    same = "#capacity = :held AND #seen_at = :seen"
+    return Write(
+        {"courier_id": courier["courier_id"]}, left, same, {":held": courier["capacity"], ":seen": courier["seen_at"]}
+    )
 
 
 def minute_of(moment: str) -> float:

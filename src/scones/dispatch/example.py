@@ -21,7 +21,10 @@ Floats = NDArray[np.float64]
 
 
 def example_orders(count: int, seed: int, placed_minute: float = 0.0) -> tuple[Order, ...]:
-    """An order book: kitchens crowd the centre, most trips are short, some cross the city."""
+    """An order book: kitchens crowd the centre, most trips are short, some cross the city.
+
+    Books of different minutes have different names for their orders.
+    """
     rng = np.random.default_rng(seed)
     return orders_placed(np.full(count, placed_minute), rng)
 

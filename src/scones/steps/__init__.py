@@ -9,7 +9,8 @@ STEPS = {
     "replay": "Rebuild a recorded decision bit for bit, or say what another model or threshold would have changed.",
     "evaluate": "Ask the endpoint about every test photo, measure it, propose a threshold, and write a report.",
     "monitor": "Compare what the endpoint saw with the baseline; send an alert if it changed.",
-    "dispatch": "Give the orders to the couriers just seen: bicycles near, motorcycles far.",
+    "dispatch": "Give the open orders to the couriers just seen: bicycles near, motorcycles far.",
+    "simulate": "Send a stream of couriers' photos, some twice, broken or shifted, and account for each of them.",
     "status": "Say what of this environment stands.",
     "down": "Delete everything of this environment, and give a receipt.",
 }

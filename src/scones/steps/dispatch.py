@@ -1,19 +1,30 @@
-"""Dispatch: give the orders to the couriers whose vehicles were just seen."""
+"""Dispatch: give the open orders to the couriers whose vehicles were just seen, each order once."""
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 
+from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.dispatch.assignment import Plan, assign
+from scones.aws.tables import Tables
+from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
+from scones.dispatch.book import OLDEST_MINUTES, OPEN, courier_of, order_of, spend, take
 from scones.dispatch.orders import Courier, Order
 from scones.dispatch.rules import Rules
+from scones.items import Item
 from scones.progress import Reporter
+
+# Couriers who are seen meanwhile take orders of their own accord: what they took is planned anew.
+_ROUNDS = 3
+_MEANWHILE = "somebody else was writing it at the same moment; dispatch again"
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The plan, with whom and what it was made from, and where it is kept."""
+    """The plan as it was carried out, with whom and what it was made from, and where it is kept."""
 
     couriers: tuple[Courier, ...]
     orders: tuple[Order, ...]
@@ -21,11 +32,56 @@ class Dispatched:
     uri: str
 
 
-def dispatch(
-    aws: Aws, couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules, report: Reporter
-) -> Dispatched:
-    """Assign the orders, and keep the plan in the bucket; assigning again replaces it."""
-    plan = assign(couriers, orders, rules)
+def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatched:
+    """Assign the open orders now, and keep the plan in the bucket.
+
+    Each courier's orders are written in one transaction, only if nobody has them and the courier is as they were read:
+    run twice, or beside the workflow, it gives no order a second time.
+    """
+    couriers: dict[str, Courier] = {}
+    orders: dict[str, Order] = {}
+    given: list[Assignment] = []
+    for _ in range(_ROUNDS):
+        seen = {str(item["courier_id"]): item for item in aws.tables.couriers.scan()}
+        fleet = _couriers(list(seen.values()))
+        book = [order_of(item) for item in aws.tables.orders.query({"status": OPEN}, "by_status")]
+        couriers |= {courier.id: courier for courier in fleet if courier.id not in couriers}
+        orders |= {order.id: order for order in book}
+        plan = assign(fleet, book, rules)
+        taken = _give(aws.tables, plan, seen, clients)
+        given += taken
+        missed = [item for item in plan.assignments if item not in taken]
+        if not missed:
+            break
+    left = (*plan.unassigned, *(Unassigned(item.order, _MEANWHILE) for item in missed))
+    plan = Plan(tuple(given), left)
     uri = aws.bucket.put("dispatch/plan.json", json.dumps(asdict(plan), indent=1).encode(), "application/json")
-    report.tell(f"{len(plan.assignments)} of {len(orders)} orders given to {len(couriers)} couriers")
-    return Dispatched(tuple(couriers), tuple(orders), plan, uri)
+    report.tell(f"{len(given)} of {len(orders)} orders given to {len({item.courier.id for item in given})} couriers")
+    return Dispatched(tuple(couriers.values()), tuple(orders.values()), plan, uri)
+
+
+def _couriers(items: Sequence[Item]) -> list[Courier]:
+    """Who can be sent now; where somebody was too long ago says nothing of where they are."""
+    now = time.time() / 60
+    couriers = [courier_of(item) for item in items]
+    return [replace(item, free_minute=now) for item in couriers if item.free_minute >= now - OLDEST_MINUTES]
+
+
+def _give(tables: Tables, plan: Plan, seen: dict[str, Item], clients: int) -> list[Assignment]:
+    """Write the plan, one courier a transaction; return what came about."""
+
+    def write(mine: Sequence[Assignment]) -> Sequence[Assignment]:
+        courier = seen[mine[0].courier.id]
+        writes = [(tables.orders, take(item.order.id, item.courier.id, item.bay)) for item in mine]
+        try:
+            refused = tables.transact([(tables.couriers, spend(courier, len(mine))), *writes])
+        except AwsError as error:
+            if error.code != "TransactionCanceledException":
+                raise
+            return ()
+        return () if refused else mine
+
+    ranked = sorted(plan.assignments, key=lambda item: item.courier.id)
+    groups = [list(group) for _, group in groupby(ranked, key=lambda item: item.courier.id)]
+    with ThreadPoolExecutor(clients) as pool:
+        return [item for mine in pool.map(write, groups) for item in mine]

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from scones.dispatch.book import OPEN, order_of, see, take
+from scones.dispatch.book import OLDEST_MINUTES, OPEN, order_of, see, take
 from scones.dispatch.offer import choose
 from scones.dispatch.orders import Courier, Order
 from scones.dispatch.rules import Rules
@@ -17,8 +17,7 @@ from scones.moments import written
 from scones.runtime.functions.faults import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
-_OLDEST = timedelta(minutes=30)
-"""Where a courier was longer ago says nothing of where they are."""
+_OLDEST = timedelta(minutes=OLDEST_MINUTES)
 # The whole order book is weighed by `scones dispatch`; a photo's courier is offered the first of it.
 _OFFERED_ORDERS = 500
 _TRIES = 5

@@ -1,0 +1,211 @@
+"""Simulate: send a stream of couriers' photos through the workflow, and account for every one of them."""
+
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from scones.aws.client import AwsError
+from scones.aws.connection import Aws
+from scones.aws.workflow import Ended
+from scones.errors import SconesError
+from scones.manifest import Sample
+from scones.monitoring.shift import darken_and_blur
+from scones.progress import Reporter
+
+_SPREAD_KM = 2.2
+_CAPACITY = 2
+
+
+class Kind(StrEnum):
+    """What an event is: a plain photo, or one of the troubles that are mixed in."""
+
+    PLAIN = "plain"
+    DUPLICATE = "duplicate"
+    CORRUPT = "corrupt"
+    SHIFTED = "shifted"
+
+
+class End(StrEnum):
+    """What became of an event."""
+
+    ROUTED = "routed"
+    REVIEW = "sent to review"
+    REFUSED = "refused"
+    SUPPRESSED = "duplicate suppressed"
+    LATE = "too late"
+    FAILED = "failed"
+
+
+_ENDS = {
+    "done": End.ROUTED,
+    "duplicate": End.SUPPRESSED,
+    "THRESHOLD_CONFIDENCE_NOT_MET": End.REVIEW,
+    "UnfamiliarPhoto": End.REFUSED,
+    "UnreadablePhoto": End.REFUSED,
+    "outdated": End.LATE,
+    "too old": End.LATE,
+}
+
+
+class BadStream(SconesError):
+    """A stream that cannot be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How many events, how many of them a second (0: all at once), and which shares of them are troubles."""
+
+    events: int = 200
+    per_second: float = 20.0
+    duplicates: float = 0.05
+    corrupt: float = 0.02
+    shifted: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are more than everything."""
+        if self.duplicates + self.corrupt + self.shifted > 1:
+            raise BadStream("duplicates, corrupt and shifted are shares of all events: together they are 1 at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One photo's event. A duplicate has the number, and so the photo and the courier, of an earlier one."""
+
+    number: int
+    kind: Kind
+    sample: Sample
+    shape: Kind
+    """What its photo is: that of the original, where the event is a duplicate."""
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What became of every event, by kind; *orders* is how many moved, *errors* names what failed."""
+
+    events: int
+    seconds: float
+    ends: Mapping[str, Mapping[str, int]]
+    orders: int
+    errors: Mapping[str, int]
+
+    def count(self, end: End) -> int:
+        """How many events ended so."""
+        return sum(ends.get(end, 0) for ends in self.ends.values())
+
+
+def simulate(
+    aws: Aws, workflow_arn: str, events: Sequence[Event], rate: tuple[float, int], report: Reporter
+) -> Simulated:
+    """Send *events*, at *rate* (events a second, or 0; clients at most), and wait until each has ended.
+
+    An event that fails is counted and its error named; the next run sends other photos, so nothing of this one counts.
+    """
+    run = uuid.uuid4().hex[:8]
+    started = time.monotonic()
+    tally: Counter[tuple[Kind, End]] = Counter()
+    errors: Counter[str] = Counter()
+    orders = 0
+    for event, ended in _send_all(aws, workflow_arn, run, events, rate):
+        end, moved, error = _read(ended)
+        tally[event.kind, end] += 1
+        orders += moved
+        errors.update([error] if error else [])
+        report.progress(tally.total(), len(events), "events ended")
+    kinds = [kind for kind in Kind if any(event.kind is kind for event in events)]
+    return Simulated(
+        events=len(events),
+        seconds=time.monotonic() - started,
+        ends={kind: {end: tally[kind, end] for end in End if tally[kind, end]} for kind in kinds},
+        orders=orders,
+        errors=errors,
+    )
+
+
+def plan(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[Event, ...]:
+    """Plan a stream: photos of *samples* in random order, again and again, with the troubles strewn among them.
+
+    Raises:
+        BadStream: there is no sample.
+    """
+    if not samples:
+        raise BadStream("no test photo is staged; run: scones stage")
+    rng = np.random.default_rng(seed)
+    shares = [stream.duplicates, stream.corrupt, stream.shifted]
+    troubles = [Kind.DUPLICATE, Kind.CORRUPT, Kind.SHIFTED, Kind.PLAIN]
+    kinds = rng.choice(len(troubles), stream.events, p=[*shares, max(0.0, 1 - sum(shares))])
+    order = rng.permutation(len(samples))
+    events: list[Event] = []
+    for number, kind in enumerate(troubles[index] for index in kinds.tolist()):
+        if kind is Kind.DUPLICATE and events:
+            first = events[int(rng.integers(len(events)))]
+            events.append(Event(first.number, kind, first.sample, first.shape, first.place))
+            continue
+        shape = Kind.PLAIN if kind is Kind.DUPLICATE else kind
+        east, north = rng.normal(0, _SPREAD_KM, 2).round(3).tolist()
+        events.append(Event(number, shape, samples[int(order[number % len(samples)])], shape, (east, north)))
+    return tuple(events)
+
+
+def _send_all(
+    aws: Aws, workflow_arn: str, run: str, events: Sequence[Event], rate: tuple[float, int]
+) -> Iterator[tuple[Event, Ended | AwsError]]:
+    """Send each event at its time, and yield those that have ended, in their order."""
+    per_second, clients = rate
+    started = time.monotonic()
+    waiting: deque[tuple[Event, Future[Ended | AwsError]]] = deque()
+    pool = ThreadPoolExecutor(clients)
+    try:
+        for number, event in enumerate(events):
+            if per_second:
+                time.sleep(max(0.0, started + number / per_second - time.monotonic()))
+            waiting.append((event, pool.submit(_send, aws, workflow_arn, run, event)))
+            while waiting and waiting[0][1].done():
+                first, ended = waiting.popleft()
+                yield first, ended.result()
+        for event, ended in waiting:
+            yield event, ended.result()
+    finally:
+        # After Ctrl-C the events that wait must not start.
+        pool.shutdown(cancel_futures=True)
+
+
+def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> Ended | AwsError:
+    east, north = event.place
+    courier = {"id": f"{run}-{event.number}", "x_km": east, "y_km": north, "capacity": _CAPACITY}
+    key = f"asked/{run}/{event.number:05d}"
+    try:
+        aws.bucket.put(key, _photo(aws.bucket.get(event.sample.key), event, run), "application/x-image")
+        asked = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "courier": courier}
+        return aws.workflow.run(workflow_arn, uuid.uuid4().hex, asked)
+    except AwsError as error:
+        return error
+
+
+def _photo(photo: bytes, event: Event, run: str) -> bytes:
+    """The event's photo: as another shot of the same vehicle, it has a hash of its own, and the same pixels."""
+    if event.shape is Kind.CORRUPT:
+        # Half of them lack their end, and half were never photos.
+        photo = photo[: len(photo) // 2] if event.number % 2 else b"no photo"
+    if event.shape is Kind.SHIFTED:
+        rng = np.random.default_rng(event.number)
+        photo = darken_and_blur(photo, brightness=rng.uniform(0.3, 0.8), blur_share=rng.uniform(0, 1 / 16))
+    # Whatever follows a picture's end is passed over by everything that reads pictures.
+    return photo + f"\n{run} {event.number}".encode()
+
+
+def _read(ended: Ended | AwsError) -> tuple[End, int, str]:
+    """How an event ended, how many orders moved, and the error's name where it failed."""
+    if isinstance(ended, AwsError):
+        return End.FAILED, 0, ended.code
+    if ended.output is None:
+        end = _ENDS.get(ended.error, End.FAILED)
+        return end, 0, ended.error if end is End.FAILED else ""
+    end = _ENDS[ended.output["dispatch"]]
+    return end, len(ended.output["orders"]) if end is End.ROUTED else 0, ""

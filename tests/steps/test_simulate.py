@@ -1,0 +1,94 @@
+"""A stream of events: what is planned, and what becomes of each."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scones.flow import Flow
+from scones.manifest import Sample
+from scones.progress import Silent
+from scones.steps.simulate import BadStream, End, Event, Kind, Stream, plan, simulate
+from scones.steps.up import Up
+from tiny_model import plain_photo
+
+SAMPLES = [Sample(f"data/{number}.png", "bicycle", "test", str(number)) for number in range(7)]
+shares = st.floats(0, 0.33)
+
+
+@given(st.integers(1, 60), shares, shares, shares, st.integers(0, 9))
+@settings(max_examples=40)
+def test_a_plan_has_as_many_events_as_asked_and_duplicates_follow_their_originals(
+    count: int, duplicates: float, corrupt: float, shifted: float, seed: int
+) -> None:
+    """Each original comes once; a duplicate shows the same photo of the same courier as an earlier event."""
+    stream = Stream(count, 0, duplicates, corrupt, shifted)
+    events = plan(SAMPLES, stream, seed)
+    assert len(events) == count
+    assert events == plan(SAMPLES, stream, seed)
+    seen: dict[int, Event] = {}
+    for event in events:
+        if event.kind is Kind.DUPLICATE:
+            original = seen[event.number]
+            assert (event.sample, event.shape, event.place) == (original.sample, original.shape, original.place)
+        else:
+            assert event.number not in seen
+            seen[event.number] = event
+
+
+def test_troubles_come_in_their_shares() -> None:
+    """Five in a hundred twice, two broken, ten shifted."""
+    kinds = Counter(event.kind for event in plan(SAMPLES, Stream(4000), 0))
+    for kind, share in ((Kind.DUPLICATE, 0.05), (Kind.CORRUPT, 0.02), (Kind.SHIFTED, 0.1)):
+        assert kinds[kind] / 4000 == pytest.approx(share, abs=0.015)
+
+
+def test_a_stream_that_cannot_be_is_refused() -> None:
+    """More troubles than events, or nothing to send."""
+    with pytest.raises(BadStream, match="together they are 1 at most"):
+        Stream(duplicates=0.5, corrupt=0.4, shifted=0.2)
+    with pytest.raises(BadStream, match="run: scones stage"):
+        plan([], Stream(), 0)
+
+
+def test_every_event_is_accounted_for(own_flow: Flow) -> None:
+    """Sure photos are routed and move orders, unsure ones go to review, broken ones are refused, repeats suppressed."""
+    flow = own_flow
+    flow.order(40)
+    photos = [flow.upload(f"{level}.png", plain_photo(level)) for level in (20, 230, 128)]
+    bicycle, motorcycle, unsure = photos
+
+    def event(number: int, sample: Sample, shape: Kind = Kind.PLAIN, kind: Kind | None = None) -> Event:
+        return Event(number, kind or shape, sample, shape, (0.1 * number, 0.0))
+
+    events = [
+        event(0, bicycle),
+        event(1, motorcycle),
+        event(2, unsure),
+        event(3, bicycle, Kind.CORRUPT),
+        event(4, bicycle, Kind.CORRUPT),
+        event(0, bicycle, kind=Kind.DUPLICATE),
+        event(1, motorcycle, kind=Kind.DUPLICATE),
+    ]
+    arn = flow._recall("up", Up).workflow_arn
+    found = simulate(flow.aws, arn, events, (0, 1), Silent())
+    assert found.ends == {
+        Kind.PLAIN: {End.ROUTED: 2, End.REVIEW: 1},
+        Kind.DUPLICATE: {End.SUPPRESSED: 2},
+        Kind.CORRUPT: {End.REFUSED: 2},
+    }
+    assert found.errors == {}
+    taken = [item for item in flow.aws.tables.orders.scan() if item["status"] == "assigned"]
+    assert len(taken) == found.orders == 4
+    again = simulate(flow.aws, arn, events[:1], (50, 2), Silent())
+    assert again.ends == {Kind.PLAIN: {End.ROUTED: 1}}, "another run shows other photos"
+
+
+def test_what_cannot_even_start_is_counted_as_failed(own_flow: Flow) -> None:
+    """An event whose photo is gone fails by name, and the others go on."""
+    gone = Event(0, Kind.PLAIN, SAMPLES[0], Kind.PLAIN, (0.0, 0.0))
+    there = Event(1, Kind.PLAIN, own_flow.upload("a.png", plain_photo(20)), Kind.PLAIN, (0.0, 0.0))
+    found = simulate(own_flow.aws, own_flow._recall("up", Up).workflow_arn, [gone, there], (0, 2), Silent())
+    assert found.count(End.FAILED) == found.count(End.ROUTED) == 1
+    assert found.errors == {"NoSuchKey": 1}
