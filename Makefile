@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-monitor docs format clean
+.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ bench-workflow: setup ## Measure the workflow against its targets; writes docs/w
 
 bench-monitor: setup ## Measure drift checks, delays and accuracy estimates, and their peers; writes docs/monitoring.md
 	$(BIN)/python -m benchmarks.monitor --write
+
+bench-dispatch: setup ## Measure dispatch beside the exact optimum, and simulated days; writes into docs/dispatch.md
+	$(BIN)/python -m benchmarks.dispatch --write
 
 docs: setup ## Write the pages that the code itself says
 	$(BIN)/python docs/generate.py
