@@ -139,9 +139,9 @@ def a_city() -> CityDays:
         days=3,
         perfect=seen("perfect knowledge", 1, 0.5, 0.96),
         blind=seen("nobody looks", 0, 0.5, 0.81),
-        reviewed=seen("this classifier, the unsure looked at", 0.945, THRESHOLD, 0.95, 0.12),
+        reviewed=seen("this model, the unsure looked at", 0.945, THRESHOLD, 0.95, 0.12),
         measured=tuple(
-            seen("this classifier", 0.945, threshold, value, value / 9)
+            seen("this model", 0.945, threshold, value, value / 9)
             for threshold, value in ((0.5, 0.944), (0.8, 0.942), (0.95, 0.9))
         ),
         imagined=tuple(

@@ -12,7 +12,7 @@ def test_the_chart_names_both_ends_and_each_threshold(demo_report: DemoReport) -
     """Blindness and perfect knowledge with their figures, and one line a threshold."""
     svg = on_time_chart(demo_report.city)
     ET.fromstring(svg)  # noqa: S314 - our own drawing
-    for words in ("nobody looks 81%", "perfect knowledge 96%", "trust every answer", "sure from 80%", "sure from 95%"):
+    for words in ("nobody looks 81%", "perfect knowledge 96%", "always trusted", "from 80%", "from 95%"):
         assert words in svg
 
 
@@ -27,5 +27,5 @@ def test_the_report_tells_a_manager_what_the_model_brings(demo_report: DemoRepor
 def test_other_people_s_classes_leave_the_imagined_classifiers(demo_report: DemoReport) -> None:
     """Without a bicycle and a motorcycle among the classes there is no line for the model."""
     page = render_report(replace(demo_report, city=replace(demo_report.city, measured=(), reviewed=None)))
-    assert "this classifier" not in page
+    assert "this model" not in page
     assert "What is the classifier worth?" in page

@@ -23,7 +23,7 @@ SHIFTS = len(_SHIFTS)
 """How often a courier sends a photo: once when each shift begins."""
 # Lunch, dinner, and the rest of the day: share of the orders, middle and deviation in minutes.
 _PEAKS = ((0.35, 12.75 * 60, 45), (0.45, 19.25 * 60, 60))
-_EVERY_MINUTES = 5
+_EVERY_MINUTES = 6
 # A dispatcher sends nobody to a kitchen that will still cook for long.
 _READY_SOON_MINUTES = 10
 # Then the customer has eaten elsewhere.

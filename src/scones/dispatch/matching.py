@@ -28,7 +28,7 @@ def match(cost: Floats, allowed: Mask, capacity: Ints, queue_cost: float) -> tup
     queue: Floats = queue_cost * turn.astype(np.float64)
     orders, places = np.zeros((2, 0), dtype=np.intp)
     left, free = np.arange(len(cost)), np.arange(len(owner))
-    while True:
+    while len(left) and len(free):
         pairs = np.ix_(left, owner[free])
         rows, columns = _sparse(cost[pairs] + queue[free], allowed[pairs])
         if not len(rows):

@@ -35,7 +35,7 @@ class Trial:
 
     city: City = field(default_factory=City)
     seeds: tuple[int, ...] = (0, 1, 2)
-    accuracies: tuple[float, ...] = (0.7, 0.8, 0.9, 0.97)
+    accuracies: tuple[float, ...] = (0.7, 0.85, 0.97)
     thresholds: tuple[float, ...] = (TRUST_ALL, 0.8, 0.95)
 
 
@@ -110,7 +110,7 @@ def worth(found: Answers | None, trial: Trial, rules: Rules) -> Worth:
         trial=trial,
         perfect=week.line("perfect knowledge", 1, TRUST_ALL, week.truths),
         blind=week.line("nobody looks", 0, TRUST_ALL, [np.full_like(truth, BLIND) for truth in week.truths]),
-        measured=tuple(week.seen("this classifier", found, threshold) for threshold in thresholds) if found else (),
+        measured=tuple(week.seen("this model", found, threshold) for threshold in thresholds) if found else (),
         reviewed=week.reviewed(found) if found else None,
         imagined=tuple(
             week.seen("imagined", imagined(accuracy), threshold)
@@ -141,7 +141,7 @@ class _Week:
         threshold = self.rules.sure_confidence
         seen = self._beliefs(answers, threshold)
         known = [np.where(part == UNSURE, truth, part) for part, truth in zip(seen, self.truths, strict=True)]
-        line = self.line("this classifier, the unsure looked at", answers.accuracy, threshold, known)
+        line = self.line("this model, the unsure looked at", answers.accuracy, threshold, known)
         return replace(line, unsure=_unsure(seen))
 
     def line(self, name: str, accuracy: float, threshold: float, beliefs: Sequence[Ints]) -> Line:

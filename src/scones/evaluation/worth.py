@@ -76,7 +76,7 @@ def on_time_chart(city: CityDays) -> Markup:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.tick_params(axis="y", labelcolor=QUIET)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=3, columnspacing=1.2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=3, handlelength=1.4)
         return drawing.svg("on-time", "Orders on time by the classifier's accuracy, one line for each threshold")
 
 
@@ -103,4 +103,4 @@ def _mark(axes: Axes, item: Seen, style: tuple[str, str]) -> None:
 
 
 def _words(threshold: float) -> str:
-    return "trust every answer" if threshold <= 0.5 else f"sure from {threshold:.0%}"
+    return "always trusted" if threshold <= 0.5 else f"from {threshold:.0%}"
