@@ -66,7 +66,7 @@ def test_help_lists_every_step_in_order_without_loading_torch() -> None:
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch"])
+@pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch", "simulate"])
 @pytest.mark.usefixtures("pointed")
 def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
     """One line on stderr that names what is missing; stdout stays empty, the exit code is 1."""
@@ -74,6 +74,13 @@ def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("scones: nothing ")
     assert "run: scones " in err
+
+
+def test_a_stream_of_more_troubles_than_events_is_refused_in_one_line() -> None:
+    """Before anything is asked of AWS."""
+    code, out, err = run("simulate", "--duplicates", "0.9", "--corrupt", "0.9")
+    assert (code, out) == (1, "")
+    assert "together they are 1 at most" in err
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def monitor(env: str | None, as_json: bool) -> None:
 @click.option(
     "--example-orders",
     metavar="N",
-    type=click.IntRange(1, 10_000),
+    type=click.IntRange(0, 10_000),
     default=0,
     help="First let N invented orders come in, and put the couriers of the photos classified last on the map.",
 )

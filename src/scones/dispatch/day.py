@@ -67,7 +67,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the day went, over all orders; what is an hour late is cancelled, and counts as an hour late."""
+    """How the day went, over all orders; what is cancelled, an hour past due or at the day's end, is an hour late."""
 
     on_time: float
     minutes_late: float

@@ -63,14 +63,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """All lines: this classifier by threshold, perfect knowledge, nobody looking, and imagined classifiers."""
+    """All lines: perfect knowledge, nobody looking, this model by threshold, and imagined classifiers."""
 
     trial: Trial
     perfect: Line
     blind: Line
     measured: tuple[Line, ...]
     reviewed: Line | None
-    """This classifier at the threshold of the rules, where a person looks at every courier who is unsure."""
+    """This model at the threshold of the rules, where a person looks at every courier who is unsure."""
     imagined: tuple[Line, ...]
 
 

@@ -3,8 +3,9 @@
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,12 +113,13 @@ def simulate(
     tally: Counter[tuple[Kind, End]] = Counter()
     errors: Counter[str] = Counter()
     orders = 0
-    for event, ended in _send_all(aws, workflow_arn, run, events, rate):
-        end, moved, error = _read(ended)
-        tally[event.kind, end] += 1
-        orders += moved
-        errors.update([error] if error else [])
-        report.progress(tally.total(), len(events), "events ended")
+    with closing(_send_all(aws, workflow_arn, run, events, rate)) as sent:
+        for event, ended in sent:
+            end, moved, error = _read(ended)
+            tally[event.kind, end] += 1
+            orders += moved
+            errors.update([error] if error else [])
+            report.progress(tally.total(), len(events), "events ended")
     kinds = [kind for kind in Kind if any(event.kind is kind for event in events)]
     return Simulated(
         events=len(events),
@@ -155,7 +157,7 @@ def plan(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[Event, .
 
 def _send_all(
     aws: Aws, workflow_arn: str, run: str, events: Sequence[Event], rate: tuple[float, int]
-) -> Iterator[tuple[Event, Ended | AwsError]]:
+) -> Generator[tuple[Event, Ended | AwsError]]:
     """Send each event at its time, and yield those that have ended, in their order."""
     per_second, clients = rate
     started = time.monotonic()
