@@ -1,15 +1,16 @@
-"""Matching: pair as many orders as possible with couriers' places, at the least cost.
+"""Matching: pair as many orders as possible with couriers' places, at little cost.
 
 An exact solver would weigh every allowed pair: in a large city there are millions, and most are far-fetched. Each order
 is therefore matched among its cheapest couriers, and each courier among their cheapest orders; what is left over is
-matched with the places still free in the same way, until nothing more fits. With few couriers or orders that is the
-optimum; docs/dispatch.md says what it costs with many.
+matched with the places still free in the same way, until nothing more fits. Where more orders could move, the pairs of
+a matching that moves them all are let in, and all is solved once more. So the number of orders is always the largest;
+the cost is the least with few couriers and orders, and docs/dispatch.md says what it is with many.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bipartite_matching
 
 from scones.dispatch.pairs import Floats, Ints, Mask
 
@@ -26,23 +27,43 @@ def match(cost: Floats, allowed: Mask, capacity: Ints, queue_cost: float) -> tup
     owner: Ints = np.repeat(np.arange(len(capacity)), capacity)
     turn = np.arange(len(owner)) - np.searchsorted(owner, owner)
     queue: Floats = queue_cost * turn.astype(np.float64)
-    orders, places = np.zeros((2, 0), dtype=np.intp)
-    left, free = np.arange(len(cost)), np.arange(len(owner))
-    while len(left) and len(free):
-        pairs = np.ix_(left, owner[free])
-        rows, columns = _sparse(cost[pairs] + queue[free], allowed[pairs])
-        if not len(rows):
-            break
-        orders, places = np.concatenate([orders, left[rows]]), np.concatenate([places, free[columns]])
-        left, free = np.delete(left, rows), np.delete(free, columns)
+    cost, allowed = cost[:, owner] + queue, allowed[:, owner]
+    orders, places = _in_rounds(cost, allowed)
+    if len(orders) < min(allowed.any(axis=1).sum(), allowed.any(axis=0).sum()):
+        orders, places = _widened(cost, allowed, orders, places)
     ranked = np.argsort(orders)
     return orders[ranked], owner[places[ranked]], turn[places[ranked]]
 
 
-def _sparse(cost: Floats, allowed: Mask) -> tuple[Ints, Ints]:
-    """Match among the promising pairs; a way out of its own for each order lets any of them stay."""
+def _widened(cost: Floats, allowed: Mask, orders: Ints, places: Ints) -> tuple[Ints, Ints]:
+    """Improve a matching that may not be the largest: solve again, with the pairs of a largest one let in."""
+    widest = maximum_bipartite_matching(csr_array(allowed), perm_type="column")
+    movable = np.flatnonzero(widest >= 0)
+    if len(movable) == len(orders):
+        return orders, places
+    chosen = _promising(cost, allowed)
+    chosen[orders, places] = chosen[movable, widest[movable]] = True
+    return _solve(cost, chosen)
+
+
+def _in_rounds(cost: Floats, allowed: Mask) -> tuple[Ints, Ints]:
+    """Match among the promising pairs, then what is left over among its own, until nothing more fits."""
+    orders, places = np.zeros((2, 0), dtype=np.intp)
+    left, free = np.arange(cost.shape[0]), np.arange(cost.shape[1])
+    while len(left) and len(free):
+        pairs = np.ix_(left, free)
+        rows, columns = _solve(cost[pairs], _promising(cost[pairs], allowed[pairs]))
+        if not len(rows):
+            break
+        orders, places = np.concatenate([orders, left[rows]]), np.concatenate([places, free[columns]])
+        left, free = np.delete(left, rows), np.delete(free, columns)
+    return orders, places
+
+
+def _solve(cost: Floats, chosen: Mask) -> tuple[Ints, Ints]:
+    """Match among the *chosen* pairs; a way out of its own for each order lets any of them stay."""
     count, places = cost.shape
-    rows, columns = np.nonzero(_promising(cost, allowed))
+    rows, columns = np.nonzero(chosen)
     if not len(rows):
         return rows, columns
     weights = cost[rows, columns]
@@ -65,7 +86,7 @@ def _promising(cost: Floats, allowed: Mask) -> Mask:
     """The cheapest pairs of each row and of each column; all of them where there are few."""
     rows, columns = cost.shape
     if min(rows, columns) <= _CANDIDATES:
-        return allowed
+        return allowed.copy()
     dear = np.where(allowed, cost, np.inf).astype(np.float32)
     chosen = np.zeros_like(allowed)
     chosen[np.arange(rows)[:, None], _cheapest(dear)] = True
