@@ -107,10 +107,14 @@ def _dispatched(result: Dispatched) -> Iterable[str]:
         yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
         return
     busy = {item.courier.id for item in result.plan.assignments}
-    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {len(busy)} couriers"
+    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {_couriers(len(busy))}"
     for reason, count in Counter(item.reason for item in result.plan.unassigned).most_common(5):
         yield f"{count} stay: {reason}"
     yield f"plan {result.uri}"
+
+
+def _couriers(count: int) -> str:
+    return "1 courier" if count == 1 else f"{count} couriers"
 
 
 def _simulated(result: Simulated) -> Iterable[str]:

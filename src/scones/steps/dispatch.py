@@ -56,7 +56,7 @@ def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatch
     left = (*plan.unassigned, *(Unassigned(item.order, _MEANWHILE) for item in missed))
     plan = Plan(tuple(given), left)
     uri = aws.bucket.put("dispatch/plan.json", json.dumps(asdict(plan), indent=1).encode(), "application/json")
-    report.tell(f"{len(given)} of {len(orders)} orders given to {len({item.courier.id for item in given})} couriers")
+    report.tell(f"{len(given)} of {len(orders)} open orders given")
     return Dispatched(tuple(couriers.values()), tuple(orders.values()), plan, uri)
 
 
