@@ -1,7 +1,5 @@
 """Random variations of a batch of photos, such as other cameras and other courtyards would bring."""
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,31 +24,6 @@ def augment(photos: Tensor, generator: torch.Generator) -> Tensor:
     0 to 1 a little.
     """
     return _cut_out(_relight(_move(photos, generator), generator), generator)
-
-
-def add_noise(photos: Tensor, share: float, limit: float, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise of deviation 0 to *limit* to about this *share* of the photos, as a dark courtyard would."""
-    strength = limit * torch.rand(len(photos), 1, 1, 1, generator=generator)
-    strength = strength * (torch.rand(len(photos), 1, 1, 1, generator=generator) < share)
-    noisy = [index for index, value in enumerate(strength.flatten().tolist()) if value]
-    if not noisy:
-        return photos
-    noise = strength[noisy] * torch.randn(len(noisy), *photos.shape[1:], generator=generator)
-    changed = photos.clone()
-    changed[noisy] = (photos[noisy] + noise.to(photos.device)).clamp(0, 1)
-    return changed
-
-
-def add_fog(photos: Tensor, share: float, limit: float, generator: torch.Generator) -> Tensor:
-    """Leave about this *share* of the photos only a part of their contrast, from all of it down to *limit*.
-
-    What is left is rounded to 256 levels, as a camera does: a pale photo is a coarse one too.
-    """
-    left = torch.exp(math.log(limit) * torch.rand(len(photos), 1, 1, 1, generator=generator))
-    foggy = torch.rand(len(photos), 1, 1, 1, generator=generator) < share
-    middle = photos.mean(dim=(1, 2, 3), keepdim=True)
-    pale = torch.round(255 * (middle + left.to(photos.device) * (photos - middle))) / 255
-    return torch.where(foggy.to(photos.device), pale, photos)
 
 
 def _uniform(generator: torch.Generator, photos: Tensor, limit: float, columns: int = 1) -> Tensor:

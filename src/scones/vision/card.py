@@ -47,6 +47,7 @@ Given one photo, this model gives a probability for each class. It was made to r
 | outputs | `probabilities`, float32 [N, classes], in the order below; `unfamiliarity`, float32 [N] |
 | refuse a photo | when its unfamiliarity exceeds {about.unfamiliar_above:.3f}, as 2% of known photos do out of fold |
 | served | `{about.served}` |
+| before it | noise smoothed where there is much, contrast lifted where there is little |
 | network | frozen whitening stem, three convolution stages, linear head; photo and mirror image averaged |
 | training | {recipe.epochs} epochs, batches of {recipe.batch}, Muon and SGD, label smoothing {recipe.label_smoothing} |
 | temperature | {about.temperature:.3f}, fitted on out-of-fold answers |
@@ -75,6 +76,7 @@ the final network, which learnt from all photos. Accuracy on test photos is meas
 - Its probabilities are always those of its classes, for a photo of anything else too. Confidence is no guard: heed
   `unfamiliarity`.
 - {guard}
-- Strong noise costs much accuracy; watch the drift report.
+- Strong noise costs accuracy, though photos are smoothed first where the noise differs between the colours; watch the
+  drift report.
 - It has seen whole vehicles. People, plates and places in photos play no part in what it is for.
 """

@@ -17,12 +17,15 @@ from onnx import TensorProto, helper, numpy_helper
 from scones.errors import SconesError
 from scones.vision.calibration import soften
 from scones.vision.guard import NEIGHBOURS, Guard
+from scones.vision.kernels import REACH, noise_finder, smoothing
 from scones.vision.messages import Answers, Fitted, Weights
-from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, stem_stride
+from scones.vision.recipe import LOGIT_SCALE, MEAN, MIN_CONTRAST, MIN_DEVIATION, NOISE_ALL, NOISE_FROM, STD, stem_stride
 
 OPSET: Final = 18
 _IR_VERSION: Final = 9
 _BATCH_NORM_EPSILON: Final = 1e-5
+RESTORING: Final = "restore_"
+"""How the names of the nodes begin that restore the photo: those stay exact in int8."""
 _LAST: Final = np.iinfo(np.int64).max
 TOLERANCE: Final = 1e-4
 """The largest difference in probability between the two accepted at export."""
@@ -48,7 +51,8 @@ def export(trained: Trained) -> bytes:
     """Write an ONNX model: `photos` uint8 [N, H, W, 3] to `probabilities` float32 [N, C], `unfamiliarity` [N]."""
     graph, weights = _Graph(), trained.fitted.weights
     x = graph.add("Transpose", graph.add("Cast", "photos", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
-    channels = 255 * np.array([MEAN, STD], dtype=np.float32).reshape(2, 1, 3, 1, 1)
+    x = _restored(graph, graph.add("Div", x, graph.constant(np.array(255, dtype=np.float32))))
+    channels = np.array([MEAN, STD], dtype=np.float32).reshape(2, 1, 3, 1, 1)
     x = graph.add("Div", graph.add("Sub", x, graph.constant(channels[0])), graph.constant(channels[1]))
     # The mirror images follow the photos in one double batch.
     ends = [graph.constant(np.array([value])) for value in (-1, np.iinfo(np.int64).min, 3, -1)]
@@ -92,15 +96,16 @@ def check_parity(model: bytes, trained: Trained, photos: npt.NDArray[np.uint8], 
 
 @dataclass(slots=True)
 class _Graph:
+    part: str = ""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
 
-    def add(self, kind: str, *inputs: str, **attributes: int | list[int]) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: int | str | list[int]) -> str:
         """Append a node and name its output."""
-        output = f"{kind}_{len(self.nodes)}"
+        output = f"{self.part}{kind}_{len(self.nodes)}"
         # Of TopK only the values are used; its second output, the places, needs a name all the same.
         outputs = [output, f"{output}_places"] if kind == "TopK" else [output]
-        node = helper.make_node(kind, list(inputs), outputs, **attributes)  # type: ignore[arg-type]
+        node = helper.make_node(kind, list(inputs), outputs, output, **attributes)  # type: ignore[arg-type]
         self.nodes.append(node)
         return output
 
@@ -125,6 +130,28 @@ class _Graph:
         )
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString())
+
+
+def _restored(graph: _Graph, x: str) -> str:
+    """What restore.py does, node by node."""
+    graph.part = RESTORING
+    numbers = {
+        value: graph.constant(np.array(value, dtype=np.float32)) for value in (0, 1, MIN_DEVIATION, MIN_CONTRAST)
+    }
+    whole = graph.constant(np.array([1, 2, 3]))
+    level = graph.add("ReduceMean", graph.add("Abs", graph.add("Conv", x, graph.constant(noise_finder()))), whole)
+    start, width = (graph.constant(np.array(value, np.float32)) for value in (NOISE_FROM, NOISE_ALL - NOISE_FROM))
+    share = graph.add("Clip", graph.add("Div", graph.add("Sub", level, start), width), numbers[0], numbers[1])
+    edges = graph.constant(np.array([0, 0, REACH, REACH] * 2))
+    smoothed = graph.add("Conv", graph.add("Pad", x, edges, mode="reflect"), graph.constant(smoothing()))
+    calm = graph.add("Add", x, graph.add("Mul", share, graph.add("Sub", smoothed, x)))
+    middle = graph.add("ReduceMean", calm, whole)
+    off = graph.add("Sub", calm, middle)
+    deviation = graph.add("Sqrt", graph.add("ReduceMean", graph.add("Mul", off, off), whole))
+    lift = graph.add("Div", numbers[MIN_CONTRAST], graph.add("Max", deviation, numbers[MIN_DEVIATION]))
+    restored = graph.add("Add", middle, graph.add("Mul", off, graph.add("Max", lift, numbers[1])))
+    graph.part = ""
+    return restored
 
 
 def _halved(graph: _Graph, x: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scones.vision.augment import add_fog, add_noise, augment
+from scones.vision.augment import augment
 from scones.vision.checkpoint import Progressed, load, save
 from scones.vision.messages import Epoch, Labelled
 from scones.vision.model import Network, to_input, whitening
@@ -77,11 +77,9 @@ class _Fitting:
         """Varied photos, then, beside them, varied outliers and made-up pictures."""
         some = torch.randint(0, max(1, len(self.outliers)), (self.recipe.outliers,), generator=self.generator)
         others = self.outliers[some.to(self.outliers.device)] if len(self.outliers) else self.outliers
-        recipe, photos = self.recipe, torch.cat([self.photos[chosen], others])
+        photos = torch.cat([self.photos[chosen], others])
         varied = augment(photos, self.generator)
-        varied = add_noise(varied, recipe.noise_share, recipe.noise_limit, self.generator)
-        varied = add_fog(varied, recipe.fog_share, recipe.fog_limit, self.generator)
-        made_up = make_up(recipe.made_up, photos.shape[2], self.generator)
+        made_up = make_up(self.recipe.made_up, photos.shape[2], self.generator)
         return torch.cat([varied, made_up.to(varied.device)]).contiguous(memory_format=torch.channels_last)
 
     def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, WIDTHS, stem_stride
+from scones.vision.restore import restore
 
 _WHITENING_FLOOR: Final = 1e-2
 # Enough 3 x 3 patches to know their 27 x 27 covariance well.
@@ -77,7 +78,7 @@ class Network(nn.Module):
 
     def features(self, photos: Tensor) -> Tensor:
         """Map photos to what the head sees, [N, 2 * the last width]."""
-        x = functional.conv2d(normalise(photos), self.stem, stride=self.stride, padding=1)
+        x = functional.conv2d(normalise(restore(photos)), self.stem, stride=self.stride, padding=1)
         x = self.stages(self.entry(functional.relu(functional.max_pool2d(x, 2))))
         return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from scones.vision.export import RESTORING
+
 _BATCH: Final = 50
 CALIBRATION_PHOTOS: Final = 200
 """Photos by which the range of each layer's values is found."""
@@ -33,13 +35,14 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]
 def quantise(model: bytes, photos: npt.NDArray[np.uint8]) -> bytes:
     """Quantise the convolutions of *model*, each output channel by itself; *photos* show what values occur.
 
-    The rest is light, and stays exact: standardisation, head, temperature, and the guard's distance.
+    The rest is light, and stays exact: restoring, standardisation, head, temperature, and the guard's distance.
     """
     some = photos[:: max(1, len(photos) // CALIBRATION_PHOTOS)]
+    exact = onnx.load_from_string(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
-            onnx.load_from_string(model),
+            exact,
             path,
             _Photos(some),
             quant_format=QuantFormat.QDQ,
@@ -47,6 +50,7 @@ def quantise(model: bytes, photos: npt.NDArray[np.uint8]) -> bytes:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[node.name for node in exact.graph.node if node.name.startswith(RESTORING)],
         )
         return path.read_bytes()
 

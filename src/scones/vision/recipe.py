@@ -9,6 +9,14 @@ STD: Final = (0.26, 0.26, 0.27)
 """By which each channel is then divided."""
 LOGIT_SCALE: Final = 0.25
 """Keeps the first steps small, whatever the head starts from."""
+NOISE_FROM: Final = 0.02
+"""Photos with noise of a higher deviation, for values 0 to 1, are smoothed a little."""
+NOISE_ALL: Final = 0.05
+"""From here on they are smoothed as far as it goes."""
+MIN_CONTRAST: Final = 0.13
+"""The deviation, for values 0 to 1, to which paler photos are lifted: one training photo in twenty is paler."""
+MIN_DEVIATION: Final = 1e-3
+"""A photo plainer than this has no contrast to lift."""
 WIDTHS: Final = (32, 64, 128)
 """Channels after the entry and after each of the two stages."""
 MIN_IMAGE_SIZE: Final = 16
@@ -33,14 +41,6 @@ class Recipe:
     weight_decay: float = 5e-4
     warm_up: float = 0.2
     """The share of steps in which the rates rise linearly; then they fall linearly to 0."""
-    noise_share: float = 0.1
-    """The share of photos to which noise is added."""
-    noise_limit: float = 0.12
-    """The largest deviation of that noise, for values 0 to 1."""
-    fog_share: float = 0.07
-    """The share of photos that lose contrast."""
-    fog_limit: float = 0.1
-    """The least part of its contrast that such a photo keeps."""
     outliers: int = 22
     """Photos of other things in each batch, if there are any."""
     made_up: int = 3
@@ -50,8 +50,8 @@ class Recipe:
 
 
 def without_outliers(recipe: Recipe) -> Recipe:
-    """Train the classes alone: noise, fog and made-up pictures were measured beside outliers, and only there."""
-    return replace(recipe, noise_share=0.0, fog_share=0.0, outliers=0, made_up=0, guard_weight=0.0)
+    """Train the classes alone: made-up pictures without others teach the guard next to nothing."""
+    return replace(recipe, outliers=0, made_up=0, guard_weight=0.0)
 
 
 def stem_stride(image_size: int) -> int:
