@@ -37,12 +37,15 @@ def test_training_jobs(aws: Checked) -> None:
         client.create_training_job(**request)
     with pytest.raises(ClientError, match="ValidationException"):
         client.describe_training_job(TrainingJobName="never-was")
-    other = job_request(a_bucket(aws("s3")), HyperParameters={"sleep": "30"})
+    bucket = a_bucket(aws("s3"))
+    kept = {"S3Uri": f"s3://{bucket}/checkpoints"}
+    other = job_request(bucket, HyperParameters={"sleep": "30"}, CheckpointConfig=kept)
     client.create_training_job(**other)
     while client.describe_training_job(TrainingJobName=other["TrainingJobName"])["SecondaryStatus"] != "Training":
         time.sleep(0.05)
     client.stop_training_job(TrainingJobName=other["TrainingJobName"])
-    assert finished(client, other["TrainingJobName"])["TrainingJobStatus"] == "Stopped"
+    ended = finished(client, other["TrainingJobName"])
+    assert (ended["TrainingJobStatus"], ended["CheckpointConfig"]) == ("Stopped", kept)
 
 
 def test_endpoints(aws: Checked) -> None:

@@ -26,6 +26,11 @@ def main() -> int:
         return 1
     if wanted.get("escape"):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=BASE, start_new_session=True)
+    kept = BASE / "checkpoints/deep/steps"
+    if wanted.get("steps"):
+        before = int(kept.read_text()) if kept.exists() else 0
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(str(before + int(wanted["steps"])))
     if wanted.get("sleep"):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         say("sleeping")

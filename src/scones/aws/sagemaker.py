@@ -52,6 +52,8 @@ class TrainingPlan:
     role: str
     channels: Mapping[str, str]
     output_uri: str
+    checkpoint_uri: str
+    """Where SageMaker keeps what the job may go on from, should its machine be taken away."""
     hyperparameters: Mapping[str, str]
     instance: str
     longest_seconds: int
@@ -107,6 +109,7 @@ class SageMaker:
             InputDataConfig=[_channel(name, uri) for name, uri in plan.channels.items()],
             OutputDataConfig={"S3OutputPath": plan.output_uri},
             ResourceConfig={"InstanceType": plan.instance, "InstanceCount": 1, "VolumeSizeInGB": 10},
+            CheckpointConfig={"S3Uri": plan.checkpoint_uri},
             StoppingCondition={"MaxRuntimeInSeconds": plan.longest_seconds},
             HyperParameters=dict(plan.hyperparameters),
         )

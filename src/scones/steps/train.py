@@ -62,12 +62,14 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
 
 
 def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
+    job = f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     return TrainingPlan(
-        job=f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
+        job=job,
         image=aws.image,
         role=aws.stack.find_output("TrainingRoleArn"),
         channels={name: aws.bucket.uri(prefix) for name, prefix in _channels(aws, version).items()},
         output_uri=aws.bucket.uri("models"),
+        checkpoint_uri=aws.bucket.uri(f"checkpoints/{job}"),
         hyperparameters={
             "classes": ",".join(settings.classes),
             "image_size": str(settings.image_size),

@@ -84,6 +84,33 @@ def test_a_job_can_be_stopped(clients: Any) -> None:
         clients.sagemaker.stop_training_job(TrainingJobName=name)
 
 
+def test_checkpoints_outlive_a_stop(clients: Any) -> None:
+    """A stopped job leaves them at its checkpoint address; a job with the same address finds them."""
+    bucket = a_bucket(clients.s3)
+    limit = {"MaxRuntimeInSeconds": 2}
+    for already, sleep in ((0, "60"), (3, "0.01")):
+        request = job_request(
+            bucket,
+            HyperParameters={"steps": "3", "sleep": sleep},
+            CheckpointConfig={"S3Uri": f"s3://{bucket}/kept/"},
+            StoppingCondition=limit,
+        )
+        clients.sagemaker.create_training_job(**request)
+        job = finished(clients.sagemaker, request["TrainingJobName"])
+        assert job["TrainingJobStatus"] == ("Completed" if already else "Stopped")
+        steps = clients.s3.get_object(Bucket=bucket, Key="kept/deep/steps")["Body"].read()
+        assert int(steps) == already + 3
+
+
+def test_checkpoints_elsewhere_are_refused(clients: Any) -> None:
+    """A program that keeps them in another folder would lose them silently."""
+    kept = {"S3Uri": "s3://any/kept", "LocalPath": "/tmp/kept"}  # noqa: S108 - never written to
+    request = job_request(a_bucket(clients.s3), CheckpointConfig=kept)
+    clients.sagemaker.create_training_job(**request)
+    job = finished(clients.sagemaker, request["TrainingJobName"])
+    assert (job["TrainingJobStatus"], "/opt/ml/checkpoints" in job["FailureReason"]) == ("Failed", True)
+
+
 def test_a_job_ends_at_its_longest_runtime(clients: Any) -> None:
     """MaxRuntimeInSeconds stops the job and says so."""
     limit = {"MaxRuntimeInSeconds": 1}

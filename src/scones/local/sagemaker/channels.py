@@ -4,11 +4,13 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from scones.local.storage import ObjectStore, split_uri
 from scones.local.wire import Json
 
+CHECKPOINTS = "/opt/ml/checkpoints"
 HOST = "localhost"  # `algo-1` does not resolve outside SageMaker's network
 
 
@@ -82,6 +84,27 @@ def download(store: ObjectStore, channel: Json, target: Path) -> None:
             f'Data download failed:No S3 objects found under S3 URL "{uri}" given in input data source. '
             "Please ensure that the bucket exists and that objects exist under that S3 prefix."
         )
+    _fetch(store, wanted, target)
+
+
+def fetch_checkpoints(store: ObjectStore, record: Json, folder: Path) -> None:
+    """Bring back what lies under the job's checkpoint address, as when a Spot job starts again."""
+    if config := record.get("CheckpointConfig"):
+        if config.get("LocalPath", CHECKPOINTS) != CHECKPOINTS:
+            raise ChannelError(f"checkpoints lie in {CHECKPOINTS} in the local cloud, not in {config['LocalPath']}")
+        _fetch(store, _prefixed(store, config["S3Uri"]), folder / "checkpoints")
+
+
+def keep_checkpoints(store: ObjectStore, record: Json, folder: Path) -> None:
+    """Copy the job's checkpoints to their address; SageMaker does so all the time, here it is done at the end."""
+    if config := record.get("CheckpointConfig"):
+        for path in sorted((folder / "checkpoints").rglob("*")):
+            if path.is_file():
+                name = path.relative_to(folder / "checkpoints").as_posix()
+                store.put(f"{config['S3Uri'].rstrip('/')}/{name}", path.read_bytes())
+
+
+def _fetch(store: ObjectStore, wanted: Mapping[str, str], target: Path) -> None:
     for name, address in wanted.items():
         path = (target / name).resolve()
         data = store.get(address)

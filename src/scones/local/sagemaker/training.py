@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import IO
 
 from scones.local.processes import end_tree
-from scones.local.sagemaker.channels import ChannelError, download, pack_folder, training_variables, write_config
+from scones.local.sagemaker.channels import (
+    ChannelError,
+    download,
+    fetch_checkpoints,
+    keep_checkpoints,
+    pack_folder,
+    training_variables,
+    write_config,
+)
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
 from scones.local.wire import Json
@@ -140,12 +148,14 @@ class Job:
         _enter(self._record, "Downloading")
         for channel in self._record.get("InputDataConfig") or []:
             download(self._runner.store, channel, self._folder / "input" / "data" / channel["ChannelName"])
+        fetch_checkpoints(self._runner.store, self._record, self._folder)
         if self._stop.is_set():
             return "Stopped", ""
         self._record["TrainingStartTime"] = now()
         _enter(self._record, "Training")
         code, ending = self._train()
         self._record["TrainingEndTime"] = now()
+        keep_checkpoints(self._runner.store, self._record, self._folder)
         if ending is None and code != 0:
             return "Failed", f"AlgorithmError: {self._failure()}, exit code: {code}"
         _enter(self._record, "Uploading")
