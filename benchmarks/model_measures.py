@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from scones.artefact import INT8_MODEL, Artefact
 from scones.evaluation.corruptions import corrupt
+from scones.evaluation.metrics import calibration_error
+from scones.evaluation.selective import accuracy_at, risk_coverage
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating]
@@ -32,13 +34,14 @@ def measure(artefact: Artefact, judges: Judges) -> dict[str, float]:
     """Give every figure of one model, by the names that the table uses."""
     exact, int8 = _open(artefact.exact_path), _open(artefact.exact_path.with_name(INT8_MODEL))
     probabilities, scores = ask(exact, judges.photos)
+    right, confidence = probabilities.argmax(axis=1) == judges.labels, probabilities.max(axis=1)
     found = {
-        "accuracy": _accuracy(probabilities, judges.labels),
-        "ece": ece(probabilities, judges.labels),
-        "covered": accuracy_of_the_surest(probabilities, judges.labels),
+        "accuracy": float(right.mean()),
+        "ece": calibration_error(right, confidence),
+        "covered": accuracy_at(_COVERAGE, risk_coverage(right, confidence)),
         "noise": _accuracy(ask(exact, corrupt(judges.photos, "noise", 3, 0))[0], judges.labels),
         "contrast": _accuracy(ask(exact, corrupt(judges.photos, "contrast", 5, 0))[0], judges.labels),
-        "int8": _accuracy(ask(int8, judges.photos)[0], judges.labels) - _accuracy(probabilities, judges.labels),
+        "int8": _accuracy(ask(int8, judges.photos)[0], judges.labels) - float(right.mean()),
         "speed": _milliseconds(exact, judges.photos) / _milliseconds(int8, judges.photos),
     }
     return found | _guard(artefact, exact, scores, judges)
@@ -61,20 +64,6 @@ def flat_and_noise(count: int, side: int) -> Pixels:
     plain = np.broadcast_to(rng.random((count // 3, 1, 1, 3)), (*shape, 3))
     gray = np.repeat(rng.normal(0.5, 0.2, (*shape, 1)), 3, axis=3)
     return _to_pixels(np.concatenate([plain, rng.random((*shape, 3)), gray]))
-
-
-def ece(probabilities: Floats, labels: npt.NDArray[np.int64], bins: int = 15) -> float:
-    """The expected calibration error: the mean distance of confidence from accuracy, over bins of confidence."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(confidence[place == n].sum() - right[place == n].sum()) for n in range(bins)]
-    return float(sum(gaps) / len(labels))
-
-
-def accuracy_of_the_surest(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """The accuracy over the nine tenths of the photos of which the model is surest."""
-    order = np.argsort(-probabilities.max(axis=1), kind="stable")[: round(_COVERAGE * len(labels))]
-    return _accuracy(probabilities[order], labels[order])
 
 
 def _guard(

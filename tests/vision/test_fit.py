@@ -57,6 +57,14 @@ def test_fewer_photos_than_a_batch_are_enough(stripes: Stripes) -> None:
     fit(stripes(7), Recipe(epochs=1), 0, ignore)
 
 
+def test_few_photos_are_shown_more_often(stripes: Stripes) -> None:
+    """Sixty, one batch, would be four steps in four epochs, which teach nothing."""
+    data, unseen = stripes(60), stripes(90, seed=1)
+    network = fit(data, QUICK, 0, ignore)
+    answers = predict(network, unseen.photos, remember(network, data.photos)).log_probabilities
+    assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.9
+
+
 class Stopped(Exception):
     """Raised by a report to stop a training at the end of an epoch."""
 
