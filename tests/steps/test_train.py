@@ -65,7 +65,7 @@ def test_a_folder_of_ordinary_photos_trains_at_96_pixels(aws: Aws, settings: Set
     short = replace(settings, data=str(tmp_path / "courier photos"), image_size=96, epochs=10)
     staged = Flow(aws, short, Silent()).stage()
     trained = train(aws, short, staged.version, Silent())
-    assert staged.left_out == ()
+    assert staged.train + staged.test > 140
     assert trained.metrics["oof_accuracy"] > 0.8
 
 
