@@ -202,10 +202,11 @@ def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted
 
 
 @scones.command(help=STEPS["monitor"])
+@click.option("--acknowledge", is_flag=True, help="Take note of the alarms that stand, so that they may ring anew.")
 @_options
-def monitor(env: str | None, as_json: bool) -> None:
+def monitor(acknowledge: bool, env: str | None, as_json: bool) -> None:
     """Look at what was captured since the last look."""
-    _run("monitor", {"env": env}, as_json, lambda flow: flow.monitor())
+    _run("monitor", {"env": env}, as_json, lambda flow: flow.monitor(acknowledge=acknowledge))
 
 
 @scones.command(help=STEPS["dispatch"])

@@ -1,6 +1,7 @@
 """Flow: the steps in order; each is given what the ones before it found out."""
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -158,15 +159,22 @@ class Flow:
         found = study_endpoint(self.aws, self._with(deployed.classes), served, wanted, self.report)
         return self._remember("study", found)
 
-    def monitor(self, at_least: int = 0) -> Monitored:
-        """Check the traffic since the last look, once at least so many photos were captured."""
+    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> Monitored:
+        """Check the traffic since the last look, once at least so many photos were captured.
+
+        With *acknowledge* the alarms that stand are taken note of first. After *seconds* the rest is left for later.
+        """
         deployed = self._recall("deploy", Deployed)
         watched = Watched(
             endpoint=deployed.endpoint,
+            config=deployed.config,
             model_uri=deployed.model_uri,
             capture_prefix=deployed.capture_prefix,
             alert_topic=self._recall("up", Up).alert_topic_arn,
+            samples=self._staged_samples(),
             at_least=at_least,
+            seconds=seconds,
+            acknowledge=acknowledge,
         )
         return self._remember("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
@@ -214,6 +222,12 @@ class Flow:
             for split in ("train", "test")
             for sample in from_lines(self.aws.bucket.get(manifest_key(staged.version, split)), self.aws.bucket.name)
         )
+
+    def _staged_samples(self) -> tuple[Sample, ...]:
+        try:
+            return self.samples()
+        except NothingYet:
+            return ()
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
         """Put one photo where it can be classified; below `incoming/` it would start an execution by itself."""

@@ -26,6 +26,8 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
 }
 _RANGES = {
     "false_alarm_rate": (MIN_RATE, MAX_RATE),
+    "monitor_minutes": (1, 60),
+    "silence_hours": (2, 168),
     "serverless_concurrency": (1, 200),
     "batch_concurrency": (1, 1000),
     "outliers_per_class": (0, 500),
@@ -69,6 +71,10 @@ class Settings:
     """A decision below this confidence (0 to 1) fails its execution instead of being routed."""
     false_alarm_rate: float = 0.001
     """The share of drift checks on unchanged traffic that may raise an alarm (0.001 to 0.5)."""
+    monitor_minutes: int = 60
+    """How often the monitor looks by itself, in minutes (1 to 60)."""
+    silence_hours: int = 12
+    """After so many hours without a photo, or without a look, there is an alarm (2 to 168)."""
     clients: int = 8
     """How many photos are classified at once."""
     batch_concurrency: int = 8

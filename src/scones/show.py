@@ -98,8 +98,16 @@ def _monitored(result: Monitored) -> Iterable[str]:
         yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
     if result.report_uri:
         yield f"alert: {result.report_uri}"
+    if result.acknowledged:
+        yield f"acknowledged: {result.acknowledged} alarms"
+    for alarm in result.alarms:
+        yield f"stands since {alarm.since}: {alarm.finding.subject}"
+    for reason, count in result.refused.items():
+        yield f"not looked at: {count}, {reason}"
     for line in result.malformed:
         yield f"not used: {line}"
+    if not result.complete:
+        yield "the rest of the capture is left for the next look"
 
 
 def _dispatched(result: Dispatched) -> Iterable[str]:

@@ -26,7 +26,7 @@ COMMON_CODES = frozenset(
         *("ThrottlingException", "ValidationError", "ValidationException", "UnrecognizedClientException"),
         # S3 models few of its errors; these are documented:
         # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-        *("404", "BucketNotEmpty", "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "413"),
+        *("404", "BucketNotEmpty", "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "PreconditionFailed", "413"),
     }
 )
 """Codes that any operation may answer with, and that the models therefore leave out."""

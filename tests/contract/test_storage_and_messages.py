@@ -34,6 +34,26 @@ def test_objects(aws: Checked) -> None:
     s3.list_buckets()
 
 
+def test_a_write_on_condition(aws: Checked) -> None:
+    """An object is written only where there is none, or only over the version that was read; a listing begins late."""
+    s3, bucket = aws("s3"), fresh("scones-contract")
+    s3.create_bucket(Bucket=bucket)
+    tag = s3.put_object(Bucket=bucket, Key="a", Body=b"1", IfNoneMatch="*")["ETag"]
+    assert s3.get_object(Bucket=bucket, Key="a")["ETag"] == tag
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"2", IfNoneMatch="*")
+    s3.put_object(Bucket=bucket, Key="a", Body=b"2", IfMatch=tag)
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"3", IfMatch=tag)
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.put_object(Bucket=bucket, Key="none", Body=b"3", IfMatch=tag)
+    s3.put_object(Bucket=bucket, Key="b", Body=b"")
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, StartAfter="a")["Contents"]] == ["b"]
+    for key in "ab":
+        s3.delete_object(Bucket=bucket, Key=key)
+    s3.delete_bucket(Bucket=bucket)
+
+
 def test_versions_and_uploads(aws: Checked) -> None:
     """Versions and delete markers are listed and purged; an open upload is listed and aborted."""
     s3, bucket = aws("s3"), fresh("scones-contract")
@@ -101,6 +121,25 @@ def test_a_metric_is_kept(aws: Checked) -> None:
         Statistics=["Sum"],
     )
     assert [point["Sum"] for point in found["Datapoints"]] == [3.0]
+
+
+def test_an_alarm_is_let_speak(aws: Checked) -> None:
+    """EnableAlarmActions is accepted, also for an alarm that is not there."""
+    cloudwatch, name = aws("cloudwatch"), fresh("contract")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="Scones/Contract",
+        MetricName=name,
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        ActionsEnabled=False,
+    )
+    cloudwatch.enable_alarm_actions(AlarmNames=[name, f"{name}-never-was"])
+    assert cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["ActionsEnabled"]
+    cloudwatch.delete_alarms(AlarmNames=[name])
 
 
 def test_log_lines(aws: Checked) -> None:

@@ -19,6 +19,8 @@ from botocore.exceptions import (
 from scones.errors import SconesError
 from scones.settings import Settings
 
+_PIECE_BYTES = 1 << 20
+
 
 class AwsError(SconesError):
     """AWS refused a call; *code* is its own error code, *reasons* say it of each part of a transaction."""
@@ -95,6 +97,15 @@ class Client:
         """Yield every page of a listing *operation*; raises as `call` does."""
         try:
             yield from self._boto.get_paginator(operation).paginate(**arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise self._translate(operation, error) from error
+
+    def stream(self, operation: str, **arguments: Any) -> Iterator[bytes]:
+        """Yield the `Body` of *operation*'s reply, a piece at a time; raises as `call` does, at any piece."""
+        body = self.call(operation, **arguments)["Body"]
+        try:
+            with body:
+                yield from body.iter_chunks(_PIECE_BYTES)
         except (ClientError, BotoCoreError) as error:
             raise self._translate(operation, error) from error
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from scones.aws.batches import Batches
 from scones.aws.client import Client, Credentials
 from scones.aws.logs import Logs
+from scones.aws.metrics import Metrics
 from scones.aws.notices import Notices
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker
@@ -29,6 +30,7 @@ class Aws:
     notices: Notices
     logs: Logs
     tables: Tables
+    metrics: Metrics
 
     @property
     def name(self) -> str:
@@ -76,4 +78,5 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         notices=Notices(client("sns")),
         logs=Logs(client("logs")),
         tables=Tables(client("dynamodb"), settings.stack),
+        metrics=Metrics(client("cloudwatch")),
     )

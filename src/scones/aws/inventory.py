@@ -22,5 +22,6 @@ def inventory(aws: Aws) -> tuple[str, ...]:
 def log_groups(aws: Aws) -> list[str]:
     """Name the log groups that SageMaker and Lambda made for this environment, beside those of the stack."""
     endpoint = f"/aws/sagemaker/Endpoints/{aws.name}"
-    functions = (f"/aws/lambda/{aws.name}-{function}" for function in ("serialize", "classify", "filter", "dispatch"))
+    names = ("serialize", "classify", "filter", "dispatch", "monitor")
+    functions = (f"/aws/lambda/{aws.name}-{function}" for function in names)
     return [name for wanted in (endpoint, *functions) for name in aws.logs.groups(wanted) if name == wanted]

@@ -14,15 +14,17 @@ Progress = Callable[[int, int, str], None]
 
 _DELETE_AT_ONCE = 1000
 _THREADS = 8
+_GROUP_BYTES, _GROUP_OBJECTS = 8 << 20, 64
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One object: its *key*, its size in bytes, and the tag that changes with its content."""
+    """One object: its *key*, its size in bytes, what names its content, and when S3 took it (seconds since 1970)."""
 
     key: str
     size: int
     etag: str
+    modified: float
 
 
 class Bucket:
@@ -88,17 +90,56 @@ class Bucket:
         body = self.find(key)
         return None if body is None else json.loads(body)
 
+    def find_version(self, key: str) -> tuple[bytes | None, str]:
+        """Read one object and the tag that `replace` asks for; None and an empty tag where there is none."""
+        try:
+            reply = self._client.call("get_object", Bucket=self.name, Key=key)
+        except AwsError as error:
+            if error.code in {"NoSuchKey", "NoSuchBucket"}:
+                return None, ""
+            raise
+        return reply["Body"].read(), reply["ETag"]
+
+    def replace(self, key: str, body: bytes, tag: str) -> str | None:
+        """Store JSON, unless somebody else did since *tag* was read; the new tag, or None where somebody did."""
+        unchanged = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+        kind = {"ContentType": "application/json"}
+        try:
+            reply = self._client.call("put_object", Bucket=self.name, Key=key, Body=body, **kind, **unchanged)
+        except AwsError as error:
+            # With the same tag at the same moment, S3 lets one through and tells the other of a conflict.
+            if error.code in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
+                return None
+            raise
+        found: str = reply["ETag"]
+        return found
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield one object, a piece at a time."""
+        return self._client.stream("get_object", Bucket=self.name, Key=key)
+
+    def read_all(self, objects: Iterable[Object]) -> Iterator[tuple[Object, Iterable[bytes] | None]]:
+        """Yield each object with its pieces, in order; None for one that is gone. Small ones are read side by side."""
+        for group in _groups(objects):
+            if len(group) == 1 and group[0].size > _GROUP_BYTES:
+                yield group[0], self.stream(group[0].key)
+                continue
+            with ThreadPoolExecutor(_THREADS) as pool:
+                bodies = list(pool.map(self.find, (item.key for item in group)))
+            for item, body in zip(group, bodies, strict=True):
+                yield item, None if body is None else (body,)
+
     def download(self, key: str, path: Path) -> Path:
         """Write one object to *path*."""
         path.write_bytes(self.get(key))
         return path
 
-    def list(self, prefix: str = "") -> Iterator[Object]:
-        """Yield the objects below *prefix*, by key; nothing where there is no bucket."""
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Object]:
+        """Yield the objects below *prefix* whose keys come after *after*, by key; nothing where there is no bucket."""
+        where = {"Prefix": prefix, **({"StartAfter": after} if after else {})}
         try:
-            for page in self._client.pages("list_objects_v2", Bucket=self.name, Prefix=prefix):
-                for item in page.get("Contents", ()):
-                    yield Object(item["Key"], item["Size"], item["ETag"].strip('"'))
+            for page in self._client.pages("list_objects_v2", Bucket=self.name, **where):
+                yield from (_object(item) for item in page.get("Contents", ()))
         except AwsError as error:
             if error.code != "NoSuchBucket":
                 raise
@@ -147,3 +188,19 @@ class Bucket:
             batch = {"Objects": named[start : start + _DELETE_AT_ONCE], "Quiet": True}
             self._client.call("delete_objects", Bucket=self.name, Delete=batch)
         return len(named)
+
+
+def _object(item: dict[str, Any]) -> Object:
+    return Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
+
+
+def _groups(objects: Iterable[Object]) -> Iterator[list[Object]]:
+    """Put neighbours together, as many as fit into a few megabytes."""
+    group: list[Object] = []
+    for item in objects:
+        if group and (len(group) == _GROUP_OBJECTS or sum(each.size for each in group) + item.size > _GROUP_BYTES):
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group

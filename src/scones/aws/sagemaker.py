@@ -86,6 +86,8 @@ class Endpoint:
     status: str
     config: str
     reason: str
+    changed: float
+    """When what it serves last changed, in seconds since 1970."""
 
 
 class SageMaker:
@@ -149,7 +151,13 @@ class SageMaker:
             if _missing(error):
                 return None
             raise
-        return Endpoint(name, reply["EndpointStatus"], reply["EndpointConfigName"], reply.get("FailureReason", ""))
+        return Endpoint(
+            name=name,
+            status=reply["EndpointStatus"],
+            config=reply["EndpointConfigName"],
+            reason=reply.get("FailureReason", ""),
+            changed=reply["LastModifiedTime"].timestamp(),
+        )
 
     def deploy(self, plan: EndpointPlan) -> Endpoint:
         """Bring the endpoint to *plan*, and wait until it is in service; one that already is stays untouched.

@@ -25,12 +25,12 @@ LARGEST_REPLY_BYTES = 6 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A function as the processes need to know it."""
+    """A function as the processes need to know it; *code* is None where an image holds it, which is this package."""
 
     name: str
     arn: str
     handler: str
-    code: bytes
+    code: bytes | None
     variables: dict[str, str]
     timeout_seconds: float = 3.0
     memory_mb: int = 128
@@ -53,12 +53,13 @@ class Function:
         self.definition = definition
         self._folder = folder
         self._environment = {**environment, **_reserved(definition, folder), **definition.variables}
-        self._environment["PYTHONPATH"] = str(python_path)
+        if definition.code is not None:
+            self._environment["PYTHONPATH"] = str(python_path)
         self._idle: list[Worker] = []
         self._slots = threading.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._lock = threading.Lock()
         self._closed = False
-        _unzip(definition.code, folder / "task")
+        _unpack(definition.code, folder / "task")
 
     def invoke(self, body: bytes, request_id: str) -> Outcome:
         """Run the handler once, in an idle environment or a new one."""
@@ -107,9 +108,10 @@ class Worker:
         self._api = RuntimeApi()
         path = self.folder / f"{uuid.uuid4().hex}.log"
         with path.open("wb") as sink:
-            # -S: a function sees what Lambda's Python offers, and not what happens to be installed here.
+            # -S: a function sees what Lambda's Python offers, and not what is installed here; an image brings its own.
+            isolated = [] if self.definition.code is None else ["-S"]
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-m", "awslambdaric", self.definition.handler],
+                [sys.executable, *isolated, "-m", "awslambdaric", self.definition.handler],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -227,8 +229,10 @@ def _reserved(definition: Definition, folder: Path) -> dict[str, str]:
     }
 
 
-def _unzip(archive: bytes, folder: Path) -> None:
+def _unpack(archive: bytes | None, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    if archive is None:
+        return
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         opened.extractall(folder)  # zipfile drops absolute names and ".."
 
@@ -256,12 +260,13 @@ def _requirements(names: set[str]) -> set[str]:
     return found
 
 
-def definition_of(config: Json, code: bytes) -> Definition:
-    """Read what Lambda's API calls a FunctionConfiguration."""
+def definition_of(config: Json, code: bytes | None) -> Definition:
+    """Read what Lambda's API calls a FunctionConfiguration; an image's handler is its command."""
+    image = (config.get("ImageConfigResponse") or {}).get("ImageConfig") or {}
     return Definition(
         name=config["FunctionName"],
         arn=config["FunctionArn"],
-        handler=config["Handler"],
+        handler=config["Handler"] or next(iter(image.get("Command") or ()), ""),
         code=code,
         variables=dict((config.get("Environment") or {}).get("Variables") or {}),
         timeout_seconds=float(config.get("Timeout") or 3),

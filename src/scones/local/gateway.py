@@ -48,10 +48,11 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from scones.local.storage import ObjectStore  # noqa: PLC0415
 
     metrics = Metrics()
-    lambda_mount.mount(state / "lambda", environment, metrics)
+    known = json.loads(programs)
+    lambda_mount.mount(state / "lambda", environment, metrics, known["image_prefix"])
     machines.mount()
     alarm_mount.mount()
-    runner = Runner(**json.loads(programs), environment=environment, store=ObjectStore(), logs=Logs())
+    runner = Runner(**known, environment=environment, store=ObjectStore(), logs=Logs())
     sagemaker = SageMaker(runner, state / "sagemaker", metrics)
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"host_patterns": [], "target_prefixes": ["SageMaker."]}

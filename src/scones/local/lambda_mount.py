@@ -20,8 +20,9 @@ INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY")
 class Functions:
     """Every function that was ever invoked, by name and version."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], metrics: Metrics) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], metrics: Metrics, image_prefix: str) -> None:
         self._metrics = metrics
+        self._image_prefix = image_prefix
         self._folder = folder
         self._environment = {k: v for k, v in environment.items() if k in INHERITED or k.startswith("AWS_")}
         self._python_path = runtime_packages(folder / "python")
@@ -31,11 +32,15 @@ class Functions:
     def execute(self, record: Json, event: object, request_id: str) -> Json:
         """Run *record*'s handler; the result has ministack's shape: body, error, log."""
         config = record.get("config") or record
-        if not record.get("code_zip") or config.get("Layers"):
-            told = "no code, or Layers, which the local cloud does not have"
+        image = config.get("ImageUri")
+        ours = image is not None and image.rsplit("/", 1)[-1].startswith(self._image_prefix)
+        if not (record.get("code_zip") or ours) or config.get("Layers"):
+            told = "no code, an image other than our own, or Layers, which the local cloud does not have"
             return {"body": {"errorType": "Runtime.NoCode", "errorMessage": told}, "error": True, "log": ""}
         began = time.perf_counter()
-        outcome = self._function(config, record["code_zip"]).invoke(json.dumps(event).encode(), request_id)
+        outcome = self._function(config, None if ours else record["code_zip"]).invoke(
+            json.dumps(event).encode(), request_id
+        )
         measures = {
             "Invocations": 1.0,
             "Errors": float(outcome.failed),
@@ -55,9 +60,10 @@ class Functions:
         for function in gone:
             function.close()
 
-    def _function(self, config: Json, code: bytes) -> Function:
+    def _function(self, config: Json, code: bytes | None) -> Function:
         key = (config["FunctionName"], config.get("Version") or "$LATEST")
-        print_ = json.dumps([config.get(k) for k in ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize")])
+        told = ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize", "ImageUri", "ImageConfigResponse")
+        print_ = json.dumps([config.get(name) for name in told])
         with self._lock:
             known, function = self._known.get(key, ("", None))
             if function is not None and known == print_:
@@ -71,12 +77,16 @@ class Functions:
         return fresh
 
 
-def mount(folder: Path, environment: dict[str, str], metrics: Metrics) -> Functions:
-    """Make ministack run Python functions through us; *environment* is what every worker inherits."""
-    functions = Functions(folder, environment, metrics)
+def mount(folder: Path, environment: dict[str, str], metrics: Metrics, image_prefix: str) -> Functions:
+    """Make ministack run Python functions through us; *environment* is what every worker inherits.
+
+    An image whose repository's name begins with *image_prefix* stands for this package.
+    """
+    functions = Functions(folder, environment, metrics, image_prefix)
     # Ours counts whoever calls; the stock one passes over state machines, and keeps four points a call.
     lambda_svc._emit_lambda_metrics = lambda *_args, **_members: None
     lambda_svc._execute_function_warm = functions.execute
+    lambda_svc._execute_function_docker = functions.execute
     lambda_svc.invalidate_worker = functions.forget
     function_logs.mount()
     return functions

@@ -5,6 +5,7 @@ import binascii
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from scones.monitoring.traffic import is_ours
@@ -12,6 +13,8 @@ from scones.monitoring.traffic import is_ours
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 _EXCERPT_CHARACTERS = 80
+# SageMaker takes 25 MB at most; in base64 and twice over that is less.
+_LONGEST_LINE_BYTES = 96 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class Captured:
     content_type: str
     probabilities: tuple[float, ...] | None
 
+    @property
+    def moment(self) -> float | None:
+        """When it was asked, in seconds since 1970, by the endpoint's clock; None where that cannot be read."""
+        try:
+            found = datetime.fromisoformat(self.inference_time)
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
@@ -40,6 +52,25 @@ class Malformed:
 
 class _NotARecord(ValueError):
     """Why a line is no capture record."""
+
+
+def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a stream into its lines, without their ends; the last one may be half written.
+
+    Of a line that is longer than any record can be only the beginning is given, which reads as no record.
+    """
+    line, too_long = bytearray(), False
+    for piece in pieces:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            yield bytes(line if too_long else line + end)
+            line, too_long = bytearray(), False
+        if len(line) + len(rest) > _LONGEST_LINE_BYTES:
+            line, too_long = (line + rest)[:_EXCERPT_CHARACTERS], True
+        elif not too_long:
+            line += rest
+    if line:
+        yield bytes(line)
 
 
 def parse(lines: Iterable[bytes | str]) -> Iterator[Captured | Malformed]:

@@ -2,6 +2,7 @@
 
 _EVALUATION = "scones-evaluation-"
 _BATCH = "scones-batch-"
+_CANARY = "scones-canary-"
 _DIGITS = 16
 
 
@@ -10,6 +11,11 @@ def evaluation_id(sha256: str) -> str:
     return _EVALUATION + sha256[:_DIGITS]
 
 
+def canary_id(sha256: str) -> str:
+    """Mark a photo that the monitor sends to see whether the endpoint still answers as it should."""
+    return _CANARY + sha256[:_DIGITS]
+
+
 def is_ours(inference_id: str | None) -> bool:
-    """Whether the question came from an evaluation or a batch, and says nothing of what users send now."""
-    return (inference_id or "").startswith((_EVALUATION, _BATCH))
+    """Whether the question came from an evaluation, a batch or a canary, and says nothing of what users send now."""
+    return (inference_id or "").startswith((_EVALUATION, _BATCH, _CANARY))

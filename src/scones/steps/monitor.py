@@ -1,155 +1,335 @@
 """Monitor: compare what the endpoint saw since the last look with the baseline; send an alert if it changed."""
 
+import json
+import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from scones.artefact import Artefact, read_artefact, unpack
+from scones.aws.client import AwsError, AwsUnreachable
 from scones.aws.connection import Aws
+from scones.aws.s3 import Object
+from scones.aws.sagemaker import Endpoint
 from scones.aws.waiting import pauses
+from scones.errors import SconesError
+from scones.manifest import Sample
 from scones.monitoring.baseline import Baseline
-from scones.monitoring.capture import Captured, Malformed, parse
-from scones.monitoring.channels import CHANNELS, Photos, measure
-from scones.monitoring.detectors import Verdict, check
-from scones.monitoring.report import MOST_EXAMPLES, Scene, render_alert, summarise
-from scones.monitoring.scores import Floats
-from scones.monitoring.traffic import is_ours
+from scones.monitoring.canary import Canary, candidates, is_sure
+from scones.monitoring.capture import split
+from scones.monitoring.cursor import Cursor, File, Reading, is_capture
+from scones.monitoring.detectors import Verdict
+from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
+from scones.monitoring.intake import Intake, Reason, Watching
+from scones.monitoring.latch import Alarm, Finding, latch
+from scones.monitoring.look import Look, Looked
+from scones.monitoring.model_monitor import constraints, statistics, violations
+from scones.monitoring.report import render_alert, summarise
+from scones.monitoring.summary import Summary
+from scones.monitoring.traffic import canary_id
 from scones.photos.decode import decode
-from scones.photos.header import UnreadablePhoto
 from scones.progress import Reporter
+from scones.runtime.serve.model import Model
 from scones.settings import Settings
 
-_CURSOR = "monitor/cursor.json"
+_STATE = "monitor/state.json"
+_STATISTICS = "statistics.json"
 _CAPTURE_SECONDS = 60.0
+_UNTIL_ACKNOWLEDGED = "No further notice of this comes until: scones monitor --acknowledge"
+
+
+class LookOvertaken(SconesError):
+    """Two looks at once: each record counts in the one that ended first."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(
+            f"another look at endpoint {endpoint!r} ended first, and its result stands; run: scones monitor"
+        )
+
+
+class StateUnreadable(SconesError):
+    """What the looks before this one left in the bucket is damaged, or of another version."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(f"{uri} cannot be read ({reason}); delete it, and the next look reads the whole capture again")
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What to look at: the endpoint's capture, the model it serves, and where alerts go.
+    """What to look at: the endpoint and its configuration, its capture, the model deployed last, and where alerts go.
 
-    *at_least* photos are waited for: the capture reaches the bucket some time after the answers.
+    *at_least* photos are waited for: the capture reaches the bucket some time after the answers. After *seconds* what
+    has not been read is left for the next look. *samples* are the staged photos, of which some are sent as canaries.
     """
 
     endpoint: str
+    config: str
     model_uri: str
     capture_prefix: str
     alert_topic: str
+    samples: tuple[Sample, ...] = ()
     at_least: int = 0
+    seconds: float = math.inf
+    acknowledge: bool = False
+    """Whether the alarms that stand are taken note of, and may ring anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitored:
-    """The verdict on the photos since the last look, and everything that could not be used."""
+    """The verdict on the photos since the last look, everything that could not be used, and the alarms that stand."""
 
     verdict: Verdict
     photos: int
     malformed: tuple[str, ...]
-    """One line for each captured record that could not be used."""
+    """One line for each of the first captured records that could not be used."""
     report_uri: str
-    """The alert's page, if there was an alarm."""
+    """The page of the alert for drift, while that stands."""
+    refused: Mapping[Reason, int]
+    """How many records were not looked at, by reason."""
+    alarms: tuple[Alarm, ...]
+    """What stands until it is acknowledged."""
+    acknowledged: int
+    canaries: tuple[Canary, ...]
+    complete: bool
+    """Whether the capture was read to its end."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Traffic:
-    captured: tuple[Captured, ...]
-    malformed: tuple[str, ...]
-    keys: frozenset[str]
+class _State:
+    """What one look leaves for the next."""
+
+    cursor: Cursor = field(default_factory=Cursor)
+    alarms: tuple[Alarm, ...] = ()
+    config: str = ""
+    since: float = 0.0
+    """Since when the endpoint has had this configuration, by AWS's clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    captured: tuple[Captured, ...]
-    photos: Photos
-    answers: Floats
-    unreadable: tuple[str, ...]
+class _Registered:
+    """The model deployed last, from its artefact."""
 
-    def scene(self, endpoint: str, examples: NDArray[np.intp]) -> Scene:
-        times = sorted(item.inference_time for item in self.captured) or [""]
-        return Scene(endpoint, since=times[0], until=times[-1], examples=self.photos[examples])
+    artefact: Artefact
+    baseline: Baseline
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What came of the capture since the last look."""
+
+    looked: Looked
+    refused: Mapping[Reason, int]
+    examples: tuple[str, ...]
+    cursor: Cursor
+    complete: bool
 
 
 def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) -> Monitored:
-    """Check each captured photo once: the cursor in the bucket remembers which files were read.
+    """Look at each captured photo once: the state in the bucket says how far the capture was read.
 
     Raises:
         TookTooLong: fewer than *at_least* photos were captured in a minute.
+        LookOvertaken: another look ended meanwhile; nothing of this one is kept.
+        StateUnreadable: the state in the bucket is damaged.
     """
-    seen = frozenset(aws.bucket.find_json(_CURSOR) or ())
-    traffic = _read_traffic(aws, watched, seen)
-    with tempfile.TemporaryDirectory() as folder:
-        artefact = _fetch_model(aws, watched.model_uri, Path(folder))
-        baseline = Baseline.load(artefact.baseline_path)
-    batch = _decode(traffic.captured, artefact)
-    values = measure(batch.photos, batch.answers)
-    verdict = check(baseline, values, false_alarm_rate=settings.false_alarm_rate, seed=settings.seed)
-    uri = _alert(aws, watched, verdict, batch.scene(watched.endpoint, _oddest(baseline, values, verdict)))
-    # Only now: a look that was cut off is made again in full.
-    aws.bucket.put_json(_CURSOR, sorted(seen | traffic.keys))
+    endpoint = aws.sagemaker.find_endpoint(watched.endpoint)
+    before, tag = _recall(aws)
+    state = _acknowledged(_at(endpoint, before), watched)
+    registered = _fetch_model(aws, watched.model_uri)
+    read = _read(aws, settings, watched, state, registered)
+    verdict = read.looked.verdict
+    canaries = tuple(_send_canaries(aws, watched, registered))
+    findings = (*_of_drift(verdict), *_of_canaries(canaries), *_of_release(endpoint, watched, registered))
+    found = _alarms(aws, findings)
+    state = replace(state, cursor=read.cursor, alarms=latch(state.alarms, found))
+    # First of all: what fails from here on is told by the next look, and no photo counts twice.
+    tag = _keep(aws, watched, state, tag)
+    outcome = Outcome(read.looked.photos, verdict, read.refused, canaries, state.alarms)
+    _publish(aws, watched, outcome, read.looked, registered.baseline)
+    _tell(aws, watched, state, read.looked, tag)
     report.tell(summarise(verdict).splitlines()[0])
-    return Monitored(verdict, len(batch.captured), traffic.malformed + batch.unreadable, uri)
-
-
-def _read_traffic(aws: Aws, watched: Watched, seen: frozenset[str]) -> _Traffic:
-    for _ in pauses(f"capture of {watched.at_least} photos of endpoint {watched.endpoint}", _CAPTURE_SECONDS):
-        keys = [item.key for item in aws.bucket.list(watched.capture_prefix) if item.key not in seen]
-        captured: list[Captured] = []
-        malformed: list[str] = []
-        for key, body in zip(keys, aws.bucket.get_all(keys), strict=True):
-            for record in parse(body.splitlines()):
-                if isinstance(record, Malformed):
-                    malformed.append(f"{key} line {record.line}: {record.reason}")
-                elif not is_ours(record.inference_id):
-                    captured.append(record)
-        if len(captured) >= watched.at_least:
-            break
-    return _Traffic(tuple(captured), tuple(malformed), frozenset(keys))
-
-
-def _alert(aws: Aws, watched: Watched, verdict: Verdict, scene: Scene) -> str:
-    if not verdict.alarm:
-        return ""
-    page = render_alert(verdict, scene).encode()
-    uri = aws.bucket.put(f"monitor/alerts/{datetime.now(UTC):%Y%m%d-%H%M%S}.html", page, "text/html")
-    subject, _, body = summarise(verdict).partition("\n")
-    aws.notices.publish(watched.alert_topic, subject, f"{body}\n\n{uri}")
-    return uri
-
-
-def _oddest(baseline: Baseline, values: Floats, verdict: Verdict) -> NDArray[np.intp]:
-    """Order the photos by how far they lie from the baseline in the channel that changed most."""
-    column = CHANNELS.index(verdict.channels[0].name) if verdict.channels else 0
-    away = np.abs(values[:, column] - np.median(baseline.values[:, column]))
-    return np.argsort(-away, kind="stable")[:MOST_EXAMPLES]
-
-
-def _fetch_model(aws: Aws, model_uri: str, folder: Path) -> Artefact:
-    unpack(aws.bucket.get(aws.bucket.key(model_uri)), folder)
-    return read_artefact(folder)
-
-
-def _decode(captured: Sequence[Captured], artefact: Artefact) -> _Batch:
-    photos, used, unreadable = [], [], []
-    for item in captured:
-        if item.photo is None or item.probabilities is None:
-            missing = "photo" if item.photo is None else "answer"
-            unreadable.append(f"event {item.event_id}: captured without its {missing}")
-        elif len(item.probabilities) != len(artefact.classes):
-            unreadable.append(f"event {item.event_id}: {len(item.probabilities)} probabilities, another model's")
-        else:
-            try:
-                photos.append(decode(item.photo, artefact.image_size))
-                used.append(item)
-            except UnreadablePhoto as error:
-                unreadable.append(f"event {item.event_id}: the photo {error.reason}")
-    side = artefact.image_size
-    return _Batch(
-        captured=tuple(used),
-        photos=np.array(photos, np.uint8).reshape(len(photos), side, side, 3),
-        answers=np.array([item.probabilities for item in used], float).reshape(len(used), len(artefact.classes)),
-        unreadable=tuple(unreadable),
+    drift = next((alarm for alarm in state.alarms if alarm.kind == "drift"), None)
+    return Monitored(
+        verdict=verdict,
+        photos=read.looked.photos,
+        malformed=read.examples,
+        report_uri=drift.report_uri if drift and verdict.alarm else "",
+        refused=read.refused,
+        alarms=state.alarms,
+        acknowledged=len(before.alarms) if watched.acknowledge else 0,
+        canaries=canaries,
+        complete=read.complete,
     )
+
+
+def _recall(aws: Aws) -> tuple[_State, str]:
+    body, tag = aws.bucket.find_version(_STATE)
+    try:
+        return (_State() if body is None else msgspec.json.decode(body, type=_State)), tag
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise StateUnreadable(aws.bucket.uri(_STATE), str(error)) from error
+
+
+def _keep(aws: Aws, watched: Watched, state: _State, tag: str) -> str:
+    kept = aws.bucket.replace(_STATE, msgspec.json.encode(state), tag)
+    if kept is None:
+        raise LookOvertaken(watched.endpoint)
+    return kept
+
+
+def _at(endpoint: Endpoint | None, state: _State) -> _State:
+    """Note since when the endpoint serves what it serves; scaling changes it too, but not its configuration."""
+    if endpoint is None or endpoint.status != "InService" or endpoint.config == state.config:
+        return state
+    # Captures tell the time in whole seconds.
+    return replace(state, config=endpoint.config, since=math.floor(endpoint.changed))
+
+
+def _acknowledged(state: _State, watched: Watched) -> _State:
+    return replace(state, alarms=()) if watched.acknowledge else state
+
+
+def _fetch_model(aws: Aws, model_uri: str) -> _Registered:
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(aws.bucket.get(aws.bucket.key(model_uri)), Path(folder))
+        artefact = read_artefact(Path(folder))
+        return _Registered(artefact, Baseline.load(artefact.baseline_path), Model(artefact))
+
+
+def _read(aws: Aws, settings: Settings, watched: Watched, state: _State, registered: _Registered) -> _Read:
+    artefact, reading = registered.artefact, Reading(state.cursor)
+    intake = Intake(Watching(artefact.classes, artefact.image_size, state.since), reading)
+    rate = settings.false_alarm_rate
+    look = Look(registered.baseline, watched.endpoint, false_alarm_rate=rate, seed=settings.seed)
+    deadline = time.monotonic() + watched.seconds
+    after = state.cursor.start_after(watched.capture_prefix)
+    complete = True
+    for _ in pauses(f"capture of {watched.at_least} photos of endpoint {watched.endpoint}", _CAPTURE_SECONDS):
+        listed = _captures(aws.bucket.list(watched.capture_prefix, after), watched, intake)
+        for item, pieces in aws.bucket.read_all(_objects(reading.choose(listed, complete=not after))):
+            if time.monotonic() > deadline:
+                complete = False
+                break
+            file = _file(item)
+            if pieces is None:
+                intake.refuse_once(Reason.GONE, f"{item.key}: {Reason.GONE}")
+                continue
+            for seen in intake.take(file, split(pieces)):
+                look.add(seen)
+            reading.done(file)
+        if look.photos >= watched.at_least or not complete:
+            break
+    return _Read(look.finish(), intake.counts, intake.examples, reading.cursor(finished=complete), complete)
+
+
+def _captures(listed: Iterable[Object], watched: Watched, intake: Intake) -> Iterator[File]:
+    for item in listed:
+        if is_capture(item.key, watched.capture_prefix):
+            yield _file(item)
+        else:
+            intake.refuse_once(Reason.NO_CAPTURE, f"{item.key}: {Reason.NO_CAPTURE}")
+
+
+def _file(item: Object) -> File:
+    return File(item.key, item.etag, item.size, item.modified)
+
+
+def _objects(files: Iterable[File]) -> Iterator[Object]:
+    return (Object(file.key, file.size, file.etag, file.modified) for file in files)
+
+
+def _send_canaries(aws: Aws, watched: Watched, registered: _Registered) -> Iterator[Canary]:
+    """Ask the endpoint about staged photos of which the registered model is sure, and right."""
+    artefact = registered.artefact
+    for sample in candidates(watched.samples):
+        photo = aws.bucket.get(sample.key)
+        pixels = decode(photo, artefact.image_size)[None]
+        if not is_sure(sample.label, registered.model.predict(pixels)[0], artefact.classes):
+            continue
+        try:
+            reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", canary_id(sample.sha256))
+            answer = artefact.classes[int(np.argmax(json.loads(reply)))]
+        except (AwsError, AwsUnreachable, ValueError, IndexError):
+            answer = ""
+        yield Canary(sample.key, sample.label, answer)
+
+
+def _of_drift(verdict: Verdict) -> Iterator[Finding]:
+    if verdict.alarm:
+        subject, _, body = summarise(verdict).partition("\n")
+        yield Finding("drift", subject, body)
+
+
+def _of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:
+    wrong = [canary for canary in canaries if not canary.right]
+    if wrong:
+        lines = [f"{canary.key}: {canary.answer or 'no answer'} instead of {canary.label}" for canary in wrong]
+        lines.append("The registered model knows these photos. Look at the endpoint: scones status")
+        yield Finding(
+            "canary",
+            f"Scones: the endpoint answers {len(wrong)} of {len(canaries)} known photos wrongly",
+            "\n".join(lines),
+        )
+
+
+def _of_release(endpoint: Endpoint | None, watched: Watched, registered: _Registered) -> Iterator[Finding]:
+    artefact, baseline = registered.artefact, registered.baseline
+    if endpoint is None:
+        yield Finding("release", f"Scones: endpoint {watched.endpoint} is gone", "Bring it back with: scones deploy")
+    elif endpoint.status == "InService" and endpoint.config != watched.config:
+        yield Finding(
+            "release",
+            f"Scones: endpoint {watched.endpoint} serves another model than was deployed",
+            f"It has the configuration {endpoint.config}; deployed last was {watched.config}, and photos are compared "
+            "with the baseline of that one's model. Put it right with: scones deploy",
+        )
+    elif baseline.data_version != artefact.data_version:
+        yield Finding(
+            "release",
+            "Scones: the baseline is of other photos than the model was trained on",
+            f"The baseline says {baseline.data_version}, the model {artefact.data_version}; "
+            "no verdict on drift can be trusted. Train again with: scones train",
+        )
+
+
+def _alarms(aws: Aws, findings: Iterable[Finding]) -> list[Alarm]:
+    moment = datetime.now(UTC)
+    page = aws.bucket.uri(f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.html")
+    since = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return [Alarm(finding, since, page if finding.kind == "drift" else "") for finding in findings]
+
+
+def _publish(aws: Aws, watched: Watched, outcome: Outcome, looked: Looked, baseline: Baseline) -> None:
+    """Write Model Monitor's documents, and publish the metrics; silence is an alarm once there was a photo."""
+    if outcome.photos or outcome.refused:
+        standard = Summary(baseline.values)
+        standard.add(baseline.values)
+        aws.bucket.put_json(f"monitor/baseline/{_STATISTICS}", statistics(standard))
+        aws.bucket.put_json("monitor/baseline/constraints.json", constraints(baseline, outcome.verdict.threshold))
+        folder = f"monitor/results/{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H/%M-%S}"
+        aws.bucket.put_json(f"{folder}/{_STATISTICS}", statistics(looked.summary))
+        aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(outcome.verdict, outcome.refused))
+    aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
+    if outcome.photos:
+        aws.metrics.let_speak(f"{aws.name}-silence")
+
+
+def _tell(aws: Aws, watched: Watched, state: _State, looked: Looked, tag: str) -> None:
+    """Send a notice of each alarm that has had none, and note that."""
+    new = [alarm for alarm in state.alarms if not alarm.told]
+    for alarm in new:
+        if alarm.report_uri:
+            page = render_alert(looked.verdict, looked.scene).encode()
+            aws.bucket.put(aws.bucket.key(alarm.report_uri), page, "text/html")
+        body = "\n\n".join(filter(None, (alarm.finding.body, alarm.report_uri, _UNTIL_ACKNOWLEDGED)))
+        aws.notices.publish(watched.alert_topic, alarm.finding.subject, body)
+    if new:
+        told = tuple(replace(alarm, told=True) for alarm in state.alarms)
+        _keep(aws, watched, replace(state, alarms=told), tag)

@@ -48,7 +48,7 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     chosen = {
         name: value for name, value in (standing.parameters if standing else {}).items() if name == CAPTURE_PARAMETER
     }
-    stack = aws.stack.deploy(template(), foundation | workflow | chosen, report.tell)
+    stack = aws.stack.deploy(template(), foundation | workflow | _watch(settings) | chosen, report.tell)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -62,3 +62,14 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         decisions_table=stack.outputs["DecisionsTableName"],
         threshold=settings.threshold,
     )
+
+
+def _watch(settings: Settings) -> dict[str, str]:
+    """The stack's parameters for the monitor."""
+    minutes = settings.monitor_minutes
+    return {
+        "MonitorRate": f"{minutes} minute{'s' if minutes > 1 else ''}",
+        "SilenceHours": str(settings.silence_hours),
+        "FalseAlarmRate": str(settings.false_alarm_rate),
+        "Seed": str(settings.seed),
+    }

@@ -1,0 +1,133 @@
+"""The cursor: how far the capture has been read, in a few kilobytes, so that each record counts once.
+
+What came since the last look is told by S3's own clock, never by the endpoint's, which may jump. Files may come late,
+into folders of hours long past, and a file may be written again with more in it: so whatever is newer than the last
+complete listing, less a margin, is read unless it was; and an event that was counted a day ago or less is not counted
+again, whichever file it comes in.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+MARGIN_SECONDS = 3600.0
+"""How much older than the newest file of a listing one may be that the listing did not show yet."""
+DAY_SECONDS = 86_400.0
+FEW_FILES = 10_000
+"""So many are listed in ten calls, at every look; a larger capture from yesterday on, and in full once a day."""
+MOST_EVENTS = 250_000
+"""Of so many events is remembered, twice over, that they were counted."""
+
+_LAYOUT = re.compile(r"\d{4}/\d{2}/\d{2}/\d{2}/[^/]+\.jsonl")
+_DIGEST_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A capture file: its key, what names its content, its size, and when S3 took it (seconds since 1970)."""
+
+    key: str
+    etag: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What is kept between two looks."""
+
+    until: float = 0.0
+    """S3's time of the newest file in the last complete listing; every older one was read, but for the margin."""
+    listed: int = 0
+    """How many files the last complete listing had."""
+    read: Mapping[str, float] = field(default_factory=dict)
+    """The files read that are not older than the margin, as a digest of name and content, and their times."""
+    events: tuple[str, str] = ("", "")
+    """Digests of the events counted, end to end in base64: those before `turned`, and those since."""
+    turned: float = 0.0
+    """S3's time at which the second list of events was begun."""
+
+    def start_after(self, prefix: str) -> str:
+        """The key below *prefix* after which to list; empty for a complete listing."""
+        if self.listed <= FEW_FILES:
+            return ""
+        newest = max(self.read.values(), default=self.until)
+        if newest - self.until > DAY_SECONDS:
+            return ""
+        yesterday = datetime.fromtimestamp(self.until, UTC) - timedelta(days=1)
+        return f"{prefix}{yesterday:%Y/%m/%d/%H/}"
+
+
+class Reading:
+    """One look's work on a cursor."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._read = dict(cursor.read)
+        self._before, self._since = (_unpack(text) for text in cursor.events)
+        self._turned = cursor.turned
+        self._listing = (cursor.until, cursor.listed)
+
+    def choose(self, files: Iterable[File], *, complete: bool) -> list[File]:
+        """Name the files of a listing that have not been read, the oldest first."""
+        fresh, newest, count = [], self._cursor.until, 0
+        for file in files:
+            count += 1
+            newest = max(newest, file.modified)
+            if file.modified >= self._cursor.until - MARGIN_SECONDS and _file_digest(file) not in self._read:
+                fresh.append(file)
+        if complete:
+            self._listing = (newest, count)
+        return sorted(fresh, key=lambda file: (file.modified, file.key))
+
+    def is_new(self, event: str) -> bool:
+        """Tell whether *event* has not been counted, and note that it now is."""
+        digest = hashlib.blake2b(event.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+        if digest in self._since or digest in self._before:
+            return False
+        self._since.add(digest)
+        if len(self._since) >= MOST_EVENTS:
+            self._turn(self._turned)
+        return True
+
+    def done(self, file: File) -> None:
+        """Note that *file* was read to its end."""
+        self._read[_file_digest(file)] = file.modified
+        if file.modified - self._turned > DAY_SECONDS:
+            self._turn(file.modified)
+
+    def cursor(self, *, finished: bool) -> Cursor:
+        """What to keep; *finished* says whether every chosen file was read, or some were left for the next look."""
+        until, listed = self._listing if finished else (self._cursor.until, self._cursor.listed)
+        return Cursor(
+            until=until,
+            listed=listed,
+            read={digest: moment for digest, moment in self._read.items() if moment >= until - MARGIN_SECONDS},
+            events=(_pack(self._before), _pack(self._since)),
+            turned=self._turned,
+        )
+
+    def _turn(self, moment: float) -> None:
+        self._before, self._since, self._turned = self._since, set(), moment
+
+
+def is_capture(key: str, prefix: str) -> bool:
+    """Tell whether *key* lies below *prefix* as SageMaker lays captures out: yyyy/mm/dd/hh/name.jsonl."""
+    return key.startswith(prefix) and _LAYOUT.fullmatch(key[len(prefix) :]) is not None
+
+
+def _file_digest(file: File) -> str:
+    name = f"{file.key}\n{file.etag}\n{file.size}".encode("utf-8", "surrogatepass")
+    return base64.b64encode(hashlib.blake2b(name, digest_size=_DIGEST_BYTES).digest()).decode().rstrip("=")
+
+
+def _pack(digests: set[bytes]) -> str:
+    return base64.b64encode(b"".join(sorted(digests))).decode()
+
+
+def _unpack(text: str) -> set[bytes]:
+    data = base64.b64decode(text)
+    return {data[start : start + _DIGEST_BYTES] for start in range(0, len(data), _DIGEST_BYTES)}
