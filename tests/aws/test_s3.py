@@ -2,6 +2,7 @@ from functools import partial
 
 from scones.aws.connection import Aws
 from scones.aws.inventory import inventory
+from scones.aws.s3 import Object
 from scones.progress import Silent
 from scones.release import template
 
@@ -56,3 +57,30 @@ def test_emptying_a_bucket_that_is_not_there_finds_nothing(aws: Aws) -> None:
     assert aws.bucket.empty() == 0
     aws.bucket.delete()
     assert inventory(aws) == ()
+
+
+def test_of_two_writers_on_one_version_the_second_is_told(aws: Aws) -> None:
+    """Neither overwrites what it has not read."""
+    stand(aws)
+    body, tag = aws.bucket.find_version("state.json")
+    assert (body, tag) == (None, "")
+    first = aws.bucket.replace("state.json", b"1", tag)
+    assert first
+    assert aws.bucket.replace("state.json", b"2", "") is None
+    assert aws.bucket.replace("state.json", b"3", first)
+    assert aws.bucket.replace("state.json", b"4", first) is None
+    assert aws.bucket.find_version("state.json")[0] == b"3"
+
+
+def test_many_objects_are_read_in_order_large_ones_in_pieces(aws: Aws) -> None:
+    """One that was deleted meanwhile is said to be gone."""
+    stand(aws)
+    bodies = {"r/a": b"a", "r/b": bytes(9 << 20), "r/c": b"c", "r/d": b""}
+    for key, body in bodies.items():
+        aws.bucket.put(key, body)
+    listed = [*aws.bucket.list("r/"), Object("r/e", 1, "", 0.0)]
+    found = {item.key: pieces if pieces is None else list(pieces) for item, pieces in aws.bucket.read_all(listed)}
+    assert list(found) == [item.key for item in listed]
+    assert found.pop("r/e") is None
+    assert len(found["r/b"] or ()) == 9
+    assert {key: b"".join(pieces or ()) for key, pieces in found.items()} == bodies

@@ -33,7 +33,7 @@ class Alarm:
         return self.finding.kind
 
 
-def latch(standing: Iterable[Alarm], found: Iterable[Alarm]) -> tuple[Alarm, ...]:
-    """Add those of *found* whose kind does not stand yet; one that stands is neither renewed nor told again."""
-    alarms = {alarm.kind: alarm for alarm in found} | {alarm.kind: alarm for alarm in standing}
-    return tuple(alarms[kind] for kind in sorted(alarms))
+def fresh(standing: Iterable[Alarm], findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Give those of *findings* whose kind does not stand yet; one that stands is neither renewed nor told again."""
+    kinds = {alarm.kind for alarm in standing}
+    return tuple(finding for finding in findings if finding.kind not in kinds)

@@ -4,13 +4,16 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contr
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Literal
+
+import numpy as np
 
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.intake import Reason
-from scones.monitoring.summary import Summary
+from scones.monitoring.summary import Figures, Summary
 
 Check = Literal["baseline_drift_check", "data_type_check", "completeness_check"]
 Document = dict[str, object]
@@ -31,29 +34,30 @@ _CHECKS: Mapping[Reason, tuple[str, Check]] = {
 def statistics(summary: Summary) -> Document:
     """statistics.json; no sketch, which cannot be had without one more library, but the histogram that is drawn."""
     features = []
-    for index, name in enumerate(CHANNELS):
-        mean = float(summary.mean[index])
-        figures = {
-            "common": {"num_present": summary.photos, "num_missing": 0},
-            "mean": mean,
-            "sum": mean * summary.photos,
-            "std_dev": float(summary.deviation[index]),
-            "min": float(summary.least[index]) if summary.photos else 0.0,
-            "max": float(summary.most[index]) if summary.photos else 0.0,
-            "distribution": {"kll": {"buckets": _buckets(summary, index)}},
+    for name, figures, edges in zip(CHANNELS, summary.channels, summary.edges, strict=True):
+        common = {"num_present": figures.present, "num_missing": summary.photos - figures.present}
+        numbers = {
+            "common": common,
+            "mean": figures.mean,
+            "sum": figures.mean * figures.present,
+            "std_dev": figures.deviation,
+            "min": figures.least if figures.present else 0.0,
+            "max": figures.most if figures.present else 0.0,
+            "distribution": {"kll": {"buckets": _buckets(figures, edges.tolist())}},
         }
-        features.append({"name": name, "inferred_type": "Fractional", "numerical_statistics": figures})
+        features.append({"name": name, "inferred_type": "Fractional", "numerical_statistics": numbers})
     return {"version": _VERSION, "dataset": {"item_count": summary.photos}, "features": features}
 
 
 def constraints(baseline: Baseline, threshold: float) -> Document:
-    """constraints.json: every channel is measured of every photo, and compared; *threshold* is the alarm line."""
-    least = baseline.values.min(axis=0)
+    """constraints.json: how much of each channel there is, and the *threshold* beyond which its drift is an alarm."""
+    known = np.isfinite(baseline.values)
+    least = np.where(known, baseline.values, 0.0).min(axis=0)
     features = [
         {
             "name": name,
             "inferred_type": "Fractional",
-            "completeness": 1.0,
+            "completeness": float(known[:, index].mean()),
             "num_constraints": {"is_non_negative": bool(least[index] >= 0)},
         }
         for index, name in enumerate(CHANNELS)
@@ -100,12 +104,10 @@ def _violation(feature: str, check: Check, description: str) -> dict[str, str]:
     return {"feature_name": feature, "constraint_check_type": check, "description": description}
 
 
-def _buckets(summary: Summary, index: int) -> list[Document]:
-    bounds = [float(edge) for edge in summary.edges[index]]
-    if summary.photos:
-        bounds[0] = min(bounds[0], float(summary.least[index]))
-        bounds[-1] = max(bounds[-1], float(summary.most[index]))
+def _buckets(figures: Figures, bounds: list[float]) -> list[Document]:
+    if figures.present:
+        bounds = [min(bounds[0], figures.least), *bounds[1:-1], max(bounds[-1], figures.most)]
     return [
         {"lower_bound": low, "upper_bound": high, "count": float(count)}
-        for low, high, count in zip(bounds[:-1], bounds[1:], summary.counts[index], strict=True)
+        for (low, high), count in zip(pairwise(bounds), figures.counts, strict=True)
     ]

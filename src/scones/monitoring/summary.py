@@ -18,33 +18,45 @@ class Summary:
     """
 
     def __init__(self, baseline: Floats) -> None:
-        low, high = baseline.min(axis=0), baseline.max(axis=0)
+        # A channel that a model does not give is not a number in all of its baseline.
+        known = np.where(np.isfinite(baseline), baseline, 0.0)
+        low, high = known.min(axis=0), known.max(axis=0)
         self.edges: Floats = np.linspace(low, np.where(high > low, high, low + 1), BUCKETS + 1, axis=1)
         self.photos = 0
-        self.mean = np.zeros(len(CHANNELS))
-        self.least = np.full(len(CHANNELS), np.inf)
-        self.most = np.full(len(CHANNELS), -np.inf)
-        self.counts = np.zeros((len(CHANNELS), BUCKETS), np.int64)
-        self._squares = np.zeros(len(CHANNELS))
-
-    @property
-    def deviation(self) -> Floats:
-        """The standard deviation of each channel."""
-        return np.asarray(np.sqrt(self._squares / max(1, self.photos)))
+        self.channels = [Figures() for _ in CHANNELS]
 
     def add(self, values: Floats) -> None:
-        """Count the measurements *values* [n, channels] in."""
+        """Count the measurements *values* [n, channels] in; what is not a number is missing."""
+        self.photos += len(values)
+        for figures, column, inner in zip(self.channels, values.T, self.edges[:, 1:-1], strict=True):
+            figures.add(column[np.isfinite(column)], inner)
+
+
+class Figures:
+    """One channel's."""
+
+    def __init__(self) -> None:
+        self.present = 0
+        self.mean = 0.0
+        self.least, self.most = np.inf, -np.inf
+        self.counts = np.zeros(BUCKETS, np.int64)
+        self._squares = 0.0
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation."""
+        return float(np.sqrt(self._squares / max(1, self.present)))
+
+    def add(self, values: Floats, inner: Floats) -> None:
+        """Count *values* [n] in; *inner* are the bounds between the buckets."""
         if not len(values):
             return
-        total = self.photos + len(values)
-        mean = values.mean(axis=0)
+        total = self.present + len(values)
+        mean = float(values.mean())
         gap = mean - self.mean
         # Chan, Golub and LeVeque, 1979: sums of squares join without losing digits.
-        self._squares += ((values - mean) ** 2).sum(axis=0) + gap**2 * self.photos * len(values) / total
+        self._squares += float(((values - mean) ** 2).sum()) + gap**2 * self.present * len(values) / total
         self.mean += gap * len(values) / total
-        self.photos = total
-        self.least = np.minimum(self.least, values.min(axis=0))
-        self.most = np.maximum(self.most, values.max(axis=0))
-        for channel, inner in enumerate(self.edges[:, 1:-1]):
-            bucket = np.searchsorted(inner, values[:, channel], side="right")
-            self.counts[channel] += np.bincount(bucket, minlength=BUCKETS)
+        self.present = total
+        self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+        self.counts += np.bincount(np.searchsorted(inner, values, side="right"), minlength=BUCKETS)

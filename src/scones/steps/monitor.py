@@ -27,7 +27,7 @@ from scones.monitoring.cursor import Cursor, File, Reading, is_capture
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
 from scones.monitoring.intake import Intake, Reason, Watching
-from scones.monitoring.latch import Alarm, Finding, latch
+from scones.monitoring.latch import Alarm, Finding, fresh
 from scones.monitoring.look import Look, Looked
 from scones.monitoring.model_monitor import constraints, statistics, violations
 from scones.monitoring.report import render_alert, summarise
@@ -147,22 +147,22 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     verdict = read.looked.verdict
     canaries = tuple(_send_canaries(aws, watched, registered))
     findings = (*_of_drift(verdict), *_of_canaries(canaries), *_of_release(endpoint, watched, registered))
-    found = _alarms(aws, findings)
-    state = replace(state, cursor=read.cursor, alarms=latch(state.alarms, found))
-    # First of all: what fails from here on is told by the next look, and no photo counts twice.
+    new = _alarms(aws, fresh(state.alarms, findings), read.looked)
+    state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new))
+    # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
     tag = _keep(aws, watched, state, tag)
     outcome = Outcome(read.looked.photos, verdict, read.refused, canaries, state.alarms)
     _publish(aws, watched, outcome, read.looked, registered.baseline)
-    _tell(aws, watched, state, read.looked, tag)
+    alarms = _tell(aws, watched, state, tag)
     report.tell(summarise(verdict).splitlines()[0])
-    drift = next((alarm for alarm in state.alarms if alarm.kind == "drift"), None)
+    drift = next((alarm for alarm in alarms if alarm.kind == "drift"), None)
     return Monitored(
         verdict=verdict,
         photos=read.looked.photos,
         malformed=read.examples,
         report_uri=drift.report_uri if drift and verdict.alarm else "",
         refused=read.refused,
-        alarms=state.alarms,
+        alarms=alarms,
         acknowledged=len(before.alarms) if watched.acknowledge else 0,
         canaries=canaries,
         complete=read.complete,
@@ -299,11 +299,15 @@ def _of_release(endpoint: Endpoint | None, watched: Watched, registered: _Regist
         )
 
 
-def _alarms(aws: Aws, findings: Iterable[Finding]) -> list[Alarm]:
+def _alarms(aws: Aws, findings: Iterable[Finding], looked: Looked) -> Iterator[Alarm]:
+    """Date what was found; of drift there is a page, which must be there before anybody is sent to it."""
     moment = datetime.now(UTC)
-    page = aws.bucket.uri(f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.html")
-    since = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-    return [Alarm(finding, since, page if finding.kind == "drift" else "") for finding in findings]
+    for finding in findings:
+        uri = ""
+        if finding.kind == "drift":
+            page = render_alert(looked.verdict, looked.scene).encode()
+            uri = aws.bucket.put(f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.html", page, "text/html")
+        yield Alarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", uri)
 
 
 def _publish(aws: Aws, watched: Watched, outcome: Outcome, looked: Looked, baseline: Baseline) -> None:
@@ -321,15 +325,13 @@ def _publish(aws: Aws, watched: Watched, outcome: Outcome, looked: Looked, basel
         aws.metrics.let_speak(f"{aws.name}-silence")
 
 
-def _tell(aws: Aws, watched: Watched, state: _State, looked: Looked, tag: str) -> None:
-    """Send a notice of each alarm that has had none, and note that."""
+def _tell(aws: Aws, watched: Watched, state: _State, tag: str) -> tuple[Alarm, ...]:
+    """Send a notice of each alarm that has had none, and note that; the alarms that stand, all of them told."""
     new = [alarm for alarm in state.alarms if not alarm.told]
     for alarm in new:
-        if alarm.report_uri:
-            page = render_alert(looked.verdict, looked.scene).encode()
-            aws.bucket.put(aws.bucket.key(alarm.report_uri), page, "text/html")
         body = "\n\n".join(filter(None, (alarm.finding.body, alarm.report_uri, _UNTIL_ACKNOWLEDGED)))
         aws.notices.publish(watched.alert_topic, alarm.finding.subject, body)
+    told = tuple(replace(alarm, told=True) for alarm in state.alarms)
     if new:
-        told = tuple(replace(alarm, told=True) for alarm in state.alarms)
         _keep(aws, watched, replace(state, alarms=told), tag)
+    return told

@@ -1,0 +1,116 @@
+"""One look: any number of photos, judged as they stream by."""
+
+import base64
+import json
+import resource
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.channels import measure
+from scones.monitoring.cursor import Cursor, File, Reading
+from scones.monitoring.intake import Intake, Seen, Watching
+from scones.monitoring.look import REPLAYED_PHOTOS, WINDOW_PHOTOS, Look
+from tiny_model import noisy_photos, noisy_pngs
+
+ANSWER = (0.3, 0.7)
+FILE_RECORDS = 500
+
+
+def a_baseline() -> Baseline:
+    """The channels of noisy photos."""
+    photos = noisy_photos(200, seed=1)
+    return Baseline(measure(photos, np.tile(ANSWER, (200, 1))), "v")
+
+
+def a_look() -> Look:
+    """A look that has seen nothing."""
+    return Look(a_baseline(), "e", false_alarm_rate=0.01, seed=0)
+
+
+def seen(photos: np.ndarray, start: int = 0) -> Iterator[Seen]:
+    """Photos as they come from the intake."""
+    for number, photo in enumerate(photos, start):
+        yield Seen(f"e{number}", f"2026-11-23T12:{number // 60 % 60:02d}:{number % 60:02d}Z", photo, ANSWER)
+
+
+def test_nothing_seen_is_no_verdict() -> None:
+    """Zero photos, no alarm, nothing to show."""
+    looked = a_look().finish()
+    assert (looked.photos, looked.verdict.enough, looked.verdict.alarm, looked.sample) == (0, False, False, ())
+
+
+def test_a_change_in_the_first_of_several_windows_is_not_forgotten() -> None:
+    """The verdict is that of the window that rang, with its own times and photos."""
+    look = a_look()
+    dark = noisy_photos(WINDOW_PHOTOS, seed=2) // 3
+    for item in [*seen(dark), *seen(noisy_photos(60, seed=3), WINDOW_PHOTOS)]:
+        look.add(item)
+    looked = look.finish()
+    assert (looked.photos, looked.verdict.photos, looked.verdict.alarm) == (WINDOW_PHOTOS + 60, WINDOW_PHOTOS, True)
+    assert looked.scene.since == "2026-11-23T12:00:00Z"
+    assert looked.summary.photos == looked.photos
+
+
+def test_a_rest_too_small_for_a_verdict_leaves_the_last_one() -> None:
+    """Three photos after a full window are measured, and the window's verdict stands."""
+    look = a_look()
+    for item in seen(noisy_photos(WINDOW_PHOTOS + 3, seed=4)):
+        look.add(item)
+    looked = look.finish()
+    assert (looked.verdict.photos, looked.verdict.enough, looked.summary.photos) == (500, True, 503)
+
+
+def test_the_sample_is_drawn_from_all_photos_and_is_the_same_each_time() -> None:
+    """Twenty at most, in the order in which they came, and not the first twenty."""
+    samples = []
+    for _ in range(2):
+        look = a_look()
+        for item in seen(noisy_photos(200, seed=5)):
+            look.add(item)
+        samples.append([item.event_id for item in look.finish().sample])
+    assert samples[0] == samples[1]
+    assert len(samples[0]) == REPLAYED_PHOTOS
+    numbers = [int(name[1:]) for name in samples[0]]
+    assert numbers == sorted(numbers)
+    assert max(numbers) > 100
+
+
+def lines_of(photos: list[str]) -> Iterator[bytes]:
+    """One file's records; every hundredth line is none, every fiftieth photo has no answer."""
+    for number in range(FILE_RECORDS):
+        asked = {"observedContentType": "image/png", "data": photos[number % len(photos)], "encoding": "BASE64"}
+        capture = {"endpointInput": asked, "endpointOutput": {"data": json.dumps(ANSWER), "encoding": "JSON"}}
+        if number % 50 == 1:
+            del capture["endpointOutput"]
+        metadata = {"eventId": str(uuid.uuid4()), "inferenceTime": "2026-11-23T12:00:00Z"}
+        yield b"{cut" if number % 100 == 2 else json.dumps({"captureData": capture, "eventMetadata": metadata}).encode()
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_thousand_records_take_no_more_memory_than_twenty_thousand() -> None:
+    """Streamed: after the first tenth, the rest adds less than 40 MB, of which the counted events take most."""
+    photos = [base64.b64encode(png).decode() for png in noisy_pngs(40, seed=6)]
+    reading = Reading(Cursor())
+    intake, look = Intake(Watching(("a", "b"), 32), reading), Look(a_baseline(), "e", false_alarm_rate=0.05, seed=0)
+    peaks = []
+    for number in range(400):
+        file = File(f"capture/e/v/2026/11/23/12/{number}.jsonl", "1", 1, 1_790_000_000.0 + number)
+        for item in intake.take(file, lines_of(photos)):
+            look.add(item)
+        reading.done(file)
+        if number in {39, 399}:
+            peaks.append(peak_megabytes())
+    looked = look.finish()
+    assert looked.photos + sum(intake.counts.values()) == 400 * FILE_RECORDS
+    assert peaks[1] - peaks[0] < 40
+    assert len(json.dumps(reading.cursor(finished=True).events)) < 3_000_000

@@ -1,0 +1,71 @@
+"""Model Monitor's documents: the form that SageMaker's own tools read."""
+
+import json
+
+import numpy as np
+
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.channels import CHANNELS
+from scones.monitoring.detectors import check
+from scones.monitoring.intake import Reason
+from scones.monitoring.model_monitor import constraints, statistics, violations
+from scones.monitoring.summary import BUCKETS, Summary
+
+RNG = np.random.default_rng(5)
+BASELINE = Baseline(RNG.normal(10, 2, (200, len(CHANNELS))), "v1")
+
+
+def summed(*batches: np.ndarray) -> Summary:
+    """A summary of batches, one after another."""
+    summary = Summary(BASELINE.values)
+    for batch in batches:
+        summary.add(batch)
+    return summary
+
+
+def test_statistics_have_model_monitor_s_members() -> None:
+    """Each channel is a feature with counts, moments and ten buckets that cover every value."""
+    values = RNG.normal(10, 9, (50, len(CHANNELS)))
+    values[:10, -1] = np.nan
+    document = json.loads(json.dumps(statistics(summed(values)), allow_nan=False))
+    assert (document["version"], document["dataset"]) == (0, {"item_count": 50})
+    assert [feature["name"] for feature in document["features"]] == list(CHANNELS)
+    numbers = document["features"][0]["numerical_statistics"]
+    assert set(numbers) == {"common", "mean", "sum", "std_dev", "min", "max", "distribution"}
+    buckets = numbers["distribution"]["kll"]["buckets"]
+    assert len(buckets) == BUCKETS
+    assert sum(bucket["count"] for bucket in buckets) == 50
+    assert (buckets[0]["lower_bound"], buckets[-1]["upper_bound"]) == (numbers["min"], numbers["max"])
+    last = document["features"][-1]["numerical_statistics"]["common"]
+    assert last == {"num_present": 40, "num_missing": 10}
+    json.dumps(statistics(summed()), allow_nan=False)
+
+
+def test_constraints_say_what_is_compared_and_where_the_line_is() -> None:
+    """Completeness and sign come from the baseline, the threshold from the verdict."""
+    document = json.loads(json.dumps(constraints(BASELINE, 1.5), allow_nan=False))
+    comparison = document["monitoring_config"]["distribution_constraints"]
+    assert (comparison["comparison_threshold"], comparison["perform_comparison"]) == (1.5, "Enabled")
+    assert {feature["completeness"] for feature in document["features"]} == {1.0}
+    assert all(isinstance(feature["num_constraints"]["is_non_negative"], bool) for feature in document["features"])
+
+
+def test_violations_name_the_feature_the_check_and_what_happened() -> None:
+    """Drift, wrong types and missing data each come under Model Monitor's own name."""
+    shifted = BASELINE.values[:100].copy()
+    shifted[:, 2] += 20
+    verdict = check(BASELINE, shifted, false_alarm_rate=0.05)
+    refused = {Reason.UNREADABLE: 3, Reason.NO_ANSWER: 1, Reason.OURS: 7}
+    found = violations(verdict, refused)["violations"]
+    assert isinstance(found, list)
+    pairs = {(item["feature_name"], item["constraint_check_type"]) for item in found}
+    assert (CHANNELS[2], "baseline_drift_check") in pairs
+    assert {("photo", "data_type_check"), ("probabilities", "completeness_check")} < pairs
+    assert all(set(item) == {"feature_name", "constraint_check_type", "description"} for item in found)
+    assert "unreadable" not in str(pairs)
+
+
+def test_a_quiet_look_violates_nothing() -> None:
+    """Questions of our own are no violation."""
+    verdict = check(BASELINE, RNG.normal(10, 2, (100, len(CHANNELS))), false_alarm_rate=0.001)
+    assert violations(verdict, {Reason.OURS: 7}) == {"violations": []}
