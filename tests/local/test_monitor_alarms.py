@@ -25,7 +25,7 @@ class Alarm:
         clients.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
         stack: Any = template()
         properties = stack["Resources"][logical_id]["Properties"]
-        own = {"AlarmName": self.name, "Dimensions": [{"Name": "Endpoint", "Value": self.name}]}
+        own: dict[str, Any] = {"AlarmName": self.name, "Dimensions": [{"Name": "Endpoint", "Value": self.name}]}
         own |= {"Period": PERIOD, "AlarmActions": [topic], **changes}
         self._metric = (properties["Namespace"], properties["MetricName"], own["Dimensions"])
         self._cloudwatch.put_metric_alarm(**{**properties, **own})
@@ -72,9 +72,9 @@ def _soon(happened: Callable[[], bool], seconds: float) -> bool:
 def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_id: str) -> None:
     """Between two looks nothing is known, and the state stays; an acknowledged alarm's 0 brings it back to OK."""
     alarm = Alarm(clients, logical_id)
-    alarm.put(1, periods_ago=4)
+    alarm.put(0, periods_ago=1.8)
     assert not alarm.becomes("ALARM", 1)
-    alarm.put(1, periods_ago=1.5)
+    alarm.put(2, periods_ago=1.5)
     assert alarm.becomes("ALARM")
     assert alarm.told(5) == ["ALARM"]
     alarm.put(0, periods_ago=0.2)

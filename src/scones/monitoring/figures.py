@@ -7,6 +7,7 @@ from scones.monitoring.canary import Canary
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.intake import PASSED_OVER, Reason
 from scones.monitoring.latch import Alarm
+from scones.monitoring.replay import Replayed
 
 NAMESPACE = "/aws/sagemaker/Endpoints/data-metrics"
 """Where Model Monitor's containers publish an endpoint's metrics.
@@ -21,6 +22,7 @@ class Outcome:
 
     photos: int
     verdict: Verdict
+    replayed: Replayed
     refused: Mapping[Reason, int]
     canaries: Sequence[Canary]
     alarms: Sequence[Alarm]
@@ -41,6 +43,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found = {
         "images_seen": float(outcome.photos),
         "records_refused": float(sum(count for reason, count in outcome.refused.items() if reason not in PASSED_OVER)),
+        "replay_mismatch": float(len(outcome.replayed.mismatches)),
         "drift_alarm": float(any(alarm.kind == "drift" for alarm in outcome.alarms)),
         "canary_failures": float(sum(not canary.right for canary in outcome.canaries)),
     }

@@ -1,23 +1,35 @@
 """One look: the photos since the last one, measured and judged as they stream by, in memory that does not grow."""
 
-import hashlib
-import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import MIN_PHOTOS
 from scones.monitoring.channels import CHANNELS, Photos, measure
-from scones.monitoring.detectors import MIN_PHOTOS, Floats, Verdict, check
+from scones.monitoring.detectors import Verdict, check
 from scones.monitoring.intake import Seen
+from scones.monitoring.replay import ENOUGH_MISMATCHES, Replayed, compare
 from scones.monitoring.report import MOST_EXAMPLES, Scene
+from scones.monitoring.scores import Floats
 from scones.monitoring.summary import Summary
 
 WINDOW_PHOTOS = 500
 """So many photos at most are judged together, and kept in memory."""
-REPLAYED_PHOTOS = 20
-"""So many photos of a look are sampled, to ask the registered model about them."""
+_BATCH = 64
+
+Ask = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+"""The registered model: photos [n, side, side, 3] give probabilities [n, C], and unfamiliarity [n] if it has that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What the traffic is held against: the model deployed last, and its baseline."""
+
+    baseline: Baseline
+    ask: Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +40,27 @@ class Looked:
     verdict: Verdict
     scene: Scene
     summary: Summary
-    sample: tuple[Seen, ...]
-    """Some of the photos, drawn evenly from all of them."""
+    replayed: Replayed
+    """How all captured answers compare with the registered model's; of the photos that differ, the first few."""
 
 
 class Look:
     """Takes the photos one by one, and judges a window of them at a time."""
 
-    def __init__(self, baseline: Baseline, endpoint: str, *, false_alarm_rate: float, seed: int) -> None:
+    def __init__(self, registered: Registered, endpoint: str, *, false_alarm_rate: float, seed: int) -> None:
         self.photos = 0
-        self._baseline = baseline
+        self._registered = registered
         self._endpoint = endpoint
         self._rate, self._seed = false_alarm_rate, seed
-        self._summary = Summary(baseline.values)
+        self._summary = Summary(registered.baseline.values)
         self._window: list[Seen] = []
         self._judged: tuple[Verdict, Scene] | None = None
-        self._sample: list[tuple[int, int, Seen]] = []
+        self._replayed = Replayed(photos=0, mismatches=(), largest=0.0, found_after=None)
 
     def add(self, seen: Seen) -> None:
         """Take one photo."""
         self.photos += 1
         self._window.append(seen)
-        self._draw(seen)
         if len(self._window) == WINDOW_PHOTOS:
             self._judge()
 
@@ -61,23 +72,32 @@ class Look:
             self._measure()
         assert self._judged is not None  # noqa: S101 - judged a line above at the latest
         verdict, scene = self._judged
-        sample = tuple(seen for _, _, seen in sorted(self._sample, key=lambda item: item[1]))
-        return Looked(self.photos, verdict, scene, self._summary, sample)
+        return Looked(self.photos, verdict, scene, self._summary, self._replayed)
 
     def _judge(self) -> None:
         window, values = self._window, self._measure()
-        verdict = check(self._baseline, values, false_alarm_rate=self._rate, seed=self._seed)
+        baseline = self._registered.baseline
+        verdict = check(baseline, values, false_alarm_rate=self._rate, seed=self._seed)
         if self._judged is None or not self._judged[0].alarm:
             self._judged = verdict, self._scene(window, self._oddest(values, verdict))
 
     def _measure(self) -> Floats:
-        if not self._window:
+        window, self._window = self._window, []
+        if not window:
             return np.empty((0, len(CHANNELS)))
-        photos = np.stack([seen.photo for seen in self._window])
-        values = measure(photos, np.array([seen.probabilities for seen in self._window]))
+        photos = np.stack([seen.photo for seen in window])
+        captured = np.array([seen.probabilities for seen in window])
+        values = np.concatenate(
+            [self._ask(photos[start : start + _BATCH], captured[start : start + _BATCH]) for start in _starts(window)]
+        )
         self._summary.add(values)
-        self._window = []
         return values
+
+    def _ask(self, photos: Photos, captured: Floats) -> Floats:
+        """Measure some photos, with the help of the registered model, and compare its answers."""
+        replayed, unfamiliarity = self._registered.ask(photos)
+        self._replayed = _joined(self._replayed, compare(captured, replayed.astype(np.float64)))
+        return measure(photos, captured, unfamiliarity)
 
     def _scene(self, window: list[Seen], oddest: NDArray[np.intp]) -> Scene:
         times = sorted(seen.time for seen in window) or [""]
@@ -87,14 +107,21 @@ class Look:
     def _oddest(self, values: Floats, verdict: Verdict) -> NDArray[np.intp]:
         """Order the photos by how far they lie from the baseline in the channel that changed most."""
         column = CHANNELS.index(verdict.channels[0].name) if verdict.channels else 0
-        away = np.abs(values[:, column] - np.median(self._baseline.values[:, column]))
+        away = np.abs(values[:, column] - np.median(self._registered.baseline.values[:, column]))
         return np.argsort(-away, kind="stable")[:MOST_EXAMPLES]
 
-    def _draw(self, seen: Seen) -> None:
-        """Keep the photos whose identities have the largest digests: an even draw, and the same one each time."""
-        digest = hashlib.blake2b(seen.event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        item = (int.from_bytes(digest), self.photos, seen)
-        if len(self._sample) < REPLAYED_PHOTOS:
-            heapq.heappush(self._sample, item)
-        elif item[0] > self._sample[0][0]:
-            heapq.heapreplace(self._sample, item)
+
+def _starts(window: list[Seen]) -> range:
+    return range(0, len(window), _BATCH)
+
+
+def _joined(before: Replayed, now: Replayed) -> Replayed:
+    """Add the comparison of the photos that followed; enough mismatches may come from several batches together."""
+    mismatches = (*before.mismatches, *(before.photos + index for index in now.mismatches))
+    certain = len(mismatches) >= ENOUGH_MISMATCHES
+    return Replayed(
+        photos=before.photos + now.photos,
+        mismatches=mismatches,
+        largest=max(before.largest, now.largest),
+        found_after=mismatches[ENOUGH_MISMATCHES - 1] + 1 if certain else None,
+    )

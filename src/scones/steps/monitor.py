@@ -23,19 +23,21 @@ from scones.manifest import Sample
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.canary import Canary, candidates, is_sure
 from scones.monitoring.capture import split
+from scones.monitoring.channels import Photos
 from scones.monitoring.cursor import Cursor, File, Reading, is_capture
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
 from scones.monitoring.intake import Intake, Reason, Watching
 from scones.monitoring.latch import Alarm, Finding, fresh
-from scones.monitoring.look import Look, Looked
+from scones.monitoring.look import Look, Looked, Registered
 from scones.monitoring.model_monitor import constraints, statistics, violations
+from scones.monitoring.replay import Replayed
 from scones.monitoring.report import render_alert, summarise
 from scones.monitoring.summary import Summary
 from scones.monitoring.traffic import canary_id
 from scones.photos.decode import decode
 from scones.progress import Reporter
-from scones.runtime.serve.model import Model
+from scones.runtime.serve.model import Answers, Model, Probabilities
 from scones.settings import Settings
 
 _STATE = "monitor/state.json"
@@ -96,6 +98,8 @@ class Monitored:
     """What stands until it is acknowledged."""
     acknowledged: int
     canaries: tuple[Canary, ...]
+    replayed: Replayed
+    """How the captured answers compare with the registered model's."""
     complete: bool
     """Whether the capture was read to its end."""
 
@@ -112,12 +116,17 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class _Registered:
+class _Deployed:
     """The model deployed last, from its artefact."""
 
     artefact: Artefact
     baseline: Baseline
     model: Model
+
+    def ask(self, photos: Photos) -> tuple[Probabilities, Answers | None]:
+        """Ask it; a model with a guard says how unfamiliar each photo is, too."""
+        answers, classes = self.model.answer(photos), len(self.artefact.classes)
+        return answers[:, :classes], answers[:, classes] if answers.shape[1] > classes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +151,22 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     endpoint = aws.sagemaker.find_endpoint(watched.endpoint)
     before, tag = _recall(aws)
     state = _acknowledged(_at(endpoint, before), watched)
-    registered = _fetch_model(aws, watched.model_uri)
-    read = _read(aws, settings, watched, state, registered)
-    verdict = read.looked.verdict
-    canaries = tuple(_send_canaries(aws, watched, registered))
-    findings = (*_of_drift(verdict), *_of_canaries(canaries), *_of_release(endpoint, watched, registered))
+    deployed = _fetch_model(aws, watched.model_uri)
+    read = _read(aws, settings, watched, state, deployed)
+    verdict, replayed = read.looked.verdict, read.looked.replayed
+    canaries = tuple(_send_canaries(aws, watched, deployed))
+    findings = (
+        *_of_drift(verdict),
+        *_of_replay(replayed),
+        *_of_canaries(canaries),
+        *_of_release(endpoint, watched, deployed),
+    )
     new = _alarms(aws, fresh(state.alarms, findings), read.looked)
     state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new))
     # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
     tag = _keep(aws, watched, state, tag)
-    outcome = Outcome(read.looked.photos, verdict, read.refused, canaries, state.alarms)
-    _publish(aws, watched, outcome, read.looked, registered.baseline)
+    outcome = Outcome(read.looked.photos, verdict, replayed, read.refused, canaries, state.alarms)
+    _publish(aws, watched, outcome, read.looked, deployed.baseline)
     alarms = _tell(aws, watched, state, tag)
     report.tell(summarise(verdict).splitlines()[0])
     drift = next((alarm for alarm in alarms if alarm.kind == "drift"), None)
@@ -165,6 +179,7 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
         alarms=alarms,
         acknowledged=len(before.alarms) if watched.acknowledge else 0,
         canaries=canaries,
+        replayed=replayed,
         complete=read.complete,
     )
 
@@ -196,18 +211,18 @@ def _acknowledged(state: _State, watched: Watched) -> _State:
     return replace(state, alarms=()) if watched.acknowledge else state
 
 
-def _fetch_model(aws: Aws, model_uri: str) -> _Registered:
+def _fetch_model(aws: Aws, model_uri: str) -> _Deployed:
     with tempfile.TemporaryDirectory() as folder:
         unpack(aws.bucket.get(aws.bucket.key(model_uri)), Path(folder))
         artefact = read_artefact(Path(folder))
-        return _Registered(artefact, Baseline.load(artefact.baseline_path), Model(artefact))
+        return _Deployed(artefact, Baseline.load(artefact.baseline_path), Model(artefact))
 
 
-def _read(aws: Aws, settings: Settings, watched: Watched, state: _State, registered: _Registered) -> _Read:
-    artefact, reading = registered.artefact, Reading(state.cursor)
+def _read(aws: Aws, settings: Settings, watched: Watched, state: _State, deployed: _Deployed) -> _Read:
+    artefact, reading = deployed.artefact, Reading(state.cursor)
     intake = Intake(Watching(artefact.classes, artefact.image_size, state.since), reading)
-    rate = settings.false_alarm_rate
-    look = Look(registered.baseline, watched.endpoint, false_alarm_rate=rate, seed=settings.seed)
+    registered = Registered(deployed.baseline, deployed.ask)
+    look = Look(registered, watched.endpoint, false_alarm_rate=settings.false_alarm_rate, seed=settings.seed)
     deadline = time.monotonic() + watched.seconds
     after = state.cursor.start_after(watched.capture_prefix)
     complete = True
@@ -245,13 +260,13 @@ def _objects(files: Iterable[File]) -> Iterator[Object]:
     return (Object(file.key, file.size, file.etag, file.modified) for file in files)
 
 
-def _send_canaries(aws: Aws, watched: Watched, registered: _Registered) -> Iterator[Canary]:
+def _send_canaries(aws: Aws, watched: Watched, deployed: _Deployed) -> Iterator[Canary]:
     """Ask the endpoint about staged photos of which the registered model is sure, and right."""
-    artefact = registered.artefact
+    artefact = deployed.artefact
     for sample in candidates(watched.samples):
         photo = aws.bucket.get(sample.key)
         pixels = decode(photo, artefact.image_size)[None]
-        if not is_sure(sample.label, registered.model.predict(pixels)[0], artefact.classes):
+        if not is_sure(sample.label, deployed.model.predict(pixels)[0], artefact.classes):
             continue
         try:
             reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", canary_id(sample.sha256))
@@ -267,6 +282,17 @@ def _of_drift(verdict: Verdict) -> Iterator[Finding]:
         yield Finding("drift", subject, body)
 
 
+def _of_replay(replayed: Replayed) -> Iterator[Finding]:
+    if replayed.another_model:
+        yield Finding(
+            "replay",
+            f"Scones: {len(replayed.mismatches)} of {replayed.photos} answers are not the registered model's",
+            f"Certain after {replayed.found_after} photos; the probabilities differ by up to {replayed.largest:.2f}. "
+            "Another model is behind the endpoint, or photos are prepared in another way. Put it right with: "
+            "scones deploy",
+        )
+
+
 def _of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:
     wrong = [canary for canary in canaries if not canary.right]
     if wrong:
@@ -279,8 +305,8 @@ def _of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:
         )
 
 
-def _of_release(endpoint: Endpoint | None, watched: Watched, registered: _Registered) -> Iterator[Finding]:
-    artefact, baseline = registered.artefact, registered.baseline
+def _of_release(endpoint: Endpoint | None, watched: Watched, deployed: _Deployed) -> Iterator[Finding]:
+    artefact, baseline = deployed.artefact, deployed.baseline
     if endpoint is None:
         yield Finding("release", f"Scones: endpoint {watched.endpoint} is gone", "Bring it back with: scones deploy")
     elif endpoint.status == "InService" and endpoint.config != watched.config:
