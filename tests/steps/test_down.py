@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from scones.aws.client import Credentials
+from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws, connect
 from scones.aws.inventory import inventory
 from scones.flow import Flow
@@ -11,10 +11,29 @@ from scones.steps.status import status
 from tiny_model import plain_photo
 
 
+def of_the_stack(flow: Flow) -> list[str]:
+    """What watches by itself: functions, their schedule, alarms, the dashboard."""
+    listings = [
+        ("lambda", "list_functions", "Functions", "FunctionName", {}),
+        ("events", "list_rules", "Rules", "Name", {"NamePrefix": flow.aws.name}),
+        ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName", {"AlarmNamePrefix": flow.aws.name}),
+        ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName", {"DashboardNamePrefix": flow.aws.name}),
+    ]
+    found = []
+    for service, operation, members, name, query in listings:
+        client = Client(flow.settings, service, Credentials("local", "local"))
+        items = client.call(operation, **query)[members]
+        found += [f"{service} {item[name]}" for item in items if item[name].startswith(flow.aws.name)]
+    return found
+
+
 def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
     """Endpoint, configuration, model, stack, bucket and logs: named, deleted, and looked for again."""
     own_flow.classify_samples([own_flow.upload("a.png", plain_photo(200))])
     stood = status(own_flow.aws)
+    assert {f"cloudwatch {own_flow.aws.name}-drift", f"events {own_flow.aws.name}-monitor"} < set(
+        of_the_stack(own_flow)
+    )
     assert (stood.stack, stood.endpoint) == ("UPDATE_COMPLETE", "InService")
     receipt = own_flow.down()
     assert set(receipt.deleted) == set(stood.standing)
@@ -24,6 +43,7 @@ def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
     assert receipt.objects > 0
     assert (receipt.left, inventory(own_flow.aws)) == ((), ())
     assert status(own_flow.aws).stack == ""
+    assert of_the_stack(own_flow) == []
 
 
 def test_going_down_twice_is_no_error(own_flow: Flow) -> None:

@@ -3,7 +3,7 @@
 STEPS = {
     "stage": "Check the photos, put them in the bucket with their lists, and report on them.",
     "train": "Run a training job on them, and wait for its model.",
-    "up": "Bring the stack to the template: functions, state machine, topics, alarm.",
+    "up": "Bring the stack to the template: functions, state machine, topics, alarms, the schedule of the monitor.",
     "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
     "classify": "Send photos through the Step Functions workflow.",
     "replay": "Rebuild a recorded decision bit for bit, or say what another model or threshold would have changed.",
