@@ -161,7 +161,8 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Flow) 
     samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]
     for sample, photo in zip(samples, photos.values(), strict=True):
         bucket.put(sample.key, photo)
-    bucket.put(manifest_key("v"), to_lines(samples, bucket.name, classes))
+    bucket.put(manifest_key("v", "train"), b"")
+    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
     remember(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
     well = own_flow.monitor()
     assert (len(well.canaries), all(canary.right for canary in well.canaries), well.alarms) == (4, True, ())
