@@ -130,7 +130,7 @@ def _drift(shown: Shown) -> Drift:
     after = {item.key: item for item in shown.shifted.executions}
     before = {item.key: item for item in shown.classified.executions}
     return Drift(
-        false_alarm_rate=shown.settings.false_alarm_rate,
+        false_alarm_rate=shown.calm.verdict.false_alarm_rate,
         clean=_check(shown.calm.verdict),
         shifted=_check(shown.alarmed.verdict),
         pairs=tuple(

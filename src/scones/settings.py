@@ -13,6 +13,8 @@ _ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
 
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""
+MIN_PER_THOUSAND, MAX_PER_THOUSAND = 0.02, 1.0
+"""Below, a thousand simulated streams cannot tell; above, alarms mean nothing."""
 
 # What the workflow's functions let through.
 _MOST_CLASSES, _LONGEST_CLASS = 64, 128
@@ -25,7 +27,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "alarm_seconds": (10, 20, 30, 60, 300),
 }
 _RANGES = {
-    "false_alarm_rate": (MIN_RATE, MAX_RATE),
+    "false_alarms_per_1000_photos": (MIN_PER_THOUSAND, MAX_PER_THOUSAND),
     "monitor_minutes": (1, 60),
     "silence_hours": (2, 168),
     "serverless_concurrency": (1, 200),
@@ -69,8 +71,8 @@ class Settings:
     """Everything random starts from it."""
     threshold: float = 0.8
     """A decision below this confidence (0 to 1) fails its execution instead of being routed."""
-    false_alarm_rate: float = 0.001
-    """The share of drift checks on unchanged traffic that may raise an alarm (0.001 to 0.5)."""
+    false_alarms_per_1000_photos: float = 0.1
+    """How many false alarms the monitor may raise in 1,000 unchanged photos, on average (0.02 to 1)."""
     monitor_minutes: int = 60
     """How often the monitor looks by itself, in minutes (1 to 60)."""
     silence_hours: int = 12

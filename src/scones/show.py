@@ -96,6 +96,11 @@ def _monitored(result: Monitored) -> Iterable[str]:
     else:
         word = "ALARM" if verdict.alarm else "no alarm"
         yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
+    yield f"stream: evidence {result.evidence:.2f}, alarm line 1" + ("; it RANG at this look" if result.rung else "")
+    if result.accuracy:
+        found = result.accuracy
+        worth = "" if found.trusted else f"; not to be trusted: {found.why}"
+        yield f"accuracy, estimated: {found.accuracy:.0%} [{found.low:.0%} to {found.high:.0%}, 90%]{worth}"
     if result.report_uri:
         yield f"alert: {result.report_uri}"
     if result.acknowledged:

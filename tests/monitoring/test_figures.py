@@ -1,36 +1,51 @@
 """Every metric has the name that Model Monitor's users look for."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from scones.monitoring.accuracy import Estimate
 from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import Budget
+from scones.monitoring.calibration import calibrate
 from scones.monitoring.canary import Canary
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.detectors import check
 from scones.monitoring.figures import Outcome, figures
 from scones.monitoring.intake import Reason
 from scones.monitoring.latch import Alarm, Finding
+from scones.monitoring.look import Look, Registered
 from scones.monitoring.replay import compare
 
-BASELINE = Baseline(np.random.default_rng(5).normal(10, 2, (200, len(CHANNELS))), "v1")
+VALUES = np.random.default_rng(5).normal(10, 2, (200, len(CHANNELS)))
+BASELINE = Baseline(VALUES, "v1", calibrate(VALUES[:40], rounds=1))
 HALF = np.full((3, 2), [0.3, 0.7])
-NOT_REPLAYED = compare(HALF[:0], HALF[:0])
+NOTHING = Look(Registered(BASELINE, lambda photos: (HALF[: len(photos)].astype(np.float32), None), Budget(), 0), "e")
 
 
-def test_every_metric_has_its_name_and_the_alarm_outlasts_the_verdict() -> None:
-    """A standing alarm keeps `drift_alarm` at 1 although this look saw too few photos for evidence."""
-    none = check(BASELINE, np.empty((0, len(CHANNELS))), false_alarm_rate=0.05)
+def test_a_standing_alarm_outlasts_the_verdict() -> None:
+    """`drift_alarm` stays at 1 although this look saw too few photos for any evidence."""
     standing = Alarm(Finding("drift", "", ""), "2026-01-01T00:00:00Z")
     canaries = (Canary("k", "bicycle", "motorcycle"), Canary("k", "bicycle", "bicycle"))
-    found = figures(Outcome(0, none, NOT_REPLAYED, {Reason.MALFORMED: 2, Reason.TWICE: 5}, canaries, (standing,)))
+    found = figures(Outcome(NOTHING.finish(), {Reason.MALFORMED: 2, Reason.TWICE: 5}, canaries, (standing,)))
     assert found == {
         "images_seen": 0,
         "records_refused": 2,
-        "drift_alarm": 1,
-        "canary_failures": 1,
         "replay_mismatch": 0,
+        "drift_alarm": 1,
+        "drift_evidence": 0,
+        "canary_failures": 1,
     }
-    verdict = check(BASELINE, BASELINE.values[:100] + 20, false_alarm_rate=0.05)
-    loud = figures(Outcome(100, verdict, compare(HALF, 1 - HALF), {}, (), ()))
-    assert (loud["drift_alarm"], loud["images_seen"], loud["replay_mismatch"]) == (0, 100, 3)
-    assert loud["drift_evidence"] > 1
-    assert {f"feature_baseline_drift_{name}" for name in CHANNELS} < set(loud)
+
+
+def test_evidence_counts_in_alarm_lines_channel_by_channel() -> None:
+    """Beyond 1 is beyond the line; an accuracy that is not trusted is not published."""
+    verdict = check(BASELINE, VALUES[:100] + 20, false_alarm_rate=0.05)
+    estimate = Estimate(0.7, 0.6, 0.8, trusted=True, why="")
+    looked = replace(NOTHING.finish(), verdict=verdict, replayed=compare(HALF, 1 - HALF), accuracy=estimate)
+    found = figures(Outcome(looked, {}, (), ()))
+    assert (found["drift_alarm"], found["replay_mismatch"], found["accuracy_estimate"]) == (0, 3, 0.7)
+    assert found["drift_evidence"] > 1
+    assert {f"feature_baseline_drift_{name}" for name in CHANNELS} < set(found)
+    doubtful = replace(looked, accuracy=replace(estimate, trusted=False))
+    assert "accuracy_estimate" not in figures(Outcome(doubtful, {}, (), ()))

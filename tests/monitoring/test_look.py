@@ -6,25 +6,30 @@ import resource
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import Budget
+from scones.monitoring.calibration import calibrate
 from scones.monitoring.channels import measure
 from scones.monitoring.cursor import Cursor, File, Reading
 from scones.monitoring.intake import Intake, Seen, Watching
-from scones.monitoring.look import WINDOW_PHOTOS, Look, Registered
+from scones.monitoring.look import WINDOW_PHOTOS, Look, Registered, acknowledged
 from tiny_model import noisy_photos, noisy_pngs
 
 ANSWER = (0.3, 0.7)
 FILE_RECORDS = 500
 
 
+@cache
 def a_baseline() -> Baseline:
     """The channels of noisy photos."""
     photos = noisy_photos(200, seed=1)
-    return Baseline(measure(photos, np.tile(ANSWER, (200, 1))), "v")
+    values = measure(photos, np.tile(ANSWER, (200, 1)))
+    return Baseline(values, "v", calibrate(values, rounds=1))
 
 
 def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
@@ -32,9 +37,9 @@ def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
     return np.tile(np.array(ANSWER, np.float32), (len(photos), 1)), None
 
 
-def a_look(false_alarm_rate: float = 0.01) -> Look:
-    """A look that has seen nothing."""
-    return Look(Registered(a_baseline(), ask), "e", false_alarm_rate=false_alarm_rate, seed=0)
+def a_look(stream: str = "", per_thousand: float = 0.1) -> Look:
+    """A look that has seen nothing yet, after those that left *stream*."""
+    return Look(Registered(a_baseline(), ask, Budget(per_thousand), 0), "e", stream)
 
 
 def seen(photos: np.ndarray, start: int = 0) -> Iterator[Seen]:
@@ -79,6 +84,37 @@ def test_another_model_is_found_within_two_photos_even_across_batches() -> None:
     assert (replayed.photos, replayed.mismatches, replayed.found_after) == (200, (10, 150), 151)
 
 
+def test_a_trickle_of_photos_rings_by_the_stream() -> None:
+    """Ten dark photos an hour are too few for any window; the detector is carried from look to look, and tells."""
+    stream, rung, looks = "", None, 0
+    dark = noisy_photos(100, seed=7) // 2
+    while rung is None:
+        look = a_look(stream)
+        for item in seen(dark[10 * looks : 10 * looks + 10], 10 * looks):
+            look.add(item)
+        looked = look.finish()
+        assert not looked.verdict.enough
+        stream, rung, looks = looked.stream.to_json(), looked.rung, looks + 1
+    assert (rung.onset, looks) == (1, 2)
+    again = a_look(stream)
+    for item in seen(dark[:10], 200):
+        again.add(item)
+    assert again.finish().rung is None
+    registered = Registered(a_baseline(), ask, Budget(), 0)
+    assert a_look(acknowledged(stream, registered)).finish().evidence == 0
+
+
+def test_a_stream_of_another_baseline_begins_anew() -> None:
+    """After a new deployment the detector knows nothing, and nothing is an error."""
+    other = Registered(Baseline(a_baseline().values + 1, "v", a_baseline().calibration), ask, Budget(), 0)
+    look = a_look()
+    for item in seen(noisy_photos(30, seed=8)):
+        look.add(item)
+    stream = look.finish().stream.to_json()
+    assert a_look(stream).finish().stream.photos == 30
+    assert Look(other, "e", stream).finish().stream.photos == 0
+
+
 def lines_of(photos: list[str]) -> Iterator[bytes]:
     """One file's records; every hundredth line is none, every fiftieth photo has no answer."""
     for number in range(FILE_RECORDS):
@@ -101,7 +137,7 @@ def test_two_hundred_thousand_records_take_no_more_memory_than_twenty_thousand()
     """Streamed: after the first tenth, the rest adds less than 40 MB, of which the counted events take most."""
     photos = [base64.b64encode(png).decode() for png in noisy_pngs(40, seed=6)]
     reading = Reading(Cursor())
-    intake, look = Intake(Watching(("a", "b"), 32), reading), a_look(0.05)
+    intake, look = Intake(Watching(("a", "b"), 32), reading), a_look(per_thousand=1)
     peaks = []
     for number in range(400):
         file = File(f"capture/e/v/2026/11/23/12/{number}.jsonl", "1", 1, 1_790_000_000.0 + number)

@@ -5,11 +5,9 @@ from math import ceil, exp, log1p
 
 from scones.errors import SconesError
 from scones.monitoring.scores import MIN_PHOTOS
-from scones.settings import MAX_RATE, MIN_RATE
+from scones.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 
 DEFAULT_PER_THOUSAND = 0.1
-MIN_PER_THOUSAND, MAX_PER_THOUSAND = 0.02, 1.0
-"""Below, a thousand simulated streams cannot tell; above, alarms mean nothing."""
 _THOUSAND = 1000
 # Either detector finds what the other is slow to find, so neither is worth more.
 _SHARE = 0.5

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scones.monitoring.canary import Canary
-from scones.monitoring.detectors import Verdict
 from scones.monitoring.intake import PASSED_OVER, Reason
 from scones.monitoring.latch import Alarm
-from scones.monitoring.replay import Replayed
+from scones.monitoring.look import Looked
 
 NAMESPACE = "/aws/sagemaker/Endpoints/data-metrics"
 """Where Model Monitor's containers publish an endpoint's metrics.
@@ -20,9 +19,7 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloud
 class Outcome:
     """What one look came to."""
 
-    photos: int
-    verdict: Verdict
-    replayed: Replayed
+    looked: Looked
     refused: Mapping[Reason, int]
     canaries: Sequence[Canary]
     alarms: Sequence[Alarm]
@@ -35,19 +32,22 @@ def dimensions(endpoint: str) -> dict[str, str]:
 
 
 def figures(outcome: Outcome) -> dict[str, float]:
-    """The value of each metric; evidence counts in alarm lines, and without a verdict there is none.
+    """The value of each metric; evidence counts in alarm lines, of the stream's detector or the window's check.
 
-    A channel may lie beyond the line by itself.
+    Nothing is said of the channels without a verdict, nor of the accuracy where its estimate is not trusted.
     """
-    verdict = outcome.verdict
+    looked = outcome.looked
+    verdict, accuracy = looked.verdict, looked.accuracy
     found = {
-        "images_seen": float(outcome.photos),
+        "images_seen": float(looked.photos),
         "records_refused": float(sum(count for reason, count in outcome.refused.items() if reason not in PASSED_OVER)),
-        "replay_mismatch": float(len(outcome.replayed.mismatches)),
+        "replay_mismatch": float(len(looked.replayed.mismatches)),
         "drift_alarm": float(any(alarm.kind == "drift" for alarm in outcome.alarms)),
+        "drift_evidence": max(looked.evidence, verdict.score / verdict.threshold if verdict.enough else 0.0),
         "canary_failures": float(sum(not canary.right for canary in outcome.canaries)),
     }
     if verdict.enough:
-        found["drift_evidence"] = verdict.score / verdict.threshold
         found |= {f"feature_baseline_drift_{shift.name}": shift.score / verdict.threshold for shift in verdict.channels}
+    if accuracy and accuracy.trusted:
+        found["accuracy_estimate"] = accuracy.accuracy
     return found

@@ -4,7 +4,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +20,19 @@ from scones.aws.sagemaker import Endpoint
 from scones.aws.waiting import pauses
 from scones.errors import SconesError
 from scones.manifest import Sample
+from scones.monitoring.accuracy import Estimate
 from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import Budget
 from scones.monitoring.canary import Canary, candidates, is_sure
 from scones.monitoring.capture import split
 from scones.monitoring.channels import Photos
 from scones.monitoring.cursor import Cursor, File, Reading, is_capture
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
+from scones.monitoring.findings import of_baseline, of_canaries, of_drift, of_release, of_replay
 from scones.monitoring.intake import Intake, Reason, Watching
 from scones.monitoring.latch import Alarm, Finding, fresh
-from scones.monitoring.look import Look, Looked, Registered
+from scones.monitoring.look import Look, Looked, Registered, Rung, acknowledged
 from scones.monitoring.model_monitor import constraints, statistics, violations
 from scones.monitoring.replay import Replayed
 from scones.monitoring.report import render_alert, summarise
@@ -100,6 +103,12 @@ class Monitored:
     canaries: tuple[Canary, ...]
     replayed: Replayed
     """How the captured answers compare with the registered model's."""
+    evidence: float
+    """The stream detector's, in alarm lines."""
+    rung: Rung | None
+    """The stream detector's alarm, if it rang at this look: at which photo, and since when."""
+    accuracy: Estimate | None
+    """Estimated without labels, for the newest photos."""
     complete: bool
     """Whether the capture was read to its end."""
 
@@ -113,6 +122,8 @@ class _State:
     config: str = ""
     since: float = 0.0
     """Since when the endpoint has had this configuration, by AWS's clock."""
+    stream: str = ""
+    """What the stream detector carries from look to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,23 +161,29 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     """
     endpoint = aws.sagemaker.find_endpoint(watched.endpoint)
     before, tag = _recall(aws)
-    state = _acknowledged(_at(endpoint, before), watched)
     deployed = _fetch_model(aws, watched.model_uri)
-    read = _read(aws, settings, watched, state, deployed)
+    registered = Registered(
+        deployed.baseline, deployed.ask, Budget(settings.false_alarms_per_1000_photos), settings.seed
+    )
+    state = _at(endpoint, before)
+    if watched.acknowledge:
+        state = replace(state, alarms=(), stream=acknowledged(state.stream, registered))
+    read = _read(aws, watched, state, deployed, registered)
     verdict, replayed = read.looked.verdict, read.looked.replayed
     canaries = tuple(_send_canaries(aws, watched, deployed))
     findings = (
-        *_of_drift(verdict),
-        *_of_replay(replayed),
-        *_of_canaries(canaries),
-        *_of_release(endpoint, watched, deployed),
+        *of_drift(verdict, read.looked.rung),
+        *of_replay(replayed),
+        *of_canaries(canaries),
+        *_of_release(endpoint, watched),
+        *of_baseline(deployed.baseline.data_version, deployed.artefact.data_version),
     )
     new = _alarms(aws, fresh(state.alarms, findings), read.looked)
-    state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new))
+    state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
     # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
     tag = _keep(aws, watched, state, tag)
-    outcome = Outcome(read.looked.photos, verdict, replayed, read.refused, canaries, state.alarms)
-    _publish(aws, watched, outcome, read.looked, deployed.baseline)
+    outcome = Outcome(read.looked, read.refused, canaries, state.alarms)
+    _publish(aws, watched, outcome, deployed.baseline)
     alarms = _tell(aws, watched, state, tag)
     report.tell(summarise(verdict).splitlines()[0])
     drift = next((alarm for alarm in alarms if alarm.kind == "drift"), None)
@@ -180,6 +197,9 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
         acknowledged=len(before.alarms) if watched.acknowledge else 0,
         canaries=canaries,
         replayed=replayed,
+        evidence=read.looked.evidence,
+        rung=read.looked.rung,
+        accuracy=read.looked.accuracy,
         complete=read.complete,
     )
 
@@ -207,10 +227,6 @@ def _at(endpoint: Endpoint | None, state: _State) -> _State:
     return replace(state, config=endpoint.config, since=math.floor(endpoint.changed))
 
 
-def _acknowledged(state: _State, watched: Watched) -> _State:
-    return replace(state, alarms=()) if watched.acknowledge else state
-
-
 def _fetch_model(aws: Aws, model_uri: str) -> _Deployed:
     with tempfile.TemporaryDirectory() as folder:
         unpack(aws.bucket.get(aws.bucket.key(model_uri)), Path(folder))
@@ -218,11 +234,10 @@ def _fetch_model(aws: Aws, model_uri: str) -> _Deployed:
         return _Deployed(artefact, Baseline.load(artefact.baseline_path), Model(artefact))
 
 
-def _read(aws: Aws, settings: Settings, watched: Watched, state: _State, deployed: _Deployed) -> _Read:
+def _read(aws: Aws, watched: Watched, state: _State, deployed: _Deployed, registered: Registered) -> _Read:
     artefact, reading = deployed.artefact, Reading(state.cursor)
     intake = Intake(Watching(artefact.classes, artefact.image_size, state.since), reading)
-    registered = Registered(deployed.baseline, deployed.ask)
-    look = Look(registered, watched.endpoint, false_alarm_rate=settings.false_alarm_rate, seed=settings.seed)
+    look = Look(registered, watched.endpoint, state.stream)
     deadline = time.monotonic() + watched.seconds
     after = state.cursor.start_after(watched.capture_prefix)
     complete = True
@@ -276,53 +291,10 @@ def _send_canaries(aws: Aws, watched: Watched, deployed: _Deployed) -> Iterator[
         yield Canary(sample.key, sample.label, answer)
 
 
-def _of_drift(verdict: Verdict) -> Iterator[Finding]:
-    if verdict.alarm:
-        subject, _, body = summarise(verdict).partition("\n")
-        yield Finding("drift", subject, body)
-
-
-def _of_replay(replayed: Replayed) -> Iterator[Finding]:
-    if replayed.another_model:
-        yield Finding(
-            "replay",
-            f"Scones: {len(replayed.mismatches)} of {replayed.photos} answers are not the registered model's",
-            f"Certain after {replayed.found_after} photos; the probabilities differ by up to {replayed.largest:.2f}. "
-            "Another model is behind the endpoint, or photos are prepared in another way. Put it right with: "
-            "scones deploy",
-        )
-
-
-def _of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:
-    wrong = [canary for canary in canaries if not canary.right]
-    if wrong:
-        lines = [f"{canary.key}: {canary.answer or 'no answer'} instead of {canary.label}" for canary in wrong]
-        lines.append("The registered model knows these photos. Look at the endpoint: scones status")
-        yield Finding(
-            "canary",
-            f"Scones: the endpoint answers {len(wrong)} of {len(canaries)} known photos wrongly",
-            "\n".join(lines),
-        )
-
-
-def _of_release(endpoint: Endpoint | None, watched: Watched, deployed: _Deployed) -> Iterator[Finding]:
-    artefact, baseline = deployed.artefact, deployed.baseline
-    if endpoint is None:
-        yield Finding("release", f"Scones: endpoint {watched.endpoint} is gone", "Bring it back with: scones deploy")
-    elif endpoint.status == "InService" and endpoint.config != watched.config:
-        yield Finding(
-            "release",
-            f"Scones: endpoint {watched.endpoint} serves another model than was deployed",
-            f"It has the configuration {endpoint.config}; deployed last was {watched.config}, and photos are compared "
-            "with the baseline of that one's model. Put it right with: scones deploy",
-        )
-    elif baseline.data_version != artefact.data_version:
-        yield Finding(
-            "release",
-            "Scones: the baseline is of other photos than the model was trained on",
-            f"The baseline says {baseline.data_version}, the model {artefact.data_version}; "
-            "no verdict on drift can be trusted. Train again with: scones train",
-        )
+def _of_release(endpoint: Endpoint | None, watched: Watched) -> Iterator[Finding]:
+    """Compare what serves with what was deployed; while it is being updated, either may."""
+    if endpoint is None or endpoint.status == "InService":
+        yield from of_release(watched.endpoint, endpoint.config if endpoint else None, watched.config)
 
 
 def _alarms(aws: Aws, findings: Iterable[Finding], looked: Looked) -> Iterator[Alarm]:
@@ -330,24 +302,25 @@ def _alarms(aws: Aws, findings: Iterable[Finding], looked: Looked) -> Iterator[A
     moment = datetime.now(UTC)
     for finding in findings:
         uri = ""
-        if finding.kind == "drift":
+        if finding.kind == "drift" and looked.verdict.enough:
             page = render_alert(looked.verdict, looked.scene).encode()
             uri = aws.bucket.put(f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.html", page, "text/html")
         yield Alarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", uri)
 
 
-def _publish(aws: Aws, watched: Watched, outcome: Outcome, looked: Looked, baseline: Baseline) -> None:
+def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -> None:
     """Write Model Monitor's documents, and publish the metrics; silence is an alarm once there was a photo."""
-    if outcome.photos or outcome.refused:
+    looked = outcome.looked
+    if looked.photos or outcome.refused:
         standard = Summary(baseline.values)
         standard.add(baseline.values)
         aws.bucket.put_json(f"monitor/baseline/{_STATISTICS}", statistics(standard))
-        aws.bucket.put_json("monitor/baseline/constraints.json", constraints(baseline, outcome.verdict.threshold))
+        aws.bucket.put_json("monitor/baseline/constraints.json", constraints(baseline, looked.verdict.threshold))
         folder = f"monitor/results/{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H/%M-%S}"
         aws.bucket.put_json(f"{folder}/{_STATISTICS}", statistics(looked.summary))
-        aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(outcome.verdict, outcome.refused))
+        aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(looked.verdict, outcome.refused))
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
-    if outcome.photos:
+    if looked.photos:
         aws.metrics.let_speak(f"{aws.name}-silence")
 
 

@@ -70,6 +70,6 @@ def _watch(settings: Settings) -> dict[str, str]:
     return {
         "MonitorRate": f"{minutes} minute{'s' if minutes > 1 else ''}",
         "SilenceHours": str(settings.silence_hours),
-        "FalseAlarmRate": str(settings.false_alarm_rate),
+        "FalseAlarms": str(settings.false_alarms_per_1000_photos),
         "Seed": str(settings.seed),
     }
