@@ -12,6 +12,7 @@ from PIL import Image
 from scones.artefact import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
 from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
+from scones.monitoring.calibration import calibrate
 from scones.monitoring.channels import measure
 
 SIDE = 32
@@ -90,7 +91,8 @@ def write_tiny_artefact(folder: Path, *, breaks: bool = False, guarded: bool = F
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
     answers = np.column_stack([1 - second, second])
-    Baseline(measure(photos, answers), "test").save(folder / BASELINE)
+    channels = measure(photos, answers)
+    Baseline(channels, "test", calibrate(channels[:100], rounds=1)).save(folder / BASELINE)
     classes = ("bicycle", "motorcycle")
     labels = tuple(classes[int((value > 0.5) != (index % 10 == 9))] for index, value in enumerate(second))
     names = tuple(f"{label}/{index}.png" for index, label in enumerate(labels))
