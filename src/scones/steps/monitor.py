@@ -94,7 +94,7 @@ class Monitored:
     malformed: tuple[str, ...]
     """One line for each of the first captured records that could not be used."""
     report_uri: str
-    """The page of the alert for drift, while that stands."""
+    """The page of the alert, if the check of this look's photos is an alarm; of the first look, while that stands."""
     refused: Mapping[Reason, int]
     """How many records were not looked at, by reason."""
     alarms: tuple[Alarm, ...]
