@@ -105,14 +105,10 @@ def _groups(photos: int, blocks: Places | None) -> list[Places]:
 
 
 def _stream(groups: list[Places], traffic: Places, rng: np.random.Generator) -> Places:
-    """Draw blocks until there are enough photos; it begins anywhere in a block, as a look may."""
-    parts: list[Places] = []
-    count = 0
-    while count < PHOTOS:
-        group = groups[int(rng.choice(traffic))]
-        parts.append(group if parts else group[rng.integers(0, len(group)) :])
-        count += len(parts[-1])
-    return np.concatenate(parts)[:PHOTOS]
+    """Draw blocks that hold enough photos; it begins anywhere in a block, as a look may."""
+    enough = PHOTOS // min(map(len, groups)) + 2
+    first, *others = (groups[number] for number in rng.choice(traffic, enough))
+    return np.concatenate([first[rng.integers(0, len(first)) :], *others])[:PHOTOS]
 
 
 def _highest(steps: Steps, streams: Places) -> Floats:
