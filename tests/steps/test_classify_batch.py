@@ -113,7 +113,7 @@ def test_a_folder_is_uploaded_once_and_kept_alike(flow: Flow, tmp_path: Path) ->
         (tmp_path / f"{n}.png").write_bytes(plain_photo(SURE))
     (tmp_path / "notes.txt").write_text("not a photo, and not sent")
     first = flow.classify_batch(str(tmp_path))
-    assert (first.photos, first.asked) == (4, 4)
+    assert (first.photos, first.asked, first.failed) == (4, 4, ())
     (tmp_path / "0.png").unlink()
     (tmp_path / "4.png").write_bytes(plain_photo(20))
     second = flow.classify_batch(str(tmp_path))
