@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from scones.evaluation.gallery import picture
 
@@ -14,10 +14,13 @@ def class_colours(classes: Sequence[str]) -> Mapping[str, str]:
     return {label: f"var(--class-{1 + index % _CLASS_COLOURS})" for index, label in enumerate(classes)}
 
 
-def environment() -> Environment:
-    """The templates, with the words and figures that they share; what comes from files is escaped."""
+def environment(*others: BaseLoader) -> Environment:
+    """The templates, with the words and figures that they share; what comes from files is escaped.
+
+    The templates of *others* come first.
+    """
     environment = Environment(
-        loader=PackageLoader("scones.evaluation"),
+        loader=ChoiceLoader([*others, PackageLoader("scones.evaluation")]),
         # File names of photos come from anywhere.
         autoescape=True,
         undefined=StrictUndefined,
