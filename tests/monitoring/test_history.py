@@ -1,0 +1,74 @@
+"""Windows are summed up in a few kilobytes, and drawn over time."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from batches import CLASSES, baseline, batch, evidence
+from scones.monitoring.accuracy import Estimate
+from scones.monitoring.channels import CHANNELS
+from scones.monitoring.history import PHOTOS, Point, from_lines, point, to_lines
+from scones.monitoring.history_page import render_history
+
+FOUND = evidence(batch(brightness=-2))
+ESTIMATE = Estimate(0.71, 0.64, 0.78, trusted=False, why="label some")
+
+
+def a_point(day: int = 23, evidence: float = 3.0) -> Point:
+    """A window of dark photos."""
+    times = tuple(time.replace("-23T", f"-{day:02}T") for time in FOUND.batch.times)
+    return point(replace(FOUND.batch, times=times), FOUND.verdict, CLASSES, evidence=evidence, accuracy=ESTIMATE)
+
+
+def test_a_point_holds_quartiles_drift_and_a_few_photos() -> None:
+    """A few kilobytes."""
+    found = a_point()
+    low, middle, high = found.quartiles["brightness"]
+    assert low < middle < high < 120
+    assert found.drift["brightness"] > 1
+    assert (found.number, found.photos, found.alarm, len(found.shots)) == (1100, 100, True, PHOTOS)
+    assert len(to_lines([found])) < 12_000
+
+
+def test_points_are_read_back_and_damaged_ones_passed_over() -> None:
+    """A line of another version, half a line, or a clock that says nothing, spoils no page."""
+    good = to_lines([a_point(), a_point(24)])
+    late = json.loads(good.splitlines()[0]) | {"time": "yesterday"}
+    body = good + b'{"time": 3}\n{"ti' + b"\n" + json.dumps(late).encode()
+    assert list(from_lines(body)) == [a_point(), a_point(24)]
+
+
+def test_a_channel_that_was_not_measured_is_left_out() -> None:
+    """A model without a guard tells no unfamiliarity."""
+    values = FOUND.batch.values.copy()
+    values[:, -1] = np.nan
+    found = point(replace(FOUND.batch, values=values), FOUND.verdict, CLASSES, evidence=0.1)
+    assert CHANNELS[-1] not in found.quartiles
+    assert CHANNELS[-1] not in [title for title in render_history("x", [found], baseline(), 0.9).split('"')]
+
+
+def test_the_page_draws_all_channels_and_holds_the_photos() -> None:
+    """Evidence, accuracy and one chart a channel; it fetches nothing."""
+    page = render_history("scones-test", [a_point(24), a_point(23, evidence=0.5)], baseline(), 0.88)
+    assert page.count('<figure class="chart"') == 2 + len(CHANNELS)
+    assert page.count("data:image/jpeg") == 2 * PHOTOS
+    assert "1 window beyond the alarm line" in page
+    assert "from 2026-11-23 03:01 UTC to 2026-11-24 03:01 UTC" in page
+    for outside in ('src="http', 'href="http', "url(http", "@import", "fetch("):
+        assert outside not in page
+
+
+@pytest.mark.parametrize("points", [[], [a_point()]])
+def test_few_points_are_a_page_too(points: list[Point]) -> None:
+    """Of nothing and of one window."""
+    assert "</html>" in render_history("scones-test", points, baseline(), 0.88)
+
+
+def test_names_from_outside_are_text_on_the_page() -> None:
+    """Also within the data that its script reads."""
+    evil = "</script><script>alert(1)//"
+    shots = tuple(replace(shot, said=evil) for shot in a_point().shots)
+    page = render_history(evil, [replace(a_point(), shots=shots)], baseline(), 0.88)
+    assert "<script>alert" not in page
