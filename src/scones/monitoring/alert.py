@@ -85,6 +85,8 @@ class Evidence:
     verdict: Verdict
     per_thousand: float
     alarm: Alarm | None = None
+    replay: Replayed | None = None
+    """Of the batch, or of more photos than that."""
     estimate: Estimate | None = None
     exact: Figure | None = None
     corrected: Figure | None = None
@@ -139,7 +141,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """How sure the alarm is: one in *unchanged* batches as large scores as high; the budget is in false alarms."""
+    """How sure the alarm is: one in *unchanged* batches as large scores as high; the budget is in false alarms.
+
+    *times_the_line* is 0 where only the watch over the stream rang, and none of the batch's own tests.
+    """
 
     photos: int
     times_the_line: float
@@ -170,7 +175,7 @@ class Alert:
 def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
     """Put the evidence together; *seed* decides which photos are to be labelled."""
     known, batch, verdict = evidence.known, evidence.batch, evidence.verdict
-    replay = _compare(batch)
+    replay = evidence.replay or _compare(batch)
     mix = estimate_mix(batch.probabilities, known.mix)
     reason = likely_cause(Signs(verdict, replay, known.mix, mix))
     direction = Direction.of(known.values, batch.values, verdict.channels)
@@ -181,7 +186,7 @@ def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
         reason=reason,
         headline=_headline(reason, _moved(evidence, len(CHANNELS)), changes),
         endpoint=known.endpoint,
-        since=_since(evidence, direction, replay),
+        since=_since(evidence, direction),
         # Beside a certain cause, what moved by chance would only mislead.
         moved=() if reason.certain else _moved(evidence, _TOP_CHANNELS),
         accuracy=accuracy,
@@ -189,7 +194,7 @@ def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
         mix=changes if reason.cause is not Cause.MODEL and mix_can_be_shown(verdict) else (),
         odds=_odds(evidence),
         steps=next_steps(reason.cause),
-        worst=_worst(evidence, direction, replay),
+        worst=_worst(evidence, direction),
         label=_to_label(batch, seed),
     )
 
@@ -232,8 +237,8 @@ def _severity(reason: Reason, accuracy: Accuracy) -> Severity:
     return Severity.NOTICE if best.accuracy >= accuracy.before - _NO_LOSS else Severity.WARNING
 
 
-def _since(evidence: Evidence, direction: Direction, replay: Replayed | None) -> Since:
-    batch, alarm = evidence.batch, evidence.alarm
+def _since(evidence: Evidence, direction: Direction) -> Since:
+    batch, alarm, replay = evidence.batch, evidence.alarm, _compare(evidence.batch)
     last = batch.first + len(batch) - 1
     if replay is not None and replay.another_model:
         began = batch.first + replay.mismatches[0]
@@ -266,13 +271,14 @@ def _moved(evidence: Evidence, most: int) -> tuple[Moved, ...]:
 
 def _odds(evidence: Evidence) -> Odds:
     verdict = evidence.verdict
-    times = verdict.score / verdict.threshold if verdict.threshold > 0 else 0.0
+    times = verdict.score / verdict.threshold if verdict.alarm else 0.0
     return Odds(len(evidence.batch), times, 1 / verdict.chance, evidence.per_thousand)
 
 
-def _worst(evidence: Evidence, direction: Direction, replay: Replayed | None) -> tuple[Example, ...]:
+def _worst(evidence: Evidence, direction: Direction) -> tuple[Example, ...]:
     """Show what the two models disagree about, where they do; else what lies farthest in the change's direction."""
     known, batch = evidence.known, evidence.batch
+    replay = _compare(batch)
     if replay is not None and replay.another_model:
         return tuple(_example(known, batch, place) for place in replay.mismatches[:MOST_EXAMPLES])
     places = worst(direction.along(batch.values), MOST_EXAMPLES)

@@ -90,7 +90,7 @@ def odds_lines(alert: Alert) -> Iterator[str]:
     if alert.reason.certain:
         yield "certain: the same photos were asked twice, so no chance is in it"
         return
-    if odds.times_the_line > 1:
+    if odds.times_the_line:
         rare = f"{float(f'{odds.unchanged:.2g}'):,.0f}"
         yield f"{odds.photos:,} photos, {odds.times_the_line:.1f} times the alarm line"
         yield f"at most 1 in {rare} unchanged batches scores so high: that is the chance that this is noise"
