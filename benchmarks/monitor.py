@@ -98,7 +98,7 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     learnt = load(others / "train")[0]
     lesson = Labelled(photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt)
     model = Quick.learn(lesson, photos[rest], EPOCHS, options.seed)
-    world = look_at_all(model, _mistaught(lesson, photos[rest], options.seed), unseen, known, load(others / "test")[0])
+    world = look_at_all(model, mistaught(lesson, photos[rest], options.seed), unseen, known, load(others / "test")[0])
     parts = options.splits
     windows = measure_windows(world, parts, max(2, parts // 4), options.seed)
     streams = measure_streams(world, max(2, parts // 4), options.seed, BUILD / "river")
@@ -122,7 +122,7 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     yield from _details(windows, streams, accuracies, month, world)
 
 
-def _mistaught(lesson: Labelled, unseen: np.ndarray, seed: int) -> Quick:
+def mistaught(lesson: Labelled, unseen: np.ndarray, seed: int) -> Quick:
     """Teach a model briefly, with many labels wrong."""
     wrong = np.random.default_rng(seed).random(len(lesson.labels)) < WRONG_LABELS
     labels = np.where(wrong, 1 - lesson.labels, lesson.labels)

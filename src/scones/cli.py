@@ -19,6 +19,7 @@ from scones.steps import STEPS
 if TYPE_CHECKING:
     from scones.evaluation.study import Study
     from scones.flow import Flow
+    from scones.steps.monitor import Monitored
     from scones.steps.study import Wanted
 
 
@@ -176,6 +177,7 @@ def evaluate(
 ) -> None:
     """Evaluate what was deployed last, or an artefact."""
     from scones.evaluation.gate import require
+    from scones.steps.monitor import Monitored
     from scones.steps.study import Wanted
 
     flags, asked = {"env": env, "data": data}, Wanted(**wanted)
@@ -203,10 +205,18 @@ def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted
 
 @scones.command(help=STEPS["monitor"])
 @click.option("--acknowledge", is_flag=True, help="Take note of the alarms that stand, so that they may ring anew.")
+@click.option("--report", type=click.Path(path_type=Path), help="Also draw all looks over time, as this HTML file.")
 @_options
-def monitor(acknowledge: bool, env: str | None, as_json: bool) -> None:
+def monitor(acknowledge: bool, report: Path | None, env: str | None, as_json: bool) -> None:
     """Look at what was captured since the last look."""
-    _run("monitor", {"env": env}, as_json, lambda flow: flow.monitor(acknowledge=acknowledge))
+
+    def look(flow: "Flow") -> "Monitored":
+        found = flow.monitor(acknowledge=acknowledge)
+        if report:
+            flow.history(report)
+        return found
+
+    _run("monitor", {"env": env}, as_json, look)
 
 
 @scones.command(help=STEPS["dispatch"])

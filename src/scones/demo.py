@@ -13,7 +13,7 @@ from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.aws.inventory import inventory
 from scones.costs import Bill
-from scones.demo_report import Shown, write_report
+from scones.demo_report import Shown, found_after, write_report
 from scones.dispatch.rules import Rules
 from scones.dispatch.worth import Trial, Worth, measured, worth
 from scones.flow import ORDERS, Flow
@@ -58,7 +58,9 @@ class Demo:
         yield "workflow   " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.executions.items())
         quiet = "ALARM" if self.drift["baseline_alarm"] else "quiet"
         rings = "alarm" if self.drift["shifted_alarm"] else "NO ALARM"
-        yield f"drift      {quiet} on the test photos, {rings} on darkened and blurred ones"
+        after = self.drift["found_after"]
+        when = "" if after is None else f" after {after} of them"
+        yield f"drift      {quiet} on the test photos, {rings} on darkened and blurred ones{when}"
         yield f"dispatch   {self.dispatch['assigned']} of {self.dispatch['orders']} orders on their way"
         yield "on time    " + ", ".join(f"{share:.1%} {name}" for name, share in self.on_time.items())
         yield f"time       {self.seconds['total']:.0f} s, of them {self.seconds['train']:.0f} s training"
@@ -212,10 +214,12 @@ def _result(shown: Shown, cost: Bill, left: tuple[str, ...], clock: _Clock, path
         accuracy_interval=(metrics.interval.low, metrics.interval.high),
         executions={outcome.value: shown.classified.count(outcome) for outcome in Outcome},
         drift={
-            "baseline_alarm": shown.calm.verdict.alarm,
+            "baseline_alarm": shown.calm.alert is not None,
             "baseline_photos": shown.calm.photos,
-            "shifted_alarm": shown.alarmed.verdict.alarm,
+            "shifted_alarm": shown.alarmed.alert is not None,
             "shifted_photos": shown.alarmed.photos,
+            "cause": shown.alarmed.alert.cause if shown.alarmed.alert else None,
+            "found_after": found_after(shown.calm, shown.alarmed),
         },
         dispatch={
             "couriers": len(shown.dispatched.couriers),

@@ -26,6 +26,7 @@ from scones.evaluation.story import (
 from scones.evaluation.worth import CityDays, Seen
 from scones.monitoring.channels import MEANINGS
 from scones.monitoring.detectors import Verdict
+from scones.monitoring.notice import Told
 from scones.settings import Settings
 from scones.steps.classify import Classified, Execution
 from scones.steps.deploy import Deployed
@@ -133,11 +134,24 @@ def _drift(shown: Shown) -> Drift:
         false_alarm_rate=shown.calm.verdict.false_alarm_rate,
         clean=_check(shown.calm.verdict),
         shifted=_check(shown.alarmed.verdict),
+        said=_said(shown.alarmed.alert),
+        found_after=found_after(shown.calm, shown.alarmed),
         pairs=tuple(
             (_seen(before[old], shown.photos[old]), _seen(after[new], shown.photos[new]))
             for old, new in shown.pairs[:: max(1, len(shown.pairs) // _PAIRS)][:_PAIRS]
         ),
     )
+
+
+def found_after(calm: Monitored, alarmed: Monitored) -> int | None:
+    """How many changed photos it took: they came after the unchanged ones of the look before."""
+    return None if alarmed.alert is None else alarmed.alert.photo - calm.photos
+
+
+def _said(alert: Told | None) -> tuple[str, ...]:
+    if alert is None:
+        return ()
+    return (alert.subject, f"since {alert.since}", *(f"right answers: {line}" for line in alert.accuracy), *alert.moved)
 
 
 def _seen(execution: Execution, photo: bytes) -> Answer:

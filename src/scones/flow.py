@@ -32,6 +32,7 @@ from scones.steps.deploy import Deployed, deploy
 from scones.steps.dispatch import Dispatched, dispatch
 from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
+from scones.steps.history import history
 from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.replay import Judged, Replayed, judge_again, replay
 from scones.steps.simulate import Simulated, Stream, plan, simulate
@@ -177,6 +178,12 @@ class Flow:
             acknowledge=acknowledge,
         )
         return self._remember("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
+
+    def history(self, page: Path) -> None:
+        """Draw what all looks have found, over time, as *page*."""
+        deployed = self._recall("deploy", Deployed)
+        windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
+        self.report.tell(f"report {page}: {windows} windows")
 
     def dispatch(self, example: int = 0) -> Dispatched:
         """Dispatch the open orders now; before that, *example* orders come in, and couriers as classified last."""

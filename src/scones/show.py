@@ -96,7 +96,11 @@ def _monitored(result: Monitored) -> Iterable[str]:
     else:
         word = "ALARM" if verdict.alarm else "no alarm"
         yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
-    yield f"stream: evidence {result.evidence:.2f}, alarm line 1" + ("; it RANG at this look" if result.rung else "")
+    yield f"stream: evidence {result.evidence:.2f}, alarm line 1"
+    if result.alert:
+        yield f"ALERT, {result.alert.severity}: {result.alert.cause}: {result.alert.because}"
+        yield f"since {result.alert.since}"
+        yield from result.alert.moved
     if result.accuracy:
         found = result.accuracy
         worth = "" if found.trusted else f"; not to be trusted: {found.why}"

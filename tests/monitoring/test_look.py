@@ -39,7 +39,7 @@ def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
 
 def a_look(stream: str = "", per_thousand: float = 0.1) -> Look:
     """A look that has seen nothing yet, after those that left *stream*."""
-    return Look(Registered(a_baseline(), ask, Budget(per_thousand), 0), "e", stream)
+    return Look(Registered(a_baseline(), ask, Budget(per_thousand), 0, ("bicycle", "motorcycle")), stream)
 
 
 def seen(photos: np.ndarray, start: int = 0) -> Iterator[Seen]:
@@ -62,7 +62,9 @@ def test_a_change_in_the_first_of_several_windows_is_not_forgotten() -> None:
         look.add(item)
     looked = look.finish()
     assert (looked.photos, looked.verdict.photos, looked.verdict.alarm) == (WINDOW_PHOTOS + 60, WINDOW_PHOTOS, True)
-    assert looked.scene.since == "2026-11-23T12:00:00Z"
+    assert looked.batch is not None
+    assert (looked.batch.times[0], looked.batch.first) == ("2026-11-23T12:00:00Z", 1)
+    assert [point.photos for point in looked.points] == [WINDOW_PHOTOS, 60]
     assert looked.summary.photos == looked.photos
 
 
@@ -112,7 +114,7 @@ def test_a_stream_of_another_baseline_begins_anew() -> None:
         look.add(item)
     stream = look.finish().stream.to_json()
     assert a_look(stream).finish().stream.photos == 30
-    assert Look(other, "e", stream).finish().stream.photos == 0
+    assert Look(other, stream).finish().stream.photos == 0
 
 
 def lines_of(photos: list[str]) -> Iterator[bytes]:

@@ -84,6 +84,10 @@ class Drift:
     clean: DriftCheck
     shifted: DriftCheck
     pairs: tuple[tuple[Answer, Answer], ...]
+    said: tuple[str, ...] = ()
+    """What the alert said, the subject first; nothing where there was none."""
+    found_after: int | None = None
+    """Photos of the changed batch until the watch over the stream rang."""
 
 
 @dataclass(frozen=True, slots=True)

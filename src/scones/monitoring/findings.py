@@ -2,42 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
+from scones.monitoring.alert import Alert
 from scones.monitoring.canary import Canary
-from scones.monitoring.detectors import Verdict
-from scones.monitoring.latch import Finding
-from scones.monitoring.look import Rung
-from scones.monitoring.replay import Replayed
-from scones.monitoring.report import changes, summarise
+from scones.monitoring.latch import Finding, Kind
+from scones.monitoring.notice import subject, text
 
 
-def of_drift(verdict: Verdict, rung: Rung | None) -> Iterator[Finding]:
-    """Photos or answers have changed, by the window's check or by the stream's detector."""
-    since = ""
-    if rung:
-        at = f", {rung.since}" if rung.since else ""
-        since = f"Since about photo {rung.onset:,}{at}; found at photo {rung.photo:,}, of all that were ever watched."
-    if verdict.alarm:
-        subject, _, body = summarise(verdict).partition("\n")
-        yield Finding("drift", subject, "\n".join(filter(None, (body, since))))
-    elif rung:
-        told = [f"{change.meaning}: {change.before:.3g} -> {change.now:.3g}" for change in changes(verdict)]
-        yield Finding(
-            "drift",
-            f"Scones: photos have changed, slowly or a little, by photo {rung.photo:,}",
-            "\n".join([since, *told]),
-        )
-
-
-def of_replay(replayed: Replayed) -> Iterator[Finding]:
-    """Another model answered."""
-    if replayed.another_model:
-        yield Finding(
-            "replay",
-            f"Scones: {len(replayed.mismatches)} of {replayed.photos} answers are not the registered model's",
-            f"Certain after {replayed.found_after} photos; the probabilities differ by up to {replayed.largest:.2f}. "
-            "Another model is behind the endpoint, or photos are prepared in another way. Put it right with: "
-            "scones deploy",
-        )
+def of_alert(alert: Alert, page_uri: str) -> Finding:
+    """Photos or answers have changed, or another model answers."""
+    kind: Kind = "replay" if alert.reason.certain else "drift"
+    return Finding(kind, subject(alert), text(alert, page_uri))
 
 
 def of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:

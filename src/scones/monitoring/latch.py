@@ -25,6 +25,9 @@ class Alarm:
     finding: Finding
     since: str
     report_uri: str = ""
+    """The page that shows it, if there is one."""
+    document: str = ""
+    """The same for programs, as JSON."""
     told: bool = False
 
     @property

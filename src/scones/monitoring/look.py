@@ -7,21 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.monitoring.accuracy import Estimate, Estimator
+from scones.monitoring.alert import Batch
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.budget import Budget
 from scones.monitoring.calibration import calibrate
-from scones.monitoring.channels import CHANNELS, Photos, measure
+from scones.monitoring.channels import Photos, measure
 from scones.monitoring.detectors import Verdict, check
+from scones.monitoring.history import Point, point
 from scones.monitoring.intake import Seen
 from scones.monitoring.replay import ENOUGH_MISMATCHES, Replayed, compare
-from scones.monitoring.report import MOST_EXAMPLES, Scene
 from scones.monitoring.scores import MIN_PHOTOS, Floats
 from scones.monitoring.summary import Summary
-from scones.monitoring.watch import BadState, State, Watch
+from scones.monitoring.watch import Alarm, BadState, State, Watch
 
 WINDOW_PHOTOS = 500
 """So many photos at most are judged together, and kept in memory."""
 _BATCH = 64
+_MOST_POINTS = 200
+_NOTHING = Verdict(False, False, 0, 0.0, 0.0, ())
 
 Ask = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 """The registered model: photos [n, side, side, 3] give probabilities [n, C], and unfamiliarity [n] if it has that."""
@@ -35,6 +38,7 @@ class Registered:
     ask: Ask
     budget: Budget
     seed: int
+    classes: tuple[str, ...] = ()
 
     def watch(self) -> Watch:
         """The stream detector; training has calibrated it, unless the baseline was made by hand."""
@@ -44,24 +48,13 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """The stream detector's alarm: at which photo it rang, and since which one, counted from the first ever seen.
-
-    *since* is that photo's time, or of one up to 500 before it; empty if an earlier look saw it.
-    """
-
-    photo: int
-    onset: int
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
 class Looked:
     """What one look found: the first verdict that is an alarm, else the newest; and the window that it is about."""
 
     photos: int
     verdict: Verdict
-    scene: Scene
+    batch: Batch | None
+    """The window; None if there were no photos."""
     summary: Summary
     replayed: Replayed
     """How all captured answers compare with the registered model's."""
@@ -69,109 +62,128 @@ class Looked:
     """What the stream detector carries to the next look."""
     evidence: float
     """The stream's highest statistic after the last photo, in alarm lines; 0 while there are too few photos."""
-    rung: Rung | None
-    """Its alarm, if that rang at this look."""
+    rung: Alarm | None
+    """Its alarm, if that rang at this look, by the number of photo, the first ever seen being 1."""
     accuracy: Estimate | None
     """Estimated for the window; None where there is nothing to learn it from, or another model answers."""
+    points: tuple[Point, ...]
+    """Every window in short; of very many, some."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A window that was judged; *rang* says whether there is something to tell of it."""
+
+    verdict: Verdict
+    batch: Batch
+    accuracy: Estimate | None
+    rang: bool
 
 
 class Look:
     """Takes the photos one by one; the stream detector sees each, and the window check some hundreds at a time."""
 
-    def __init__(self, registered: Registered, endpoint: str, stream: str = "") -> None:
+    def __init__(self, registered: Registered, stream: str = "") -> None:
         self.photos = 0
         self._registered = registered
-        self._endpoint = endpoint
         self._watch = registered.watch()
         self._before = self._stream = _resume(self._watch, stream)
         self._summary = Summary(registered.baseline.values)
-        self._window: list[Seen] = []
-        self._times: list[tuple[int, str]] = []
-        self._judged: tuple[Verdict, Scene, Floats, Floats] | None = None
+        self._seen: list[Seen] = []
+        self._judged: _Window | None = None
         self._replayed = Replayed(photos=0, mismatches=(), largest=0.0, found_after=None)
+        self._points = Points()
+        lesson = registered.baseline.lesson
+        self._estimator = None if lesson is None else Estimator.learn(lesson, registered.seed)
 
     def add(self, seen: Seen) -> None:
         """Take one photo."""
         self.photos += 1
-        self._window.append(seen)
-        if len(self._window) == WINDOW_PHOTOS:
+        self._seen.append(seen)
+        if len(self._seen) == WINDOW_PHOTOS:
             self._judge()
 
     def finish(self) -> Looked:
         """Judge what is left, and give the result."""
-        if self._judged is None or len(self._window) >= MIN_PHOTOS:
+        if self._seen:
             self._judge()
-        elif self._window:
-            self._measure()
-        assert self._judged is not None  # noqa: S101 - judged a line above at the latest
-        verdict, scene, values, confidence = self._judged
+        judged = self._judged
         return Looked(
             photos=self.photos,
-            verdict=verdict,
-            scene=scene,
+            verdict=judged.verdict if judged else _NOTHING,
+            batch=judged.batch if judged else None,
             summary=self._summary,
             replayed=self._replayed,
             stream=self._stream,
             evidence=self._stream.score / self._watch.line.height,
-            rung=self._rung(),
-            accuracy=self._estimate(values, confidence),
+            rung=self._stream.alarm if self._before.alarm is None else None,
+            accuracy=judged.accuracy if judged else None,
+            points=tuple(self._points.kept),
         )
 
     def _judge(self) -> None:
-        window, values = self._window, self._measure()
-        baseline = self._registered.baseline
-        if len(window) < self._registered.budget.smallest_window():
-            verdict = Verdict(False, False, len(window), 0.0, 0.0, ())
-        else:
-            rate = self._registered.budget.of_window(len(window))
-            verdict = check(baseline, values, false_alarm_rate=rate, seed=self._registered.seed)
-        if self._judged is None or not self._judged[0].alarm:
-            confidence = np.array([max(seen.probabilities) for seen in window])
-            self._judged = verdict, self._scene(window, self._oddest(values, verdict)), values, confidence
+        standing = self._stream.alarm is not None or self._replayed.another_model
+        batch = self._measure()
+        verdict = self._verdict(batch)
+        rang = verdict.alarm or (not standing and (self._stream.alarm is not None or self._replayed.another_model))
+        accuracy = self._estimate(batch)
+        window = _Window(verdict, batch, accuracy, rang)
+        evidence = max(self._stream.score / self._watch.line.height, verdict.score / (verdict.threshold or 1))
+        self._points.add(point(batch, verdict, self._registered.classes, evidence=evidence, accuracy=accuracy))
+        # What rang first is told; a rest of a few photos is not worth more than the window before it.
+        if self._judged is None or (not self._judged.rang and (rang or len(batch) >= MIN_PHOTOS)):
+            self._judged = window
 
-    def _measure(self) -> Floats:
-        window, self._window = self._window, []
-        if not window:
-            return np.empty((0, len(CHANNELS)))
-        self._times.append((self._stream.photos + 1, window[0].time))
-        photos = np.stack([seen.photo for seen in window])
-        captured = np.array([seen.probabilities for seen in window])
-        values = np.concatenate(
-            [self._ask(photos[start : start + _BATCH], captured[start : start + _BATCH]) for start in _starts(window)]
-        )
+    def _verdict(self, batch: Batch) -> Verdict:
+        budget = self._registered.budget
+        if len(batch) < budget.smallest_window():
+            return replace(_NOTHING, photos=len(batch))
+        rate = budget.of_window(len(batch))
+        return check(self._registered.baseline, batch.values, false_alarm_rate=rate, seed=self._registered.seed)
+
+    def _measure(self) -> Batch:
+        seen, self._seen = self._seen, []
+        photos = np.stack([each.photo for each in seen])
+        captured = np.array([each.probabilities for each in seen])
+        parts = [
+            self._ask(photos[start : start + _BATCH], captured[start : start + _BATCH])
+            for start in range(0, len(seen), _BATCH)
+        ]
+        values, replayed = (np.concatenate(tables) for tables in zip(*parts, strict=True))
+        first = self._stream.photos + 1
         self._summary.add(values)
         self._stream = self._watch.look(self._stream, values)
-        return values
+        times, events = tuple(each.time for each in seen), tuple(each.event_id for each in seen)
+        return Batch(photos, values, captured, times, events, first, replayed)
 
-    def _ask(self, photos: Photos, captured: Floats) -> Floats:
-        """Measure some photos, with the help of the registered model, and compare its answers."""
+    def _ask(self, photos: Photos, captured: Floats) -> tuple[Floats, Floats]:
+        """Measure some photos, with the help of the registered model, and compare its answers, which come second."""
         replayed, unfamiliarity = self._registered.ask(photos)
-        self._replayed = _joined(self._replayed, compare(captured, replayed.astype(np.float64)))
-        return measure(photos, captured, unfamiliarity)
+        answers = replayed.astype(np.float64)
+        self._replayed = _joined(self._replayed, compare(captured, answers))
+        return measure(photos, captured, unfamiliarity), answers
 
-    def _rung(self) -> Rung | None:
-        alarm = self._stream.alarm
-        if alarm is None or self._before.alarm is not None:
+    def _estimate(self, batch: Batch) -> Estimate | None:
+        if self._estimator is None or self._replayed.another_model:
             return None
-        earlier = [time for number, time in self._times if number <= alarm.onset]
-        return Rung(alarm.photo, alarm.onset, earlier[-1] if earlier else "")
+        return self._estimator.estimate(batch.values, batch.probabilities.max(axis=1))
 
-    def _estimate(self, values: Floats, confidence: Floats) -> Estimate | None:
-        lesson = self._registered.baseline.lesson
-        if lesson is None or self._replayed.another_model or not len(values):
-            return None
-        return Estimator.learn(lesson, self._registered.seed).estimate(values, confidence)
 
-    def _scene(self, window: list[Seen], oddest: NDArray[np.intp]) -> Scene:
-        times = sorted(seen.time for seen in window) or [""]
-        examples: Photos | None = np.array([window[index].photo for index in oddest], np.uint8) if window else None
-        return Scene(self._endpoint, since=times[0], until=times[-1], examples=examples)
+class Points:
+    """Keeps an even choice of any number of points, so that a look at very many photos leaves a small history."""
 
-    def _oddest(self, values: Floats, verdict: Verdict) -> NDArray[np.intp]:
-        """Order the photos by how far they lie from the baseline in the channel that changed most."""
-        column = CHANNELS.index(verdict.channels[0].name) if verdict.channels else 0
-        away = np.abs(values[:, column] - np.median(self._registered.baseline.values[:, column]))
-        return np.argsort(-away, kind="stable")[:MOST_EXAMPLES]
+    def __init__(self) -> None:
+        self.kept: list[Point] = []
+        self._seen, self._every = 0, 1
+
+    def add(self, new: Point) -> None:
+        """Keep it, if it is one of those chosen."""
+        if self._seen % self._every == 0:
+            self.kept.append(new)
+        self._seen += 1
+        if len(self.kept) > _MOST_POINTS:
+            self._every *= 2
+            del self.kept[1::2]
 
 
 def acknowledged(stream: str, registered: Registered) -> str:
@@ -186,10 +198,6 @@ def _resume(watch: Watch, stream: str) -> State:
         return watch.resume(stream) if stream else watch.begin()
     except BadState:
         return watch.begin()
-
-
-def _starts(window: list[Seen]) -> range:
-    return range(0, len(window), _BATCH)
 
 
 def _joined(before: Replayed, now: Replayed) -> Replayed:

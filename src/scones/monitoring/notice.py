@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from scones.monitoring.accuracy import Estimate
 from scones.monitoring.alert import Accuracy, Alert, Odds, Since
@@ -138,3 +139,32 @@ def _figure(figure: Figure | Estimate | None) -> dict[str, object] | None:
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The essence of an alert in words, for whoever shows it among other things."""
+
+    subject: str
+    severity: str
+    cause: str
+    because: str
+    photo: int
+    """The number of the photo at which it rang."""
+    since: str
+    accuracy: tuple[str, ...]
+    moved: tuple[str, ...]
+
+
+def in_short(alert: Alert) -> Told:
+    """Say the essence."""
+    return Told(
+        subject=subject(alert),
+        severity=alert.severity,
+        cause=alert.reason.cause,
+        because=alert.reason.because,
+        photo=alert.since.photo,
+        since=next(since_lines(alert.since)),
+        accuracy=tuple(accuracy_lines(alert.accuracy)),
+        moved=tuple(str(moved) for moved in alert.moved),
+    )

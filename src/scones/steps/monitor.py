@@ -2,45 +2,45 @@
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from scones.artefact import Artefact, read_artefact, unpack
 from scones.aws.client import AwsError, AwsUnreachable
 from scones.aws.connection import Aws
 from scones.aws.s3 import Object
 from scones.aws.sagemaker import Endpoint
 from scones.aws.waiting import pauses
 from scones.errors import SconesError
-from scones.manifest import Sample
+from scones.manifest import Sample, split_prefix
 from scones.monitoring.accuracy import Estimate
+from scones.monitoring.alert import Alert as DriftAlert
+from scones.monitoring.alert_page import render_alert
+from scones.monitoring.alerting import alert_of
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.budget import Budget
 from scones.monitoring.canary import Canary, candidates, is_sure
 from scones.monitoring.capture import split
-from scones.monitoring.channels import Photos
 from scones.monitoring.cursor import Cursor, File, Reading, is_capture
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
-from scones.monitoring.findings import of_baseline, of_canaries, of_drift, of_release, of_replay
+from scones.monitoring.findings import of_alert, of_baseline, of_canaries, of_release
+from scones.monitoring.history import PREFIX, to_lines
 from scones.monitoring.intake import Intake, Reason, Watching
 from scones.monitoring.latch import Alarm, Finding, fresh
-from scones.monitoring.look import Look, Looked, Registered, Rung, acknowledged
+from scones.monitoring.look import Look, Looked, Registered, acknowledged
 from scones.monitoring.model_monitor import constraints, statistics, violations
+from scones.monitoring.notice import Told, in_short, to_json
+from scones.monitoring.registered import RegisteredModel, open_model
 from scones.monitoring.replay import Replayed
-from scones.monitoring.report import render_alert, summarise
 from scones.monitoring.summary import Summary
 from scones.monitoring.traffic import canary_id
 from scones.photos.decode import decode
 from scones.progress import Reporter
-from scones.runtime.serve.model import Answers, Model, Probabilities
 from scones.settings import Settings
 
 _STATE = "monitor/state.json"
@@ -94,7 +94,7 @@ class Monitored:
     malformed: tuple[str, ...]
     """One line for each of the first captured records that could not be used."""
     report_uri: str
-    """The page of the alert, if the check of this look's photos is an alarm; of the first look, while that stands."""
+    """The page of the alert, while that stands."""
     refused: Mapping[Reason, int]
     """How many records were not looked at, by reason."""
     alarms: tuple[Alarm, ...]
@@ -105,8 +105,8 @@ class Monitored:
     """How the captured answers compare with the registered model's."""
     evidence: float
     """The stream detector's, in alarm lines."""
-    rung: Rung | None
-    """The stream detector's alarm, if it rang at this look: at which photo, and since when."""
+    alert: Told | None
+    """What this look found, if that is worth an alert."""
     accuracy: Estimate | None
     """Estimated without labels, for the newest photos."""
     complete: bool
@@ -124,20 +124,6 @@ class _State:
     """Since when the endpoint has had this configuration, by AWS's clock."""
     stream: str = ""
     """What the stream detector carries from look to look."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Deployed:
-    """The model deployed last, from its artefact."""
-
-    artefact: Artefact
-    baseline: Baseline
-    model: Model
-
-    def ask(self, photos: Photos) -> tuple[Probabilities, Answers | None]:
-        """Ask it; a model with a guard says how unfamiliar each photo is, too."""
-        answers, classes = self.model.answer(photos), len(self.artefact.classes)
-        return answers[:, :classes], answers[:, classes] if answers.shape[1] > classes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,44 +148,56 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     endpoint = aws.sagemaker.find_endpoint(watched.endpoint)
     before, tag = _recall(aws)
     deployed = _fetch_model(aws, watched.model_uri)
-    registered = Registered(
-        deployed.baseline, deployed.ask, Budget(settings.false_alarms_per_1000_photos), settings.seed
-    )
+    budget = Budget(settings.false_alarms_per_1000_photos)
+    registered = Registered(deployed.baseline, deployed.ask, budget, settings.seed, deployed.artefact.classes)
     state = _at(endpoint, before)
     if watched.acknowledge:
         state = replace(state, alarms=(), stream=acknowledged(state.stream, registered))
     read = _read(aws, watched, state, deployed, registered)
-    verdict, replayed = read.looked.verdict, read.looked.replayed
+    alert = alert_of(read.looked, deployed.known(watched.endpoint), registered)
     canaries = tuple(_send_canaries(aws, watched, deployed))
     findings = (
-        *of_drift(verdict, read.looked.rung),
-        *of_replay(replayed),
         *of_canaries(canaries),
         *_of_release(endpoint, watched),
         *of_baseline(deployed.baseline.data_version, deployed.artefact.data_version),
     )
-    new = _alarms(aws, fresh(state.alarms, findings), read.looked)
+    new = (*_drifted(aws, alert, deployed, state), *_alarms(state, findings))
     state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
     # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
     tag = _keep(aws, watched, state, tag)
-    outcome = Outcome(read.looked, read.refused, canaries, state.alarms)
-    _publish(aws, watched, outcome, deployed.baseline)
+    _publish(aws, watched, Outcome(read.looked, read.refused, canaries, state.alarms), deployed.baseline)
     alarms = _tell(aws, watched, state, tag)
-    report.tell(summarise(verdict).splitlines()[0])
-    drift = next((alarm for alarm in alarms if alarm.kind == "drift"), None)
+    result = _result(read, alarms, canaries, alert)
+    report.tell(in_words(result))
+    return replace(result, acknowledged=len(before.alarms) if watched.acknowledge else 0)
+
+
+def in_words(result: Monitored) -> str:
+    """Say in a line what the look found."""
+    if result.alert:
+        return result.alert.subject
+    if not result.verdict.enough:
+        return f"{result.photos} photos since the last look: too few for a verdict"
+    return f"no drift in {result.photos} photos"
+
+
+def _result(
+    read: _Read, alarms: tuple[Alarm, ...], canaries: tuple[Canary, ...], alert: DriftAlert | None
+) -> Monitored:
+    looked = read.looked
     return Monitored(
-        verdict=verdict,
-        photos=read.looked.photos,
+        verdict=looked.verdict,
+        photos=looked.photos,
         malformed=read.examples,
-        report_uri=drift.report_uri if drift and verdict.alarm else "",
+        report_uri=next((alarm.report_uri for alarm in reversed(alarms) if alarm.report_uri), "") if alert else "",
         refused=read.refused,
         alarms=alarms,
-        acknowledged=len(before.alarms) if watched.acknowledge else 0,
+        acknowledged=0,
         canaries=canaries,
-        replayed=replayed,
-        evidence=read.looked.evidence,
-        rung=read.looked.rung,
-        accuracy=read.looked.accuracy,
+        replayed=looked.replayed,
+        evidence=looked.evidence,
+        alert=in_short(alert) if alert else None,
+        accuracy=looked.accuracy,
         complete=read.complete,
     )
 
@@ -227,17 +225,14 @@ def _at(endpoint: Endpoint | None, state: _State) -> _State:
     return replace(state, config=endpoint.config, since=math.floor(endpoint.changed))
 
 
-def _fetch_model(aws: Aws, model_uri: str) -> _Deployed:
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(aws.bucket.get(aws.bucket.key(model_uri)), Path(folder))
-        artefact = read_artefact(Path(folder))
-        return _Deployed(artefact, Baseline.load(artefact.baseline_path), Model(artefact))
+def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
+    return open_model(aws.bucket.get(aws.bucket.key(model_uri)))
 
 
-def _read(aws: Aws, watched: Watched, state: _State, deployed: _Deployed, registered: Registered) -> _Read:
+def _read(aws: Aws, watched: Watched, state: _State, deployed: RegisteredModel, registered: Registered) -> _Read:
     artefact, reading = deployed.artefact, Reading(state.cursor)
     intake = Intake(Watching(artefact.classes, artefact.image_size, state.since), reading)
-    look = Look(registered, watched.endpoint, state.stream)
+    look = Look(registered, state.stream)
     deadline = time.monotonic() + watched.seconds
     after = state.cursor.start_after(watched.capture_prefix)
     complete = True
@@ -275,7 +270,7 @@ def _objects(files: Iterable[File]) -> Iterator[Object]:
     return (Object(file.key, file.size, file.etag, file.modified) for file in files)
 
 
-def _send_canaries(aws: Aws, watched: Watched, deployed: _Deployed) -> Iterator[Canary]:
+def _send_canaries(aws: Aws, watched: Watched, deployed: RegisteredModel) -> Iterator[Canary]:
     """Ask the endpoint about staged photos of which the registered model is sure, and right."""
     artefact = deployed.artefact
     for sample in candidates(watched.samples):
@@ -297,15 +292,33 @@ def _of_release(endpoint: Endpoint | None, watched: Watched) -> Iterator[Finding
         yield from of_release(watched.endpoint, endpoint.config if endpoint else None, watched.config)
 
 
-def _alarms(aws: Aws, findings: Iterable[Finding], looked: Looked) -> Iterator[Alarm]:
-    """Date what was found; of drift there is a page, which must be there before anybody is sent to it."""
+def _drifted(aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: _State) -> Iterator[Alarm]:
+    """Put the alert's page into the bucket, where it must be before anybody is sent to it; one that stands is kept."""
+    if alert is None:
+        return
     moment = datetime.now(UTC)
-    for finding in findings:
-        uri = ""
-        if finding.kind == "drift" and looked.verdict.enough:
-            page = render_alert(looked.verdict, looked.scene).encode()
-            uri = aws.bucket.put(f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.html", page, "text/html")
-        yield Alarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", uri)
+    key = f"monitor/alerts/{moment:%Y%m%d-%H%M%S}"
+    page_uri = aws.bucket.uri(f"{key}.html")
+    for finding in fresh(state.alarms, [of_alert(alert, page_uri)]):
+        page = render_alert(alert, _training_photos(aws, alert, deployed))
+        aws.bucket.put(f"{key}.html", page.encode(), "text/html")
+        document = to_json(alert, page_uri)
+        aws.bucket.put(f"{key}.json", document.encode(), "application/json")
+        yield Alarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
+
+
+def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> dict[str, bytes]:
+    """Fetch the photos that the worst ones are like, as far as they are still staged."""
+    prefix = split_prefix(deployed.artefact.data_version, "train")
+    names = {example.like for example in alert.worst if example.like}
+    found = {name: aws.bucket.find(f"{prefix}{name}") for name in names}
+    return {name: photo for name, photo in found.items() if photo is not None}
+
+
+def _alarms(state: _State, findings: Iterable[Finding]) -> Iterator[Alarm]:
+    """Date what was found."""
+    for finding in fresh(state.alarms, findings):
+        yield Alarm(finding, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
 
 def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -> None:
@@ -319,6 +332,9 @@ def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -
         folder = f"monitor/results/{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H/%M-%S}"
         aws.bucket.put_json(f"{folder}/{_STATISTICS}", statistics(looked.summary))
         aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(looked.verdict, outcome.refused))
+    if looked.points:
+        key = f"{PREFIX}{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H%M%S}.jsonl"
+        aws.bucket.put(key, to_lines(looked.points), "application/jsonl")
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
     if looked.photos:
         aws.metrics.let_speak(f"{aws.name}-silence")
@@ -328,8 +344,10 @@ def _tell(aws: Aws, watched: Watched, state: _State, tag: str) -> tuple[Alarm, .
     """Send a notice of each alarm that has had none, and note that; the alarms that stand, all of them told."""
     new = [alarm for alarm in state.alarms if not alarm.told]
     for alarm in new:
-        body = "\n\n".join(filter(None, (alarm.finding.body, alarm.report_uri, _UNTIL_ACKNOWLEDGED)))
-        aws.notices.publish(watched.alert_topic, alarm.finding.subject, body)
+        # An alert's own text names its page, and says what to do when it is dealt with.
+        body = alarm.finding.body if alarm.report_uri else f"{alarm.finding.body}\n\n{_UNTIL_ACKNOWLEDGED}"
+        attributes = {"alert": alarm.document} if alarm.document else {}
+        aws.notices.publish(watched.alert_topic, alarm.finding.subject, body, attributes)
     told = tuple(replace(alarm, told=True) for alarm in state.alarms)
     if new:
         _keep(aws, watched, replace(state, alarms=told), tag)

@@ -1,0 +1,51 @@
+"""Registered: the model deployed last, as monitoring needs it."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from scones.artefact import Artefact, read_artefact, unpack
+from scones.evaluation.out_of_fold import OutOfFold
+from scones.monitoring.alert import Known
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.channels import Photos
+from scones.runtime.serve.model import Answers, Model, Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """The model deployed last, from its artefact: it, its baseline, and what it says of its training photos."""
+
+    artefact: Artefact
+    baseline: Baseline
+    model: Model
+    out_of_fold: OutOfFold | None
+
+    def known(self, endpoint: str) -> Known:
+        """What an alert compares with; artefacts of before the out-of-fold answers do not name their photos."""
+        classes, found = self.artefact.classes, self.out_of_fold
+        labels = found.labels if found else classes
+        return Known(
+            endpoint=endpoint,
+            classes=classes,
+            values=self.baseline.values,
+            # Only a baseline of the same photos, in the same order, can name them.
+            names=found.names if found and len(found.names) == len(self.baseline.values) else (),
+            accuracy=float(found.judged().right.mean()) if found else self.artefact.metrics["oof_accuracy"],
+            mix=tuple(labels.count(name) / len(labels) for name in classes),
+        )
+
+    def ask(self, photos: Photos) -> tuple[Probabilities, Answers | None]:
+        """Ask it; a model with a guard says how unfamiliar each photo is, too."""
+        answers, classes = self.model.answer(photos), len(self.artefact.classes)
+        return answers[:, :classes], answers[:, classes] if answers.shape[1] > classes else None
+
+
+def open_model(tar_gz: bytes) -> RegisteredModel:
+    """Open a `model.tar.gz`."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(tar_gz, Path(folder))
+        artefact = read_artefact(Path(folder))
+        known = artefact.out_of_fold_path
+        answers = OutOfFold.load(known) if known else None
+        return RegisteredModel(artefact, Baseline.load(artefact.baseline_path), Model(artefact), answers)

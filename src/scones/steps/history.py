@@ -1,0 +1,21 @@
+"""History: draw what the looks have found over time, as a page on this machine."""
+
+from pathlib import Path
+
+from scones.aws.connection import Aws
+from scones.monitoring.history import PREFIX, from_lines
+from scones.monitoring.history_page import render_history
+from scones.monitoring.registered import open_model
+
+MOST_LOOKS = 1000
+"""So many looks at most are drawn, the newest: at one an hour about six weeks."""
+
+
+def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
+    """Write the page about *endpoint*, whose model is at *model_uri*; give the number of windows on it."""
+    keys = [item.key for item in aws.bucket.list(f"{PREFIX}{endpoint}/")][-MOST_LOOKS:]
+    points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]
+    known = open_model(aws.bucket.get(aws.bucket.key(model_uri))).known(endpoint)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render_history(endpoint, points, known.values, known.accuracy), "utf-8")
+    return len(points)
