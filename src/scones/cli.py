@@ -177,7 +177,6 @@ def evaluate(
 ) -> None:
     """Evaluate what was deployed last, or an artefact."""
     from scones.evaluation.gate import require
-    from scones.steps.monitor import Monitored
     from scones.steps.study import Wanted
 
     flags, asked = {"env": env, "data": data}, Wanted(**wanted)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -134,8 +134,7 @@ def _steps(flow: Flow, clock: _Clock) -> Shown:
     with clock.step("monitor"):
         calm = flow.monitor(at_least=_answered(classified))
     with clock.step("drift drill"):
-        originals = [sample for sample in flow.samples() if sample.split == "test"]
-        drill = [_shift(flow, sample) for sample in _spread(originals, SHIFTED_PHOTOS)]
+        drill = [_shift(flow, sample) for sample in flow.test_samples()[:SHIFTED_PHOTOS]]
         shifted = flow.classify_samples([after for _, after in drill])
         alarmed = flow.monitor(at_least=_answered(shifted))
     with clock.step("dispatch"):
@@ -165,11 +164,6 @@ def _simulate(evaluated: Evaluated, settings: Settings) -> Worth:
     """Play days in a city whose couriers' photos are answered as the test photos were."""
     found = measured(evaluated.labels, evaluated.probabilities, evaluated.metrics.classes)
     return worth(found, Trial(), Rules(sure_confidence=settings.threshold))
-
-
-def _spread(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
-    """Take *most* of *samples*, from all over the list: the photos of a class lie together."""
-    return [samples[index * len(samples) // most] for index in range(most)] if len(samples) > most else samples
 
 
 def _shift(flow: Flow, sample: Sample) -> tuple[Sample, Sample]:

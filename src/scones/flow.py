@@ -101,10 +101,12 @@ class Flow:
 
     def classify(self, photos: Sequence[Path] = ()) -> Classified:
         """Classify *photos*, or the staged test photos where none are named."""
-        samples = [self._upload(path) for path in photos] or [
-            sample for sample in self.samples() if sample.split == "test"
-        ]
+        samples = [self._upload(path) for path in photos] or self.test_samples()
         return self._remember("classify", self.classify_samples(samples))
+
+    def test_samples(self) -> list[Sample]:
+        """The staged test photos in an order that mixes the classes: one after the other would look like a change."""
+        return sorted((sample for sample in self.samples() if sample.split == "test"), key=lambda item: item.sha256)
 
     def classify_samples(self, samples: Sequence[Sample]) -> Classified:
         """Classify photos that lie in the bucket."""

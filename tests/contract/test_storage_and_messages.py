@@ -88,9 +88,11 @@ def test_a_message_travels(aws: Checked) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
-    sns.publish(TopicArn=topic, Subject="alert", Message="drift")
+    beside = {"alert": {"DataType": "String", "StringValue": "{}"}}
+    sns.publish(TopicArn=topic, Subject="alert", Message="drift", MessageAttributes=beside)
     (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
-    assert json.loads(message["Body"])["Message"] == "drift"
+    body = json.loads(message["Body"])
+    assert (body["Message"], body["MessageAttributes"]["alert"]["Value"]) == ("drift", "{}")
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
     sqs.delete_queue(QueueUrl=queue)
     sns.delete_topic(TopicArn=topic)

@@ -26,7 +26,7 @@ class Balanced(HTMLParser):
         self.counts: dict[str, int] = {}
         self.feed(page)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
         """Note it."""
         self.counts[tag] = self.counts.get(tag, 0) + 1
         if tag not in VOID:

@@ -1,7 +1,6 @@
 """What is wrong is said in a subject that SNS takes, and in lines that say what to do."""
 
 from batches import batch, evidence, swapped
-
 from scones.monitoring.alert import make_alert
 from scones.monitoring.canary import Canary
 from scones.monitoring.findings import of_alert, of_baseline, of_canaries, of_release

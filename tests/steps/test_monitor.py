@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from scones.flow import Flow
@@ -22,7 +24,11 @@ def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(flow: Flow) ->
     alarmed = send(flow, [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=3)])
     assert (alarmed.photos, alarmed.verdict.alarm) == (PHOTOS, True)
     page = flow.aws.bucket.get(flow.aws.bucket.key(alarmed.report_uri))
-    assert b"<html" in page
+    assert b"What to do now" in page
+    document = json.loads(flow.aws.bucket.get(flow.aws.bucket.key(alarmed.report_uri).replace(".html", ".json")))
+    assert alarmed.alert is not None
+    assert (document["cause"], document["page"]) == (alarmed.alert.cause, alarmed.report_uri)
+    assert len(document["label"]) == 30
 
 
 def test_each_photo_is_looked_at_once(flow: Flow) -> None:
