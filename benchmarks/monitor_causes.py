@@ -1,4 +1,4 @@
-"""How often an alert names the right cause: 25 changes, and nine kinds of damage that the rules were not made on.
+"""How often an alert names the right cause: 25 changes, and the damage that training simulates.
 
 `python -m benchmarks.monitor_causes` teaches a quick model half of the training photos, splits the others into
 reference and window again and again, and prints, of the windows that rang, which cause was named: about two minutes.
