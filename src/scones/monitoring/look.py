@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +94,6 @@ class Look:
         self._judged: _Window | None = None
         self._replayed = Replayed(photos=0, mismatches=(), largest=0.0, found_after=None)
         self._points = Points()
-        lesson = registered.baseline.lesson
-        self._estimator = None if lesson is None else Estimator.learn(lesson, registered.seed)
 
     def add(self, seen: Seen) -> None:
         """Take one photo."""
@@ -163,8 +162,14 @@ class Look:
         self._replayed = _joined(self._replayed, compare(captured, answers))
         return measure(photos, captured, unfamiliarity), answers
 
+    @cached_property
+    def _estimator(self) -> Estimator | None:
+        # Learnt when there is a photo to estimate: most looks of a quiet night see none.
+        lesson = self._registered.baseline.lesson
+        return None if lesson is None else Estimator.learn(lesson, self._registered.seed)
+
     def _estimate(self, batch: Batch) -> Estimate | None:
-        if self._estimator is None or self._replayed.another_model:
+        if self._replayed.another_model or self._estimator is None:
             return None
         return self._estimator.estimate(batch.values, batch.probabilities.max(axis=1))
 
