@@ -54,6 +54,11 @@ def test_a_turned_camera_is_a_matter_of_the_picture() -> None:
     assert likely_cause(signs(unfamiliarity=6.0, left_right=2.0)).cause is Cause.QUALITY
 
 
+def test_photos_that_became_more_familiar_are_not_unfamiliar() -> None:
+    """The guard's score may move the other way, too."""
+    assert make_alert(evidence(batch(unfamiliarity=-3))).reason.cause is Cause.UNCLEAR
+
+
 def test_a_lean_without_another_mix_is_no_class_mix() -> None:
     """The estimated shares must have moved too."""
     assert likely_cause(signs(log_odds=3.0, mix=0.8)).cause is Cause.MIX

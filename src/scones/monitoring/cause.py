@@ -57,7 +57,13 @@ def likely_cause(signs: Signs) -> Reason:
     if replay is not None and replay.another_model:
         told = f"of {replay.photos} photos replayed, the model deployed last answers {len(replay.mismatches)} otherwise"
         return Reason(Cause.MODEL, True, told)
-    shifts = {shift.name: shift.score / signs.verdict.threshold for shift in signs.verdict.channels}
+    shifts = {
+        # Photos that the guard finds more familiar than before show nothing else than before.
+        shift.name: 0.0
+        if shift.name == "unfamiliarity" and shift.now < shift.before
+        else shift.score / signs.verdict.threshold
+        for shift in signs.verdict.channels
+    }
     if not shifts:
         return Reason(Cause.UNCLEAR, False, "there are too few photos to tell")
     pictures = {name: times for name, times in shifts.items() if name not in ANSWERS}
