@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,23 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
 
 
 async def _serve(listener: int) -> None:
-    from hypercorn.asyncio import serve  # noqa: PLC0415
-    from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
+    from uvicorn import Config, Server  # noqa: PLC0415
 
-    config = Config()
-    config.bind = [f"fd://{listener}"]
-    config.keep_alive_timeout = 75
-    config.loglevel = "WARNING"
+    config = Config(
+        _unless_browsed(app),
+        http="httptools",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+    )
+    server = Server(config)
     # Signals keep their default action: the supervisor tidies up, so there is nothing to do gracefully.
-    await serve(_unless_browsed(app), config, shutdown_trigger=asyncio.Event().wait)
+    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
+    await server.serve([socket.socket(fileno=listener)])
 
 
 def _unless_browsed(app: Application) -> Application:

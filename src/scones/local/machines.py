@@ -4,9 +4,10 @@ import contextvars
 import json
 import math
 import random
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import SimpleNamespace
 
 from ministack.core.responses import error_response_json, json_response
@@ -21,6 +22,8 @@ FIXED_WAIT_SECONDS = 0.15
 BILLED_MEMORY_MB = 64
 # ministack's own name for it, and that of our workers.
 THROTTLES = ("Lambda.Unknown", "TooManyRequestsException")
+MOST_AT_ONCE = 512
+"""Executions with a time limit, and tasks with one, that run side by side; more of them wait."""
 SNS_PUBLISH = "arn:aws:states:::sns:publish"
 
 
@@ -32,6 +35,7 @@ def mount() -> None:
     provisioners._sfn_definition = _guarded_template(provisioners._sfn_definition)
     sfn._find_matching_retrier = _with_delay(sfn._find_matching_retrier)
     sfn._run_execution = _limited(sfn._run_execution)
+    sfn._invoke_resource_with_timeout = _in_time(sfn._invoke_resource)
     sfn._fail_execution = _unless_over(sfn._fail_execution)
     sfn._start_sync_execution = _sync(sfn._start_sync_execution)
     map_runs.mount()
@@ -87,6 +91,8 @@ def _with_delay(find: Callable[..., tuple[Json | None, int]]) -> Callable[..., t
 
 def _limited(run: Callable[[str], None]) -> Callable[[str], None]:
     """End an execution at its TimeoutSeconds; the task that it was waiting for is left to itself."""
+    # Threads are kept: starting one for each execution, and one for each task, costs more than the rest of it.
+    pool = ThreadPoolExecutor(MOST_AT_ONCE, "execution")
 
     def limited(arn: str) -> None:
         execution = sfn._executions[arn]
@@ -95,16 +101,30 @@ def _limited(run: Callable[[str], None]) -> Callable[[str], None]:
         if seconds is None:
             run(arn)
             return
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(run, arn), daemon=True)
-        thread.start()
-        thread.join(seconds)
-        if thread.is_alive():
+        try:
+            pool.submit(contextvars.copy_context().run, run, arn).result(seconds)
+        except FutureTimeoutError:
             execution |= {"status": "TIMED_OUT", "error": "States.Timeout", "stopDate": sfn.now_iso()}
             sfn._add_event(
                 execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
             )
 
     return limited
+
+
+def _in_time(invoke: Callable[[str, Json], Json]) -> Callable[[str, Json, float], Json]:
+    """End a task at its TimeoutSeconds, as the stock interpreter does, in threads that are kept."""
+    pool = ThreadPoolExecutor(MOST_AT_ONCE, "task")
+
+    def invoked(resource: str, task_input: Json, seconds: float) -> Json:
+        future = pool.submit(contextvars.copy_context().run, invoke, resource, task_input)
+        try:
+            return future.result(seconds)
+        except FutureTimeoutError:
+            message = f"Task timed out after {seconds} seconds"
+            raise sfn._ExecutionError("States.Timeout", message) from None
+
+    return invoked
 
 
 def _limit(machine: Json) -> float | None:
