@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from scones.monitoring.channels import CHANNELS, measure
+from scones.monitoring.channels import CHANNELS, measure, strangest
 from scones.photos.decode import decode
 from scones.vision.calibration import soften
 from scones.vision.fit import fit
@@ -137,6 +137,7 @@ class Quick:
     network: Network
     memory: NDArray[np.float32]
     guard: Guard
+    familiar: float
 
     @classmethod
     def learn(cls, data: Labelled, unseen: Pixels, epochs: int, seed: int) -> "Quick":
@@ -146,13 +147,16 @@ class Quick:
         recipe = Recipe(epochs=epochs) if learnt else without_outliers(Recipe(epochs=epochs))
         network = fit(data, recipe, seed, lambda _epoch: None)
         memory = remember(network, data.photos)
-        return cls(network, memory, fit_guard(predict(network, unseen, memory).strangeness, learnt=learnt))
+        strangeness = predict(network, unseen, memory).strangeness
+        guard = fit_guard(strangeness, learnt=learnt)
+        return cls(network, memory, guard, float(strangest(guard.score(strangeness)).min()))
 
     def look(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
         answers = predict(self.network, photos, self.memory)
         probabilities = soften(answers.log_probabilities, 1.0)
-        table = measure(photos, probabilities, self.guard.score(answers.strangeness))
+        strange = np.maximum(self.guard.score(answers.strangeness), self.familiar)
+        table = measure(photos, probabilities, strange)
         return Seen(table, probabilities, probabilities.argmax(axis=1) == labels)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scones.monitoring.channels import CHANNELS, MEANINGS, BadMeasurement, measure
+from scones.monitoring.channels import CHANNELS, MEANINGS, BadMeasurement, measure, strangest
 
 EVEN = np.array([[0.5, 0.5]])
 
@@ -143,3 +143,13 @@ def test_unfamiliarity_is_handed_through_or_missing() -> None:
     photos, answers = np.stack([flat(1, 1, 1)] * 2), np.repeat(EVEN, 2, axis=0)
     assert measure(photos, answers, np.array([0.5, -2.0]))[:, -1].tolist() == [0.5, -2.0]
     assert np.isnan(measure(photos, answers)[:, -1]).all()
+
+
+def test_a_network_that_knows_more_photos_and_finds_all_a_little_more_familiar_is_no_change() -> None:
+    """Scores below what nine in ten stay below are one; those above stay as they are."""
+    scores = np.random.default_rng(0).normal(size=500)
+    known = strangest(scores)
+    assert known.min() == np.quantile(scores, 0.9)
+    assert (known == scores).mean() == pytest.approx(0.1, abs=0.01)
+    lower = np.maximum(scores - 0.1, known.min())
+    assert abs(known.mean() - lower.mean()) < 0.02

@@ -51,6 +51,11 @@ class Baseline:
         if holes[:, :-1].any() or (holes[:, -1].any() and not np.isnan(self.values[:, -1]).all()):
             raise BadBaseline("the baseline holds values that are not finite; train again")
 
+    @property
+    def familiar(self) -> float:
+        """The least unfamiliarity that is told apart; NaN where it was not measured."""
+        return float(self.values[:, -1].min())
+
     def save(self, path: Path) -> None:
         """Write the baseline as a npz file that loads without pickle."""
         with path.open("wb") as file:

@@ -160,6 +160,9 @@ class Look:
         replayed, unfamiliarity = self._registered.ask(photos)
         answers = replayed.astype(np.float64)
         self._replayed = _joined(self._replayed, compare(captured, answers))
+        if unfamiliarity is not None:
+            # What the baseline calls familiar is not told apart further: `strangest` says why.
+            unfamiliarity = np.maximum(unfamiliarity, self._registered.baseline.familiar)
         return measure(photos, captured, unfamiliarity), answers
 
     @cached_property

@@ -9,7 +9,7 @@ from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.accuracy import Judged, Lesson
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.calibration import calibrate
-from scones.monitoring.channels import measure
+from scones.monitoring.channels import measure, strangest
 from scones.vision.assemble import Models
 from scones.vision.crossfit import Crossfit
 from scones.vision.export import Trained
@@ -29,15 +29,15 @@ def baseline_of(data: Labelled, networks: Crossfit, models: Models, seed: int) -
 
     The data's version is left for the caller to add.
     """
-    strange = models.guard.score(networks.photos.strangeness)
+    strange = strangest(models.guard.score(networks.photos.strangeness))
     channels = measure(data.photos, models.probabilities, strange)
     clean = _judge(channels, models.probabilities, data.labels)
     trained = Trained(networks.final, models.guard, models.temperature, data.photos.shape[1])
-    lesson = Lesson(clean, _damaged(data, Unseen.of(networks, trained), seed))
+    lesson = Lesson(clean, _damaged(data, Unseen.of(networks, trained), float(strange.min()), seed))
     return Baseline(channels, calibration=calibrate(channels, seed=seed), lesson=lesson)
 
 
-def _damaged(data: Labelled, unseen: Unseen, seed: int) -> dict[str, Judged]:
+def _damaged(data: Labelled, unseen: Unseen, familiar: float, seed: int) -> dict[str, Judged]:
     """Damage a sample of photos in each way, and ask the network that had seen neither the photo nor the damage."""
     # Large photos take longer, by the square; the estimate needs no more of them.
     side = data.photos.shape[1]
@@ -50,7 +50,9 @@ def _damaged(data: Labelled, unseen: Unseen, seed: int) -> dict[str, Judged]:
             photos = corrupt(data.photos[rows], kind, severity, seed)
             probabilities, strange = unseen.ask(photos, rows)
             answers = probabilities.astype(np.float64)
-            found[f"{kind} {severity}"] = _judge(measure(photos, answers, strange), answers, data.labels[rows])
+            found[f"{kind} {severity}"] = _judge(
+                measure(photos, answers, np.maximum(strange, familiar)), answers, data.labels[rows]
+            )
     return found
 
 
