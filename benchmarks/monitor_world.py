@@ -155,7 +155,7 @@ class Quick:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
         answers = predict(self.network, photos, self.memory)
         probabilities = soften(answers.log_probabilities, 1.0)
-        strange = np.maximum(self.guard.score(answers.strangeness), self.familiar)
+        strange = strangest(self.guard.score(answers.strangeness), self.familiar)
         table = measure(photos, probabilities, strange)
         return Seen(table, probabilities, probabilities.argmax(axis=1) == labels)
 

@@ -61,13 +61,14 @@ class BadMeasurement(SconesError):
     """Photos and probabilities do not fit together, or hold values that cannot be measured."""
 
 
-def strangest(unfamiliarity: NDArray[np.floating]) -> Floats:
-    """Raise the scores [N] of unchanged photos to the one that nine in ten stay below: only what is above is compared.
+def strangest(unfamiliarity: NDArray[np.floating], familiar: float | None = None) -> Floats:
+    """Raise the scores [N] to *familiar*, by default the one that nine in ten stay below: what is above is compared.
 
     A baseline is scored by networks that lack a part of the photos; the one that is served knows them all, and finds
     every photo a little more familiar. That is no change of the traffic.
     """
-    return np.asarray(np.maximum(unfamiliarity, np.quantile(unfamiliarity, _FAMILIAR)), np.float64)
+    scores = np.asarray(unfamiliarity, np.float64)
+    return np.maximum(scores, np.quantile(scores, _FAMILIAR) if familiar is None else familiar)
 
 
 def measure(

@@ -12,7 +12,7 @@ from scones.monitoring.alert import Batch
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.budget import Budget
 from scones.monitoring.calibration import calibrate
-from scones.monitoring.channels import Photos, measure
+from scones.monitoring.channels import Photos, measure, strangest
 from scones.monitoring.detectors import Verdict, check
 from scones.monitoring.history import Point, point
 from scones.monitoring.intake import Seen
@@ -160,10 +160,9 @@ class Look:
         replayed, unfamiliarity = self._registered.ask(photos)
         answers = replayed.astype(np.float64)
         self._replayed = _joined(self._replayed, compare(captured, answers))
-        if unfamiliarity is not None:
-            # What the baseline calls familiar is not told apart further: `strangest` says why.
-            unfamiliarity = np.maximum(unfamiliarity, self._registered.baseline.familiar)
-        return measure(photos, captured, unfamiliarity), answers
+        familiar = self._registered.baseline.familiar
+        strange = None if unfamiliarity is None else strangest(unfamiliarity, familiar)
+        return measure(photos, captured, strange), answers
 
     @cached_property
     def _estimator(self) -> Estimator | None:

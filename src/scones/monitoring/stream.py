@@ -76,12 +76,13 @@ class Reference:
     spread: Floats
     whiteners: tuple[Floats, Floats]
     absent: NDArray[np.bool_]
-    """The channels that the baseline has not got."""
+    """The channels that the baseline has not got, or in which most photos are alike: those have no normal scores."""
 
     @classmethod
     def of(cls, values: Floats) -> "Reference":
         """Take the baseline's channels, [n, channels]; one that was not measured says nothing later either."""
-        absent = np.asarray(np.isnan(values).any(axis=0))
+        alike = np.array([np.unique(column, return_counts=True)[1].max() for column in values.T])
+        absent = np.asarray(np.isnan(values).any(axis=0) | (alike > len(values) / 2))
         yardstick = Yardstick.of(np.where(absent, 0, values))
         scores = yardstick.score(np.where(absent, 0, values))
         features = np.column_stack([scores, spreads(scores), products(scores)])
