@@ -34,7 +34,7 @@ from scones.settings import Settings
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
 DOCS = Path("docs/workflow-figures.md")
 BEGIN, END = "<!-- bench-workflow: generated -->", "<!-- bench-workflow: end -->"
-PREFIX = "incoming/bench"
+PREFIX = "asked/bench"
 MILLION = 1_000_000
 EXECUTIONS = 400
 COURIERS, ORDERS = 1000, 3000

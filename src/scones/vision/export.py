@@ -145,7 +145,7 @@ def _restored(graph: _Graph, x: str) -> str:
     edges = graph.constant(np.array([0, 0, REACH, REACH] * 2))
     smoothed = graph.add("Conv", graph.add("Pad", x, edges, mode="reflect"), graph.constant(smoothing()))
     calm = graph.add("Add", x, graph.add("Mul", share, graph.add("Sub", smoothed, x)))
-    middle = graph.add("ReduceMean", calm, whole)
+    middle = graph.add("ReduceMean", calm, graph.constant(np.array([2, 3])))
     off = graph.add("Sub", calm, middle)
     deviation = graph.add("Sqrt", graph.add("ReduceMean", graph.add("Mul", off, off), whole))
     lift = graph.add("Div", numbers[MIN_CONTRAST], graph.add("Max", deviation, numbers[MIN_DEVIATION]))

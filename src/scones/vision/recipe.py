@@ -13,8 +13,8 @@ NOISE_FROM: Final = 0.02
 """Photos with noise of a higher deviation, for values 0 to 1, are smoothed a little."""
 NOISE_ALL: Final = 0.05
 """From here on they are smoothed as far as it goes."""
-MIN_CONTRAST: Final = 0.13
-"""The deviation, for values 0 to 1, to which paler photos are lifted: one training photo in twenty is paler."""
+MIN_CONTRAST: Final = 0.16
+"""The deviation from each colour's mean, for values 0 to 1, to which paler photos are lifted: one in five is paler."""
 MIN_DEVIATION: Final = 1e-3
 """A photo plainer than this has no contrast to lift."""
 WIDTHS: Final = (32, 64, 128)
@@ -41,7 +41,7 @@ class Recipe:
     weight_decay: float = 5e-4
     warm_up: float = 0.2
     """The share of steps in which the rates rise linearly; then they fall linearly to 0."""
-    outliers: int = 22
+    outliers: int = 15
     """Photos of other things in each batch, if there are any."""
     made_up: int = 3
     """Pictures of nothing, as `outliers.py` makes them up, in each batch."""

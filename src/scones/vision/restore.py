@@ -22,6 +22,7 @@ def restore(photos: Tensor) -> Tensor:
     if noisy.any():
         smoothed = functional.conv2d(functional.pad(photos[noisy], [REACH] * 4, mode="reflect"), smooth)
         calm[noisy] += share[noisy] * (smoothed - photos[noisy])
-    middle = calm.mean(dim=(1, 2, 3), keepdim=True)
+    # A pale photo keeps its cast, so each colour has a middle of its own.
+    middle = calm.mean(dim=(2, 3), keepdim=True)
     deviation = (calm - middle).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     return middle + (calm - middle) * (MIN_CONTRAST / deviation.clamp(min=MIN_DEVIATION)).clamp(min=1)
