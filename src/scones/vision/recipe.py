@@ -14,7 +14,7 @@ NOISE_FROM: Final = 0.02
 NOISE_ALL: Final = 0.05
 """From here on they are smoothed as far as it goes."""
 MIN_CONTRAST: Final = 0.16
-"""The deviation from each colour's mean, for values 0 to 1, to which paler photos are lifted: one in five is paler."""
+"""The deviation from each colour's mean, for values 0 to 1, to which paler photos are lifted: nearly one in four is."""
 MIN_DEVIATION: Final = 1e-3
 """A photo plainer than this has no contrast to lift."""
 WIDTHS: Final = (32, 64, 128)
