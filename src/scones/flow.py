@@ -46,7 +46,7 @@ from scones.steps.upload import upload
 
 T = TypeVar("T")
 
-# What infra/stack.yaml lets the functions read of the environment's own bucket.
+# What infra/stack/functions.yaml lets the functions read of the environment's own bucket.
 _READABLE = ("asked/", "data/")
 COURIERS = 24
 ORDERS = 40

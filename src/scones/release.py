@@ -65,8 +65,10 @@ def function_code() -> Code:
 
 
 def template() -> dict[str, object]:
-    """Read infra/stack.yaml, with each state machine's file put in as its native Definition."""
-    stack: dict[str, object] = yaml.load(_PACKAGE.joinpath("infra/stack.yaml").read_text(), _CloudFormationYaml)  # noqa: S506 - it is a SafeLoader
+    """Put the parts of infra/stack/ together, with each state machine's file put in as its native Definition."""
+    stack: dict[str, object] = {}
+    for part in sorted(_PACKAGE.joinpath("infra/stack").iterdir(), key=lambda part: part.name):
+        _join(stack, yaml.load(part.read_text(), _CloudFormationYaml))  # noqa: S506 - it is a SafeLoader
     resources = stack["Resources"]
     assert isinstance(resources, dict)  # noqa: S101 - our own file
     for resource in resources.values():
@@ -74,6 +76,18 @@ def template() -> dict[str, object]:
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
             properties["Definition"] = definition(properties.pop("DefinitionS3Location"))
     return stack
+
+
+def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:
+    """Add the entries of each section of *part*; no name may come twice."""
+    for section, entries in part.items():
+        if isinstance(entries, dict):
+            known = stack.setdefault(section, {})
+            assert isinstance(known, dict)  # noqa: S101 - our own files
+            assert not known.keys() & entries.keys()  # noqa: S101
+            known.update(entries)
+        else:
+            stack[section] = entries
 
 
 def definition(name: str) -> dict[str, object]:
