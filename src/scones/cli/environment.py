@@ -1,0 +1,67 @@
+"""The verbs that look after an environment: monitor, status, down; and the demo, which is one from end to end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scones.cli.group import options, run
+from scones.errors import SconesError
+from scones.steps import STEPS
+
+if TYPE_CHECKING:
+    from scones.flow import Flow
+    from scones.steps.monitor import Monitored
+
+
+@click.command(help=STEPS["monitor"])
+@click.option("--acknowledge", is_flag=True, help="Take note of the alarms that stand, so that they may ring anew.")
+@click.option("--report", type=click.Path(path_type=Path), help="Also draw all looks over time, as this HTML file.")
+@options
+def monitor(acknowledge: bool, report: Path | None, env: str | None, as_json: bool) -> None:
+    """Look at what was captured since the last look."""
+
+    def look(flow: "Flow") -> "Monitored":
+        found = flow.monitor(acknowledge=acknowledge)
+        if report:
+            flow.history(report)
+        return found
+
+    run("monitor", {"env": env}, as_json, look)
+
+
+@click.command(help=STEPS["status"])
+@options
+def status(env: str | None, as_json: bool) -> None:
+    """Say what stands."""
+    run("status", {"env": env}, as_json, lambda flow: flow.status())
+
+
+@click.command(help=STEPS["down"] + " A local cloud is stopped with it.")
+@options
+def down(env: str | None, as_json: bool) -> None:
+    """Delete everything."""
+    from scones.session import end_cloud
+
+    receipt = run("down", {"env": env}, as_json, lambda flow: flow.down())
+    if receipt.left:
+        raise SconesError(f"still there: {', '.join(receipt.left)}; run: scones down")
+    end_cloud({"env": env})
+
+
+@click.command()
+@click.option("--data", metavar="SOURCE", help="cifar100, sample or a folder; else CIFAR-100 if it can be reached.")
+@click.option("--keep", is_flag=True, help="Leave the local cloud and all in it standing; `scones down` ends it.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/demo.html"), show_default=True)
+@options
+def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: bool) -> None:
+    """Run the whole flow on this machine, from nothing, and end with a report and nothing left behind."""
+    from scones.context import load
+    from scones.demo import run_demo
+    from scones.session import tell_result
+    from scones.terminal import Terminal
+
+    settings = load({"env": env, "data": data})
+    with Terminal() as terminal:
+        result = run_demo(settings, terminal, keep_standing=keep, report_path=report)
+    tell_result(result, as_json=as_json)

@@ -1,0 +1,56 @@
+"""What the verbs of the command line share: the group they belong to, their common options, and how one is run."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from scones import __version__
+
+if TYPE_CHECKING:
+    from scones.flow import Flow
+
+Command = TypeVar("Command", bound=Callable[..., object])
+Result = TypeVar("Result")
+
+
+class InOrder(click.Group):
+    """Lists its commands in the order of the flow, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names as they were added."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="scones")
+def scones() -> None:
+    """Tell a courier's bicycle from a motorcycle, and run the whole workflow around that decision.
+
+    Every verb works on AWS, or on a local cloud on this machine: `scones local up` starts one, and from then on the
+    verbs of the same --env use it. `scones demo` shows everything at once, and leaves nothing behind.
+    """
+
+
+def options(command: Command) -> Command:
+    """Add what every verb takes."""
+    env = click.option("--env", metavar="NAME", help="The environment; several live side by side. [default: dev]")
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
+    return env(as_json(command))
+
+
+yes_option = click.option("--yes", is_flag=True, help="On AWS: do not ask before making what costs money.")
+"""What asks first asks nothing when this is given."""
+
+
+def run(
+    verb: str, flags: Mapping[str, object], as_json: bool, action: "Callable[[Flow], Result]", *, agreed: bool = True
+) -> Result:
+    """Run one verb of the flow, and show what came of it."""
+    from scones.session import open_flow, tell_result
+
+    with open_flow(verb, flags, agreed=agreed) as flow:
+        result = action(flow)
+    tell_result(result, as_json=as_json)
+    return result

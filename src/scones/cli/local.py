@@ -1,0 +1,72 @@
+"""The local cloud's own verbs."""
+
+import shlex
+
+import click
+
+from scones.cli.group import InOrder, options
+from scones.errors import SconesError
+
+
+@click.group(cls=InOrder)
+def local() -> None:
+    """Start, stop and use the cloud on this machine: S3, Lambda, Step Functions and SageMaker on 127.0.0.1."""
+
+
+@local.command("up")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port to listen on. [default: a free one]")
+@click.option("--durable", is_flag=True, help="Write S3 to disk: what lies there outlives a crash of the cloud.")
+@options
+def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
+    """Start a local cloud for this environment; one that stands already is left as it is."""
+    from scones.context import load
+    from scones.local.cloud import start
+    from scones.session import find_cloud, kept_folder, tell_result
+
+    settings = load({"env": env})
+    kept = kept_folder(settings)
+    wanted = kept if durable or kept.exists() else None
+    cloud = find_cloud(settings) or start(settings.state / settings.env, port=port, owned=False, kept=wanted)
+    tell_result({"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json=as_json)
+
+
+@local.command("down")
+@options
+def local_down(env: str | None, as_json: bool) -> None:
+    """Stop the local cloud of this environment, with everything in it."""
+    from scones.session import end_cloud, tell_result
+
+    tell_result({"stopped": end_cloud({"env": env})}, as_json=as_json)
+
+
+@local.command("status")
+@options
+def local_status(env: str | None, as_json: bool) -> None:
+    """Say whether a local cloud stands for this environment, and where."""
+    from scones.context import load
+    from scones.session import find_cloud, tell_result
+
+    cloud = find_cloud(load({"env": env}))
+    found = {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid} if cloud else {}
+    tell_result({"standing": cloud is not None, **found}, as_json=as_json)
+
+
+@local.command("env")
+@options
+def local_env(env: str | None, as_json: bool) -> None:
+    """Print the exports that point boto3 and the aws command at the local cloud: eval "$(scones local env)"."""
+    from scones.context import load
+    from scones.local.cloud import exports
+    from scones.session import find_cloud, tell_result
+
+    settings = load({"env": env})
+    cloud = find_cloud(settings)
+    if cloud is None:
+        raise SconesError(f"no local cloud stands for env {settings.env!r}; run: scones local up --env {settings.env}")
+    if as_json:
+        tell_result(exports(cloud), as_json=True)
+        return
+    # A profile that points elsewhere, or nowhere, would win over what follows.
+    click.echo("unset AWS_PROFILE")
+    for name, value in exports(cloud).items():
+        click.echo(f"export {name}={shlex.quote(value)}")

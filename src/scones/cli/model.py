@@ -1,0 +1,112 @@
+"""The verbs that make a model and stand it up: stage, train, up, deploy, evaluate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from scones.cli.group import options, run, yes_option
+from scones.settings import MODES
+from scones.steps import STEPS
+
+if TYPE_CHECKING:
+    from scones.evaluation.study import Study
+    from scones.steps.study import Wanted
+
+
+class _Wanted(TypedDict):
+    """What `evaluate` may be asked for beyond the plain figures."""
+
+    report: Path
+    robustness: bool
+    load: bool
+    against: Path | None
+    gate: bool
+
+
+_SOURCE = """SOURCE is `auto`, `cifar100`, `sample`, or a folder or s3://bucket/prefix with one folder of photos a
+class, with or without train/ and test/ above them."""
+
+
+@click.command(help=STEPS["stage"] + " " + _SOURCE)
+@click.argument("source", required=False)
+@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/data.html"), show_default=True)
+@options
+@yes_option
+def stage(source: str | None, report: Path, env: str | None, as_json: bool, yes: bool) -> None:
+    """Stage SOURCE."""
+    run("stage", {"env": env, "data": source}, as_json, lambda flow: flow.stage(report), agreed=yes)
+
+
+@click.command(help=STEPS["train"])
+@click.option("--epochs", type=int, help="Passes over the training photos.")
+@click.option("--seed", type=int, help="Everything random starts from it.")
+@options
+@yes_option
+def train(epochs: int | None, seed: int | None, env: str | None, as_json: bool, yes: bool) -> None:
+    """Train on what was staged last."""
+    flags = {"env": env, "epochs": epochs, "seed": seed}
+    run("train", flags, as_json, lambda flow: flow.train(), agreed=yes)
+
+
+@click.command(help=STEPS["up"])
+@click.option("--threshold", type=float, help="Below this confidence (0 to 1) a photo is not routed.")
+@options
+@yes_option
+def up(threshold: float | None, env: str | None, as_json: bool, yes: bool) -> None:
+    """Bring the stack up."""
+    run("up", {"env": env, "threshold": threshold}, as_json, lambda flow: flow.up(), agreed=yes)
+
+
+@click.command(help=STEPS["deploy"])
+@click.option("--mode", type=click.Choice(MODES), help="On instances, or serverless.")
+@options
+@yes_option
+def deploy(mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
+    """Deploy what was trained last."""
+    run("deploy", {"env": env, "mode": mode}, as_json, lambda flow: flow.deploy(), agreed=yes)
+
+
+@click.command(help=STEPS["evaluate"])
+@click.option(
+    "--artefact",
+    type=click.Path(exists=True, path_type=Path),
+    help="A model.tar.gz, or its folder, to judge instead of the endpoint; no AWS is needed.",
+)
+@click.option("--data", metavar="SOURCE", help="With --artefact: where its test photos come from, as in `stage`.")
+@click.option("--robustness", is_flag=True, help="Also on damaged photos: noise, blur, light, JPEG and others.")
+@click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another artefact to compare with.")
+@click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
+@click.option("--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/evaluation.html"), show_default=True)
+@options
+@yes_option
+def evaluate(
+    artefact: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: Unpack[_Wanted]
+) -> None:
+    """Evaluate what was deployed last, or an artefact."""
+    from scones.evaluation.gate import require
+    from scones.steps.study import Wanted
+
+    flags, asked = {"env": env, "data": data}, Wanted(**wanted)
+    if artefact:
+        result = _study_artefact(artefact, flags, asked, as_json)
+    elif data:
+        raise click.UsageError("--data goes with --artefact; an endpoint is asked about the photos staged last")
+    else:
+        result = run("evaluate", flags, as_json, lambda flow: flow.study(asked), agreed=yes or not asked.load)
+    if asked.gate:
+        require(result.gate)
+
+
+def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
+    from scones.context import load
+    from scones.flow import study_model
+    from scones.session import tell_result
+    from scones.terminal import Terminal
+
+    with Terminal() as terminal:
+        result = study_model(artefact, load(flags), wanted, terminal)
+    tell_result(result, as_json=as_json)
+    return result
