@@ -85,9 +85,8 @@ def main() -> None:
             stop(cloud)
     rows += [*_dispatch(options.rounds), *_prices()]
     table = "\n".join(["| what | measured | target | met |", "|---|---|---|---|", *(row.cells() for row in rows)])
-    told = (
-        f"Photos: {options.photos}; {options.rounds} rounds, median and range; {psutil.cpu_count()} cores.\n\n{table}"
-    )
+    about = f"{Path(options.photos).name}; {options.rounds} rounds, median and range; {psutil.cpu_count()} cores"
+    told = f"Photos: {about}.\n\n{table}"
     print(told)
     if options.write:
         before, _, rest = DOCS.read_text().partition(BEGIN)

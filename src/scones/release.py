@@ -31,6 +31,7 @@ _FUNCTION_MODULES = (
     "photos/header.py",
     "runtime/__init__.py",
     "runtime/functions/__init__.py",
+    "runtime/functions/asking.py",
     "runtime/functions/faults.py",
     "runtime/functions/limits.py",
     "runtime/functions/serialize.py",

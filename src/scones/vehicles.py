@@ -1,6 +1,6 @@
 """The domain's words: what a vehicle decision is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +36,17 @@ class Ruling(StrEnum):
     """Its confidence is below the threshold."""
     UNFAMILIAR = "unfamiliar"
     """It is like none of the photos that the model knows, so its probabilities mean nothing."""
+    UNREADABLE = "unreadable"
+    """It is no photo, or a damaged one."""
+
+
+RULING_OF_ERROR: Mapping[str, Ruling] = {
+    "THRESHOLD_CONFIDENCE_NOT_MET": Ruling.UNSURE,
+    "UnfamiliarPhoto": Ruling.UNFAMILIAR,
+    "UnreadablePhoto": Ruling.UNREADABLE,
+}
+"""The names by which the state machine catches what is not routed; any other error is a failure."""
+ERROR_OF_RULING: Mapping[Ruling, str] = {ruling: error for error, ruling in RULING_OF_ERROR.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +58,17 @@ class Verdict:
 
 
 def judge(probabilities: Sequence[float], classes: Sequence[str], threshold: float, *, unfamiliar: bool) -> Verdict:
-    """Rule on one photo; the filter function and `scones replay` both do it here.
+    """Decide about one photo, and rule; the filter function and `scones replay` both do it here.
 
     Raises:
         ValueError: there are not as many probabilities as classes.
     """
     decision = decide(probabilities, classes)
+    return Verdict(decision, rule(decision.confidence, threshold, unfamiliar=unfamiliar))
+
+
+def rule(confidence: float, threshold: float, *, unfamiliar: bool) -> Ruling:
+    """Say what becomes of a photo whose likeliest class has this *confidence*."""
     if unfamiliar:
-        return Verdict(decision, Ruling.UNFAMILIAR)
-    return Verdict(decision, Ruling.UNSURE if decision.confidence < threshold else Ruling.ROUTED)
+        return Ruling.UNFAMILIAR
+    return Ruling.UNSURE if confidence < threshold else Ruling.ROUTED

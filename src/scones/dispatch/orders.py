@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+USUAL_CAPACITY = 2
+"""How many orders a courier takes at a time, where nobody says otherwise."""
+
 
 class Place(NamedTuple):
     """A place in the city, in kilometres east and north of its centre."""
@@ -28,7 +31,7 @@ class Courier:
     confidence: float
     x_km: float
     y_km: float
-    capacity: int = 2
+    capacity: int = USUAL_CAPACITY
     free_minute: float = 0.0
 
     @property

@@ -13,6 +13,7 @@ from scones.aws.connection import Aws
 from scones.aws.workflow import Ended
 from scones.manifest import Sample
 from scones.progress import Reporter
+from scones.vehicles import RULING_OF_ERROR, Ruling
 
 
 class Outcome(StrEnum):
@@ -26,9 +27,9 @@ class Outcome(StrEnum):
 
 
 _REFUSED = {
-    "THRESHOLD_CONFIDENCE_NOT_MET": Outcome.BELOW_THRESHOLD,
-    "UnfamiliarPhoto": Outcome.UNFAMILIAR,
-    "UnreadablePhoto": Outcome.UNREADABLE,
+    Ruling.UNSURE: Outcome.BELOW_THRESHOLD,
+    Ruling.UNFAMILIAR: Outcome.UNFAMILIAR,
+    Ruling.UNREADABLE: Outcome.UNREADABLE,
 }
 
 
@@ -104,12 +105,13 @@ def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
 def _outcome(ended: Ended) -> Outcome:
     if ended.status == "SUCCEEDED":
         return Outcome.SUCCEEDED
-    return _REFUSED.get(ended.error, Outcome.FAILED)
+    ruling = RULING_OF_ERROR.get(ended.error)
+    return _REFUSED[ruling] if ruling else Outcome.FAILED
 
 
 def _refused(ended: Ended) -> dict[str, Any]:
     """Read the decision that was refused: Lambda's cause is JSON, and our message in it is JSON too."""
-    if ended.error not in _REFUSED:
+    if ended.error not in RULING_OF_ERROR:
         return {}
     try:
         refused: dict[str, Any] = json.loads(json.loads(ended.cause)["errorMessage"])

@@ -14,13 +14,13 @@ import numpy as np
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.workflow import Ended
+from scones.dispatch.example import CITY_SPREAD_KM
+from scones.dispatch.orders import USUAL_CAPACITY
 from scones.errors import SconesError
 from scones.manifest import Sample
 from scones.monitoring.shift import darken_and_blur
 from scones.progress import Reporter
-
-_SPREAD_KM = 2.2
-_CAPACITY = 2
+from scones.vehicles import RULING_OF_ERROR, Ruling
 
 
 class Kind(StrEnum):
@@ -43,15 +43,13 @@ class End(StrEnum):
     FAILED = "failed"
 
 
-_ENDS = {
+_DISPATCHED = {
     "done": End.ROUTED,
     "duplicate": End.SUPPRESSED,
-    "THRESHOLD_CONFIDENCE_NOT_MET": End.REVIEW,
-    "UnfamiliarPhoto": End.REFUSED,
-    "UnreadablePhoto": End.REFUSED,
     "outdated": End.LATE,
     "too old": End.LATE,
 }
+_NOT_ROUTED = {Ruling.UNSURE: End.REVIEW, Ruling.UNFAMILIAR: End.REFUSED, Ruling.UNREADABLE: End.REFUSED}
 
 
 class BadStream(SconesError):
@@ -150,7 +148,7 @@ def plan(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[Event, .
             events.append(Event(first.number, kind, first.sample, first.shape, first.place))
             continue
         shape = Kind.PLAIN if kind is Kind.DUPLICATE else kind
-        east, north = rng.normal(0, _SPREAD_KM, 2).round(3).tolist()
+        east, north = rng.normal(0, CITY_SPREAD_KM, 2).round(3).tolist()
         events.append(Event(number, shape, samples[int(order[number % len(samples)])], shape, (east, north)))
     return tuple(events)
 
@@ -180,7 +178,7 @@ def _send_all(
 
 def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> Ended | AwsError:
     east, north = event.place
-    courier = {"id": f"{run}-{event.number}", "x_km": east, "y_km": north, "capacity": _CAPACITY}
+    courier = {"id": f"{run}-{event.number}", "x_km": east, "y_km": north, "capacity": USUAL_CAPACITY}
     key = f"asked/{run}/{event.number:05d}"
     try:
         aws.bucket.put(key, _photo(aws.bucket.get(event.sample.key), event, run), "application/x-image")
@@ -207,7 +205,8 @@ def _read(ended: Ended | AwsError) -> tuple[End, int, str]:
     if isinstance(ended, AwsError):
         return End.FAILED, 0, ended.code
     if ended.output is None:
-        end = _ENDS.get(ended.error, End.FAILED)
+        ruling = RULING_OF_ERROR.get(ended.error)
+        end = _NOT_ROUTED[ruling] if ruling else End.FAILED
         return end, 0, ended.error if end is End.FAILED else ""
-    end = _ENDS[ended.output["dispatch"]]
+    end = _DISPATCHED[ended.output["dispatch"]]
     return end, len(ended.output["orders"]) if end is End.ROUTED else 0, ""

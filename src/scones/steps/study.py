@@ -30,10 +30,10 @@ from scones.photos.decode import decode
 from scones.progress import Reporter
 from scones.runtime.serve.model import Model
 from scones.settings import Settings
+from scones.vehicles import RULING_OF_ERROR, Ruling
 
 _BATCH = 64
 _OURS = evaluation_id("study")
-_NOT_ROUTED = {"THRESHOLD_CONFIDENCE_NOT_MET", "UnfamiliarPhoto"}
 
 
 class CannotStudy(SconesError):
@@ -239,6 +239,6 @@ def _to_workflow(aws: Aws, workflow_arn: str, samples: Sequence[Sample]) -> Send
         event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _OURS}
         error = aws.workflow.run(workflow_arn, uuid.uuid4().hex, event).error
         # A photo that is not sure enough, or unfamiliar, has gone all the way, too.
-        return "" if error in _NOT_ROUTED else error
+        return "" if RULING_OF_ERROR.get(error) in {Ruling.UNSURE, Ruling.UNFAMILIAR} else error
 
     return send

@@ -9,18 +9,17 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError  # noqa: A004 - botocore's
+from botocore.exceptions import BotoCoreError, ClientError
 
 from scones.errors import SconesError
+from scones.photos.header import UnreadablePhoto
+from scones.runtime.functions.asking import ENDPOINT, ask
 from scones.runtime.functions.faults import STORAGE, storage, unreadable
 from scones.runtime.functions.limits import LONGEST_ID, MOST_CLASSES
 from scones.runtime.functions.record import capture_key, capture_line
 
-_ENDPOINT = os.environ["ENDPOINT_NAME"]
 _CAPTURE_BUCKET = os.environ.get("CAPTURE_BUCKET", "")
 _CONTENT_TYPE = "application/x-image"
-# The plain list that other clients get lacks the model's version, and whether the photo is familiar to it.
-_ACCEPT = "application/json;verbose=true"
 # The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
 # Its whole time is limited, so an endpoint that hangs must be given up early enough to be tried again.
 _CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
@@ -29,16 +28,9 @@ _log = logging.getLogger(__name__)
 _s3 = boto3.client("s3", config=STORAGE)
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
-# What the server says of a photo that no retry will mend.
-_REFUSED = {400, 413, 415}
-
 
 class BadAnswer(SconesError):
     """The endpoint's answer is none that a model of ours gives."""
-
-
-class EndpointUnavailable(SconesError):
-    """The endpoint did not answer, or answered with a fault of its own: worth another try."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -65,19 +57,10 @@ def _read(bucket: str, key: str) -> bytes:
 
 def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
     inference_id = event.get("inference_id")
-    mark = {"InferenceId": inference_id} if inference_id else {}
     try:
-        reply = _endpoint.invoke_endpoint(
-            EndpointName=_ENDPOINT, ContentType=_CONTENT_TYPE, Accept=_ACCEPT, Body=photo, **mark
-        )
-        answer: bytes = reply["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ModelError" and error.response.get("OriginalStatusCode") in _REFUSED:
-            reason = str(error.response.get("OriginalMessage", error))
-            raise unreadable(reason, event.get("photo_id", "")) from error
-        raise EndpointUnavailable(f"endpoint {_ENDPOINT!r}: {error}") from error
-    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
-        raise EndpointUnavailable(f"endpoint {_ENDPOINT!r} does not answer: {error}") from error
+        answer = ask(_endpoint, photo, _CONTENT_TYPE, inference_id)
+    except UnreadablePhoto as error:
+        raise unreadable(error.reason, event.get("photo_id", "")) from error
     if _CAPTURE_BUCKET:
         _capture(photo, answer, inference_id)
     return _parsed(json.loads(answer))
@@ -87,7 +70,7 @@ def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
     """Read our own answer, or the plain list of SageMaker's built-in classifier."""
     inferences = answer if isinstance(answer, list) else answer["probabilities"]
     if len(inferences) > MOST_CLASSES:
-        raise BadAnswer(f"endpoint {_ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MOST_CLASSES}")
+        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MOST_CLASSES}")
     if isinstance(answer, list):
         return {"inferences": inferences}
     told: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
@@ -99,6 +82,6 @@ def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:
     moment = datetime.now(UTC)
     line = capture_line(photo, _CONTENT_TYPE, answer, moment, inference_id)
     try:
-        _s3.put_object(Bucket=_CAPTURE_BUCKET, Key=capture_key(_ENDPOINT, moment), Body=line)
+        _s3.put_object(Bucket=_CAPTURE_BUCKET, Key=capture_key(ENDPOINT, moment), Body=line)
     except (BotoCoreError, ClientError) as error:
-        _log.error(json.dumps({"event": "capture lost", "endpoint": _ENDPOINT, "error": str(error)}))
+        _log.error(json.dumps({"event": "capture lost", "endpoint": ENDPOINT, "error": str(error)}))

@@ -14,12 +14,12 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's
+from botocore.exceptions import ClientError
 
-from scones.errors import SconesError
 from scones.photos.header import UnreadablePhoto, read_header
+from scones.runtime.functions.asking import ask
+from scones.vehicles import ERROR_OF_RULING, Ruling, rule
 
-_ENDPOINT = os.environ["ENDPOINT_NAME"]
 _THRESHOLD = float(os.environ["THRESHOLD"])
 
 # Each group is read and asked about on a thread of its own; the reading waits for S3, so threads are what saves time.
@@ -30,11 +30,8 @@ _MOST_BYTES = 4_000_000
 _MOST_PIXELS = 12_000_000
 # The drift monitor passes over questions with this mark: old photos in bulk are not today's couriers.
 _MARK = "scones-batch-"
-_VERBOSE = "application/json;verbose=true"
 
 _PERMANENT = {"NoSuchKey", "NoSuchBucket", "AccessDenied", "InvalidObjectState"}
-# What the server says of a photo that no retry will mend.
-_REFUSED = {400, 413, 415}
 
 _s3 = boto3.client("s3", config=Config(max_pool_connections=_THREADS, response_checksum_validation="when_required"))
 _endpoint = boto3.client(
@@ -48,10 +45,6 @@ _endpoint = boto3.client(
 )
 
 Line = dict[str, Any]
-
-
-class EndpointUnavailable(SconesError):
-    """The endpoint did not answer, or answered with a fault of its own: worth another try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,29 +127,16 @@ def _ask(photos: Sequence[_Photo], mark: str) -> list[Line]:
     """Ask about all at once; where one of several spoils the request, ask about each alone."""
     try:
         if len(photos) == 1:
-            answers = [_invoke(photos[0].body, "application/x-image", mark)]
+            answers = [json.loads(ask(_endpoint, photos[0].body, "application/x-image", mark))]
         else:
             texts = [base64.b64encode(photo.body).decode() for photo in photos]
-            answers = _invoke(json.dumps({"photos": texts}).encode(), "application/json", mark)
+            question = json.dumps({"photos": texts}).encode()
+            answers = json.loads(ask(_endpoint, question, "application/json", mark))
     except UnreadablePhoto as error:
         if len(photos) == 1:
             return [_refusal(photos[0].key, error.reason)]
         return [line for photo in photos for line in _ask([photo], mark)]
     return [_decision(photo.key, answer) for photo, answer in zip(photos, answers, strict=True)]
-
-
-def _invoke(body: bytes, content_type: str, mark: str) -> Any:  # noqa: ANN401 - one answer, or a list of them
-    try:
-        reply = _endpoint.invoke_endpoint(
-            EndpointName=_ENDPOINT, ContentType=content_type, Accept=_VERBOSE, InferenceId=mark, Body=body
-        )
-        return json.loads(reply["Body"].read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ModelError" and error.response.get("OriginalStatusCode") in _REFUSED:
-            raise UnreadablePhoto(str(error.response.get("OriginalMessage", error))) from error
-        raise EndpointUnavailable(f"endpoint {_ENDPOINT!r}: {error}") from error
-    except (ConnectionError, HTTPClientError) as error:
-        raise EndpointUnavailable(f"endpoint {_ENDPOINT!r} does not answer: {error}") from error
 
 
 def _decision(key: str, answer: dict[str, Any]) -> Line:
@@ -167,14 +147,15 @@ def _decision(key: str, answer: dict[str, Any]) -> Line:
         "confidence": answer["confidence"],
         "probabilities": answer["probabilities"],
     }
-    if answer.get("unfamiliar"):
+    ruling = rule(answer["confidence"], _THRESHOLD, unfamiliar=bool(answer.get("unfamiliar")))
+    if ruling is Ruling.UNFAMILIAR:
         reason = f"unlike the training photos (unfamiliarity {answer['unfamiliarity']:.3g})"
-        return {**line, "outcome": "unfamiliar", "error": "UnfamiliarPhoto", "reason": reason}
-    if answer["confidence"] < _THRESHOLD:
+        return {**line, "outcome": "unfamiliar", "error": ERROR_OF_RULING[ruling], "reason": reason}
+    if ruling is Ruling.UNSURE:
         reason = f"confidence {answer['confidence']:.3f} is below {_THRESHOLD}"
-        return {**line, "outcome": "below_threshold", "error": "THRESHOLD_CONFIDENCE_NOT_MET", "reason": reason}
+        return {**line, "outcome": "below_threshold", "error": ERROR_OF_RULING[ruling], "reason": reason}
     return line
 
 
 def _refusal(key: str, reason: str) -> Line:
-    return {"key": key, "outcome": "unreadable", "error": "UnreadablePhoto", "reason": reason}
+    return {"key": key, "outcome": "unreadable", "error": ERROR_OF_RULING[Ruling.UNREADABLE], "reason": reason}

@@ -15,6 +15,7 @@ from scones.dispatch.rules import Rules
 from scones.items import Item, Write, from_wire, to_wire, update
 from scones.moments import written
 from scones.runtime.functions.faults import STORAGE, StorageUnavailable, storage
+from scones.vehicles import RULING_OF_ERROR, Ruling
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
 _OLDEST = timedelta(minutes=OLDEST_MINUTES)
@@ -23,7 +24,6 @@ _OFFERED_ORDERS = 500
 _TRIES = 5
 _BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 
-_RULINGS = {"THRESHOLD_CONFIDENCE_NOT_MET": "unsure", "UnfamiliarPhoto": "unfamiliar", "UnreadablePhoto": "unreadable"}
 _KEPT = (
     *("s3_bucket", "s3_key", "seen_at", "model_version", "unfamiliarity", "unfamiliar"),
     *("inferences", "label", "confidence", "threshold", "classes", "reason"),
@@ -63,17 +63,17 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     photo = _with_refusal(event["photo"])
     now = datetime.now(UTC)
     record: Item = {name: photo[name] for name in _KEPT if photo.get(name) is not None}
-    ruling = _RULINGS.get(photo.get("error", {}).get("Error", ""), "routed")
-    record |= {"ruling": ruling, "started": event["started"], "recorded": written(now)}
+    ruling = RULING_OF_ERROR.get(photo.get("error", {}).get("Error", ""), Ruling.ROUTED)
+    record |= {"ruling": ruling.value, "started": event["started"], "recorded": written(now)}
     with storage("the tables"):
         courier = photo.get("courier")
-        if not courier or ruling not in ("routed", "unsure"):
+        if not courier or ruling not in (Ruling.ROUTED, Ruling.UNSURE):
             _write(_decision(photo["photo_id"], event["execution"], record, "none"))
             dispatch, orders = "none", list[str]()
         else:
             dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), ruling, now)
     # Twice the cause of a refusal could be more than a state holds.
-    return {**(photo if ruling == "routed" else {}), "dispatch": dispatch, "orders": orders}
+    return {**(photo if ruling is Ruling.ROUTED else {}), "dispatch": dispatch, "orders": orders}
 
 
 def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
 
 def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime) -> Sighting:
     claimed, seen_at = photo["courier"], min(photo["seen_at"], written(now))
-    sure = record["ruling"] == "routed"
+    sure = record["ruling"] == Ruling.ROUTED
     courier = Courier(
         id=claimed["id"],
         vehicle=photo["label"] if sure else "",
@@ -99,12 +99,12 @@ def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime
     return Sighting(photo["photo_id"], execution, {**record, "courier_id": courier.id}, courier, seen_at)
 
 
-def _dispatch(sighting: Sighting, ruling: str, now: datetime) -> tuple[str, list[str]]:
+def _dispatch(sighting: Sighting, ruling: Ruling, now: datetime) -> tuple[str, list[str]]:
     """Register the courier; one whose vehicle is known gets orders, all in one transaction."""
     if sighting.seen_at < written(now - _OLDEST):
         _write(sighting.decided("too old"))
         return "too old", []
-    if ruling == "unsure":
+    if ruling is Ruling.UNSURE:
         seen = (_COURIERS, see(sighting.courier, sighting.photo_id, sighting.seen_at))
         done = "outdated" if _transact([(_DECISIONS, sighting.decided("registered")), seen]) else "registered"
         if done == "outdated":
