@@ -98,6 +98,22 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: byt
     shared.down()
 
 
+@pytest.fixture(scope="session")
+def watched(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
+    """An environment that is up, whose traffic is looked at: in `flow` a look would find what other tests sent."""
+    shared = deployed(new_settings(cloud, tmp_path_factory.mktemp("watched")), tiny_model)
+    yield shared
+    shared.down()
+
+
+@pytest.fixture
+def quiet(watched: Flow) -> Flow:
+    """The watched environment, read to its end and with no alarm standing; a test looks at all that it sends."""
+    watched.monitor()
+    watched.monitor(acknowledge=True)
+    return watched
+
+
 @pytest.fixture
 def own_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
     """An environment that is up, for the test alone."""

@@ -30,10 +30,9 @@ def test_training_photos_are_never_evaluated(flow: Flow) -> None:
         evaluate(flow.aws, flow.settings, flow.aws.name, learnt, Silent())
 
 
-def test_monitoring_passes_evaluation_over(flow: Flow) -> None:
+def test_monitoring_passes_evaluation_over(quiet: Flow) -> None:
     """Our own questions are no traffic: the monitor sees only the user's photo."""
-    samples = staged(flow, {40: "bicycle", 220: "motorcycle"})
-    flow.monitor()
-    evaluate(flow.aws, flow.settings, flow.aws.name, samples, Silent())
-    flow.classify_samples(samples[:1])
-    assert flow.monitor(at_least=1).photos == 1
+    samples = staged(quiet, {40: "bicycle", 220: "motorcycle"})
+    evaluate(quiet.aws, quiet.settings, quiet.aws.name, samples, Silent())
+    quiet.classify_samples(samples[:1])
+    assert quiet.monitor(at_least=1).photos == 1

@@ -7,19 +7,20 @@ from scones.steps.history import history
 from tiny_model import noisy_pngs
 
 
-def test_what_was_looked_at_is_on_the_page(flow: Flow, tmp_path: Path) -> None:
+def test_what_was_looked_at_is_on_the_page(quiet: Flow, tmp_path: Path) -> None:
     """Each look leaves its windows in the bucket, and the page draws them all."""
-    flow.monitor(acknowledge=True)
-    flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(noisy_pngs(5, seed=31))])
-    flow.monitor(at_least=5)
-    flow.history(tmp_path / "reports" / "monitor.html")
+    quiet.classify_samples(
+        [quiet.upload(f"{number}.png", photo) for number, photo in enumerate(noisy_pngs(5, seed=31))]
+    )
+    quiet.monitor(at_least=5)
+    quiet.history(tmp_path / "reports" / "monitor.html")
     page = (tmp_path / "reports" / "monitor.html").read_text()
     assert "Evidence that the photos changed" in page
     assert "data:image/jpeg" in page
 
 
-def test_before_any_look_the_page_says_so(flow: Flow, tmp_path: Path) -> None:
+def test_before_any_look_the_page_says_so(quiet: Flow, tmp_path: Path) -> None:
     """An endpoint that nobody asked has no history, and that is no error."""
-    deployed = recall(flow.aws.bucket, "deploy", Deployed, "")
-    assert history(flow.aws, "scones-unheard-of", deployed.model_uri, tmp_path / "page.html") == 0
+    deployed = recall(quiet.aws.bucket, "deploy", Deployed, "")
+    assert history(quiet.aws, "scones-unheard-of", deployed.model_uri, tmp_path / "page.html") == 0
     assert "No photo has been looked at yet" in (tmp_path / "page.html").read_text()

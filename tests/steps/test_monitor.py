@@ -11,46 +11,44 @@ PHOTOS = 60
 
 
 def send(flow: Flow, photos: list[bytes]) -> Monitored:
-    """Classify *photos* and look at what was captured of them, after a look at all that came before."""
-    flow.monitor()
+    """Classify *photos* and look at what was captured of them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))
 
 
-def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(flow: Flow) -> None:
+def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Flow) -> None:
     """The captured traffic is read back, compared, and only a change sends an alert."""
-    calm = send(flow, noisy_pngs(PHOTOS, seed=2))
+    calm = send(quiet, noisy_pngs(PHOTOS, seed=2))
     assert (calm.photos, calm.verdict.enough, calm.verdict.alarm, calm.report_uri) == (PHOTOS, True, False, "")
-    alarmed = send(flow, [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=3)])
+    alarmed = send(quiet, [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=3)])
     assert (alarmed.photos, alarmed.verdict.alarm) == (PHOTOS, True)
-    page = flow.aws.bucket.get(flow.aws.bucket.key(alarmed.report_uri))
+    page = quiet.aws.bucket.get(quiet.aws.bucket.key(alarmed.report_uri))
     assert b"What to do now" in page
-    document = json.loads(flow.aws.bucket.get(flow.aws.bucket.key(alarmed.report_uri).replace(".html", ".json")))
+    document = json.loads(quiet.aws.bucket.get(quiet.aws.bucket.key(alarmed.report_uri).replace(".html", ".json")))
     assert alarmed.alert is not None
     assert (document["cause"], document["page"]) == (alarmed.alert.cause, alarmed.report_uri)
     assert len(document["label"]) == 30
 
 
-def test_each_photo_is_looked_at_once(flow: Flow) -> None:
+def test_each_photo_is_looked_at_once(quiet: Flow) -> None:
     """The cursor in the bucket remembers what was read: the second look finds nothing new."""
-    assert send(flow, noisy_pngs(25, seed=4)).photos == 25
-    again = flow.monitor()
+    assert send(quiet, noisy_pngs(25, seed=4)).photos == 25
+    again = quiet.monitor()
     assert (again.photos, again.verdict.enough, again.verdict.alarm) == (0, False, False)
 
 
-def test_what_cannot_be_read_is_counted_and_named(flow: Flow) -> None:
+def test_what_cannot_be_read_is_counted_and_named(quiet: Flow) -> None:
     """A half-written line and a photo that is none neither crash the monitor nor pass in silence."""
-    hour = f"capture/{flow.aws.name}/AllTraffic/2026/01/01/00"
-    flow.monitor()
-    flow.aws.bucket.put(f"{hour}/00-00-001-b.jsonl", b'{"captureData": {"endp')
-    result = flow.monitor()
+    hour = f"capture/{quiet.aws.name}/AllTraffic/2026/01/01/00"
+    quiet.aws.bucket.put(f"{hour}/00-00-001-b.jsonl", b'{"captureData": {"endp')
+    result = quiet.monitor()
     assert len(result.malformed) == 1
     assert "00-00-001-b.jsonl line 1" in result.malformed[0]
 
 
 @pytest.mark.parametrize("count", [0, 19])
-def test_too_few_photos_give_no_verdict(flow: Flow, count: int) -> None:
+def test_too_few_photos_give_no_verdict(quiet: Flow, count: int) -> None:
     """Fewer than twenty photos say nothing, however odd they are."""
     dark = [darken_and_blur(photo, brightness=0.1) for photo in noisy_pngs(count, seed=5)]
-    result = send(flow, dark)
+    result = send(quiet, dark)
     assert (result.verdict.enough, result.verdict.alarm) == (False, False)

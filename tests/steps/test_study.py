@@ -155,18 +155,17 @@ def test_the_endpoint_gives_the_figures_of_its_artefact(
 
 
 def test_load_reaches_endpoint_and_workflow_and_the_monitor_passes_it_over(
-    flow: Flow, collection: Collection, tmp_path: Path
+    quiet: Flow, collection: Collection, tmp_path: Path
 ) -> None:
     """Both answer without errors at 64 clients; a photo below the threshold counts as answered, too."""
     settings = Settings(load_seconds=2, load_requests=70, threshold=0.8)
-    standing = served(flow, collection)
-    flow.monitor()
-    found = study_endpoint(flow.aws, settings, standing, Wanted(tmp_path / "r.html", load=True), Silent())
+    standing = served(quiet, collection)
+    found = study_endpoint(quiet.aws, settings, standing, Wanted(tmp_path / "r.html", load=True), Silent())
     assert [load.target for load in found.load] == ["endpoint", "workflow"]
     for load in found.load:
         assert [level.errors for level in load.levels] == [{}] * 4
-    flow.classify_samples([sample for sample in standing.samples if sample.split == "test"][:1])
-    assert flow.monitor(at_least=1).photos == 1
+    quiet.classify_samples([sample for sample in standing.samples if sample.split == "test"][:1])
+    assert quiet.monitor(at_least=1).photos == 1
 
 
 def test_the_flow_judges_what_was_staged_and_deployed_last(own_flow: Flow, tmp_path: Path) -> None:

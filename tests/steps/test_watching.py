@@ -1,8 +1,7 @@
 """What the monitor does beside its verdict: alarms that ring once, canaries, documents, metrics, and two at once."""
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from scones.aws.client import AwsError
 from scones.aws.records import recall, remember
+from scones.aws.s3 import Bucket, Object
 from scones.flow import Flow
 from scones.manifest import Sample, manifest_key, to_lines
 from scones.monitoring.figures import NAMESPACE, dimensions
@@ -53,14 +53,6 @@ class Inbox:
         return [subject for subject in found if subject.startswith("Scones")]
 
 
-@pytest.fixture
-def quiet(flow: Flow) -> Iterator[Flow]:
-    """The shared environment, read to its end and with no alarm standing, before and after."""
-    flow.monitor(acknowledge=True)
-    yield flow
-    flow.monitor(acknowledge=True)
-
-
 def send(flow: Flow, photos: list[bytes]) -> Monitored:
     """Classify *photos*, and look at them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
@@ -68,13 +60,13 @@ def send(flow: Flow, photos: list[bytes]) -> Monitored:
 
 
 def sums(flow: Flow, metric: str) -> float:
-    """The sum of one metric of the endpoint over the last minutes."""
+    """The sum of one metric of the endpoint over the last day."""
     now = datetime.now(UTC)
     points = client(flow, "cloudwatch").get_metric_statistics(
         Namespace=NAMESPACE,
         MetricName=metric,
         Dimensions=[{"Name": name, "Value": value} for name, value in dimensions(flow.aws.name).items()],
-        StartTime=now - timedelta(minutes=10),
+        StartTime=now - timedelta(days=1),
         EndTime=now + timedelta(minutes=1),
         Period=3600,
         Statistics=["Sum"],
@@ -111,16 +103,35 @@ def test_documents_and_metrics_stand_where_aws_users_look(quiet: Flow) -> None:
     assert alarm["ActionsEnabled"]
 
 
+class Interrupted:
+    """A bucket in which something else happens before it is first listed."""
+
+    def __init__(self, bucket: Bucket, meanwhile: Callable[[], None]) -> None:
+        self._bucket, self._todo = bucket, [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        """All that the bucket can do."""
+        return getattr(self._bucket, name)
+
+    def list(self, *words: Any) -> Iterator[Object]:
+        """List it, after what happens first."""
+        while self._todo:
+            self._todo.pop()()
+        return self._bucket.list(*words)
+
+
 def test_of_two_looks_at_once_one_counts(quiet: Flow) -> None:
     """The look that ends later says so and keeps nothing; its photo is seen by the next one, once."""
     one, two = (quiet.upload(f"{name}.png", photo) for name, photo in zip("ab", noisy_pngs(2, seed=23), strict=True))
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(quiet.monitor, 2)
-        quiet.classify_samples([one])
+    quiet.classify_samples([one])
+
+    def another_look() -> None:
         assert quiet.monitor(at_least=1).photos == 1
         quiet.classify_samples([two])
-        with pytest.raises(LookOvertaken):
-            slow.result()
+
+    bucket: Any = Interrupted(quiet.aws.bucket, another_look)
+    with pytest.raises(LookOvertaken):
+        replace(quiet, aws=replace(quiet.aws, bucket=bucket)).monitor(at_least=2)
     assert quiet.monitor().photos == 1
 
 
