@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.plan import SINGLE, Assumptions, BatchPlan, batch_bill, orchestration_dollars, plan_batch, single_bill
+from scones.costs import SINGLE
+from scones.plan import Assumptions, BatchPlan, batch_bill, orchestration_dollars, plan_batch, single_bill
 from scones.release import definition, template
 
 MILLION = 1_000_000

@@ -12,6 +12,11 @@ HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
 # Express is billed in steps of 100 ms and 64 MB; a state machine with small payloads needs one step of memory.
 _EXPRESS_STEP_SECONDS, _EXPRESS_GIGABYTES = 0.1, 64 / 1024
+SINGLE = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
+"""The functions of one photo's way: the seconds that each is assumed to take, and its memory in GB."""
+_BETWEEN_SECONDS = 0.05
+DECISION_WRITES = 2
+"""Each decision is written once, and once more in its index; a courier's orders come on top."""
 
 
 class UnknownPrice(SconesError):
@@ -151,6 +156,17 @@ def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
     )
 
 
+def photos_usage(photos: int) -> RunUsage:
+    """What so many photos without couriers use one by one, besides the endpoint: execution, functions, decision."""
+    return RunUsage(
+        executions=photos,
+        execution_seconds=photos * (sum(seconds for seconds, _ in SINGLE) + _BETWEEN_SECONDS),
+        lambda_requests=photos * len(SINGLE),
+        lambda_gigabyte_seconds=photos * sum(seconds * gigabytes for seconds, gigabytes in SINGLE),
+        table_writes=DECISION_WRITES * photos,
+    )
+
+
 def price_of(verb: str, mode: str = "realtime") -> str:
     """One sentence on what a verb costs on AWS, for the question before it starts."""
     if verb == "deploy" and mode == "serverless":
@@ -164,7 +180,7 @@ def price_of(verb: str, mode: str = "realtime") -> str:
         return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
     if verb == "evaluate":
         executions = 4 * 500
-        used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=4 * executions)
+        used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=len(SINGLE) * executions)
         cents = 100 * bill(replace(used, lambda_gigabyte_seconds=executions / 2)).total_dollars
         return f"a load test of {executions:,} executions costs about {cents:.0f} cents, and keeps the endpoint busy."
     return "a few cents at most for requests and storage."

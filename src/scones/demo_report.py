@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from scones import __version__
-from scones.costs import Bill, RunUsage, bill
+from scones.costs import DECISION_WRITES, SINGLE, Bill, RunUsage, bill
 from scones.dispatch.orders import Courier
 from scones.dispatch.worth import Line, Worth
 from scones.evaluation.report import render_report
@@ -37,7 +37,6 @@ from scones.steps.stage import Staged
 from scones.steps.train import Trained
 
 _PAIRS = 6
-_FUNCTIONS = 4
 _FUNCTION_GIGABYTES = 0.5
 _UNSURE = "unsure"
 
@@ -240,11 +239,11 @@ def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
         endpoint_instance=shown.settings.endpoint_instance,
         executions=len(executions),
         execution_seconds=in_functions,
-        lambda_requests=_FUNCTIONS * len(executions),
+        lambda_requests=len(SINGLE) * len(executions),
         lambda_gigabyte_seconds=_FUNCTION_GIGABYTES * in_functions,
         s3_puts=shown.staged.uploaded + photos,
         s3_gets=shown.staged.train + 2 * photos,
-        table_writes=2 * len(executions),
+        table_writes=DECISION_WRITES * len(executions),
         notices=sum(bool(item.error) for item in executions),
     )
 

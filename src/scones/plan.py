@@ -7,14 +7,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scones.costs import Bill, RunUsage, bill
+from scones.costs import Bill, RunUsage, bill, photos_usage
 
 _SECONDS_PER_HOUR = 3600
-SINGLE = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
-"""The functions of one photo's way: the seconds that each is assumed to take, and its memory in GB."""
-_BETWEEN_SECONDS = 0.05
-_DECISION_WRITES = 2
-"""Each decision is written once, and once more in its index; a courier's orders come on top."""
 _MANIFEST_LINE_BYTES = 120
 """A line of the manifest: a key of usual length, and the tag."""
 
@@ -118,15 +113,7 @@ def batch_bill(photos: int) -> Bill:
 
 def single_bill(photos: int) -> Bill:
     """What so many photos without couriers cost one by one, besides the endpoint: execution, functions, decision."""
-    return bill(
-        RunUsage(
-            executions=photos,
-            execution_seconds=photos * (sum(seconds for seconds, _ in SINGLE) + _BETWEEN_SECONDS),
-            lambda_requests=photos * len(SINGLE),
-            lambda_gigabyte_seconds=photos * sum(seconds * gigabytes for seconds, gigabytes in SINGLE),
-            table_writes=_DECISION_WRITES * photos,
-        )
-    )
+    return bill(photos_usage(photos))
 
 
 def orchestration_dollars(cost: Bill) -> float:
