@@ -36,7 +36,7 @@ def home(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def assert_nothing_left(folder: Path) -> None:
     """No process that was started there, no local cloud's folder, no temporary file."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while (left := processes(folder)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == []
@@ -107,7 +107,7 @@ def test_an_interrupted_demo_says_so_and_leaves_nothing(
     wait_for(process, line)
     time.sleep(3 if line == "train ..." else 0.3)
     process.send_signal(signal_number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LONG_SECONDS)
     assert (process.returncode, out) == (130, "")
     assert "scones: stopped" in err
     assert "Traceback" not in err
@@ -120,7 +120,7 @@ def test_a_demo_that_is_killed_outright_leaves_nothing(home: dict[str, str], lin
     wait_for(process, line)
     time.sleep(1)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=LONG_SECONDS)
 
 
 def test_a_second_demo_at_the_same_time_is_told_so(home: dict[str, str]) -> None:
@@ -128,13 +128,13 @@ def test_a_second_demo_at_the_same_time_is_told_so(home: dict[str, str]) -> None
     first = start(home)
     wait_for(first, "stage ...")
     second = start(home)
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=LONG_SECONDS)
     assert second.returncode == 1
     assert "already runs" in err
     assert "Traceback" not in err
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=LONG_SECONDS)
 
 
 def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str]) -> None:
@@ -171,6 +171,6 @@ def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str
 
 
 def _run(command: list[str | Path], environment: dict[str, str]) -> str:
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG_SECONDS, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout

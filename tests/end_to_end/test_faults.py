@@ -86,7 +86,7 @@ def notices(flow: Flow) -> Iterator[Callable[[], dict[str, Any]]]:
     subscription = sns.call("subscribe", TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
 
     def received() -> dict[str, Any]:
-        reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=5)
+        reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)
         notice: dict[str, Any] = json.loads(json.loads(reply["Messages"][0]["Body"])["Message"])
         return notice
 
@@ -219,7 +219,7 @@ def test_a_function_that_crashes_or_runs_out_of_time_does_its_work_once(
 ) -> None:
     """Its work was done and its answer lost: it is tried again, and nothing happens twice."""
     mark = tmp_path / "calls"
-    with ending_badly(flow, functions, name, mark, end, Timeout=3):
+    with ending_badly(flow, functions, name, mark, end, Timeout=8):
         decision, orders = dispatched(flow, town)
     assert mark.read_text() == "xx"
     assert (decision["dispatch"], len(orders)) == ("done", 2)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,9 @@ import pytest
 
 from local.sagemaker_calls import a_bucket, job_request
 from scones.local import cloud
+from waiting import eventually
 
 OWNER = Path(__file__).parent / "owner.py"
-
-
-def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Whether *claim* comes true in time."""
-    deadline = time.monotonic() + seconds
-    while not claim():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def answers(port: int) -> bool:
@@ -73,7 +64,7 @@ def owner(state: Path, *words: str) -> tuple[subprocess.Popen[str], int, int]:
 def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Send a signal, and wait."""
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 def test_it_answers_and_leaves_nothing(state: Path) -> None:

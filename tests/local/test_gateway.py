@@ -19,7 +19,7 @@ from scones.local.cloud import Cloud
 )
 def test_a_web_page_is_refused(running: Cloud, headers: dict[str, str], status: int) -> None:
     """A request that a browser made for some page, or that came by another name, is answered 403."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
     connection.request("GET", "/_ministack/health", headers=headers)
     assert connection.getresponse().status == status
     connection.close()

@@ -1,8 +1,8 @@
 """Lambda in the local cloud: warm processes, true errors, and nothing but what Lambda's own Python offers."""
 
 import base64
-import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ def test_an_environment_stays_warm(function: Any, clients: Any) -> None:
     second, _ = function()
     assert error is None
     assert (second["pid"], second["calls"]) == (first["pid"], 2)
-    assert 500 < second["left"] <= 1000
+    assert 0 < second["left"] <= 30_000
     assert second["arn"] == function.arn
     assert second["url"] == clients.cloud.endpoint_url
 
@@ -29,12 +29,12 @@ def test_an_exception_keeps_its_class(function: Any) -> None:
 
 def test_a_call_beyond_its_time_is_ended(function: Any) -> None:
     """A handler that sleeps through its limit is stopped there, and the next call gets a fresh process."""
-    began = time.monotonic()
-    body, error = function(sleep=5)
+    function.client.update_function_configuration(FunctionName=function.name, Timeout=1)
+    body, error = function(sleep=60)
     assert error == "Unhandled"
     assert body["errorType"] == "Sandbox.Timedout"
     assert "Task timed out after 1.00 seconds" in body["errorMessage"]
-    assert time.monotonic() - began < 3
+    function.client.update_function_configuration(FunctionName=function.name, Timeout=30)
     assert function()[0]["calls"] == 1
 
 
@@ -70,10 +70,10 @@ def test_changes_start_fresh_environments(function: Any) -> None:
     assert function()[0] == "new"
 
 
-def test_calls_at_once_get_environments_of_their_own(function: Any) -> None:
-    """Two calls that overlap run in two processes."""
+def test_calls_at_once_get_environments_of_their_own(function: Any, tmp_path: Path) -> None:
+    """Two calls that wait for each other run in two processes."""
     with ThreadPoolExecutor(2) as pool:
-        replies = list(pool.map(lambda _: function(sleep=0.4), range(2)))
+        replies = list(pool.map(lambda _: function(meet=str(tmp_path)), range(2)))
     assert len({body["pid"] for body, _ in replies}) == 2
 
 

@@ -135,7 +135,7 @@ def test_items_that_cannot_be_read_fail_the_state(clients: Any, function: Any, b
 
 def test_a_stopped_execution_starts_no_further_child(clients: Any, function: Any, bucket: str) -> None:
     """StopExecution ends the map run as ABORTED; the children that had not started never do."""
-    lines = "".join(f"{json.dumps({'sleep': 0.2})}\n" for _ in range(50))
+    lines = "".join(f"{json.dumps({'sleep': 1})}\n" for _ in range(50))
     clients.s3.put_object(Bucket=bucket, Key="items.jsonl", Body=lines.encode())
     arn = machine(clients, a_map(function.arn, ItemBatcher=None, MaxConcurrency=1), "STANDARD")
     execution = clients.stepfunctions.start_execution(stateMachineArn=arn, input=json.dumps({"bucket": bucket}))

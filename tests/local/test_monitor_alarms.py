@@ -3,12 +3,12 @@
 import json
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from scones.release import template
+from waiting import eventually
 
 PERIOD = 10
 
@@ -41,9 +41,9 @@ class Alarm:
         """Do what the monitor does once it has seen a photo."""
         self._cloudwatch.enable_alarm_actions(AlarmNames=[self.name])
 
-    def becomes(self, state: str, seconds: float = 3) -> bool:
+    def becomes(self, state: str, seconds: float = 60) -> bool:
         """Whether it gets there in time."""
-        return _soon(lambda: self._described()["StateValue"] == state, seconds)
+        return eventually(lambda: self._described()["StateValue"] == state, seconds)
 
     def told(self, seconds: int = 0) -> list[str]:
         """The states that it told of since the last call."""
@@ -59,15 +59,6 @@ class Alarm:
         return found
 
 
-def _soon(happened: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if happened():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.mark.parametrize("logical_id", ["DriftAlarm", "ReplayAlarm", "CanaryAlarm"])
 def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_id: str) -> None:
     """Between two looks nothing is known, and the state stays; an acknowledged alarm's 0 brings it back to OK."""
@@ -76,7 +67,7 @@ def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_i
     assert not alarm.becomes("ALARM", 1)
     alarm.put(2, periods_ago=1.5)
     assert alarm.becomes("ALARM")
-    assert alarm.told(5) == ["ALARM"]
+    assert alarm.told(20) == ["ALARM"]
     alarm.put(0, periods_ago=0.2)
     assert alarm.becomes("OK")
     assert alarm.told() == []
@@ -88,10 +79,10 @@ def test_silence_is_told_only_once_there_was_a_photo(clients: Any) -> None:
     assert alarm.becomes("ALARM")
     assert alarm.told(1) == []
     alarm.speak()
-    alarm.put(7, periods_ago=2.9)
+    alarm.put(7, periods_ago=3.3)
     assert alarm.becomes("OK")
-    assert alarm.becomes("ALARM", 3 * PERIOD)
-    assert alarm.told(5) == ["ALARM"]
+    assert alarm.becomes("ALARM")
+    assert alarm.told(20) == ["ALARM"]
 
 
 def test_a_look_without_photos_is_silence_too(clients: Any) -> None:
@@ -108,4 +99,4 @@ def test_one_failed_look_is_no_alarm_and_two_of_three_hours_are(clients: Any) ->
     alarm.put(1, periods_ago=2.5)
     assert not alarm.becomes("ALARM", 1.5)
     alarm.put(1, periods_ago=0.5)
-    assert alarm.becomes("ALARM", PERIOD)
+    assert alarm.becomes("ALARM")

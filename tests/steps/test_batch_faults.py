@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Flow) -> None:
     """What it had answered stays, the rest is named with its error, and the same command does only that rest later."""
     source = put(own_flow)
     endpoint = own_flow.aws.name
-    (came,) = interrupt(own_flow, source, lambda: own_flow.aws.sagemaker.delete_endpoint(endpoint), 2)
+    slowly = replace(own_flow, settings=replace(own_flow.settings, batch_concurrency=1))
+    (came,) = interrupt(slowly, source, lambda: own_flow.aws.sagemaker.delete_endpoint(endpoint), 2)
     assert isinstance(came, ClassifiedBatch)
     assert came.counts["classified"] + came.counts["failed"] == PHOTOS
     assert came.counts["failed"] >= 100
@@ -104,7 +106,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
     """A durable cloud that is killed and started again goes on with the photos that no whole part holds."""
     state, kept = tmp_path / "state", tmp_path / "kept"
     cloud = start(state, kept=kept)
-    settings = new_settings(cloud, tmp_path)
+    settings = replace(new_settings(cloud, tmp_path), batch_concurrency=1)
     flow = deployed(settings, tiny_model)
     source = put(flow)
     (came,) = interrupt(flow, source, lambda: os.kill(cloud.pid, signal.SIGKILL), 3)

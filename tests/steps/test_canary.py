@@ -17,6 +17,7 @@ from scones.flow import Flow
 from scones.settings import Settings
 from scones.steps.train import Trained
 from tiny_model import plain_photo, tar, write_tiny_artefact
+from waiting import eventually
 
 PER_SECOND = 25
 PERCENT = 10
@@ -38,10 +39,10 @@ def train(flow: Flow, folder: Path, *, breaks: bool = False) -> None:
     remember(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
 
 
-def load(flow: Flow) -> Load:
-    """Steady load of plain photos."""
+def load(flow: Flow, threads: int = 4) -> Load:
+    """Steady load of plain photos; a single thread has one request under way at most."""
     assert flow.settings.endpoint_url is not None
-    return Load(asker(flow.settings.endpoint_url, flow.aws.name, plain_photo(200)), PER_SECOND)
+    return Load(asker(flow.settings.endpoint_url, flow.aws.name, plain_photo(200)), PER_SECOND, threads)
 
 
 def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(
@@ -56,17 +57,16 @@ def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(
     with load(flow) as asked:
         with pytest.raises(UpdateRolledBack, match="endpoint-errors") as caught:
             flow.deploy()
-        seconds, failed = time.monotonic() - began, len(asked.failures)
+        seconds, failed, answered = time.monotonic() - began, len(asked.failures), len(asked.answers)
         time.sleep(1)
     assert caught.value.config == before.config
     after = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert after is not None
     assert after == replace(before, reason=caught.value.reason, changed=after.changed)
-    assert 1 <= failed <= 12
-    # Nothing fails any more, and for each that failed the old model answered about nine.
-    assert len(asked.failures) == failed
-    assert len(asked.answers) > 5 * failed
-    record_property("canary", f"{failed} failed, {len(asked.answers)} answered, over after {seconds:.1f} s")
+    # How long it took is the machine's matter; of what was asked meanwhile the broken model had its share, and no more.
+    assert 1 <= failed <= 1 + (failed + answered) * PERCENT / 100
+    assert len(asked.failures) == failed, "nothing fails any more"
+    record_property("canary", f"{failed} failed, {answered} answered, over after {seconds:.1f} s")
 
 
 @pytest.mark.slow
@@ -76,9 +76,8 @@ def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_p
     train(flow, tmp_path / "good")
     with load(flow) as asked:
         found = flow.deploy()
-        time.sleep(0.5)
     assert asked.failures == []
-    assert len(asked.answers) > PER_SECOND
+    assert asked.answers
     live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert live is not None
     assert (live.status, live.config) == ("InService", found.config)
@@ -89,15 +88,14 @@ def test_a_killed_instance_costs_no_more_than_what_it_held(canary_flow: Flow) ->
     flow = canary_flow
     before = servers(flow)
     assert len(before) == 2
-    with load(flow) as asked:
-        time.sleep(1)
+    with load(flow, threads=1) as asked:
+        assert eventually(lambda: bool(asked.answers))
         before[0].kill()
-        time.sleep(4)
+        assert eventually(lambda: before[0] not in servers(flow) and len(servers(flow)) == 2)
+        answered = len(asked.answers)
+        assert eventually(lambda: len(asked.answers) > answered + 4)
     assert len(asked.failures) <= 1
-    assert len(asked.answers) > PER_SECOND
-    after = servers(flow)
-    assert len(after) == 2
-    assert before[1] in after
+    assert before[1] in servers(flow)
 
 
 def servers(flow: Flow) -> list[psutil.Process]:

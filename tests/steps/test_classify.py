@@ -74,7 +74,7 @@ def test_a_failure_sends_a_notice_that_names_error_and_photo(flow: Flow) -> None
     sample = flow.upload("soon-gone.png", plain_photo(201))
     flow.aws.bucket._client.call("delete_object", Bucket=flow.aws.bucket.name, Key=sample.key)
     flow.classify_samples([sample])
-    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=5)
+    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)
     envelope = json.loads(reply["Messages"][0]["Body"])
     notice = json.loads(envelope["Message"])
     assert (notice["error"], notice["input"]["s3_key"]) == ("NoSuchKey", sample.key)

@@ -87,13 +87,12 @@ def test_a_job_can_be_stopped(clients: Any) -> None:
 def test_checkpoints_outlive_a_stop(clients: Any) -> None:
     """A stopped job leaves them at its checkpoint address; a job with the same address finds them."""
     bucket = a_bucket(clients.s3)
-    limit = {"MaxRuntimeInSeconds": 2}
-    for already, sleep in ((0, "60"), (3, "0.01")):
+    for already, sleep, limit in ((0, "60", 5), (3, "0.01", 60)):
         request = job_request(
             bucket,
             HyperParameters={"steps": "3", "sleep": sleep},
             CheckpointConfig={"S3Uri": f"s3://{bucket}/kept/"},
-            StoppingCondition=limit,
+            StoppingCondition={"MaxRuntimeInSeconds": limit},
         )
         clients.sagemaker.create_training_job(**request)
         job = finished(clients.sagemaker, request["TrainingJobName"])

@@ -198,7 +198,7 @@ def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_rev
     assert ended.error == "THRESHOLD_CONFIDENCE_NOT_MET"
     assert (sighting(flow, who["id"])["vehicle"], status(flow, booked[0])["status"]) == ("", "open")
     queue, sqs = flow.aws.stack.find_output("ReviewQueueUrl"), Client(flow.settings, "sqs", KEYS)
-    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=5)
+    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)
     told = json.loads(reply["Messages"][0]["Body"])
     assert told["photo_id"] == sighting(flow, who["id"])["photo_id"]
     (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
@@ -261,7 +261,7 @@ def test_an_upload_goes_through_by_itself_and_once(flow: Flow, town: float) -> N
     for name in ('a "quoted" name.png', "again.png", "again.png"):
         key = f"incoming/{name}"
         flow.aws.bucket._client.call("put_object", Bucket=flow.aws.bucket.name, Key=key, Body=body, Metadata=metadata)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     records: list[Item] = []
     while len(records) < 3 and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -62,7 +62,7 @@ class Server:
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> "Answer":
         """Ask once, on a connection of its own; underscores in header names stand for hyphens."""
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             client.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = client.getresponse()
@@ -84,7 +84,7 @@ class Server:
 
     def connect(self) -> socket.socket:
         """Open a plain connection that fails rather than hangs."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
 
 def start_server(base: Path, log: Path, **variables: str) -> Server:
@@ -100,7 +100,7 @@ def start_server(base: Path, log: Path, **variables: str) -> Server:
         process = subprocess.Popen(
             [sys.executable, "-m", "scones.runtime.serve"], stderr=file, env=environment | variables
         )
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         with suppress(ConnectionRefusedError):
             server = Server(process, port, log)
@@ -115,7 +115,7 @@ def start_server(base: Path, log: Path, **variables: str) -> Server:
 def stop_server(server: Server) -> int:
     """End the server as SageMaker would; return its exit status."""
     server.process.send_signal(signal.SIGTERM)
-    return server.process.wait(timeout=20)
+    return server.process.wait(timeout=60)
 
 
 Start = Callable[..., Server]

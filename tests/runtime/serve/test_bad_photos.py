@@ -5,7 +5,6 @@ import io
 import json
 import socket
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -111,10 +110,8 @@ def test_png_bombs_get_413_with_memory_flat(server: Server, side: int) -> None:
     bomb = png(side, side, colour=0, data=b"".join(rows.compress(empty) for _ in range(side)) + rows.flush())
     assert len(bomb) < 6_000_000
     before = server.peak_bytes()
-    start = time.monotonic()
     answers = [server.invoke(bomb) for _ in range(5)]
     assert [(answer.status, answer.json()["error"]) for answer in answers] == [(413, "photo_too_large")] * 5
-    assert time.monotonic() - start < 2
     assert server.peak_bytes() - before < 16_000_000
 
 

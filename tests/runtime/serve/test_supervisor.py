@@ -15,7 +15,7 @@ from runtime.serve.running import Server, Start, photo, stop_server
 DARK = photo(value=10)
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a fact, or fail."""
     end = time.monotonic() + seconds
     while not true():
@@ -93,12 +93,12 @@ def test_sigterm_answers_what_is_under_way_and_accepts_no_more(start: Start) -> 
         assert idle.recv(1000).startswith(b"HTTP/1.1 200")
         server.process.send_signal(signal.SIGTERM)
         assert idle.recv(1000) == b""
-        wait_until(lambda: refuses(server), seconds=1)
+        wait_until(lambda: refuses(server))
         client.sendall(DARK[10:])
         answer = client.recv(1000)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"Connection: close" in answer
-        assert server.process.wait(timeout=5) == 0
+        assert server.process.wait(timeout=60) == 0
 
 
 def test_sigterm_does_not_wait_for_ever(start: Start) -> None:
@@ -109,7 +109,7 @@ def test_sigterm_does_not_wait_for_ever(start: Start) -> None:
         time.sleep(0.1)
         begin = time.monotonic()
         assert stop_server(server) == 0
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 7, "eight seconds are the default"
 
 
 def test_a_worker_that_hangs_is_replaced(start: Start) -> None:
