@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.costs import RunUsage, UnknownPrice, bill, price_of, price_table
+from scones.costs import RunUsage, UnknownPrice, bill, hourly_dollars, price_of, price_table
 
 MILLION = 1_000_000
 
@@ -100,3 +100,10 @@ def test_a_load_test_says_its_price_in_cents() -> None:
     sentence = price_of("evaluate")
     assert "2,000 executions" in sentence
     assert "cents" in sentence
+
+
+def test_what_stands_costs_by_the_hour_and_an_unknown_instance_stops_nobody() -> None:
+    """Two small instances and a larger one; taking down goes on where there is no price."""
+    assert hourly_dollars({"ml.m5.large": 2, "ml.m5.xlarge": 1}) == pytest.approx(0.46)
+    assert hourly_dollars({}) == 0
+    assert hourly_dollars({"ml.m5.large": 1, "ml.future.large": 1}) is None

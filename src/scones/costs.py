@@ -186,6 +186,14 @@ def price_of(verb: str, mode: str = "realtime") -> str:
     return "a few cents at most for requests and storage."
 
 
+def hourly_dollars(instances: Mapping[str, int], table: PriceTable | None = None) -> float | None:
+    """What so many instances of each type cost in an hour; None where the table lacks a price, which stops nobody."""
+    table = table or price_table()
+    if not instances.keys() <= table.instance_hours.keys():
+        return None
+    return sum(table.instance_hours[name].dollars * count for name, count in instances.items())
+
+
 def _instance_line(what: str, seconds: float, instance: str, table: PriceTable) -> LineItem:
     return _line(f"{what}, {instance}", seconds / _SECONDS_PER_HOUR, table.instance_hour(instance))
 

@@ -48,3 +48,10 @@ def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tm
         deploy(own_flow.aws, own_flow.settings, uri, Silent())
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
     assert ended.count(Outcome.SUCCEEDED) == 1
+
+
+def test_what_stands_behind_an_endpoint_is_known_by_its_instances(flow: Flow) -> None:
+    """One instance of the settings' type: what is paid for by the hour."""
+    live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
+    assert live
+    assert flow.aws.sagemaker.instances(live) == {flow.settings.endpoint_instance: 1}

@@ -218,6 +218,24 @@ class SageMaker:
         """Name the endpoints whose names start with *prefix*."""
         return self._names("list_endpoints", "Endpoints", "EndpointName", prefix)
 
+    def instances(self, endpoint: Endpoint) -> dict[str, int]:
+        """How many instances of each type stand behind an endpoint; none where it is serverless, or just went."""
+        try:
+            variants = self._client.call("describe_endpoint", EndpointName=endpoint.name).get("ProductionVariants", ())
+            wanted = self._client.call("describe_endpoint_config", EndpointConfigName=endpoint.config)
+        except AwsError as error:
+            if _missing(error):
+                return {}
+            raise
+        standing = {each["VariantName"]: each.get("CurrentInstanceCount", 0) for each in variants}
+        found: dict[str, int] = {}
+        for variant in wanted["ProductionVariants"]:
+            if instance := variant.get("InstanceType"):
+                # An endpoint that is coming into service is paid for before it says so.
+                count = standing.get(variant["VariantName"], 0) or variant["InitialInstanceCount"]
+                found[instance] = found.get(instance, 0) + count
+        return found
+
     def configs(self, prefix: str) -> list[str]:
         """Name the endpoint configurations whose names start with *prefix*."""
         return self._names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", prefix)
