@@ -1,24 +1,25 @@
 """What one trained artefact is worth, measured on photos that it never saw."""
 
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-from sklearn.metrics import roc_auc_score
 
-from scones.artefact import INT8_MODEL, Artefact
+from scones.artefact import Artefact
 from scones.evaluation.corruptions import corrupt
 from scones.evaluation.metrics import calibration_error
 from scones.evaluation.selective import accuracy_at, risk_coverage
+from scones.evaluation.strangers import NOTHING, flat_and_noise, judge_guard
+from scones.evaluation.whole_numbers import Pair, compare_int8
+from scones.runtime.serve.model import Model
 
 Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 
 _BATCH = 50
 _COVERAGE = 0.9
+_OTHERS = "other things"
 
 
 @dataclass(frozen=True)
@@ -31,81 +32,35 @@ class Judges:
 
 
 def measure(artefact: Artefact, judges: Judges) -> dict[str, float]:
-    """Give every figure of one model, by the names that the table uses."""
-    exact, int8 = _open(artefact.exact_path), _open(artefact.exact_path.with_name(INT8_MODEL))
-    probabilities, scores = ask(exact, judges.photos)
+    """Give every figure of one model, by the names that the table uses: of the one in float32 but for int8's own."""
+    model = Model(replace(artefact, model_path=artefact.exact_path))
+    classes = len(artefact.classes)
+    table = _ask(model.answer, judges.photos)
+    probabilities = table[:, :classes]
     right, confidence = probabilities.argmax(axis=1) == judges.labels, probabilities.max(axis=1)
     found = {
         "accuracy": float(right.mean()),
         "ece": calibration_error(right, confidence),
         "covered": accuracy_at(_COVERAGE, risk_coverage(right, confidence)),
-        "noise": _accuracy(ask(exact, corrupt(judges.photos, "noise", 3, 0))[0], judges.labels),
-        "contrast": _accuracy(ask(exact, corrupt(judges.photos, "contrast", 5, 0))[0], judges.labels),
-        "int8": _accuracy(ask(int8, judges.photos)[0], judges.labels) - float(right.mean()),
-        "speed": _milliseconds(exact, judges.photos) / _milliseconds(int8, judges.photos),
     }
-    return found | _guard(artefact, exact, scores, judges)
+    for kind, severity in (("noise", 3), ("contrast", 5)):
+        damaged = _ask(model.answer, corrupt(judges.photos, kind, severity, 0))[:, :classes]
+        found[kind] = float((damaged.argmax(axis=1) == judges.labels).mean())
+    int8 = Model(replace(artefact, model_path=artefact.int8_path or artefact.exact_path))
+    pair = Pair(model.answer, int8.answer, artefact.model_path == artefact.int8_path)
+    compared = compare_int8(pair, judges.photos, judges.labels, classes)
+    return found | _guard(artefact, model, judges) | {"int8": compared.difference, "speed": compared.times_faster}
 
 
-def ask(session: onnxruntime.InferenceSession, photos: Pixels) -> tuple[Floats, Floats]:
-    """Give the probabilities [N, C] and the unfamiliarity [N] of photos [N, H, W, 3]."""
-    parts = [
-        session.run(["probabilities", "unfamiliarity"], {"photos": photos[at : at + _BATCH]})
-        for at in range(0, len(photos), _BATCH)
-    ]
-    probabilities, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return probabilities, scores
+def _guard(artefact: Artefact, model: Model, judges: Judges) -> dict[str, float]:
+    limit = np.inf if artefact.unfamiliar_above is None else artefact.unfamiliar_above
+    nothing = flat_and_noise(judges.photos.shape[1])
+    known, of_nothing, of_others = (_ask(model.answer, some)[:, -1] for some in (judges.photos, nothing, judges.others))
+    strangers = {NOTHING: (("",) * len(nothing), of_nothing), _OTHERS: (("",) * len(judges.others), of_others)}
+    found = judge_guard(limit, known, strangers)
+    made_up, others = found.strangers
+    return {"refused": found.refused, "nothing": made_up.auc, "others": others.auc, "accepted": others.accepted}
 
 
-def flat_and_noise(count: int, side: int) -> Pixels:
-    """Pictures of nothing: plain colours, coloured noise and gray noise, a third each."""
-    rng = np.random.default_rng(1)
-    shape = (count // 3, side, side)
-    plain = np.broadcast_to(rng.random((count // 3, 1, 1, 3)), (*shape, 3))
-    gray = np.repeat(rng.normal(0.5, 0.2, (*shape, 1)), 3, axis=3)
-    return _to_pixels(np.concatenate([plain, rng.random((*shape, 3)), gray]))
-
-
-def _guard(
-    artefact: Artefact, session: onnxruntime.InferenceSession, known: Floats, judges: Judges
-) -> dict[str, float]:
-    threshold = np.inf if artefact.unfamiliar_above is None else artefact.unfamiliar_above
-    others = ask(session, judges.others)[1]
-    nothing = ask(session, flat_and_noise(300, judges.photos.shape[1]))[1]
-    return {
-        "refused": float((known > threshold).mean()),
-        "nothing": _auroc(known, nothing),
-        "others": _auroc(known, others),
-        "accepted": float((others <= threshold).mean()),
-    }
-
-
-def _auroc(known: Floats, other: Floats) -> float:
-    truth = np.repeat([0, 1], [len(known), len(other)])
-    return float(roc_auc_score(truth, np.concatenate([known, other])))
-
-
-def _accuracy(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
-    return float((probabilities.argmax(axis=1) == labels).mean())
-
-
-def _to_pixels(values: Floats) -> Pixels:
-    return np.asarray((255 * values).clip(0, 255).round(), dtype=np.uint8)
-
-
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _milliseconds(session: onnxruntime.InferenceSession, photos: Pixels, rounds: int = 7, calls: int = 100) -> float:
-    """The processor's time for one photo asked alone: the best of some rounds, which others disturb the least."""
-    best = float("inf")
-    for _ in range(rounds):
-        started = time.process_time()
-        for number in range(calls):
-            session.run(["probabilities", "unfamiliarity"], {"photos": photos[number % len(photos)][np.newaxis]})
-        best = min(best, (time.process_time() - started) / calls)
-    return 1000 * best
+def _ask(answer: Callable[[Pixels], npt.NDArray[np.floating]], photos: Pixels) -> Floats:
+    return np.concatenate([answer(photos[at : at + _BATCH]) for at in range(0, len(photos), _BATCH)]).astype(np.float64)

@@ -72,6 +72,8 @@ class Artefact(Description):
     exact_path: Path
     """The model in float32, whichever is served."""
     baseline_path: Path
+    int8_path: Path | None
+    """The model in whole numbers, whichever is served; None in artefacts without one."""
     out_of_fold_path: Path | None
     """None in artefacts of before these answers were kept."""
     version: str
@@ -113,6 +115,7 @@ def read_artefact(folder: Path) -> Artefact:
         model_path=folder / description.served,
         exact_path=folder / MODEL,
         baseline_path=folder / BASELINE,
+        int8_path=folder / INT8_MODEL if INT8_MODEL in listed else None,
         out_of_fold_path=folder / OUT_OF_FOLD if OUT_OF_FOLD in listed else None,
         version=hashlib.sha256(sums).hexdigest()[:12],
     )

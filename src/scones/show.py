@@ -61,6 +61,7 @@ def _study(result: Study) -> Iterable[str]:
     yield f"calibration error {metrics.ece:.3f} ({result.ece_before:.3f} without its temperature)"
     if metrics.auc is not None and metrics.pr_auc is not None:
         yield f"area under ROC {metrics.auc:.4f}, under precision and recall {metrics.pr_auc:.4f}"
+    yield from _beside(result)
     yield f"proposed threshold {trial.choice.best.threshold:g} (now {trial.terms.current:g}): {trial.promise}"
     now, then = trial.now, trial.then
     yield f"  routed {now.coverage:.1%} -> {then.coverage:.1%}, " + _dollars(
@@ -73,6 +74,16 @@ def _study(result: Study) -> Iterable[str]:
         yield from (_level(load.target, level) for level in load.levels)
     yield from (f"below the floor: {check}" for check in result.gate if not check.passed)
     yield f"report {result.report}"
+
+
+def _beside(result: Study) -> Iterable[str]:
+    if result.guard:
+        yield f"{result.guard.refused:.1%} of the photos are refused as unfamiliar"
+        for kind in result.guard.strangers:
+            yield f"  {kind.kind}: {kind.accepted:.1%} of {kind.n} let through, area under ROC {kind.auc:.3f}"
+    if result.int8:
+        found = result.int8
+        yield f"int8: accuracy {found.difference:+.3f}, {found.times_faster:.1f} times less work a photo"
 
 
 def _dollars(now: float, then: float) -> str:

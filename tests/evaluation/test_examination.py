@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.studied import FACTS, PLAN, ask, candidate, facts, photos
-from scones.evaluation.examination import Candidate, Plan, examine
+from evaluation.studied import FACTS, PAIR, PLAN, ask, ask_otherwise, candidate, facts, photos
+from scones.evaluation.examination import Candidate, Plan, Shown, examine
 from scones.evaluation.load import Bounds
 from scones.evaluation.metrics import CannotEvaluate
+from scones.evaluation.strangers import NOTHING
 from scones.evaluation.study import Study
+from tiny_model import plain_photo
 
 
 def look(plan: Plan = PLAN, model: Candidate | None = None) -> Study:
@@ -26,6 +28,7 @@ def test_the_plain_figures_need_no_further_question() -> None:
     assert found.threshold.source == "out_of_fold"
     assert [check.passed for check in found.gate] == [True] * 4
     assert (found.robustness, found.comparison, found.load) == ((), None, ())
+    assert (found.guard, found.int8) == (None, None)
 
 
 def test_without_out_of_fold_answers_halves_choose() -> None:
@@ -40,7 +43,7 @@ def test_robustness_is_measured_where_it_is_wanted() -> None:
 
 def test_another_model_is_compared_and_joins_the_gate() -> None:
     """One that always answers the opposite differs on every photo; a better rival would shut the gate."""
-    rival = replace(candidate("rival"), ask=lambda photos: 1 - ask(photos))
+    rival = replace(candidate("rival"), ask=ask_otherwise)
     found = look(replace(PLAN, against=rival))
     assert found.comparison is not None
     assert len(found.comparison.changed) == 40
@@ -53,6 +56,26 @@ def test_models_of_other_classes_are_not_compared() -> None:
     rival = replace(candidate(), facts=replace(FACTS, classes=("car", "bus")))
     with pytest.raises(CannotEvaluate, match="tells car, bus apart, not bicycle, motorcycle"):
         look(replace(PLAN, against=rival))
+
+
+def test_a_guard_is_judged_by_pictures_of_nothing_and_by_other_photos_where_there_are_some() -> None:
+    """Nothing of a model without one; the test photos that it refuses are counted, too."""
+    model = replace(candidate(), facts=replace(FACTS, unfamiliar_above=50.0))
+    guard = look(model=model).guard
+    assert guard is not None
+    assert (guard.n, [kind.kind for kind in guard.strangers]) == (40, [NOTHING])
+    others = tuple(Shown(str(level), "", plain_photo(level)) for level in (1, 128))
+    both = look(replace(PLAN, others=others), model).guard
+    assert both is not None
+    assert [kind.n for kind in both.strangers] == [300, 2]
+    assert both.strangers[1].accepted == 0.5
+
+
+def test_int8_is_compared_where_there_is_one() -> None:
+    """On the same photos."""
+    int8 = look(model=replace(candidate(), pair=PAIR)).int8
+    assert int8 is not None
+    assert (int8.n, int8.difference, int8.changed, int8.served) == (40, 0, 0, True)
 
 
 def test_load_is_put_on_every_target() -> None:

@@ -1,22 +1,15 @@
 """The figures under damage are those of the model's answers to damaged photos."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
+from evaluation.studied import ask
 from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from scones.evaluation.robustness import Judge, meaning, measure_robustness, png
 from scones.photos.decode import decode
-from tiny_model import plain_photo, probability
+from tiny_model import plain_photo
 
 JUDGE = Judge(("bicycle", "motorcycle"), ("bicycle", "motorcycle"), 0.8)
-
-
-def ask(photos: Sequence[bytes]) -> np.ndarray:
-    """The brighter, the likelier a motorcycle."""
-    second = [probability(float(decode(photo, 32).mean())) for photo in photos]
-    return np.array([[1 - value, value] for value in second])
 
 
 def test_light_costs_this_model_its_bicycles_and_darkness_its_motorcycles() -> None:

@@ -7,27 +7,31 @@ from functools import cache
 import msgspec
 import pytest
 
-from evaluation.studied import PLAN, candidate, facts, photos
+from evaluation.studied import FACTS, PAIR, PLAN, ask_otherwise, candidate, facts, photos
 from evaluation.test_report import Nesting
-from scones.evaluation.examination import examine
+from scones.evaluation.examination import Shown, examine
 from scones.evaluation.load import Level, Load
 from scones.evaluation.study import Study
 from scones.evaluation.study_report import render_study
+from tiny_model import plain_photo
 
+OTHERS = tuple(Shown(f"<i>{level}</i>.png", "", plain_photo(level)) for level in (0, 20, 110, 120, 130, 255))
+"""Three whose level is familiar and three whose level is not."""
 LOAD = Load("endpoint", (Level(1, 10, 1.0, 10.0, 5.0, 6.0, 7.0, {}), Level(4, 9, 1.0, 0.0, None, None, None, {"X": 9})))
 
 
 @cache
 def everything() -> Study:
     """A study with all that may be asked for."""
-    rival = replace(candidate("<b>rival</b>"), ask=lambda some: 1 - candidate().ask(some))
-    plan = replace(PLAN, robustness=True, against=rival)
-    return replace(examine(candidate(), facts(), photos(), plan, lambda *_: None), load=(LOAD,))
+    rival = replace(candidate("<b>rival</b>"), ask=ask_otherwise)
+    plan = replace(PLAN, robustness=True, against=rival, others=OTHERS)
+    model = replace(candidate(), facts=replace(FACTS, unfamiliar_above=50.0), pair=PAIR)
+    return replace(examine(model, facts(), photos(), plan, lambda *_: None), load=(LOAD,))
 
 
 def page(study: Study) -> str:
     """Render it."""
-    return render_study(study, photos(study.metrics.n), 0)
+    return render_study(study, photos(study.metrics.n), OTHERS, 0)
 
 
 def test_the_page_stands_alone_and_is_well_formed() -> None:
@@ -47,6 +51,23 @@ def test_names_are_text() -> None:
     text = page(everything())
     assert "<b>rival" not in text
     assert "Against &lt;b&gt;rival&lt;/b&gt;" in text
+
+
+def test_the_guard_is_shown_with_what_it_lets_through_and_what_it_refuses() -> None:
+    """Each kind of strangers in a row of the table, and pictures of both outcomes."""
+    text = page(everything())
+    assert "What if it is no bicycle and no motorcycle?" in text
+    assert "Other things: let through, the most familiar first" in text
+    assert "Other things: refused" in text
+    assert "Flat and noise: refused" in text
+    assert "50.0%</td>" in text  # three of the six others
+    assert "What if it is no" not in page(replace(everything(), guard=None))
+
+
+def test_whole_numbers_are_compared_with_float32() -> None:
+    """How many answers change, and by how much it is less work."""
+    assert re.search(r"they name 0 of them differently", page(everything()))
+    assert "What do whole numbers cost?" not in page(replace(everything(), int8=None))
 
 
 def test_every_part_is_there_only_where_it_was_asked_for() -> None:
@@ -92,7 +113,17 @@ def test_one_photo_still_has_a_page(count: int) -> None:
 def test_the_json_holds_every_figure() -> None:
     """And is plain: what was said of each photo, the verdicts in words, no bytes."""
     plain = msgspec.json.decode(msgspec.json.encode(everything()))
-    assert {"metrics", "ece_before", "threshold", "robustness", "comparison", "load", "gate"} <= plain.keys()
+    assert {
+        "metrics",
+        "ece_before",
+        "threshold",
+        "robustness",
+        "comparison",
+        "load",
+        "gate",
+        "guard",
+        "int8",
+    } <= plain.keys()
     assert plain["metrics"]["pr_auc"] > 0.9
     assert plain["threshold"]["promise"].startswith("at most 3.0%")
     assert len(plain["answers"]["probabilities"]) == 40

@@ -10,6 +10,7 @@ import pytest
 from scones.artefact import OUT_OF_FOLD, Description, write_artefact
 from scones.aws.records import recall
 from scones.evaluation.comparison import Comparison
+from scones.evaluation.subject import CannotStudy
 from scones.flow import Flow
 from scones.manifest import Sample
 from scones.photos.collection import Collection, LabelledPhoto, Split, photo_of
@@ -17,7 +18,7 @@ from scones.photos.decode import decode
 from scones.progress import Silent
 from scones.settings import Settings
 from scones.steps.deploy import Deployed
-from scones.steps.study import CannotStudy, Served, Wanted, study_artefact, study_endpoint
+from scones.steps.study import Served, Wanted, study_artefact, study_endpoint
 from scones.steps.up import Up
 from tiny_model import noisy_pngs, plain_photo, probability, write_tiny_artefact
 
@@ -132,6 +133,26 @@ def test_an_artefact_without_out_of_fold_answers_is_judged_on_halves(
     found = study_artefact(artefact, collection, Settings(), Wanted(tmp_path / "r.html"), told)
     assert found.threshold.source == "halves"
     assert any("keeps no out-of-fold answers" in line for line in told.lines)
+
+
+def test_the_guard_is_judged_by_photos_of_other_things(tmp_path: Path) -> None:
+    """By pictures of nothing and by a folder of other photos; a file that is no photo is named and left out."""
+    write_tiny_artefact(tmp_path / "guarded", guarded=True)
+    others = tmp_path / "others" / "test"
+    others.mkdir(parents=True)
+    (tmp_path / "others" / "learnt.png").write_bytes(plain_photo(255))
+    (others / "notes.txt").write_text("no photo")
+    for level in (0, 10, 128):
+        (others / f"{level}.png").write_bytes(plain_photo(level))
+    photos = Collection("grays", "photos", labelled([plain_photo(level) for level in LEVELS], "test"), CLASSES)
+    wanted, told = Wanted(tmp_path / "r.html", unfamiliar=str(tmp_path / "others")), Told()
+    guard = study_artefact(tmp_path / "guarded", photos, Settings(), wanted, told).guard
+    assert guard is not None
+    assert [(kind.kind, kind.n) for kind in guard.strangers] == [("flat and noise", 300), ("other things", 3)]
+    assert guard.strangers[1].keys == ("test/0.png", "test/10.png", "test/128.png")
+    assert guard.strangers[1].accepted == pytest.approx(1 / 3)
+    assert (guard.n, guard.refused) == (len(LEVELS), 0)
+    assert any(line.startswith("test/notes.txt is left out") for line in told.lines)
 
 
 def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_path: Path) -> None:

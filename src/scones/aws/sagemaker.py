@@ -188,15 +188,26 @@ class SageMaker:
 
     def invoke(self, endpoint: str, photo: bytes, content_type: str, inference_id: str) -> bytes:
         """Send one photo, and return the endpoint's JSON; the data capture carries *inference_id*."""
-        reply = self._runtime.call(
-            "invoke_endpoint",
+        return self._ask(
             EndpointName=endpoint,
             ContentType=content_type,
             Accept="application/json",
             Body=photo,
             InferenceId=inference_id,
         )
-        answer: bytes = reply["Body"].read()
+
+    def explain(self, endpoint: str, photo: bytes, inference_id: str) -> bytes:
+        """Send one photo, and return the long form of the answer, which tells how unfamiliar it is, too."""
+        return self._ask(
+            EndpointName=endpoint,
+            ContentType="application/x-image",
+            Accept="application/json;verbose=true",
+            Body=photo,
+            InferenceId=inference_id,
+        )
+
+    def _ask(self, **question: str | bytes) -> bytes:
+        answer: bytes = self._runtime.call("invoke_endpoint", **question)["Body"].read()
         return answer
 
     def delete_endpoint(self, name: str) -> bool:

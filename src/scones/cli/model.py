@@ -23,6 +23,7 @@ class _Wanted(TypedDict):
     load: bool
     against: Path | None
     gate: bool
+    unfamiliar: str | None
 
 
 _SOURCE = """SOURCE is `auto`, `cifar100`, `sample`, or a folder or s3://bucket/prefix with one folder of photos a
@@ -78,6 +79,7 @@ def deploy(mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
 @click.option("--robustness", is_flag=True, help="Also on damaged photos: noise, blur, light, JPEG and others.")
 @click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another artefact to compare with.")
 @click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
+@click.option("--unfamiliar", metavar="SOURCE", help="Also by photos of other things: a folder, or `cifar100`.")
 @click.option("--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("reports/evaluation.html"), show_default=True)
 @options

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scones.artefact import Artefact
 from scones.errors import SconesError
 from scones.evaluation.metrics import columns
 
@@ -73,6 +74,11 @@ class OutOfFold:
                 probabilities=np.asarray(self.probabilities, dtype=np.float64),
                 fingerprints=np.array(self.fingerprints, dtype=np.str_),
             )
+
+    @classmethod
+    def kept(cls, artefact: Artefact) -> "OutOfFold | None":
+        """Read those that an artefact keeps, or None where it keeps none; raises BadOutOfFold."""
+        return cls.load(artefact.out_of_fold_path) if artefact.out_of_fold_path else None
 
     @classmethod
     def load(cls, path: Path) -> "OutOfFold":

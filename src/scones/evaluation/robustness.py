@@ -1,21 +1,18 @@
 """Robustness: how right the model stays when photos are damaged."""
 
 import io
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scones.evaluation.asking import Ask, Progress
 from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from scones.evaluation.metrics import Interval, evaluate_predictions
 
 Photos = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Ask = Callable[[Sequence[bytes]], Floats]
-"""Ask a model about encoded photos; gives their probabilities [N, C]."""
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ def measure_robustness(ask: Ask, photos: Photos, judge: Judge, seed: int, progre
     cases = [(kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES]
     found = []
     for kind, severity in cases:
-        answers = ask([png(photo) for photo in corrupt(photos, kind, severity, seed)])
+        answers = ask([png(photo) for photo in corrupt(photos, kind, severity, seed)]).probabilities
         words = meaning(kind, severity, photos.shape[1])
         found.append(_damaged((kind, severity, words), answers, judge))
         progress(len(found), len(cases), "kinds of damage")

@@ -13,7 +13,9 @@ from scones.evaluation.out_of_fold import Judged
 from scones.evaluation.reliability import Bin, before_temperature, reliability
 from scones.evaluation.robustness import Damaged
 from scones.evaluation.selective import Point, accuracy_at, risk_coverage, thinned
+from scones.evaluation.strangers import Guarding
 from scones.evaluation.trial import Terms, ThresholdTrial, try_on_halves, try_threshold
+from scones.evaluation.whole_numbers import WholeNumbers
 
 _COVERAGE = 0.9
 
@@ -31,6 +33,8 @@ class ModelFacts:
     temperature: float
     image_size: int
     classes: tuple[str, ...]
+    unfamiliar_above: float | None = None
+    """Photos with more unfamiliarity are refused; None for a model without a guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All figures of one model; parts that were not asked for are None or empty.
+    """All figures of one model; parts that were not asked for, or that it has not, are None or empty.
 
     *ece_before* is the calibration error without the model's temperature. *accuracy_at_90* is the accuracy among the
     surest photos that make up nine tenths. *curve* is thinned for charts. *report* is the page's path.
@@ -70,6 +74,8 @@ class Study:
     curve: tuple[Point, ...]
     answers: Answers
     gate: tuple[Check, ...]
+    guard: Guarding | None = None
+    int8: WholeNumbers | None = None
     robustness: tuple[Damaged, ...] = ()
     comparison: Comparison | None = None
     load: tuple[Load, ...] = ()

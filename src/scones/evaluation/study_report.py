@@ -18,10 +18,12 @@ from scones.evaluation.gallery import choose
 from scones.evaluation.pages import class_colours, environment
 from scones.evaluation.robustness import Damaged, png
 from scones.evaluation.story import Answer
+from scones.evaluation.strangers import NOTHING, Strangers, flat_and_noise
 from scones.evaluation.study import Study
 from scones.photos.decode import decode
 
 _MOST_CHANGED: Final = 16
+_MOST_MET: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,23 @@ class Damage:
     cells: tuple[tuple[Damaged, bytes], ...]
 
 
-def render_study(study: Study, photos: Sequence[Shown], seed: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """One kind of strangers as rows of pictures, each with its score: those let through, and those refused.
+
+    The most familiar come first in both; *hidden* counts those let through that were too many to show.
+    """
+
+    strangers: Strangers
+    let_through: tuple[tuple[float, bytes], ...]
+    refused: tuple[tuple[float, bytes], ...]
+    hidden: int
+
+
+def render_study(study: Study, photos: Sequence[Shown], others: Sequence[Shown], seed: int) -> str:
     """Render the report: inline styles, drawings and photos; no script, and nothing is fetched.
 
-    *photos* are the test photos, in the order of the study's answers.
+    *photos* are the test photos, in the order of the study's answers; *others* are the photos of other things.
     """
     answers = _story(study, photos)
     classes = study.model.classes
@@ -53,6 +68,8 @@ def render_study(study: Study, photos: Sequence[Shown], seed: int) -> str:
             clean=png(example[0]),
             damages=_damages(study, example, seed),
             changed=_changed(study, answers),
+            met=_met(study, others),
+            turned_away=_turned_away(study, answers),
             charts=_charts(study, answers),
             colour_of=class_colours(classes),
             created=datetime.now(UTC),
@@ -99,6 +116,32 @@ def _damages(study: Study, example: NDArray[np.uint8], seed: int) -> tuple[Damag
         for kind in CORRUPTIONS
         if at
     )
+
+
+def _met(study: Study, others: Sequence[Shown]) -> tuple[Met, ...]:
+    if study.guard is None:
+        return ()
+    of = {photo.key: photo.data for photo in others}
+    made_up = flat_and_noise(study.model.image_size)
+    rows = []
+    for strangers in study.guard.strangers:
+        order = sorted(zip(strangers.scores, strangers.keys, strict=True))
+        seen = [(score, png(made_up[int(key)]) if strangers.kind == NOTHING else of[key]) for score, key in order]
+        through = [item for item in seen if item[0] <= study.guard.limit]
+        stopped = seen[len(through) :]
+        # Spread over all of them: the first would be the hardest alone.
+        shown = stopped[:: -(-len(stopped) // _MOST_MET) or 1]
+        hidden = max(0, len(through) - _MOST_MET)
+        rows.append(Met(strangers, tuple(through[:_MOST_MET]), tuple(shown), hidden))
+    return tuple(rows)
+
+
+def _turned_away(study: Study, answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    """The test photos that the guard refuses."""
+    if study.guard is None:
+        return ()
+    scored = zip(study.guard.scores, answers, strict=True)
+    return tuple(answer for score, answer in scored if score > study.guard.limit)[:_MOST_MET]
 
 
 def _changed(study: Study, answers: Sequence[Answer]) -> tuple[tuple[Answer, Answer], ...]:

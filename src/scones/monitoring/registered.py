@@ -1,10 +1,8 @@
 """Registered: the model deployed last, as monitoring needs it."""
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-from scones.artefact import Artefact, read_artefact, unpack
+from scones.artefact import Artefact, opened
 from scones.evaluation.out_of_fold import OutOfFold
 from scones.monitoring.alert import Known
 from scones.monitoring.baseline import Baseline
@@ -43,9 +41,6 @@ class RegisteredModel:
 
 def open_model(tar_gz: bytes) -> RegisteredModel:
     """Open a `model.tar.gz`."""
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(tar_gz, Path(folder))
-        artefact = read_artefact(Path(folder))
-        known = artefact.out_of_fold_path
-        answers = OutOfFold.load(known) if known else None
-        return RegisteredModel(artefact, Baseline.load(artefact.baseline_path), Model(artefact), answers)
+    with opened(tar_gz) as artefact:
+        baseline = Baseline.load(artefact.baseline_path)
+        return RegisteredModel(artefact, baseline, Model(artefact), OutOfFold.kept(artefact))

@@ -81,6 +81,16 @@ def read_archive(path: Path, classes: tuple[str, ...], outliers_per_class: int =
         BadArchive: the file is damaged, or not in the format.
         SourceError: the archive has no such class.
     """
+    return _read(path, classes, {"train": outliers_per_class, "test": 0})
+
+
+def read_others(path: Path, classes: tuple[str, ...], per_class: int = 10) -> tuple[LabelledPhoto, ...]:
+    """Read the first *per_class* test photos of each class but *classes*; it raises what `read_archive` does."""
+    photos = _read(path, classes, {"train": 0, "test": per_class})
+    return tuple(photo for photo in photos if photo.label not in classes)
+
+
+def _read(path: Path, classes: tuple[str, ...], others: Mapping[Split, int]) -> tuple[LabelledPhoto, ...]:
     try:
         with tarfile.open(path, "r:gz") as tar:
             members = {PurePosixPath(member.name).name: member for member in tar if member.isfile()}
@@ -90,7 +100,7 @@ def read_archive(path: Path, classes: tuple[str, ...], outliers_per_class: int =
                 photo
                 for name, split in _SPLITS.items()
                 for photo in _photos(
-                    _open(path, tar, members, name), split, _Wanted(names, classes, outliers_per_class), path
+                    _open(path, tar, members, name), split, _Wanted(names, classes, others[split]), path
                 )
             )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
@@ -121,7 +131,7 @@ def _require(names: list[str], classes: tuple[str, ...]) -> None:
 
 
 class _Wanted:
-    """Takes every photo of the classes, and the first few training photos of each other class."""
+    """Takes every photo of the classes, and the first few of each other class."""
 
     def __init__(self, names: list[str], classes: tuple[str, ...], others: int) -> None:
         self._names = names
@@ -129,13 +139,13 @@ class _Wanted:
         self._classes = classes
         self._taken: Counter[str] = Counter()
 
-    def label(self, number: int, split: Split) -> str | None:
+    def label(self, number: int) -> str | None:
         """Name the class of a record by its *number*, or None if the record is not wanted."""
         label = self._names[number] if number < len(self._names) else ""
         if label in self._classes:
             return label
         self._taken[label] += 1
-        return label if label and split == "train" and self._taken[label] <= self._others else None
+        return label if label and self._taken[label] <= self._others else None
 
 
 def _photos(file: IO[bytes], split: Split, wanted: _Wanted, path: Path) -> Iterator[LabelledPhoto]:
@@ -145,7 +155,7 @@ def _photos(file: IO[bytes], split: Split, wanted: _Wanted, path: Path) -> Itera
             raise BadArchive(path, f"its {split} file ends within a record")
         records = np.frombuffer(block, dtype=np.uint8).reshape(-1, _RECORD_BYTES)
         for row, number in enumerate(records[:, 1].tolist()):
-            label = wanted.label(number, split)
+            label = wanted.label(number)
             if label:
                 yield photo_of(f"{label}-{at + row:05}.png", label, split, _png(records[row, 2:]))
         at += len(records)

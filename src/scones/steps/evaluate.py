@@ -1,17 +1,13 @@
 """Evaluate: ask the endpoint about every test photo, and measure how right and how sure it is."""
 
-import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-
-import numpy as np
 
 from scones.aws.connection import Aws
 from scones.errors import SconesError
+from scones.evaluation.asking import asking_endpoint
 from scones.evaluation.metrics import Evaluation, evaluate_predictions
 from scones.manifest import Sample
-from scones.monitoring.traffic import evaluation_id
 from scones.progress import Reporter
 from scones.settings import Settings
 
@@ -41,17 +37,8 @@ def evaluate(aws: Aws, settings: Settings, endpoint: str, samples: Sequence[Samp
     test = [sample for sample in samples if sample.split == "test"]
     if not test:
         raise NothingToEvaluate("there are no test photos among the staged ones; stage a folder that has some")
-
-    def ask(sample: Sample) -> tuple[float, ...]:
-        photo = aws.bucket.get(sample.key)
-        answer = aws.sagemaker.invoke(endpoint, photo, "application/x-image", evaluation_id(sample.sha256))
-        return tuple(json.loads(answer))
-
-    probabilities = []
-    with ThreadPoolExecutor(settings.clients) as pool:
-        for answer in pool.map(ask, test):
-            probabilities.append(answer)
-            report.progress(len(probabilities), len(test), "photos evaluated")
-    labels = tuple(sample.label for sample in test)
-    metrics = evaluate_predictions(labels, np.array(probabilities), settings.classes, settings.threshold)
-    return Evaluated(endpoint, metrics, tuple(sample.key for sample in test), labels, tuple(probabilities))
+    keys, labels = tuple(sample.key for sample in test), tuple(sample.label for sample in test)
+    ask = asking_endpoint(aws.sagemaker.explain, endpoint, settings.clients, report.progress)
+    table = ask(aws.bucket.get_all(keys)).probabilities
+    metrics = evaluate_predictions(labels, table, settings.classes, settings.threshold)
+    return Evaluated(endpoint, metrics, keys, labels, tuple(tuple(row) for row in table.tolist()))

@@ -1,43 +1,34 @@
 """Study: judge a model, behind its endpoint or in an artefact, in every way that was asked for, and write it down."""
 
-import json
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from scones.artefact import Artefact, opened
 from scones.aws.connection import Aws
-from scones.errors import SconesError
+from scones.evaluation.asking import asking_endpoint, asking_model
 from scones.evaluation.examination import Candidate, Plan, Shown, examine
 from scones.evaluation.gate import Floors
 from scones.evaluation.load import Bounds, Send
-from scones.evaluation.out_of_fold import OutOfFold
-from scones.evaluation.robustness import Ask
-from scones.evaluation.study import DataFacts, ModelFacts, Study
+from scones.evaluation.study import DataFacts, Study
 from scones.evaluation.study_report import render_study
+from scones.evaluation.subject import CannotStudy, answers_kept, facts_of, unseen
 from scones.evaluation.thresholds import Costs, Wish
 from scones.evaluation.trial import Terms
+from scones.evaluation.whole_numbers import Pair
 from scones.manifest import Sample
 from scones.monitoring.traffic import evaluation_id
 from scones.photos.collection import Collection, path_of
-from scones.photos.decode import decode
+from scones.photos.others import collect_others
 from scones.progress import Reporter
 from scones.runtime.serve.model import Model
 from scones.settings import Settings
 from scones.vehicles import RULING_OF_ERROR, Ruling
 
-_BATCH = 64
-_OURS = evaluation_id("study")
-
-
-class CannotStudy(SconesError):
-    """What was asked for cannot be done with this model, or on this machine."""
+_LOAD = evaluation_id("study")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +36,7 @@ class Wanted:
     """What is wanted beyond the plain figures, and where the report goes; *against* is another model's artefact.
 
     *gate* asks the command line to end with an error when a floor was missed; the floors are always looked at.
+    *unfamiliar* says where photos of other things come from, by which the guard is judged.
     """
 
     report: Path
@@ -52,6 +44,7 @@ class Wanted:
     load: bool = False
     against: Path | None = None
     gate: bool = False
+    unfamiliar: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +66,25 @@ def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted,
         AwsError: the endpoint refused a photo.
         BadArtefact: the model behind it cannot be read.
         CannotEvaluate: there is nothing to judge by.
+        SourceError: there are no photos of other things where they are said to be.
     """
     test = [sample for sample in served.samples if sample.split == "test"]
-    ask = _ask_endpoint(aws, settings, served.endpoint)
     with opened(aws.bucket.get(aws.bucket.key(served.model_uri))) as artefact:
-        facts = _facts(artefact, f"endpoint {served.endpoint}")
-        known = _out_of_fold(artefact, report)
+        known = answers_kept(artefact, report)
         bodies = aws.bucket.get_all([sample.key for sample in test])
         photos = tuple(Shown(sample.key, sample.label, body) for sample, body in zip(test, bodies, strict=True))
-        photos = _unseen(known, photos, artefact.image_size, report)
-    senders = (
-        ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
-        ("workflow", _to_workflow(aws, served.workflow_arn, test)),
-    )
-    return _study(
-        Candidate(facts, ask, known.judged() if known else None, senders),
-        served.data,
-        photos,
-        (settings, wanted),
-        report,
-    )
+        photos = unseen(known, photos, artefact.image_size, report)
+        model = Candidate(
+            facts=facts_of(artefact, f"endpoint {served.endpoint}"),
+            ask=asking_endpoint(aws.sagemaker.explain, served.endpoint, settings.clients),
+            out_of_fold=known.judged() if known else None,
+            senders=(
+                ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
+                ("workflow", _to_workflow(aws, served.workflow_arn, test)),
+            ),
+            pair=_pair(artefact),
+        )
+    return _study(model, served.data, photos, (settings, wanted), report)
 
 
 def study_artefact(path: Path, collection: Collection, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
@@ -100,17 +92,17 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
 
     Raises:
         BadArtefact: it cannot be read.
-        CannotStudy: a load test was asked for, ONNX Runtime is missing, or the model has learnt from every photo.
+        CannotStudy: a load test was asked for, or the model has learnt from every photo.
         CannotEvaluate: there is nothing to judge by.
+        SourceError: there are no photos of other things where they are said to be.
     """
     if wanted.load:
         raise CannotStudy("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
     with opened(path) as artefact:
-        ask = _ask_artefact(artefact)
-        known = _out_of_fold(artefact, report)
-        model = Candidate(_facts(artefact, path.name), ask, known.judged() if known else None)
+        known = answers_kept(artefact, report)
+        model = replace(_candidate(artefact, path), out_of_fold=known.judged() if known else None)
         photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
-        photos = _unseen(known, photos, artefact.image_size, report)
+        photos = unseen(known, photos, artefact.image_size, report)
     return _study(model, (collection.name, collection.kind), photos, (settings, wanted), report)
 
 
@@ -128,18 +120,18 @@ def _study(
     report: Reporter,
 ) -> Study:
     settings, wanted = asked
-    plan = _plan(settings, wanted)
+    plan = _plan(settings, wanted, _others(settings, wanted, model.facts.classes, report))
     found = examine(model, DataFacts(*data, len(photos)), photos, plan, report.progress)
     found = replace(found, report=str(wanted.report.absolute()))
     wanted.report.parent.mkdir(parents=True, exist_ok=True)
-    wanted.report.write_text(render_study(found, photos, settings.seed), "utf-8")
+    wanted.report.write_text(render_study(found, photos, plan.others, settings.seed), "utf-8")
     beside = wanted.report.with_suffix(".json")
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     report.tell(f"report {wanted.report}, figures {beside}")
     return found
 
 
-def _plan(settings: Settings, wanted: Wanted) -> Plan:
+def _plan(settings: Settings, wanted: Wanted, others: tuple[Shown, ...]) -> Plan:
     return Plan(
         terms=Terms(
             current=settings.threshold,
@@ -154,80 +146,44 @@ def _plan(settings: Settings, wanted: Wanted) -> Plan:
             accuracy_covered=settings.gate_accuracy_covered,
         ),
         robustness=wanted.robustness,
-        against=_other(wanted.against) if wanted.against else None,
+        against=_rival(wanted.against) if wanted.against else None,
         load=Bounds(settings.load_seconds, settings.load_requests) if wanted.load else None,
+        others=others,
     )
 
 
-def _other(path: Path) -> Candidate:
+def _others(settings: Settings, wanted: Wanted, classes: tuple[str, ...], report: Reporter) -> tuple[Shown, ...]:
+    if wanted.unfamiliar is None:
+        return ()
+    photos, left_out = collect_others(
+        wanted.unfamiliar, classes=classes, cache=settings.cache.expanduser(), progress=report.progress
+    )
+    for item in left_out:
+        report.tell(f"{item.name} is left out: it {item.reason}")
+    return tuple(Shown(photo.name, "", photo.data) for photo in photos)
+
+
+def _rival(path: Path) -> Candidate:
     with opened(path) as artefact:
-        return Candidate(_facts(artefact, path.name), _ask_artefact(artefact))
+        return _candidate(artefact, path)
 
 
-def _facts(artefact: Artefact, name: str) -> ModelFacts:
-    return ModelFacts(
-        name=name,
-        version=artefact.version,
-        data_version=artefact.data_version,
-        created=artefact.created,
-        temperature=artefact.temperature,
-        image_size=artefact.image_size,
-        classes=artefact.classes,
-    )
+def _candidate(artefact: Artefact, path: Path) -> Candidate:
+    ask = asking_model(Model(artefact).answer, len(artefact.classes), artefact.image_size)
+    return Candidate(facts_of(artefact, path.name), ask, pair=_pair(artefact))
 
 
-def _out_of_fold(artefact: Artefact, report: Reporter) -> OutOfFold | None:
-    if artefact.out_of_fold_path is None:
-        report.tell("this artefact keeps no out-of-fold answers: the threshold is chosen on half the test photos,")
-        report.tell("and whether the model has learnt from some of them is not known; training again mends both")
+def _pair(artefact: Artefact) -> Pair | None:
+    """Both models, in this process; None where the artefact has but one."""
+    if artefact.int8_path is None:
         return None
-    return OutOfFold.load(artefact.out_of_fold_path)
-
-
-def _unseen(known: OutOfFold | None, photos: tuple[Shown, ...], size: int, report: Reporter) -> tuple[Shown, ...]:
-    """Leave out the photos that the model has learnt from, and say so."""
-    if known is None or not photos:
-        return photos
-    learnt = known.learnt_from(_pixels([photo.data for photo in photos], size))
-    if learnt.any():
-        report.tell(f"{learnt.sum()} of {len(photos)} test photos are left out: the model has learnt from them")
-    if learnt.all():
-        raise CannotStudy("the model has learnt from every one of these test photos; judge it by others")
-    return tuple(photo for photo, seen in zip(photos, learnt, strict=True) if not seen)
-
-
-def _pixels(photos: Sequence[bytes], size: int) -> NDArray[np.uint8]:
-    return np.stack([decode(photo, size) for photo in photos])
-
-
-def _ask_artefact(artefact: Artefact) -> Ask:
-    try:
-        model = Model(artefact)
-    except ModuleNotFoundError as error:
-        raise CannotStudy(f"{error.name} is not installed; run: pip install 'scones[serve]'") from error
-
-    def ask(photos: Sequence[bytes]) -> NDArray[np.float64]:
-        batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        return np.concatenate([model.predict(_pixels(batch, model.size)) for batch in batches]).astype(np.float64)
-
-    return ask
-
-
-def _ask_endpoint(aws: Aws, settings: Settings, endpoint: str) -> Ask:
-    def ask_one(photo: bytes) -> list[float]:
-        answer: list[float] = json.loads(aws.sagemaker.invoke(endpoint, photo, "application/x-image", _OURS))
-        return answer
-
-    def ask(photos: Sequence[bytes]) -> NDArray[np.float64]:
-        with ThreadPoolExecutor(settings.clients) as pool:
-            return np.array(list(pool.map(ask_one, photos)))
-
-    return ask
+    exact, int8 = (Model(replace(artefact, model_path=path)) for path in (artefact.exact_path, artefact.int8_path))
+    return Pair(exact.answer, int8.answer, artefact.model_path == artefact.int8_path)
 
 
 def _to_endpoint(aws: Aws, endpoint: str, photos: Sequence[Shown]) -> Send:
     def send(number: int) -> str:
-        aws.sagemaker.invoke(endpoint, photos[number % len(photos)].data, "application/x-image", _OURS)
+        aws.sagemaker.invoke(endpoint, photos[number % len(photos)].data, "application/x-image", _LOAD)
         return ""
 
     return send
@@ -236,7 +192,7 @@ def _to_endpoint(aws: Aws, endpoint: str, photos: Sequence[Shown]) -> Send:
 def _to_workflow(aws: Aws, workflow_arn: str, samples: Sequence[Sample]) -> Send:
     def send(number: int) -> str:
         key = samples[number % len(samples)].key
-        event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _OURS}
+        event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _LOAD}
         error = aws.workflow.run(workflow_arn, uuid.uuid4().hex, event).error
         # A photo that is not sure enough, or unfamiliar, has gone all the way, too.
         return "" if RULING_OF_ERROR.get(error) in {Ruling.UNSURE, Ruling.UNFAMILIAR} else error

@@ -1,12 +1,11 @@
 """Survey: report on the staged photos, beside them in the bucket and, if wanted, on this machine."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from scones.artefact import BadArtefact, read_artefact, unpack
+from scones.artefact import BadArtefact, opened
 from scones.aws.connection import Aws
 from scones.evaluation.data_report import DataFigures, Doubt, figures_of, render_data
 from scones.evaluation.label_errors import rank
@@ -77,10 +76,8 @@ def _out_of_fold(aws: Aws, model: Learnt, report: Reporter) -> OutOfFold | None:
     if archive is None:
         return None
     try:
-        with tempfile.TemporaryDirectory(prefix="scones-") as folder:
-            unpack(archive, Path(folder))
-            path = read_artefact(Path(folder)).out_of_fold_path
-            return OutOfFold.load(path) if path else None
+        with opened(archive) as artefact:
+            return OutOfFold.kept(artefact)
     except (BadArtefact, BadOutOfFold) as error:
         report.tell(f"the report lists no doubtful labels: {error}")
         return None
