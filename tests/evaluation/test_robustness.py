@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.studied import ask
 from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES
-from scones.evaluation.robustness import Judge, meaning, measure_robustness, png
+from scones.evaluation.robustness import Judge, meaning, measure_robustness
 from scones.photos.decode import decode
 from tiny_model import plain_photo
 
@@ -25,12 +25,6 @@ def test_light_costs_this_model_its_bicycles_and_darkness_its_motorcycles() -> N
     assert found["gray", 5].accuracy == 1
     assert found["darker", 1].n == 2
     assert found["brighter", 5].interval.low < 0.5 < found["brighter", 5].interval.high
-
-
-def test_photos_are_asked_about_without_loss() -> None:
-    """PNG gives back each pixel."""
-    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3)).astype(np.uint8)
-    assert (decode(png(photo), 20) == photo).all()
 
 
 @pytest.mark.parametrize(

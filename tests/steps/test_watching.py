@@ -94,7 +94,11 @@ def test_documents_and_metrics_stand_where_aws_users_look(quiet: Flow) -> None:
     """Model Monitor's three documents in the bucket, its metrics in CloudWatch; and the silence alarm may now speak."""
     bucket, before = quiet.aws.bucket, sums(quiet, "images_seen")
     known = {item.key for item in bucket.list("monitor/results/")}
+    quiet.monitor()
+    standing = [item.modified for item in bucket.list("monitor/baseline/statistics.json")]
     send(quiet, noisy_pngs(25, seed=22))
+    if standing:
+        assert [item.modified for item in bucket.list("monitor/baseline/statistics.json")] == standing
     fresh = sorted(item.key for item in bucket.list("monitor/results/") if item.key not in known)
     assert [key.rsplit("/", 1)[1] for key in fresh[:2]] == ["constraint_violations.json", "statistics.json"]
     assert bucket.find_json("monitor/baseline/constraints.json")["features"]

@@ -11,11 +11,12 @@ from scones.evaluation.gate import Floors, check_floors, not_worse
 from scones.evaluation.load import Bounds, Send, measure_load
 from scones.evaluation.metrics import CannotEvaluate, columns
 from scones.evaluation.out_of_fold import Judged
-from scones.evaluation.robustness import Damaged, Judge, measure_robustness, png
+from scones.evaluation.robustness import Damaged, Judge, measure_robustness
 from scones.evaluation.strangers import NOTHING, Guarding, flat_and_noise, judge_guard
 from scones.evaluation.study import Answers, DataFacts, ModelFacts, Study, study
 from scones.evaluation.trial import Terms
 from scones.evaluation.whole_numbers import Pair, WholeNumbers, compare_int8
+from scones.photos.encode import png
 
 Progress = Callable[[int, int, str], None]
 

@@ -1,15 +1,14 @@
 """Robustness: how right the model stays when photos are damaged."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from scones.evaluation.asking import Ask, Progress
 from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from scones.evaluation.metrics import Interval, evaluate_predictions
+from scones.photos.encode import png
 
 Photos = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -54,13 +53,6 @@ def meaning(kind: str, severity: int, side: int) -> str:
     """Say what a severity of a kind of damage does to photos of *side* pixels."""
     corruption = CORRUPTIONS[kind]
     return corruption.meaning.format(corruption.amount(severity, side))
-
-
-def png(photo: Photos) -> bytes:
-    """Encode one photo, uint8 [H, W, 3], without loss."""
-    out = io.BytesIO()
-    Image.fromarray(photo).save(out, "PNG", compress_level=1)
-    return out.getvalue()
 
 
 def _damaged(case: tuple[str, int, str], answers: Floats, judge: Judge) -> Damaged:

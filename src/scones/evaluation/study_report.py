@@ -16,11 +16,12 @@ from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from scones.evaluation.examination import Shown
 from scones.evaluation.gallery import choose
 from scones.evaluation.pages import class_colours, environment
-from scones.evaluation.robustness import Damaged, png
+from scones.evaluation.robustness import Damaged
 from scones.evaluation.story import Answer
 from scones.evaluation.strangers import NOTHING, Strangers, flat_and_noise
 from scones.evaluation.study import Study
 from scones.photos.decode import decode
+from scones.photos.encode import png
 
 _MOST_CHANGED: Final = 16
 _MOST_MET: Final = 16

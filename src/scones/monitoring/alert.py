@@ -1,12 +1,8 @@
 """Alert: all that a person must know about an alarm, as one value; pure. `notice` and `alert_page` show it."""
 
-import io
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
-
-import numpy as np
-from PIL import Image
 
 from scones.monitoring.accuracy import Estimate
 from scones.monitoring.cause import Cause, Reason, Signs, likely_cause
@@ -20,6 +16,7 @@ from scones.monitoring.scores import Floats
 from scones.monitoring.watch import Alarm
 from scones.monitoring.words import Moved, describe, describe_photo
 from scones.monitoring.worst import Direction, nearest, onset, worst
+from scones.photos.encode import png
 
 MOST_EXAMPLES: Final = 12
 TO_LABEL: Final = 30
@@ -293,7 +290,7 @@ def _worst(evidence: Evidence, direction: Direction) -> tuple[Example, ...]:
 def _example(known: Known, batch: Batch, place: int) -> Example:
     answer = batch.probabilities[place]
     return Example(
-        png=_png(batch.photos[place]),
+        png=png(batch.photos[place]),
         event=batch.events[place],
         time=batch.times[place],
         said=known.classes[int(answer.argmax())],
@@ -310,12 +307,6 @@ def _said(answer: Floats, classes: tuple[str, ...]) -> str:
 def _to_label(batch: Batch, seed: int) -> tuple[Candidate, ...]:
     choice = choose(batch.probabilities.max(axis=1), TO_LABEL, seed)
     return tuple(
-        Candidate(batch.events[place], batch.times[place], _png(batch.photos[place]), chance)
+        Candidate(batch.events[place], batch.times[place], png(batch.photos[place]), chance)
         for place, chance in zip(choice.photos.tolist(), choice.chances.tolist(), strict=True)
     )
-
-
-def _png(photo: Photos) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(photo)).save(out, format="PNG")
-    return out.getvalue()

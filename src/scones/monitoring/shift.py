@@ -2,7 +2,10 @@
 
 import io
 
+import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
+
+from scones.photos.encode import png
 
 
 def darken_and_blur(photo: bytes, *, brightness: float = 0.55, blur_share: float = 1 / 32) -> bytes:
@@ -17,6 +20,4 @@ def darken_and_blur(photo: bytes, *, brightness: float = 0.55, blur_share: float
         image = opened.convert("RGB")
     image = ImageEnhance.Brightness(image).enhance(brightness)
     image = image.filter(ImageFilter.GaussianBlur(max(image.size) * blur_share))
-    out = io.BytesIO()
-    image.save(out, format="PNG")
-    return out.getvalue()
+    return png(np.asarray(image))

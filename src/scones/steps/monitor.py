@@ -327,8 +327,8 @@ def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -
     if looked.photos or outcome.refused:
         standard = Summary(baseline.values)
         standard.add(baseline.values)
-        aws.bucket.put_json(f"monitor/baseline/{_STATISTICS}", statistics(standard))
-        aws.bucket.put_json("monitor/baseline/constraints.json", constraints(baseline, looked.verdict.threshold))
+        _keep_json(aws, f"monitor/baseline/{_STATISTICS}", statistics(standard))
+        _keep_json(aws, "monitor/baseline/constraints.json", constraints(baseline, looked.verdict.threshold))
         folder = f"monitor/results/{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H/%M-%S}"
         aws.bucket.put_json(f"{folder}/{_STATISTICS}", statistics(looked.summary))
         aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(looked.verdict, outcome.refused))
@@ -338,6 +338,12 @@ def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
     if looked.photos:
         aws.metrics.let_speak(f"{aws.name}-silence")
+
+
+def _keep_json(aws: Aws, key: str, value: dict[str, object]) -> None:
+    """Write what is not there already: a baseline's documents change with the model only, and are looked at by time."""
+    if aws.bucket.find_json(key) != value:
+        aws.bucket.put_json(key, value)
 
 
 def _tell(aws: Aws, watched: Watched, state: _State, tag: str) -> tuple[Alarm, ...]:
