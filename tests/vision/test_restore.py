@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from scones.photos.sample import render
-from scones.vision.kernels import noise_finder
+from scones.vision.kernels import noise_finder, smoothing
 from scones.vision.model import to_input
 from scones.vision.recipe import MIN_CONTRAST
 from scones.vision.restore import restore
@@ -43,6 +43,18 @@ def test_noise_is_smoothed() -> None:
     rows = torch.linspace(0.1, 0.9, 32).view(1, 1, 32, 1).expand(2, 3, 32, 32)
     blurred = restore(noisy(rows, 0.08))
     assert (blurred - rows).square().mean() < 0.5 * (noisy(rows, 0.08) - rows).square().mean()
+
+
+def test_colours_are_blurred_much_and_brightness_a_little() -> None:
+    """What one bright green pixel becomes: a binomial of two steps in all colours alike, of six in their difference."""
+    down, across = (torch.from_numpy(kernel).double() for kernel in smoothing())
+    pixel = torch.zeros(1, 3, 13, 13, dtype=torch.float64)
+    pixel[0, 1, 6, 6] = 1
+    found = functional.conv2d(functional.conv2d(pixel, down), across)[0]
+    little, much = torch.zeros(7, dtype=torch.float64), torch.tensor([1, 6, 15, 20, 15, 6, 1]).double() / 64
+    little[2:5] = torch.tensor([0.25, 0.5, 0.25])
+    gray, off = torch.outer(little, little) / 3, torch.outer(much, much) / 3
+    assert torch.allclose(found, torch.stack([gray - off, gray + 2 * off, gray - off]), atol=1e-6)
 
 
 def test_a_pale_photo_gets_its_contrast_back(clean: torch.Tensor) -> None:

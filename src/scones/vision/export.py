@@ -59,7 +59,8 @@ def export(trained: Trained) -> bytes:
     x = graph.add("Concat", x, graph.add("Slice", x, *ends), axis=0)
     stride = stem_stride(trained.image_size)
     x = graph.add("Conv", x, graph.constant(weights["stem"]), pads=[1] * 4, strides=[stride] * 2)
-    x = _normalised(graph, weights, "entry", graph.add("Relu", _halved(graph, x)))
+    # As the network, which halves first: the order makes no difference, and here the convolution takes the ReLU in.
+    x = _normalised(graph, weights, "entry", _halved(graph, graph.add("Relu", x)))
     for stage in ("stages.0", "stages.1"):
         first = _normalised(graph, weights, f"{stage}.first", _halved(graph, x))
         x = graph.add("Add", first, _normalised(graph, weights, f"{stage}.second", first))
@@ -143,7 +144,9 @@ def _restored(graph: _Graph, x: str) -> str:
     start, width = (graph.constant(np.array(value, np.float32)) for value in (NOISE_FROM, NOISE_ALL - NOISE_FROM))
     share = graph.add("Clip", graph.add("Div", graph.add("Sub", level, start), width), numbers[0], numbers[1])
     edges = graph.constant(np.array([0, 0, REACH, REACH] * 2))
-    smoothed = graph.add("Conv", graph.add("Pad", x, edges, mode="reflect"), graph.constant(smoothing()))
+    smoothed = graph.add("Pad", x, edges, mode="reflect")
+    for kernel in smoothing():
+        smoothed = graph.add("Conv", smoothed, graph.constant(kernel))
     calm = graph.add("Add", x, graph.add("Mul", share, graph.add("Sub", smoothed, x)))
     middle = graph.add("ReduceMean", calm, graph.constant(np.array([2, 3])))
     off = graph.add("Sub", calm, middle)

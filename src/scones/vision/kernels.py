@@ -10,12 +10,16 @@ REACH: Final = 3
 Kernel = npt.NDArray[np.float32]
 
 
-def smoothing() -> Kernel:
-    """A kernel [3, 3, 7, 7] that blurs the colours much and the brightness a little, as eyes do."""
-    little, much = np.zeros((7, 7)), _binomial(6)
-    little[2:5, 2:5] = _binomial(2)
-    same = np.eye(3)[:, :, None, None]
-    return np.asarray(little / 3 + (same - 1 / 3) * much, dtype=np.float32)
+def smoothing() -> tuple[Kernel, Kernel]:
+    """Two kernels, [4, 3, 7, 1] then [3, 4, 1, 7], that blur the colours much and the brightness a little, as eyes do.
+
+    The first gives the colours, blurred much, and the brightness, blurred a little; the second goes on, and exchanges
+    the brightness of the colours. One kernel [3, 3, 7, 7] would do the same with nearly three times the work.
+    """
+    little, much = np.pad(_binomial(2), REACH - 1), _binomial(2 * REACH)
+    down = np.concatenate([np.eye(3)[:, :, None] * much, np.full((1, 3, 1), 1 / 3) * little])
+    across = np.concatenate([(np.eye(3) - 1 / 3)[:, :, None] * much, np.ones((3, 1, 1)) * little], axis=1)
+    return np.asarray(down[:, :, :, None], dtype=np.float32), np.asarray(across[:, :, None, :], dtype=np.float32)
 
 
 def noise_finder() -> Kernel:
@@ -33,4 +37,4 @@ def _binomial(order: int) -> npt.NDArray[np.float64]:
     row = np.ones(1)
     for _ in range(order):
         row = np.convolve(row, [0.5, 0.5])
-    return np.outer(row, row)
+    return row

@@ -14,13 +14,14 @@ from scones.vision.recipe import MIN_CONTRAST, MIN_DEVIATION, NOISE_ALL, NOISE_F
 
 def restore(photos: Tensor) -> Tensor:
     """Restore photos, float [N, 3, H, W] with values 0 to 1; the values may leave these a little."""
-    smooth, noise = (torch.from_numpy(kernel).to(photos.device) for kernel in (smoothing(), noise_finder()))
+    down, across, noise = (torch.from_numpy(kernel).to(photos.device) for kernel in (*smoothing(), noise_finder()))
     level = functional.conv2d(photos, noise).abs().mean(dim=(1, 2, 3), keepdim=True)
     share = ((level - NOISE_FROM) / (NOISE_ALL - NOISE_FROM)).clamp(0, 1)
     calm, noisy = photos.clone(), share.flatten() > 0
     # Most photos are calm already, and smoothing is the dearest part.
     if noisy.any():
-        smoothed = functional.conv2d(functional.pad(photos[noisy], [REACH] * 4, mode="reflect"), smooth)
+        padded = functional.pad(photos[noisy], [REACH] * 4, mode="reflect")
+        smoothed = functional.conv2d(functional.conv2d(padded, down), across)
         calm[noisy] += share[noisy] * (smoothed - photos[noisy])
     # A pale photo keeps its cast, so each colour has a middle of its own.
     middle = calm.mean(dim=(2, 3), keepdim=True)
