@@ -86,6 +86,7 @@ def deployed(settings: Settings, tiny_model: bytes) -> Flow:
     uri = flow.aws.bucket.put("models/tiny/output/model.tar.gz", tiny_model)
     remember(flow.aws.bucket, "train", Trained("tiny", uri, "test", settings.classes, {}, 0.0))
     flow.up()
+    flow.approve()
     flow.deploy()
     return flow
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from scones.artefact import opened
 from scones.aws.connection import Aws
 from scones.aws.records import recall, remember
+from scones.aws.registry import Approval, Package
 from scones.aws.s3 import Bucket
 from scones.aws.shelf import SCHEME, open_prefix
 from scones.dispatch.book import moment_of, open_order, see
@@ -26,6 +28,7 @@ from scones.photos.header import UnreadablePhoto, read_header
 from scones.photos.source import Collection, collect
 from scones.progress import Reporter
 from scones.settings import Settings
+from scones.steps.approve import approve
 from scones.steps.classify import Classified, Outcome, classify
 from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch
 from scones.steps.deploy import Deployed, deploy
@@ -34,7 +37,9 @@ from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.history import history
 from scones.steps.monitor import Monitored, Watched, monitor
+from scones.steps.register import register
 from scones.steps.replay import Judged, Replayed, judge_again, replay
+from scones.steps.rollback import rollback
 from scones.steps.simulate import Simulated, Stream, plan, simulate
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
@@ -85,19 +90,38 @@ class Flow:
         return staged
 
     def train(self) -> Trained:
-        """Train on the photos staged last."""
+        """Train on the photos staged last, and register the model."""
         staged = self._recall("stage", Staged)
-        return self._remember("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
+        # A registry that is somebody else's is found out before an hour of training, not after it.
+        self.aws.registry.ready()
+        trained = self._remember("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
+        self.registered()
+        return trained
+
+    def registered(self) -> Package:
+        """Give the model trained last as the registry has it; one that a version of before left out is entered."""
+        trained = self._recall("train", Trained)
+        return register(self.aws, self._with(trained.classes), trained.model_uri, self.report)
+
+    def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> Package:
+        """Approve or reject the model of that number in the registry, or the one trained last."""
+        chosen = self.registered().number if number is None else number
+        decision = Approval.REJECTED if reject else Approval.APPROVED
+        return approve(self.aws, chosen, decision, reason, self.report)
 
     def up(self) -> Up:
         """Bring the stack up for the classes staged last, or those of the settings."""
         return self._remember("up", up(self.aws, self._with(self._classes()), self.report))
 
-    def deploy(self) -> Deployed:
-        """Deploy the model trained last."""
-        trained = self._recall("train", Trained)
-        settings = self._with(trained.classes)
-        return self._remember("deploy", deploy(self.aws, settings, trained.model_uri, self.report))
+    def deploy(self, number: int | None = None) -> Deployed:
+        """Deploy the model of that number in the registry, or the one trained last."""
+        package = self.registered() if number is None else self.aws.registry.get(number)
+        settings = self._with(self._classes_of(package.model_uri))
+        return self._remember("deploy", Deployed.of(deploy(self.aws, settings, package, self.report)))
+
+    def rollback(self) -> Deployed:
+        """Have the endpoint serve the release before."""
+        return self._remember("deploy", Deployed.of(rollback(self.aws, self.settings, self.report)))
 
     def classify(self, photos: Sequence[Path] = ()) -> Classified:
         """Classify *photos*, or the staged test photos where none are named."""
@@ -150,7 +174,7 @@ class Flow:
         return self._remember("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
 
     def study(self, wanted: Wanted) -> Study:
-        """Judge the model behind the endpoint in every way that is wanted."""
+        """Judge the model behind the endpoint in every way that is wanted; with a gate, approve or reject it."""
         deployed, staged = self._recall("deploy", Deployed), self._recall("stage", Staged)
         served = Served(
             endpoint=deployed.endpoint,
@@ -160,6 +184,9 @@ class Flow:
             data=(staged.name, staged.kind),
         )
         found = study_endpoint(self.aws, self._with(deployed.classes), served, wanted, self.report)
+        if wanted.gate and deployed.package:
+            missed = [str(check) for check in found.gate if not check.passed]
+            self.approve(deployed.package, "; ".join(missed) or "by the gate, at the endpoint", reject=bool(missed))
         return self._remember("study", found)
 
     def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> Monitored:
@@ -262,6 +289,10 @@ class Flow:
         except NothingYet:
             return None
         return Learnt(trained.job, trained.model_uri, trained.data_version)
+
+    def _classes_of(self, model_uri: str) -> tuple[str, ...]:
+        with opened(self.aws.bucket.get(self.aws.bucket.key(model_uri))) as artefact:
+            return artefact.classes
 
     def _classes(self) -> tuple[str, ...]:
         try:

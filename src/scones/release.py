@@ -10,6 +10,8 @@ from importlib.resources import files
 
 import yaml
 
+from scones import __version__
+
 CAPTURE_PARAMETER = "FunctionCapture"
 """The stack's parameter by which the classify function captures in the endpoint's stead."""
 
@@ -63,6 +65,11 @@ def function_code() -> Code:
             archive.writestr(entry, _PACKAGE.joinpath(name).read_bytes())
     body = buffer.getvalue()
     return Code(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
+
+
+def code_version() -> str:
+    """Name this version of Scones, and of the functions that it deploys."""
+    return f"scones-{__version__} {function_code().key.rpartition('/')[2].removesuffix('.zip')}"
 
 
 def template() -> dict[str, object]:

@@ -33,6 +33,7 @@ _RANGES = {
     "serverless_concurrency": (1, 200),
     "batch_concurrency": (1, 1000),
     "outliers_per_class": (0, 500),
+    "endpoint_hours": (0, 8760),
     "canary_percent": (1, 50),
     "baking_seconds": (0, 3600),
     "wrong_route_cost": (0, 1_000_000),
@@ -115,6 +116,8 @@ class Settings:
     """The instance type behind the endpoint."""
     endpoint_instances: int = 1
     """How many instances stand behind the endpoint; from two on, a new model is tried on a canary first."""
+    endpoint_hours: int = 0
+    """After so many hours the endpoint is marked as forgotten, and may be deleted; 0: it may stand for good."""
     canary_percent: int = 10
     """The canary's share of the traffic (1 to 50)."""
     baking_seconds: int = 180

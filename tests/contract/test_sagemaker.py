@@ -93,3 +93,49 @@ def test_endpoints(aws: Checked) -> None:
     for call in (client.describe_endpoint, client.delete_endpoint):
         with pytest.raises(ClientError, match="ValidationException"):
             call(EndpointName=name)
+
+
+def test_the_model_registry(aws: Checked) -> None:
+    """A group and its packages: create, describe, list, decide, tag, delete, and the errors."""
+    client, bucket, name = aws("sagemaker"), a_bucket(aws("s3")), fresh("contract")
+    aws("s3").put_object(Bucket=bucket, Key="model.tar.gz", Body=b"a model")
+    tags = [{"Key": "a", "Value": "b"}]
+    arn = client.create_model_package_group(ModelPackageGroupName=name, Tags=tags)["ModelPackageGroupArn"]
+    assert client.list_tags(ResourceArn=arn)["Tags"] == tags
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.create_model_package_group(ModelPackageGroupName=name)
+    assert client.describe_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupArn"] == arn
+    assert client.list_model_package_groups(NameContains=name)["ModelPackageGroupSummaryList"]
+    statistics = {"ContentType": "application/json", "S3Uri": f"s3://{bucket}/figures.json"}
+    request = {
+        "ModelPackageGroupName": name,
+        "ModelPackageDescription": "a model",
+        "InferenceSpecification": {
+            "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/model.tar.gz"}],
+            "SupportedContentTypes": ["image/png"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+        "ModelApprovalStatus": "PendingManualApproval",
+        "ModelMetrics": {"ModelQuality": {"Statistics": statistics}},
+        "CustomerMetadataProperties": {"seed": "0"},
+    }
+    first, second = (client.create_model_package(**request)["ModelPackageArn"] for _ in range(2))
+    assert second == first[:-1] + "2"
+    client.update_model_package(ModelPackageArn=second, ModelApprovalStatus="Approved", ApprovalDescription="by hand")
+    found = client.describe_model_package(ModelPackageName=second)
+    assert (found["ModelPackageVersion"], found["ModelApprovalStatus"]) == (2, "Approved")
+    assert (found["ApprovalDescription"], found["CustomerMetadataProperties"]) == ("by hand", {"seed": "0"})
+    listing = {"ModelPackageGroupName": name, "SortBy": "CreationTime", "SortOrder": "Descending"}
+    assert len(client.list_model_packages(**listing)["ModelPackageSummaryList"]) == 2
+    page = client.list_model_packages(**listing, ModelApprovalStatus="Approved", MaxResults=1)
+    assert [item["ModelPackageArn"] for item in page["ModelPackageSummaryList"]] == [second]
+    with pytest.raises(client.exceptions.ConflictException):
+        client.delete_model_package_group(ModelPackageGroupName=name)
+    for package in (first, second):
+        client.delete_model_package(ModelPackageName=package)
+    client.delete_model_package_group(ModelPackageGroupName=name)
+    for call in (client.describe_model_package, client.delete_model_package):
+        with pytest.raises(ClientError, match=r"ValidationException.*does not exist"):
+            call(ModelPackageName=first)
+    with pytest.raises(ClientError, match=r"ValidationException.*does not exist"):
+        client.list_model_packages(ModelPackageGroupName=name)

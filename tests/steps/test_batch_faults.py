@@ -117,6 +117,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
     try:
         flow = Flow(connect(settings, KEYS), settings, Silent())
         flow.up()
+        flow.approve()
         flow.deploy()
         before = len(parts(flow))
         assert 3 <= before < PHOTOS / 100

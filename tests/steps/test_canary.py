@@ -37,6 +37,7 @@ def train(flow: Flow, folder: Path, *, breaks: bool = False) -> None:
     write_tiny_artefact(folder, breaks=breaks)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
     remember(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
+    flow.approve()
 
 
 def load(flow: Flow, threads: int = 4) -> Load:

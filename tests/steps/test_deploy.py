@@ -3,22 +3,28 @@ from pathlib import Path
 import pytest
 
 from scones.artefact import MODEL
+from scones.aws.registry import Approval, Package
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.flow import Flow
 from scones.progress import Silent
+from scones.steps.approve import approve
 from scones.steps.classify import Outcome
 from scones.steps.deploy import deploy
+from scones.steps.register import register
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 
-def another_model(flow: Flow, folder: Path, *, damaged: bool = False) -> str:
-    """Put a second model into the bucket; a damaged one differs from its checksums."""
+def another_model(flow: Flow, folder: Path, *, damaged: bool = False) -> Package:
+    """Put a second model into the bucket, approved; a damaged one differs from its checksums since then."""
     write_tiny_artefact(folder)
     (folder / "NOTE.txt").write_text("another archive")
+    key = f"models/{folder.name}/output/model.tar.gz"
+    package = register(flow.aws, flow.settings, flow.aws.bucket.put(key, tar(folder)), Silent())
     if damaged:
         with (folder / MODEL).open("ab") as file:
             file.write(b"\0")
-    return flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
+        flow.aws.bucket.put(key, tar(folder))
+    return approve(flow.aws, package.number, Approval.APPROVED, "for the test", Silent())
 
 
 def test_deploying_the_same_model_again_changes_nothing(own_flow: Flow) -> None:
@@ -30,9 +36,9 @@ def test_deploying_the_same_model_again_changes_nothing(own_flow: Flow) -> None:
 
 def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> None:
     """The same endpoint, another configuration; photos go on being classified."""
-    uri = another_model(own_flow, tmp_path / "second")
+    package = another_model(own_flow, tmp_path / "second")
     first = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
-    deployed = deploy(own_flow.aws, own_flow.settings, uri, Silent())
+    deployed = deploy(own_flow.aws, own_flow.settings, package, Silent())
     live = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
     assert first
     assert live
@@ -43,9 +49,9 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> 
 
 def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tmp_path: Path) -> None:
     """The error says so; the endpoint answers with the model it had."""
-    uri = another_model(own_flow, tmp_path / "damaged", damaged=True)
+    package = another_model(own_flow, tmp_path / "damaged", damaged=True)
     with pytest.raises(UpdateRolledBack, match="checksum"):
-        deploy(own_flow.aws, own_flow.settings, uri, Silent())
+        deploy(own_flow.aws, own_flow.settings, package, Silent())
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
     assert ended.count(Outcome.SUCCEEDED) == 1
 

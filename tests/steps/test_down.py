@@ -37,9 +37,8 @@ def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
     assert (stood.stack, stood.endpoint) == ("UPDATE_COMPLETE", "InService")
     receipt = own_flow.down()
     assert set(receipt.deleted) == set(stood.standing)
-    assert {"endpoint", "endpoint-config", "model", "stack", "bucket", "log-group", "table"} == {
-        item.split()[0] for item in receipt.deleted
-    }
+    kinds = {"endpoint", "endpoint-config", "model", "model-package", "model-package-group", "stack", "bucket"}
+    assert {item.split()[0] for item in receipt.deleted} == kinds | {"log-group", "table"}
     assert receipt.objects > 0
     assert (receipt.left, inventory(own_flow.aws)) == ((), ())
     assert status(own_flow.aws).stack == ""

@@ -7,6 +7,7 @@ from scones.aws.client import Client, Credentials
 from scones.aws.logs import Logs
 from scones.aws.metrics import Metrics
 from scones.aws.notices import Notices
+from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker
 from scones.aws.stacks import Stacks
@@ -25,6 +26,7 @@ class Aws:
     bucket: Bucket
     stack: Stacks
     sagemaker: SageMaker
+    registry: Registry
     workflow: Workflow
     batches: Batches
     notices: Notices
@@ -73,6 +75,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         bucket=Bucket(client("s3"), f"{settings.stack}-{account}-{settings.region}"),
         stack=Stacks(client("cloudformation"), settings.stack),
         sagemaker=SageMaker(client("sagemaker"), client("sagemaker-runtime")),
+        registry=Registry(client("sagemaker"), settings.stack, settings.env),
         workflow=Workflow(client("stepfunctions")),
         batches=Batches(client("stepfunctions")),
         notices=Notices(client("sns")),

@@ -1,7 +1,10 @@
 """Hosting: the two ways to stand behind an endpoint, instances or serverless, as SageMaker's requests put them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from scones.settings import Settings
 
 ENDPOINT_SECONDS = 1800.0
 VARIANT = "AllTraffic"
@@ -84,3 +87,19 @@ class EndpointPlan:
     role: str
     model_uri: str
     hosting: Realtime | Serverless
+    tags: Mapping[str, str]
+    """What the model, the configuration and the endpoint carry."""
+
+
+def hosting_of(settings: Settings, capture_uri: str, alarm: str) -> Realtime | Serverless:
+    """Choose the way that the settings name; *capture_uri* and *alarm* are for instances only."""
+    if settings.mode == "serverless":
+        return Serverless(settings.serverless_memory_mb, settings.serverless_concurrency)
+    return Realtime(
+        instance=settings.endpoint_instance,
+        instances=settings.endpoint_instances,
+        capture_uri=capture_uri,
+        alarm=alarm,
+        canary_percent=settings.canary_percent,
+        baking_seconds=settings.baking_seconds,
+    )

@@ -10,6 +10,9 @@ def inventory(aws: Aws) -> tuple[str, ...]:
         found.append(f"endpoint {aws.name}")
     found += [f"endpoint-config {name}" for name in aws.sagemaker.configs(aws.prefix)]
     found += [f"model {name}" for name in aws.sagemaker.models(aws.prefix)]
+    found += [f"model-package {number}" for number in aws.registry.numbers()]
+    if aws.registry.exists():
+        found.append(f"model-package-group {aws.registry.group}")
     stack = aws.stack.find()
     if stack:
         found.append(f"stack {stack.name}")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scones.aws.client import AwsError, Client
-from scones.aws.hosting import ENDPOINT_SECONDS, VARIANT, EndpointPlan
-from scones.aws.waiting import wait
+from scones.aws.hosting import ENDPOINT_SECONDS, VARIANT, EndpointPlan, Realtime, Serverless
+from scones.aws.waiting import pauses, wait
 from scones.errors import SconesError
 
+_SETTLED = frozenset({"InService", "Failed", "OutOfService"})
 _NOT_FOUND = ("Could not find", "does not exist", "not found")
 
 
@@ -84,6 +85,7 @@ class Endpoint:
 
     name: str
     status: str
+    arn: str
     config: str
     reason: str
     changed: float
@@ -148,12 +150,13 @@ class SageMaker:
         try:
             reply = self._client.call("describe_endpoint", EndpointName=name)
         except AwsError as error:
-            if _missing(error):
+            if missing(error):
                 return None
             raise
         return Endpoint(
             name=name,
             status=reply["EndpointStatus"],
+            arn=reply["EndpointArn"],
             config=reply["EndpointConfigName"],
             reason=reply.get("FailureReason", ""),
             changed=reply["LastModifiedTime"].timestamp(),
@@ -168,23 +171,52 @@ class SageMaker:
         """
         self._ensure("model", plan.model, self._create_model, plan)
         self._ensure("endpoint_config", plan.config, self._create_config, plan)
-        endpoint = self.find_endpoint(plan.name)
+        endpoint = self.settled(plan.name, plan.hosting.longest_seconds)
         if endpoint and endpoint.status == "Failed":
             self.delete_endpoint(plan.name)
             endpoint = None
         if endpoint is None:
-            self._client.call("create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config)
-        elif endpoint.config != plan.config:
-            how = plan.hosting.update()
-            self._client.call("update_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config, **how)
-        what = f"endpoint {plan.name} coming into service"
-        live = wait(what, lambda: self._settled(plan.name), plan.hosting.longest_seconds)
+            self._client.call(
+                "create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config, Tags=_tags(plan.tags)
+            )
+        return self.update(plan.name, plan.config, plan.hosting)
+
+    def update(self, name: str, config: str, hosting: Realtime | Serverless) -> Endpoint:
+        """Have the endpoint serve *config*, which exists, and wait until it does.
+
+        Raises:
+            EndpointFailed: it is not in service.
+            UpdateRolledBack: SageMaker went back to the configuration before.
+        """
+        endpoint = self.find_endpoint(name)
+        if endpoint and endpoint.config != config:
+            how = hosting.update()
+            self._client.call("update_endpoint", EndpointName=name, EndpointConfigName=config, **how)
+        live = self.settled(name, hosting.longest_seconds)
+        if live is None:
+            raise EndpointFailed(name, "gone", "somebody deleted it meanwhile")
         if live.status != "InService":
-            raise EndpointFailed(plan.name, live.status, live.reason or "it gave no reason")
+            raise EndpointFailed(name, live.status, live.reason or "it gave no reason")
         # An update that SageMaker rolls back by itself ends InService too.
-        if live.config != plan.config:
-            raise UpdateRolledBack(plan.name, live.config, live.reason)
+        if live.config != config:
+            raise UpdateRolledBack(name, live.config, live.reason)
         return live
+
+    def settled(self, name: str, longest_seconds: float) -> Endpoint | None:
+        """Describe the endpoint once nothing is under way there any more; None where there is none."""
+        for _ in pauses(f"endpoint {name} coming into service", longest_seconds):
+            endpoint = self.find_endpoint(name)
+            if endpoint is None or endpoint.status in _SETTLED:
+                return endpoint
+        raise AssertionError("pauses ends only by raising")
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Set tags, and leave all others."""
+        self._client.call("add_tags", ResourceArn=arn, Tags=_tags(tags))
+
+    def untag(self, arn: str, *names: str) -> None:
+        """Take tags away; those that are not there are no error."""
+        self._client.call("delete_tags", ResourceArn=arn, TagKeys=list(names))
 
     def invoke(self, endpoint: str, photo: bytes, content_type: str, inference_id: str) -> bytes:
         """Send one photo, and return the endpoint's JSON; the data capture carries *inference_id*."""
@@ -235,7 +267,7 @@ class SageMaker:
             variants = self._client.call("describe_endpoint", EndpointName=endpoint.name).get("ProductionVariants", ())
             wanted = self._client.call("describe_endpoint_config", EndpointConfigName=endpoint.config)
         except AwsError as error:
-            if _missing(error):
+            if missing(error):
                 return {}
             raise
         standing = {each["VariantName"]: each.get("CurrentInstanceCount", 0) for each in variants}
@@ -247,6 +279,17 @@ class SageMaker:
                 found[instance] = found.get(instance, 0) + count
         return found
 
+    def model_behind(self, config: str) -> str:
+        """Name the model of a configuration; empty where there is no such configuration."""
+        try:
+            found = self._client.call("describe_endpoint_config", EndpointConfigName=config)
+        except AwsError as error:
+            if missing(error):
+                return ""
+            raise
+        name: str = found["ProductionVariants"][0]["ModelName"]
+        return name
+
     def configs(self, prefix: str) -> list[str]:
         """Name the endpoint configurations whose names start with *prefix*."""
         return self._names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", prefix)
@@ -255,21 +298,22 @@ class SageMaker:
         """Name the models whose names start with *prefix*."""
         return self._names("list_models", "Models", "ModelName", prefix)
 
-    def _settled(self, name: str) -> Endpoint | None:
-        endpoint = self.find_endpoint(name)
-        if endpoint is None:
-            raise EndpointFailed(name, "gone", "somebody deleted it meanwhile")
-        return endpoint if endpoint.status in {"InService", "Failed", "OutOfService"} else None
-
     def _create_model(self, plan: EndpointPlan) -> None:
         container = {"Image": plan.image, "ModelDataUrl": plan.model_uri}
-        self._client.call("create_model", ModelName=plan.model, ExecutionRoleArn=plan.role, PrimaryContainer=container)
+        self._client.call(
+            "create_model",
+            ModelName=plan.model,
+            ExecutionRoleArn=plan.role,
+            PrimaryContainer=container,
+            Tags=_tags(plan.tags),
+        )
 
     def _create_config(self, plan: EndpointPlan) -> None:
         self._client.call(
             "create_endpoint_config",
             EndpointConfigName=plan.config,
             ProductionVariants=[{"VariantName": VARIANT, "ModelName": plan.model, **plan.hosting.variant()}],
+            Tags=_tags(plan.tags),
             **plan.hosting.capture(),
         )
 
@@ -278,7 +322,7 @@ class SageMaker:
         try:
             self._client.call(f"describe_{kind}", **{argument: name})
         except AwsError as error:
-            if not _missing(error):
+            if not missing(error):
                 raise
             create(plan)
 
@@ -287,7 +331,7 @@ class SageMaker:
         try:
             self._client.call(f"delete_{kind}", **{argument: name})
         except AwsError as error:
-            if _missing(error):
+            if missing(error):
                 return False
             raise
         return True
@@ -297,12 +341,17 @@ class SageMaker:
         return [name for name in names if name.startswith(prefix)]
 
 
+def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
 def _channel(name: str, uri: str) -> dict[str, Any]:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "ContentType": "application/x-image", "DataSource": {"S3DataSource": source}}
 
 
-def _missing(error: AwsError) -> bool:
+def missing(error: AwsError) -> bool:
+    """Tell whether SageMaker says that there is no such thing."""
     return error.code in {"ValidationException", "ResourceNotFound"} and any(
         words in error.message for words in _NOT_FOUND
     )

@@ -1,4 +1,4 @@
-"""The verbs that make a model and stand it up: stage, train, up, deploy, evaluate."""
+"""The verbs that make a model and stand it up: stage, train, approve, up, deploy, rollback, evaluate."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +51,16 @@ def train(epochs: int | None, seed: int | None, env: str | None, as_json: bool, 
     run("train", flags, as_json, lambda flow: flow.train(), agreed=yes)
 
 
+@click.command(help=STEPS["approve"] + " MODEL is its number; without one, the model trained last is meant.")
+@click.argument("model", type=int, required=False)
+@click.option("--reject", metavar="REASON", help="Reject it instead, and keep the reason.")
+@options
+def approve(model: int | None, reject: str | None, env: str | None, as_json: bool) -> None:
+    """Decide on MODEL."""
+    reason = "by hand" if reject is None else reject
+    run("approve", {"env": env}, as_json, lambda flow: flow.approve(model, reason, reject=reject is not None))
+
+
 @click.command(help=STEPS["up"])
 @click.option("--threshold", type=float, help="Below this confidence (0 to 1) a photo is not routed.")
 @options
@@ -60,13 +70,23 @@ def up(threshold: float | None, env: str | None, as_json: bool, yes: bool) -> No
     run("up", {"env": env, "threshold": threshold}, as_json, lambda flow: flow.up(), agreed=yes)
 
 
-@click.command(help=STEPS["deploy"])
+@click.command(
+    help=STEPS["deploy"] + " MODEL is a number of the registry; without one, the model trained last is meant."
+)
+@click.argument("model", type=int, required=False)
 @click.option("--mode", type=click.Choice(MODES), help="On instances, or serverless.")
 @options
 @yes_option
-def deploy(mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
-    """Deploy what was trained last."""
-    run("deploy", {"env": env, "mode": mode}, as_json, lambda flow: flow.deploy(), agreed=yes)
+def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
+    """Deploy MODEL."""
+    run("deploy", {"env": env, "mode": mode}, as_json, lambda flow: flow.deploy(model), agreed=yes)
+
+
+@click.command(help=STEPS["rollback"])
+@options
+def rollback(env: str | None, as_json: bool) -> None:
+    """Return to the release before."""
+    run("rollback", {"env": env}, as_json, lambda flow: flow.rollback())
 
 
 @click.command(help=STEPS["evaluate"])
@@ -80,7 +100,9 @@ def deploy(mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
 @click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another artefact to compare with.")
 @click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
 @click.option("--unfamiliar", metavar="SOURCE", help="Also by photos of other things: a folder, or `cifar100`.")
-@click.option("--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed.")
+@click.option(
+    "--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed; approves or rejects."
+)
 @click.option("--report", type=click.Path(path_type=Path), default=Path("reports/evaluation.html"), show_default=True)
 @options
 @yes_option

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scones.errors import SconesError
 from scones.evaluation.comparison import LUCK, Comparison
 from scones.evaluation.metrics import Evaluation
+from scones.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,16 @@ class Floors:
     calibration_error: float
     coverage: float
     accuracy_covered: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Floors":
+        """Take them from the settings."""
+        return cls(
+            accuracy=settings.gate_accuracy,
+            calibration_error=settings.gate_calibration_error,
+            coverage=settings.gate_coverage,
+            accuracy_covered=settings.gate_accuracy_covered,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 STEPS = {
     "stage": "Check the photos, put them in the bucket with their lists, and report on them.",
-    "train": "Run a training job on them, and wait for its model.",
+    "train": "Run a training job on them, and register its model; one that passes the gate is approved.",
+    "approve": "Approve or reject a registered model: only an approved one is deployed.",
     "up": "Bring the stack to the template: functions, state machine, topics, alarms, the schedule of the monitor.",
     "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
+    "rollback": "Return to the release before; again, to the one before that.",
     "classify": "Send photos through the Step Functions workflow.",
     "replay": "Rebuild a recorded decision bit for bit, or say what another model or threshold would have changed.",
     "evaluate": "Ask the endpoint about every test photo, measure it, propose a threshold, and write a report.",

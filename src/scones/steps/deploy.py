@@ -1,20 +1,29 @@
-"""Deploy: put the trained model behind the endpoint, and capture what it sees."""
+"""Deploy: put an approved model behind the endpoint as a new release, and capture what it sees."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.hosting import VARIANT, EndpointPlan, Realtime, Serverless
+from scones.aws.hosting import VARIANT, EndpointPlan, Serverless, hosting_of
+from scones.aws.registry import ENV_TAG, Approval, Package
+from scones.aws.releases import Release, keep, next_number, prune, releases
+from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
+from scones.errors import SconesError
 from scones.progress import Reporter
-from scones.release import CAPTURE_PARAMETER, template
+from scones.release import CAPTURE_PARAMETER, code_version, template
 from scones.settings import Settings
+
+EXPIRES_TAG = "scones:expires"
+"""When an endpoint may be deleted by whoever looks after forgotten ones: ISO 8601, in UTC."""
 
 _DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The endpoint, and the model behind it."""
+    """The endpoint, and the model behind it: the number of the release, and the model's in the registry."""
 
     endpoint: str
     config: str
@@ -23,47 +32,113 @@ class Deployed:
     classes: tuple[str, ...]
     capture_prefix: str
     """Below it in the bucket lies the data capture, by hour."""
+    release: int = 0
+    package: int = 0
+    """Both are 0 where a version of before the registry deployed."""
+
+    @classmethod
+    def of(cls, release: Release) -> "Deployed":
+        """Say it of a release that serves."""
+        return cls(
+            endpoint=release.endpoint,
+            config=release.config,
+            model=release.model,
+            model_uri=release.model_uri,
+            classes=release.classes,
+            capture_prefix=release.capture_prefix,
+            release=release.number,
+            package=release.package,
+        )
 
 
-def deploy(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> Deployed:
-    """Create or update the endpoint; one that serves this model already is left as it is.
+class NotApproved(SconesError):
+    """A model that is registered may not be deployed."""
+
+    def __init__(self, package: Package, env: str) -> None:
+        state = "was rejected" if package.approval is Approval.REJECTED else "waits for approval"
+        super().__init__(
+            f"model {package.number} {state}: {package.reason or 'nobody has judged it'}; "
+            f"to deploy it all the same, run: scones approve {package.number} --env {env}"
+        )
+        self.package = package
+
+
+def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> Release:
+    """Create or update the endpoint; where the newest release is this very one, it is left as it is.
 
     Raises:
+        NotApproved: the model was rejected, or waits.
         EndpointFailed: it is not in service.
         UpdateRolledBack: the new model failed under traffic or did not start; the one before goes on serving.
         StackMissing: the stack lacks the role, or the alarm that guards updates.
     """
+    if package.approval is not Approval.APPROVED:
+        raise NotApproved(package, aws.env)
+    plan = _plan(aws, settings, package)
+    _let_functions_capture(aws, isinstance(plan.hosting, Serverless), report)
+    release = _release(aws, settings, package, plan)
+    if not release.finished:
+        # Written first: a deploy that is cut off can be told from one that ended.
+        keep(aws.bucket, release, finished=False)
+    watched = f"; each step of an update is watched for {settings.baking_seconds} s" if plan.hosting.update() else ""
+    report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}{watched}")
+    try:
+        endpoint = aws.sagemaker.deploy(plan)
+    except (EndpointFailed, UpdateRolledBack, AwsError):
+        prune(aws)
+        raise
+    release = keep(aws.bucket, release, finished=True)
+    prune(aws)
+    _set_expiry(aws, endpoint.arn, settings.endpoint_hours)
+    report.tell(f"endpoint {plan.name} is in service: release {release.number}, model {release.package}")
+    return release
+
+
+def _plan(aws: Aws, settings: Settings, package: Package) -> EndpointPlan:
     role = aws.stack.find_output("HostingRoleArn")
-    hosting = _hosting(aws, settings)
-    plan = EndpointPlan(
+    hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"))
+    return EndpointPlan(
         name=aws.name,
-        config=aws.prefix + _digest(model_uri, aws.image, role, str(hosting.variant())),
-        model=aws.prefix + _digest(model_uri, aws.image, role),
+        config=aws.prefix + _digest(package.model_uri, aws.image, role, str(hosting.variant())),
+        model=aws.prefix + _digest(package.model_uri, aws.image, role),
         image=aws.image,
         role=role,
-        model_uri=model_uri,
+        model_uri=package.model_uri,
         hosting=hosting,
+        tags={ENV_TAG: aws.env},
     )
-    _let_functions_capture(aws, isinstance(hosting, Serverless), report)
-    watched = f"; each step of an update is watched for {settings.baking_seconds} s" if hosting.update() else ""
-    report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}{watched}")
-    aws.sagemaker.deploy(plan)
-    report.tell(f"endpoint {plan.name} is in service")
-    prefix = f"capture/{plan.name}/{VARIANT}/"
-    return Deployed(plan.name, plan.config, plan.model, model_uri, settings.classes, prefix)
 
 
-def _hosting(aws: Aws, settings: Settings) -> Realtime | Serverless:
-    if settings.mode == "serverless":
-        return Serverless(settings.serverless_memory_mb, settings.serverless_concurrency)
-    return Realtime(
-        instance=settings.endpoint_instance,
-        instances=settings.endpoint_instances,
-        capture_uri=aws.bucket.uri("capture"),
-        alarm=aws.stack.find_output("EndpointAlarmName"),
-        canary_percent=settings.canary_percent,
-        baking_seconds=settings.baking_seconds,
+def _release(aws: Aws, settings: Settings, package: Package, plan: EndpointPlan) -> Release:
+    """The newest release, if that is what is wanted; else a new one."""
+    wanted = Release(
+        number=0,
+        package=package.number,
+        model_uri=package.model_uri,
+        classes=settings.classes,
+        endpoint=plan.name,
+        config=plan.config,
+        model=plan.model,
+        mode=settings.mode,
+        instances=0 if isinstance(plan.hosting, Serverless) else plan.hosting.instances,
+        capture_prefix=f"capture/{plan.name}/{VARIANT}/",
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=code_version(),
     )
+    before = releases(aws.bucket)
+    if before:
+        newest = before[-1]
+        if newest == replace(wanted, number=newest.number, when=newest.when, by=newest.by, finished=True):
+            return newest
+    return replace(wanted, number=next_number(aws.bucket))
+
+
+def _set_expiry(aws: Aws, arn: str, hours: int) -> None:
+    if hours:
+        expires = datetime.now(UTC) + timedelta(hours=hours)
+        aws.sagemaker.tag(arn, {EXPIRES_TAG: expires.isoformat(timespec="seconds")})
+    else:
+        aws.sagemaker.untag(arn, EXPIRES_TAG)
 
 
 def _let_functions_capture(aws: Aws, wanted: bool, report: Reporter) -> None:

@@ -39,6 +39,7 @@ def down(aws: Aws, report: Reporter) -> Receipt:
         aws.sagemaker.delete_config(config)
     for model in aws.sagemaker.models(aws.prefix):
         aws.sagemaker.delete_model(model)
+    aws.registry.delete()
     objects = _delete_stack(aws)
     for group in log_groups(aws):
         aws.logs.delete_group(group)

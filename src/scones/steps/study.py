@@ -139,12 +139,7 @@ def _plan(settings: Settings, wanted: Wanted, others: tuple[Shown, ...]) -> Plan
             wish=Wish(settings.max_routed_error, settings.guarantee_doubt),
             seed=settings.seed,
         ),
-        floors=Floors(
-            accuracy=settings.gate_accuracy,
-            calibration_error=settings.gate_calibration_error,
-            coverage=settings.gate_coverage,
-            accuracy_covered=settings.gate_accuracy_covered,
-        ),
+        floors=Floors.of(settings),
         robustness=wanted.robustness,
         against=_rival(wanted.against) if wanted.against else None,
         load=Bounds(settings.load_seconds, settings.load_requests) if wanted.load else None,

@@ -16,6 +16,7 @@ from scones.local.sagemaker.fleet import Deployment, Fleet
 from scones.local.sagemaker.hosting import Hosting
 from scones.local.sagemaker.programs import Runner
 from scones.local.sagemaker.records import Records
+from scones.local.sagemaker.registry import Registry
 from scones.local.sagemaker.server import Answer, ServerDown
 from scones.local.sagemaker.serverless import check_request
 from scones.local.sagemaker.training import Training
@@ -52,6 +53,7 @@ class SageMaker:
         self.records = Records()
         self.training = Training(self.records, runner, folder / "training")
         self.hosting = Hosting(self.records, runner, folder / "endpoints", Capture(runner.store))
+        self.registry = Registry(self.records, runner.store)
         self._metrics = metrics
         # Requests wait for the model here, and never on the gateway's event loop.
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
@@ -86,7 +88,7 @@ class SageMaker:
             return error_reply(error)
 
     def _operations(self) -> dict[str, Callable[[Json], Json]]:
-        hosting, training, tables = self.hosting, self.training, self.records
+        hosting, training, tables, registry = self.hosting, self.training, self.records, self.registry
         return {
             "CreateTrainingJob": training.create,
             "DescribeTrainingJob": training.describe,
@@ -105,6 +107,15 @@ class SageMaker:
             "DescribeEndpoint": hosting.describe_endpoint,
             "ListEndpoints": lambda q: hosting.summaries("Endpoint", q),
             "DeleteEndpoint": hosting.delete_endpoint,
+            "CreateModelPackageGroup": registry.create_group,
+            "DescribeModelPackageGroup": registry.describe_group,
+            "ListModelPackageGroups": registry.groups,
+            "DeleteModelPackageGroup": registry.delete_group,
+            "CreateModelPackage": registry.create,
+            "DescribeModelPackage": registry.describe,
+            "UpdateModelPackage": registry.update,
+            "ListModelPackages": registry.packages,
+            "DeleteModelPackage": registry.delete,
             "AddTags": self._add_tags,
             "ListTags": lambda q: {"Tags": self._tags(tables.known_arn(q["ResourceArn"]))},
             "DeleteTags": self._delete_tags,

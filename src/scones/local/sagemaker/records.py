@@ -76,6 +76,8 @@ class Records:
         self.models = Table("model", "model", "Model")
         self.configs = Table("endpoint-config", "endpoint configuration", "EndpointConfig")
         self.endpoints = Table("endpoint", "endpoint", "Endpoint")
+        self.groups = Table("model-package-group", "model package group", "ModelPackageGroup")
+        self.packages = Table("model-package", "model package", "ModelPackage")
         self.tags: dict[str, dict[str, str]] = {}
         self.lock = threading.RLock()
 
@@ -90,7 +92,7 @@ class Records:
         Raises:
             AwsError: it is not.
         """
-        tables = (self.jobs, self.models, self.configs, self.endpoints)
+        tables = (self.jobs, self.models, self.configs, self.endpoints, self.groups, self.packages)
         if any(arn in (row[f"{table.title}Arn"] for row in list(table.rows.values())) for table in tables):
             return arn
         raise invalid(f"Could not find resource: {arn}")

@@ -1,0 +1,204 @@
+"""The model registry: an environment's models by number, where each comes from, and whether it may be deployed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from scones.aws.client import AwsError, Client
+from scones.aws.sagemaker import missing
+from scones.errors import SconesError
+
+CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
+ENV_TAG = "scones:env"
+_LONGEST_REASON = 1024
+
+
+class Approval(StrEnum):
+    """What SageMaker calls the three states of a model's approval."""
+
+    APPROVED = "Approved"
+    REJECTED = "Rejected"
+    PENDING = "PendingManualApproval"
+
+
+class RegistryTaken(SconesError):
+    """The registry's name belongs to a group of models that Scones did not make for this environment."""
+
+    def __init__(self, group: str, env: str) -> None:
+        super().__init__(
+            f"the model package group {group!r} exists, and is not of environment {env!r} (it lacks the tag "
+            f"{ENV_TAG}={env}); take another --env, or delete that group"
+        )
+        self.group = group
+
+
+class NoSuchModel(SconesError):
+    """No model of that number is registered."""
+
+    def __init__(self, number: int, group: str, known: list[int]) -> None:
+        there = ", ".join(map(str, sorted(known))) or "none"
+        super().__init__(
+            f"there is no model {number} in {group!r}; registered: {there}; to make one, run: scones train"
+        )
+        self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model about to be registered; *statistics_uri* names its evaluation in S3, and is empty without one."""
+
+    image: str
+    model_uri: str
+    statistics_uri: str
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A registered model; *reason* says why it is approved, rejected or waits."""
+
+    number: int
+    arn: str
+    approval: Approval
+    reason: str
+    model_uri: str
+    properties: Mapping[str, str]
+
+
+class Registry:
+    """The model package group called *group*; every method raises AwsError as its call does."""
+
+    def __init__(self, client: Client, group: str, env: str) -> None:
+        self._client = client
+        self.group = group
+        self._env = env
+
+    def register(self, candidate: Candidate) -> Package:
+        """Enter a model, which then waits for its approval; the group comes into being with its first.
+
+        Raises:
+            RegistryTaken: the group is somebody else's.
+        """
+        if not self.ready():
+            tags = [{"Key": ENV_TAG, "Value": self._env}]
+            self._client.call("create_model_package_group", ModelPackageGroupName=self.group, Tags=tags)
+        statistics = {"ContentType": "application/json", "S3Uri": candidate.statistics_uri}
+        metrics = {"ModelMetrics": {"ModelQuality": {"Statistics": statistics}}} if candidate.statistics_uri else {}
+        reply = self._client.call(
+            "create_model_package",
+            ModelPackageGroupName=self.group,
+            # Listings show a description and nothing else by which a model could be found again.
+            ModelPackageDescription=candidate.model_uri,
+            InferenceSpecification={
+                "Containers": [{"Image": candidate.image, "ModelDataUrl": candidate.model_uri}],
+                "SupportedContentTypes": list(CONTENT_TYPES),
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+            ModelApprovalStatus=Approval.PENDING,
+            CustomerMetadataProperties=dict(candidate.properties),
+            **metrics,
+        )
+        return self._describe(reply["ModelPackageArn"])
+
+    def ready(self) -> bool:
+        """Tell whether this environment's group stands.
+
+        Raises:
+            RegistryTaken: one of its name stands, which is somebody else's.
+        """
+        if self._ours():
+            return True
+        if self._arn() is None:
+            return False
+        raise RegistryTaken(self.group, self._env)
+
+    def decide(self, package: Package, approval: Approval, reason: str) -> Package:
+        """Approve or reject a model, or leave it waiting, and keep the reason."""
+        self._client.call(
+            "update_model_package",
+            ModelPackageArn=package.arn,
+            ModelApprovalStatus=approval,
+            ApprovalDescription=reason[:_LONGEST_REASON],
+        )
+        return self._describe(package.arn)
+
+    def get(self, number: int) -> Package:
+        """Read the model of that number.
+
+        Raises:
+            NoSuchModel: there is none.
+        """
+        known = {item["ModelPackageVersion"]: item["ModelPackageArn"] for item in self._summaries()}
+        if number not in known:
+            raise NoSuchModel(number, self.group, list(known))
+        return self._describe(known[number])
+
+    def find(self, model_uri: str) -> Package | None:
+        """Read the newest entry of the model at *model_uri*, or None where it is not registered."""
+        for item in self._summaries():
+            if item.get("ModelPackageDescription") == model_uri:
+                return self._describe(item["ModelPackageArn"])
+        return None
+
+    def numbers(self) -> list[int]:
+        """Number the models that are registered; none where the group is somebody else's."""
+        return [item["ModelPackageVersion"] for item in self._summaries()] if self._ours() else []
+
+    def exists(self) -> bool:
+        """Tell whether this environment's group stands."""
+        return self._ours()
+
+    def delete(self) -> None:
+        """Delete the group with every model in it; what is gone already stays gone, what is somebody else's stays."""
+        if not self._ours():
+            return
+        # SageMaker refuses to delete a group that holds models.
+        for item in list(self._summaries()):
+            self._delete("delete_model_package", ModelPackageName=item["ModelPackageArn"])
+        self._delete("delete_model_package_group", ModelPackageGroupName=self.group)
+
+    def _summaries(self) -> Iterator[dict[str, Any]]:
+        """Describe every model in short, newest first; nothing where there is no group."""
+        query = {"ModelPackageGroupName": self.group, "SortBy": "CreationTime", "SortOrder": "Descending"}
+        try:
+            for page in self._client.pages("list_model_packages", **query):
+                yield from page["ModelPackageSummaryList"]
+        except AwsError as error:
+            if not missing(error):
+                raise
+
+    def _describe(self, arn: str) -> Package:
+        found = self._client.call("describe_model_package", ModelPackageName=arn)
+        return Package(
+            number=found["ModelPackageVersion"],
+            arn=arn,
+            approval=Approval(found["ModelApprovalStatus"]),
+            reason=found.get("ApprovalDescription", ""),
+            model_uri=found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"],
+            properties=found.get("CustomerMetadataProperties", {}),
+        )
+
+    def _arn(self) -> str | None:
+        try:
+            found = self._client.call("describe_model_package_group", ModelPackageGroupName=self.group)
+        except AwsError as error:
+            if missing(error):
+                return None
+            raise
+        arn: str = found["ModelPackageGroupArn"]
+        return arn
+
+    def _ours(self) -> bool:
+        arn = self._arn()
+        if arn is None:
+            return False
+        tags = self._client.call("list_tags", ResourceArn=arn)["Tags"]
+        return {"Key": ENV_TAG, "Value": self._env} in tags
+
+    def _delete(self, operation: str, **name: str) -> None:
+        try:
+            self._client.call(operation, **name)
+        except AwsError as error:
+            if not missing(error):
+                raise

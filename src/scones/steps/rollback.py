@@ -1,0 +1,72 @@
+"""Rollback: have the endpoint serve the release before, watched as a deploy is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from scones.aws.client import AwsError
+from scones.aws.connection import Aws
+from scones.aws.hosting import ENDPOINT_SECONDS, Realtime, Serverless, hosting_of
+from scones.aws.registry import Approval
+from scones.aws.releases import Release, keep, prune, releases
+from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack
+from scones.errors import NothingYet, SconesError
+from scones.progress import Reporter
+from scones.settings import Settings
+
+
+class NothingToGoBackTo(SconesError):
+    """There is no release before the one that serves, or none that may serve."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"there is nothing to go back to: {reason}; to serve another model, run: scones deploy MODEL")
+
+
+def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
+    """Return to the release before the one that serves, which is then forgotten; again, to the one before that.
+
+    A deploy or a rollback that was cut off is brought to its end: the newest finished release serves.
+
+    Raises:
+        NothingYet: there is no endpoint.
+        NothingToGoBackTo: there is no release before.
+        UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
+    """
+    live = aws.sagemaker.settled(aws.name, ENDPOINT_SECONDS + 2 * settings.baking_seconds)
+    found = releases(aws.bucket)
+    if live is None:
+        raise NothingYet("deploy", aws.env)
+    target = _choose(aws, found, live, report)
+    left = [release for release in found if release.finished and release.number > target.number]
+    for release in left:
+        keep(aws.bucket, release, finished=False)
+    report.tell(f"endpoint {aws.name}: going back to release {target.number}, model {target.package}")
+    try:
+        aws.sagemaker.update(aws.name, target.config, _hosting(aws, settings, target))
+    except (EndpointFailed, UpdateRolledBack, AwsError):
+        for release in left:
+            keep(aws.bucket, release, finished=True)
+        raise
+    prune(aws)
+    report.tell(f"endpoint {aws.name} is in service: release {target.number}, model {target.package}")
+    return target
+
+
+def _choose(aws: Aws, found: Sequence[Release], live: Endpoint, report: Reporter) -> Release:
+    finished = [release for release in found if release.finished]
+    # Where something was cut off, or what serves is no release, the newest release is the one to go back to.
+    settled = found and found[-1].finished and found[-1].config == live.config
+    serving = finished.pop() if settled else None
+    for release in reversed(finished):
+        if serving and release.mode != serving.mode:
+            raise NothingToGoBackTo(f"release {release.number} is {release.mode}, and an endpoint cannot change that")
+        package = aws.registry.find(release.model_uri)
+        if package and package.approval is Approval.APPROVED:
+            return release
+        report.tell(f"release {release.number} is passed over: its model {release.package} is not approved any more")
+    raise NothingToGoBackTo(f"release {serving.number} is the first that is kept" if serving else "no release is kept")
+
+
+def _hosting(aws: Aws, settings: Settings, release: Release) -> Realtime | Serverless:
+    alarm = aws.stack.find_output("EndpointAlarmName")
+    as_it_was = replace(settings, mode=release.mode, endpoint_instances=max(1, release.instances))
+    return hosting_of(as_it_was, aws.bucket.uri("capture"), alarm)
