@@ -21,7 +21,9 @@ def test_every_photo_left_out_is_a_line_of_its_own() -> None:
 @pytest.mark.parametrize(("left", "words"), [((), "nothing is left"), (("bucket b",), "not everything is gone")])
 def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: str) -> None:
     """The last line is the verdict."""
-    assert show(Receipt(("stack s",), 3, left)).splitlines()[-1] == words
+    receipt = Receipt(("stack s", *left), ("stack s",), 3, (), left, 0.23, 0.0)
+    assert show(receipt).splitlines()[-1] == f"listed again: {words}"
+    assert "stopped: $0.230 an hour" in show(receipt)
 
 
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:

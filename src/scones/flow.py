@@ -246,9 +246,9 @@ class Flow:
         """Look at what stands."""
         return status(self.aws)
 
-    def down(self) -> Receipt:
-        """Delete everything."""
-        return down(self.aws, self.report)
+    def down(self, *, keep_data: bool = False) -> Receipt:
+        """Delete everything, or all but photos, models and records."""
+        return down(self.aws, self.report, keep_data=keep_data)
 
     def samples(self) -> tuple[Sample, ...]:
         """Read the manifest of the photos staged last."""

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import yaml
@@ -84,6 +85,15 @@ def template() -> dict[str, object]:
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
             properties["Definition"] = definition(properties.pop("DefinitionS3Location"))
     return stack
+
+
+@cache
+def function_names() -> tuple[str, ...]:
+    """What the template calls its functions, without the environment's name before it."""
+    resources = template()["Resources"]
+    assert isinstance(resources, dict)  # noqa: S101 - our own file
+    named = (each["Properties"] for each in resources.values() if each["Type"] == "AWS::Lambda::Function")
+    return tuple(each["FunctionName"]["Fn::Sub"].removeprefix("scones-${Env}-") for each in named)
 
 
 def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:

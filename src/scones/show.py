@@ -9,7 +9,6 @@ from scones.evaluation.robustness import Damaged
 from scones.evaluation.study import Study
 from scones.steps.classify import Classified, Outcome
 from scones.steps.dispatch import Dispatched
-from scones.steps.down import Receipt
 from scones.steps.monitor import Monitored
 from scones.steps.simulate import End, Simulated
 from scones.steps.stage import Staged
@@ -161,13 +160,6 @@ def _status(result: Status) -> Iterable[str]:
     yield from (f"standing: {item}" for item in result.standing)
 
 
-def _receipt(result: Receipt) -> Iterable[str]:
-    yield from (f"deleted: {item}" for item in result.deleted)
-    yield f"{result.objects} objects deleted"
-    yield from (f"STILL THERE: {item}" for item in result.left)
-    yield "nothing is left" if not result.left else "not everything is gone"
-
-
 def _fields(result: object) -> Iterable[str]:
     if isinstance(result, dict):
         pairs: Iterable[tuple[str, object]] = result.items()
@@ -186,5 +178,4 @@ _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     Dispatched: _dispatched,
     Simulated: _simulated,
     Status: _status,
-    Receipt: _receipt,
 }

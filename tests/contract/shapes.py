@@ -26,7 +26,10 @@ COMMON_CODES = frozenset(
         *("ThrottlingException", "ValidationError", "ValidationException", "UnrecognizedClientException"),
         # S3 models few of its errors; these are documented:
         # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-        *("404", "BucketNotEmpty", "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "PreconditionFailed", "413"),
+        *("404", "BucketNotEmpty", "NoSuchBucket", "NoSuchKey", "NoSuchTagSet", "NoSuchUpload"),
+        *("PreconditionFailed", "413"),
+        # SQS goes on giving the code of its older protocol, which botocore prefers.
+        "AWS.SimpleQueueService.NonExistentQueue",
     }
 )
 """Codes that any operation may answer with, and that the models therefore leave out."""
@@ -70,6 +73,8 @@ def _structure(shape: StructureShape, value: Any, path: str, *, raw: bool) -> It
 
 
 def _scalar(shape: Shape, value: Any, path: str) -> Iterator[str]:
+    if shape.name == "policyDocumentType" and isinstance(value, dict):
+        return  # botocore has read the JSON already
     expected = TYPES[shape.type_name]
     if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
         if not hasattr(value, "read"):

@@ -1,70 +1,76 @@
+import json
 from dataclasses import replace
 
-from scones.aws.client import Client, Credentials
+import pytest
+
+from conftest import KEYS, new_settings
+from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
-from scones.aws.inventory import inventory
+from scones.aws.inventory import inventory, owns_bucket
+from scones.aws.leftovers import ENV_TAG
+from scones.aws.stacks import StackNotOurs
 from scones.flow import Flow
+from scones.local.cloud import Cloud
 from scones.progress import Silent
 from scones.release import template
-from scones.steps.down import down
+from scones.settings import Settings
+from scones.steps.down import NothingHere, down
 from scones.steps.status import status
 from tiny_model import plain_photo
 
 
-def of_the_stack(flow: Flow) -> list[str]:
-    """What watches by itself: functions, their schedule, alarms, the dashboard."""
-    listings = [
-        ("lambda", "list_functions", "Functions", "FunctionName", {}),
-        ("events", "list_rules", "Rules", "Name", {"NamePrefix": flow.aws.name}),
-        ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName", {"AlarmNamePrefix": flow.aws.name}),
-        ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName", {"DashboardNamePrefix": flow.aws.name}),
-    ]
-    found = []
-    for service, operation, members, name, query in listings:
-        client = Client(flow.settings, service, Credentials("local", "local"))
-        items = client.call(operation, **query)[members]
-        found += [f"{service} {item[name]}" for item in items if item[name].startswith(flow.aws.name)]
-    return found
+def kinds(items: tuple[str, ...]) -> set[str]:
+    """The kinds of what an inventory names."""
+    return {item.split()[0] for item in items}
+
+
+def tagged(env: str) -> list[dict[str, str]]:
+    """The tag that a stack of this environment passes on."""
+    return [{"Key": ENV_TAG, "Value": f"scones-{env}"}]
 
 
 def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
-    """Endpoint, configuration, model, stack, bucket and logs: named, deleted, and looked for again."""
+    """Each kind is named, deleted and looked for again; what it cost by the hour is told."""
     own_flow.classify_samples([own_flow.upload("a.png", plain_photo(200))])
     stood = status(own_flow.aws)
-    assert {f"cloudwatch {own_flow.aws.name}-drift", f"events {own_flow.aws.name}-monitor"} < set(
-        of_the_stack(own_flow)
-    )
     assert (stood.stack, stood.endpoint) == ("UPDATE_COMPLETE", "InService")
     receipt = own_flow.down()
-    assert set(receipt.deleted) == set(stood.standing)
-    kinds = {"endpoint", "endpoint-config", "model", "model-package", "model-package-group", "stack", "bucket"}
-    assert {item.split()[0] for item in receipt.deleted} == kinds | {"log-group", "table"}
+    assert set(receipt.stood) == set(receipt.deleted) == set(stood.standing)
+    of_the_stack = {"bucket", "function", "state-machine", "queue", "topic", "table", "rule", "alarm", "dashboard"}
+    hosted = {"endpoint", "endpoint-config", "model", "model-package", "model-package-group"}
+    assert of_the_stack | hosted | {"stack", "log-group", "role"} <= kinds(receipt.stood)
     assert receipt.objects > 0
-    assert (receipt.left, inventory(own_flow.aws)) == ((), ())
+    assert receipt.hourly_dollars_stopped == pytest.approx(0.115)
+    assert (receipt.kept, receipt.left, inventory(own_flow.aws)) == ((), (), ())
     assert status(own_flow.aws).stack == ""
-    assert of_the_stack(own_flow) == []
 
 
 def test_going_down_twice_is_no_error(own_flow: Flow) -> None:
     """The second time there is nothing, and the receipt says so."""
     own_flow.down()
     receipt = own_flow.down()
-    assert (receipt.deleted, receipt.objects, receipt.left) == ((), 0, ())
+    assert (receipt.deleted, receipt.objects, receipt.left, receipt.hourly_dollars_stopped) == ((), 0, (), 0)
 
 
-def test_what_another_environment_made_stays(own_flow: Flow) -> None:
-    """An environment whose name merely begins alike goes down, and this one stands as it stood."""
+def test_environments_whose_names_begin_alike_stay(own_flow: Flow) -> None:
+    """`dev` and `dev-two` are taken down beside `dev-one` and `dev`, which stand as they stood."""
     before = inventory(own_flow.aws)
-    shorter = replace(own_flow.settings, env=own_flow.settings.env[:-1])
-    down(connect(shorter, Credentials("local", "local")), Silent())
-    assert inventory(own_flow.aws) == before
+    env = own_flow.settings.env
+    longer = connect(replace(own_flow.settings, env=f"{env}-two"), KEYS)
+    longer.stack.deploy(template(), {"Env": longer.env}, Silent().tell)
+    standing = inventory(longer)
+    down(connect(replace(own_flow.settings, env=env[:-1]), KEYS), Silent())
+    assert (inventory(own_flow.aws), inventory(longer)) == (before, standing)
+    own_flow.down()
+    assert inventory(longer) == standing
+    down(longer, Silent())
+    assert inventory(longer) == ()
 
 
-def test_what_outlived_its_stack_goes_too(aws: Aws) -> None:
-    """A stack that was deleted by hand, its bucket and a table retained, leaves nothing to pay for."""
-    aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)
-    aws.stack.delete()
+def test_what_outlived_its_stack_goes_too_whichever_version_made_it(aws: Aws, settings: Settings) -> None:
+    """No stack is left, but a bucket, a table, a queue and a function's name that this version has never heard of."""
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
+    aws.bucket._client.call("put_bucket_tagging", Bucket=aws.bucket.name, Tagging={"TagSet": tagged(aws.env)})
     aws.bucket.put("left.txt", b"behind")
     aws.tables._client.call(
         "create_table",
@@ -72,7 +78,94 @@ def test_what_outlived_its_stack_goes_too(aws: Aws) -> None:
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "order_id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "order_id", "KeyType": "HASH"}],
+        Tags=tagged(aws.env),
     )
-    assert down(aws, Silent()).left == ()
+    Client(settings, "sqs", KEYS).call("create_queue", QueueName=f"{aws.name}-future", tags={ENV_TAG: aws.name})
+    Client(settings, "ecr", KEYS).call("create_repository", repositoryName=aws.name, tags=tagged(aws.env))
+    logs = Client(settings, "logs", KEYS)
+    logs.call("create_log_group", logGroupName=f"/aws/lambda/{aws.name}-filter")
+    receipt = down(aws, Silent())
+    assert kinds(receipt.deleted) == {"bucket", "table", "queue", "repository", "log-group"}
+    assert receipt.left == ()
     assert not aws.bucket.exists()
     assert not aws.tables.orders.exists()
+
+
+def test_what_scones_did_not_make_stays(aws: Aws, settings: Settings) -> None:
+    """A bucket of the very name without our tag, a user's log group and queue that begin alike: nobody touches them."""
+    sqs, logs = Client(settings, "sqs", KEYS), Client(settings, "logs", KEYS)
+    group = f"/aws/lambda/{aws.name}-mine"
+    url = sqs.call("create_queue", QueueName=f"{aws.name}-mine")["QueueUrl"]
+    logs.call("create_log_group", logGroupName=group)
+    aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
+    aws.bucket.put("theirs.txt", b"theirs")
+    assert inventory(aws) == ()
+    receipt = down(aws, Silent())
+    assert (receipt.stood, receipt.left) == ((), ())
+    assert aws.bucket.get("theirs.txt") == b"theirs"
+    assert (aws.logs.groups(group), sqs.call("get_queue_url", QueueName=f"{aws.name}-mine")["QueueUrl"]) == (
+        [group],
+        url,
+    )
+    sqs.call("delete_queue", QueueUrl=url)
+    aws.logs.delete_group(group)
+    aws.bucket.empty()
+    aws.bucket.delete()
+
+
+def test_a_stack_that_scones_did_not_make_is_refused_by_every_verb(aws: Aws, settings: Settings) -> None:
+    """It bears the environment's name without its tag: one line says so, and nothing of it is touched."""
+    client = Client(settings, "cloudformation", KEYS)
+    body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    client.call("create_stack", StackName=aws.name, TemplateBody=json.dumps(body))
+    for verb in (lambda: down(aws, Silent()), lambda: aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)):
+        with pytest.raises(StackNotOurs, match=r"somebody else's.*use another --env"):
+            verb()
+    assert client.call("describe_stacks", StackName=aws.name)["Stacks"][0]["StackStatus"].startswith("CREATE_")
+    client.call("delete_stack", StackName=aws.name)
+    client._boto.get_waiter("stack_delete_complete").wait(StackName=aws.name, WaiterConfig={"Delay": 1})
+
+
+def test_data_is_kept_and_taken_up_again(own_flow: Flow) -> None:
+    """With --keep-data photos, models and records stay in their bucket, and no more; `up` finds them again."""
+    own_flow.upload("a.png", plain_photo(200))
+    keys = {item.key for item in own_flow.aws.bucket.list()}
+    receipt = own_flow.down(keep_data=True)
+    assert receipt.left == ()
+    assert kinds(receipt.kept) == {"stack", "bucket", "role", "topic", "alarm"}
+    assert {"endpoint", "function", "table", "state-machine", "rule", "queue"} <= kinds(receipt.deleted)
+    assert 0.1 < receipt.monthly_dollars_kept < 0.2
+    assert {item.key for item in own_flow.aws.bucket.list()} == keys
+    assert set(inventory(own_flow.aws)) == set(receipt.kept)
+    again = own_flow.down(keep_data=True)
+    assert (again.deleted, again.left, again.kept) == ((), (), receipt.kept)
+    own_flow.up()
+    own_flow.deploy()
+    assert own_flow.classify_samples([own_flow.upload("b.png", plain_photo(200))]).executions
+    assert own_flow.down().left == ()
+    assert not owns_bucket(own_flow.aws)
+
+
+def test_the_wrong_region_is_told_by_the_right_one(settings: Settings) -> None:
+    """Nothing stands here, but a bucket of this environment names the region where it does."""
+    env = "e" + settings.env[1:]
+    here = connect(replace(settings, env=env), KEYS)
+    bucket = here.bucket.beside(f"{here.name}-{here.account}-eu-west-1")
+    bucket._client.call("create_bucket", Bucket=bucket.name)
+    with pytest.raises(NothingHere, match=f"AWS_REGION=eu-west-1 scones down --env {env}"):
+        down(here, Silent())
+    bucket.delete()
+    assert down(here, Silent()).left == ()
+
+
+@pytest.mark.slow
+def test_what_this_version_cannot_delete_is_named(cloud: Cloud, settings: Settings) -> None:
+    """A later version's tagged cluster stays: it is on the receipt by its ARN, until somebody deletes it."""
+    later = connect(new_settings(cloud, settings.state), KEYS)
+    client = Client(settings, "ecs", KEYS)
+    arn = client.call("create_cluster", clusterName=later.name, tags=[{"key": ENV_TAG, "value": later.name}])[
+        "cluster"
+    ]["clusterArn"]
+    assert down(later, Silent()).left == (f"resource {arn}",)
+    client.call("delete_cluster", cluster=arn)
+    assert down(later, Silent()).left == ()

@@ -21,12 +21,22 @@ from scones.settings import Settings
 
 _PIECE_BYTES = 1 << 20
 
+_THROTTLED = "AWS asks for patience: run the same command again in a while"
+_FORBIDDEN = "your credentials may not do this: use others, or have it allowed, and run the same command again"
+_NEXT = {
+    **dict.fromkeys(("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"), _THROTTLED),
+    **dict.fromkeys(("RequestLimitExceeded", "RequestThrottled", "ProvisionedThroughputExceededException"), _THROTTLED),
+    **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), _FORBIDDEN),
+}
+"""What to do about the errors that say nothing of our own work."""
+
 
 class AwsError(SconesError):
     """AWS refused a call; *code* is its own error code, *reasons* say it of each part of a transaction."""
 
     def __init__(self, service: str, operation: str, code: str, message: str, *, reasons: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{service} {operation} failed: {code}: {message}")
+        todo = f"; {_NEXT[code]}" if code in _NEXT else ""
+        super().__init__(f"{service} {operation} failed: {code}: {message}{todo}")
         self.service = service
         self.operation = operation
         self.code = code

@@ -1,9 +1,11 @@
 """Connection: every AWS service that the steps use, for one environment of one account."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from scones.aws.batches import Batches
 from scones.aws.client import Client, Credentials
+from scones.aws.leftovers import Leftovers
 from scones.aws.logs import Logs
 from scones.aws.metrics import Metrics
 from scones.aws.notices import Notices
@@ -33,6 +35,7 @@ class Aws:
     logs: Logs
     tables: Tables
     metrics: Metrics
+    leftovers: Leftovers
 
     @property
     def name(self) -> str:
@@ -63,6 +66,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         AwsError: the credentials are refused.
     """
 
+    @cache
     def client(service: str) -> Client:
         return Client(settings, service, credentials)
 
@@ -82,4 +86,5 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         logs=Logs(client("logs")),
         tables=Tables(client("dynamodb"), settings.stack),
         metrics=Metrics(client("cloudwatch")),
+        leftovers=Leftovers(client, settings.stack, settings.env),
     )

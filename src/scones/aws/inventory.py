@@ -1,30 +1,81 @@
 """Inventory: everything of one environment that stands in the account, as it is right now."""
 
+import re
+from collections.abc import Iterable
+
 from scones.aws.connection import Aws
+from scones.aws.leftovers import ENV_TAG, Leftover, of_stack
+from scones.release import function_names
+
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 def inventory(aws: Aws) -> tuple[str, ...]:
-    """Name what stands, one `kind name` each; training jobs that have ended cannot be deleted and do not count."""
+    """Name what stands, one `kind name` each; training jobs that have ended cannot be deleted and do not count.
+
+    It is found in three ways: by the names that we give, by the stack's own list, and by the environment's tag, which
+    also finds what another version made and what a stack left behind.
+    """
     found = [f"training-job {name}" for name in aws.sagemaker.running_trainings(aws.prefix)]
-    if aws.sagemaker.find_endpoint(aws.name):
-        found.append(f"endpoint {aws.name}")
+    found += [f"endpoint {name}" for name in endpoints(aws)]
     found += [f"endpoint-config {name}" for name in aws.sagemaker.configs(aws.prefix)]
     found += [f"model {name}" for name in aws.sagemaker.models(aws.prefix)]
-    found += [f"model-package {number}" for number in aws.registry.numbers()]
-    if aws.registry.exists():
-        found.append(f"model-package-group {aws.registry.group}")
+    found += registered(aws)
     stack = aws.stack.find()
     if stack:
         found.append(f"stack {stack.name}")
-    if aws.bucket.exists():
+    if owns_bucket(aws):
         found.append(f"bucket {aws.bucket.name}")
-    found += [f"table {table.name}" for table in aws.tables.all() if table.exists()]
-    return tuple(found + [f"log-group {name}" for name in log_groups(aws)])
+    members = resources(aws)
+    found += [str(each) for each in members]
+    found += [f"log-group {name}" for name in log_groups(aws, members)]
+    found += [f"log-stream {name}" for name in aws.logs.training_streams(aws.prefix)]
+    return tuple(dict.fromkeys(found))
 
 
-def log_groups(aws: Aws) -> list[str]:
-    """Name the log groups that SageMaker and Lambda made for this environment, beside those of the stack."""
-    endpoint = f"/aws/sagemaker/Endpoints/{aws.name}"
-    names = ("serialize", "classify", "filter", "dispatch", "monitor")
-    functions = (f"/aws/lambda/{aws.name}-{function}" for function in names)
-    return [name for wanted in (endpoint, *functions) for name in aws.logs.groups(wanted) if name == wanted]
+def endpoints(aws: Aws) -> list[str]:
+    """Name the endpoints of this environment."""
+    own = [aws.name] if aws.sagemaker.find_endpoint(aws.name) else []
+    return own + aws.sagemaker.endpoints(aws.prefix)
+
+
+def registered(aws: Aws) -> list[str]:
+    """Name the registered models of this environment, and their group."""
+    group = [f"model-package-group {aws.registry.group}"] if aws.registry.exists() else []
+    return [f"model-package {number}" for number in aws.registry.numbers()] + group
+
+
+def owns_bucket(aws: Aws) -> bool:
+    """Tell whether the bucket of the environment's name stands, and bears its tag; one without is somebody else's."""
+    return aws.bucket.tags().get(ENV_TAG) == aws.name
+
+
+def resources(aws: Aws) -> list[Leftover]:
+    """What the stack says that it made, and whatever else bears the environment's tag."""
+    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
+    members = [each for each in named if each]
+    return sorted([*members, *aws.leftovers.tagged(besides=members)], key=str)
+
+
+def log_groups(aws: Aws, members: Iterable[Leftover]) -> list[str]:
+    """Name the log groups that AWS made by itself for this environment, which carry no tag.
+
+    They are looked for by their whole names: what merely begins alike may be another environment's, or a user's own.
+    """
+    functions = {each.name for each in members if each.kind == "lambda:function"}
+    functions |= {f"{aws.name}-{name}" for name in function_names()}
+    wanted = [f"/aws/sagemaker/Endpoints/{aws.name}", f"/aws/codebuild/{aws.name}"]
+    wanted += [f"/aws/lambda/{name}" for name in sorted(functions)]
+    found = {name for prefix in _prefixes(aws) for name in aws.logs.groups(prefix)}
+    return [name for name in wanted if name in found]
+
+
+def _prefixes(aws: Aws) -> tuple[str, ...]:
+    return tuple(f"/aws/{service}/{aws.name}" for service in ("sagemaker/Endpoints", "codebuild", "lambda"))
+
+
+def other_regions(aws: Aws) -> tuple[str, ...]:
+    """Name the regions where this environment has a bucket, besides the one that we look at: one call tells."""
+    prefix = f"{aws.name}-{aws.account}-"
+    regions = (name.removeprefix(prefix) for name in aws.bucket.siblings(prefix))
+    return tuple(sorted(name for name in regions if _REGION.fullmatch(name) and name != aws.region))

@@ -30,6 +30,25 @@ class Logs:
             if error.code != "ResourceNotFoundException":
                 raise
 
+    def training_streams(self, prefix: str) -> list[str]:
+        """Name the streams of training jobs whose names start with *prefix*; their group is the whole account's."""
+        where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": prefix}
+        try:
+            pages = self._client.pages("describe_log_streams", **where)
+            return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return []
+            raise
+
+    def delete_training_stream(self, name: str) -> None:
+        """Delete one of them; one that is gone already stays gone."""
+        try:
+            self._client.call("delete_log_stream", logGroupName=_TRAINING_GROUP, logStreamName=name)
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+
 
 class TrainingLog:
     """A training job's log, read forward: each line is given once."""

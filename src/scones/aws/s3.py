@@ -154,6 +154,33 @@ class Bucket:
             raise
         return True
 
+    def tags(self) -> dict[str, str]:
+        """Read the bucket's tags; none where there is no bucket, or where it is another account's."""
+        try:
+            reply = self._client.call("get_bucket_tagging", Bucket=self.name)
+        except AwsError as error:
+            if error.code in {"NoSuchBucket", "NoSuchTagSet", "AccessDenied"}:
+                return {}
+            raise
+        return {tag["Key"]: tag["Value"] for tag in reply["TagSet"]}
+
+    def siblings(self, prefix: str) -> tuple[str, ...]:
+        """Name this account's buckets, of all regions, whose names start with *prefix*."""
+        pages = self._client.pages("list_buckets", Prefix=prefix)
+        names = (bucket["Name"] for page in pages for bucket in page.get("Buckets", ()))
+        return tuple(name for name in names if name.startswith(prefix))
+
+    def abort_uploads(self) -> None:
+        """Give up unfinished uploads, whose parts are paid for and never listed."""
+        for page in self._client.pages("list_multipart_uploads", Bucket=self.name):
+            for upload in page.get("Uploads", ()):
+                name = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                try:
+                    self._client.call("abort_multipart_upload", **name)
+                except AwsError as error:
+                    if error.code != "NoSuchUpload":
+                        raise
+
     def delete(self) -> None:
         """Delete the bucket, which must be empty; one that is gone already stays gone."""
         try:
@@ -173,10 +200,7 @@ class Bucket:
             for page in self._client.pages("list_object_versions", Bucket=self.name):
                 items = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
                 deleted += self._delete({"Key": item["Key"], "VersionId": item["VersionId"]} for item in items)
-            for page in self._client.pages("list_multipart_uploads", Bucket=self.name):
-                for upload in page.get("Uploads", ()):
-                    name = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-                    self._client.call("abort_multipart_upload", **name)
+            self.abort_uploads()
         except AwsError as error:
             if error.code != "NoSuchBucket":
                 raise

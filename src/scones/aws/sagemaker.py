@@ -139,11 +139,22 @@ class SageMaker:
                 raise
 
     def running_trainings(self, prefix: str) -> Iterator[str]:
-        """Name the jobs under way whose names start with *prefix*."""
-        for page in self._client.pages("list_training_jobs", NameContains=prefix, StatusEquals="InProgress"):
-            for summary in page["TrainingJobSummaries"]:
-                if summary["TrainingJobName"].startswith(prefix):
-                    yield summary["TrainingJobName"]
+        """Name the jobs under way, or about to stop, whose names start with *prefix*."""
+        for status in ("InProgress", "Stopping"):
+            for page in self._client.pages("list_training_jobs", NameContains=prefix, StatusEquals=status):
+                for summary in page["TrainingJobSummaries"]:
+                    if summary["TrainingJobName"].startswith(prefix):
+                        yield summary["TrainingJobName"]
+
+    def end_training(self, job: str) -> None:
+        """Stop a job, and wait until it has: until then it is paid for, and writes into the bucket."""
+        self.stop_training(job)
+        wait(f"training job {job} stopping", lambda: self.training(job).ended or None, ENDPOINT_SECONDS)
+
+    def training_instances(self, job: str) -> tuple[str, int]:
+        """The type of the instances of a job, and how many there are."""
+        machine = self._client.call("describe_training_job", TrainingJobName=job)["ResourceConfig"]
+        return machine["InstanceType"], machine["InstanceCount"]
 
     def find_endpoint(self, name: str) -> Endpoint | None:
         """Describe an endpoint, or None where there is none."""

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from scones.aws.client import AwsError, Client
+from scones.aws.leftovers import ENV_TAG
 from scones.aws.waiting import wait
 from scones.errors import SconesError
 
 _STACK_SECONDS = 1800.0
 _CHANGE_SET_SECONDS = 120.0
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
-_DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"}
+_REVIEW = "REVIEW_IN_PROGRESS"
+"""A stack of which nothing was made yet: somebody was stopped before the first change set was carried out."""
+_STUCK = "UPDATE_ROLLBACK_FAILED"
+_DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", _REVIEW}
 
 Tell = Callable[[str], None]
 """Told one line of progress."""
@@ -26,6 +30,7 @@ class StackFailed(SconesError):
         super().__init__(f"stack {name!r} is {status}: {reason}; mend it and run the same command again")
         self.name = name
         self.status = status
+        self.reason = reason
 
 
 class StackMissing(SconesError):
@@ -34,6 +39,34 @@ class StackMissing(SconesError):
     def __init__(self, name: str, output: str) -> None:
         super().__init__(f"stack {name!r} has no {output} yet; run: scones stage, then scones up")
         self.name = name
+
+
+class StackHalfGone(SconesError):
+    """Somebody began to delete the stack, and it stands still: it can only go on going."""
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"stack {name!r} is {status}, and can only be deleted to its end; run: scones down")
+        self.name = name
+
+
+class StackNotOurs(SconesError):
+    """A stack of the environment's name stands, and Scones did not make it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"stack {name!r} is somebody else's: it has no tag {ENV_TAG}={name}; nothing was touched: use another --env"
+        )
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of a stack: its name in the template, its type, and what it is called in its service."""
+
+    logical_id: str
+    type: str
+    physical_id: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +78,11 @@ class Stack:
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
 
+    @property
+    def never_stood(self) -> bool:
+        """Whether it ended before it was made: it can only be deleted."""
+        return self.status in _DEAD
+
 
 class Stacks:
     """The stack called *name*."""
@@ -54,7 +92,11 @@ class Stacks:
         self.name = name
 
     def find(self) -> Stack | None:
-        """Describe the stack, or None where there is none."""
+        """Describe the stack, or None where there is none.
+
+        Raises:
+            StackNotOurs: there is one, and Scones did not make it.
+        """
         try:
             found = self._client.call("describe_stacks", StackName=self.name)["Stacks"]
         except AwsError as error:
@@ -63,6 +105,10 @@ class Stacks:
             raise
         if not found or found[0]["StackStatus"] == "DELETE_COMPLETE":
             return None
+        # A stack has its tags from its first change set on, which is carried out once it is no longer in review.
+        tag = {"Key": ENV_TAG, "Value": self.name}
+        if found[0]["StackStatus"] != _REVIEW and tag not in found[0].get("Tags", ()):
+            raise StackNotOurs(self.name)
         outputs = {item["OutputKey"]: item["OutputValue"] for item in found[0].get("Outputs", ())}
         parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", ())}
         return Stack(self.name, found[0]["StackStatus"], outputs, parameters)
@@ -81,14 +127,14 @@ class Stacks:
     def deploy(self, template: Mapping[str, object], parameters: Mapping[str, str], tell: Tell) -> Stack:
         """Create or update the stack; one that already matches is left as it is.
 
+        One that somebody else is changing is waited for; one that is stuck is freed, or removed where it never stood.
+
         Raises:
             StackFailed: with the first reason that CloudFormation gives.
+            StackHalfGone: its deletion began before; it has to go first.
+            StackNotOurs: Scones did not make it.
         """
-        stack = self.find()
-        if stack and stack.status in _DEAD:
-            tell(f"stack {self.name} is {stack.status}: removing it first")
-            self.delete()
-            stack = None
+        stack = self._ready_for_change(tell)
         if self._apply_change_set("UPDATE" if stack else "CREATE", template, parameters):
             stack = wait(f"stack {self.name} settling", self._settled, _STACK_SECONDS)
             if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
@@ -96,15 +142,40 @@ class Stacks:
         tell(f"stack {self.name} is ready")
         return stack or self._must_find()
 
-    def delete(self) -> None:
+    def resources(self) -> list[Resource]:
+        """List what the stack has made and not deleted; nothing where there is no stack."""
+        if self.find() is None:
+            return []
+        pages = self._client.pages("list_stack_resources", StackName=self.name)
+        found = [
+            Resource(
+                each["LogicalResourceId"],
+                each["ResourceType"],
+                each.get("PhysicalResourceId", ""),
+                each["ResourceStatus"],
+            )
+            for page in pages
+            for each in page["StackResourceSummaries"]
+        ]
+        # What failed to be made may bear the name of what somebody else made before.
+        return [each for each in found if each.status not in {"CREATE_FAILED", "DELETE_COMPLETE"}]
+
+    def delete(self, *, leave_stubborn: bool = False) -> None:
         """Delete the stack and wait until it is gone; nothing happens where there is none.
+
+        What could not be deleted the last time is tried again; with *leave_stubborn* it is left standing, for the
+        caller to delete, and the stack goes without it.
 
         Raises:
             StackFailed: something in it could not be deleted.
+            StackNotOurs: Scones did not make it.
         """
-        if self.find() is None:
+        stack = self._at_rest()
+        if stack is None:
             return
-        self._client.call("delete_stack", StackName=self.name)
+        stubborn = [each.logical_id for each in self.resources() if each.status == "DELETE_FAILED"]
+        left = {"RetainResources": stubborn} if leave_stubborn and stack.status == "DELETE_FAILED" else {}
+        self._client.call("delete_stack", StackName=self.name, **left)
 
         def gone() -> bool | None:
             stack = self.find()
@@ -124,7 +195,7 @@ class Stacks:
             TemplateBody=json.dumps(template),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
-            Tags=[{"Key": "scones:env", "Value": self.name}],
+            Tags=[{"Key": ENV_TAG, "Value": self.name}],
         )
         which = {"StackName": self.name, "ChangeSetName": name}
 
@@ -141,6 +212,34 @@ class Stacks:
             raise StackFailed(self.name, "unchanged", reason)
         self._client.call("execute_change_set", **which)
         return True
+
+    def _ready_for_change(self, tell: Tell) -> Stack | None:
+        """Bring the stack to where a change set may begin; None where there is none, or none that ever stood."""
+        stack = self._at_rest()
+        if stack and stack.status == _STUCK:
+            tell(f"stack {self.name} is {stack.status}: going on with it")
+            self._client.call("continue_update_rollback", StackName=self.name)
+            stack = wait(f"stack {self.name} settling", self._settled, _STACK_SECONDS)
+            if stack.status == _STUCK:
+                raise StackFailed(self.name, stack.status, self._first_reason())
+        if stack and stack.status == "DELETE_FAILED":
+            raise StackHalfGone(self.name, stack.status)
+        if stack and stack.never_stood:
+            tell(f"stack {self.name} is {stack.status}: removing it first")
+            self.delete()
+            return None
+        return stack
+
+    def _at_rest(self) -> Stack | None:
+        """The stack, once nobody is changing it any more; None where there is none, or it went meanwhile."""
+
+        def look() -> Stack | str | None:
+            stack = self.find()
+            moving = stack is not None and stack.status != _REVIEW and stack.status.endswith("_IN_PROGRESS")
+            return None if moving else stack or "gone"
+
+        found = wait(f"stack {self.name} settling", look, _STACK_SECONDS)
+        return found if isinstance(found, Stack) else None
 
     def _settled(self) -> Stack | None:
         stack = self._must_find()

@@ -38,15 +38,19 @@ def status(env: str | None, as_json: bool) -> None:
 
 
 @click.command(help=STEPS["down"] + " A local cloud is stopped with it.")
+@click.option(
+    "--keep-data", is_flag=True, help="Keep the bucket: photos, models and records. A local cloud stays, too."
+)
 @options
-def down(env: str | None, as_json: bool) -> None:
+def down(keep_data: bool, env: str | None, as_json: bool) -> None:
     """Delete everything."""
     from scones.session import end_cloud
 
-    receipt = run("down", {"env": env}, as_json, lambda flow: flow.down())
+    receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
     if receipt.left:
         raise SconesError(f"still there: {', '.join(receipt.left)}; run: scones down")
-    end_cloud({"env": env})
+    if not keep_data:
+        end_cloud({"env": env})
 
 
 @click.command()

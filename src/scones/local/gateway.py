@@ -42,7 +42,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones.local import alarm_mount, lambda_mount, machines, stacks  # noqa: PLC0415
+    from scones.local import alarm_mount, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
     from scones.local.metrics import Metrics  # noqa: PLC0415
     from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
     from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
@@ -53,6 +53,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     lambda_mount.mount(state / "lambda", environment, metrics, known["image_prefix"])
     machines.mount()
     alarm_mount.mount()
+    tags_mount.mount()
     runner = Runner(**known, environment=environment, store=ObjectStore(), logs=Logs())
     sagemaker = SageMaker(runner, state / "sagemaker", metrics)
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle

@@ -14,6 +14,6 @@ STEPS = {
     "dispatch": "Give the open orders to the couriers just seen: bicycles near, motorcycles far.",
     "simulate": "Send a stream of couriers' photos, some twice, broken or shifted, and account for each of them.",
     "status": "Say what of this environment stands.",
-    "down": "Delete everything of this environment, and give a receipt.",
+    "down": "Delete everything of this environment, or all but its data, look again, and give a receipt.",
 }
 """Every step in order, and what it does."""

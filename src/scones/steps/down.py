@@ -1,68 +1,227 @@
 """Down: delete everything of this environment, look again, and give a receipt."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.inventory import inventory, log_groups
-from scones.aws.stacks import StackFailed
+from scones.aws.inventory import (
+    endpoints,
+    inventory,
+    log_groups,
+    other_regions,
+    owns_bucket,
+    registered,
+    resources,
+)
+from scones.aws.leftovers import Leftover, of_stack
+from scones.aws.stacks import StackFailed, StackHalfGone
+from scones.aws.waiting import TookTooLong, pauses
+from scones.costs import hourly_dollars, price_table
+from scones.errors import SconesError
 from scones.progress import Reporter
+from scones.release import template
 
-# A capture file may arrive in the bucket while it is being emptied.
-_TRIES = 3
+# What is captured, logged or stopped late may still be written, for minutes, into what is being emptied.
+_REFILL_SECONDS = 900.0
+_LOOK_SECONDS = 60.0
+_STUBBORN = 2
+_GIGABYTE = 1e9
+
+
+class NothingHere(SconesError):
+    """Nothing of the environment stands in this region, and something does in another."""
+
+    def __init__(self, env: str, region: str, others: tuple[str, ...]) -> None:
+        super().__init__(
+            f"nothing of environment {env!r} stands in {region}, but it has a bucket in {', '.join(others)}; "
+            f"run: AWS_REGION={others[0]} scones down --env {env}"
+        )
+        self.others = others
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What stood before, and what is still there: nothing, unless something went wrong."""
+    """What stood before, what of it was deleted, and what was found when everything was listed again."""
 
+    stood: tuple[str, ...]
     deleted: tuple[str, ...]
     objects: int
-    """How many objects the bucket held, versions included."""
+    """How many objects were deleted, versions included."""
+    kept: tuple[str, ...]
+    """What `--keep-data` left standing."""
     left: tuple[str, ...]
+    """What else is still there: nothing, unless something went wrong."""
+    hourly_dollars_stopped: float | None
+    """What ran by the hour; None where the price table does not know the instances."""
+    monthly_dollars_kept: float
+
+    def summary(self) -> Iterator[str]:
+        """Say it in lines for a person."""
+        yield from (f"deleted: {item}" for item in self.deleted)
+        yield f"{self.objects} objects deleted"
+        dollars = self.hourly_dollars_stopped
+        yield "stopped: instances of unknown price" if dollars is None else f"stopped: ${dollars:.3f} an hour"
+        yield from (f"kept: {item}" for item in self.kept)
+        if self.kept:
+            yield f"kept data costs about ${self.monthly_dollars_kept:.2f} a month"
+        yield from (f"STILL THERE: {item}" for item in self.left)
+        nothing = "nothing else is left" if self.kept else "nothing is left"
+        yield f"listed again: {nothing}" if not self.left else "listed again: not everything is gone"
 
 
-def down(aws: Aws, report: Reporter) -> Receipt:
-    """Delete all that carries this environment's name; what is gone already is no error.
+def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
+    """Delete all that is this environment's; what is gone already is no error, and it may be run again at any point.
+
+    With *keep_data* the stack goes back to its foundation: the bucket, with photos, models and records, stays.
 
     Raises:
-        StackFailed: the stack could not be deleted, three times over; run it again.
+        NothingHere: this environment stands in another region.
+        StackFailed: the stack could not be deleted; run it again.
+        StackHalfGone: its data cannot be kept, because its deletion began before.
+        StackNotOurs: a stack of this name was made by somebody else.
     """
-    found = inventory(aws)
-    for job in list(aws.sagemaker.running_trainings(aws.prefix)):
-        aws.sagemaker.stop_training(job)
-        report.tell(f"training job {job}: stopping")
+    stood = inventory(aws)
+    if not stood and (others := other_regions(aws)):
+        raise NothingHere(aws.env, aws.region, others)
+    stopped = hourly_dollars(_by_the_hour(aws))
+    members = resources(aws)
+    groups = log_groups(aws, members)
+    _stop(aws, members, report)
+    _delete_hosting(aws, report)
+    if not keep_data:
+        aws.registry.delete()
+    objects = 0 if keep_data and _back_to_the_foundation(aws, report) else _delete_stack(aws, report)
+    kept = _foundation(aws) if keep_data else ()
+    _sweep(aws, members, groups, kept, report)
+    left = _look_again(aws, kept)
+    deleted = tuple(item for item in stood if item not in left and item not in kept)
+    report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
+    return Receipt(stood, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
+
+
+def _by_the_hour(aws: Aws) -> dict[str, int]:
+    """Count the instances that are paid for now, behind endpoints and in training jobs, by type."""
+    found: dict[str, int] = {}
+    for name in endpoints(aws):
+        endpoint = aws.sagemaker.find_endpoint(name)
+        for instance, count in (aws.sagemaker.instances(endpoint) if endpoint else {}).items():
+            found[instance] = found.get(instance, 0) + count
+    for job in aws.sagemaker.running_trainings(aws.prefix):
+        instance, count = aws.sagemaker.training_instances(job)
+        found[instance] = found.get(instance, 0) + count
+    return found
+
+
+def _stop(aws: Aws, members: list[Leftover], report: Reporter) -> None:
+    """First of all, that nothing begins any more; then what goes on."""
+    for member in members:
+        if member.kind == "events:rule":
+            aws.leftovers.silence(member.name)
     if stopped := aws.batches.stop_all(aws.batch_machine):
         report.tell(f"{stopped} batch runs: stopped")
-    if aws.sagemaker.delete_endpoint(aws.name):
-        report.tell(f"endpoint {aws.name} is gone")
+    for job in list(aws.sagemaker.running_trainings(aws.prefix)):
+        report.tell(f"training job {job}: stopping")
+        aws.sagemaker.end_training(job)
+
+
+def _delete_hosting(aws: Aws, report: Reporter) -> None:
+    for name in endpoints(aws):
+        if aws.sagemaker.delete_endpoint(name):
+            report.tell(f"endpoint {name} is gone")
     for config in aws.sagemaker.configs(aws.prefix):
         aws.sagemaker.delete_config(config)
     for model in aws.sagemaker.models(aws.prefix):
         aws.sagemaker.delete_model(model)
-    aws.registry.delete()
-    objects = _delete_stack(aws)
-    for group in log_groups(aws):
-        aws.logs.delete_group(group)
-    left = inventory(aws)
-    report.tell(f"{len(found) - len(left)} resources and {objects} objects deleted, {len(left)} left")
-    return Receipt(tuple(item for item in found if item not in left), objects, left)
 
 
-def _delete_stack(aws: Aws) -> int:
-    objects = 0
-    for tries_left in reversed(range(_TRIES)):
-        objects += aws.bucket.empty()
+def _delete_stack(aws: Aws, report: Reporter) -> int:
+    """Delete the stack and the bucket, however often somebody fills it; give how many objects were deleted."""
+    if aws.bucket.exists() and not owns_bucket(aws):
+        report.tell(f"bucket {aws.bucket.name} is somebody else's (it lacks this environment's tag): left alone")
+    objects = failures = 0
+    for _ in pauses(f"stack {aws.name} going", _REFILL_SECONDS):
+        objects += _empty(aws)
         try:
-            aws.stack.delete()
-        except StackFailed:
-            if not tries_left:
+            aws.stack.delete(leave_stubborn=failures >= _STUBBORN)
+            break
+        except StackFailed as error:
+            refilled = _empty(aws)
+            objects += refilled
+            if failures > _STUBBORN:
                 raise
-            continue
-        break
-    # A bucket and tables outside any stack are left when a stack was deleted by hand.
-    if aws.bucket.exists():
-        objects += aws.bucket.empty()
-        aws.bucket.delete()
-    for table in aws.tables.all():
-        table.delete()
-    return objects
+            report.tell(f"{error.reason}: trying again")
+            # A bucket that somebody fills is no fault of the stack's.
+            failures += not refilled
+    for _ in pauses(f"bucket {aws.bucket.name} going", _REFILL_SECONDS):
+        if not owns_bucket(aws):
+            return objects
+        objects += _empty(aws)
+        try:
+            aws.bucket.delete()
+        except AwsError as error:
+            if error.code != "BucketNotEmpty":
+                raise
+    raise AssertionError("pauses ends only by raising")
+
+
+def _empty(aws: Aws) -> int:
+    return aws.bucket.empty() if owns_bucket(aws) else 0
+
+
+def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
+    """Bring the stack back to its first phase; False where there is none that stood, and so nothing to keep."""
+    stack = aws.stack.find()
+    if stack is None:
+        return owns_bucket(aws)
+    if stack.never_stood:
+        return False
+    if stack.status == "DELETE_FAILED":
+        raise StackHalfGone(stack.name, stack.status)
+    chosen = {name: value for name, value in stack.parameters.items() if name == "AlarmSeconds"}
+    aws.stack.deploy(template(), {"Env": aws.env, **chosen}, report.tell)
+    aws.bucket.abort_uploads()
+    return True
+
+
+def _foundation(aws: Aws) -> tuple[str, ...]:
+    """What stays with the data, as an inventory names it."""
+    stack = aws.stack.find()
+    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
+    members = sorted(str(each) for each in named if each)
+    bucket = [f"bucket {aws.bucket.name}"] if owns_bucket(aws) else []
+    return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered(aws))
+
+
+def _sweep(aws: Aws, members: list[Leftover], groups: list[str], kept: tuple[str, ...], report: Reporter) -> None:
+    """Delete what outlived the stack, and what AWS made by itself on its behalf."""
+    for leftover in [*members, *aws.leftovers.tagged(besides=members)]:
+        if str(leftover) not in kept and aws.leftovers.stands(leftover):
+            report.tell(f"{leftover}: outlived its stack")
+            if not aws.leftovers.delete(leftover):
+                report.tell(f"{leftover}: this version cannot delete it; delete it by hand")
+    for group in dict.fromkeys([*groups, *log_groups(aws, members)]):
+        aws.logs.delete_group(group)
+    if not kept:
+        for stream in aws.logs.training_streams(aws.prefix):
+            aws.logs.delete_training_stream(stream)
+
+
+def _look_again(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
+    """List what stands but for what is *kept*; for a while, because AWS takes its time to forget."""
+    records = ("log-stream ",) if kept else ()
+    left: tuple[str, ...] = ()
+    with contextlib.suppress(TookTooLong):
+        for _ in pauses("everything going", _LOOK_SECONDS):
+            left = tuple(item for item in inventory(aws) if item not in kept and not item.startswith(records))
+            if not left:
+                break
+    return left
+
+
+def _monthly_dollars(aws: Aws) -> float:
+    """What the bucket's bytes and the foundation's alarm go on costing in a month."""
+    gigabytes = sum(item.size for item in aws.bucket.list()) / _GIGABYTE
+    prices = price_table().prices
+    return gigabytes * prices["s3_gigabyte_month"].dollars + prices["alarm_month"].dollars
