@@ -132,7 +132,7 @@ def test_data_is_kept_and_taken_up_again(own_flow: Flow) -> None:
     keys = {item.key for item in own_flow.aws.bucket.list()}
     receipt = own_flow.down(keep_data=True)
     assert receipt.left == ()
-    assert kinds(receipt.kept) == {"stack", "bucket", "role", "topic", "alarm"}
+    assert kinds(receipt.kept) == {"stack", "bucket", "role", "topic", "alarm", "model-package", "model-package-group"}
     assert {"endpoint", "function", "table", "state-machine", "rule", "queue"} <= kinds(receipt.deleted)
     assert 0.1 < receipt.monthly_dollars_kept < 0.2
     assert {item.key for item in own_flow.aws.bucket.list()} == keys
