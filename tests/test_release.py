@@ -6,6 +6,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from scones.release import definition, function_code, template
 
 ALLOWED = {
@@ -72,6 +74,7 @@ def test_the_template_holds_the_state_machine_natively() -> None:
     assert "DefinitionS3Location" not in machine
 
 
+@pytest.mark.slow
 def test_cloudformation_accepts_the_template(tmp_path: Path) -> None:
     """cfn-lint finds neither errors nor warnings."""
     path = tmp_path / "stack.json"

@@ -34,9 +34,15 @@ def page(study: Study) -> str:
     return render_study(study, photos(study.metrics.n), OTHERS, 0)
 
 
+@cache
+def whole_page() -> str:
+    """The page of all that may be asked for."""
+    return page(everything())
+
+
 def test_the_page_stands_alone_and_is_well_formed() -> None:
     """No script, nothing fetched, tags in order, each identity once."""
-    text = page(everything())
+    text = whole_page()
     assert "<script" not in text
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text)
     assert "default-src 'none'" in text
@@ -48,7 +54,7 @@ def test_the_page_stands_alone_and_is_well_formed() -> None:
 
 def test_names_are_text() -> None:
     """A model's name cannot become markup."""
-    text = page(everything())
+    text = whole_page()
     assert "<b>rival" not in text
     assert "Against &lt;b&gt;rival&lt;/b&gt;" in text
 
@@ -73,7 +79,7 @@ def test_whole_numbers_are_compared_with_float32() -> None:
 def test_every_part_is_there_only_where_it_was_asked_for() -> None:
     """Damage, comparison and load have sections of their own."""
     parts = ("What if the photos are worse?", "Where they differ", "How many at once?")
-    full, plain = page(everything()), page(replace(everything(), robustness=(), comparison=None, load=()))
+    full, plain = whole_page(), page(replace(everything(), robustness=(), comparison=None, load=()))
     assert all(part in full for part in parts)
     assert not any(part in plain for part in parts)
     assert "9 of 9" in full  # errors under load are not hidden
@@ -93,14 +99,14 @@ def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
     text = page(examine(replace(candidate(), out_of_fold=None), facts(), photos(), PLAN, lambda *_: None))
     assert "No guarantee at" in text
     assert "tried on the other, many times" in text
-    assert "Guaranteed at" in page(everything())
+    assert "Guaranteed at" in whole_page()
 
 
 def test_drawings_are_never_passed_off_as_photos() -> None:
     """The rendered sample says so loudly."""
     drawn = examine(candidate(), facts(kind="rendered"), photos(), PLAN, lambda *_: None)
     assert "These are drawings, not photos." in page(drawn)
-    assert "These are drawings" not in page(everything())
+    assert "These are drawings" not in whole_page()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -127,7 +127,10 @@ def test_a_crashed_clouds_folder_is_used_again(state: Path) -> None:
     assert nothing_left(state, running.port)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(polite, marks=pytest.mark.slow) for polite in (signal.SIGINT, signal.SIGTERM))],
+)
 def test_an_owned_cloud_ends_with_its_owner(state: Path, number: signal.Signals) -> None:
     """However the owner ends, kill -9 included, the supervisor ends the cloud and removes the folder."""
     process, _, port = owner(state)
@@ -156,7 +159,7 @@ def test_nothing_is_left_when_the_gateway_is_killed(state: Path) -> None:
     cloud.stop(running)
 
 
-@pytest.mark.parametrize("victim", ["owner", "gateway"])
+@pytest.mark.parametrize("victim", ["owner", pytest.param("gateway", marks=pytest.mark.slow)])
 def test_nothing_is_left_of_work_in_progress(state: Path, victim: str) -> None:
     """A training job that has put a process into a session of its own, and an owner or a gateway killed meanwhile."""
     process, pid, port = owner(state)
@@ -189,6 +192,7 @@ def test_the_exports_point_everything_at_the_cloud(state: Path) -> None:
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"} <= exported.keys()
 
 
+@pytest.mark.slow
 def test_a_durable_clouds_objects_outlive_its_crash(state: Path, tmp_path: Path) -> None:
     """Killed and started again it finds what lay in S3, and the stack that makes the bucket anew takes it over."""
     kept, bucket, words = tmp_path / "kept", "outlives", {"Bucket": "outlives", "Key": "a/photo.png"}

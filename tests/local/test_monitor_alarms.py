@@ -59,7 +59,10 @@ class Alarm:
         return found
 
 
-@pytest.mark.parametrize("logical_id", ["DriftAlarm", "ReplayAlarm", "CanaryAlarm"])
+@pytest.mark.parametrize(
+    "logical_id",
+    ["DriftAlarm", *(pytest.param(alike, marks=pytest.mark.slow) for alike in ("ReplayAlarm", "CanaryAlarm"))],
+)
 def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_id: str) -> None:
     """Between two looks nothing is known, and the state stays; an acknowledged alarm's 0 brings it back to OK."""
     alarm = Alarm(clients, logical_id)
@@ -73,6 +76,7 @@ def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_i
     assert alarm.told() == []
 
 
+@pytest.mark.slow
 def test_silence_is_told_only_once_there_was_a_photo(clients: Any) -> None:
     """An alarm that has just been made knows of no photo, and keeps still; later the same state is told."""
     alarm = Alarm(clients, "SilenceAlarm", EvaluationPeriods=2)

@@ -84,6 +84,7 @@ def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_p
     assert (live.status, live.config) == ("InService", found.config)
 
 
+@pytest.mark.slow
 def test_a_killed_instance_costs_no_more_than_what_it_held(canary_flow: Flow) -> None:
     """`kill -9` of one of two instances under load: the other goes on, and the dead one is replaced."""
     flow = canary_flow

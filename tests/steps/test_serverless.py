@@ -5,18 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import deployed
+from conftest import deployed, new_settings
 from scones.flow import Flow
+from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
-from scones.settings import Settings
 from tiny_model import noisy_pngs
 
 PHOTOS = 40
 
 
-@pytest.fixture
-def serverless_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
-    """An environment whose endpoint is serverless."""
+@pytest.fixture(scope="module")
+def serverless_flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
+    """An environment whose endpoint is serverless; a test looks at all that it sends."""
+    settings = new_settings(cloud, tmp_path_factory.mktemp("serverless"))
     flow = deployed(replace(settings, mode="serverless"), tiny_model)
     yield flow
     flow.down()
@@ -39,6 +40,7 @@ def test_bringing_the_stack_up_again_keeps_the_capture(serverless_flow: Flow) ->
     assert flow.monitor(at_least=1).photos == 1
 
 
+@pytest.mark.slow
 def test_back_on_instances_each_photo_is_captured_once(serverless_flow: Flow) -> None:
     """The function stops when the endpoint captures by itself."""
     flow = Flow(serverless_flow.aws, replace(serverless_flow.settings, mode="realtime"), serverless_flow.report)
@@ -46,3 +48,4 @@ def test_back_on_instances_each_photo_is_captured_once(serverless_flow: Flow) ->
     flow.classify_samples([flow.upload("a.png", noisy_pngs(1, 5)[0])])
     assert flow.monitor(at_least=1).photos == 1
     assert flow.monitor().photos == 0
+    serverless_flow.deploy()

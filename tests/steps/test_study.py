@@ -175,6 +175,7 @@ def test_the_endpoint_gives_the_figures_of_its_artefact(
     assert live.threshold.source == "out_of_fold"
 
 
+@pytest.mark.slow
 def test_load_reaches_endpoint_and_workflow_and_the_monitor_passes_it_over(
     quiet: Flow, collection: Collection, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
         train(aws, settings, staged.version, Silent())
 
 
+@pytest.mark.slow
 def test_a_job_that_nobody_waits_for_is_stopped(aws: Aws, settings: Settings) -> None:
     """Ctrl-C while waiting: the job does not go on, and on AWS does not go on costing."""
 
@@ -88,4 +89,4 @@ def test_a_job_that_nobody_waits_for_is_stopped(aws: Aws, settings: Settings) ->
     staged = Flow(aws, settings, Silent()).stage()
     with pytest.raises(KeyboardInterrupt):
         train(aws, settings, staged.version, Impatient())
-    wait("the job ending", lambda: None if list(aws.sagemaker.running_trainings(aws.prefix)) else True, 20)
+    wait("the job ending", lambda: None if list(aws.sagemaker.running_trainings(aws.prefix)) else True, 60)

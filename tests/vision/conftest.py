@@ -21,7 +21,7 @@ def spots(rng: np.random.Generator, count: int, size: int) -> np.ndarray[tuple[i
     return photos
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stripes() -> Callable[..., Labelled]:
     """A world that is easily learnt: lying (0) and standing (1) stripes and chequerboards (2), in any colour."""
 

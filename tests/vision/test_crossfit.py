@@ -40,6 +40,7 @@ def test_a_class_with_fewer_photos_than_folds_is_refused() -> None:
         assign_folds(labelled([0, 0, 0, 1, 1]), 0)
 
 
+@pytest.mark.slow
 def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: Stripes, tmp_path: Path) -> None:
     """Wrong labels betray it: the answers follow the stripes, not the labels seen. A second run needs no epoch more."""
     data = stripes(240, 16, outliers=30)

@@ -30,7 +30,10 @@ def trained_of(network: Network, data: Labelled, temperature: float = 1.0) -> Tr
     return Trained(fitted, Guard((0.7, 12.0), -2.5, 1.0), temperature, data.photos.shape[1])
 
 
-@pytest.mark.parametrize(("size", "classes"), [(32, 2), (50, 2), (64, 3), (96, 2)])
+@pytest.mark.parametrize(
+    ("size", "classes"),
+    [(32, 2), *(pytest.param(*larger, marks=pytest.mark.slow) for larger in ((50, 2), (64, 3), (96, 2)))],
+)
 def test_both_compute_the_same(stripes: Stripes, size: int, classes: int) -> None:
     """Over photos, pale ones, noisy ones and noise, for any size and number of classes, within a ten-thousandth."""
     torch.set_num_threads(1)
@@ -42,7 +45,7 @@ def test_both_compute_the_same(stripes: Stripes, size: int, classes: int) -> Non
     assert check_parity(export(trained), trained, photos, predict(network, photos, trained.fitted.memory)) < 1e-4
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network_and_data(stripes: Stripes) -> tuple[Network, Labelled]:
     """A network and what it saw."""
     data = stripes(60)

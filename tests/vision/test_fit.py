@@ -25,11 +25,20 @@ def ignore(_epoch: Epoch) -> None:
     """A report that nobody reads."""
 
 
-@pytest.mark.parametrize(("size", "classes"), [(32, 2), (64, 3), (96, 2)])
+@pytest.mark.parametrize(
+    ("size", "classes"), [(32, 2), *(pytest.param(*larger, marks=pytest.mark.slow) for larger in ((64, 3), (96, 2)))]
+)
 def test_what_can_be_learnt_is_learnt(stripes: Stripes, size: int, classes: int) -> None:
-    """Unseen stripes of any size are told apart after a few epochs."""
+    """Unseen stripes of any size are told apart after a few epochs, each of which is reported.
+
+    They are numbered from 1, with a falling loss and a rising accuracy.
+    """
     data = stripes(300, size, classes)
-    network = fit(data, QUICK, 0, ignore)
+    heard: list[Epoch] = []
+    network = fit(data, QUICK, 0, heard.append)
+    assert [(e.number, e.of) for e in heard] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert heard[-1].train_loss < heard[0].train_loss
+    assert heard[-1].train_accuracy > heard[0].train_accuracy
     unseen = stripes(90, size, classes, seed=1)
     answers = predict(network, unseen.photos, remember(network, data.photos)).log_probabilities
     assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.95
@@ -43,20 +52,12 @@ def test_the_same_seed_gives_the_same_weights(stripes: Stripes) -> None:
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
-def test_each_epoch_is_reported(stripes: Stripes) -> None:
-    """Numbered from 1, with a falling loss and a rising accuracy."""
-    heard: list[Epoch] = []
-    fit(stripes(300), QUICK, 0, heard.append)
-    assert [(e.number, e.of) for e in heard] == [(n, 4) for n in (1, 2, 3, 4)]
-    assert heard[-1].train_loss < heard[0].train_loss
-    assert heard[-1].train_accuracy > heard[0].train_accuracy
-
-
 def test_fewer_photos_than_a_batch_are_enough(stripes: Stripes) -> None:
     """A handful is one batch."""
     fit(stripes(7), Recipe(epochs=1), 0, ignore)
 
 
+@pytest.mark.slow
 def test_few_photos_are_shown_more_often(stripes: Stripes) -> None:
     """Sixty, one batch, would be four steps in four epochs, which teach nothing."""
     data, unseen = stripes(60), stripes(90, seed=1)
@@ -69,11 +70,11 @@ class Stopped(Exception):
     """Raised by a report to stop a training at the end of an epoch."""
 
 
-@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.parametrize("after", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stopped_training_goes_on_to_the_same_weights(stripes: Stripes, tmp_path: Path, after: int) -> None:
     """From its checkpoint, with the epochs that were left, to the last bit."""
-    data = stripes(100, outliers=30)
-    whole = fit(data, QUICK, 0, ignore).state_dict()
+    data, two = stripes(60, outliers=20), Recipe(epochs=2)
+    whole = fit(data, two, 0, ignore).state_dict()
     file = tmp_path / "checkpoints" / "final.pt"
 
     def stop(epoch: Epoch) -> None:
@@ -81,14 +82,15 @@ def test_a_stopped_training_goes_on_to_the_same_weights(stripes: Stripes, tmp_pa
             raise Stopped
 
     with pytest.raises(Stopped):
-        fit(data, QUICK, 0, stop, file)
+        fit(data, two, 0, stop, file)
     heard: list[Epoch] = []
-    resumed = fit(data, QUICK, 0, heard.append, file).state_dict()
-    assert [epoch.number for epoch in heard] == list(range(after + 1, 5))
+    resumed = fit(data, two, 0, heard.append, file).state_dict()
+    assert [epoch.number for epoch in heard] == list(range(after + 1, 3))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert [path.name for path in file.parent.iterdir()] == ["final.pt"]
 
 
+@pytest.mark.slow
 def test_photos_of_other_things_are_told_apart(stripes: Stripes) -> None:
     """The last logit is higher for unseen spots than for unseen stripes."""
     data = stripes(300, outliers=100)

@@ -15,7 +15,7 @@ from scones.vision.recipe import Recipe
 Stripes = Callable[..., Labelled]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained(stripes: Stripes) -> tuple[Network, Labelled]:
     """A network and what it saw."""
     data = stripes(300)

@@ -5,6 +5,7 @@ Drawings, never to be passed off as photos. Each depends on nothing but its clas
 
 import io
 import math
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -40,11 +41,17 @@ def collect_sample(classes: tuple[str, ...], progress: Progress) -> Collection:
     ]
     photos = []
     for done, (split, label, number) in enumerate(wanted, start=1):
-        stream = io.BytesIO()
-        render(label, split, number).save(stream, "png")
-        photos.append(photo_of(f"{label}-{number:03}.png", label, split, stream.getvalue()))
+        photos.append(photo_of(f"{label}-{number:03}.png", label, split, _png(label, split, number)))
         progress(done, len(wanted), "rendering the sample")
     return Collection("sample", "rendered", tuple(photos), classes)
+
+
+@cache
+def _png(label: str, split: Split, number: int) -> bytes:
+    """Render one picture once, however many steps of a process collect the sample."""
+    stream = io.BytesIO()
+    render(label, split, number).save(stream, "png")
+    return stream.getvalue()
 
 
 def render(label: str, split: Split, number: int) -> Image.Image:
