@@ -3,10 +3,13 @@
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from waiting import eventually
 
 ROLE = "arn:aws:iam::000000000000:role/test"
 
@@ -98,6 +101,17 @@ def test_a_machines_time_limit_holds(clients: Any) -> None:
         time.sleep(0.05)
     assert found["status"] == "TIMED_OUT"
     assert time.monotonic() - began < 25
+
+
+def test_a_tasks_time_limit_holds_and_its_function_goes_on(clients: Any, function: Any, tmp_path: Path) -> None:
+    """A task that TimeoutSeconds ends is no more waited for: its call goes on to the end, and its environment serves."""
+    arn = machine(clients, {"StartAt": "Ask", "States": {"Ask": task(function.arn, TimeoutSeconds=1, End=True)}})
+    before = function()[0]
+    reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input=json.dumps({"meet": str(tmp_path)}))
+    assert (reply["error"], reply["cause"]) == ("States.Timeout", "Task timed out after 1 seconds")
+    assert function()[0]["pid"] != before["pid"], "the environment is busy still"
+    (tmp_path / "go on").touch()
+    assert eventually(lambda: function()[0]["pid"] == before["pid"])
 
 
 def test_an_execution_starts_at_once(clients: Any) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 import uuid
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
@@ -37,6 +39,23 @@ class Definition:
     version: str = "$LATEST"
 
 
+class CallerGone(Exception):
+    """The caller waits no longer; the call goes on by itself, as Lambda's does."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One invocation on its way: until when the environment must be ready, and, once it has begun, must have ended.
+
+    All times are in seconds since 1970.
+    """
+
+    body: bytes
+    request_id: str
+    ready_by: float | None = None
+    deadline: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What an invocation gave: the body as JSON, whether it is an error, and what the function printed."""
@@ -61,24 +80,41 @@ class Function:
         self._closed = False
         _unpack(definition.code, folder / "task")
 
-    def invoke(self, body: bytes, request_id: str) -> Outcome:
-        """Run the handler once, in an idle environment or a new one."""
-        if not self._slots.acquire(timeout=WAIT_FOR_WORKER_SECONDS):
+    def invoke(self, call: Call, ended: Callable[[Outcome], None], until: float = math.inf) -> Outcome:
+        """Run the handler once, in an idle environment or a new one; *ended* is told how, whoever waits for it.
+
+        Raises:
+            CallerGone: it is *until*, in seconds since 1970.
+        """
+        if not self._slots.acquire(timeout=max(0.0, min(WAIT_FOR_WORKER_SECONDS, until - time.time()))):
+            if time.time() >= until:
+                raise CallerGone
             return _error("", "TooManyRequestsException", f"Rate Exceeded: all environments of {self.definition.name}")
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        return self._run(worker, call, ended, until)
+
+    def _run(self, worker: "Worker | None", call: Call, ended: Callable[[Outcome], None], until: float) -> Outcome:
+        """Run a call in the slot that was taken for it, and give the slot back when it is over."""
         try:
-            with self._lock:
-                worker = self._idle.pop() if self._idle else None
             worker = worker or Worker(self.definition, self._folder, self._environment)
-            outcome = worker.invoke(body, request_id)
+            outcome = worker.invoke(call, until)
             with self._lock:
                 reusable = worker.usable and not self._closed
                 if reusable:
                     self._idle.append(worker)
             if not reusable:
                 worker.close()
-            return outcome
-        finally:
+        except CallerGone:
+            # Only now a thread of its own: handing every call to one would cost more than the call's own bookkeeping.
+            threading.Thread(target=self._run, args=(worker, call, ended, math.inf), daemon=True).start()
+            raise
+        except BaseException:
             self._slots.release()
+            raise
+        self._slots.release()
+        ended(outcome)
+        return outcome
 
     def close(self) -> None:
         """End the idle environments now, and each busy one after its call."""
@@ -121,25 +157,31 @@ class Worker:
         self._log = io.FileIO(path)
         path.unlink()
 
-    def invoke(self, body: bytes, request_id: str) -> Outcome:
-        """Run the handler once; an environment that failed to start, crashed or timed out is not usable again."""
+    def invoke(self, call: Call, until: float = math.inf) -> Outcome:
+        """Run the handler once; an environment that failed to start, crashed or timed out is not usable again.
+
+        Raises:
+            CallerGone: it is *until*; invoked again with the same *call*, the environment goes on with it.
+        """
         limit = self.definition.timeout_seconds
         try:
-            failure = self._await_next(time.time() + (limit if self._answered else max(limit, INIT_SECONDS)))
-            if failure is not None:
-                return self._broken(failure)
-            deadline = time.time() + limit
-            event = Event(request_id, body, deadline, self.definition.arn)
-            assert self._next is not None  # noqa: S101 - _await_next promised it
-            self._next.connection.sendall(event.reply())
-            self._next = None
-            return self._await_answer(deadline)
+            if call.deadline is None:
+                call.ready_by = call.ready_by or time.time() + (limit if self._answered else max(limit, INIT_SECONDS))
+                failure = self._await_next(call.ready_by, until)
+                if failure is not None:
+                    return self._broken(failure)
+                call.deadline = time.time() + limit
+                event = Event(call.request_id, call.body, call.deadline, self.definition.arn)
+                assert self._next is not None  # noqa: S101 - _await_next promised it
+                self._next.connection.sendall(event.reply())
+                self._next = None
+            return self._await_answer(call.deadline, until)
         except WorkerSilent:
             return self._broken(
-                _message(request_id, "Sandbox.Timedout", f"Error: Task timed out after {limit:.2f} seconds")
+                _message(call.request_id, "Sandbox.Timedout", f"Error: Task timed out after {limit:.2f} seconds")
             )
         except (WorkerGone, OSError):
-            return self._broken(_message(request_id, "Runtime.ExitError", self._exit_words()))
+            return self._broken(_message(call.request_id, "Runtime.ExitError", self._exit_words()))
 
     def close(self) -> None:
         """End the process."""
@@ -149,10 +191,10 @@ class Worker:
         self._api.close()
         self._log.close()
 
-    def _await_next(self, deadline: float) -> bytes | None:
+    def _await_next(self, deadline: float, until: float) -> bytes | None:
         """Wait until the worker asks for an event; returns the error with which its start failed, if it did."""
         while self._next is None:
-            posted = self._receive(deadline)
+            posted = self._receive(deadline, until)
             if posted is None:
                 continue
             if posted.kind == "init":
@@ -161,8 +203,8 @@ class Worker:
             self._next = posted
         return None
 
-    def _await_answer(self, deadline: float) -> Outcome:
-        while (posted := self._receive(deadline)) is None:
+    def _await_answer(self, deadline: float, until: float) -> Outcome:
+        while (posted := self._receive(deadline, until)) is None:
             pass
         posted.connection.sendall(ACCEPTED)
         self._answered = True
@@ -170,8 +212,13 @@ class Worker:
             return _error(self._printed(), "Function.ResponseSizeTooLarge", "Response payload size exceeded 6 MB")
         return Outcome(posted.body, posted.kind == "error", self._printed())
 
-    def _receive(self, deadline: float) -> Posted | None:
-        posted = self._api.receive(deadline)
+    def _receive(self, deadline: float, until: float) -> Posted | None:
+        try:
+            posted = self._api.receive(min(deadline, until))
+        except WorkerSilent:
+            if until < deadline:
+                raise CallerGone from None
+            raise
         if posted is None and self._process.poll() is not None:
             raise WorkerGone
         return posted

@@ -1,20 +1,26 @@
 """Lambda, mounted: ministack keeps the records, our workers run the code."""
 
 import json
+import math
 import threading
 import time
 import uuid
+from contextvars import ContextVar
 from pathlib import Path
 
 from ministack.services import lambda_svc
 
 from scones.local import function_logs
-from scones.local.functions import Function, definition_of, runtime_packages
+from scones.local.functions import Call, CallerGone, Function, Outcome, definition_of, runtime_packages
 from scones.local.metrics import Metrics
 from scones.local.wire import Json
 
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY")
 """What a function may see of this machine's environment, besides what Lambda and the cloud's client settings give."""
+WAITING_UNTIL: ContextVar[float] = ContextVar("WAITING_UNTIL", default=math.inf)
+"""Until when whoever invokes a function waits for it, in seconds since 1970."""
+GONE = "States.Timeout"
+"""The errorType of a call whose caller is gone; only a state machine's task ever is."""
 
 
 class Functions:
@@ -38,15 +44,17 @@ class Functions:
             told = "no code, an image other than our own, or Layers, which the local cloud does not have"
             return {"body": {"errorType": "Runtime.NoCode", "errorMessage": told}, "error": True, "log": ""}
         began = time.perf_counter()
-        outcome = self._function(config, None if ours else record["code_zip"]).invoke(
-            json.dumps(event).encode(), request_id
-        )
-        measures = {
-            "Invocations": 1.0,
-            "Errors": float(outcome.failed),
-            "Duration": (time.perf_counter() - began) * 1e3,
-        }
-        self._metrics.note("AWS/Lambda", {"FunctionName": config["FunctionName"]}, measures)
+
+        def ended(outcome: Outcome) -> None:
+            spent = (time.perf_counter() - began) * 1e3
+            measures = {"Invocations": 1.0, "Errors": float(outcome.failed), "Duration": spent}
+            self._metrics.note("AWS/Lambda", {"FunctionName": config["FunctionName"]}, measures)
+
+        function = self._function(config, None if ours else record["code_zip"])
+        try:
+            outcome = function.invoke(Call(json.dumps(event).encode(), request_id), ended, WAITING_UNTIL.get())
+        except CallerGone:
+            return {"body": {"errorType": GONE, "errorMessage": "nobody waits any more"}, "error": True, "log": ""}
         result: Json = {"body": json.loads(outcome.body or b"null"), "log": outcome.log}
         if outcome.failed:
             result |= {"error": True, "function_error": "Unhandled"}

@@ -16,6 +16,7 @@ from ministack.services.cloudformation import provisioners
 
 from scones.local import map_runs
 from scones.local.guard import check, refusal
+from scones.local.lambda_mount import GONE, WAITING_UNTIL
 from scones.local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
@@ -24,6 +25,7 @@ BILLED_MEMORY_MB = 64
 THROTTLES = ("Lambda.Unknown", "TooManyRequestsException")
 MOST_AT_ONCE = 512
 """Executions with a time limit, and tasks with one, that run side by side; more of them wait."""
+LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 SNS_PUBLISH = "arn:aws:states:::sns:publish"
 
 
@@ -113,16 +115,30 @@ def _limited(run: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _in_time(invoke: Callable[[str, Json], Json]) -> Callable[[str, Json, float], Json]:
-    """End a task at its TimeoutSeconds, as the stock interpreter does, in threads that are kept."""
+    """End a task at its TimeoutSeconds; what it asked for goes on: a function by itself, all else in a kept thread."""
     pool = ThreadPoolExecutor(MOST_AT_ONCE, "task")
 
+    def timed_out(seconds: float) -> Exception:
+        failure: Exception = sfn._ExecutionError(GONE, f"Task timed out after {seconds} seconds")
+        return failure
+
+    def asked(task_input: Json, seconds: float) -> Json:
+        waiting = WAITING_UNTIL.set(time.time() + seconds)
+        try:
+            return invoke(LAMBDA_INVOKE, task_input)
+        except sfn._ExecutionError as error:
+            raise timed_out(seconds) if error.error == GONE else error from None
+        finally:
+            WAITING_UNTIL.reset(waiting)
+
     def invoked(resource: str, task_input: Json, seconds: float) -> Json:
+        if resource == LAMBDA_INVOKE:
+            return asked(task_input, seconds)
         future = pool.submit(contextvars.copy_context().run, invoke, resource, task_input)
         try:
             return future.result(seconds)
         except FutureTimeoutError:
-            message = f"Task timed out after {seconds} seconds"
-            raise sfn._ExecutionError("States.Timeout", message) from None
+            raise timed_out(seconds) from None
 
     return invoked
 
