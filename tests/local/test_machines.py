@@ -104,7 +104,7 @@ def test_a_machines_time_limit_holds(clients: Any) -> None:
 
 
 def test_a_tasks_time_limit_holds_and_its_function_goes_on(clients: Any, function: Any, tmp_path: Path) -> None:
-    """A task that TimeoutSeconds ends is no more waited for: its call goes on to the end, and its environment serves."""
+    """A task whose TimeoutSeconds are over waits no more; its call goes on to the end, and its environment serves."""
     arn = machine(clients, {"StartAt": "Ask", "States": {"Ask": task(function.arn, TimeoutSeconds=1, End=True)}})
     before = function()[0]
     reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input=json.dumps({"meet": str(tmp_path)}))
