@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from benchmarks.model_measures import Judges, Pixels, measure
 from benchmarks.model_peers import Labels, hog_and_svm, resnet18
 
 from scones.artefact import read_artefact
-from scones.evaluation.label_errors import rank
+from scones.evaluation.label_errors import rank, vote
 from scones.photos.decode import decode
 from scones.photos.source import collect
 from scones.settings import Settings
@@ -34,7 +35,7 @@ from scones.vehicles import VEHICLES
 from scones.vision.calibration import soften
 from scones.vision.fit import fit
 from scones.vision.messages import Labelled
-from scones.vision.predict import predict, remember
+from scones.vision.predict import describe, predict, remember
 from scones.vision.recipe import Recipe, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
@@ -64,6 +65,13 @@ TARGETS: Mapping[str, tuple[str, str, Callable[[float], bool]]] = {
     "int8": ("int8: difference in accuracy", "within .005", lambda x: abs(x) <= 0.005),
     "speed": ("int8: CPU per photo, times less", ">= 2", lambda x: x >= 2),
 }
+
+
+class Opinion(NamedTuple):
+    """What one network says of the photos that it did not see, and the features [N, F] that it gives to all of them."""
+
+    probabilities: Probabilities
+    features: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,9 @@ def _figures(bench: Bench) -> dict[str, list[float]]:
         ]
         figures["cv"] = list(pool.map(_validate, [bench] * FOLDS, range(FOLDS)))
         found = [task.result() for task in planted]
-    figures["planted"] = [_precision(bench, seed, found[PLANTED_FOLDS * seed :]) for seed in range(bench.seeds)]
+    figures["planted"] = [
+        _precision(bench, seed, found[PLANTED_FOLDS * seed :][:PLANTED_FOLDS]) for seed in range(bench.seeds)
+    ]
     return figures
 
 
@@ -170,22 +180,23 @@ def _train(bench: Bench, job: Path, seed: int) -> float:
 def _validate(bench: Bench, fold: int) -> float:
     """The accuracy on one of five folds of the training photos."""
     held_out = _folds(bench.train.labels, FOLDS) == fold
-    answers = _answers(bench.train, Recipe(epochs=bench.epochs), held_out, fold)
+    answers = _answers(bench.train, Recipe(epochs=bench.epochs), held_out, fold).probabilities
     return float((answers.argmax(axis=1) == bench.train.labels[held_out]).mean())
 
 
-def _doubt(bench: Bench, seed: int, fold: int) -> Probabilities:
-    """What is said of one fold of photos, some of them with flipped labels; without outliers, which takes less time."""
+def _doubt(bench: Bench, seed: int, fold: int) -> Opinion:
+    """What one fold's network says of photos, some of them with flipped labels; without outliers, to take less time."""
     data = replace(bench.train, labels=_flipped(bench.train, seed), outliers=bench.train.outliers[:0])
     held_out = _folds(data.labels, PLANTED_FOLDS) == fold
     return _answers(data, without_outliers(Recipe(epochs=bench.epochs)), held_out, seed)
 
 
-def _answers(data: Labelled, recipe: Recipe, held_out: npt.NDArray[np.bool_], seed: int) -> Probabilities:
+def _answers(data: Labelled, recipe: Recipe, held_out: npt.NDArray[np.bool_], seed: int) -> Opinion:
     torch.set_num_threads(1)
     seen = Labelled(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers)
     network = fit(seen, recipe, seed, lambda _epoch: None)
-    return soften(predict(network, data.photos[held_out], remember(network, seen.photos)).log_probabilities, 1)
+    logs = predict(network, data.photos[held_out], remember(network, seen.photos)).log_probabilities
+    return Opinion(soften(logs, 1), describe(network, data.photos))
 
 
 def _folds(labels: Labels, count: int) -> Labels:
@@ -203,15 +214,16 @@ def _flipped(data: Labelled, seed: int) -> Labels:
     return labels
 
 
-def _precision(bench: Bench, seed: int, of_fold: Sequence[Probabilities]) -> float:
+def _precision(bench: Bench, seed: int, of_fold: Sequence[Opinion]) -> float:
     """The share of flipped labels among those that are doubted most."""
     labels = _flipped(bench.train, seed)
     fold_of = _folds(labels, PLANTED_FOLDS)
     probabilities = np.zeros((len(labels), bench.train.classes))
     for fold in range(PLANTED_FOLDS):
-        probabilities[fold_of == fold] = of_fold[fold]
+        probabilities[fold_of == fold] = of_fold[fold].probabilities
+    votes = vote(np.concatenate([one.features for one in of_fold], axis=1), labels, probabilities)
     names = [str(number) for number in range(len(labels))]
-    suspects = rank(names, [VEHICLES[label] for label in labels.tolist()], probabilities, VEHICLES)[:FIRST]
+    suspects = rank(names, [VEHICLES[label] for label in labels.tolist()], probabilities, VEHICLES, votes)[:FIRST]
     return float(np.mean([labels[int(one.name)] != bench.train.labels[int(one.name)] for one in suspects]))
 
 

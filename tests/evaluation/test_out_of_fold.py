@@ -33,6 +33,17 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert found.fingerprints == known().fingerprints
 
 
+def test_votes_on_the_labels_are_kept_where_there_are_some(tmp_path: Path) -> None:
+    """Artefacts of before have none; they must be as many as the probabilities."""
+    known().save(tmp_path / "without.npz")
+    assert OutOfFold.load(tmp_path / "without.npz").votes is None
+    voted = replace(known(), votes=np.full((3, 3), 1 / 3))
+    voted.save(tmp_path / "with.npz")
+    assert np.array_equal(OutOfFold.load(tmp_path / "with.npz").votes, np.full((3, 3), 1 / 3))  # type: ignore[arg-type]
+    with pytest.raises(BadOutOfFold, match="do not fit together"):
+        replace(known(), votes=np.ones((3, 2)))
+
+
 def test_right_and_wrong_are_told_for_any_number_of_classes() -> None:
     """The likeliest class is the answer, its probability the confidence."""
     judged = known().judged()

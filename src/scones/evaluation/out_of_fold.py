@@ -33,7 +33,8 @@ class Judged:
 class OutOfFold:
     """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
-    *fingerprints* tell each photo by its pixels, so that it is known again under another name.
+    *fingerprints* tell each photo by its pixels, so that it is known again under another name. *votes* [N, C] are what
+    `label_errors.vote` makes of the networks' features; artefacts of before they were kept have none.
 
     Raises:
         BadOutOfFold: on construction, if these are not as many as there are photos, or classes.
@@ -44,12 +45,14 @@ class OutOfFold:
     labels: tuple[str, ...]
     probabilities: NDArray[np.float64]
     fingerprints: tuple[str, ...]
+    votes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
         found = self.probabilities.shape, len(self.labels), len(self.fingerprints)
         count = len(self.names)
-        if found != ((count, len(self.classes)), count, count):
+        votes = self.probabilities if self.votes is None else self.votes
+        if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
             raise BadOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
 
     def judged(self) -> Judged:
@@ -73,6 +76,7 @@ class OutOfFold:
                 labels=np.array(self.labels, dtype=np.str_),
                 probabilities=np.asarray(self.probabilities, dtype=np.float64),
                 fingerprints=np.array(self.fingerprints, dtype=np.str_),
+                **({} if self.votes is None else {"votes": np.asarray(self.votes, dtype=np.float64)}),
             )
 
     @classmethod
@@ -95,7 +99,8 @@ class OutOfFold:
                 classes, names, labels, marks = (
                     tuple(str(value) for value in file[name]) for name in ("classes", "names", "labels", "fingerprints")
                 )
-                return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks)
+                votes = np.asarray(file["votes"], dtype=np.float64) if "votes" in file else None
+                return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks, votes)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BadOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
 

@@ -13,10 +13,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NamedTuple
 
 from scones.artefact import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
 from scones.errors import SconesError
+from scones.evaluation.label_errors import Votes, vote
 from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
 from scones.runtime.simulation import baseline_of
@@ -72,17 +73,24 @@ def train(job: TrainingJob) -> Artefact:
     baseline = replace(
         baseline_of(data, networks, models, hyperparameters.seed), data_version=hyperparameters.data_version
     )
-    artefact = _write(job, hyperparameters, channels, models, baseline)
+    votes = vote(networks.features, data.labels, models.probabilities)
+    artefact = _write(job, hyperparameters, channels, Made(models, baseline, votes))
     for name, value in artefact.metrics.items():
         _say(f"{name}={value:.4f}")
     _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
     return artefact
 
 
-def _write(
-    job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, models: Models, baseline: Baseline
-) -> Artefact:
-    data = channels.data
+class Made(NamedTuple):
+    """What training made: the models, the baseline, and the votes on the photos' labels."""
+
+    models: Models
+    baseline: Baseline
+    votes: Votes
+
+
+def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, made: Made) -> Artefact:
+    data, models = channels.data, made.models
     description = Description(
         classes=hyperparameters.classes,
         image_size=hyperparameters.image_size,
@@ -97,10 +105,10 @@ def _write(
     job.model.mkdir(parents=True, exist_ok=True)
     (job.model / MODEL).write_bytes(models.exact)
     (job.model / INT8_MODEL).write_bytes(models.int8)
-    baseline.save(job.model / BASELINE)
+    made.baseline.save(job.model / BASELINE)
     classes = hyperparameters.classes
     labels = tuple(classes[number] for number in data.labels)
-    known = OutOfFold(classes, channels.names, labels, models.probabilities, fingerprints(data.photos))
+    known = OutOfFold(classes, channels.names, labels, models.probabilities, fingerprints(data.photos), made.votes)
     known.save(job.model / OUT_OF_FOLD)
     card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
     return write_artefact(job.model, description, card)

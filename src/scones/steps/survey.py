@@ -66,7 +66,7 @@ def _doubts(aws: Aws, surveyed: Surveyed, report: Reporter) -> tuple[int, tuple[
         photo = here.get((contents.get(f"{split_prefix(version, 'train')}{name}", ""), label))
         if photo:
             of_name[name] = photo
-    suspects = rank(known.names, known.labels, known.probabilities, known.classes)
+    suspects = rank(known.names, known.labels, known.probabilities, known.classes, known.votes)
     doubts = (Doubt(of_name[it.name], it.predicted, it.confidence) for it in suspects if it.name in of_name)
     return len(of_name), tuple(doubts)
 

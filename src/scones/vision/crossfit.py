@@ -37,7 +37,8 @@ class TrainingFailed(SconesError):
 class Crossfit:
     """The final network, one network a fold, and the out-of-fold answers to every photo and every outlier.
 
-    `sample` is what the final network says of the first photos, for the export to be compared with.
+    `sample` is what the final network says of the first photos, for the export to be compared with. `features`, float32
+    [N, F], are those of all folds' networks side by side: how they see each photo, learnt from or not.
     """
 
     final: Fitted
@@ -46,6 +47,7 @@ class Crossfit:
     photos: Answers
     outliers: Answers
     sample: Answers
+    features: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def crossfit(data: Labelled, plan: Plan, report: Callable[[Progress], None]) -> 
                 _fill(photos, folds.photos == done.fold, done.answers)
                 _fill(outliers, folds.outliers == done.fold, done.outlier_answers)
     of_fold = tuple(found[fold].fitted for fold in range(FOLDS))
-    return Crossfit(found[None].fitted, of_fold, folds, photos, outliers, found[None].answers)
+    features = np.concatenate([found[fold].features for fold in range(FOLDS)], axis=1)
+    return Crossfit(found[None].fitted, of_fold, folds, photos, outliers, found[None].answers, features)
 
 
 def assign_folds(data: Labelled, seed: int) -> Folds:

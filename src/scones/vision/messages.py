@@ -88,9 +88,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fitted network and its answers: to the fold's photos and outliers, or to a sample when it is the final one."""
+    """A fitted network and its answers: to the fold's photos and outliers, or to a sample when it is the final one.
+
+    *features*, float32 [N, F], each of length 1, are those of all photos, the ones that it learnt from too; the final
+    network tells none.
+    """
 
     fold: int | None
     answers: Answers
     outlier_answers: Answers
+    features: npt.NDArray[np.float32]
     fitted: Fitted

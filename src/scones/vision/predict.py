@@ -25,8 +25,12 @@ def predict(network: Network, photos: npt.NDArray[np.uint8], memory: npt.NDArray
 
 def remember(network: Network, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Give the features, float32 [K, F], of a sample of the training photos, of length 1."""
-    some = photos[spread_sample(len(photos))]
-    parts = [_predict(network, some[at : at + _BATCH])[2] for at in range(0, len(some), _BATCH)]
+    return describe(network, photos[spread_sample(len(photos))])
+
+
+def describe(network: Network, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Give the features, float32 [N, F], of uint8 [N, H, W, 3], of length 1."""
+    parts = [_predict(network, photos[at : at + _BATCH])[2] for at in range(0, len(photos), _BATCH)]
     return np.asarray(torch.cat(parts).numpy())
 
 

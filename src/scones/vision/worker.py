@@ -31,7 +31,7 @@ def _perform(task: Task, data: Labelled, folds: Folds, pipe: Connection) -> Done
     import torch  # noqa: PLC0415
 
     from scones.vision.fit import fit  # noqa: PLC0415
-    from scones.vision.predict import predict, remember  # noqa: PLC0415
+    from scones.vision.predict import describe, predict, remember  # noqa: PLC0415
 
     # At this size a second thread gains nothing; a second process does.
     torch.set_num_threads(1)
@@ -42,7 +42,8 @@ def _perform(task: Task, data: Labelled, folds: Folds, pipe: Connection) -> Done
     asked = data.photos[:_SAMPLE_PHOTOS] if task.fold is None else data.photos[held_out]
     answers, outlier_answers = (predict(network, some, memory) for some in (asked, data.outliers[outliers_held_out]))
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-    return Done(task.fold, answers, outlier_answers, Fitted(weights, memory))
+    features = describe(network, data.photos) if task.fold is not None else memory[:0]
+    return Done(task.fold, answers, outlier_answers, features, Fitted(weights, memory))
 
 
 def _die_with_parent() -> None:
