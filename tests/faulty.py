@@ -20,12 +20,14 @@ class Fault:
     """One request's fate: a *status* with a body, no answer, a reset connection, or one of these after the work.
 
     `lost` passes the request on and resets the connection before the answer; `cut` sends half of the answer.
+    With an *operation* it waits for the first request of that name, and lets all others pass.
     """
 
     kind: Kind
     status: int = 500
     body: bytes = b"{}"
     seconds: float = 0.0
+    operation: str = ""
 
 
 @dataclass
@@ -37,10 +39,12 @@ class Faulty:
     always: Fault | None = None
     seen: int = 0
 
-    def next(self) -> Fault | None:
-        """The fate of the next request."""
+    def next(self, target: str) -> Fault | None:
+        """The fate of the next request, whose operation *target* ends with."""
         self.seen += 1
-        return self.always or (self.faults.popleft() if self.faults else None)
+        if self.always or not self.faults:
+            return self.always
+        return self.faults.popleft() if target.endswith(self.faults[0].operation) else None
 
 
 @contextmanager
@@ -53,7 +57,7 @@ def before(port: int, faults: Sequence[Fault] = (), always: Fault | None = None)
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            fault = self.faulty.next()
+            fault = self.faulty.next(self.headers.get("x-amz-target", ""))
             if fault is None or fault.kind in ("lost", "cut"):
                 status, headers, answer = self._ask(body)
             else:

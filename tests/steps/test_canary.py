@@ -12,6 +12,7 @@ import pytest
 from conftest import deployed
 from load import Load, asker
 from scones.aws.records import remember
+from scones.aws.releases import releases
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.flow import Flow
 from scones.settings import Settings
@@ -68,6 +69,23 @@ def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(
     assert 1 <= failed <= 1 + (failed + answered) * PERCENT / 100
     assert len(asked.failures) == failed, "nothing fails any more"
     record_property("canary", f"{failed} failed, {answered} answered, over after {seconds:.1f} s")
+
+
+@pytest.mark.slow
+def test_an_alarm_ends_a_rollback_as_it_ends_a_deploy(canary_flow: Flow, tmp_path: Path) -> None:
+    """The old model fails on real photos: the newer one goes on serving, and both releases are kept."""
+    flow = canary_flow
+    train(flow, tmp_path / "broken", breaks=True)
+    flow.deploy()  # nobody asks meanwhile, so nobody finds out
+    train(flow, tmp_path / "good")
+    newer = flow.deploy()
+    with load(flow), pytest.raises(UpdateRolledBack, match="endpoint-errors"):
+        flow.rollback()
+    live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
+    assert live is not None
+    assert (live.status, live.config) == ("InService", newer.config)
+    kept = releases(flow.aws.bucket)
+    assert [(release.number, release.finished) for release in kept] == [(1, True), (2, True), (3, True)]
 
 
 @pytest.mark.slow

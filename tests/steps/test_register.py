@@ -8,14 +8,19 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.aws.inventory import inventory
+from scones.aws.records import remember
 from scones.aws.registry import Approval, NoSuchModel, RegistryTaken
+from scones.flow import Flow
+from scones.manifest import Sample, manifest_key, to_lines
 from scones.progress import Silent
 from scones.release import template
 from scones.settings import Settings
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.register import register
-from tiny_model import tar, write_tiny_artefact
+from scones.steps.stage import Staged
+from scones.steps.study import Wanted
+from tiny_model import plain_photo, tar, write_tiny_artefact
 
 
 @pytest.fixture
@@ -86,3 +91,22 @@ def test_a_registry_of_somebody_else_is_left_alone(aws: Aws, settings: Settings,
     assert down(aws, Silent()).left == ()
     assert client.call("describe_model_package_group", ModelPackageGroupName=aws.name)
     client.call("delete_model_package_group", ModelPackageGroupName=aws.name)
+
+
+def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Flow, tmp_path: Path) -> None:
+    """Four photos prove nothing: the model is rejected, with the floors it missed, and is not deployed again."""
+    bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
+    photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
+    samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]
+    for sample, photo in zip(samples, photos.values(), strict=True):
+        bucket.put(sample.key, photo)
+    bucket.put(manifest_key("v", "train"), b"")
+    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
+    remember(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    own_flow.study(Wanted(tmp_path / "report.html"))
+    assert own_flow.registered().approval is Approval.APPROVED
+    own_flow.study(Wanted(tmp_path / "report.html", gate=True))
+    found = own_flow.registered()
+    assert (found.approval, "gate_accuracy" in found.reason) == (Approval.REJECTED, True)
+    with pytest.raises(NotApproved, match="gate_accuracy"):
+        own_flow.deploy()

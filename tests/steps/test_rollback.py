@@ -1,15 +1,23 @@
 """Releases that come and go: kept three deep, gone back to one by one, whatever is cut off in between."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from conftest import KEYS
+from faulty import Fault, before
+from scones.aws.connection import connect
 from scones.aws.records import recall, remember
 from scones.aws.releases import ReleaseUnreadable, keep, releases
 from scones.aws.sagemaker import UpdateRolledBack
+from scones.aws.waiting import pauses
 from scones.errors import NothingYet
 from scones.flow import Flow
+from scones.progress import Silent
 from scones.steps.deploy import Deployed
 from scones.steps.rollback import NothingToGoBackTo
 from scones.steps.train import Trained
@@ -111,6 +119,87 @@ def test_an_old_release_that_does_not_start_any_more_leaves_the_new_one(own_flow
     assert [release.finished for release in releases(own_flow.aws.bucket)] == [True, True]
     own_flow.aws.bucket.put(key, archive)
     assert own_flow.rollback() == first
+
+
+def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Flow, tmp_path: Path) -> None:
+    """SageMaker takes the update, and the endpoint is in service as before, without a word why: that is no success."""
+    first = own_flow.deploy()
+    train(own_flow, tmp_path / "second")
+    taken = Fault("status", 200, b'{"EndpointArn": "arn"}', operation=".UpdateEndpoint")
+    with before(int(str(own_flow.settings.endpoint_url).rpartition(":")[2]), [taken]) as stand:
+        settings = replace(own_flow.settings, endpoint_url=stand.url)
+        flow = Flow(connect(settings, KEYS), settings, Silent())
+        with pytest.raises(UpdateRolledBack, match="gave no reason"):
+            flow.deploy()
+        assert not stand.faults
+        assert [release.number for release in releases(own_flow.aws.bucket)] == [1]
+        assert hosted(own_flow) == ({first.config}, {first.model})
+        second = flow.deploy()
+        stand.faults.append(taken)
+        with pytest.raises(UpdateRolledBack, match="gave no reason"):
+            flow.rollback()
+    assert live(own_flow) == second.config
+    assert own_flow.rollback() == first
+
+
+def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
+    """With `endpoint_hours`, from every deploy on anew; without, no more."""
+    found = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
+    assert found is not None
+    assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.env}
+    hours = replace(own_flow.settings, endpoint_hours=2)
+    Flow(own_flow.aws, hours, Silent()).deploy()
+    expires = datetime.fromisoformat(tags(own_flow, found.arn)["scones:expires"])
+    assert timedelta(hours=1.9) < expires - datetime.now(UTC) <= timedelta(hours=2)
+    own_flow.deploy()
+    assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.env}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+def test_a_command_killed_in_the_midst_is_finished_by_the_next(own_flow: Flow, tmp_path: Path, verb: str) -> None:
+    """`kill -9` while SageMaker updates the endpoint: the same command again waits for that, and goes on."""
+    first = own_flow.deploy()
+    train(own_flow, tmp_path / "second")
+    if verb == "rollback":
+        own_flow.deploy()
+    kill_while_updating(own_flow, tmp_path, verb)
+    assert releases(own_flow.aws.bucket)[-1].finished is False
+    done = own_flow.deploy() if verb == "deploy" else own_flow.rollback()
+    assert live(own_flow) == done.config
+    assert (done == first) is (verb == "rollback")
+    left = releases(own_flow.aws.bucket)
+    assert all(release.finished for release in left)
+    assert left[-1].config == done.config
+
+
+def kill_while_updating(flow: Flow, folder: Path, verb: str) -> None:
+    """Run `scones VERB` as a process of its own, and kill it once the endpoint is being updated."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "SCONES_ENV": flow.aws.env,
+        "SCONES_BAKING_SECONDS": "3",
+        "SCONES_STATE": str(folder / "state"),
+        "AWS_ENDPOINT_URL": str(flow.settings.endpoint_url),
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": flow.aws.region,
+    }
+    process = subprocess.Popen([Path(sys.executable).with_name("scones"), verb], env=environment, cwd=folder)
+    try:
+        for _ in pauses("the update beginning", 60):
+            found = flow.aws.sagemaker.find_endpoint(flow.aws.name)
+            if found and found.status == "Updating":
+                return
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tags(flow: Flow, arn: str) -> dict[str, str]:
+    """What a resource carries."""
+    found = flow.aws.sagemaker._client.call("list_tags", ResourceArn=arn)["Tags"]
+    return {tag["Key"]: tag["Value"] for tag in found}
 
 
 def test_without_an_endpoint_or_a_readable_release_it_says_so(own_flow: Flow) -> None:
