@@ -14,7 +14,7 @@ from scones.aws.records import remember
 from scones.flow import Flow
 from scones.local.cloud import Cloud, start, stop
 from scones.progress import Silent
-from scones.release import template
+from scones.release import foundation
 from scones.settings import Settings
 from scones.steps.down import down
 from scones.steps.train import Trained
@@ -82,7 +82,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def deployed(settings: Settings, tiny_model: bytes) -> Flow:
     """Bring an environment up, with the tiny model behind its endpoint."""
     flow = Flow(connect(settings, KEYS), settings, Silent())
-    flow.aws.stack.deploy(template(), {"Env": settings.env}, Silent().tell)
+    flow.aws.stack.deploy(foundation(), {"Env": settings.env}, Silent().tell)
     uri = flow.aws.bucket.put("models/tiny/output/model.tar.gz", tiny_model)
     remember(flow.aws.bucket, "train", Trained("tiny", uri, "test", settings.classes, {}, 0.0))
     flow.up()

@@ -16,6 +16,9 @@ from scones import __version__
 CAPTURE_PARAMETER = "FunctionCapture"
 """The stack's parameter by which the classify function captures in the endpoint's stead."""
 
+_WORKFLOW = "WithWorkflow"
+"""The template's condition for all that needs the functions."""
+
 _PACKAGE = files("scones")
 
 # The functions carry no model code: these modules need nothing but the standard library and Lambda's own boto3.
@@ -43,6 +46,7 @@ _FUNCTION_MODULES = (
     "runtime/functions/filter.py",
     "runtime/functions/dispatch.py",
     "runtime/functions/record.py",
+    "runtime/functions/reap.py",
 )
 # The same sources must give the same zip, so that an unchanged release changes nothing.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -73,6 +77,12 @@ def code_version() -> str:
     return f"scones-{__version__} {function_code().key.rpartition('/')[2].removesuffix('.zip')}"
 
 
+def function_release(parameters: Mapping[str, str]) -> str:
+    """Name the template and the *parameters* of the functions: where either differs, new versions are published."""
+    content = json.dumps([template(), sorted(parameters.items())])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def template() -> dict[str, object]:
     """Put the parts of infra/stack/ together, with each state machine's file put in as its native Definition."""
     stack: dict[str, object] = {}
@@ -94,6 +104,19 @@ def function_names() -> tuple[str, ...]:
     assert isinstance(resources, dict)  # noqa: S101 - our own file
     named = (each["Properties"] for each in resources.values() if each["Type"] == "AWS::Lambda::Function")
     return tuple(each["FunctionName"]["Fn::Sub"].removeprefix("scones-${Env}-") for each in named)
+
+
+def foundation() -> dict[str, object]:
+    """Leave out of the template what stands with the workflow only: the rest is short enough to need no bucket."""
+    stack = template()
+    conditions = stack["Conditions"]
+    assert isinstance(conditions, dict)  # noqa: S101 - our own file
+    later = {name for name, rule in conditions.items() if name == _WORKFLOW or f'"{_WORKFLOW}"' in json.dumps(rule)}
+    for section in ("Resources", "Outputs"):
+        entries = stack[section]
+        assert isinstance(entries, dict)  # noqa: S101
+        stack[section] = {name: entry for name, entry in entries.items() if entry.get("Condition") not in later}
+    return stack
 
 
 def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:

@@ -23,6 +23,7 @@ MODES = ("realtime", "serverless")
 # What SageMaker and CloudWatch take; longer alarm periods make no sense for an update.
 _CHOICES: Mapping[str, tuple[object, ...]] = {
     "mode": MODES,
+    "kms": ("no", "yes"),
     "serverless_memory_mb": (1024, 2048, 3072, 4096, 5120, 6144),
     "alarm_seconds": (10, 20, 30, 60, 300),
 }
@@ -44,6 +45,8 @@ _RANGES = {
     "gate_calibration_error": (0, 1),
     "gate_coverage": (0, 1),
     "gate_accuracy_covered": (0, 1),
+    "photo_days": (1, 3650),
+    "monthly_dollars": (0, 1_000_000),
     "load_seconds": (0.1, 600),
 }
 
@@ -126,6 +129,12 @@ class Settings:
     """The period of the endpoint's alarm; AWS has its metrics by the minute, the local cloud also for 10, 20 and 30."""
     training_seconds: int = 3600
     """The longest a training job may take."""
+    kms: str = "no"
+    """`yes` encrypts all with a KMS key of the account's own, for a dollar a month and its uses; no way leads back."""
+    photo_days: int = 90
+    """After so many days photos that were asked about, uploaded or captured are deleted from the bucket (1 to 3650)."""
+    monthly_dollars: int = 0
+    """At four fifths of so many dollars for SageMaker in a month, account-wide, the alert topic is told; 0: never."""
     cache: Path = Path("~/.cache/scones")
     """Where downloads are kept (`XDG_CACHE_HOME` moves it)."""
     state: Path = Path("~/.local/state/scones")

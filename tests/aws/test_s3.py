@@ -4,12 +4,12 @@ from scones.aws.connection import Aws
 from scones.aws.inventory import inventory
 from scones.aws.s3 import Object
 from scones.progress import Silent
-from scones.release import template
+from scones.release import foundation
 
 
 def stand(aws: Aws) -> None:
     """Bring up the foundation: the bucket and the roles."""
-    aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)
+    aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)
 
 
 def test_an_object_reads_back_as_it_was_put(aws: Aws) -> None:

@@ -6,14 +6,14 @@ import pytest
 from scones.aws.connection import Aws
 from scones.aws.stacks import StackFailed, StackMissing
 from scones.progress import Silent
-from scones.release import function_code, template
+from scones.release import foundation, function_code, template
 
 tell = Silent().tell
 
 
 def test_the_foundation_is_the_bucket_the_roles_and_the_guard_of_updates(aws: Aws) -> None:
     """Staging and training need no functions."""
-    stack = aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    stack = aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
     assert stack.status == "CREATE_COMPLETE"
     guard = {"AlertTopicArn", "EndpointAlarmName"}
     assert set(stack.outputs) == {"BucketName", "TrainingRoleArn", "HostingRoleArn"} | guard
@@ -23,13 +23,13 @@ def test_the_foundation_is_the_bucket_the_roles_and_the_guard_of_updates(aws: Aw
 
 def test_deploying_what_stands_already_changes_nothing(aws: Aws) -> None:
     """CloudFormation's refusal of an empty change set is no error."""
-    first = aws.stack.deploy(template(), {"Env": aws.env}, tell)
-    assert aws.stack.deploy(template(), {"Env": aws.env}, tell) == first
+    first = aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
+    assert aws.stack.deploy(foundation(), {"Env": aws.env}, tell) == first
 
 
 def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> None:
     """The first reason that CloudFormation gives reaches the user, and the stack goes back."""
-    aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
     whole = {"Env": aws.env, "CodeKey": code.key}
@@ -41,7 +41,7 @@ def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> N
 
 def test_deleting_twice_is_no_error(aws: Aws) -> None:
     """What is gone already stays gone."""
-    aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
     aws.stack.delete()
     aws.stack.delete()
     assert aws.stack.find() is None

@@ -15,6 +15,7 @@ from PIL import Image
 
 from conftest import KEYS, deployed, new_settings
 from faulty import Fault, Faulty, before
+from live import live
 from scones.aws.client import Client
 from scones.aws.workflow import Ended
 from scones.dispatch.book import open_order
@@ -105,7 +106,8 @@ def configured(flow: Flow, functions: Client, name: str, **changes: Any) -> Iter
     kept = {"Variables": stands.get("Environment", {}).get("Variables", {})}
     functions.call("update_function_configuration", **which, Environment={"Variables": variables}, **changes)
     try:
-        yield
+        with live(functions, which["FunctionName"]):
+            yield
     finally:
         functions.call("update_function_configuration", **which, Environment=kept, **was)
 

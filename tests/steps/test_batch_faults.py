@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from conftest import KEYS, deployed, new_settings
+from live import live
 from scones.aws.client import Client
 from scones.aws.connection import connect
 from scones.batches import RunFiles
@@ -154,7 +155,8 @@ def test_a_function_that_crashes_is_started_again(own_flow: Flow) -> None:
     name = f"{own_flow.aws.name}-classify-batch"
     client.call("update_function_code", FunctionName=name, ZipFile=archive.getvalue())
     client.call("update_function_configuration", FunctionName=name, Handler="crashing.handler")
-    batch = own_flow.classify_batch(source)
+    with live(client, name):
+        batch = own_flow.classify_batch(source)
     assert len(list(own_flow.aws.bucket.list("tried/"))) == 3
     assert batch.counts["classified"] == 300
     check_whole(own_flow, batch, 300)
@@ -169,7 +171,8 @@ def test_a_function_that_always_crashes_is_named(own_flow: Flow) -> None:
     name = f"{own_flow.aws.name}-classify-batch"
     client.call("update_function_code", FunctionName=name, ZipFile=archive.getvalue())
     client.call("update_function_configuration", FunctionName=name, Handler="crashing.handler")
-    batch = own_flow.classify_batch(put(own_flow, 30))
+    with live(client, name):
+        batch = own_flow.classify_batch(put(own_flow, 30))
     assert batch.counts["failed"] == 30
     assert all("Runtime.ExitError" in line for line in batch.failed)
 

@@ -12,7 +12,7 @@ from scones.aws.stacks import StackNotOurs
 from scones.flow import Flow
 from scones.local.cloud import Cloud
 from scones.progress import Silent
-from scones.release import template
+from scones.release import foundation
 from scones.settings import Settings
 from scones.steps.down import NothingHere, down
 from scones.steps.status import status
@@ -57,7 +57,7 @@ def test_environments_whose_names_begin_alike_stay(own_flow: Flow) -> None:
     before = inventory(own_flow.aws)
     env = own_flow.settings.env
     longer = connect(replace(own_flow.settings, env=f"{env}-two"), KEYS)
-    longer.stack.deploy(template(), {"Env": longer.env}, Silent().tell)
+    longer.stack.deploy(foundation(), {"Env": longer.env}, Silent().tell)
     standing = inventory(longer)
     down(connect(replace(own_flow.settings, env=env[:-1]), KEYS), Silent())
     assert (inventory(own_flow.aws), inventory(longer)) == (before, standing)
@@ -118,7 +118,7 @@ def test_a_stack_that_scones_did_not_make_is_refused_by_every_verb(aws: Aws, set
     client = Client(settings, "cloudformation", KEYS)
     body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     client.call("create_stack", StackName=aws.name, TemplateBody=json.dumps(body))
-    for verb in (lambda: down(aws, Silent()), lambda: aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)):
+    for verb in (lambda: down(aws, Silent()), lambda: aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)):
         with pytest.raises(StackNotOurs, match=r"somebody else's.*use another --env"):
             verb()
     assert client.call("describe_stacks", StackName=aws.name)["Stacks"][0]["StackStatus"].startswith("CREATE_")

@@ -84,6 +84,7 @@ class Client:
             inject_host_prefix=settings.endpoint_url is None,
         )
         self.service = service
+        self.region = settings.region
         try:
             session = _session(settings.region, credentials)
             self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)

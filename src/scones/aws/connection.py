@@ -72,12 +72,13 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
 
     # The first call finds out whether anybody is there; patience would only delay saying so.
     account = Client(settings, "sts", credentials, attempts=2).call("get_caller_identity")["Account"]
+    bucket = Bucket(client("s3"), f"{settings.stack}-{account}-{settings.region}")
     return Aws(
         env=settings.env,
         account=account,
         region=settings.region,
-        bucket=Bucket(client("s3"), f"{settings.stack}-{account}-{settings.region}"),
-        stack=Stacks(client("cloudformation"), settings.stack),
+        bucket=bucket,
+        stack=Stacks(client("cloudformation"), settings.stack, bucket),
         sagemaker=SageMaker(client("sagemaker"), client("sagemaker-runtime")),
         registry=Registry(client("sagemaker"), settings.stack, settings.env),
         workflow=Workflow(client("stepfunctions")),

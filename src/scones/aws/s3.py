@@ -46,6 +46,10 @@ class Bucket:
         """Undo `uri`."""
         return uri.removeprefix(f"s3://{self.name}/")
 
+    def url(self, key: str) -> str:
+        """Name an object as CloudFormation asks for templates."""
+        return f"https://s3.{self._client.region}.amazonaws.com/{self.name}/{key}"
+
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
         """Store *body* and return its URI."""
         self._client.call("put_object", Bucket=self.name, Key=key, Body=body, ContentType=content_type)

@@ -1,5 +1,6 @@
 """CloudFormation: bring one stack to a template by change set, follow it, delete it."""
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -8,11 +9,14 @@ from typing import Any
 
 from scones.aws.client import AwsError, Client
 from scones.aws.leftovers import ENV_TAG
+from scones.aws.s3 import Bucket
 from scones.aws.waiting import wait
 from scones.errors import SconesError
 
 _STACK_SECONDS = 1800.0
 _CHANGE_SET_SECONDS = 120.0
+# Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+_LONGEST_BODY_BYTES = 51_200
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _REVIEW = "REVIEW_IN_PROGRESS"
 """A stack of which nothing was made yet: somebody was stopped before the first change set was carried out."""
@@ -87,8 +91,9 @@ class Stack:
 class Stacks:
     """The stack called *name*."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, name: str, bucket: Bucket) -> None:
         self._client = client
+        self._bucket = bucket
         self.name = name
 
     def find(self) -> Stack | None:
@@ -192,7 +197,7 @@ class Stacks:
             StackName=self.name,
             ChangeSetName=name,
             ChangeSetType=kind,
-            TemplateBody=json.dumps(template),
+            **self._sent(template),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
             Tags=[{"Key": ENV_TAG, "Value": self.name}],
@@ -241,6 +246,15 @@ class Stacks:
         found = wait(f"stack {self.name} settling", look, _STACK_SECONDS)
         return found if isinstance(found, Stack) else None
 
+    def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
+        """The template itself, or, where it is too long for a request, its place in the environment's bucket."""
+        text = json.dumps(template, separators=(",", ":")).encode()
+        if len(text) <= _LONGEST_BODY_BYTES:
+            return {"TemplateBody": text.decode()}
+        key = f"code/template-{hashlib.sha256(text).hexdigest()[:16]}.json"
+        self._bucket.put(key, text, "application/json")
+        return {"TemplateURL": self._bucket.url(key)}
+
     def _settled(self) -> Stack | None:
         stack = self._must_find()
         return None if stack.status.endswith("_IN_PROGRESS") else stack
@@ -252,8 +266,8 @@ class Stacks:
         return stack
 
     def _first_reason(self) -> str:
-        events = self._client.call("describe_stack_events", StackName=self.name)["StackEvents"]
-        for event in reversed(events):
+        pages = self._client.pages("describe_stack_events", StackName=self.name)
+        for event in reversed([event for page in pages for event in page["StackEvents"]]):
             if event["ResourceStatus"].endswith("_FAILED"):
                 return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
         return "no reason given"

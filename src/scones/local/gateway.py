@@ -42,7 +42,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones.local import alarm_mount, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
+    from scones.local import alarm_mount, budgets, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
     from scones.local.metrics import Metrics  # noqa: PLC0415
     from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
     from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
@@ -59,6 +59,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"host_patterns": [], "target_prefixes": ["SageMaker."]}
     stacks.mount(sagemaker)
+    budgets.mount()
 
 
 async def _serve(listener: int) -> None:

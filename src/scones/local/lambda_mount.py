@@ -85,6 +85,13 @@ class Functions:
         return fresh
 
 
+def reserved_concurrency(_record: Json, config: Json) -> int | None:
+    """A function's reserved concurrency, which all its versions share; the stock one passes over published versions."""
+    function = lambda_svc._functions.get(config["FunctionName"]) or {}
+    reserved: int | None = function.get("concurrency")
+    return reserved
+
+
 def mount(folder: Path, environment: dict[str, str], metrics: Metrics, image_prefix: str) -> Functions:
     """Make ministack run Python functions through us; *environment* is what every worker inherits.
 
@@ -96,5 +103,6 @@ def mount(folder: Path, environment: dict[str, str], metrics: Metrics, image_pre
     lambda_svc._execute_function_warm = functions.execute
     lambda_svc._execute_function_docker = functions.execute
     lambda_svc.invalidate_worker = functions.forget
+    lambda_svc._reserved_concurrency = reserved_concurrency
     function_logs.mount()
     return functions

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack.services import s3
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import changesets, provisioners
 from ministack.services.cloudformation import stacks as engine
 
 from scones.local.sagemaker.api import SageMaker
@@ -26,6 +26,7 @@ def mount(sagemaker: SageMaker) -> None:
     handlers = provisioners._RESOURCE_HANDLERS
     for kind in ("Model", "EndpointConfig", "Endpoint"):
         handlers[f"AWS::SageMaker::{kind}"] = SageMakerType(sagemaker, kind).handler()
+    changesets._resolve_props_for_diff = _without_unmet(changesets._resolve_props_for_diff)
     # Ours wait for servers, and ask other services: both must happen off the event loop.
     stock = engine._runs_on_worker_thread
     engine._runs_on_worker_thread = lambda kind: kind.startswith("AWS::SageMaker::") or stock(kind)
@@ -45,6 +46,20 @@ def mount(sagemaker: SageMaker) -> None:
         "create": lambda logical_id, props, stack: function["create"](logical_id, _with_code(props), stack),
         "update": lambda arn, old, new, *rest: function["update"](arn, old, _with_code(new), *rest),
     }
+
+
+def _without_unmet(resolve: Callable[..., Json]) -> Callable[..., Json]:
+    """Leave out what a condition leaves out, so that a change set names only what would be made."""
+
+    def resolved(template: Json, parameters: Json, *rest: Any) -> Json:
+        found = resolve(template, parameters, *rest)
+        if not found:
+            return found
+        met = changesets._evaluate_conditions(template, parameters)
+        kept = {name: item for name, item in found["Resources"].items() if met.get(item.get("Condition"), True)}
+        return {"Resources": kept}
+
+    return resolved
 
 
 class Restored:

@@ -18,7 +18,7 @@ from scones.manifest import (
 )
 from scones.photos.collection import Collection, LabelledPhoto, LeftOut
 from scones.progress import Reporter
-from scones.release import template
+from scones.release import foundation
 
 _VERSION_DIGITS = 12
 
@@ -51,7 +51,7 @@ def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
     A version's key is never written with another content: what an interrupted upload left there is good.
     """
     if aws.stack.find() is None:
-        aws.stack.deploy(template(), {"Env": aws.env}, report.tell)
+        aws.stack.deploy(foundation(), {"Env": aws.env}, report.tell)
     version = _version(collection.photos, collection.outliers)
     there = {item.key for item in aws.bucket.list(version_prefix(version))}
     missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in there]

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
+from scones.aws.stacks import Stack
 from scones.progress import Reporter
-from scones.release import CAPTURE_PARAMETER, function_code, template
+from scones.release import CAPTURE_PARAMETER, foundation, function_code, function_release, template
 from scones.settings import Settings
 
 
@@ -31,11 +32,11 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     Raises:
         StackFailed: with the first reason that CloudFormation gives.
     """
-    foundation = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)}
     standing = aws.stack.find()
+    base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
     if standing is None:
         # The functions' zip needs the bucket, which the stack owns.
-        aws.stack.deploy(template(), foundation, report.tell)
+        aws.stack.deploy(foundation(), base, report.tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
     workflow = {
@@ -44,11 +45,8 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         "Threshold": str(settings.threshold),
         "PhotoBucket": settings.photo_bucket,
     }
-    # What `deploy` chose stays as it is.
-    chosen = {
-        name: value for name, value in (standing.parameters if standing else {}).items() if name == CAPTURE_PARAMETER
-    }
-    stack = aws.stack.deploy(template(), foundation | workflow | _watch(settings) | chosen, report.tell)
+    workflow["FunctionRelease"] = function_release(workflow)
+    stack = aws.stack.deploy(template(), base | workflow | _watch(settings), report.tell)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -62,6 +60,23 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         decisions_table=stack.outputs["DecisionsTableName"],
         threshold=settings.threshold,
     )
+
+
+def _kept(standing: Stack | None) -> dict[str, str]:
+    """What stays as it is: what `deploy` chose, and a key, without which nobody could read what it encrypted."""
+    found = standing.parameters if standing else {}
+    kept = {CAPTURE_PARAMETER} | ({"Kms"} if found.get("Kms") == "yes" else set())
+    return {name: value for name, value in found.items() if name in kept}
+
+
+def _guard(settings: Settings) -> dict[str, str]:
+    """The stack's parameters for what is kept, encrypted, deleted and told."""
+    return {
+        "Kms": settings.kms,
+        "PhotoDays": str(settings.photo_days),
+        "EndpointHours": str(settings.endpoint_hours),
+        "MonthlyDollars": str(settings.monthly_dollars),
+    }
 
 
 def _watch(settings: Settings) -> dict[str, str]:
