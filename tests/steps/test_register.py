@@ -13,7 +13,7 @@ from scones.aws.registry import Approval, NoSuchModel, RegistryTaken
 from scones.flow import Flow
 from scones.manifest import Sample, manifest_key, to_lines
 from scones.progress import Silent
-from scones.release import template
+from scones.release import foundation
 from scones.settings import Settings
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
@@ -26,7 +26,7 @@ from tiny_model import plain_photo, tar, write_tiny_artefact
 @pytest.fixture
 def model_uri(aws: Aws, tmp_path: Path) -> str:
     """A model in the bucket of a foundation; one in ten of its out-of-fold answers is wrong."""
-    aws.stack.deploy(template(), {"Env": aws.env}, Silent().tell)
+    aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)
     write_tiny_artefact(tmp_path / "model")
     return aws.bucket.put("models/job/output/model.tar.gz", tar(tmp_path / "model"))
 

@@ -9,7 +9,7 @@ from conftest import KEYS
 from scones.aws.client import Client
 from scones.flow import Flow
 from scones.progress import Silent
-from scones.runtime.functions.reap import EXPIRES
+from scones.steps.deploy import EXPIRES_TAG
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def mark(flow: Flow, when: datetime) -> None:
     """Say when the endpoint's time is up, as `scones deploy` does."""
     sagemaker = Client(flow.settings, "sagemaker", KEYS)
     arn = sagemaker.call("describe_endpoint", EndpointName=flow.aws.name)["EndpointArn"]
-    sagemaker.call("add_tags", ResourceArn=arn, Tags=[{"Key": EXPIRES, "Value": when.isoformat(timespec="seconds")}])
+    sagemaker.call(
+        "add_tags", ResourceArn=arn, Tags=[{"Key": EXPIRES_TAG, "Value": when.isoformat(timespec="seconds")}]
+    )
 
 
 def reap(flow: Flow) -> str:
