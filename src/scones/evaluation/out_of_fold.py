@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,17 +68,18 @@ class OutOfFold:
 
     def save(self, path: Path) -> None:
         """Write them as a npz file that loads without pickle."""
+        arrays: dict[str, NDArray[Any]] = {
+            "format": np.array(_FORMAT),
+            "classes": np.array(self.classes, dtype=np.str_),
+            "names": np.array(self.names, dtype=np.str_),
+            "labels": np.array(self.labels, dtype=np.str_),
+            "probabilities": np.asarray(self.probabilities, dtype=np.float64),
+            "fingerprints": np.array(self.fingerprints, dtype=np.str_),
+        }
+        if self.votes is not None:
+            arrays["votes"] = np.asarray(self.votes, dtype=np.float64)
         with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                format=np.array(_FORMAT),
-                classes=np.array(self.classes, dtype=np.str_),
-                names=np.array(self.names, dtype=np.str_),
-                labels=np.array(self.labels, dtype=np.str_),
-                probabilities=np.asarray(self.probabilities, dtype=np.float64),
-                fingerprints=np.array(self.fingerprints, dtype=np.str_),
-                **({} if self.votes is None else {"votes": np.asarray(self.votes, dtype=np.float64)}),
-            )
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
     def kept(cls, artefact: Artefact) -> "OutOfFold | None":
