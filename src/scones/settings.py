@@ -119,6 +119,10 @@ class Settings:
     """The instance type behind the endpoint."""
     endpoint_instances: int = 1
     """How many instances stand behind the endpoint; from two on, a new model is tried on a canary first."""
+    endpoint_most_instances: int = 1
+    """Up to how many it grows when asked much; it does not scale unless that is more than `endpoint_instances`."""
+    endpoint_photos_per_minute: int = 6000
+    """Where it scales: how many photos a minute each instance is to answer, half of what it can."""
     endpoint_hours: int = 0
     """After so many hours the endpoint is marked as forgotten, and may be deleted; 0: it may stand for good."""
     canary_percent: int = 10
@@ -153,7 +157,15 @@ class Settings:
         for name, (least, most) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise SettingsError(f"{name} {getattr(self, name)} must lie between {least} and {most}")
-        for name in ("image_size", "epochs", "clients", "endpoint_instances", "training_seconds", "load_requests"):
+        for name in (
+            "image_size",
+            "epochs",
+            "clients",
+            "endpoint_instances",
+            "training_seconds",
+            "load_requests",
+            "endpoint_photos_per_minute",
+        ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")
 

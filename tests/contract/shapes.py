@@ -84,8 +84,14 @@ def _scalar(shape: Shape, value: Any, path: str) -> Iterator[str]:
     if choices and value not in choices and value not in UNMODELLED:
         yield f"{path}: {value!r} is not one of {choices}"
     pattern = shape.metadata.get("pattern")
-    # Java's Unicode classes (\\p{L}) are not known to Python.
-    if pattern and "\\p" not in pattern and isinstance(value, str) and not re.fullmatch(pattern, value):
+    # Java's Unicode classes (\\p{L}) and its pairs of surrogates are not known to Python.
+    if (
+        pattern
+        and "\\p" not in pattern
+        and "\\uD" not in pattern
+        and isinstance(value, str)
+        and not re.fullmatch(pattern, value)
+    ):
         yield f"{path}: {value!r} does not match {pattern}"
 
 

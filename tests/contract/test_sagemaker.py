@@ -10,6 +10,7 @@ from local.sagemaker_calls import (
     IMAGE,
     ROLE,
     a_bucket,
+    a_config,
     a_variant,
     an_alarm,
     capture,
@@ -18,6 +19,7 @@ from local.sagemaker_calls import (
     job_request,
     settled,
     shifting,
+    trained,
 )
 
 pytestmark = pytest.mark.skipif(LIVE, reason="needs the container image in a registry")
@@ -139,3 +141,44 @@ def test_the_model_registry(aws: Checked) -> None:
             call(ModelPackageName=first)
     with pytest.raises(ClientError, match=r"ValidationException.*does not exist"):
         client.list_model_packages(ModelPackageGroupName=name)
+
+
+def test_scaling(aws: Checked) -> None:
+    """Register, describe and deregister what is scaled, with its policy; an update keeps the count when told to."""
+    client, name = aws("application-autoscaling"), fresh("contract")
+    sagemaker, bucket = aws("sagemaker"), a_bucket(aws("s3"))
+    archive = trained(sagemaker, bucket)
+    config = a_config(sagemaker, bucket, archive)
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    assert settled(sagemaker, name)["EndpointStatus"] == "InService"
+    resource, dimension = f"endpoint/{name}/variant/AllTraffic", "sagemaker:variant:DesiredInstanceCount"
+    target = {"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": dimension}
+    with pytest.raises(client.exceptions.ObjectNotFoundException):
+        client.deregister_scalable_target(**target)
+    client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=3)
+    predefined = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+    client.put_scaling_policy(
+        **target,
+        PolicyName="follow",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={"TargetValue": 100.0, "PredefinedMetricSpecification": predefined},
+    )
+    (found,) = client.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])["ScalableTargets"]
+    assert (found["MinCapacity"], found["MaxCapacity"]) == (1, 3)
+    assert (
+        len(client.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=resource)["ScalingPolicies"]) == 1
+    )
+    for query in ({**target, "ResourceId": "endpoint/never-was/variant/AllTraffic"}, target):
+        with pytest.raises(client.exceptions.ValidationException):
+            client.register_scalable_target(**query, MinCapacity=4, MaxCapacity=3)
+    larger = a_config(sagemaker, bucket, archive, instances=2)
+    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=larger, RetainAllVariantProperties=True)
+    assert settled(sagemaker, name)["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    variant = {**a_variant(config), "InstanceType": "ml.m5.xlarge"}
+    sagemaker.create_endpoint_config(EndpointConfigName=f"{name}-other", ProductionVariants=[variant])
+    with pytest.raises(ClientError, match="scalable target"):
+        sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-other")
+    client.deregister_scalable_target(**target)
+    assert client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
+    assert client.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
+    sagemaker.delete_endpoint(EndpointName=name)

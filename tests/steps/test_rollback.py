@@ -11,6 +11,7 @@ import pytest
 from conftest import KEYS
 from faulty import Fault, before
 from scones.aws.connection import connect
+from scones.aws.hosting import hosting_of
 from scones.aws.records import recall, remember
 from scones.aws.releases import ReleaseUnreadable, keep, releases
 from scones.aws.sagemaker import UpdateRolledBack
@@ -146,13 +147,42 @@ def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
     """With `endpoint_hours`, from every deploy on anew; without, no more."""
     found = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
     assert found is not None
-    assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.env}
+    assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.name}
     hours = replace(own_flow.settings, endpoint_hours=2)
     Flow(own_flow.aws, hours, Silent()).deploy()
     expires = datetime.fromisoformat(tags(own_flow, found.arn)["scones:expires"])
     assert timedelta(hours=1.9) < expires - datetime.now(UTC) <= timedelta(hours=2)
     own_flow.deploy()
-    assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.env}
+    assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.name}
+
+
+def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: Flow, tmp_path: Path) -> None:
+    """Another instance type is refused of what is scaled, and no obstacle to deploy, rollback or down."""
+    assert not own_flow.aws.scaling.exists()
+    scaled = replace(own_flow.settings, endpoint_most_instances=3)
+    flow = Flow(own_flow.aws, scaled, Silent())
+    flow.deploy()
+    assert own_flow.aws.scaling.exists()
+    train(own_flow, tmp_path / "second")
+    Flow(own_flow.aws, replace(scaled, endpoint_instance="ml.m5.xlarge"), Silent()).deploy()
+    flow.rollback()
+    assert f"scalable-target {own_flow.aws.scaling.name}" in flow.status().standing
+    Flow(own_flow.aws, own_flow.settings, Silent()).deploy()
+    assert not own_flow.aws.scaling.exists()
+    flow.deploy()
+    assert flow.down().left == ()
+    assert not own_flow.aws.scaling.exists()
+
+
+def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Flow) -> None:
+    """Where it was scaled, and only there; SageMaker is then asked to keep the count."""
+    hosting = hosting_of(own_flow.settings, "s3://b/capture", "alarm")
+    assert own_flow.aws.scaling.pause(hosting, 4) == hosting
+    own_flow.aws.scaling.follow(replace(own_flow.settings, endpoint_most_instances=4))
+    grown = own_flow.aws.scaling.pause(hosting, 4)
+    assert grown.update() == {**hosting.update(), "RetainAllVariantProperties": True}
+    own_flow.aws.scaling.follow(replace(own_flow.settings, endpoint_most_instances=4))
+    assert own_flow.aws.scaling.pause(hosting, 1) == hosting
 
 
 @pytest.mark.slow

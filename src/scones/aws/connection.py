@@ -12,6 +12,7 @@ from scones.aws.notices import Notices
 from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker
+from scones.aws.scaling import Scaling
 from scones.aws.stacks import Stacks
 from scones.aws.tables import Tables
 from scones.aws.workflow import Workflow
@@ -29,6 +30,7 @@ class Aws:
     stack: Stacks
     sagemaker: SageMaker
     registry: Registry
+    scaling: Scaling
     workflow: Workflow
     batches: Batches
     notices: Notices
@@ -80,12 +82,13 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         bucket=bucket,
         stack=Stacks(client("cloudformation"), settings.stack, bucket),
         sagemaker=SageMaker(client("sagemaker"), client("sagemaker-runtime")),
-        registry=Registry(client("sagemaker"), settings.stack, settings.env),
+        registry=Registry(client("sagemaker"), settings.stack),
+        scaling=Scaling(client("application-autoscaling"), settings.stack),
         workflow=Workflow(client("stepfunctions")),
         batches=Batches(client("stepfunctions")),
         notices=Notices(client("sns")),
         logs=Logs(client("logs")),
         tables=Tables(client("dynamodb"), settings.stack),
         metrics=Metrics(client("cloudwatch")),
-        leftovers=Leftovers(client, settings.stack, settings.env),
+        leftovers=Leftovers(client, settings.stack),
     )

@@ -20,6 +20,8 @@ class Realtime:
     alarm: str
     canary_percent: int
     baking_seconds: int
+    keeps_count: bool = False
+    """Whether an update keeps as many instances as there are."""
 
     def variant(self) -> dict[str, Any]:
         """The production variant's own members."""
@@ -47,7 +49,8 @@ class Realtime:
             "MaximumExecutionTimeoutInSeconds": int(self.longest_seconds),
         }
         alarms = {"Alarms": [{"AlarmName": self.alarm}]}
-        return {"DeploymentConfig": {"BlueGreenUpdatePolicy": policy, "AutoRollbackConfiguration": alarms}}
+        kept = {"RetainAllVariantProperties": True} if self.keeps_count else {}
+        return {"DeploymentConfig": {"BlueGreenUpdatePolicy": policy, "AutoRollbackConfiguration": alarms}, **kept}
 
     @property
     def longest_seconds(self) -> float:

@@ -18,6 +18,8 @@ def inventory(aws: Aws) -> tuple[str, ...]:
     """
     found = [f"training-job {name}" for name in aws.sagemaker.running_trainings(aws.prefix)]
     found += [f"endpoint {name}" for name in endpoints(aws)]
+    if aws.scaling.exists():
+        found.append(f"scalable-target {aws.scaling.name}")
     found += [f"endpoint-config {name}" for name in aws.sagemaker.configs(aws.prefix)]
     found += [f"model {name}" for name in aws.sagemaker.models(aws.prefix)]
     found += registered(aws)

@@ -45,10 +45,9 @@ class Kind:
 class Leftovers:
     """What of the environment whose stack is called *stack* stands by itself; raises AwsError as its calls do."""
 
-    def __init__(self, open_client: Callable[[str], Client], stack: str, env: str) -> None:
+    def __init__(self, open_client: Callable[[str], Client], stack: str) -> None:
         self._open = open_client
         self._stack = stack
-        self._env = env
 
     def tagged(self, besides: Iterable[Leftover] = ()) -> list[Leftover]:
         """Find everything that carries the environment's tag and still stands, *besides* what is known to.
@@ -93,8 +92,7 @@ class Leftovers:
         return True
 
     def _by_tag(self) -> Iterable[Leftover]:
-        # What is made outside of the stack carries the environment's bare name.
-        tag = {"Key": ENV_TAG, "Values": [self._stack, self._env]}
+        tag = {"Key": ENV_TAG, "Values": [self._stack]}
         for page in self._open("resourcegroupstaggingapi").pages("get_resources", TagFilters=[tag]):
             yield from (parse(each["ResourceARN"]) for each in page["ResourceTagMappingList"])
 

@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from scones.aws.client import AwsError, Client
+from scones.aws.leftovers import ENV_TAG
 from scones.aws.sagemaker import missing
 from scones.errors import SconesError
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
-ENV_TAG = "scones:env"
 _LONGEST_REASON = 1024
 
 
@@ -25,10 +25,10 @@ class Approval(StrEnum):
 class RegistryTaken(SconesError):
     """The registry's name belongs to a group of models that Scones did not make for this environment."""
 
-    def __init__(self, group: str, env: str) -> None:
+    def __init__(self, group: str) -> None:
         super().__init__(
-            f"the model package group {group!r} exists, and is not of environment {env!r} (it lacks the tag "
-            f"{ENV_TAG}={env}); take another --env, or delete that group"
+            f"the model package group {group!r} is somebody else's: it has no tag {ENV_TAG}={group}; nothing was "
+            "registered: use another --env"
         )
         self.group = group
 
@@ -69,10 +69,9 @@ class Package:
 class Registry:
     """The model package group called *group*; every method raises AwsError as its call does."""
 
-    def __init__(self, client: Client, group: str, env: str) -> None:
+    def __init__(self, client: Client, group: str) -> None:
         self._client = client
         self.group = group
-        self._env = env
 
     def register(self, candidate: Candidate) -> Package:
         """Enter a model, which then waits for its approval; the group comes into being with its first.
@@ -81,7 +80,7 @@ class Registry:
             RegistryTaken: the group is somebody else's.
         """
         if not self.ready():
-            tags = [{"Key": ENV_TAG, "Value": self._env}]
+            tags = [{"Key": ENV_TAG, "Value": self.group}]
             self._client.call("create_model_package_group", ModelPackageGroupName=self.group, Tags=tags)
         statistics = {"ContentType": "application/json", "S3Uri": candidate.statistics_uri}
         metrics = {"ModelMetrics": {"ModelQuality": {"Statistics": statistics}}} if candidate.statistics_uri else {}
@@ -111,7 +110,7 @@ class Registry:
             return True
         if self._arn() is None:
             return False
-        raise RegistryTaken(self.group, self._env)
+        raise RegistryTaken(self.group)
 
     def decide(self, package: Package, approval: Approval, reason: str) -> Package:
         """Approve or reject a model, or leave it waiting, and keep the reason."""
@@ -194,7 +193,7 @@ class Registry:
         if arn is None:
             return False
         tags = self._client.call("list_tags", ResourceArn=arn)["Tags"]
-        return {"Key": ENV_TAG, "Value": self._env} in tags
+        return {"Key": ENV_TAG, "Value": self.group} in tags
 
     def _delete(self, operation: str, **name: str) -> None:
         try:

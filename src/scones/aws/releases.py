@@ -7,6 +7,7 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket
 from scones.errors import SconesError
+from scones.settings import Settings
 
 KEPT = 3
 """The release that serves, and two to go back to."""
@@ -86,6 +87,14 @@ def prune(aws: Aws) -> None:
             aws.sagemaker.delete_model(model)
     # The records last: cut off in between, the rest is found again.
     aws.bucket.remove(_key(release.number) for release in found if release not in kept)
+
+
+def recover(aws: Aws, settings: Settings) -> None:
+    """After an update that failed: let what serves scale again, and drop what it does not need."""
+    live = aws.sagemaker.find_endpoint(aws.name)
+    if live and live.status == "InService":
+        aws.scaling.follow(settings)
+    prune(aws)
 
 
 def _read(bucket: Bucket, key: str, body: bytes) -> Release:

@@ -272,8 +272,10 @@ class SageMaker:
         """Name the endpoints whose names start with *prefix*."""
         return self._names("list_endpoints", "Endpoints", "EndpointName", prefix)
 
-    def instances(self, endpoint: Endpoint) -> dict[str, int]:
+    def instances(self, endpoint: Endpoint | None) -> dict[str, int]:
         """How many instances of each type stand behind an endpoint; none where it is serverless, or just went."""
+        if endpoint is None:
+            return {}
         try:
             variants = self._client.call("describe_endpoint", EndpointName=endpoint.name).get("ProductionVariants", ())
             wanted = self._client.call("describe_endpoint_config", EndpointConfigName=endpoint.config)

@@ -46,6 +46,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from scones.local.metrics import Metrics  # noqa: PLC0415
     from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
     from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
+    from scones.local.scaling import Scaling  # noqa: PLC0415
     from scones.local.storage import ObjectStore  # noqa: PLC0415
 
     metrics = Metrics()
@@ -58,6 +59,9 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     sagemaker = SageMaker(runner, state / "sagemaker", metrics)
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"host_patterns": [], "target_prefixes": ["SageMaker."]}
+    app.SERVICE_HANDLERS["application-autoscaling"] = Scaling(sagemaker.records).handle
+    known_by = {"host_patterns": [], "target_prefixes": ["AnyScaleFrontendService."]}
+    router.SERVICE_PATTERNS["application-autoscaling"] = known_by
     stacks.mount(sagemaker)
     budgets.mount()
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.hosting import VARIANT, EndpointPlan, Serverless, hosting_of
-from scones.aws.registry import ENV_TAG, Approval, Package
-from scones.aws.releases import Release, keep, next_number, prune, releases
+from scones.aws.leftovers import ENV_TAG
+from scones.aws.registry import Approval, Package
+from scones.aws.releases import Release, keep, next_number, prune, recover, releases
 from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
 from scones.errors import SconesError
 from scones.progress import Reporter
@@ -82,11 +83,15 @@ def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> 
         keep(aws.bucket, release, finished=False)
     watched = f"; each step of an update is watched for {settings.baking_seconds} s" if plan.hosting.update() else ""
     report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}{watched}")
+    if not release.finished:
+        standing = aws.sagemaker.instances(aws.sagemaker.find_endpoint(plan.name))
+        plan = replace(plan, hosting=aws.scaling.pause(plan.hosting, sum(standing.values())))
     try:
         endpoint = aws.sagemaker.deploy(plan)
     except (EndpointFailed, UpdateRolledBack, AwsError):
-        prune(aws)
+        recover(aws, settings)
         raise
+    aws.scaling.follow(settings)
     release = keep(aws.bucket, release, finished=True)
     prune(aws)
     _set_expiry(aws, endpoint.arn, settings.endpoint_hours)
@@ -105,7 +110,7 @@ def _plan(aws: Aws, settings: Settings, package: Package) -> EndpointPlan:
         role=role,
         model_uri=package.model_uri,
         hosting=hosting,
-        tags={ENV_TAG: aws.env},
+        tags={ENV_TAG: aws.name},
     )
 
 

@@ -127,6 +127,7 @@ def _stop(aws: Aws, members: list[Leftover], report: Reporter) -> None:
 
 
 def _delete_hosting(aws: Aws, report: Reporter) -> None:
+    aws.scaling.stop()
     for name in endpoints(aws):
         if aws.sagemaker.delete_endpoint(name):
             report.tell(f"endpoint {name} is gone")

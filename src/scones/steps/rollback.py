@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.hosting import ENDPOINT_SECONDS, Realtime, Serverless, hosting_of
+from scones.aws.hosting import ENDPOINT_SECONDS, hosting_of
 from scones.aws.registry import Approval
-from scones.aws.releases import Release, keep, prune, releases
+from scones.aws.releases import Release, keep, prune, recover, releases
 from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack
 from scones.errors import NothingYet, SconesError
 from scones.progress import Reporter
@@ -36,16 +36,21 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     if live is None:
         raise NothingYet("deploy", aws.env)
     target = _choose(aws, found, live, report)
+    settings = replace(settings, mode=target.mode, endpoint_instances=max(1, target.instances))
     left = [release for release in found if release.finished and release.number > target.number]
     for release in left:
         keep(aws.bucket, release, finished=False)
     report.tell(f"endpoint {aws.name}: going back to release {target.number}, model {target.package}")
+    hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"))
+    hosting = aws.scaling.pause(hosting, sum(aws.sagemaker.instances(live).values()))
     try:
-        aws.sagemaker.update(aws.name, target.config, _hosting(aws, settings, target))
+        aws.sagemaker.update(aws.name, target.config, hosting)
     except (EndpointFailed, UpdateRolledBack, AwsError):
         for release in left:
             keep(aws.bucket, release, finished=True)
+        recover(aws, settings)
         raise
+    aws.scaling.follow(settings)
     prune(aws)
     report.tell(f"endpoint {aws.name} is in service: release {target.number}, model {target.package}")
     return target
@@ -64,9 +69,3 @@ def _choose(aws: Aws, found: Sequence[Release], live: Endpoint, report: Reporter
             return release
         report.tell(f"release {release.number} is passed over: its model {release.package} is not approved any more")
     raise NothingToGoBackTo(f"release {serving.number} is the first that is kept" if serving else "no release is kept")
-
-
-def _hosting(aws: Aws, settings: Settings, release: Release) -> Realtime | Serverless:
-    alarm = aws.stack.find_output("EndpointAlarmName")
-    as_it_was = replace(settings, mode=release.mode, endpoint_instances=max(1, release.instances))
-    return hosting_of(as_it_was, aws.bucket.uri("capture"), alarm)

@@ -90,6 +90,9 @@ class Hosting:
                 raise invalid("DeploymentConfig is not supported with a serverless variant.")
             if "ServerlessConfig" not in deployment.blue.variant:
                 raise invalid("An endpoint on instances cannot become serverless: delete it, and create it anew.")
+        self._refuse_type_of_scaled(query["EndpointName"], config, deployment)
+        if query.get("RetainAllVariantProperties") and deployment:
+            config = _as_many(config, len(deployment.blue.servers))
         if unknown := [name for name in plan.alarms if alarm_state(name) is None]:
             raise invalid(f"Could not find the CloudWatch alarm(s) {', '.join(unknown)}.")
         with self.records.lock:
@@ -99,6 +102,12 @@ class Hosting:
             record |= {"LastDeploymentConfig": query["DeploymentConfig"]} if "DeploymentConfig" in query else {}
         self._deploy(record, config, plan)
         return {"EndpointArn": record["EndpointArn"]}
+
+    def _refuse_type_of_scaled(self, name: str, config: Json, deployment: Deployment | None) -> None:
+        variant = config["ProductionVariants"][0]
+        scaled = f"endpoint/{name}/variant/{variant['VariantName']}" in self.records.targets
+        if scaled and deployment and variant.get("InstanceType") != deployment.blue.variant.get("InstanceType"):
+            raise invalid(f"Variant {variant['VariantName']} is a scalable target: deregister it to change its type.")
 
     def describe_endpoint(self, query: Json) -> Json:
         """DescribeEndpoint."""
@@ -270,6 +279,14 @@ class Hosting:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _as_many(config: Json, count: int) -> Json:
+    """The configuration with that many instances; a serverless one as it is."""
+    variant = config["ProductionVariants"][0]
+    if "InitialInstanceCount" not in variant:
+        return config
+    return {**config, "ProductionVariants": [{**variant, "InitialInstanceCount": count}]}
 
 
 def _status(word: str) -> Json:

@@ -78,6 +78,8 @@ class Records:
         self.endpoints = Table("endpoint", "endpoint", "Endpoint")
         self.groups = Table("model-package-group", "model package group", "ModelPackageGroup")
         self.packages = Table("model-package", "model package", "ModelPackage")
+        self.targets: dict[str, Json] = {}
+        """What Application Auto Scaling would scale, by the name that it gives a variant."""
         self.tags: dict[str, dict[str, str]] = {}
         self.lock = threading.RLock()
 
