@@ -1,12 +1,13 @@
 """A server before another one, which fails as it is told to, and otherwise passes on what it is asked."""
 
 import http.client
+import re
 import socket
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,23 @@ class Fault:
     operation: str = ""
 
 
+@dataclass(frozen=True)
+class Request:
+    """One request on its way: its *operation*, as AWS calls it, or else its method and path, and its protocol."""
+
+    operation: str
+    speaks_json: bool
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change what stands."""
+        return not self.operation.startswith(("Describe", "Get", "List", "BatchGet", "Query", "Scan", "GET ", "HEAD "))
+
+
+Decide = Callable[[Request], Fault | None]
+"""Gives a request its fate: None passes it on as it is."""
+
+
 @dataclass
 class Faulty:
     """The server under way: its address, the faults to come, and how many requests it has seen."""
@@ -37,19 +55,27 @@ class Faulty:
     url: str
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault | None = None
+    decide: Decide | None = None
     seen: int = 0
 
-    def next(self, target: str) -> Fault | None:
-        """The fate of the next request, whose operation *target* ends with."""
+    def next(self, request: Request) -> Fault | None:
+        """The fate of the next request; a fault that names an operation waits for it."""
         self.seen += 1
+        if self.decide:
+            return self.decide(request)
         if self.always or not self.faults:
             return self.always
-        return self.faults.popleft() if target.endswith(self.faults[0].operation) else None
+        return self.faults.popleft() if request.operation.endswith(self.faults[0].operation) else None
 
 
 @contextmanager
-def before(port: int, faults: Sequence[Fault] = (), always: Fault | None = None) -> Iterator[Faulty]:
-    """Stand before the server on *port* of this machine; the first requests meet *faults*, or all of them *always*."""
+def before(
+    port: int, faults: Sequence[Fault] = (), always: Fault | None = None, decide: Decide | None = None
+) -> Iterator[Faulty]:
+    """Stand before the server on *port* of this machine.
+
+    The first requests meet *faults*, or all of them *always*, or each what *decide* says.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -57,7 +83,7 @@ def before(port: int, faults: Sequence[Fault] = (), always: Fault | None = None)
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            fault = self.faulty.next(self.headers.get("x-amz-target", ""))
+            fault = self.faulty.next(Request(_operation(self, body), "x-amz-target" in self.headers))
             if fault is None or fault.kind in ("lost", "cut"):
                 status, headers, answer = self._ask(body)
             else:
@@ -103,7 +129,7 @@ def before(port: int, faults: Sequence[Fault] = (), always: Fault | None = None)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    Handler.faulty = Faulty(f"http://127.0.0.1:{server.server_address[1]}", deque(faults), always)
+    Handler.faulty = Faulty(f"http://127.0.0.1:{server.server_address[1]}", deque(faults), always, decide)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -111,3 +137,11 @@ def before(port: int, faults: Sequence[Fault] = (), always: Fault | None = None)
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _operation(asked: BaseHTTPRequestHandler, body: bytes) -> str:
+    """What AWS calls a request: JSON protocols say it in a header, queries in the body, the newest one in the path."""
+    target = asked.headers.get("x-amz-target", "").rpartition(".")[2]
+    query = re.search(rb"(?:^|&)Action=(\w+)", body)
+    path = re.search(r"/operation/(\w+)$", asked.path)
+    return target or (query[1].decode() if query else "") or (path[1] if path else f"{asked.command} {asked.path}")
