@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
+.PHONY: help setup demo test test-slow image-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,8 +38,15 @@ demo: setup ## Run the whole flow on this machine; DATA=<folder> takes your own 
 test: setup ## Run the fast tests, about two minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests
+test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need what `make image-tools` installs, and are skipped without it
 	$(BIN)/python -m pytest -n 2 -m slow
+
+image-tools: ## Install what builds the container image without Docker: debootstrap, buildah (Debian, as root)
+	@if which debootstrap buildah >/dev/null; then echo "debootstrap and buildah are here already" >&2; \
+	elif [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null; then \
+		echo "this needs root and apt-get: the image's test will be skipped" >&2; \
+	else apt-get update -qq && apt-get install -qq --yes --no-install-recommends debootstrap buildah >/dev/null \
+		|| echo "debootstrap and buildah were not installed: the image's test will be skipped" >&2; fi
 
 check: setup ## Run every linter, type checker and structure check
 	$(BIN)/ruff format --check .

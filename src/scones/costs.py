@@ -18,6 +18,8 @@ _BETWEEN_SECONDS = 0.05
 DECISION_WRITES = 2
 """Each decision is written once, and once more in its index; a courier's orders come on top."""
 
+_BUILD_MINUTES = 10  # a guess: only AWS can show it
+
 
 class UnknownPrice(SconesError):
     """The price table has no such instance type."""
@@ -178,6 +180,9 @@ def price_of(verb: str, mode: str = "realtime") -> str:
         return f"an endpoint's instance costs ${hour.dollars:.3f} an hour (${month:.0f} a month) until: scones down."
     if verb == "train":
         return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
+    if verb == "image":
+        cents = 100 * bill(RunUsage(build_minutes=_BUILD_MINUTES)).total_dollars
+        return f"a build of {_BUILD_MINUTES} minutes costs about {cents:.0f} cents, and keeping the image some a month."
     if verb == "evaluate":
         executions = 4 * 500
         used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=len(SINGLE) * executions)

@@ -36,6 +36,7 @@ from scones.steps.dispatch import Dispatched, dispatch
 from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.history import history
+from scones.steps.image import Image, image
 from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.register import register
 from scones.steps.replay import Judged, Replayed, judge_again, replay
@@ -89,11 +90,16 @@ class Flow:
         survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
         return staged
 
+    def image(self) -> Image:
+        """Have the container image of this version built, unless it is there."""
+        return image(self.aws, self.settings.package_index, self.report)
+
     def train(self) -> Trained:
         """Train on the photos staged last, and register the model."""
         staged = self._recall("stage", Staged)
         # A registry that is somebody else's is found out before an hour of training, not after it.
         self.aws.registry.ready()
+        self.image()
         trained = self._remember("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
         self.registered()
         return trained
@@ -111,12 +117,14 @@ class Flow:
 
     def up(self) -> Up:
         """Bring the stack up for the classes staged last, or those of the settings."""
+        self.image()
         return self._remember("up", up(self.aws, self._with(self._classes()), self.report))
 
     def deploy(self, number: int | None = None) -> Deployed:
         """Deploy the model of that number in the registry, or the one trained last."""
         package = self.registered() if number is None else self.aws.registry.get(number)
         settings = self._with(self._classes_of(package.model_uri))
+        self.image()
         return self._remember("deploy", Deployed.of(deploy(self.aws, settings, package, self.report)))
 
     def rollback(self) -> Deployed:

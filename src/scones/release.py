@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -62,13 +62,7 @@ class Code:
 
 def function_code() -> Code:
     """Zip the Lambda functions; the same sources give the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in _FUNCTION_MODULES:
-            entry = zipfile.ZipInfo(f"scones/{name}", _ZIP_DATE)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, _PACKAGE.joinpath(name).read_bytes())
-    body = buffer.getvalue()
+    body = zipped((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
     return Code(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
 
 
@@ -81,6 +75,17 @@ def function_release(parameters: Mapping[str, str]) -> str:
     """Name the template and the *parameters* of the functions: where either differs, new versions are published."""
     content = json.dumps([template(), sorted(parameters.items())])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def zipped(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    """Zip names and contents; the same entries in the same order give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, body in entries:
+            entry = zipfile.ZipInfo(name, _ZIP_DATE)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, body, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def template() -> dict[str, object]:

@@ -107,6 +107,8 @@ class Settings:
     """`evaluate --load`: the longest each number of clients may ask."""
     load_requests: int = 500
     """`evaluate --load`: the most requests of each number of clients."""
+    package_index: str = ""
+    """A package index that the image's build asks besides pip's own; it must have PyTorch's CPU builds."""
     training_instance: str = "ml.m5.large"
     """The instance type of training jobs."""
     mode: str = "realtime"

@@ -5,6 +5,7 @@ from functools import cache
 
 from scones.aws.batches import Batches
 from scones.aws.client import Client, Credentials
+from scones.aws.images import Images
 from scones.aws.leftovers import Leftovers
 from scones.aws.logs import Logs
 from scones.aws.metrics import Metrics
@@ -16,6 +17,7 @@ from scones.aws.scaling import Scaling
 from scones.aws.stacks import Stacks
 from scones.aws.tables import Tables
 from scones.aws.workflow import Workflow
+from scones.image import image_source
 from scones.settings import Settings
 
 
@@ -37,6 +39,7 @@ class Aws:
     logs: Logs
     tables: Tables
     metrics: Metrics
+    images: Images
     leftovers: Leftovers
 
     @property
@@ -56,8 +59,8 @@ class Aws:
 
     @property
     def image(self) -> str:
-        """The one container image, which trains and serves."""
-        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/scones:latest"
+        """The one container image, which trains, serves and monitors; its tag is the hash of what it is built from."""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/{self.name}:{image_source().tag}"
 
 
 def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
@@ -90,5 +93,6 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         logs=Logs(client("logs")),
         tables=Tables(client("dynamodb"), settings.stack),
         metrics=Metrics(client("cloudwatch")),
+        images=Images(client("ecr"), client("codebuild"), settings.stack),
         leftovers=Leftovers(client, settings.stack),
     )

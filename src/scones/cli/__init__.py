@@ -11,14 +11,14 @@ import click
 from scones.cli.environment import demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
-from scones.cli.model import approve, deploy, evaluate, rollback, stage, train, up
+from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
 from scones.cli.photos import classify, dispatch, replay, simulate
 from scones.errors import SconesError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
 
-_MAKING = (stage, train, approve, up, deploy, rollback)
+_MAKING = (stage, image, train, approve, up, deploy, rollback)
 _USING = (classify, replay, evaluate, monitor, dispatch, simulate)
 # In the order of the flow, which is the order of `scones --help`.
 for _command in (*_MAKING, *_USING, status, down, demo, local):

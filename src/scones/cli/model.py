@@ -1,4 +1,4 @@
-"""The verbs that make a model and stand it up: stage, train, approve, up, deploy, rollback, evaluate."""
+"""The verbs that make a model and stand it up: stage, image, train, approve, up, deploy, rollback, evaluate."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +38,16 @@ class, with or without train/ and test/ above them."""
 def stage(source: str | None, report: Path, env: str | None, as_json: bool, yes: bool) -> None:
     """Stage SOURCE."""
     run("stage", {"env": env, "data": source}, as_json, lambda flow: flow.stage(report), agreed=yes)
+
+
+@click.command(
+    help=STEPS["image"] + " The local cloud runs the programs themselves; a build there only marks the version."
+)
+@options
+@yes_option
+def image(env: str | None, as_json: bool, yes: bool) -> None:
+    """Build the image."""
+    run("image", {"env": env}, as_json, lambda flow: flow.image(), agreed=yes)
 
 
 @click.command(help=STEPS["train"])

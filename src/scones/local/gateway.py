@@ -42,7 +42,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones.local import alarm_mount, budgets, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
+    from scones.local import alarm_mount, budgets, builds, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
     from scones.local.metrics import Metrics  # noqa: PLC0415
     from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
     from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
@@ -55,6 +55,7 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     machines.mount()
     alarm_mount.mount()
     tags_mount.mount()
+    builds.mount(ObjectStore())
     runner = Runner(**known, environment=environment, store=ObjectStore(), logs=Logs())
     sagemaker = SageMaker(runner, state / "sagemaker", metrics)
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle

@@ -2,6 +2,7 @@
 
 STEPS = {
     "stage": "Check the photos, put them in the bucket with their lists, and report on them.",
+    "image": "Have the container image of this version built in the account; later steps do it where it is missing.",
     "train": "Run a training job on them, and register its model; one that passes the gate is approved.",
     "approve": "Approve or reject a registered model: only an approved one is deployed.",
     "up": "Bring the stack to the template: functions, state machine, topics, alarms, the schedule of the monitor.",

@@ -124,6 +124,9 @@ def _stop(aws: Aws, members: list[Leftover], report: Reporter) -> None:
     for job in list(aws.sagemaker.running_trainings(aws.prefix)):
         report.tell(f"training job {job}: stopping")
         aws.sagemaker.end_training(job)
+    for build in list(aws.images.running()):
+        aws.images.stop(build)
+        report.tell(f"image build {build.id}: stopped")
 
 
 def _delete_hosting(aws: Aws, report: Reporter) -> None:

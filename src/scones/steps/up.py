@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from scones.aws.connection import Aws
 from scones.aws.stacks import Stack
+from scones.image import image_source
 from scones.progress import Reporter
 from scones.release import CAPTURE_PARAMETER, foundation, function_code, function_release, template
 from scones.settings import Settings
@@ -41,6 +42,7 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     aws.bucket.put(code.key, code.body)
     workflow = {
         "CodeKey": code.key,
+        "ImageTag": image_source().tag,
         "Classes": ",".join(settings.classes),
         "Threshold": str(settings.threshold),
         "PhotoBucket": settings.photo_bucket,

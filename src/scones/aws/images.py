@@ -1,0 +1,103 @@
+"""ECR and CodeBuild: the one repository of images of an environment, and the builds that fill it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scones.aws.client import AwsError, Client
+
+_AT_ONCE = 100
+"""CodeBuild describes so many builds in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build as it stands; *reason* is CodeBuild's own where it failed, *tag* what it was asked to build."""
+
+    id: str
+    tag: str
+    status: str
+    phase: str
+    reason: str
+    base: str
+    """The base image that it resolved, once it has."""
+    log: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status != "IN_PROGRESS"
+
+
+class Images:
+    """The repository called *name*, and the project that builds what it holds."""
+
+    def __init__(self, registry: Client, builder: Client, name: str) -> None:
+        self._registry = registry
+        self._builder = builder
+        self._name = name
+        self._project = f"{name}-image"
+
+    def digest(self, tag: str) -> str | None:
+        """The digest of the image tagged *tag*; None where there is none, or no repository."""
+        try:
+            reply = self._registry.call("describe_images", repositoryName=self._name, imageIds=[{"imageTag": tag}])
+        except AwsError as error:
+            if error.code in {"ImageNotFoundException", "RepositoryNotFoundException"}:
+                return None
+            raise
+        return str(reply["imageDetails"][0]["imageDigest"])
+
+    def start(self, source: str, variables: Mapping[str, str]) -> Build:
+        """Build the zip at *source* (`bucket/key`); what the build reads as *variables* is no secret."""
+        told = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()]
+        reply = self._builder.call(
+            "start_build",
+            projectName=self._project,
+            sourceTypeOverride="S3",
+            sourceLocationOverride=source,
+            environmentVariablesOverride=told,
+        )
+        return _build(reply["build"])
+
+    def build(self, name: str) -> Build:
+        """Look at one build."""
+        return _build(self._builder.call("batch_get_builds", ids=[name])["builds"][0])
+
+    def running(self) -> Iterator[Build]:
+        """Give the builds that have not ended; none where there is no project."""
+        try:
+            for page in self._builder.pages("list_builds_for_project", projectName=self._project):
+                for first in range(0, len(page["ids"]), _AT_ONCE):
+                    some = page["ids"][first : first + _AT_ONCE]
+                    builds = map(_build, self._builder.call("batch_get_builds", ids=some)["builds"])
+                    yield from (build for build in builds if not build.ended)
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+
+    def stop(self, build: Build) -> None:
+        """Stop a build."""
+        self._builder.call("stop_build", id=build.id)
+
+
+def _build(found: Mapping[str, Any]) -> Build:
+    variables = {each["name"]: each["value"] for each in found.get("environment", {}).get("environmentVariables", ())}
+    exported = {each["name"]: each["value"] for each in found.get("exportedEnvironmentVariables", ())}
+    log = found.get("logs", {})
+    return Build(
+        id=found["id"],
+        tag=variables.get("TAG", ""),
+        status=found["buildStatus"],
+        phase=found.get("currentPhase", ""),
+        reason=next(_reasons(found.get("phases", ())), ""),
+        base=exported.get("BASE_DIGEST", ""),
+        log=f"{log.get('groupName', '')} {log.get('streamName', '')}".strip(),
+    )
+
+
+def _reasons(phases: Any) -> Iterator[str]:
+    for phase in phases:
+        if phase.get("phaseStatus", "SUCCEEDED") != "SUCCEEDED":
+            told = [each["message"] for each in phase.get("contexts", ()) if each.get("message")]
+            yield f"{phase['phaseType']}: {told[0] if told else 'no reason given'}"
