@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,8 +35,10 @@ def why_not() -> str:
     if sys.version_info[:2] != PYTHON or "+cpu" not in version("torch"):
         return "pip need not find a CPU build of PyTorch for the image's Python: this environment has another"
     try:
-        http.client.HTTPConnection(MIRROR, timeout=30).request("HEAD", f"/debian/dists/{SUITE}/Release")
-    except OSError as error:
+        with closing(http.client.HTTPConnection(MIRROR, timeout=30)) as connection:
+            connection.request("HEAD", f"/debian/dists/{SUITE}/Release")
+            connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
         return f"Debian's mirror does not answer: {error}"
     return ""
 
@@ -55,6 +57,21 @@ def pip_settings() -> dict[str, str]:
     return found
 
 
+def storage_driver(folder: Path) -> str:
+    """`overlay` where it can be mounted in *folder*; `vfs`, which works everywhere, copies each layer whole."""
+    parts = [folder / name for name in ("lower", "upper", "work", "merged")]
+    for part in parts:
+        part.mkdir()
+    told = "lowerdir={},upperdir={},workdir={}".format(*parts)
+    mount = ["mount", "-t", "overlay", "overlay", "-o", told, str(parts[-1])]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    if mounted:
+        subprocess.run(["umount", str(parts[-1])], check=True)  # noqa: S607
+    for part in parts:
+        shutil.rmtree(part)
+    return "overlay" if mounted else "vfs"
+
+
 def needed_paths(settings: dict[str, str]) -> set[Path]:
     """The files and folders of this machine that pip's *settings* name."""
     paths = set()
@@ -71,10 +88,11 @@ class Store:
     """Where buildah keeps images and containers: all below *folder*."""
 
     folder: Path
+    driver: str
 
     def command(self, *arguments: object) -> list[str]:
         """Give buildah's command line for *arguments*."""
-        where = ["--root", self.folder / "store", "--runroot", self.folder / "run", "--storage-driver", "vfs"]
+        where = ["--root", self.folder / "store", "--runroot", self.folder / "run", "--storage-driver", self.driver]
         return [str(word) for word in ("buildah", *where, *arguments)]
 
     def call(self, *arguments: object) -> str:
@@ -123,11 +141,9 @@ class Store:
             process.communicate()
 
     def remove(self) -> None:
-        """Remove every container and image, and the folder."""
-        for what in ("rm", "rmi"):
-            subprocess.run(self.command(what, "--all"), capture_output=True, check=False)
+        """Remove the folder, and with it every container and image."""
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        # What an interrupted debootstrap has mounted must not be walked into.
+        # Containers are mounted there, and what an interrupted debootstrap has mounted must not be walked into.
         for mount in sorted((mount for mount in mounts if mount.startswith(f"{self.folder}/")), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=True)  # noqa: S607
         shutil.rmtree(self.folder)

@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 import psutil
 import pytest
 
-from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, why_not
+from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, storage_driver, why_not
 from runtime.test_train import give
 from scones.artefact import read_artefact
 from scones.image import image_source
@@ -34,7 +34,8 @@ def store() -> Iterator[Store]:
     """Room for images; it is gone after the test, with all in it."""
     if reason := why_not():
         pytest.skip(reason)
-    room = Store(Path(mkdtemp(prefix="scones-image-")))
+    folder = Path(mkdtemp(prefix="scones-image-"))
+    room = Store(folder, storage_driver(folder))
     yield room
     room.remove()
 

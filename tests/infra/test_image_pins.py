@@ -80,7 +80,8 @@ def test_the_functions_run_what_is_pinned() -> None:
 
 def test_the_image_holds_what_its_programs_need_at_the_versions_that_the_tests_have() -> None:
     """requirements.txt is complete, without anything beyond, and says what constraints.txt says; PyTorch: CPU."""
-    wanted = {name: version for name, version in pinned(ROOT / "constraints.txt").items() if name in closure()}
+    needed = closure()
+    wanted = {name: version for name, version in pinned(ROOT / "constraints.txt").items() if name in needed}
     wanted["torch"] += "+cpu"
     assert pinned(RECIPE / "requirements.txt") == wanted
 

@@ -37,6 +37,7 @@ def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
     receipt = own_flow.down()
     assert set(receipt.stood) == set(receipt.deleted) == set(stood.standing)
     of_the_stack = {"bucket", "function", "state-machine", "queue", "topic", "table", "rule", "alarm", "dashboard"}
+    of_the_stack |= {"repository", "build-project"}
     hosted = {"endpoint", "endpoint-config", "model", "model-package", "model-package-group"}
     assert of_the_stack | hosted | {"stack", "log-group", "role"} <= kinds(receipt.stood)
     assert receipt.objects > 0
@@ -132,7 +133,8 @@ def test_data_is_kept_and_taken_up_again(own_flow: Flow) -> None:
     keys = {item.key for item in own_flow.aws.bucket.list()}
     receipt = own_flow.down(keep_data=True)
     assert receipt.left == ()
-    assert kinds(receipt.kept) == {"stack", "bucket", "role", "topic", "alarm", "model-package", "model-package-group"}
+    image, models = {"repository", "build-project", "log-group"}, {"model-package", "model-package-group"}
+    assert kinds(receipt.kept) == {"stack", "bucket", "role", "topic", "alarm"} | image | models
     assert {"endpoint", "function", "table", "state-machine", "rule", "queue"} <= kinds(receipt.deleted)
     assert 0.1 < receipt.monthly_dollars_kept < 0.2
     assert {item.key for item in own_flow.aws.bucket.list()} == keys

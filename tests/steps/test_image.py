@@ -14,6 +14,7 @@ from scones.flow import Flow
 from scones.image import image_source
 from scones.progress import Silent
 from scones.settings import Settings
+from scones.steps.down import down
 from scones.steps.image import ImageNotBuilt, image
 
 
@@ -97,10 +98,10 @@ def test_what_runs_names_the_image_exactly(flow: Flow) -> None:
     assert endpoint["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == flow.aws.image
 
 
-def test_a_build_that_fails_is_told_with_its_reason(aws: Aws) -> None:
+def test_a_build_that_fails_is_told_with_its_reason(aws: Aws, settings: Settings) -> None:
     """Which build, in which phase, why, and where its log is."""
     image(aws, "", Silent())
-    aws.images.delete()
+    client(settings, "ecr").delete_repository(repositoryName=aws.name, force=True)
     with pytest.raises(ImageNotBuilt, match=rf"FAILED: BUILD: .*'{aws.name}' does not exist.*/aws/codebuild/"):
         image(aws, "", Silent())
 
@@ -130,13 +131,18 @@ def test_whoever_stops_waiting_stops_the_build(aws: Aws) -> None:
     assert under_way.stopped == ["p:1"]
 
 
-def test_down_takes_the_images_with_it(settings: Settings, aws: Aws) -> None:
-    """Also those of a repository that no stack owns any more."""
+def test_down_takes_the_images_with_it(aws: Aws) -> None:
+    """A repository with an image in it goes with its stack, and what built it."""
     image(aws, "", Silent())
-    assert f"image-repository {aws.name}" in inventory(aws)
-    receipt = Flow(aws, settings, Silent()).down()
-    assert receipt.left == ()
-    assert not aws.images.exists()
-    client(settings, "ecr").create_repository(repositoryName=aws.name)
-    receipt = Flow(aws, settings, Silent()).down()
-    assert (receipt.deleted, receipt.left) == ((f"image-repository {aws.name}",), ())
+    made = {f"repository {aws.name}", f"build-project {aws.name}-image", f"log-group /aws/codebuild/{aws.name}-image"}
+    assert made <= set(inventory(aws))
+    receipt = down(aws, Silent())
+    assert made <= set(receipt.deleted)
+    assert (receipt.left, inventory(aws)) == ((), ())
+
+
+def test_down_stops_a_build_under_way(aws: Aws) -> None:
+    """First of all: it would push into what is being deleted."""
+    under_way = UnderWay()
+    down(replace(aws, images=under_way), Silent())
+    assert under_way.stopped == ["p:1"]
