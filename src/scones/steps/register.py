@@ -40,9 +40,9 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
 
 def _out_of_fold(artefact: Artefact, settings: Settings) -> Evaluation | None:
     """No test photo is looked at: the gate must not be what the model is chosen by."""
-    if artefact.out_of_fold_path is None:
+    known = OutOfFold.kept(artefact)
+    if known is None:
         return None
-    known = OutOfFold.load(artefact.out_of_fold_path)
     return evaluate_predictions(known.labels, known.probabilities, known.classes, settings.threshold)
 
 
