@@ -1,0 +1,254 @@
+"""What each role allows is what its code calls: nothing is missing, and nothing is spare."""
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from conftest import KEYS, deployed, new_settings
+from infra.policies import Grant, grants, resources
+from recording import Call, Recorder, recording
+from scones.aws.client import Client
+from scones.aws.records import remember
+from scones.dispatch.book import open_order
+from scones.dispatch.orders import Order, Place
+from scones.flow import Flow
+from scones.local.cloud import Cloud
+from scones.manifest import Sample, manifest_key, to_lines
+from scones.monitoring.shift import darken_and_blur
+from scones.release import definition, template
+from scones.steps.stage import Staged
+from tiny_model import noisy_pngs, plain_photo
+
+BY_AWS = {
+    "logs:CreateLogStream": "Lambda writes what a function prints with the function's role",
+    "logs:PutLogEvents": "Lambda writes what a function prints with the function's role",
+    "sqs:SendMessage": "Lambda hands over what a scheduled function failed at with the function's role",
+    "kms:Decrypt": "S3, SQS, SNS and Lambda use the key with the role of whoever calls them",
+    "kms:GenerateDataKey": "S3, SQS, SNS and Lambda use the key with the role of whoever calls them",
+}
+"""What AWS does by a function's role beside the function's own calls."""
+SPARE = {
+    ("ClassifyBatchRole", "${PhotoBucket}/*"): "the other bucket of the setting photo_bucket",
+    ("ClassifyBatchRole", "${Bucket.Arn}/incoming/*"): "photos uploaded, asked about once more in bulk",
+    ("ClassifyBatchRole", "${Bucket.Arn}/data/*"): "staged photos, asked about in bulk",
+    ("ClassifyBatchRole", "${Bucket.Arn}"): "no call: without it S3 says of a missing photo that it is forbidden",
+    ("SerializeRole", "${Bucket.Arn}/incoming/*"): "photos uploaded, by the same call",
+    ("SerializeRole", "${Bucket.Arn}/data/*"): "staged photos, by the same call",
+    ("ClassifyRole", "${Bucket.Arn}/incoming/*"): "photos uploaded, by the same call",
+    ("ClassifyRole", "${Bucket.Arn}/data/*"): "staged photos, by the same call",
+}
+"""Resources that these tests do not touch, though the code does."""
+FREE = {"sts:GetCallerIdentity": "whoever has credentials may ask whose they are"}
+"""Actions for which AWS asks no permission."""
+TOWN = 71_000.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the functions called, and the names under which the stack's resources stand."""
+
+    calls: frozenset[Call]
+    names: Mapping[str, str]
+
+    def matches(self, call: Call, pattern: str) -> bool:
+        """Whether a call's resource is one of those that a policy names."""
+        return not call.resource or fnmatchcase(call.resource, self._plain(pattern))
+
+    def _plain(self, pattern: str) -> str:
+        """A resource of the template, as it stands in this environment, without `arn:aws:...:`."""
+        pattern = re.sub(r"\$\{AWS::\w+\}", "", pattern)
+        if pattern.startswith("arn:"):
+            pattern = pattern.split(":", 5)[5]
+        return re.sub(r"\$\{([\w:.]+)\}", lambda found: self.names.get(found[1], "?"), pattern)
+
+
+@pytest.fixture(scope="module")
+def recorded(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Recorded]:
+    """Every function at work, each with an access key named after its role, so that its calls can be told apart."""
+    flow = deployed(new_settings(cloud, tmp_path_factory.mktemp("iam")), tiny_model)
+    try:
+        with recording(cloud.port) as recorder:
+            record(flow, recorder)
+            work(flow)
+            yield Recorded(frozenset(recorder.calls), names(flow))
+    finally:
+        flow.down()
+
+
+def record(flow: Flow, recorder: Recorder) -> None:
+    """Have all functions call through the recorder; nothing else of them is changed."""
+    stack: Any = template()
+    for function in stack["Resources"].values():
+        if function["Type"] == "AWS::Lambda::Function":
+            variables = function["Properties"]["Environment"]["Variables"]
+            key = function["Properties"]["Role"]["Fn::GetAtt"][0]
+            variables |= {"AWS_ENDPOINT_URL": recorder.url, "AWS_ACCESS_KEY_ID": key}
+    standing = flow.aws.stack.find()
+    assert standing
+    changed = {"FunctionRelease": "recorded", "FunctionCapture": "yes", "EndpointHours": "1"}
+    flow.aws.stack.deploy(stack, {**standing.parameters, **changed}, lambda _: None)
+
+
+def work(flow: Flow) -> None:
+    """Every way through the workflow, a run over many photos, looks of the monitor, and the end of the endpoint."""
+    pickup, dropoff = Place(TOWN, 0.1), Place(TOWN, 8.0)
+    flow.aws.tables.orders.put_all([open_order(Order("o-1", pickup, dropoff, 10.0, 3e7, 3e7 + 60))])
+    courier = {"id": "c-1", "x_km": TOWN, "y_km": 0.0, "capacity": 1}
+    sure = plain_photo(220)
+    for photo in (sure, sure, plain_photo(130), sure + bytes(300_000), b"no photo"):
+        send(flow, photo, courier)
+    flow.aws.bucket.put("asked/many/one.png", sure)
+    flow.classify_batch(flow.aws.bucket.uri("asked/many/"))
+    stage(flow)
+    flow.aws.metrics.let_speak(f"{flow.aws.name}-silence")
+    look(flow)
+    flow.classify_samples([flow.upload(f"{n}.png", darken_and_blur(p)) for n, p in enumerate(noisy_pngs(40, seed=3))])
+    deadline = time.monotonic() + 60
+    while not look(flow)["alarms"]:
+        assert time.monotonic() < deadline
+    sagemaker = Client(flow.settings, "sagemaker", KEYS)
+    arn = sagemaker.call("describe_endpoint", EndpointName=flow.aws.name)["EndpointArn"]
+    flow.aws.sagemaker.tag(arn, {"scones:expires": "2026-01-01T00:00:00+00:00"})
+    assert call(flow, "reap")["outcome"] == "deleted"
+
+
+def send(flow: Flow, photo: bytes, courier: object) -> None:
+    """Send one photo through the workflow, whatever becomes of it."""
+    sample = flow.upload("photo.png", photo)
+    event = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": []}
+    arn = flow.aws.stack.find_output("WorkflowArn")
+    flow.aws.workflow.run(arn, uuid.uuid4().hex, {**event, "courier": courier})
+
+
+def stage(flow: Flow) -> None:
+    """Leave photos for the monitor's canaries, as staging does."""
+    classes, bucket = flow.settings.classes, flow.aws.bucket
+    photos = {f"data/v/test/{level}.png": plain_photo(level) for level in (30, 40, 215, 225)}
+    for key, photo in photos.items():
+        bucket.put(key, photo)
+    samples = [Sample(key, classes[n > 1], "test", str(n) * 64) for n, key in enumerate(photos)]
+    bucket.put(manifest_key("v", "train"), b"")
+    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
+    remember(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+
+
+def look(flow: Flow) -> dict[str, Any]:
+    """Have the scheduled monitor look."""
+    return call(flow, "monitor")
+
+
+def call(flow: Flow, function: str) -> dict[str, Any]:
+    """Call one function by hand; it must not fail."""
+    name = f"{flow.aws.name}-{function}"
+    reply = Client(flow.settings, "lambda", KEYS).call("invoke", FunctionName=name, Payload=b"{}")
+    found: dict[str, Any] = json.loads(reply["Payload"].read())
+    assert "FunctionError" not in reply, found
+    return found
+
+
+def names(flow: Flow) -> dict[str, str]:
+    """What the template's references stand for, as calls name it."""
+    client = Client(flow.settings, "cloudformation", KEYS)
+    found = {"Env": flow.settings.env}
+    for item in client.call("describe_stack_resources", StackName=flow.aws.name)["StackResources"]:
+        logical, physical = item["LogicalResourceId"], item["PhysicalResourceId"]
+        plain = {"AWS::DynamoDB::Table": f"table/{physical}"}.get(item["ResourceType"], physical.rpartition(":")[2])
+        found |= {logical: plain, f"{logical}.Arn": plain}
+    return found
+
+
+def of_functions() -> list[Grant]:
+    """What the functions' own roles allow."""
+    roles = {item["Properties"]["Role"]["Fn::GetAtt"][0] for item in resources("AWS::Lambda::Function").values()}
+    assert len(roles) == len(resources("AWS::Lambda::Function"))
+    return [grant for grant in grants() if grant.role in roles]
+
+
+@pytest.mark.slow
+def test_no_function_calls_what_its_role_does_not_allow(recorded: Recorded) -> None:
+    """On AWS that call would fail, and nobody would know before."""
+    forbidden = {
+        call
+        for call in recorded.calls
+        if call.action not in FREE
+        if not any(
+            grant.role == call.who
+            and grant.action == call.action
+            and any(recorded.matches(call, pattern) for pattern in grant.resources)
+            for grant in of_functions()
+        )
+    }
+    assert sorted(forbidden) == []
+    # The test is no formality: all were at work, but for the one that calls nothing.
+    assert {grant.role for grant in of_functions()} - {call.who for call in recorded.calls} == {"FilterRole"}
+
+
+@pytest.mark.slow
+def test_no_role_allows_what_its_function_does_not_call(recorded: Recorded) -> None:
+    """Whoever took over a function could do no more than the function does; each exception has its reason."""
+    spare = {
+        (grant.role, grant.action, pattern)
+        for grant in of_functions()
+        for pattern in grant.resources
+        if grant.action not in BY_AWS and (grant.role, pattern.removeprefix("arn:${AWS::Partition}:s3:::")) not in SPARE
+        if not any(
+            call.who == grant.role and call.action == grant.action and recorded.matches(call, pattern)
+            for call in recorded.calls
+        )
+    }
+    assert sorted(spare) == []
+
+
+INTEGRATIONS = {
+    "arn:aws:states:::lambda:invoke": "lambda:InvokeFunction",
+    "arn:aws:states:::sns:publish": "sns:Publish",
+    "arn:aws:states:::sqs:sendMessage": "sqs:SendMessage",
+    "arn:aws:states:::s3:getObject": "s3:GetObject",
+    "arn:aws:states:::s3:putObject": "s3:PutObject",
+}
+_LOGS = ("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries")
+OF_LOGS = {f"logs:{name}" for name in (*_LOGS, "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")}
+OF_MAPS = {"states:StartExecution", "states:DescribeExecution", "states:StopExecution"}
+OF_MAPS |= {"s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
+
+
+@pytest.mark.parametrize(
+    ("role", "machine", "besides"),
+    [("WorkflowRole", "classify.asl.json", OF_LOGS), ("BatchRole", "batch.asl.json", OF_LOGS | OF_MAPS)],
+)
+def test_a_state_machine_may_do_what_its_states_say(role: str, machine: str, besides: set[str]) -> None:
+    """Its tasks name the actions; the rest is what AWS's documents ask for logs and for a Distributed Map."""
+    tasks = set(re.findall(r'"Resource": "([^"]+)"', json.dumps(definition(machine))))
+    allowed = {grant.action for grant in grants() if grant.role == role}
+    assert allowed == {INTEGRATIONS[task] for task in tasks} | besides
+
+
+BY_SAGEMAKER = {
+    "s3:ListBucket": "lists the channels",
+    "s3:GetObject": "reads the channels, and the model",
+    "s3:PutObject": "writes the model, checkpoints and the capture",
+    "ecr:BatchCheckLayerAvailability": "pulls the image",
+    "ecr:BatchGetImage": "pulls the image",
+    "ecr:GetDownloadUrlForLayer": "pulls the image",
+    "ecr:GetAuthorizationToken": "pulls the image",
+    "logs:CreateLogGroup": "writes what the container prints",
+    "logs:CreateLogStream": "writes what the container prints",
+    "logs:DescribeLogStreams": "writes what the container prints",
+    "logs:PutLogEvents": "writes what the container prints",
+    "cloudwatch:PutMetricData": "publishes the endpoint's metrics",
+    "cloudwatch:DescribeAlarms": "looks at the alarm while it updates the endpoint",
+}
+"""What SageMaker itself does by its roles; our containers call nothing."""
+
+
+def test_sagemakers_roles_allow_what_sagemaker_does_for_us() -> None:
+    """Each action has its reason, and there are no others."""
+    allowed = {grant.action for grant in grants() if grant.role in ("TrainingRole", "HostingRole")}
+    assert allowed == set(BY_SAGEMAKER)

@@ -1,0 +1,140 @@
+"""A server before the local cloud, which writes down every call that it passes on: who, which action, on what."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_DROPPED = ("content-length", "transfer-encoding", "connection", "date", "server")
+_S3 = {
+    ("GET", True, ""): "GetObject",
+    ("HEAD", True, ""): "GetObject",
+    ("PUT", True, ""): "PutObject",
+    ("DELETE", True, ""): "DeleteObject",
+    ("GET", False, "list-type"): "ListBucket",
+    ("HEAD", False, ""): "ListBucket",
+}
+"""S3's actions, by method, whether a key is named, and the part of the query that says which call it is."""
+_IAM_SERVICES = {"monitoring": "cloudwatch"}
+"""Where an action's prefix is not the name that requests are signed for."""
+
+
+@dataclass(frozen=True, order=True)
+class Call:
+    """One action as IAM names it, by whoever signed with that access key, on a resource without `arn:aws:...:`."""
+
+    who: str
+    action: str
+    resource: str
+
+
+@dataclass
+class Recorder:
+    """The server under way: its address, and what it has passed on."""
+
+    url: str
+    calls: set[Call] = field(default_factory=set)
+
+
+@contextmanager
+def recording(port: int) -> Iterator[Recorder]:
+    """Stand before the cloud on *port* of this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        recorder: ClassVar[Recorder]
+
+        def _serve(self) -> None:
+            body = self._body()
+            self.recorder.calls.update(calls(self.command, self.path, dict(self.headers.items()), body))
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in _DROPPED}
+            connection.request(self.command, self.path, body, headers)
+            reply = connection.getresponse()
+            answer = reply.read()
+            self.send_response(reply.status)
+            for name, value in reply.getheaders():
+                if name.lower() not in _DROPPED:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else answer)
+            connection.close()
+
+        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 - the names that http.server calls
+
+        def _body(self) -> bytes:
+            if self.headers.get("transfer-encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("content-length") or 0))
+            pieces = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                pieces.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(pieces)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    Handler.recorder = Recorder(f"http://127.0.0.1:{server.server_address[1]}")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield Handler.recorder
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Iterator[Call]:
+    """What one signed request asks for; a transaction asks for each of its writes.
+
+    Raises:
+        KeyError: a call of S3 that no function has made before.
+    """
+    scope = headers["Authorization"].partition("Credential=")[2].partition(",")[0].split("/")
+    who, service = scope[0], scope[3]
+    where, query = unquote(urlsplit(path).path), parse_qs(urlsplit(path).query, keep_blank_values=True)
+    if service == "s3":
+        bucket, _, key = where[1:].partition("/")
+        told = next((name for name in ("list-type", "versions", "uploads", "uploadId", "delete") if name in query), "")
+        yield Call(who, f"s3:{_S3[method, bool(key), told]}", f"{bucket}/{key}" if key else bucket)
+        return
+    prefix = _IAM_SERVICES.get(service, service)
+    if service == "sagemaker" and where.endswith("/invocations"):
+        yield Call(who, "sagemaker:InvokeEndpoint", f"endpoint/{where.split('/')[2]}")
+        return
+    action, members = _asked(where, headers, body)
+    if action == "TransactWriteItems":
+        for item in members["TransactItems"]:
+            ((kind, write),) = item.items()
+            yield Call(who, f"dynamodb:{kind}Item", f"table/{write['TableName']}")
+        return
+    yield Call(who, f"{prefix}:{action}", _resource(prefix, members))
+
+
+def _asked(where: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, Any]]:
+    """The operation and its members, by each of AWS's protocols."""
+    if target := headers.get("X-Amz-Target"):
+        return target.rpartition(".")[2], json.loads(body)
+    if "/operation/" in where:
+        return where.rpartition("/")[2], {}  # CBOR: the operation is all that is read
+    form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+    return form["Action"], form
+
+
+def _resource(prefix: str, members: dict[str, Any]) -> str:
+    if prefix == "dynamodb":
+        index = f"/index/{members['IndexName']}" if "IndexName" in members else ""
+        return f"table/{members['TableName']}{index}"
+    if prefix == "sagemaker":
+        return f"endpoint/{(members.get('EndpointName') or members['ResourceArn']).rpartition('/')[2]}"
+    if prefix == "sns":
+        return str(members["TopicArn"]).rpartition(":")[2]
+    return ""
