@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Flow, tmp
     assert live(own_flow) == kept[2].config
 
 
+@pytest.mark.slow
 def test_what_was_cut_off_is_brought_to_its_end(own_flow: Flow, tmp_path: Path) -> None:
     """A deploy that did not end leaves the release before it as the one to go back to; so does a rollback."""
     bucket, first = own_flow.aws.bucket, own_flow.deploy()
@@ -91,8 +93,9 @@ def test_what_was_cut_off_is_brought_to_its_end(own_flow: Flow, tmp_path: Path) 
     assert [release.number for release in releases(bucket)] == [1, 4]
 
 
+@pytest.mark.slow
 def test_a_rejected_model_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) -> None:
-    """It is passed over; where only such are left there is nothing to go back to, and all stays as it is."""
+    """It is passed over, as is one whose configuration is gone; where only such are left, all stays as it is."""
     first = own_flow.deploy()
     for name in ("second", "third"):
         train(own_flow, tmp_path / name)
@@ -103,9 +106,14 @@ def test_a_rejected_model_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) ->
         own_flow.rollback()
     assert (live(own_flow), len(releases(own_flow.aws.bucket))) == (third.config, 3)
     own_flow.approve(1)
-    assert own_flow.rollback() == first
+    own_flow.aws.sagemaker.delete_config(first.config)
+    with pytest.raises(NothingToGoBackTo):
+        own_flow.rollback()
+    own_flow.approve(2)
+    assert own_flow.rollback().package == 2
 
 
+@pytest.mark.slow
 def test_an_old_release_that_does_not_start_any_more_leaves_the_new_one(own_flow: Flow, tmp_path: Path) -> None:
     """The rollback is rolled back, and may be tried again once the old model is mended."""
     first = own_flow.deploy()
@@ -143,6 +151,20 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Flow, tmp_p
     assert own_flow.rollback() == first
 
 
+@pytest.mark.slow
+def test_two_deploys_at_once_come_one_after_the_other(own_flow: Flow, tmp_path: Path) -> None:
+    """The second waits for the first; both are releases, and the first can be gone back to."""
+    train(own_flow, tmp_path / "second")
+    train(own_flow, tmp_path / "third")
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(own_flow.deploy, number) for number in (2, 3)]
+        packages = {one.result().package for one in both}
+    kept = releases(own_flow.aws.bucket)
+    assert packages == {2, 3}
+    assert [release.finished for release in kept] == [True, True, True]
+    assert live(own_flow) in {release.config for release in kept[1:]}
+
+
 def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
     """With `endpoint_hours`, from every deploy on anew; without, no more."""
     found = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
@@ -156,6 +178,7 @@ def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
     assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.name}
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: Flow, tmp_path: Path) -> None:
     """Another instance type is refused of what is scaled, and no obstacle to deploy, rollback or down."""
     assert not own_flow.aws.scaling.exists()
@@ -174,6 +197,7 @@ def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: 
     assert not own_flow.aws.scaling.exists()
 
 
+@pytest.mark.slow
 def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Flow) -> None:
     """Where it was scaled, and only there; SageMaker is then asked to keep the count."""
     hosting = hosting_of(own_flow.settings, "s3://b/capture", "alarm")

@@ -1,5 +1,6 @@
 """Releases: what was deployed, by number, newest last; an endpoint can go back to one of the last three."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -70,10 +71,16 @@ def keep(bucket: Bucket, release: Release, *, finished: bool) -> Release:
     return written
 
 
-def prune(aws: Aws) -> None:
-    """Drop unfinished and all but the newest finished releases, and each configuration and model that none needs."""
+def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
+    """Drop the releases that are *gone*, those cut off before the newest finished one, and all but the last three.
+
+    What none of the others needs is deleted; an unfinished release that is newer may be somebody else's deploy under way.
+    """
+    numbers = {release.number for release in gone}
     found = releases(aws.bucket)
-    kept = [release for release in found if release.finished][-KEPT:]
+    left = [release for release in found if release.number not in numbers]
+    kept = [release for release in left if release.finished][-KEPT:]
+    kept += [release for release in left if not release.finished and release.number > (kept[-1].number if kept else 0)]
     needed = {name for release in kept for name in (release.config, release.model)}
     # Whatever serves must not lose its configuration, be it a release or not.
     live = aws.sagemaker.find_endpoint(aws.name)
@@ -89,12 +96,12 @@ def prune(aws: Aws) -> None:
     aws.bucket.remove(_key(release.number) for release in found if release not in kept)
 
 
-def recover(aws: Aws, settings: Settings) -> None:
+def recover(aws: Aws, settings: Settings, gone: Iterable[Release] = ()) -> None:
     """After an update that failed: let what serves scale again, and drop what it does not need."""
     live = aws.sagemaker.find_endpoint(aws.name)
     if live and live.status == "InService":
         aws.scaling.follow(settings)
-    prune(aws)
+    prune(aws, gone)
 
 
 def _read(bucket: Bucket, key: str, body: bytes) -> Release:

@@ -89,7 +89,7 @@ def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> 
     try:
         endpoint = aws.sagemaker.deploy(plan)
     except (EndpointFailed, UpdateRolledBack, AwsError):
-        recover(aws, settings)
+        recover(aws, settings, [] if release.finished else [release])
         raise
     aws.scaling.follow(settings)
     release = keep(aws.bucket, release, finished=True)

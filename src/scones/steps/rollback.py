@@ -51,7 +51,7 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
         recover(aws, settings)
         raise
     aws.scaling.follow(settings)
-    prune(aws)
+    prune(aws, [release for release in found if release.number > target.number])
     report.tell(f"endpoint {aws.name} is in service: release {target.number}, model {target.package}")
     return target
 
@@ -64,8 +64,17 @@ def _choose(aws: Aws, found: Sequence[Release], live: Endpoint, report: Reporter
     for release in reversed(finished):
         if serving and release.mode != serving.mode:
             raise NothingToGoBackTo(f"release {release.number} is {release.mode}, and an endpoint cannot change that")
-        package = aws.registry.find(release.model_uri)
-        if package and package.approval is Approval.APPROVED:
+        reason = _refuse(aws, release)
+        if not reason:
             return release
-        report.tell(f"release {release.number} is passed over: its model {release.package} is not approved any more")
-    raise NothingToGoBackTo(f"release {serving.number} is the first that is kept" if serving else "no release is kept")
+        report.tell(f"release {release.number} is passed over: {reason}")
+    first = f"release {serving.number} is the first that is kept and may serve" if serving else "no release is kept"
+    raise NothingToGoBackTo(first)
+
+
+def _refuse(aws: Aws, release: Release) -> str:
+    """Why the release may not serve, or nothing."""
+    package = aws.registry.find(release.model_uri)
+    if package is None or package.approval is not Approval.APPROVED:
+        return f"its model {release.package} is not approved any more"
+    return "" if aws.sagemaker.model_behind(release.config) else "its configuration is gone"
