@@ -124,6 +124,13 @@ def foundation() -> dict[str, object]:
     return stack
 
 
+def parameter_names(stack: Mapping[str, object]) -> set[str]:
+    """What a template may be given."""
+    parameters = stack["Parameters"]
+    assert isinstance(parameters, dict)  # noqa: S101 - our own file
+    return set(parameters)
+
+
 def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:
     """Add the entries of each section of *part*; no name may come twice."""
     for section, entries in part.items():

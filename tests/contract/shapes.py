@@ -34,6 +34,9 @@ COMMON_CODES = frozenset(
 )
 """Codes that any operation may answer with, and that the models therefore leave out."""
 
+JAVA_ONLY = ("\\p", "\\uD", "(?i)")
+"""Unicode classes, pairs of surrogates and flags in the middle of a pattern: Python does not know them."""
+
 UNMODELLED = frozenset({"REVIEW_IN_PROGRESS"})
 """Values that AWS gives although its own models do not list them: the first event of a stack made by a change set."""
 
@@ -84,11 +87,9 @@ def _scalar(shape: Shape, value: Any, path: str) -> Iterator[str]:
     if choices and value not in choices and value not in UNMODELLED:
         yield f"{path}: {value!r} is not one of {choices}"
     pattern = shape.metadata.get("pattern")
-    # Java's Unicode classes (\\p{L}) and its pairs of surrogates are not known to Python.
     if (
         pattern
-        and "\\p" not in pattern
-        and "\\uD" not in pattern
+        and not any(words in pattern for words in JAVA_ONLY)
         and isinstance(value, str)
         and not re.fullmatch(pattern, value)
     ):

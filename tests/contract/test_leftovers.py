@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from contract.conftest import LIVE, Checked
 from local.sagemaker_calls import fresh
@@ -144,6 +144,34 @@ def test_a_function_outside_a_stack(aws: Checked) -> None:
         client.get_function_configuration(FunctionName=name)
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.delete_function(FunctionName=name)
+
+
+def test_a_name_that_is_taken(aws: Checked) -> None:
+    """A stack that names somebody else's bucket fails before anything is made; its events say which name it was."""
+    client, s3, name = aws("cloudformation"), aws("s3"), fresh("scones-contract")
+    s3.create_bucket(Bucket=name)
+    body = json.dumps({"Resources": {"B": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}}})
+    client.create_stack(StackName=name, TemplateBody=body)
+    with pytest.raises(WaiterError):
+        client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    events = client.describe_events(StackName=name, Filters={"FailedEvents": True})["OperationEvents"]
+    assert aws.live or any(name in each.get("ValidationStatusReason", "") for each in events)
+    client.delete_stack(StackName=name)
+    client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    s3.delete_bucket(Bucket=name)
+
+
+def test_a_budget(aws: Checked) -> None:
+    """A budget is found by its name, and deleted; one that is gone is NotFoundException."""
+    client, name = aws("budgets"), fresh("contract")
+    account = aws("sts").get_caller_identity()["Account"]
+    limit = {"Amount": "1", "Unit": "USD"}
+    budget = {"BudgetName": name, "BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": limit}
+    client.create_budget(AccountId=account, Budget=budget)
+    assert client.describe_budget(AccountId=account, BudgetName=name)["Budget"]["BudgetName"] == name
+    client.delete_budget(AccountId=account, BudgetName=name)
+    with pytest.raises(client.exceptions.NotFoundException):
+        client.describe_budget(AccountId=account, BudgetName=name)
 
 
 def test_a_stack_that_is_stuck(aws: Checked) -> None:

@@ -84,8 +84,8 @@ class Life:
         self.killed.append(request.operation)
         return None if self.arrives else Fault("reset")
 
-    def live(self) -> None:
-        """Take each step; one that is killed is taken again."""
+    def live(self, *, give_up: bool = False) -> None:
+        """Take each step; one that is killed is taken again, or all of it is taken down at once."""
         for step in LIFE:
             if step.startswith("model "):
                 self._train(step.removeprefix("model "))
@@ -93,7 +93,9 @@ class Life:
             killed_before = len(self.killed)
             code, err = self._run(step)
             if len(self.killed) > killed_before:
-                code, err = self._run(step)
+                code, err = self._run("down" if give_up else step)
+                if give_up and code == 0:
+                    return
                 # It was killed after its last word to the endpoint: the release before serves already.
                 if step == "rollback" and "nothing to go back to" in err:
                     continue
@@ -193,5 +195,16 @@ def test_a_life_killed_at_any_point_and_taken_up_again_leaves_nothing(
         life.kill_at = 1 + int((point + chance.random()) * (changes - 1) / POINTS)
         life.arrives = chance.random() < 0.5
         life.live()
+        assert len(life.killed) == 1
+        assert (inventory(life.aws()), standing(cloud)) == ((), [])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("at", [2, 4, 8, 14])
+def test_a_life_given_up_at_any_point_leaves_nothing(cloud: Cloud, tmp_path: Path, at: int) -> None:
+    """Killed while the stack or the endpoint comes up, and taken down without another try."""
+    with beginning(cloud, tmp_path) as life:
+        life.kill_at = at
+        life.live(give_up=True)
         assert len(life.killed) == 1
         assert (inventory(life.aws()), standing(cloud)) == ((), [])

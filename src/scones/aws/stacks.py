@@ -269,5 +269,14 @@ class Stacks:
         pages = self._client.pages("describe_stack_events", StackName=self.name)
         for event in reversed([event for page in pages for event in page["StackEvents"]]):
             if event["ResourceStatus"].endswith("_FAILED"):
-                return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
+                reason = event.get("ResourceStatusReason", "no reason given")
+                # What is found before anything is made, such as a name that is taken, is told somewhere else.
+                if "DescribeEvents" in reason:
+                    reason = self._validation() or reason
+                return f"{event['LogicalResourceId']}: {reason}"
         return "no reason given"
+
+    def _validation(self) -> str:
+        failed = {"FailedEvents": True}
+        events = self._client.call("describe_events", StackName=self.name, Filters=failed)["OperationEvents"]
+        return "; ".join(each["ValidationStatusReason"] for each in events if each.get("ValidationStatusReason"))

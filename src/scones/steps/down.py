@@ -21,7 +21,7 @@ from scones.aws.waiting import TookTooLong, pauses
 from scones.costs import hourly_dollars, price_table
 from scones.errors import SconesError
 from scones.progress import Reporter
-from scones.release import template
+from scones.release import foundation, parameter_names
 
 # What is captured, logged or stopped late may still be written, for minutes, into what is being emptied.
 _REFILL_SECONDS = 900.0
@@ -183,8 +183,11 @@ def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
         return False
     if stack.status == "DELETE_FAILED":
         raise StackHalfGone(stack.name, stack.status)
-    chosen = {name: value for name, value in stack.parameters.items() if name == "AlarmSeconds"}
-    aws.stack.deploy(template(), {"Env": aws.env, **chosen}, report.tell)
+    # With all that was chosen, but for the functions' code: a key that goes would take the data along.
+    first = foundation()
+    known = parameter_names(first) - {"CodeKey"}
+    chosen = {name: value for name, value in stack.parameters.items() if name in known}
+    aws.stack.deploy(first, chosen, report.tell)
     aws.bucket.abort_uploads()
     return True
 

@@ -35,8 +35,8 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     """
     standing = aws.stack.find()
     base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
-    if standing is None:
-        # The functions' zip needs the bucket, which the stack owns.
+    if standing is None or "BucketName" not in standing.outputs:
+        # The functions' zip needs the bucket, which the stack owns; whoever came before may not have got that far.
         aws.stack.deploy(foundation(), base, report.tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
