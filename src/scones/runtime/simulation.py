@@ -1,5 +1,7 @@
 """Leaves what monitoring needs of the training: the baseline, its calibration, and simulated damage with its cost."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -33,27 +35,34 @@ def baseline_of(data: Labelled, networks: Crossfit, models: Models, seed: int) -
     channels = measure(data.photos, models.probabilities, strange)
     clean = _judge(channels, models.probabilities, data.labels)
     trained = Trained(networks.final, models.guard, models.temperature, data.photos.shape[1])
-    lesson = Lesson(clean, _damaged(data, Unseen.of(networks, trained), float(strange.min()), seed))
-    return Baseline(channels, calibration=calibrate(channels, seed=seed), lesson=lesson)
+    # Most of it is done outside of Python, where threads run side by side.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        calibration = pool.submit(calibrate, channels, seed=seed)
+        damaged = _damaged(data, Unseen.of(networks, trained), float(strange.min()), seed, pool)
+        return Baseline(channels, calibration=calibration.result(), lesson=Lesson(clean, damaged))
 
 
-def _damaged(data: Labelled, unseen: Unseen, familiar: float, seed: int) -> dict[str, Judged]:
+def _damaged(data: Labelled, unseen: Unseen, familiar: float, seed: int, pool: ThreadPoolExecutor) -> dict[str, Judged]:
     """Damage a sample of photos in each way, and ask the network that had seen neither the photo nor the damage."""
     # Large photos take longer, by the square; the estimate needs no more of them.
     side = data.photos.shape[1]
     count = min(len(data.photos), max(_FEWEST, _PHOTOS * _SMALL_SIDE // max(side, _SMALL_SIDE)))
     rng = np.random.default_rng(seed)
-    found = {}
-    for kind in CORRUPTIONS:
-        for severity in SEVERITIES:
-            rows = np.sort(rng.choice(len(data.photos), count, replace=False))
-            photos = corrupt(data.photos[rows], kind, severity, seed)
-            probabilities, strange = unseen.ask(photos, rows)
-            answers = probabilities.astype(np.float64)
-            found[f"{kind} {severity}"] = _judge(
-                measure(photos, answers, np.maximum(strange, familiar)), answers, data.labels[rows]
-            )
-    return found
+
+    def damage(kind: str, severity: int, rows: npt.NDArray[np.intp]) -> Judged:
+        photos = corrupt(data.photos[rows], kind, severity, seed)
+        probabilities, strange = unseen.ask(photos, rows)
+        answers = probabilities.astype(np.float64)
+        return _judge(measure(photos, answers, np.maximum(strange, familiar)), answers, data.labels[rows])
+
+    found = {
+        f"{kind} {severity}": pool.submit(
+            damage, kind, severity, np.sort(rng.choice(len(data.photos), count, replace=False))
+        )
+        for kind in CORRUPTIONS
+        for severity in SEVERITIES
+    }
+    return {name: judged.result() for name, judged in found.items()}
 
 
 def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> Judged:
