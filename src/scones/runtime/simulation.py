@@ -21,6 +21,8 @@ from scones.vision.unseen import Unseen
 _PHOTOS: Final = 120
 """Photos of each damage: with 27 damages, about three seconds at 32 pixels a side."""
 _FEWEST: Final = 30
+_SIDE_BY_SIDE: Final = 4
+"""Damages at once, however many cores there are: of large photos each takes some fifty megabytes."""
 _SMALL_SIDE: Final = 40
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +38,7 @@ def baseline_of(data: Labelled, networks: Crossfit, models: Models, seed: int) -
     clean = _judge(channels, models.probabilities, data.labels)
     trained = Trained(networks.final, models.guard, models.temperature, data.photos.shape[1])
     # Most of it is done outside of Python, where threads run side by side.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, os.cpu_count() or 1)) as pool:
         calibration = pool.submit(calibrate, channels, seed=seed)
         damaged = _damaged(data, Unseen.of(networks, trained), float(strange.min()), seed, pool)
         return Baseline(channels, calibration=calibration.result(), lesson=Lesson(clean, damaged))
