@@ -57,7 +57,8 @@ def _study(result: Study) -> Iterable[str]:
         yield "DRAWINGS, not photos: these figures say nothing of photos"
     yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
     yield f"of the surest 90%, {result.accuracy_at_90:.3f} are right"
-    yield f"calibration error {metrics.ece:.3f} ({result.ece_before:.3f} without its temperature)"
+    beside = f"{result.ece_before:.3f} without its temperature, {result.ece_by_chance:.3f} by chance were it perfect"
+    yield f"calibration error {metrics.ece:.3f} ({beside})"
     if metrics.auc is not None and metrics.pr_auc is not None:
         yield f"area under ROC {metrics.auc:.4f}, under precision and recall {metrics.pr_auc:.4f}"
     yield from _beside(result)

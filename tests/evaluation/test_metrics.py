@@ -10,6 +10,7 @@ from scones.evaluation.metrics import (
     ClassScores,
     binary_auc,
     calibration_error,
+    error_by_chance,
     evaluate_predictions,
     wilson,
 )
@@ -144,3 +145,12 @@ def test_the_order_of_photos_does_not_matter(photos: list[tuple[str, float]]) ->
     assert there.confusion == back.confusion
     assert there.auc == back.auc
     assert there.ece == pytest.approx(back.ece)
+
+
+def test_few_photos_show_a_calibration_error_by_chance() -> None:
+    """Even a perfect model's; the more photos, the less, and the same for the same seed."""
+    confidence = np.random.default_rng(0).uniform(0.5, 1, 4000)
+    few, many = error_by_chance(confidence[:100], 0), error_by_chance(confidence, 0)
+    assert few > 3 * many > 0
+    assert few == error_by_chance(confidence[:100], 0)
+    assert error_by_chance(np.ones(10), 0) == 0

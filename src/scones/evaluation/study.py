@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.gate import Check
 from scones.evaluation.load import Load
-from scones.evaluation.metrics import Evaluation, calibration_error, columns, evaluate_predictions
+from scones.evaluation.metrics import Evaluation, calibration_error, columns, error_by_chance, evaluate_predictions
 from scones.evaluation.out_of_fold import Judged
 from scones.evaluation.reliability import Bin, before_temperature, reliability
 from scones.evaluation.robustness import Damaged
@@ -59,7 +59,8 @@ class Answers:
 class Study:
     """All figures of one model; parts that were not asked for, or that it has not, are None or empty.
 
-    *ece_before* is the calibration error without the model's temperature. *accuracy_at_90* is the accuracy among the
+    *ece_before* is the calibration error without the model's temperature, *ece_by_chance* that which a perfectly
+    calibrated model would show on as many photos. *accuracy_at_90* is the accuracy among the
     surest photos that make up nine tenths. *curve* is thinned for charts. *report* is the page's path.
     """
 
@@ -67,6 +68,7 @@ class Study:
     data: DataFacts
     metrics: Evaluation
     ece_before: float
+    ece_by_chance: float
     accuracy_at_90: float
     threshold: ThresholdTrial
     reliability: tuple[Bin, ...]
@@ -98,6 +100,7 @@ def study(model: ModelFacts, data: DataFacts, answers: Answers, out_of_fold: Jud
         data=data,
         metrics=evaluate_predictions(answers.labels, table, model.classes, terms.current),
         ece_before=calibration_error(right, raw),
+        ece_by_chance=error_by_chance(confidence, terms.seed),
         accuracy_at_90=accuracy_at(_COVERAGE, curve),
         threshold=try_threshold(out_of_fold, asked, terms) if out_of_fold else try_on_halves(asked, terms),
         reliability=reliability(right, confidence),

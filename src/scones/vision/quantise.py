@@ -37,7 +37,7 @@ def quantise(model: bytes, photos: npt.NDArray[np.uint8]) -> bytes:
     """Quantise the convolutions of *model*, each output channel by itself; *photos* show what values occur.
 
     The rest is light, and stays exact: restoring, standardisation, head, temperature, and the guard's distance. What
-    lies between two convolutions is done in whole numbers, too, so that nothing is converted to and fro.
+    lies between two convolutions is done in whole numbers, too, so that nothing is converted back and forth.
     """
     some = photos[:: max(1, len(photos) // CALIBRATION_PHOTOS)]
     exact = onnx.load_from_string(model)
