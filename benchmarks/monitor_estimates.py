@@ -1,4 +1,4 @@
-"""Measures what is not a detector: accuracy without labels, class mix, replay, a month of days and nights, and time."""
+"""Measures what is not a detector: accuracy without labels, class mix, replay, and time."""
 
 import time
 from collections import defaultdict
@@ -15,7 +15,6 @@ from benchmarks.monitor_world import (
     PRIORS,
     STRANGERS,
     SWAPPED,
-    Floats,
     Pixels,
     Seen,
     Window,
@@ -37,8 +36,6 @@ from scones.vision.calibration import fit_temperature, soften
 
 WINDOW, LABELS, DAMAGED = 200, 30, 170
 SAME_KIND = {"brightness": ("brighter", "darker")}
-DAYS, CLEAN_DAYS, A_DAY = 30, 14, 1000
-_HOURS = 24
 # Rounding in int8 moved probabilities by this at most, when both were compared.
 _NUMERICS = 0.06
 
@@ -121,65 +118,6 @@ def measure_replay(world: World, streams: int, seed: int) -> dict[str, list[int 
         shaken = expected[rows] + rng.uniform(-_NUMERICS, _NUMERICS, (WINDOW, 1)) * np.array([1, -1])
         found["the same model, in int8"].append(compare(shaken, expected[rows]).found_after)
     return found
-
-
-@dataclass(frozen=True)
-class Month:
-    """False alarms within the month, with blocks of a day and with photos taken as independent."""
-
-    by_days: int
-    independent: int
-    by_windows: int
-
-
-def measure_month(lights: list[Seen], seed: int) -> Month:
-    """Watch 30 days of 1,000 photos, dark at night; *lights* has the photos from the darkest to daylight.
-
-    Each alarm is acknowledged at once, so that the next can ring. Clean traffic and the month show the same photos:
-    with some hundred of each they would differ as no month of thousands of new photos does.
-    """
-    rng = np.random.default_rng(seed)
-    rows = np.arange(len(lights[0].channels))
-    clean = np.concatenate([_day(lights, rows, rng) for _ in range(CLEAN_DAYS)])
-    days = [_day(lights, rows, rng) for _ in range(DAYS)]
-    rate = Budget().of_stream()
-    blocks = np.arange(len(clean)) // A_DAY
-    rings = []
-    for groups in (blocks, None):
-        watch = Watch.of(clean, calibrate(clean, groups, seed=seed).line(rate))
-        rings.append(_count(watch, days))
-    return Month(rings[0], rings[1], _windows(clean, days, seed))
-
-
-def _day(lights: list[Seen], rows: NDArray[np.intp], rng: np.random.Generator) -> Floats:
-    """One day in order: the light follows the hour, a little different every day, with fewer photos at night."""
-    hours = np.sort(rng.choice(_HOURS, A_DAY, p=_busy()))
-    sun = np.clip(np.sin((hours - 6) / _HOURS * 2 * np.pi) * 0.5 + 0.5 + rng.normal(0, 0.05), 0, 1)
-    light = np.round(sun * (len(lights) - 1)).astype(int)
-    photos = rng.choice(rows, A_DAY)
-    return np.stack([lights[place].channels[photo] for place, photo in zip(light, photos, strict=True)])
-
-
-def _busy() -> Floats:
-    hours = np.arange(_HOURS)
-    busy = 0.3 + np.exp(-(((hours - 13) / 6) ** 2))
-    return np.asarray(busy / busy.sum())
-
-
-def _count(watch: Watch, days: list[Floats]) -> int:
-    state, rings = watch.begin(), 0
-    for day in days:
-        state = watch.look(state, day)
-        if state.alarm is not None:
-            rings, state = rings + 1, watch.acknowledge(state)
-    return rings
-
-
-def _windows(clean: Floats, days: list[Floats], seed: int) -> int:
-    """The window check, once a day on all its photos, against a thinned baseline of whole days."""
-    baseline = Baseline(clean[::7])
-    rate = Budget().of_window(A_DAY)
-    return sum(check(baseline, day, false_alarm_rate=rate, seed=seed).alarm for day in days)
 
 
 def measure_times(world: World, photos: Pixels) -> dict[str, float]:

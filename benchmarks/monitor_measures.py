@@ -25,7 +25,10 @@ SIZES = (50, 100, 200)
 USUAL, STRICT = 0.05, 0.003
 STREAM_RATE = 0.1
 LONGEST = 600
-_CLEAN_WINDOWS, _CLEAN_STREAMS, _STREAMS = 8, 40, 4
+STREAMS = 4
+"""Streams of each change in a split."""
+_CLEAN_WINDOWS, _CLEAN_STREAMS = 8, 40
+_FRESH_STREAMS = 5
 _BEFORE = 300
 _RIVER = "river==0.26.1"
 
@@ -86,7 +89,6 @@ class Streams:
     """When each stream rang: on clean photos, or by cell; LONGEST + 1 is never. And how far the onset was off."""
 
     repeated: list[bool] = field(default_factory=list)
-    fresh: list[bool] = field(default_factory=list)
     delays: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     onsets: list[int] = field(default_factory=list)
     adwin: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -104,16 +106,26 @@ def measure_streams(world: World, splits: int, seed: int, build: Path) -> Stream
         ours, clean = Reference.of(values), world.seen[CLEAN].channels[stream]
         rows = rng.choice(len(clean), (_CLEAN_STREAMS, PHOTOS))
         found.repeated += [first <= PHOTOS for first in _first(ours.steps(clean), rows, line)]
-        once = np.stack([rng.permutation(len(clean)) for _ in range(_CLEAN_STREAMS)])
-        found.fresh += [first <= len(clean) for first in _first(ours.steps(clean), once, line)]
         sure = CHANNELS.index("certainty")
         streams = {CLEAN: clean[rows[0], sure]}
         for cell, changed in _changed(world, stream, rng):
-            rows = rng.choice(len(changed), (_STREAMS, LONGEST))
+            rows = rng.choice(len(changed), (STREAMS, LONGEST))
             found.delays[cell] += _first(ours.steps(changed), rows, line)
             streams[cell] = changed[rows[0], sure]
         _ask_river(found, python, values[:, sure], streams)
         found.onsets += _onsets(world, Watch.of(values, line), stream, rng)
+    return found
+
+
+def measure_fresh(values: Floats, splits: int, seed: int) -> list[bool]:
+    """Whether streams of 1,000 photos rang, in which each photo comes once; what is left of them is the reference."""
+    found, rng = [], np.random.default_rng(seed)
+    for number in range(splits):
+        order = rng.permutation(len(values))
+        reference, stream = values[order[PHOTOS:]], values[order[:PHOTOS]]
+        line = calibrate(reference, seed=number).line(STREAM_RATE)
+        orders = np.stack([rng.permutation(PHOTOS) for _ in range(_FRESH_STREAMS)])
+        found += [first <= PHOTOS for first in _first(Reference.of(reference).steps(stream), orders, line)]
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones.monitoring.calibration import Calibration, TooFewBlocks, calibrate
+from scones.monitoring.calibration import Calibration, calibrate
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.watch import BadState, State, Watch
 
@@ -127,23 +127,3 @@ def test_a_stranger_state_is_not_looked_at_with(watch: Watch, calibration: Calib
     other = Watch.of(photos(200, 10), calibration.line(RATE))
     with pytest.raises(BadState, match="begin a new one"):
         watch.look(other.begin(), photos(1, 0))
-
-
-def test_fewer_false_alarms_need_a_higher_line(calibration: Calibration) -> None:
-    """The line rises as the rate falls."""
-    heights = [calibration.line(rate).height for rate in (0.2, 0.1, 0.05, 0.01)]
-    assert heights == sorted(heights)
-
-
-def test_blocks_allow_for_days_and_nights() -> None:
-    """Where darkness comes in stretches, streams of whole blocks rise higher than streams of shuffled photos."""
-    clean = photos(1000, 11)
-    clean[:, 2] += np.tile(np.repeat([0.0, 3.0], 50), 10)
-    shuffled, whole = (calibrate(clean, groups, rounds=1) for groups in (None, np.arange(1000) // 100))
-    assert np.median(whole.highest[:, 2]) > np.median(shuffled.highest[:, 2]) + 3
-
-
-def test_too_few_blocks_are_refused() -> None:
-    """Four days cannot say how much days differ."""
-    with pytest.raises(TooFewBlocks, match="collect"):
-        calibrate(photos(40, 0), np.arange(40) // 10)

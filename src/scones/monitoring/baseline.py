@@ -1,5 +1,6 @@
 """The baseline: what the channels looked like on the photos that the model was trained on."""
 
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ class Baseline:
     """How high the stream detector's statistics rise on clean photos; without it, calibrate anew."""
     lesson: Lesson | None = None
     """What the accuracy without labels is estimated from."""
+    days: NDArray[np.intp] | None = None
+    """Of recorded traffic, in the order of time: the number of each photo's day. Photos of training have none."""
 
     def __post_init__(self) -> None:
         """Refuse a table that no detector could use."""
@@ -50,6 +53,10 @@ class Baseline:
         # A model without that output gives no unfamiliarity at all; any other hole is damage.
         if holes[:, :-1].any() or (holes[:, -1].any() and not np.isnan(self.values[:, -1]).all()):
             raise BadBaseline("the baseline holds values that are not finite; train again")
+        if self.days is not None and len(self.days) != len(self.values):
+            raise BadBaseline(
+                f"the baseline has {len(self.values)} photos and the days of {len(self.days)}; learn it again"
+            )
 
     @property
     def familiar(self) -> float:
@@ -58,8 +65,13 @@ class Baseline:
 
     def save(self, path: Path) -> None:
         """Write the baseline as a npz file that loads without pickle."""
-        with path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **self._tables())
+        path.write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Give what `save` writes."""
+        out = io.BytesIO()
+        np.savez_compressed(out, allow_pickle=False, **self._tables())
+        return out.getvalue()
 
     def _tables(self) -> dict[str, Array]:
         tables: dict[str, Array] = {
@@ -70,6 +82,8 @@ class Baseline:
         }
         if self.calibration is not None:
             tables["highest"] = self.calibration.highest
+        if self.days is not None:
+            tables["days"] = self.days
         return tables if self.lesson is None else tables | _pack(self.lesson)
 
     @classmethod
@@ -80,20 +94,31 @@ class Baseline:
             BadBaseline: no such file, not a baseline, or other channels than this version measures.
         """
         try:
-            # Opened here, since numpy forgets to close what it cannot read.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-                return cls._read(path, found)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, BadLesson) as error:
+            return cls.from_bytes(path.read_bytes(), str(path))
+        except OSError as error:
             raise BadBaseline(f"cannot read the baseline {path}: {error}; train again") from error
 
     @classmethod
-    def _read(cls, path: Path, found: Mapping[str, Array]) -> "Baseline":
+    def from_bytes(cls, body: bytes, where: str) -> "Baseline":
+        """Read what `to_bytes` gave; *where* it comes from is for the error.
+
+        Raises:
+            BadBaseline: not a baseline, or other channels than this version measures.
+        """
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as file:
+                return cls._read(where, {name: file[name] for name in file.files})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, BadLesson) as error:
+            raise BadBaseline(f"cannot read the baseline {where}: {error}; train again") from error
+
+    @classmethod
+    def _read(cls, where: str, found: Mapping[str, Array]) -> "Baseline":
         if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != CHANNELS:
-            raise BadBaseline(f"the baseline {path} was measured with other channels; train again with this version")
+            raise BadBaseline(f"the baseline {where} was measured with other channels; train again with this version")
         calibration = Calibration(found["highest"].astype(np.float64)) if "highest" in found else None
         lesson = _unpack(found) if "names" in found else None
-        return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, lesson)
+        days = found["days"].astype(np.intp) if "days" in found else None
+        return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, lesson, days)
 
 
 def _pack(lesson: Lesson) -> dict[str, Array]:

@@ -1,7 +1,8 @@
 """Calibrates the stream detector: how high its statistics rise on streams that do not change; Monte Carlo, seeded.
 
-Each simulated stream is drawn from one new sample of the baseline and measured against another, both as large as the
-baseline. So the line allows for what no nominal threshold knows of: that the baseline is a sample, and the traffic too.
+Each simulated stream is drawn from the baseline's photos, and measured against a new sample of them that is as large as
+the baseline. So the line allows for what no nominal threshold knows of: that the baseline is a sample. The traffic is
+taken to bring new photos of the same kind; one that brings the same few again and again rings more often.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ ROUNDS = 4
 """Each adds 200 streams, and about a second."""
 # Larger baselines are thinned for the simulation: beyond, they only cost time and memory.
 _MOST_PHOTOS = 10_000
-_MIN_BLOCKS = 5
+MIN_BLOCKS = 5
+"""Fewer stretches of time say nothing about how much they differ."""
 _TINY = 1e-9
 
 Places = NDArray[np.intp]
@@ -70,8 +72,8 @@ def calibrate(values: Floats, blocks: Places | None = None, *, seed: int = 0, ro
         TooFewBlocks: fewer than five blocks.
     """
     groups = _groups(len(values), blocks)
-    if len(groups) < _MIN_BLOCKS:
-        raise TooFewBlocks(f"{len(groups)} blocks of clean traffic; collect {_MIN_BLOCKS} or more, such as days")
+    if len(groups) < MIN_BLOCKS:
+        raise TooFewBlocks(f"{len(groups)} blocks of clean traffic; collect {MIN_BLOCKS} or more, such as days")
     rng = np.random.default_rng(seed)
     # One round after the other: the tables of all would not fit into a small function's memory.
     found = [_highest(*_join([_sample(values, groups, rng) for _ in range(_TOGETHER)])) for _ in range(rounds)]
@@ -79,10 +81,10 @@ def calibrate(values: Floats, blocks: Places | None = None, *, seed: int = 0, ro
 
 
 def _sample(values: Floats, groups: list[Places], rng: np.random.Generator) -> tuple[Steps, Places]:
-    """Draw a baseline and a traffic; give what the traffic's photos add, and the streams of them, [streams, photos]."""
-    measured_by, traffic = (rng.integers(0, len(groups), len(groups)) for _ in range(2))
+    """Draw a baseline; give what each photo adds against it, and some streams of them, [streams, photos]."""
+    measured_by = rng.integers(0, len(groups), len(groups))
     reference = Reference.of(values[np.concatenate([groups[number] for number in measured_by])])
-    rows = np.stack([_stream(groups, traffic, rng) for _ in range(_STREAMS)])
+    rows = np.stack([_stream(groups, rng) for _ in range(_STREAMS)])
     # Only the photos that occur are measured.
     needed, places = np.unique(rows, return_inverse=True)
     return reference.steps(values[needed]), places.reshape(rows.shape)
@@ -104,10 +106,10 @@ def _groups(photos: int, blocks: Places | None) -> list[Places]:
     return [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
 
 
-def _stream(groups: list[Places], traffic: Places, rng: np.random.Generator) -> Places:
+def _stream(groups: list[Places], rng: np.random.Generator) -> Places:
     """Draw blocks that hold enough photos; it begins anywhere in a block, as a look may."""
     enough = PHOTOS // min(map(len, groups)) + 2
-    first, *others = (groups[number] for number in rng.choice(traffic, enough))
+    first, *others = (groups[number] for number in rng.integers(0, len(groups), enough))
     return np.concatenate([first[rng.integers(0, len(first)) :], *others])[:PHOTOS]
 
 

@@ -4,7 +4,8 @@ Six tests look at the batch. Four are T² or the largest single part of it, on n
 spreads, of the largest of those, of the answers' alone, and of how far the answer goes with every other channel. Two
 are Kolmogorov-Smirnov's: on the answer, and on the worst channel. Each is put on a common scale and the largest counts.
 The alarm line is where that maximum lies in clean splits of the baseline, so the number of tests and of channels, their
-correlation and the baseline's own size are all paid for.
+correlation and the baseline's own size are all paid for. Where the baseline is recorded traffic of several days, a
+split is a stretch of time against all others, since photos of one hour are alike.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ MIN_BASELINE = 2 * MIN_PHOTOS
 _SPLITS_PER_ALARM = 10
 _MIN_SPLITS = 2000
 _CHUNK_SPLITS = 500
+# Stretches of time overlap: more of them say nothing new, and recorded traffic is long.
+_MOST_STRETCHES = 1000
 _TINY = 1e-12
 # The columns of every table of statistics.
 _TESTS: tuple[Test, ...] = ("channels", "one channel", "answers", "products", "answer's shape", "worst shape")
@@ -83,7 +86,10 @@ def calibrate_windows(
     """Calibrate checks of so many *photos* for this rate or any higher one, on the channels that *values* has too."""
     known = _known(baseline.values, baseline.values if values is None else values)
     pooled = _Pool.of(baseline.values[:, known], known)
-    clean = _statistics_of_splits(pooled, photos, _splits(false_alarm_rate), seed)
+    splits = _splits(false_alarm_rate)
+    if baseline.days is not None:
+        splits = min(splits, _MOST_STRETCHES)
+    clean = _statistics_of_splits(pooled, photos, splits, seed, stretches=baseline.days is not None)
     scale = _Scale.fit(clean)
     return WindowCalibration(known, scale, scale.standardise(clean).max(axis=1))
 
@@ -99,8 +105,8 @@ def check(
     """Compare the measurements *values* [n, channels] of a batch with the baseline.
 
     *false_alarm_rate* is the share of checks on unchanged photos that may raise an alarm. Photos are taken to be
-    independent: consecutive frames of one camera are not, and need a lower rate. Without a *calibration* for windows
-    of this size one is made.
+    independent, unless the baseline has days: consecutive frames of one camera are not, and need a lower rate.
+    Without a *calibration* for windows of this size one is made.
 
     Raises:
         BadRate: the rate is not between MIN_RATE and MAX_RATE.
@@ -166,21 +172,31 @@ def _statistics(before: Floats, now: Floats, known: NDArray[np.intp]) -> tuple[F
     return statistics, distances[0]
 
 
-def _statistics_of_splits(pooled: "_Pool", photos: int, splits: int, seed: int) -> Floats:
-    """The statistics [splits, tests] of windows drawn from the baseline against its rest.
+def _statistics_of_splits(pooled: "_Pool", photos: int, splits: int, seed: int, *, stretches: bool) -> Floats:
+    """The statistics [splits, tests] of windows drawn from the baseline, or *stretches* of it, against its rest.
 
     All statistics are scaled by the sizes, so a batch as large as the baseline is calibrated on halves of it.
     """
     count = len(pooled.features)
     size = min(photos, count // 2)
     rng = np.random.default_rng(seed)
-    rows = []
-    for start in range(0, splits, _CHUNK_SPLITS):
-        draws = rng.random((min(_CHUNK_SPLITS, splits - start), count), dtype=np.float32)
-        inside = np.zeros(draws.shape, dtype=bool)
-        np.put_along_axis(inside, np.argpartition(draws, size, axis=1)[:, :size], values=True, axis=1)
-        rows.append(pooled.compare(np.ascontiguousarray(inside.T))[0])
-    return np.concatenate(rows)
+    draw = _stretches if stretches else _scattered
+    chunks = [min(_CHUNK_SPLITS, splits - start) for start in range(0, splits, _CHUNK_SPLITS)]
+    return np.concatenate([pooled.compare(draw(chunk, count, size, rng))[0] for chunk in chunks])
+
+
+def _scattered(splits: int, count: int, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw *size* of *count* photos each time: [count, splits]."""
+    draws = rng.random((splits, count), dtype=np.float32)
+    inside = np.zeros(draws.shape, dtype=bool)
+    np.put_along_axis(inside, np.argpartition(draws, size, axis=1)[:, :size], values=True, axis=1)
+    return np.ascontiguousarray(inside.T)
+
+
+def _stretches(splits: int, count: int, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw *size* photos of *count* that follow each other: [count, splits]."""
+    away = np.arange(count)[:, None] - rng.integers(0, count - size + 1, splits)
+    return np.asarray((away >= 0) & (away < size))
 
 
 @dataclass(frozen=True, slots=True)

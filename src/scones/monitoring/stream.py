@@ -19,6 +19,8 @@ FORGETTING = 0.02
 _LEVELS = np.array([-1.0, -0.5, 0.5, 1.0])
 _SPREADS = np.array([0.5, 2.0])
 _TOGETHER = np.array([-0.5, 0.5])
+_OFTENER = np.array([1.5, 2.5])
+_SELDOM = 0.2
 # Beyond these, one photo would count as much as many.
 _MOST_SCORE, _MOST_PRODUCT = 3.0, 4.0
 _MOST_EVIDENCE = 1e250
@@ -77,18 +79,25 @@ class Reference:
     whiteners: tuple[Floats, Floats]
     absent: NDArray[np.bool_]
     """The channels that the baseline has not got, or in which most photos are alike: those have no normal scores."""
+    usual: Floats
+    """What most photos are alike in, where few exceed it; how often that happens is watched. Elsewhere NaN."""
+    often: Floats
+    """How often it is exceeded."""
 
     @classmethod
     def of(cls, values: Floats) -> "Reference":
         """Take the baseline's channels, [n, channels]; one that was not measured says nothing later either."""
-        alike = np.array([np.unique(column, return_counts=True)[1].max() for column in values.T])
+        commonest, alike = np.array([_commonest(column) for column in values.T]).T
         absent = np.asarray(np.isnan(values).any(axis=0) | (alike > len(values) / 2))
+        often = np.maximum((values > commonest).mean(axis=0), 1 / len(values))
+        usual = np.where(absent & (often < _SELDOM), commonest, np.nan)
         yardstick = Yardstick.of(np.where(absent, 0, values))
         scores = yardstick.score(np.where(absent, 0, values))
         features = np.column_stack([scores, spreads(scores), products(scores)])
         centre, spread = features.mean(axis=0), np.maximum(features.std(axis=0), _TINY)
         cut = 2 * values.shape[1]
-        return cls(yardstick, centre, spread, (whitener(features[:, :cut]), whitener(features[:, cut:])), absent)
+        whiteners = whitener(features[:, :cut]), whitener(features[:, cut:])
+        return cls(yardstick, centre, spread, whiteners, absent, usual, often)
 
     def steps(self, values: Floats) -> Steps:
         """Turn the channels of photos, [m, channels], into what they add; a channel that is NaN adds nothing."""
@@ -102,9 +111,24 @@ class Reference:
         together = np.clip(away[:, cut:] / self.spread[cut:], -_MOST_PRODUCT, _MOST_PRODUCT)
         logs = [_shifted(near, _LEVELS), _widened(near), _shifted(together, _TOGETHER)]
         logs[1][np.repeat(missing, len(_SPREADS), axis=1)] = 0
+        logs.append(self._oftener(values))
         return Steps(
             away[:, :cut] @ self.whiteners[0], away[:, cut:] @ self.whiteners[1], np.exp(np.column_stack(logs))
         )
+
+    def _oftener(self, values: Floats) -> Floats:
+        """The log-likelihood ratios, [m, channels * 2], of exceeding what is usual more often than the baseline."""
+        often = np.minimum(self.often, _SELDOM)[:, None]
+        beyond, within = np.log(_OFTENER), np.log((1 - _OFTENER * often) / (1 - often))
+        logs = np.where((values > self.usual)[..., None], beyond, within)
+        logs[np.isnan(values) | np.isnan(self.usual)] = 0
+        return _flat(logs)
+
+
+def _commonest(column: Floats) -> tuple[float, int]:
+    """The value that occurs most often, and how often."""
+    different, counts = np.unique(column, return_counts=True)
+    return float(different[counts.argmax()]), int(counts.max())
 
 
 def _shifted(scores: Floats, shifts: Floats) -> Floats:
