@@ -21,6 +21,7 @@ from scones.dispatch.rules import Rules
 from scones.errors import NothingYet, SconesError
 from scones.evaluation.study import Study
 from scones.manifest import Sample, from_lines, manifest_key
+from scones.monitoring.labelling import Labelled
 from scones.photos.archive import CIFAR100
 from scones.photos.collection import SourceError
 from scones.photos.folder import collect_shelf
@@ -37,6 +38,8 @@ from scones.steps.down import Receipt, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.history import history
 from scones.steps.image import Image, image
+from scones.steps.label import label
+from scones.steps.learn import DaysLearnt, learn
 from scones.steps.monitor import Monitored, Watched, monitor
 from scones.steps.register import register
 from scones.steps.replay import Judged, Replayed, judge_again, replay
@@ -46,6 +49,7 @@ from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
 from scones.steps.survey import Learnt, Surveyed, survey
+from scones.steps.to_label import to_label
 from scones.steps.train import Trained, train
 from scones.steps.up import Up, up
 from scones.steps.upload import upload
@@ -215,6 +219,24 @@ class Flow:
             acknowledge=acknowledge,
         )
         return self._remember("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
+
+    def learn(self, days: int) -> DaysLearnt:
+        """Take the traffic of the last *days* days as what the monitor compares with; 0 forgets it."""
+        deployed = self._recall("deploy", Deployed)
+        found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
+        self.report.tell(f"compared with {found.photos} photos of {found.days} days" if days else "days forgotten")
+        return found
+
+    def label(self, labels: Path) -> Labelled:
+        """Hold what the endpoint answered against *labels* that came later."""
+        deployed = self._recall("deploy", Deployed)
+        return label(self.aws, deployed.endpoint, deployed.model_uri, labels)
+
+    def to_label(self, page: Path) -> None:
+        """Choose photos to label next, and write them on *page*."""
+        deployed = self._recall("deploy", Deployed)
+        photos = to_label(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
+        self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
 
     def history(self, page: Path) -> None:
         """Draw what all looks have found, over time, as *page*."""

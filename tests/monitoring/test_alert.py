@@ -6,9 +6,9 @@ import numpy as np
 
 from batches import batch, evidence, swapped
 from scones.monitoring.accuracy import Estimate
-from scones.monitoring.alert import MOST_EXAMPLES, TO_LABEL, Evidence, Severity, make_alert
+from scones.monitoring.alert import MOST_EXAMPLES, Evidence, Severity, make_alert
 from scones.monitoring.cause import Cause
-from scones.monitoring.labels import Figure
+from scones.monitoring.labels import TO_LABEL, Figure
 from scones.monitoring.watch import Alarm
 
 HELD = Estimate(0.87, 0.8, 0.93, trusted=True, why="photos like these were simulated")

@@ -15,10 +15,11 @@ from scones.aws.s3 import Bucket, Object
 from scones.flow import Flow
 from scones.manifest import Sample, manifest_key, to_lines
 from scones.monitoring.figures import NAMESPACE, dimensions
+from scones.monitoring.remembered import StateUnreadable
 from scones.monitoring.shift import darken_and_blur
 from scones.progress import Silent
 from scones.steps.deploy import Deployed
-from scones.steps.monitor import LookOvertaken, Monitored, StateUnreadable, Watched, monitor
+from scones.steps.monitor import LookOvertaken, Monitored, Watched, monitor
 from scones.steps.stage import Staged
 from scones.steps.train import Trained
 from scones.steps.up import Up

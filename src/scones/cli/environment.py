@@ -1,7 +1,7 @@
 """The verbs that look after an environment: monitor, status, down; and the demo, which is one from end to end."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -11,20 +11,49 @@ from scones.steps import STEPS
 
 if TYPE_CHECKING:
     from scones.flow import Flow
+    from scones.monitoring.labelling import Labelled
     from scones.steps.monitor import Monitored
+
+
+class _Asked(TypedDict):
+    """What `monitor` may be asked for."""
+
+    acknowledge: bool
+    labels: Path | None
+    learn: int | None
+    report: Path | None
+    to_label: Path | None
 
 
 @click.command(help=STEPS["monitor"])
 @click.option("--acknowledge", is_flag=True, help="Take note of the alarms that stand, so that they may ring anew.")
+@click.option(
+    "--learn",
+    metavar="DAYS",
+    type=click.IntRange(0, 90),
+    help="First take the traffic of the last DAYS days, 5 or more, as sound, day and night; 0 forgets that.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Only hold the answers against the labels in this CSV or JSON Lines file: event or photo, and label.",
+)
+@click.option("--to-label", type=click.Path(path_type=Path), help="Also write photos to label next, as this HTML file.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also draw all looks over time, as this HTML file.")
 @options
-def monitor(acknowledge: bool, report: Path | None, env: str | None, as_json: bool) -> None:
+def monitor(env: str | None, as_json: bool, **asked: Unpack[_Asked]) -> None:
     """Look at what was captured since the last look."""
 
-    def look(flow: "Flow") -> "Monitored":
-        found = flow.monitor(acknowledge=acknowledge)
-        if report:
-            flow.history(report)
+    def look(flow: "Flow") -> "Monitored | Labelled":
+        if asked["labels"]:
+            return flow.label(asked["labels"])
+        if asked["learn"] is not None:
+            flow.learn(asked["learn"])
+        found = flow.monitor(acknowledge=asked["acknowledge"])
+        if asked["to_label"]:
+            flow.to_label(asked["to_label"])
+        if asked["report"]:
+            flow.history(asked["report"])
         return found
 
     run("monitor", {"env": env}, as_json, look)

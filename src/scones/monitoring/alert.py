@@ -9,7 +9,7 @@ from scones.monitoring.cause import Cause, Reason, Signs, likely_cause
 from scones.monitoring.channels import ANSWERS, CHANNELS, Photos
 from scones.monitoring.class_mix import estimate_mix, mix_can_be_shown
 from scones.monitoring.detectors import Verdict
-from scones.monitoring.labels import Figure, choose
+from scones.monitoring.labels import TO_LABEL, Figure, choose
 from scones.monitoring.next_steps import Step, next_steps
 from scones.monitoring.replay import Replayed, compare
 from scones.monitoring.scores import Floats
@@ -19,7 +19,6 @@ from scones.monitoring.worst import Direction, nearest, onset, worst
 from scones.photos.encode import png
 
 MOST_EXAMPLES: Final = 12
-TO_LABEL: Final = 30
 _TOP_CHANNELS: Final = 3
 _TOP_WORDS: Final = 4
 _BAD_LOSS: Final = 0.1

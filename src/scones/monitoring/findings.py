@@ -4,14 +4,31 @@ from collections.abc import Iterator, Sequence
 
 from scones.monitoring.alert import Alert
 from scones.monitoring.canary import Canary
+from scones.monitoring.detectors import Verdict
 from scones.monitoring.latch import Finding, Kind
 from scones.monitoring.notice import subject, text
+from scones.monitoring.watch import Alarm
 
 
 def of_alert(alert: Alert, page_uri: str) -> Finding:
     """Photos or answers have changed, or another model answers."""
     kind: Kind = "replay" if alert.reason.certain else "drift"
     return Finding(kind, subject(alert), text(alert, page_uri))
+
+
+def of_both(alert: Alert | None, verdict: Verdict, rung: Alarm | None) -> Iterator[Finding]:
+    """Photos or answers that changed too, in a look that found another model: the alert is of that alone."""
+    if alert is None or not alert.reason.certain or not (verdict.alarm or rung):
+        return
+    since = f", since photo {rung.onset:,}" if rung else ""
+    loud = [shift.name for shift in verdict.channels if verdict.threshold and shift.score > verdict.threshold]
+    lines = [
+        f"What the photos measure changed as well{since}, beside another model's answers.",
+        *([f"Beyond the alarm line: {', '.join(name.replace('_', ' ') for name in loud)}"] if loud else []),
+        "Other answers may be all there is to it. Put the model right first: scones deploy",
+        "Then acknowledge: what is wrong with the photos themselves rings again.",
+    ]
+    yield Finding("drift", f"Scones: photos or answers changed too{since}", "\n".join(lines))
 
 
 def of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:

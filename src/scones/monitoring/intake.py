@@ -1,5 +1,6 @@
 """Intake: which captured records can be looked at; every other one is counted by its reason."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Seen:
     time: str
     photo: NDArray[np.uint8]
     probabilities: tuple[float, ...]
+    sha256: str = ""
+    """Of the photo's bytes, as they were sent."""
 
 
 class Intake:
@@ -124,7 +127,8 @@ class Intake:
         except UnreadablePhoto as error:
             self.refuse(Reason.UNREADABLE, f"event {record.event_id}: the photo {error.reason}")
             return None
-        return Seen(record.event_id, record.inference_time, photo, record.probabilities)
+        digest = hashlib.sha256(record.photo).hexdigest()
+        return Seen(record.event_id, record.inference_time, photo, record.probabilities, digest)
 
     def _is_earlier(self, file: File, record: Captured) -> bool:
         """Whether another model answered. The endpoint's clock is believed only where S3's own bears it out."""

@@ -6,6 +6,7 @@ stays unbiased and its interval narrows (active inference: T. Zrnic and E. CandÃ
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ _Z = 1.6448536269514722
 """Two-sided 90%, as all intervals here."""
 _EVEN_SHARE = 0.3
 """How much of the choice is even: where confidence is wrong, a photo that it holds for certain must have a chance."""
-_FEWEST = 2
+TO_LABEL: Final = 30
+"""So many photos are to be labelled at a time."""
+FEWEST = 2
+"""Fewer chosen photos with a label say nothing of the others."""
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -77,7 +81,7 @@ def correct(confidence: Floats, choice: Choice, right: NDArray[np.bool_]) -> Fig
         BadLabels: not one label for each chosen photo, or fewer than two.
     """
     count, photos = len(choice.photos), len(confidence)
-    if len(right) != count or count < _FEWEST:
+    if len(right) != count or count < FEWEST:
         raise BadLabels(f"{len(right)} labels for {count} chosen photos; give one for each, of two or more")
     weights = count / (photos * choice.chances)
     believed = confidence[choice.photos]
@@ -86,7 +90,7 @@ def correct(confidence: Floats, choice: Choice, right: NDArray[np.bool_]) -> Fig
     accuracy = trust * confidence.mean() + residuals.mean()
     # Labelled photos without replacement: with all of them labelled nothing is left to chance.
     variance = residuals.var(ddof=1) / count * (1 - count / photos)
-    half = _Z * np.sqrt(variance + _FEWEST / photos**2)
+    half = _Z * np.sqrt(variance + FEWEST / photos**2)
     low, middle, high = np.clip([accuracy - half, accuracy, accuracy + half], 0, 1).tolist()
     return Figure(middle, low, high, count)
 

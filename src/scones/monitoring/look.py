@@ -1,5 +1,6 @@
 """One look: the photos since the last one, measured and judged as they stream by, in memory that does not grow."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from scones.monitoring.channels import Photos, measure, strangest
 from scones.monitoring.detectors import Verdict, check
 from scones.monitoring.history import Point, point
 from scones.monitoring.intake import Seen
+from scones.monitoring.measured import MOST_PHOTOS, Measured
 from scones.monitoring.replay import ENOUGH_MISMATCHES, Replayed, compare
 from scones.monitoring.scores import MIN_PHOTOS, Floats
 from scones.monitoring.summary import Summary
@@ -25,6 +27,7 @@ WINDOW_PHOTOS = 500
 """So many photos at most are judged together, and kept in memory."""
 _BATCH = 64
 _MOST_POINTS = 200
+_MOST_WINDOWS = MOST_PHOTOS // WINDOW_PHOTOS
 _NOTHING = Verdict(False, False, 0, 0.0, 0.0, ())
 
 Ask = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
@@ -40,6 +43,8 @@ class Registered:
     budget: Budget
     seed: int
     classes: tuple[str, ...] = ()
+    model: str = ""
+    """The model's version."""
 
     def watch(self) -> Watch:
         """The stream detector; training has calibrated it, unless the baseline was made by hand."""
@@ -69,6 +74,8 @@ class Looked:
     """Estimated for the window; None where there is nothing to learn it from, or another model answers."""
     points: tuple[Point, ...]
     """Every window in short; of very many, some."""
+    measured: Measured | None
+    """What is kept of each photo, of very many of the newest; None if there were none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class Look:
         self._judged: _Window | None = None
         self._replayed = Replayed(photos=0, mismatches=(), largest=0.0, found_after=None)
         self._points = Points()
+        self._measured: deque[Measured] = deque(maxlen=_MOST_WINDOWS)
 
     def add(self, seen: Seen) -> None:
         """Take one photo."""
@@ -118,6 +126,7 @@ class Look:
             rung=self._stream.alarm if self._before.alarm is None else None,
             accuracy=judged.accuracy if judged else None,
             points=tuple(self._points.kept),
+            measured=Measured.join(self._measured) if self._measured else None,
         )
 
     def _judge(self) -> None:
@@ -153,6 +162,8 @@ class Look:
         self._summary.add(values)
         self._stream = self._watch.look(self._stream, values)
         times, events = tuple(each.time for each in seen), tuple(each.event_id for each in seen)
+        hashes = tuple(each.sha256 for each in seen)
+        self._measured.append(Measured(self._registered.model, events, times, hashes, captured, values))
         return Batch(photos, values, captured, times, events, first, replayed)
 
     def _ask(self, photos: Photos, captured: Floats) -> tuple[Floats, Floats]:

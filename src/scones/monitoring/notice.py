@@ -63,13 +63,13 @@ def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
     """Say what is known of the accuracy, the best figure first."""
     before = f"{accuracy.before:.0%}"
     if accuracy.corrected is not None:
-        yield f"{before} -> {_range(accuracy.corrected)} on all photos, from {accuracy.corrected.labels} labels"
+        yield f"{before} -> {in_range(accuracy.corrected)} on all photos, from {accuracy.corrected.labels} labels"
     if accuracy.exact is not None:
-        yield f"{before} -> {_range(accuracy.exact)} on the {accuracy.exact.labels} labelled photos"
+        yield f"{before} -> {in_range(accuracy.exact)} on the {accuracy.exact.labels} labelled photos"
     estimate = accuracy.estimate
     if estimate is not None:
         trust = "trusted" if estimate.trusted else "NOT to be trusted"
-        yield f"{before} -> {_range(estimate)}, estimated without labels, {trust}: {estimate.why}"
+        yield f"{before} -> {in_range(estimate)}, estimated without labels, {trust}: {estimate.why}"
     elif accuracy.exact is None:
         yield f"{before} when trained; not known now"
 
@@ -129,7 +129,8 @@ def _loss(accuracy: Accuracy) -> str:
     return f"; accuracy {accuracy.before:.0%} -> {best.accuracy:.0%}"
 
 
-def _range(figure: Figure | Estimate) -> str:
+def in_range(figure: Figure | Estimate) -> str:
+    """Show an accuracy with its 90% interval."""
     return f"{figure.accuracy:.0%} [{100 * figure.low:.0f}-{100 * figure.high:.0f}]"
 
 

@@ -28,10 +28,13 @@ class RegisteredModel:
             classes=classes,
             values=self.baseline.values,
             # Only a baseline of the same photos, in the same order, can name them.
-            names=found.names if found and len(found.names) == len(self.baseline.values) else (),
+            names=found.names if found and self._of_training(len(found.names)) else (),
             accuracy=float(found.judged().right.mean()) if found else self.artefact.metrics["oof_accuracy"],
             mix=tuple(labels.count(name) / len(labels) for name in classes),
         )
+
+    def _of_training(self, photos: int) -> bool:
+        return self.baseline.days is None and len(self.baseline.values) == photos
 
     def ask(self, photos: Photos) -> tuple[Probabilities, Answers | None]:
         """Ask it; a model with a guard says how unfamiliar each photo is, too."""

@@ -4,10 +4,9 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import msgspec
 import numpy as np
 
 from scones.aws.client import AwsError, AwsUnreachable
@@ -19,6 +18,7 @@ from scones.errors import SconesError
 from scones.manifest import Sample, split_prefix
 from scones.monitoring.accuracy import Estimate
 from scones.monitoring.alert import Alert as DriftAlert
+from scones.monitoring.alert import Batch
 from scones.monitoring.alert_page import render_alert
 from scones.monitoring.alerting import alert_of
 from scones.monitoring.baseline import Baseline
@@ -26,16 +26,20 @@ from scones.monitoring.budget import Budget
 from scones.monitoring.canary import Canary, candidates, is_sure
 from scones.monitoring.capture import split
 from scones.monitoring.cursor import Cursor, File, Reading, is_capture
+from scones.monitoring.days import learnt_key
 from scones.monitoring.detectors import Verdict
 from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
-from scones.monitoring.findings import of_alert, of_baseline, of_canaries, of_release
+from scones.monitoring.findings import of_alert, of_baseline, of_both, of_canaries, of_release
 from scones.monitoring.history import PREFIX, to_lines
 from scones.monitoring.intake import Intake, Reason, Watching
+from scones.monitoring.labelling import ASKED_KEY, Asked
 from scones.monitoring.latch import Alarm, Finding, fresh
 from scones.monitoring.look import Look, Looked, Registered, acknowledged
+from scones.monitoring.measured import PREFIX as MEASURED
 from scones.monitoring.model_monitor import constraints, statistics, violations
 from scones.monitoring.notice import Told, in_short, to_json
 from scones.monitoring.registered import RegisteredModel, open_model
+from scones.monitoring.remembered import Remembered
 from scones.monitoring.replay import Replayed
 from scones.monitoring.summary import Summary
 from scones.monitoring.traffic import canary_id
@@ -56,13 +60,6 @@ class LookOvertaken(SconesError):
         super().__init__(
             f"another look at endpoint {endpoint!r} ended first, and its result stands; run: scones monitor"
         )
-
-
-class StateUnreadable(SconesError):
-    """What the looks before this one left in the bucket is damaged, or of another version."""
-
-    def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"{uri} cannot be read ({reason}); delete it, and the next look reads the whole capture again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +111,6 @@ class Monitored:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """What one look leaves for the next."""
-
-    cursor: Cursor = field(default_factory=Cursor)
-    alarms: tuple[Alarm, ...] = ()
-    config: str = ""
-    since: float = 0.0
-    """Since when the endpoint has had this configuration, by AWS's clock."""
-    stream: str = ""
-    """What the stream detector carries from look to look."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Read:
     """What came of the capture since the last look."""
 
@@ -149,7 +133,10 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     before, tag = _recall(aws)
     deployed = _fetch_model(aws, watched.model_uri)
     budget = Budget(settings.false_alarms_per_1000_photos)
-    registered = Registered(deployed.baseline, deployed.ask, budget, settings.seed, deployed.artefact.classes)
+    artefact = deployed.artefact
+    registered = Registered(
+        deployed.baseline, deployed.ask, budget, settings.seed, artefact.classes, model=artefact.version
+    )
     state = _at(endpoint, before)
     if watched.acknowledge:
         state = replace(state, alarms=(), stream=acknowledged(state.stream, registered))
@@ -159,9 +146,10 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     findings = (
         *of_canaries(canaries),
         *_of_release(endpoint, watched),
-        *of_baseline(deployed.baseline.data_version, deployed.artefact.data_version),
+        *of_both(alert, read.looked.verdict, read.looked.rung),
+        *of_baseline(deployed.baseline.data_version, artefact.data_version),
     )
-    new = (*_drifted(aws, alert, deployed, state), *_alarms(state, findings))
+    new = (*_drifted(aws, alert, deployed, state, _asked(read.looked.batch, registered)), *_alarms(state, findings))
     state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
     # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
     tag = _keep(aws, watched, state, tag)
@@ -202,34 +190,34 @@ def _result(
     )
 
 
-def _recall(aws: Aws) -> tuple[_State, str]:
+def _recall(aws: Aws) -> tuple[Remembered, str]:
     body, tag = aws.bucket.find_version(_STATE)
-    try:
-        return (_State() if body is None else msgspec.json.decode(body, type=_State)), tag
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StateUnreadable(aws.bucket.uri(_STATE), str(error)) from error
+    return Remembered() if body is None else Remembered.from_json(body, aws.bucket.uri(_STATE)), tag
 
 
-def _keep(aws: Aws, watched: Watched, state: _State, tag: str) -> str:
-    kept = aws.bucket.replace(_STATE, msgspec.json.encode(state), tag)
+def _keep(aws: Aws, watched: Watched, state: Remembered, tag: str) -> str:
+    kept = aws.bucket.replace(_STATE, state.to_json(), tag)
     if kept is None:
         raise LookOvertaken(watched.endpoint)
     return kept
 
 
-def _at(endpoint: Endpoint | None, state: _State) -> _State:
+def _at(endpoint: Endpoint | None, state: Remembered) -> Remembered:
     """Note since when the endpoint serves what it serves; scaling changes it too, but not its configuration."""
-    if endpoint is None or endpoint.status != "InService" or endpoint.config == state.config:
+    if endpoint is None or endpoint.status != "InService":
         return state
-    # Captures tell the time in whole seconds.
-    return replace(state, config=endpoint.config, since=math.floor(endpoint.changed))
+    return state.serving(endpoint.config, endpoint.changed)
 
 
 def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
-    return open_model(aws.bucket.get(aws.bucket.key(model_uri)))
+    """Open the model; where days of traffic were learnt for it, what is seen is compared with those."""
+    deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
+    key = learnt_key(deployed.artefact.version)
+    learnt = aws.bucket.find(key)
+    return replace(deployed, baseline=Baseline.from_bytes(learnt, aws.bucket.uri(key))) if learnt else deployed
 
 
-def _read(aws: Aws, watched: Watched, state: _State, deployed: RegisteredModel, registered: Registered) -> _Read:
+def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredModel, registered: Registered) -> _Read:
     artefact, reading = deployed.artefact, Reading(state.cursor)
     intake = Intake(Watching(artefact.classes, artefact.image_size, state.since), reading)
     look = Look(registered, state.stream)
@@ -292,9 +280,18 @@ def _of_release(endpoint: Endpoint | None, watched: Watched) -> Iterator[Finding
         yield from of_release(watched.endpoint, endpoint.config if endpoint else None, watched.config)
 
 
-def _drifted(aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: _State) -> Iterator[Alarm]:
+def _asked(batch: Batch | None, registered: Registered) -> Asked | None:
+    """The photos that the alert on this batch shows as those to label."""
+    if batch is None:
+        return None
+    return Asked.of(registered.model, batch.events, batch.probabilities, registered.seed)
+
+
+def _drifted(
+    aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: Remembered, asked: Asked | None
+) -> Iterator[Alarm]:
     """Put the alert's page into the bucket, where it must be before anybody is sent to it; one that stands is kept."""
-    if alert is None:
+    if alert is None or asked is None:
         return
     moment = datetime.now(UTC)
     key = f"monitor/alerts/{moment:%Y%m%d-%H%M%S}"
@@ -304,6 +301,7 @@ def _drifted(aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, stat
         aws.bucket.put(f"{key}.html", page.encode(), "text/html")
         document = to_json(alert, page_uri)
         aws.bucket.put(f"{key}.json", document.encode(), "application/json")
+        aws.bucket.put(ASKED_KEY, asked.to_json(), "application/json")
         yield Alarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
 
 
@@ -315,7 +313,7 @@ def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> 
     return {name: photo for name, photo in found.items() if photo is not None}
 
 
-def _alarms(state: _State, findings: Iterable[Finding]) -> Iterator[Alarm]:
+def _alarms(state: Remembered, findings: Iterable[Finding]) -> Iterator[Alarm]:
     """Date what was found."""
     for finding in fresh(state.alarms, findings):
         yield Alarm(finding, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
@@ -332,9 +330,10 @@ def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -
         folder = f"monitor/results/{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H/%M-%S}"
         aws.bucket.put_json(f"{folder}/{_STATISTICS}", statistics(looked.summary))
         aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(looked.verdict, outcome.refused))
-    if looked.points:
-        key = f"{PREFIX}{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H%M%S}.jsonl"
-        aws.bucket.put(key, to_lines(looked.points), "application/jsonl")
+    if looked.measured:
+        place = f"{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H%M%S}"
+        aws.bucket.put(f"{PREFIX}{place}.jsonl", to_lines(looked.points), "application/jsonl")
+        aws.bucket.put(f"{MEASURED}{place}.npz", looked.measured.to_bytes())
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
     if looked.photos:
         aws.metrics.let_speak(f"{aws.name}-silence")
@@ -346,7 +345,7 @@ def _keep_json(aws: Aws, key: str, value: dict[str, object]) -> None:
         aws.bucket.put_json(key, value)
 
 
-def _tell(aws: Aws, watched: Watched, state: _State, tag: str) -> tuple[Alarm, ...]:
+def _tell(aws: Aws, watched: Watched, state: Remembered, tag: str) -> tuple[Alarm, ...]:
     """Send a notice of each alarm that has had none, and note that; the alarms that stand, all of them told."""
     new = [alarm for alarm in state.alarms if not alarm.told]
     for alarm in new:

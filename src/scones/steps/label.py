@@ -1,0 +1,32 @@
+"""Label: hold what the endpoint answered against labels that came later."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from scones.aws.connection import Aws
+from scones.monitoring.labelling import ASKED_KEY, Asked, Labelled, judge, parse_labels
+from scones.monitoring.labels import BadLabels
+from scones.monitoring.measured import PREFIX, Measured
+from scones.monitoring.registered import open_model
+
+
+def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
+    """Read the labels in *file*, CSV or JSON Lines, and judge the answers of the model at *model_uri* by them.
+
+    Raises:
+        BadLabels: the file cannot be read, or none of its labels is of a photo that the model was seen to answer.
+    """
+    artefact = open_model(aws.bucket.get(aws.bucket.key(model_uri))).artefact
+    try:
+        labels = parse_labels(file.read_text("utf-8-sig"), artefact.classes)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadLabels(f"cannot read {file}: {error}") from error
+    asked = aws.bucket.find(ASKED_KEY)
+    return judge(
+        _seen(aws, endpoint), labels, Asked.from_json(asked) if asked else None, artefact.version, artefact.classes
+    )
+
+
+def _seen(aws: Aws, endpoint: str) -> Iterator[Measured]:
+    for item in aws.bucket.list(f"{PREFIX}{endpoint}/"):
+        yield Measured.from_bytes(aws.bucket.get(item.key), aws.bucket.uri(item.key))

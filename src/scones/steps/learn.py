@@ -1,0 +1,41 @@
+"""Learn: take recorded traffic of some days, which somebody knows to be sound, as what the monitor compares with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scones.aws.connection import Aws
+from scones.monitoring.days import learn_days, learnt_key
+from scones.monitoring.measured import MOST_PHOTOS, PREFIX, Measured
+from scones.monitoring.registered import open_model
+
+# Twice as many as are learnt, so that days of little traffic are not thinned with the busy ones.
+_MOST_READ = 2 * MOST_PHOTOS
+
+
+@dataclass(frozen=True, slots=True)
+class DaysLearnt:
+    """How many photos of how many days are the baseline from now on; none where the photos of training are again."""
+
+    photos: int
+    days: int
+
+
+def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> DaysLearnt:
+    """Learn the last *days* days of the *endpoint*'s traffic, as looks have measured it; 0 forgets what was learnt.
+
+    Raises:
+        TooFewDays: fewer than five days of the model's traffic are there; nothing changes.
+    """
+    deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
+    version = deployed.artefact.version
+    key = learnt_key(version)
+    if not days:
+        aws.bucket.remove([key])
+        return DaysLearnt(0, 0)
+    keys = [item.key for item in aws.bucket.list(f"{PREFIX}{endpoint}/")]
+    most = max(1, _MOST_READ // max(1, len(keys)))
+    traffic = [Measured.from_bytes(aws.bucket.get(each), aws.bucket.uri(each)).thinned(most) for each in keys]
+    found = learn_days(deployed.baseline, traffic, version, days, seed)
+    aws.bucket.put(key, found.to_bytes())
+    return DaysLearnt(len(found.values), 0 if found.days is None else len(np.unique(found.days)))

@@ -1,0 +1,54 @@
+"""The monitor takes days of traffic for granted once somebody says that they were sound."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from scones.aws.records import recall
+from scones.flow import Flow
+from scones.monitoring.channels import CHANNELS
+from scones.monitoring.days import TooFewDays, learnt_key
+from scones.monitoring.measured import PREFIX, Measured
+from scones.monitoring.registered import open_model
+from scones.steps.deploy import Deployed
+
+PHOTOS = 25
+
+
+@pytest.fixture
+def kept(flow: Flow) -> Iterator[list[str]]:
+    """The keys below which a test keeps days; nothing of it stays, nor what was learnt."""
+    keys: list[str] = []
+    yield keys
+    flow.learn(0)
+    flow.aws.bucket.remove(keys)
+
+
+def keep(flow: Flow, day: int, model: str) -> str:
+    """Keep one day of 1999, as a look would have."""
+    names = tuple(f"{day}-{number}" for number in range(PHOTOS))
+    times = tuple(f"1999-01-{day:02d}T00:00:{number:02d}Z" for number in range(PHOTOS))
+    values = np.random.default_rng(day).normal(size=(PHOTOS, len(CHANNELS)))
+    key = f"{PREFIX}{flow.aws.name}/1999/01/{day:02d}/000000.npz"
+    flow.aws.bucket.put(key, Measured(model, names, times, names, np.full((PHOTOS, 2), 0.5), values).to_bytes())
+    return key
+
+
+def test_what_looks_measured_is_learnt_and_forgotten(flow: Flow, kept: list[str]) -> None:
+    """Six days are the baseline of this model until 0 forgets them; four are refused, and change nothing."""
+    bucket = flow.aws.bucket
+    deployed = recall(bucket, "deploy", Deployed, "")
+    model = open_model(bucket.get(bucket.key(deployed.model_uri))).artefact.version
+    standing = [item.key for item in bucket.list(f"{PREFIX}{flow.aws.name}/")]
+    bucket.remove(standing)
+    kept += [keep(flow, day, model) for day in range(1, 5)]
+    with pytest.raises(TooFewDays):
+        flow.learn(14)
+    assert bucket.find(learnt_key(model)) is None
+    kept += [keep(flow, day, model) for day in range(5, 7)]
+    learnt = flow.learn(14)
+    assert (learnt.photos, learnt.days) == (6 * PHOTOS, 6)
+    assert bucket.find(learnt_key(model)) is not None
+    flow.learn(0)
+    assert bucket.find(learnt_key(model)) is None
