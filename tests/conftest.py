@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from scones.aws.client import Credentials
@@ -22,6 +23,9 @@ from tiny_model import tar, write_tiny_artefact
 
 # Started in the background, we would hand "ignore Ctrl-C" down to every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long one example takes depends on what else the machine does.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 KEYS = Credentials("local", "local")
 SHARED_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
