@@ -40,10 +40,10 @@ def test_a_night_rings_until_days_are_learnt() -> None:
 
 
 def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
-    """Another model's, those of few photos, of no readable time and of long ago are not."""
-    late = Measured("m", ("x",), ("soon",), ("x",), np.full((1, 2), 0.5), np.ones((1, len(CHANNELS))))
+    """Another model's, those of few photos, of no readable time, of a clock that jumped and of long ago are not."""
+    odd = Measured("m", ("x", "y"), ("soon", "2099-01-01T00:00:00Z"), ("x", "y"), np.ones((2, 2)), np.ones((2, 13)))
     days = [a_day(day) for day in (9, 3, 4, 5, 6, 7)]
-    learnt = learn_days(trained(), [*days, a_day(8, model="other"), a_day(2, photos=10), a_day(1), late], "m", 7, 0)
+    learnt = learn_days(trained(), [*days, a_day(8, model="other"), a_day(2, photos=10), a_day(1), odd], "m", 6, 0)
     assert (learnt.data_version, len(learnt.values)) == ("v", 6 * A_DAY)
     assert learnt.days is not None
     assert learnt.days.tolist() == sorted(learnt.days.tolist())

@@ -28,22 +28,19 @@ def learnt_key(model: str) -> str:
 def learn_days(trained: Baseline, traffic: Iterable[Measured], model: str, days: int, seed: int) -> Baseline:
     """Make a baseline of the last *days* days (in UTC) of the *model*'s traffic; the rest is as *trained* has it.
 
-    Days of fewer than MIN_PHOTOS photos are left out, and so are photos whose time nobody knows. Of very many photos
-    some are taken, evenly.
+    Days of fewer than MIN_PHOTOS photos do not count, so a clock that jumps takes no other day's place; photos whose
+    time nobody knows are left out. Of very many photos some are taken, evenly.
 
     Raises:
         TooFewDays: fewer than five days are left.
     """
     parts = [part for part in traffic if part.model == model]
     times = np.array([_day(time) for part in parts for time in part.times], dtype="datetime64[D]")
-    kept = ~np.isnat(times)
-    if kept.any():
-        kept &= times > times[kept].max() - np.timedelta64(days, "D")
-        different, counts = np.unique(times[kept], return_counts=True)
-        kept &= np.isin(times, different[counts >= MIN_PHOTOS])
-    found = len(np.unique(times[kept]))
-    if found < MIN_BLOCKS:
-        told = f"{found} days of {MIN_PHOTOS} photos or more of the model {model} among the last {days}"
+    different, counts = np.unique(times[~np.isnat(times)], return_counts=True)
+    learnt = different[counts >= MIN_PHOTOS][-days:]
+    kept = np.isin(times, learnt)
+    if len(learnt) < MIN_BLOCKS:
+        told = f"{len(learnt)} days of {MIN_PHOTOS} photos or more of the model {model}, of the last {days}"
         raise TooFewDays(f"{told}; learn once there are {MIN_BLOCKS}, better fourteen")
     joined = Measured.join(parts)
     order = np.flatnonzero(kept)[np.argsort(np.array(joined.times)[kept], kind="stable")]
