@@ -9,7 +9,7 @@ from scones.aws.waiting import pauses
 from scones.errors import SconesError
 from scones.image import Source, image_source
 from scones.progress import Reporter
-from scones.release import template
+from scones.release import foundation
 
 # The project's own limits, for waiting in the queue and for building, and some time to spare.
 _BUILD_SECONDS = 3900.0
@@ -47,7 +47,7 @@ def image(aws: Aws, package_index: str, report: Reporter) -> Image:
     if digest := aws.images.digest(source.tag):
         return Image(aws.image, digest, "", built=False, seconds=0.0)
     if aws.stack.find() is None:
-        aws.stack.deploy(template(), {"Env": aws.env}, report.tell)
+        aws.stack.deploy(foundation(), {"Env": aws.env}, report.tell)
     build = _follow(aws, _begin(aws, source, package_index, report), report)
     # Whoever pushed the tag first has pushed the same: it is the hash of the sources.
     digest = aws.images.digest(source.tag)

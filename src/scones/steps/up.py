@@ -42,13 +42,13 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     aws.bucket.put(code.key, code.body)
     workflow = {
         "CodeKey": code.key,
-        "ImageTag": image_source().tag,
         "Classes": ",".join(settings.classes),
         "Threshold": str(settings.threshold),
         "PhotoBucket": settings.photo_bucket,
     }
     workflow["FunctionRelease"] = function_release(workflow)
-    stack = aws.stack.deploy(template(), base | workflow | _watch(settings), report.tell)
+    watch = {"ImageTag": image_source().tag} | _watch(settings)
+    stack = aws.stack.deploy(template(), base | workflow | watch, report.tell)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
