@@ -101,17 +101,20 @@ class Store:
         assert done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-4000:])
         return done.stdout.strip()
 
-    def make_base(self) -> None:
-        """Make an image of Debian with its Python: what python:3.11-slim-bookworm is in small."""
+    def make_base(self) -> str:
+        """Make an image of Debian with its Python, as python:3.11-slim-bookworm has it; give why not, if it fails."""
         root = self.folder / "debian"
         # Nobody needs these files after a loss of power: dpkg need not wait for the disk.
         command = ["env", "DPKG_FORCE=unsafe-io", "debootstrap", "--variant=minbase", "--include=python3-venv"]
         command += [f"--keyring={KEYRING}", SUITE, str(root), f"http://{MIRROR}/debian"]
-        subprocess.run(command, check=True, capture_output=True)
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            return f"debootstrap failed: {(made.stderr or made.stdout)[-300:]}"
         container = self.call("from", "scratch")
         self.call("add", "--quiet", container, root, "/")
         self.call("commit", "--quiet", "--rm", container, BASE)
         shutil.rmtree(root)
+        return ""
 
     def build(self, context: Path) -> None:
         """Build *context*; pip's settings go in as a secret, and what they name as volumes."""
