@@ -18,6 +18,10 @@ _S3 = {
     ("DELETE", True, ""): "DeleteObject",
     ("GET", False, "list-type"): "ListBucket",
     ("HEAD", False, ""): "ListBucket",
+    ("GET", False, "versions"): "ListBucketVersions",
+    ("GET", False, "uploads"): "ListBucketMultipartUploads",
+    ("POST", False, "delete"): "DeleteObject",
+    ("DELETE", False, ""): "DeleteBucket",
 }
 """S3's actions, by method, whether a key is named, and the part of the query that says which call it is."""
 _IAM_SERVICES = {"monitoring": "cloudwatch"}
@@ -96,7 +100,7 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
     """What one signed request asks for; a transaction asks for each of its writes.
 
     Raises:
-        KeyError: a call of S3 that no function has made before.
+        KeyError: a call of S3 that nobody has made before.
     """
     scope = headers["Authorization"].partition("Credential=")[2].partition(",")[0].split("/")
     who, service = scope[0], scope[3]
@@ -130,11 +134,12 @@ def _asked(where: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[
 
 
 def _resource(prefix: str, members: dict[str, Any]) -> str:
-    if prefix == "dynamodb":
+    if prefix == "dynamodb" and "TableName" in members:
         index = f"/index/{members['IndexName']}" if "IndexName" in members else ""
         return f"table/{members['TableName']}{index}"
     if prefix == "sagemaker":
-        return f"endpoint/{(members.get('EndpointName') or members['ResourceArn']).rpartition('/')[2]}"
+        named = str(members.get("EndpointName") or members.get("ResourceArn", ""))
+        return f"endpoint/{named.rpartition('/')[2]}" if named else ""
     if prefix == "sns":
         return str(members["TopicArn"]).rpartition(":")[2]
     return ""
