@@ -74,7 +74,7 @@ def keep(bucket: Bucket, release: Release, *, finished: bool) -> Release:
 def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
     """Drop the releases that are *gone*, those cut off before the newest finished one, and all but the last three.
 
-    What none of the others needs is deleted; an unfinished release that is newer may be somebody else's deploy under way.
+    What none of the others needs is deleted; an unfinished release that is newer may be somebody else's deploy.
     """
     numbers = {release.number for release in gone}
     found = releases(aws.bucket)
