@@ -28,5 +28,6 @@ def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
 
 
 def _seen(aws: Aws, endpoint: str) -> Iterator[Measured]:
-    for item in aws.bucket.list(f"{PREFIX}{endpoint}/"):
-        yield Measured.from_bytes(aws.bucket.get(item.key), aws.bucket.uri(item.key))
+    for item, pieces in aws.bucket.read_all(aws.bucket.list(f"{PREFIX}{endpoint}/")):
+        if pieces is not None:
+            yield Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))

@@ -11,6 +11,8 @@ from scones.monitoring.registered import open_model
 
 # Twice as many as are learnt, so that days of little traffic are not thinned with the busy ones.
 _MOST_READ = 2 * MOST_PHOTOS
+# At one an hour six weeks; what was seen before is not learnt from.
+_MOST_LOOKS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,13 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Days
     if not days:
         aws.bucket.remove([key])
         return DaysLearnt(0, 0)
-    keys = [item.key for item in aws.bucket.list(f"{PREFIX}{endpoint}/")]
-    most = max(1, _MOST_READ // max(1, len(keys)))
-    traffic = [Measured.from_bytes(aws.bucket.get(each), aws.bucket.uri(each)).thinned(most) for each in keys]
+    files = list(aws.bucket.list(f"{PREFIX}{endpoint}/"))[-_MOST_LOOKS:]
+    most = max(1, _MOST_READ // max(1, len(files)))
+    traffic = [
+        Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key)).thinned(most)
+        for item, pieces in aws.bucket.read_all(files)
+        if pieces is not None
+    ]
     found = learn_days(deployed.baseline, traffic, version, days, seed)
     aws.bucket.put(key, found.to_bytes())
     return DaysLearnt(len(found.values), 0 if found.days is None else len(np.unique(found.days)))

@@ -60,8 +60,8 @@ def _pictures(aws: Aws, prefix: str, events: Sequence[str], times: Sequence[str]
     """Find the photos of the *events* in the capture, in the folders of their hours and of the next."""
     wanted = set(events)
     for folder in sorted({folder for time in times for folder in _folders(time)}):
-        for item in aws.bucket.list(f"{prefix}{folder}/"):
-            for record in parse(split([aws.bucket.find(item.key) or b""])):
+        for _, pieces in aws.bucket.read_all(aws.bucket.list(f"{prefix}{folder}/")):
+            for record in parse(split(pieces or ())):
                 if isinstance(record, Captured) and record.event_id in wanted and record.photo is not None:
                     yield record.event_id, record.photo
 
