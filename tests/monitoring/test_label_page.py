@@ -21,4 +21,4 @@ def test_each_photo_is_shown_with_its_event_and_where_to_write() -> None:
 
 def test_the_table_asks_for_what_can_be_seen() -> None:
     """Nobody can label what is not shown."""
-    assert table_to_fill(ASKED, {"e1": PHOTO}) == "event,label\ne1,\n"
+    assert table_to_fill(ASKED, {"e1": PHOTO}) == "number,event,label\n1,e1,\n"

@@ -31,9 +31,9 @@ def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[ToLabe
 
 
 def table_to_fill(asked: Asked, pictures: Mapping[str, bytes]) -> str:
-    """Write the table: a row a photo, with an empty label."""
+    """Write the table: a row a photo, with its number on the page and an empty label."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["event", "label"])
-    rows.writerows([event, ""] for event in asked.events if event in pictures)
+    rows.writerow(["number", "event", "label"])
+    rows.writerows([number, event, ""] for number, event in enumerate(asked.events, 1) if event in pictures)
     return out.getvalue()
