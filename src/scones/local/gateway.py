@@ -15,6 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from scones.local.processes import descendants, kill_all, remove_tree
 from scones.local.wire import Json
 
@@ -34,7 +36,8 @@ def main(arguments: list[str]) -> None:
     programs = inherited.pop("SCONES_LOCAL_PROGRAMS")
     os.environ.update(_settings(state, port, inherited.pop("SCONES_LOCAL_KEPT", "")))
     _mount(state, {**inherited, **_client_settings(f"http://127.0.0.1:{port}")}, programs)
-    asyncio.run(_serve(listener))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(listener))
 
 
 def _mount(state: Path, environment: dict[str, str], programs: str) -> None:

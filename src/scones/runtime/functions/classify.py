@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from scones.errors import SconesError
 from scones.photos.header import UnreadablePhoto
 from scones.runtime.functions.asking import ENDPOINT, ask
-from scones.runtime.functions.faults import STORAGE, storage, unreadable
+from scones.runtime.functions.faults import STORAGE, USER_AGENT, storage, unreadable
 from scones.runtime.functions.limits import LONGEST_ID, MOST_CLASSES
 from scones.runtime.functions.record import capture_key, capture_line
 
@@ -22,7 +22,7 @@ _CAPTURE_BUCKET = os.environ.get("CAPTURE_BUCKET", "")
 _CONTENT_TYPE = "application/x-image"
 # The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
 # Its whole time is limited, so an endpoint that hangs must be given up early enough to be tried again.
-_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
+_CONFIG = Config(user_agent=USER_AGENT, retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
 
 _log = logging.getLogger(__name__)
 _s3 = boto3.client("s3", config=STORAGE)
