@@ -87,7 +87,7 @@ def test_an_endpoint_that_fails_fails_its_stack(clients: Any) -> None:
 
 
 def test_a_full_bucket_is_not_deleted(clients: Any) -> None:
-    """A stack whose bucket holds objects or versions ends in DELETE_FAILED; emptied, it goes. Its tags are kept."""
+    """A stack whose bucket holds objects or versions ends in DELETE_FAILED; emptied, it goes. Tags are kept, and name it."""
     name, stack = fresh("bucket"), fresh("stack")
     properties = {
         "BucketName": name,
@@ -97,7 +97,8 @@ def test_a_full_bucket_is_not_deleted(clients: Any) -> None:
     template = {"Resources": {"B": {"Type": "AWS::S3::Bucket", "Properties": properties}}}
     clients.cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
     assert settled(clients, stack)["StackStatus"] == "CREATE_COMPLETE"
-    assert clients.s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "project", "Value": "scones"}]
+    tags = {tag["Key"]: tag["Value"] for tag in clients.s3.get_bucket_tagging(Bucket=name)["TagSet"]}
+    assert (tags["project"], tags["aws:cloudformation:stack-name"]) == ("scones", stack)
     version = clients.s3.put_object(Bucket=name, Key="a", Body=b"")["VersionId"]
     clients.cloudformation.delete_stack(StackName=stack)
     assert settled(clients, stack)["StackStatus"] == "DELETE_FAILED"
