@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,20 +148,6 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Flow, tmp_p
             flow.rollback()
     assert live(own_flow) == second.config
     assert own_flow.rollback() == first
-
-
-@pytest.mark.slow
-def test_two_deploys_at_once_come_one_after_the_other(own_flow: Flow, tmp_path: Path) -> None:
-    """The second waits for the first; both are releases, and the first can be gone back to."""
-    train(own_flow, tmp_path / "second")
-    train(own_flow, tmp_path / "third")
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(own_flow.deploy, number) for number in (2, 3)]
-        packages = {one.result().package for one in both}
-    kept = releases(own_flow.aws.bucket)
-    assert packages == {2, 3}
-    assert [release.finished for release in kept] == [True, True, True]
-    assert live(own_flow) in {release.config for release in kept[1:]}
 
 
 def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
