@@ -94,5 +94,5 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         tables=Tables(client("dynamodb"), settings.stack),
         metrics=Metrics(client("cloudwatch")),
         images=Images(client("ecr"), client("codebuild"), settings.stack),
-        leftovers=Leftovers(client, settings.stack),
+        leftovers=Leftovers(client, settings.stack, account),
     )

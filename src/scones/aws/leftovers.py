@@ -45,9 +45,10 @@ class Kind:
 class Leftovers:
     """What of the environment whose stack is called *stack* stands by itself; raises AwsError as its calls do."""
 
-    def __init__(self, open_client: Callable[[str], Client], stack: str) -> None:
+    def __init__(self, open_client: Callable[[str], Client], stack: str, account: str) -> None:
         self._open = open_client
         self._stack = stack
+        self._account = account
 
     def tagged(self, besides: Iterable[Leftover] = ()) -> list[Leftover]:
         """Find everything that carries the environment's tag and still stands, *besides* what is known to.
@@ -55,7 +56,7 @@ class Leftovers:
         AWS goes on listing what was deleted a short while ago: each is looked for by itself.
         """
         known = {(each.kind, each.name) for each in besides}
-        listed = (*self._by_tag(), *self._roles(), *self._dashboards())
+        listed = (*self._by_tag(), *self._roles(), *self._dashboards(), *self._budgets())
         new = (each for each in listed if (each.kind, each.name) not in known and not _seen_elsewhere(each.kind))
         return [each for each in new if self.stands(each)]
 
@@ -118,6 +119,16 @@ class Leftovers:
         names = [each["DashboardName"] for page in pages for each in page.get("DashboardEntries", ())]
         return [Leftover("cloudwatch:dashboard", name, "") for name in names if name == self._stack]
 
+    def _budgets(self) -> Iterable[Leftover]:
+        """The budget, by its name; many who may do all else may not look at budgets, and then there is none of ours."""
+        budget = Leftover("budgets:budget", self._stack, f"arn:aws:budgets::{self._account}:budget/{self._stack}")
+        try:
+            return [budget] if self.stands(budget) else []
+        except AwsError as error:
+            if error.code in {"AccessDenied", "AccessDeniedException"}:
+                return []
+            raise
+
 
 def parse(arn: str) -> Leftover:
     """Read an ARN: `arn:aws:lambda:<region>:<account>:function:<name>`, or with `/`, or with a name alone."""
@@ -156,6 +167,10 @@ def _delete_role(client: Client, it: Leftover) -> None:
         for policy in page["AttachedPolicies"]:
             client.call("detach_role_policy", **which, PolicyArn=policy["PolicyArn"])
     client.call("delete_role", **which)
+
+
+def _budget(it: Leftover) -> dict[str, str]:
+    return {"AccountId": it.arn.split(":")[4], "BudgetName": it.name}
 
 
 def _queue_url(client: Client, it: Leftover) -> str:
@@ -258,6 +273,14 @@ KINDS = {
         "AWS::KMS::Key",
         lambda client, it: client.call("describe_key", KeyId=it.name)["KeyMetadata"]["KeyState"] != "PendingDeletion",
         lambda client, it: client.call("schedule_key_deletion", KeyId=it.name, PendingWindowInDays=7),
+    ),
+    # Of no type: without an account a stack's own listing does not name it, and it is found by its name.
+    "budgets:budget": Kind(
+        "budget",
+        "budgets",
+        "",
+        lambda client, it: client.call("describe_budget", **_budget(it)),
+        lambda client, it: client.call("delete_budget", **_budget(it)),
     ),
     "iam:role": Kind(
         "role",

@@ -33,7 +33,7 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     Raises:
         StackFailed: with the first reason that CloudFormation gives.
     """
-    standing = aws.stack.find()
+    standing = aws.stack.at_rest()
     base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
     if standing is None or "BucketName" not in standing.outputs:
         # The functions' zip needs the bucket, which the stack owns; whoever came before may not have got that far.
