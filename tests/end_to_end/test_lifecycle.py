@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 SCONES = Path(sys.executable).with_name("scones")
 POINTS = 10
 SEED = 6
-LONG_SECONDS = 120
+LONG_SECONDS = 300
 LIFE = (
     *("up", "model first", "approve", "deploy", "classify photo.png"),
     *("model second", "approve", "deploy", "rollback", "down"),
@@ -184,7 +184,7 @@ def changes(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> int:
     return life.changes
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("point", range(POINTS))
 def test_a_life_killed_at_any_point_and_taken_up_again_leaves_nothing(
     cloud: Cloud, changes: int, tmp_path: Path, point: int
@@ -199,7 +199,7 @@ def test_a_life_killed_at_any_point_and_taken_up_again_leaves_nothing(
         assert (inventory(life.aws()), standing(cloud)) == ((), [])
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("at", [2, 4, 8, 14])
 def test_a_life_given_up_at_any_point_leaves_nothing(cloud: Cloud, tmp_path: Path, at: int) -> None:
     """Killed while the stack or the endpoint comes up, and taken down without another try."""

@@ -87,7 +87,7 @@ def test_an_endpoint_that_fails_fails_its_stack(clients: Any) -> None:
 
 
 def test_a_full_bucket_is_not_deleted(clients: Any) -> None:
-    """A stack whose bucket holds objects or versions ends in DELETE_FAILED; emptied, it goes. Tags stay, and name it."""
+    """A stack whose bucket holds objects or versions ends in DELETE_FAILED; emptied, it goes. Tags stay and name it."""
     name, stack = fresh("bucket"), fresh("stack")
     properties = {
         "BucketName": name,

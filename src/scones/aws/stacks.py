@@ -118,6 +118,11 @@ class Stacks:
         parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", ())}
         return Stack(self.name, found[0]["StackStatus"], outputs, parameters)
 
+    def founded(self) -> bool:
+        """Tell whether the foundation stands, once nobody is changing it; who began it may not have got that far."""
+        stack = self._at_rest()
+        return stack is not None and "BucketName" in stack.outputs
+
     def find_output(self, key: str) -> str:
         """Read one output of the stack.
 
@@ -175,7 +180,7 @@ class Stacks:
             StackFailed: something in it could not be deleted.
             StackNotOurs: Scones did not make it.
         """
-        stack = self.at_rest()
+        stack = self._at_rest()
         if stack is None:
             return
         stubborn = [each.logical_id for each in self.resources() if each.status == "DELETE_FAILED"]
@@ -220,7 +225,7 @@ class Stacks:
 
     def _ready_for_change(self, tell: Tell) -> Stack | None:
         """Bring the stack to where a change set may begin; None where there is none, or none that ever stood."""
-        stack = self.at_rest()
+        stack = self._at_rest()
         if stack and stack.status == _STUCK:
             tell(f"stack {self.name} is {stack.status}: going on with it")
             self._client.call("continue_update_rollback", StackName=self.name)
@@ -235,7 +240,7 @@ class Stacks:
             return None
         return stack
 
-    def at_rest(self) -> Stack | None:
+    def _at_rest(self) -> Stack | None:
         """The stack, once nobody is changing it any more; None where there is none, or it went meanwhile."""
 
         def look() -> Stack | str | None:

@@ -33,10 +33,11 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     Raises:
         StackFailed: with the first reason that CloudFormation gives.
     """
-    standing = aws.stack.at_rest()
+    founded = aws.stack.founded()
+    standing = aws.stack.find()
     base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
-    if standing is None or "BucketName" not in standing.outputs:
-        # The functions' zip needs the bucket, which the stack owns; whoever came before may not have got that far.
+    if not founded:
+        # The functions' zip needs the bucket, which the stack owns.
         aws.stack.deploy(foundation(), base, report.tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
