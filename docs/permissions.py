@@ -116,7 +116,7 @@ def _of_stack() -> Iterator[str]:
     kinds = {item["Type"] for item in resources.values()}
     for path in files("cfnlint.data.schemas.resources").iterdir():
         if path.name.endswith(".json") and (schema := json.loads(path.read_text()))["typeName"] in kinds:
-            for handler in schema["handlers"].values():
+            for handler in schema.get("handlers", {}).values():
                 yield from handler.get("permissions", ())
 
 

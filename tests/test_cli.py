@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from faulty import Fault, before
 from scones.cli import main
 from scones.local.cloud import Cloud, exports
 from scones.steps import STEPS
@@ -222,9 +223,69 @@ def test_without_a_cloud_what_costs_money_is_said_and_asked_first(
     """Where no endpoint is named the verb would go to AWS: no answer means no."""
     for name, value in exports(cloud).items():
         monkeypatch.setenv(name.replace("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), value)
-    code, _, err = run("up")
+    code, _, err = run("train")
     assert code == 130  # no answer came: click gives up as on Ctrl-C
     assert "costs money on AWS" in err
+
+
+@pytest.mark.usefixtures("home")
+def test_up_shows_price_and_changes_before_it_asks(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no endpoint is named it would go to AWS: whoever does not answer has made nothing."""
+    found = exports(cloud)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    services = ("STS", "CLOUDFORMATION", "S3", "ECR", "SAGEMAKER", "SERVICE_QUOTAS", "DYNAMODB", "CLOUDWATCH_LOGS")
+    for service in services:
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", found["AWS_ENDPOINT_URL"])
+    code, out, err = run("up", "--env", "asked")
+    assert (code, out) == (130, "")
+    places = [err.index(words) for words in ("price: on AWS", "preflight: names", "changes: ", "go on?")]
+    assert places == sorted(places)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", found["AWS_ENDPOINT_URL"])
+    assert json.loads(run("status", "--env", "asked", "--json")[1])["standing"] == []
+
+
+@pytest.mark.usefixtures("home")
+def test_expired_credentials_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What AWS answers, and what to do; no traceback."""
+    body = b"<ErrorResponse><Error><Code>ExpiredToken</Code><Message>it is over</Message></Error></ErrorResponse>"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "old")
+    with before(1, always=Fault("status", 403, body)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        code, out, err = run("up")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("scones: AWS refuses the credentials (ExpiredToken: it is over); renew them")
+
+
+@pytest.mark.parametrize(
+    ("region", "words"), [("us-esat-1", "no region 'us-esat-1'"), ("eu-north-1", "no AWS credentials found")]
+)
+def test_a_wrong_region_and_no_credentials_are_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, region: str, words: str
+) -> None:
+    """Nothing is asked of anybody: there is nobody to ask, or nobody to ask as."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(home / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", region)
+    code, _, err = run("up")
+    assert code == 1
+    assert words in err.splitlines()[-1]
+
+
+def test_cost_says_each_mode_or_one_plan() -> None:
+    """Four ways without options; with options the items of one, and an instance without a price in one line."""
+    rows = json.loads(run("cost", "--json")[1])["rows"]
+    assert len(rows) == 4
+    found = json.loads(run("cost", "--photos", "1000", "--mode", "serverless", "--kms", "--json")[1])
+    assert found["cost"]["total_dollars"] == pytest.approx(1000 * found["per_photo_dollars"])
+    code, _, err = run("cost", "--instance", "ml.huge")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no price for instance 'ml.huge'" in err
 
 
 @pytest.mark.parametrize("arguments", [(), ("an-execution", "--threshold", "0.9")])

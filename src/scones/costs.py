@@ -17,6 +17,10 @@ SINGLE = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
 _BETWEEN_SECONDS = 0.05
 DECISION_WRITES = 2
 """Each decision is written once, and once more in its index; a courier's orders come on top."""
+_METRICS = 20
+"""What the monitor publishes: one metric a channel, and seven about the look itself."""
+_LOOK_SECONDS, _LOOK_GIGABYTES = 10, 2
+"""One look of the scheduled monitor: the time that it is assumed to take, and its memory."""
 
 _BUILD_MINUTES = 10  # a guess: only AWS can show it
 
@@ -83,6 +87,15 @@ class RunUsage:
     notices: int = 0
     log_gigabytes: float = 0
     build_minutes: float = 0
+    hosting_gigabytes: float = 0
+    """Into the endpoint and out of it; charged on top of its time."""
+    serverless_gigabyte_seconds: float = 0
+    storage_gigabyte_months: float = 0
+    key_months: float = 0
+    key_requests: float = 0
+    alarm_months: float = 0
+    dashboard_months: float = 0
+    metric_months: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +151,21 @@ def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
         _instance_line("SageMaker training", usage.training_seconds, usage.training_instance, table),
         _instance_line("SageMaker endpoint", usage.endpoint_seconds, usage.endpoint_instance, table),
         *_workflow_lines(usage, table),
+        _line("SageMaker, data", usage.hosting_gigabytes, table.prices["hosting_gigabyte"]),
+        _line("SageMaker serverless", usage.serverless_gigabyte_seconds, table.prices["serverless_gigabyte_second"]),
         _line("Lambda, requests", usage.lambda_requests, table.prices["lambda_request"]),
         _line("Lambda, time", usage.lambda_gigabyte_seconds, table.prices["lambda_gigabyte_second"]),
         _line("S3, writing", usage.s3_puts, table.prices["s3_put"]),
         _line("S3, reading", usage.s3_gets, table.prices["s3_get"]),
+        _line("S3, storage", usage.storage_gigabyte_months, table.prices["s3_gigabyte_month"]),
         _line("DynamoDB, writing", usage.table_writes, table.prices["table_write"]),
         _line("SNS", usage.notices, table.prices["sns_publish"]),
         _line("CloudWatch Logs", usage.log_gigabytes, table.prices["logs_gigabyte"]),
+        _line("CloudWatch, alarms", usage.alarm_months, table.prices["alarm_month"]),
+        _line("CloudWatch, metrics", usage.metric_months, table.prices["metric_month"]),
+        _line("CloudWatch, dashboards", usage.dashboard_months, table.prices["dashboard_month"]),
+        _line("KMS, keys", usage.key_months, table.prices["kms_key_month"]),
+        _line("KMS, requests", usage.key_requests, table.prices["kms_request"]),
         _line("CodeBuild", usage.build_minutes, table.prices["build_minute"]),
     )
     items = tuple(line for line in lines if line.quantity)
@@ -166,6 +187,19 @@ def photos_usage(photos: int) -> RunUsage:
         lambda_requests=photos * len(SINGLE),
         lambda_gigabyte_seconds=photos * sum(seconds * gigabytes for seconds, gigabytes in SINGLE),
         table_writes=DECISION_WRITES * photos,
+    )
+
+
+def standing_usage(kinds: Mapping[str, int], monitor_minutes: float = 60) -> RunUsage:
+    """What a stack uses in a month in which nobody sends a photo; *kinds* counts its resources by their type."""
+    looks = HOURS_PER_MONTH * 60 / monitor_minutes if kinds.get("AWS::Events::Rule") else 0.0
+    return RunUsage(
+        alarm_months=kinds.get("AWS::CloudWatch::Alarm", 0),
+        dashboard_months=kinds.get("AWS::CloudWatch::Dashboard", 0),
+        key_months=kinds.get("AWS::KMS::Key", 0),
+        metric_months=_METRICS if looks else 0,
+        lambda_requests=round(looks),
+        lambda_gigabyte_seconds=looks * _LOOK_SECONDS * _LOOK_GIGABYTES,
     )
 
 

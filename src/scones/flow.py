@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -45,13 +45,14 @@ from scones.steps.register import register
 from scones.steps.replay import Judged, Replayed, judge_again, replay
 from scones.steps.rollback import rollback
 from scones.steps.simulate import Simulated, Stream, plan, simulate
+from scones.steps.smoke import Smoked, smoke
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
 from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.to_label import to_label
 from scones.steps.train import Trained, train
-from scones.steps.up import Up, up
+from scones.steps.up import Consent, Up, up
 from scones.steps.upload import upload
 
 T = TypeVar("T")
@@ -79,6 +80,10 @@ class PhotosNotGranted(SconesError):
         self.source = source
 
 
+def go_on() -> None:
+    """Agree to every change: whoever said --yes, or works where nothing costs, is not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One environment's steps; each remembers its result in the bucket, for the steps after it."""
@@ -86,6 +91,8 @@ class Flow:
     aws: Aws
     settings: Settings
     report: Reporter
+    agree: Callable[[], None] = go_on
+    """Asks whoever was shown the changes of `up`; raises where they do not go on."""
 
     def stage(self, page: Path | None = None) -> Staged:
         """Stage the photos that the settings name, and report on them: beside them, and in *page* if that is named."""
@@ -119,10 +126,10 @@ class Flow:
         decision = Approval.REJECTED if reject else Approval.APPROVED
         return approve(self.aws, chosen, decision, reason, self.report)
 
-    def up(self) -> Up:
+    def up(self, *, replace_data: bool = False) -> Up:
         """Bring the stack up for the classes staged last, or those of the settings."""
-        self.image()
-        return self._remember("up", up(self.aws, self._with(self._classes()), self.report))
+        consent = Consent(self.agree, self.image, replace_data)
+        return self._remember("up", up(self.aws, self._with(self._classes()), consent, self.report))
 
     def deploy(self, number: int | None = None) -> Deployed:
         """Deploy the model of that number in the registry, or the one trained last."""
@@ -134,6 +141,15 @@ class Flow:
     def rollback(self) -> Deployed:
         """Have the endpoint serve the release before."""
         return self._remember("deploy", Deployed.of(rollback(self.aws, self.settings, self.report)))
+
+    def smoke(self) -> Smoked | None:
+        """Send one photo the whole way, where a workflow and an endpoint stand."""
+        try:
+            workflow_arn = self._recall("up", Up).workflow_arn
+        except NothingYet:
+            self.report.tell("smoke test: no workflow stands yet; run: scones up")
+            return None
+        return smoke(self.aws, workflow_arn, self.report)
 
     def classify(self, photos: Sequence[Path] = ()) -> Classified:
         """Classify *photos*, or the staged test photos where none are named."""

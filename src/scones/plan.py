@@ -105,6 +105,12 @@ def plan_batch(photos: int, given: Assumptions | None = None) -> BatchPlan:
     )
 
 
+def batch_usage(photos: int, given: Assumptions) -> RunUsage:
+    """What so many photos in batches use, the endpoint for as long as they take."""
+    plan = plan_batch(photos, given)
+    return _usage(photos, given, plan.batch_seconds, endpoint_seconds=plan.seconds * plan.instances)
+
+
 def batch_bill(photos: int) -> Bill:
     """What a batch costs on AWS besides its endpoint."""
     given = Assumptions()

@@ -9,8 +9,8 @@ class Reporter(Protocol):
     def tell(self, line: str) -> None:
         """Say one line."""
 
-    def progress(self, done: int, total: int, what: str) -> None:
-        """Say how much is done; *what* names the things counted, and the bar."""
+    def progress(self, done: int, total: int, what: str, now: str = "") -> None:
+        """Say how much is done; *what* names the things counted, and the bar, *now* the one under way."""
 
 
 class Silent:
@@ -19,5 +19,5 @@ class Silent:
     def tell(self, line: str) -> None:
         """Say nothing."""
 
-    def progress(self, done: int, total: int, what: str) -> None:
+    def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Say nothing."""

@@ -14,7 +14,7 @@ from scones.aws.connection import connect
 from scones.context import load
 from scones.costs import price_of
 from scones.errors import SconesError
-from scones.flow import Flow
+from scones.flow import Flow, go_on
 from scones.local.cloud import Cloud, standing, stop
 from scones.settings import Settings
 from scones.show import show
@@ -56,11 +56,27 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     aws = connect(settings, LOCAL_KEYS if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
-    price = "" if settings.endpoint_url or agreed else price_of(verb, settings.mode)
+    ask = not (settings.endpoint_url or agreed)
+    # `up` says its own price, and asks once the changes have been shown.
+    price = price_of(verb, settings.mode) if ask and verb != "up" else ""
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
         raise NotAgreed
     with Terminal() as terminal:
-        yield Flow(aws, settings, terminal)
+        yield Flow(aws, settings, terminal, _Asks(terminal) if ask else go_on)
+
+
+class _Asks:
+    """Asks once whether to make what was shown: bringing a stack up takes two change sets."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._agreed = False
+
+    def __call__(self) -> None:
+        with self._terminal.paused():
+            self._agreed = self._agreed or click.confirm("this costs money on AWS: go on?", err=True)
+        if not self._agreed:
+            raise NotAgreed
 
 
 def end_cloud(flags: Flags) -> bool:

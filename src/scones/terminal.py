@@ -1,5 +1,7 @@
 """Terminal: what a person sees of long work, on stderr; stdout is kept for results."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -16,6 +18,7 @@ class Terminal:
             BarColumn(bar_width=32),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}"),
         )
         self._bars = Progress(*columns, console=self._console, transient=True)
         self._tasks: dict[str, TaskID] = {}
@@ -33,15 +36,24 @@ class Terminal:
         if self._console.is_terminal:
             self._bars.stop()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Draw no bars meanwhile: a question stands on the last line."""
+        if self._console.is_terminal:
+            self._bars.stop()
+        yield
+        if self._console.is_terminal:
+            self._bars.start()
+
     def tell(self, line: str) -> None:
         """Print one line above the bars."""
         self._console.print(line, markup=False)
 
-    def progress(self, done: int, total: int, what: str) -> None:
+    def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Move the bar of *what*; a full bar becomes a line, and the next of its name starts anew."""
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._bars.add_task(what, total=total, now=now)
+        self._bars.update(self._tasks[what], completed=done, total=total, now=now)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(what))
             self.tell(f"  {total} {what}")

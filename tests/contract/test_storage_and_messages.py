@@ -159,3 +159,21 @@ def test_log_lines(aws: Checked) -> None:
     logs.delete_log_group(logGroupName=group)
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         logs.describe_log_streams(logGroupName=group)
+
+
+def test_an_image_that_is_not_there(aws: Checked) -> None:
+    """The registry says which of the two is missing: the repository, or the image in it."""
+    ecr = aws("ecr")
+    with pytest.raises(ClientError, match="RepositoryNotFoundException"):
+        ecr.describe_images(repositoryName=fresh("contract"), imageIds=[{"imageTag": "latest"}])
+
+
+def test_quotas(aws: Checked) -> None:
+    """AWS lists them by name; the local cloud has none, and says so."""
+    quotas = aws("service-quotas")
+    if not aws.live:
+        with pytest.raises(ClientError, match="NoSuchResourceException"):
+            quotas.list_service_quotas(ServiceCode="sagemaker")
+        return
+    pages = quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+    assert "ml.m5.large for endpoint usage" in {item["QuotaName"] for page in pages for item in page["Quotas"]}

@@ -120,7 +120,8 @@ def test_a_stack(aws: Checked) -> None:
     client.create_change_set(ChangeSetName="first", ChangeSetType="CREATE", **request)
     named = {"StackName": stack, "ChangeSetName": "first"}
     client.get_waiter("change_set_create_complete").wait(**named, WaiterConfig={"Delay": 1})
-    client.describe_change_set(**named)
+    # What a condition leaves out is no change.
+    assert len(client.describe_change_set(**named)["Changes"]) == 1
     client.execute_change_set(**named)
     client.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
     found = client.describe_stacks(StackName=stack)["Stacks"][0]

@@ -24,9 +24,9 @@ class Watching(Silent):
     def __init__(self) -> None:
         self.shares: list[float] = []
 
-    def progress(self, done: int, total: int, what: str) -> None:
+    def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Remember."""
-        del what
+        del what, now
         self.shares.append(done / total)
 
 
@@ -82,8 +82,8 @@ def test_a_job_that_nobody_waits_for_is_stopped(aws: Aws, settings: Settings) ->
     """Ctrl-C while waiting: the job does not go on, and on AWS does not go on costing."""
 
     class Impatient(Silent):
-        def progress(self, done: int, total: int, what: str) -> None:
-            del done, total, what
+        def progress(self, done: int, total: int, what: str, now: str = "") -> None:
+            del done, total, what, now
             raise KeyboardInterrupt
 
     staged = Flow(aws, settings, Silent()).stage()

@@ -1,15 +1,48 @@
+"""The stack is brought up: said, shown, agreed to, and gone on with."""
+
+import uuid
 from dataclasses import replace
 
 import pytest
 
 from conftest import KEYS
+from scones.aws.changes import DataAtRisk
 from scones.aws.client import AwsError, Client
 from scones.aws.connection import Aws
-from scones.flow import Flow
+from scones.errors import SconesError
+from scones.flow import Flow, go_on
 from scones.progress import Silent
+from scones.release import foundation
 from scones.settings import Settings
 from scones.steps.classify import Outcome
+from scones.steps.up import Consent, up
 from tiny_model import plain_photo, probability
+
+
+class Heard(Silent):
+    """Remembers what was said, and how far the stack was."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[tuple[int, int]] = []
+
+    def tell(self, line: str) -> None:
+        """Remember."""
+        self.lines.append(line)
+
+    def progress(self, done: int, total: int, what: str, now: str = "") -> None:
+        """Remember."""
+        del what, now
+        self.steps.append((done, total))
+
+
+class No(SconesError):
+    """Nobody goes on."""
+
+
+def refuse() -> None:
+    """Say no."""
+    raise No
 
 
 def test_a_changed_threshold_reaches_the_workflow(own_flow: Flow) -> None:
@@ -53,3 +86,68 @@ def test_executions_call_what_was_published_last(own_flow: Flow) -> None:
     versions = functions.call("list_versions_by_function", FunctionName=name)["Versions"]
     assert after != before
     assert [version["Version"] for version in versions] == ["$LATEST", after]
+
+
+def test_price_and_checks_and_changes_are_said_before_anything_is_made(aws: Aws, settings: Settings) -> None:
+    """Whoever then says no has made nothing: no stack, no bucket, and no empty stack under review."""
+    heard = Heard()
+    with pytest.raises(No):
+        up(aws, settings, Consent(refuse, refuse), heard)
+    first = [line.split()[0].rstrip(":") for line in heard.lines]
+    assert first.index("price") < first.index("preflight") < first.index("changes")
+    assert any(line.split()[:2] == ["add", "AWS::S3::Bucket"] for line in heard.lines)
+    assert aws.stack.find() is None
+    assert not aws.bucket.exists()
+
+
+def test_progress_counts_the_resources(aws: Aws, settings: Settings) -> None:
+    """It ends with all of them done, the foundation first; asked again, nothing is to be done."""
+    heard = Heard()
+    up(aws, settings, Consent(go_on, go_on), heard)
+    ends = [step for step in heard.steps if step[0] == step[1]]
+    assert len({total for _, total in ends}) == 2
+    again = Heard()
+    up(aws, settings, Consent(refuse, go_on), again)
+    assert f"stack {aws.name} matches already" in again.lines
+
+
+def test_a_stack_that_would_lose_data_is_not_touched(aws: Aws, settings: Settings) -> None:
+    """A bucket outside the template would go, with what is in it: refused, and the stack can still be updated."""
+    other = foundation()
+    other["Resources"]["Old"] = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": f"old-{uuid.uuid4().hex}"}}  # type: ignore[index]
+    aws.stack.deploy(other, {"Env": aws.env}, Silent().tell)
+    with pytest.raises(DataAtRisk, match=r"remove AWS::S3::Bucket Old.*--replace-data"):
+        up(aws, settings, Consent(go_on, go_on), Silent())
+    assert up(aws, settings, Consent(go_on, go_on, replace_data=True), Silent()).stack == aws.name
+
+
+def test_killed_between_change_set_and_execution_it_goes_on(aws: Aws, settings: Settings) -> None:
+    """A change set that nobody executed leaves an empty stack under review; the next run takes its place."""
+    assert aws.stack.prepare(foundation(), {"Env": aws.env}, Silent().tell)
+    stood = aws.stack.find()
+    assert stood
+    assert stood.status == "REVIEW_IN_PROGRESS"
+    assert up(aws, settings, Consent(go_on, go_on), Silent()).stack == aws.name
+
+
+def test_killed_while_the_stack_is_made_it_is_waited_for(aws: Aws, settings: Settings) -> None:
+    """Ctrl-C ends our watching, not CloudFormation's work; that is said, and the next run waits for it."""
+
+    class Impatient(Heard):
+        def progress(self, done: int, total: int, what: str, now: str = "") -> None:
+            del done, total, what, now
+            raise KeyboardInterrupt
+
+    impatient = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        up(aws, settings, Consent(go_on, go_on), impatient)
+    assert "goes on by itself" in impatient.lines[-1]
+    assert up(aws, settings, Consent(go_on, go_on), Silent()).stack == aws.name
+
+
+def test_an_instance_without_a_price_stops_nobody(aws: Aws, settings: Settings) -> None:
+    """The price table cannot know every type; what it lacks is said."""
+    heard = Heard()
+    with pytest.raises(No):
+        up(aws, replace(settings, endpoint_instance="ml.new.large"), Consent(refuse, refuse), heard)
+    assert "no price for instance 'ml.new.large'" in heard.lines[0]

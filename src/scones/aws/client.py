@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -11,15 +12,25 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from scones.errors import SconesError
 from scones.settings import Settings
 
 _PIECE_BYTES = 1 << 20
+# What the services answer, each in its own words, to keys that are over, wrong, or of another partition.
+_REFUSED_KEYS = {
+    *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "InvalidToken"),
+    *("InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
+    *("InvalidSignatureException", "AuthFailure"),
+}
 
 _THROTTLED = "AWS asks for patience: run the same command again in a while"
 _FORBIDDEN = "your credentials may not do this: use others, or have it allowed, and run the same command again"
@@ -48,6 +59,25 @@ class AwsUnreachable(SconesError):
     """There are no credentials, or nobody answers at the endpoint."""
 
 
+class CredentialsRefused(AwsUnreachable):
+    """AWS knows the credentials no more, or never did."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"AWS refuses the credentials ({' '.join(reason.split())}); renew them (aws sso login, or new keys; a "
+            "region that the account has not enabled refuses them, too), and run the same command again"
+        )
+
+
+class UnknownRegion(AwsUnreachable):
+    """No AWS region has this name."""
+
+    def __init__(self, region: str, near: list[str]) -> None:
+        meant = f"; did you mean {', '.join(near)}?" if near else ""
+        super().__init__(f"AWS has no region {region!r} as far as this boto3 knows{meant} Set AWS_REGION, or region")
+        self.region = region
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Keys given outright instead of found by boto3's own chain."""
@@ -64,6 +94,18 @@ def _session(region: str, credentials: Credentials | None) -> boto3.Session:
         aws_secret_access_key=credentials.secret_key if credentials else None,
         region_name=region,
     )
+
+
+def known_region(region: str) -> None:
+    """Refuse a region that does not exist: nobody would answer there, whatever was done about it.
+
+    Raises:
+        UnknownRegion: botocore, which comes with their names, has no such region.
+    """
+    found = boto3.Session(region_name=region)
+    names = [name for part in found.get_available_partitions() for name in found.get_available_regions("sts", part)]
+    if region not in names:
+        raise UnknownRegion(region, get_close_matches(region, names))
 
 
 class Client:
@@ -85,6 +127,7 @@ class Client:
         )
         self.service = service
         self.region = settings.region
+        self._hint = "is it up? see: scones local status" if settings.endpoint_url else "is the network up?"
         try:
             session = _session(settings.region, credentials)
             self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)
@@ -125,11 +168,13 @@ class Client:
             detail = error.response.get("Error", {})
             code, message = detail.get("Code", "Unknown"), detail.get("Message", str(error))
             reasons = tuple(reason.get("Code", "None") for reason in error.response.get("CancellationReasons", ()))
+            if code in _REFUSED_KEYS:
+                return CredentialsRefused(f"{code}: {message}")
             return AwsError(self.service, operation, code, message, reasons=reasons)
+        if isinstance(error, CredentialRetrievalError | PartialCredentialsError | SSOError | TokenRetrievalError):
+            return CredentialsRefused(str(error))
         if isinstance(error, NoCredentialsError):
             return AwsUnreachable("no AWS credentials found; set them up, or work on this machine: scones local up")
         if isinstance(error, EndpointConnectionError | ConnectTimeoutError | HTTPClientError):
-            return AwsUnreachable(
-                f"{self.service} at {self._boto.meta.endpoint_url} does not answer; is it up? see: scones local status"
-            )
+            return AwsUnreachable(f"{self.service} at {self._boto.meta.endpoint_url} does not answer; {self._hint}")
         return AwsError(self.service, operation, type(error).__name__, str(error))

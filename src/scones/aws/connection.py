@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from functools import cache
 
+from scones.aws.account import Quotas
 from scones.aws.batches import Batches
-from scones.aws.client import Client, Credentials
+from scones.aws.client import Client, Credentials, known_region
 from scones.aws.images import Images
 from scones.aws.leftovers import Leftovers
 from scones.aws.logs import Logs
@@ -28,6 +29,8 @@ class Aws:
     env: str
     account: str
     region: str
+    caller: str
+    """The ARN of whoever the credentials speak for."""
     bucket: Bucket
     stack: Stacks
     sagemaker: SageMaker
@@ -41,6 +44,7 @@ class Aws:
     metrics: Metrics
     images: Images
     leftovers: Leftovers
+    quotas: Quotas
 
     @property
     def name(self) -> str:
@@ -67,21 +71,24 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
     """Ask AWS who we are, and open each service.
 
     Raises:
-        AwsUnreachable: no credentials, or nobody answers.
-        AwsError: the credentials are refused.
+        AwsUnreachable: no credentials, none that are accepted, no such region, or nobody answers.
     """
+    if settings.endpoint_url is None:
+        known_region(settings.region)
 
     @cache
     def client(service: str) -> Client:
         return Client(settings, service, credentials)
 
     # The first call finds out whether anybody is there; patience would only delay saying so.
-    account = Client(settings, "sts", credentials, attempts=2).call("get_caller_identity")["Account"]
+    identity = Client(settings, "sts", credentials, attempts=2).call("get_caller_identity")
+    account = identity["Account"]
     bucket = Bucket(client("s3"), f"{settings.stack}-{account}-{settings.region}")
     return Aws(
         env=settings.env,
         account=account,
         region=settings.region,
+        caller=identity["Arn"],
         bucket=bucket,
         stack=Stacks(client("cloudformation"), settings.stack, bucket),
         sagemaker=SageMaker(client("sagemaker"), client("sagemaker-runtime")),
@@ -95,4 +102,6 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         metrics=Metrics(client("cloudwatch")),
         images=Images(client("ecr"), client("codebuild"), settings.stack),
         leftovers=Leftovers(client, settings.stack, account),
+        # A check before the work: where it gets no answer, asking again would only delay the work.
+        quotas=Quotas(Client(settings, "service-quotas", credentials, attempts=1)),
     )

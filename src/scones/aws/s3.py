@@ -158,6 +158,16 @@ class Bucket:
             raise
         return True
 
+    def taken(self) -> bool:
+        """Tell whether somebody else has the bucket's name, or we may not look at what is ours."""
+        try:
+            self.exists()
+        except AwsError as error:
+            if error.code in {"403", "AccessDenied", "Forbidden"}:
+                return True
+            raise
+        return False
+
     def tags(self) -> dict[str, str]:
         """Read the bucket's tags; none where there is no bucket, or where it is another account's."""
         try:

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scones.aws.changes import ChangeSet, change
 from scones.aws.client import AwsError, Client
 from scones.aws.leftovers import ENV_TAG
 from scones.aws.s3 import Bucket
 from scones.aws.waiting import wait
 from scones.errors import SconesError
+from scones.progress import Reporter, Silent
 
 _STACK_SECONDS = 1800.0
 _CHANGE_SET_SECONDS = 120.0
@@ -144,13 +146,51 @@ class Stacks:
             StackHalfGone: its deletion began before; it has to go first.
             StackNotOurs: Scones did not make it.
         """
-        stack = self._ready_for_change(tell)
-        if self._apply_change_set("UPDATE" if stack else "CREATE", template, parameters):
-            stack = wait(f"stack {self.name} settling", self._settled, _STACK_SECONDS)
-            if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-                raise StackFailed(self.name, stack.status, self._first_reason())
+        change_set = self.prepare(template, parameters, tell)
+        stack = self.execute(change_set, Silent()) if change_set else self.must_find()
         tell(f"stack {self.name} is ready")
-        return stack or self._must_find()
+        return stack
+
+    def prepare(self, template: Mapping[str, object], parameters: Mapping[str, str], tell: Tell) -> ChangeSet | None:
+        """Make a change set, and change nothing yet; None where the stack matches already.
+
+        What an earlier run began is waited for: CloudFormation goes on when nobody looks.
+
+        Raises:
+            StackFailed: CloudFormation refuses the template.
+        """
+        stack = self._ready_for_change(tell)
+        return self._make_change_set("UPDATE" if stack else "CREATE", template, parameters)
+
+    def execute(self, change_set: ChangeSet, report: Reporter) -> Stack:
+        """Carry a change set out and wait for its end, telling how many resources are done, and which is under way.
+
+        Raises:
+            StackFailed: with the first reason that CloudFormation gives.
+        """
+        before = next((event["EventId"] for event in self._events()), "")
+        self._client.call("execute_change_set", **self._which(change_set.name))
+
+        def settled() -> Stack | None:
+            events = list(self._events(since=before))
+            done, now = _progress(events, self.name)
+            if change_set.changes:
+                # The clean-up after an update touches resources a second time.
+                total = len(change_set.changes)
+                report.progress(min(done, total), total, f"resources of {self.name}", now)
+            # Right after the call the stack may still show the state before it; its events do not.
+            return self._settled() if any(_of_stack(event, self.name) for event in events) else None
+
+        stack = wait(f"stack {self.name} settling", settled, _STACK_SECONDS)
+        if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            raise StackFailed(self.name, stack.status, self._first_reason(since=before))
+        return stack
+
+    def discard(self, change_set: ChangeSet) -> None:
+        """Forget a change set that nobody wants, with the empty stack that it was to fill."""
+        self._client.call("delete_change_set", **self._which(change_set.name))
+        if change_set.new:
+            self.delete()
 
     def resources(self) -> list[Resource]:
         """List what the stack has made and not deleted; nothing where there is no stack."""
@@ -195,33 +235,37 @@ class Stacks:
 
         wait(f"stack {self.name} going", gone, _STACK_SECONDS)
 
-    def _apply_change_set(self, kind: str, template: Mapping[str, object], parameters: Mapping[str, str]) -> bool:
+    def _make_change_set(
+        self, kind: str, template: Mapping[str, object], parameters: Mapping[str, str]
+    ) -> ChangeSet | None:
         name = f"scones-{uuid.uuid4().hex[:12]}"
+        which = self._which(name)
         self._client.call(
             "create_change_set",
-            StackName=self.name,
-            ChangeSetName=name,
+            **which,
             ChangeSetType=kind,
             **self._sent(template),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
             Tags=[{"Key": ENV_TAG, "Value": self.name}],
         )
-        which = {"StackName": self.name, "ChangeSetName": name}
 
         def made() -> dict[str, Any] | None:
             reply = self._client.call("describe_change_set", **which)
             return None if reply["Status"] in {"CREATE_PENDING", "CREATE_IN_PROGRESS"} else reply
 
-        change_set = wait(f"change set {name}", made, _CHANGE_SET_SECONDS)
-        if change_set["Status"] == "FAILED":
+        found = wait(f"change set {name}", made, _CHANGE_SET_SECONDS)
+        if found["Status"] == "FAILED":
             self._client.call("delete_change_set", **which)
-            reason = change_set.get("StatusReason", "no reason given")
+            reason = found.get("StatusReason", "no reason given")
             if any(words in reason for words in _NO_CHANGES):
-                return False
+                return None
             raise StackFailed(self.name, "unchanged", reason)
-        self._client.call("execute_change_set", **which)
-        return True
+        pages = self._client.pages("describe_change_set", **which)
+        return ChangeSet(name, kind == "CREATE", tuple(change(item) for page in pages for item in page["Changes"]))
+
+    def _which(self, change_set: str) -> dict[str, str]:
+        return {"StackName": self.name, "ChangeSetName": change_set}
 
     def _ready_for_change(self, tell: Tell) -> Stack | None:
         """Bring the stack to where a change set may begin; None where there is none, or none that ever stood."""
@@ -261,18 +305,30 @@ class Stacks:
         return {"TemplateURL": self._bucket.url(key)}
 
     def _settled(self) -> Stack | None:
-        stack = self._must_find()
+        stack = self.must_find()
         return None if stack.status.endswith("_IN_PROGRESS") else stack
 
-    def _must_find(self) -> Stack:
+    def must_find(self) -> Stack:
+        """Describe the stack, which stands.
+
+        Raises:
+            StackFailed: it does not, any more.
+        """
         stack = self.find()
         if stack is None:
             raise StackFailed(self.name, "gone", "somebody deleted it meanwhile")
         return stack
 
-    def _first_reason(self) -> str:
-        pages = self._client.pages("describe_stack_events", StackName=self.name)
-        for event in reversed([event for page in pages for event in page["StackEvents"]]):
+    def _events(self, since: str = "") -> Iterator[dict[str, Any]]:
+        """Yield the stack's events, newest first, back to the one called *since*."""
+        for page in self._client.pages("describe_stack_events", StackName=self.name):
+            for event in page["StackEvents"]:
+                if event["EventId"] == since:
+                    return
+                yield event
+
+    def _first_reason(self, since: str = "") -> str:
+        for event in reversed(list(self._events(since))):
             if event["ResourceStatus"].endswith("_FAILED"):
                 reason = event.get("ResourceStatusReason", "no reason given")
                 # What is found before anything is made, such as a name that is taken, is told somewhere else.
@@ -285,3 +341,18 @@ class Stacks:
         failed = {"FailedEvents": True}
         events = self._client.call("describe_events", StackName=self.name, Filters=failed)["OperationEvents"]
         return "; ".join(each["ValidationStatusReason"] for each in events if each.get("ValidationStatusReason"))
+
+
+def _of_stack(event: Mapping[str, Any], stack: str) -> bool:
+    return bool(event["LogicalResourceId"] == stack and event["ResourceType"] == "AWS::CloudFormation::Stack")
+
+
+def _progress(events: Iterable[Mapping[str, Any]], stack: str) -> tuple[int, str]:
+    """How many resources are done, and which is under way; *events* come newest first."""
+    newest: dict[str, str] = {}
+    for event in events:
+        if not _of_stack(event, stack):
+            newest.setdefault(event["LogicalResourceId"], event["ResourceStatus"])
+    under_way = [name for name, status in newest.items() if status.endswith("_IN_PROGRESS")]
+    done = sum(status.endswith("_COMPLETE") for status in newest.values())
+    return done, under_way[0] if under_way else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from scones.cli.environment import demo, down, monitor, status
+from scones.cli.environment import cost, demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
@@ -21,7 +21,7 @@ _NOT_ENOUGH_SPACE = 28
 _MAKING = (stage, image, train, approve, up, deploy, rollback)
 _USING = (classify, replay, evaluate, monitor, dispatch, simulate)
 # In the order of the flow, which is the order of `scones --help`.
-for _command in (*_MAKING, *_USING, status, down, demo, local):
+for _command in (*_MAKING, *_USING, cost, status, down, demo, local):
     scones.add_command(_command)
 
 

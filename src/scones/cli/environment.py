@@ -59,6 +59,38 @@ def monitor(env: str | None, as_json: bool, **asked: Unpack[_Asked]) -> None:
     run("monitor", {"env": env}, as_json, look)
 
 
+class _Cost(TypedDict):
+    """What `cost` estimates; None keeps the estimate's own default."""
+
+    photos: int | None
+    mode: str | None
+    instance: str | None
+    instances: int | None
+    hours: float | None
+    memory_mb: int | None
+    kms: bool | None
+
+
+@click.command(help=STEPS["cost"] + " Without options: a million photos by every mode.")
+@click.option("--photos", type=click.IntRange(1), help="How many. [default: 1000000]")
+@click.option("--mode", type=click.Choice(["realtime", "serverless", "batch"]), help="[default: realtime]")
+@click.option("--instance", metavar="TYPE", help="The endpoint's instances. [default: ml.m5.xlarge]")
+@click.option("--instances", type=click.IntRange(1), help="How many stand; batches plan their own. [default: 1]")
+@click.option("--hours", type=float, help="How long they stand. [default: while they are busy]")
+@click.option("--memory", "memory_mb", type=click.IntRange(1024, 6144), help="MB, of serverless. [default: 2048]")
+@click.option("--kms", is_flag=True, default=None, help="With a KMS key of your own.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
+def cost(as_json: bool, **options: Unpack[_Cost]) -> None:
+    """Estimate what the options say."""
+    import msgspec
+
+    from scones.estimates import Asked, cost_table, estimate
+    from scones.session import tell_result
+
+    given = {name: value for name, value in options.items() if value is not None}
+    tell_result(estimate(msgspec.convert(given, Asked)) if given else cost_table(), as_json=as_json)
+
+
 @click.command(help=STEPS["status"])
 @options
 def status(env: str | None, as_json: bool) -> None:

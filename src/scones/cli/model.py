@@ -12,7 +12,10 @@ from scones.steps import STEPS
 
 if TYPE_CHECKING:
     from scones.evaluation.study import Study
+    from scones.flow import Flow
+    from scones.steps.deploy import Deployed
     from scones.steps.study import Wanted
+    from scones.steps.up import Up
 
 
 class _Wanted(TypedDict):
@@ -73,11 +76,18 @@ def approve(model: int | None, reject: str | None, env: str | None, as_json: boo
 
 @click.command(help=STEPS["up"])
 @click.option("--threshold", type=float, help="Below this confidence (0 to 1) a photo is not routed.")
+@click.option("--replace-data", is_flag=True, help="Also replace or remove a bucket or a table, with all in it.")
 @options
 @yes_option
-def up(threshold: float | None, env: str | None, as_json: bool, yes: bool) -> None:
+def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bool, yes: bool) -> None:
     """Bring the stack up."""
-    run("up", {"env": env, "threshold": threshold}, as_json, lambda flow: flow.up(), agreed=yes)
+
+    def bring(flow: "Flow") -> "Up":
+        stands = flow.up(replace_data=replace_data)
+        flow.smoke()
+        return stands
+
+    run("up", {"env": env, "threshold": threshold}, as_json, bring, agreed=yes)
 
 
 @click.command(
@@ -89,14 +99,26 @@ def up(threshold: float | None, env: str | None, as_json: bool, yes: bool) -> No
 @yes_option
 def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
     """Deploy MODEL."""
-    run("deploy", {"env": env, "mode": mode}, as_json, lambda flow: flow.deploy(model), agreed=yes)
+
+    def put(flow: "Flow") -> "Deployed":
+        serves = flow.deploy(model)
+        flow.smoke()
+        return serves
+
+    run("deploy", {"env": env, "mode": mode}, as_json, put, agreed=yes)
 
 
 @click.command(help=STEPS["rollback"])
 @options
 def rollback(env: str | None, as_json: bool) -> None:
     """Return to the release before."""
-    run("rollback", {"env": env}, as_json, lambda flow: flow.rollback())
+
+    def back(flow: "Flow") -> "Deployed":
+        serves = flow.rollback()
+        flow.smoke()
+        return serves
+
+    run("rollback", {"env": env}, as_json, back)
 
 
 @click.command(help=STEPS["evaluate"])

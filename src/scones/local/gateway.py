@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from scones.local.processes import descendants, kill_all, remove_tree
-from scones.local.wire import Json
+from scones.local.wire import AwsError, Json, Reply, error_reply
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -66,8 +66,15 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     app.SERVICE_HANDLERS["application-autoscaling"] = Scaling(sagemaker.records).handle
     known_by = {"host_patterns": [], "target_prefixes": ["AnyScaleFrontendService."]}
     router.SERVICE_PATTERNS["application-autoscaling"] = known_by
+    app.SERVICE_HANDLERS["servicequotas"] = _absent
+    router.SERVICE_PATTERNS["servicequotas"] = {"host_patterns": [], "target_prefixes": ["ServiceQuotasV20190624."]}
     stacks.mount(sagemaker)
     budgets.mount()
+
+
+async def _absent(*_request: object) -> Reply:
+    """Say at once that a service is not here: ministack would take seconds, and answer as S3."""
+    return error_reply(AwsError("NoSuchResourceException", "the local cloud has no such service"))
 
 
 async def _serve(listener: int) -> None:

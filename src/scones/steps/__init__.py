@@ -5,7 +5,7 @@ STEPS = {
     "image": "Have the container image of this version built in the account; later steps do it where it is missing.",
     "train": "Run a training job on them, and register its model; one that passes the gate is approved.",
     "approve": "Approve or reject a registered model: only an approved one is deployed.",
-    "up": "Bring the stack to the template: functions, state machine, topics, alarms, the schedule of the monitor.",
+    "up": "Look at the account, say the price, show what would change, and bring the stack to the template.",
     "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
     "rollback": "Return to the release before; again, to the one before that.",
     "classify": "Send photos through the Step Functions workflow.",
@@ -14,6 +14,7 @@ STEPS = {
     "monitor": "Compare what the endpoint saw with the baseline; send an alert if it changed.",
     "dispatch": "Give the open orders to the couriers just seen: bicycles near, motorcycles far.",
     "simulate": "Send a stream of couriers' photos, some twice, broken or shifted, and account for each of them.",
+    "cost": "Say what photos cost on AWS by each mode, from the dated price file; nothing is asked of AWS.",
     "status": "Say what of this environment stands.",
     "down": "Delete everything of this environment, or all but its data, look again, and give a receipt.",
 }

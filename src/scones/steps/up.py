@@ -1,9 +1,13 @@
-"""Up: bring the stack to the template, with the functions, the state machine and the topics."""
+"""Up: look at the account, show what would change, and bring the stack to the template."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from scones.aws.changes import ChangeSet, DataAtRisk
 from scones.aws.connection import Aws
+from scones.aws.preflight import preflight
 from scones.aws.stacks import Stack
+from scones.estimates import up_price
 from scones.image import image_source
 from scones.progress import Reporter
 from scones.release import CAPTURE_PARAMETER, foundation, function_code, function_release, template
@@ -27,18 +31,34 @@ class Up:
     threshold: float
 
 
-def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What whoever runs `up` agrees to; *ask* raises where they do not go on with the changes that they were shown."""
+
+    ask: Callable[[], None]
+    build: Callable[[], object]
+    """Has the image built that the functions run from; called once the bucket stands and the changes were agreed to."""
+    replace_data: bool = False
+    """Whether a bucket or a table may be replaced or removed, with what is in it."""
+
+
+def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     """Create or update the stack; one that matches already is left as it is.
 
     Raises:
+        BucketTaken: somebody else has the bucket's name.
+        DataAtRisk: a bucket or a table would be replaced or removed, without consent.
         StackFailed: with the first reason that CloudFormation gives.
     """
+    report.tell(f"price: {up_price(settings)}")
+    for check in preflight(aws, settings):
+        report.tell(str(check))
     founded = aws.stack.founded()
     standing = aws.stack.find()
     base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
     if not founded:
         # The functions' zip needs the bucket, which the stack owns.
-        aws.stack.deploy(foundation(), base, report.tell)
+        _bring(aws, foundation(), base, replace(consent, build=_nothing), report)
     code = function_code()
     aws.bucket.put(code.key, code.body)
     workflow = {
@@ -49,7 +69,7 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
     }
     workflow["FunctionRelease"] = function_release(workflow)
     watch = {"ImageTag": image_source().tag} | _watch(settings)
-    stack = aws.stack.deploy(template(), base | workflow | watch, report.tell)
+    stack = _bring(aws, template(), base | workflow | watch, consent, report)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -63,6 +83,42 @@ def up(aws: Aws, settings: Settings, report: Reporter) -> Up:
         decisions_table=stack.outputs["DecisionsTableName"],
         threshold=settings.threshold,
     )
+
+
+def _bring(
+    aws: Aws, wanted: Mapping[str, object], parameters: Mapping[str, str], consent: Consent, report: Reporter
+) -> Stack:
+    """Show what would change, have it agreed to, and carry it out."""
+    change_set = aws.stack.prepare(wanted, parameters, report.tell)
+    if change_set is None:
+        consent.build()
+        report.tell(f"stack {aws.name} matches already")
+        return aws.stack.must_find()
+    try:
+        _agree(aws.name, change_set, consent, report)
+        consent.build()
+    except BaseException:
+        aws.stack.discard(change_set)
+        raise
+    try:
+        stack = aws.stack.execute(change_set, report)
+    except KeyboardInterrupt:
+        report.tell(f"stack {aws.name} goes on by itself; run the same command again, and it is waited for")
+        raise
+    report.tell(f"stack {aws.name} is ready")
+    return stack
+
+
+def _nothing() -> None:
+    """The foundation has no function that runs from the image."""
+
+
+def _agree(stack: str, change_set: ChangeSet, consent: Consent, report: Reporter) -> None:
+    for line in change_set.lines():
+        report.tell(line)
+    if (losses := change_set.losses()) and not consent.replace_data:
+        raise DataAtRisk(stack, losses)
+    consent.ask()
 
 
 def _kept(standing: Stack | None) -> dict[str, str]:

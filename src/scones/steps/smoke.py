@@ -1,0 +1,59 @@
+"""Smoke: send one photo the whole way, and see that it is answered."""
+
+import io
+import uuid
+from dataclasses import dataclass
+
+from scones.aws.connection import Aws
+from scones.errors import SconesError
+from scones.monitoring.traffic import evaluation_id
+from scones.photos.sample import render
+from scones.progress import Reporter
+
+_KEY = "asked/smoke-test.png"
+# The model may be unsure of a drawing, or not know its like: each is an answer, and the whole way was gone.
+_ANSWERS = ("THRESHOLD_CONFIDENCE_NOT_MET", "UnfamiliarPhoto")
+
+
+class SmokeFailed(SconesError):
+    """The photo came to no answer."""
+
+    def __init__(self, error: str, cause: str) -> None:
+        super().__init__(
+            f"one photo was sent through the workflow, and got no answer: {error}: {' '.join(cause.split())[:300]}; "
+            "look at the functions' logs, mend it, and run the same command again"
+        )
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Smoked:
+    """How the one photo ended: its label, or why it was refused."""
+
+    answer: str
+    seconds: float
+
+
+def smoke(aws: Aws, workflow_arn: str, report: Reporter) -> Smoked | None:
+    """Classify a drawing that nobody else sends; None where no endpoint serves yet.
+
+    The monitor passes it over, for it carries the mark of our own questions.
+
+    Raises:
+        SmokeFailed: it was neither classified nor refused with a reason.
+    """
+    endpoint = aws.sagemaker.find_endpoint(aws.name)
+    if endpoint is None or endpoint.status != "InService":
+        report.tell("smoke test: no endpoint serves yet; `scones deploy` sends one photo through the workflow")
+        return None
+    stream = io.BytesIO()
+    render("bicycle", "test", 0).save(stream, "png")
+    aws.bucket.put(_KEY, stream.getvalue(), "application/x-image")
+    event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": _KEY, "inference_id": evaluation_id("smoke")}
+    ended = aws.workflow.run(workflow_arn, f"smoke-{uuid.uuid4().hex}", event)
+    if ended.output is None and ended.error not in _ANSWERS:
+        raise SmokeFailed(ended.error or ended.status, ended.cause)
+    seconds = (ended.stopped - ended.started).total_seconds()
+    answer = ended.error if ended.output is None else f"{ended.output['label']} {ended.output['confidence']:.3f}"
+    report.tell(f"smoke test: one drawing through the workflow in {seconds:.2f} s: {answer}")
+    return Smoked(answer, seconds)

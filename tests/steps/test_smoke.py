@@ -1,0 +1,49 @@
+"""One photo the whole way."""
+
+import json
+
+import boto3
+import pytest
+
+from scones.aws.connection import Aws
+from scones.flow import Flow
+from scones.local.cloud import Cloud
+from scones.progress import Silent
+from scones.steps.smoke import SmokeFailed, smoke
+
+
+def test_a_drawing_goes_through_the_whole_workflow(flow: Flow) -> None:
+    """It is answered, and does not count as a photo that users sent."""
+    smoked = flow.smoke()
+    assert smoked
+    assert smoked.answer.split()[0] in {*flow.settings.classes, "THRESHOLD_CONFIDENCE_NOT_MET", "UnfamiliarPhoto"}
+
+
+def test_before_an_endpoint_serves_there_is_nothing_to_ask(aws: Aws) -> None:
+    """That is said, and is no failure."""
+    said: list[str] = []
+
+    class Heard(Silent):
+        def tell(self, line: str) -> None:
+            said.append(line)
+
+    assert smoke(aws, "arn:aws:states:us-east-1:000000000000:stateMachine:none", Heard()) is None
+    assert "no endpoint serves yet" in said[0]
+
+
+def test_a_photo_without_an_answer_is_one_clear_line(flow: Flow, cloud: Cloud) -> None:
+    """A workflow that fails for another reason than the photo: the error's own name, and what to do."""
+    fails = {
+        "StartAt": "Fails",
+        "States": {"Fails": {"Type": "Fail", "Error": "EndpointUnavailable", "Cause": "no\nbody"}},
+    }
+    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    states = boto3.client("stepfunctions", endpoint_url=cloud.endpoint_url, region_name=cloud.region, **keys)
+    role = "arn:aws:iam::000000000000:role/smoke"
+    made = {"name": "smoke-fails", "type": "EXPRESS", "roleArn": role, "definition": json.dumps(fails)}
+    arn = states.create_state_machine(**made)["stateMachineArn"]
+    try:
+        with pytest.raises(SmokeFailed, match="EndpointUnavailable: no body; look at the functions' logs"):
+            smoke(flow.aws, arn, Silent())
+    finally:
+        states.delete_state_machine(stateMachineArn=arn)
