@@ -9,7 +9,7 @@ DATA ?= auto
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow image-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
+.PHONY: help setup demo test test-slow test-live image-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test: setup ## Run the fast tests, about two minutes
 
 test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need what `make image-tools` installs, and are skipped without it
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-live: setup ## Ask AWS itself what the local cloud is held to; costs cents, needs credentials and SCONES_LIVE_ROLE
+	SCONES_LIVE=1 $(BIN)/python -m pytest -n 0 tests/contract
 
 image-tools: ## Install what builds the container image without Docker: debootstrap, buildah (Debian, as root)
 	@if which debootstrap buildah >/dev/null; then echo "debootstrap and buildah are here already" >&2; \

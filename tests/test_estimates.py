@@ -15,7 +15,6 @@ from scones.estimates import (
     cost_table,
     estimate,
     stack_hourly_dollars,
-    stack_kinds,
     up_price,
 )
 from scones.settings import Settings

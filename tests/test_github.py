@@ -1,0 +1,93 @@
+"""The GitHub Actions workflows, and the role that they take: no keys, no rights to spare, no command that is missing."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from scones.cli import scones
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def read(name: str) -> dict[Any, Any]:
+    """One workflow."""
+    found: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())
+    return found
+
+
+def steps(workflow: dict[Any, Any]) -> list[dict[str, Any]]:
+    """Every step of every job."""
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_reads_the_code_and_nothing_else(path: Path) -> None:
+    """No secret stands in it; only the job that deploys may ask GitHub to vouch for it; each job ends by itself."""
+    workflow = read(path.name)
+    assert "secrets." not in path.read_text()
+    assert workflow["permissions"] == {"contents": "read"}
+    for name, job in workflow["jobs"].items():
+        rights = job.get("permissions", {})
+        assert rights in ({}, {"contents": "read", "id-token": "write"}), name
+        assert ("environment" in job) == ("id-token" in rights)
+        assert job["timeout-minutes"] <= 110
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_action_has_a_version_and_keeps_no_token(path: Path) -> None:
+    """A major version or a commit, never a branch; a checkout leaves no credentials for what runs after it."""
+    for step in steps(read(path.name)):
+        if "uses" in step:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@(v\d+|[0-9a-f]{40})", step["uses"])
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_every_command_exists() -> None:
+    """A target of the Makefile, or a verb of the command line with options that it has."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = [shlex.split(step["run"]) for path in WORKFLOWS for step in steps(read(path.name)) if "run" in step]
+    assert len(commands) >= 6
+    for program, verb, *options in commands:
+        if program == "make":
+            assert verb in targets
+        elif program == "scones":
+            names = {
+                name for each in scones.commands[verb].params if isinstance(each, click.Option) for name in each.opts
+            }
+            assert set(options) <= names
+
+
+def test_every_python_that_is_promised_is_tested() -> None:
+    """From the oldest of pyproject.toml on."""
+    tested = read("ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+    oldest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert oldest
+    assert tested[0] == oldest[1]
+    assert tested == ["3.11", "3.12", "3.13"]
+
+
+def test_the_role_is_for_one_repository_and_one_environment() -> None:
+    """Equal to, not like: no branch, no pull request and no fork is let in; and for no longer than a deployment."""
+    template = (ROOT / "infra" / "github.yaml").read_text()
+    assert "StringLike" not in template
+    assert "StringEquals:" in template
+    assert "sub: !Sub repo:${Repository}:environment:${GitHubEnvironment}" in template
+    assert "aud: sts.amazonaws.com" in template
+    asked = next(step for step in steps(read("deploy.yml")) if "configure-aws-credentials" in step.get("uses", ""))
+    assert f"MaxSessionDuration: {asked['with']['role-duration-seconds']}" in template
+
+
+def test_the_role_s_template_passes_cfn_lint() -> None:
+    """No error and no warning."""
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    found = subprocess.run([cfn_lint, ROOT / "infra" / "github.yaml"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
