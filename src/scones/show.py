@@ -12,7 +12,6 @@ from scones.steps.dispatch import Dispatched
 from scones.steps.monitor import Monitored
 from scones.steps.simulate import End, Simulated
 from scones.steps.stage import Staged
-from scones.steps.status import Status
 from scones.steps.train import Trained
 
 _FEW = 10
@@ -155,12 +154,6 @@ def _simulated(result: Simulated) -> Iterable[str]:
     yield from (f"failed with {error}: {count}" for error, count in result.errors.items())
 
 
-def _status(result: Status) -> Iterable[str]:
-    yield f"account {result.account}, {result.region}, environment {result.env}"
-    yield f"stack {result.stack or 'none'}, endpoint {result.endpoint or 'none'}"
-    yield from (f"standing: {item}" for item in result.standing)
-
-
 def _fields(result: object) -> Iterable[str]:
     if isinstance(result, dict):
         pairs: Iterable[tuple[str, object]] = result.items()
@@ -178,5 +171,4 @@ _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     Monitored: _monitored,
     Dispatched: _dispatched,
     Simulated: _simulated,
-    Status: _status,
 }

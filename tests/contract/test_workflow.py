@@ -128,6 +128,16 @@ def test_a_stack(aws: Checked) -> None:
     assert found["Outputs"][0]["OutputValue"].endswith(f":{stack}")
     assert client.describe_stack_events(StackName=stack)["StackEvents"]
     assert len(client.describe_stack_resources(StackName=stack)["StackResources"]) == 1
+    assert len(client.list_stack_resources(StackName=stack)["StackResourceSummaries"]) == 1
+    detection = client.detect_stack_drift(StackName=stack)["StackDriftDetectionId"]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = client.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+        if found["DetectionStatus"] != "DETECTION_IN_PROGRESS":
+            break
+        time.sleep(0.2)
+    drifts = client.describe_stack_resource_drifts(StackName=stack)["StackResourceDrifts"]
+    assert [drift["StackResourceDriftStatus"] for drift in drifts] == ["IN_SYNC"]
     client.create_change_set(ChangeSetName="same", ChangeSetType="UPDATE", **request)
     while (found := client.describe_change_set(StackName=stack, ChangeSetName="same"))["Status"] != "FAILED":
         time.sleep(0.2)

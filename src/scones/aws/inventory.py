@@ -59,6 +59,12 @@ def resources(aws: Aws) -> list[Leftover]:
     return sorted([*members, *aws.leftovers.tagged(besides=members)], key=str)
 
 
+def strays(aws: Aws) -> tuple[str, ...]:
+    """Name what bears the environment's tag, and is no member of its stack: a version of before made it, or a user."""
+    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
+    return tuple(str(each) for each in aws.leftovers.tagged(besides=[each for each in named if each]))
+
+
 def log_groups(aws: Aws, members: Iterable[Leftover]) -> list[str]:
     """Name the log groups that AWS made by itself for this environment, which carry no tag.
 
@@ -81,3 +87,16 @@ def other_regions(aws: Aws) -> tuple[str, ...]:
     prefix = f"{aws.name}-{aws.account}-"
     regions = (name.removeprefix(prefix) for name in aws.bucket.siblings(prefix))
     return tuple(sorted(name for name in regions if _REGION.fullmatch(name) and name != aws.region))
+
+
+def by_the_hour(aws: Aws) -> dict[str, int]:
+    """Count the instances that are paid for now, behind endpoints and in training jobs, by type."""
+    found: dict[str, int] = {}
+    for name in endpoints(aws):
+        endpoint = aws.sagemaker.find_endpoint(name)
+        for instance, count in (aws.sagemaker.instances(endpoint) if endpoint else {}).items():
+            found[instance] = found.get(instance, 0) + count
+    for job in aws.sagemaker.running_trainings(aws.prefix):
+        instance, count = aws.sagemaker.training_instances(job)
+        found[instance] = found.get(instance, 0) + count
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from scones.aws.changes import ChangeSet, change
 from scones.aws.client import AwsError, Client
+from scones.aws.drift import StackDrift, find_drift
 from scones.aws.leftovers import ENV_TAG
 from scones.aws.s3 import Bucket
 from scones.aws.waiting import wait
@@ -185,6 +186,10 @@ class Stacks:
         if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             raise StackFailed(self.name, stack.status, self._first_reason(since=before))
         return stack
+
+    def drift(self) -> StackDrift:
+        """Compare what stands with what CloudFormation made."""
+        return find_drift(self._client, self.name)
 
     def discard(self, change_set: ChangeSet) -> None:
         """Forget a change set that nobody wants, with the empty stack that it was to fill."""

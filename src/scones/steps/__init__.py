@@ -15,7 +15,7 @@ STEPS = {
     "dispatch": "Give the open orders to the couriers just seen: bicycles near, motorcycles far.",
     "simulate": "Send a stream of couriers' photos, some twice, broken or shifted, and account for each of them.",
     "cost": "Say what photos cost on AWS by each mode, from the dated price file; nothing is asked of AWS.",
-    "status": "Say what of this environment stands.",
+    "status": "Say what stands, what was changed by hand, what serves, what it costs an hour, and what is left over.",
     "down": "Delete everything of this environment, or all but its data, look again, and give a receipt.",
 }
 """Every step in order, and what it does."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.inventory import (
+    by_the_hour,
     endpoints,
     inventory,
     log_groups,
@@ -85,7 +86,7 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
     stood = inventory(aws)
     if not stood and (others := other_regions(aws)):
         raise NothingHere(aws.env, aws.region, others)
-    stopped = hourly_dollars(_by_the_hour(aws))
+    stopped = hourly_dollars(by_the_hour(aws))
     members = resources(aws)
     groups = log_groups(aws, members)
     _stop(aws, members, report)
@@ -99,19 +100,6 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
     deleted = tuple(item for item in stood if item not in left and item not in kept)
     report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
     return Receipt(stood, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
-
-
-def _by_the_hour(aws: Aws) -> dict[str, int]:
-    """Count the instances that are paid for now, behind endpoints and in training jobs, by type."""
-    found: dict[str, int] = {}
-    for name in endpoints(aws):
-        endpoint = aws.sagemaker.find_endpoint(name)
-        for instance, count in (aws.sagemaker.instances(endpoint) if endpoint else {}).items():
-            found[instance] = found.get(instance, 0) + count
-    for job in aws.sagemaker.running_trainings(aws.prefix):
-        instance, count = aws.sagemaker.training_instances(job)
-        found[instance] = found.get(instance, 0) + count
-    return found
 
 
 def _stop(aws: Aws, members: list[Leftover], report: Reporter) -> None:

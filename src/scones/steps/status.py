@@ -1,9 +1,15 @@
-"""Status: what of this environment stands right now."""
+"""Status: what of this environment stands right now, whether it is as it should be, and what it costs."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
-from scones.aws.inventory import inventory
+from scones.aws.drift import StackDrift
+from scones.aws.inventory import by_the_hour, inventory, strays
+from scones.aws.releases import Release, releases
+from scones.aws.stacks import Stack
+from scones.costs import hourly_dollars
+from scones.estimates import stack_hourly_dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,21 +20,76 @@ class Status:
     account: str
     region: str
     stack: str
+    drift: StackDrift | None
+    """None where no stack stands."""
     endpoint: str
     endpoint_config: str
+    wanted_config: str
+    """What the last release recorded."""
+    dollars_an_hour: float | None
+    """On AWS, by the dated prices; None where the price table lacks an instance type."""
+    leftovers: tuple[str, ...]
+    """What stands, and belongs to no stack and no release."""
     standing: tuple[str, ...]
+
+    def summary(self) -> Iterable[str]:
+        """The lines for a person."""
+        yield f"account {self.account}, {self.region}, environment {self.env}"
+        yield f"stack {self.stack or 'none'}, endpoint {self.endpoint or 'none'}"
+        if self.drift:
+            yield f"drift {self.drift}"
+        if self.endpoint_config != self.wanted_config:
+            wanted = self.wanted_config or "nothing that a release recorded"
+            yield f"ENDPOINT: {self.endpoint_config or 'nothing'} is live, {wanted} is wanted; run: scones deploy"
+        elif self.endpoint:
+            yield f"endpoint configuration {self.endpoint_config}, as the last release wants it"
+        dollars = "unknown, for an instance type has no price" if self.dollars_an_hour is None else self._cost()
+        yield f"on AWS right now: {dollars}"
+        yield from (f"standing: {item}" for item in self.standing)
+        yield from (f"LEFT OVER: {item}" for item in self.leftovers)
+
+    def _cost(self) -> str:
+        return f"${self.dollars_an_hour:.3f} an hour, besides what is sent and stored"
 
 
 def status(aws: Aws) -> Status:
     """Look, and change nothing."""
     stack = aws.stack.find()
     endpoint = aws.sagemaker.find_endpoint(aws.name)
+    kept = [release for release in releases(aws.bucket) if release.finished]
+    standing = inventory(aws)
+    hourly = hourly_dollars(by_the_hour(aws))
+    waiting = stack_hourly_dollars(_monitor_minutes(stack)) if stack and "WorkflowArn" in stack.outputs else 0.0
     return Status(
         env=aws.env,
         account=aws.account,
         region=aws.region,
         stack=stack.status if stack else "",
+        drift=aws.stack.drift() if stack else None,
         endpoint=endpoint.status if endpoint else "",
         endpoint_config=endpoint.config if endpoint else "",
-        standing=inventory(aws),
+        wanted_config=kept[-1].config if kept else "",
+        dollars_an_hour=None if hourly is None else hourly + waiting,
+        leftovers=leftovers(standing, _needed(kept, endpoint.config if endpoint else ""), stands=stack is not None)
+        + (strays(aws) if stack else ()),
+        standing=standing,
     )
+
+
+def leftovers(standing: Iterable[str], needed: Collection[str], *, stands: bool) -> tuple[str, ...]:
+    """Name what nobody needs: everything without a stack, else each model and configuration beyond *needed*."""
+    if not stands:
+        return tuple(standing)
+    kinds = ("endpoint-config ", "model ")
+    return tuple(item for item in standing if item.startswith(kinds) and item not in needed)
+
+
+def _monitor_minutes(stack: Stack) -> float:
+    """How often the monitor looks, as the stack has it: a rate such as `60 minutes`."""
+    return float(stack.parameters["MonitorRate"].split()[0])
+
+
+def _needed(kept: Iterable[Release], live: str) -> set[str]:
+    """The configurations and models of the releases that are kept; what serves, though no release says so, is told."""
+    named = {f"endpoint-config {release.config}" for release in kept} | {f"model {release.model}" for release in kept}
+    return named | {f"endpoint-config {live}"}

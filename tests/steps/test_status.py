@@ -1,0 +1,63 @@
+"""What stands, whether it is as it should be, and what it costs."""
+
+import boto3
+
+from scones.aws.connection import Aws
+from scones.costs import hourly_dollars
+from scones.estimates import stack_hourly_dollars
+from scones.flow import Flow
+from scones.local.cloud import Cloud
+from scones.show import show
+from scones.steps.status import leftovers, status
+
+
+def test_nothing_stands_and_costs_nothing(aws: Aws) -> None:
+    """An empty account: no drift to look for, and not a cent."""
+    found = status(aws)
+    assert (found.stack, found.drift, found.dollars_an_hour, found.leftovers, found.standing) == ("", None, 0, (), ())
+    assert "stack none, endpoint none" in show(found)
+
+
+def test_what_was_deployed_serves_at_its_price(flow: Flow) -> None:
+    """The live configuration is the wanted one; the price is the instance's and the stack's; nothing is left over."""
+    found = flow.status()
+    assert found.endpoint_config == found.wanted_config != ""
+    instance = hourly_dollars({flow.settings.endpoint_instance: flow.settings.endpoint_instances})
+    assert instance
+    assert found.dollars_an_hour == instance + stack_hourly_dollars(flow.settings.monitor_minutes)
+    assert found.leftovers == ()
+    assert "as the last release wants it" in show(found)
+
+
+def test_what_cannot_be_compared_here_is_said(flow: Flow) -> None:
+    """The local cloud knows how to read some types only; the others are counted, not passed over."""
+    drift = flow.status().drift
+    assert drift
+    assert 0 < drift.checked < drift.resources
+    assert f"in {drift.checked} of {drift.resources} resources; " in str(drift)
+
+
+def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Flow, cloud: Cloud) -> None:
+    """A topic is deleted, and another configuration is made and served: both show, and so does a model of nobody's."""
+    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    where = {"endpoint_url": cloud.endpoint_url, "region_name": cloud.region, **keys}
+    aws = own_flow.aws
+    boto3.client("sns", **where).delete_topic(TopicArn=aws.stack.find_output("AlertTopicArn"))
+    sagemaker = boto3.client("sagemaker", **where)
+    sagemaker.create_model(
+        ModelName=f"{aws.prefix}stray",
+        ExecutionRoleArn=aws.stack.find_output("HostingRoleArn"),
+        PrimaryContainer={"Image": aws.image, "ModelDataUrl": aws.bucket.uri("models/tiny/output/model.tar.gz")},
+    )
+    found = own_flow.status()
+    assert found.drift
+    assert [line for line in found.drift.changed if line.startswith("deleted AlertTopic")]
+    assert found.leftovers == (f"model {aws.prefix}stray",)
+    assert "LEFT OVER: model" in show(found)
+
+
+def test_without_a_stack_all_is_left_over() -> None:
+    """A bucket alone belongs to nobody; with a stack, only what no release names."""
+    standing = ("bucket b", "endpoint-config c1", "endpoint-config c2", "model m1")
+    assert leftovers(standing, (), stands=False) == standing
+    assert leftovers(standing, {"endpoint-config c1", "model m1"}, stands=True) == ("endpoint-config c2",)
