@@ -102,7 +102,7 @@ def _of_commands() -> Iterator[str]:
     named = set(re.findall(r'"([a-z0-9_]+)"', text))
     kinds = set(re.findall(r'\._(?:delete|ensure)\("(\w+)"', text))
     composed = {"sagemaker": {f"{verb}_{kind}" for verb in ("delete", "describe") for kind in kinds}}
-    for service in set(re.findall(r'[cC]lient\((?:settings, )?"([a-z0-9-]+)"', text)):
+    for service in set(re.findall(r'(?i:client)\((?:settings, )?"([a-z0-9-]+)"', text)):
         model = session.get_service_model(service)
         prefix = _PREFIXES.get(model.signing_name, model.signing_name)
         for operation in model.operation_names:
