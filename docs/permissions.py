@@ -41,7 +41,9 @@ _RESOURCES = {
     "budgets": ("arn:aws:budgets::*:budget/scones-*",),
     "cloudformation": (_ARN.format("cloudformation", "stack/scones-*"),),
     "cloudwatch": (_ARN.format("cloudwatch", "alarm:scones-*"), "arn:aws:cloudwatch::*:dashboard/scones-*"),
+    "codebuild": (_ARN.format("codebuild", "project/scones-*"),),
     "dynamodb": (_ARN.format("dynamodb", "table/scones-*"),),
+    "ecr": (_ARN.format("ecr", "repository/scones-*"),),
     "events": (_ARN.format("events", "rule/scones-*"),),
     "lambda": (_ARN.format("lambda", "function:scones-*"),),
     "logs": (_ARN.format("logs", "log-group:/aws/*/scones-*"), _ARN.format("logs", "log-group:/aws/sagemaker/*")),
@@ -53,9 +55,17 @@ _RESOURCES = {
     ),
 }
 """What of each service carries our name; keys of KMS, and what is not listed, have none."""
-
+_UNNAMED = {"application-autoscaling", "kms", "pricing", "servicequotas", "tag"}
+"""Services of ours whose resources carry no name that we choose."""
 _ANYWHERE = {"cloudwatch:PutMetricData"}
 """What AWS's table gives resources that are not ours to name."""
+
+
+_UNTOLD = {
+    "AWS::CodeBuild::Project": [f"codebuild:{verb}" for verb in ("BatchGetProjects", "CreateProject", "DeleteProject")]
+    + ["codebuild:UpdateProject", "iam:PassRole"],
+}
+"""What types need whose schemas say nothing of it."""
 
 
 def pages() -> dict[str, str]:
@@ -118,6 +128,7 @@ def _of_stack() -> Iterator[str]:
         if path.name.endswith(".json") and (schema := json.loads(path.read_text()))["typeName"] in kinds:
             for handler in schema.get("handlers", {}).values():
                 yield from handler.get("permissions", ())
+            yield from _UNTOLD.get(schema["typeName"], ())
 
 
 def _policy(actions: Iterable[str]) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def _policy(actions: Iterable[str]) -> dict[str, Any]:
     for action in set(actions):
         service, name = action.split(":", 1)
         known = tables.get(service, {}).get("Actions", {}).get(name.lower())
-        if known is None or service not in {*_RESOURCES, "kms", "tag", "servicequotas", "ecr", "codebuild", "pricing"}:
+        if known is None or service not in {*_RESOURCES, *_UNNAMED}:
             continue
         if known.get("Resources") and service in _RESOURCES and action not in _ANYWHERE:
             narrow.setdefault(service, set()).add(action)
