@@ -133,7 +133,7 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Flow, tmp_p
     """SageMaker takes the update, and the endpoint is in service as before, without a word why: that is no success."""
     first = own_flow.deploy()
     train(own_flow, tmp_path / "second")
-    taken = Fault("status", 200, b'{"EndpointArn": "arn"}', operation=".UpdateEndpoint")
+    taken = Fault("status", 200, b'{"EndpointArn": "arn"}', operation="UpdateEndpoint")
     with before(int(str(own_flow.settings.endpoint_url).rpartition(":")[2]), [taken]) as stand:
         settings = replace(own_flow.settings, endpoint_url=stand.url)
         flow = Flow(connect(settings, KEYS), settings, Silent())

@@ -59,9 +59,11 @@ def releases(bucket: Bucket) -> list[Release]:
 
 def next_number(bucket: Bucket) -> int:
     """Give a number that no release ever had, and take it: one that was rolled back keeps its number."""
-    number = int(bucket.find_json(_LAST) or 0) + 1
-    bucket.put_json(_LAST, number)
-    return number
+    while True:
+        last, tag = bucket.find_version(_LAST)
+        number = int(last or 0) + 1
+        if bucket.replace(_LAST, str(number).encode(), tag) is not None:
+            return number
 
 
 def keep(bucket: Bucket, release: Release, *, finished: bool) -> Release:
