@@ -130,7 +130,7 @@ def _delete_hosting(aws: Aws, report: Reporter) -> None:
 
 def _delete_stack(aws: Aws, report: Reporter) -> int:
     """Delete the stack and the bucket, however often somebody fills it; give how many objects were deleted."""
-    if aws.bucket.exists() and not owns_bucket(aws):
+    if _bucket_of_somebody_else(aws):
         report.tell(f"bucket {aws.bucket.name} is somebody else's (it lacks this environment's tag): left alone")
     objects = failures = 0
     for _ in pauses(f"stack {aws.name} going", _REFILL_SECONDS):
@@ -156,6 +156,15 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
             if error.code != "BucketNotEmpty":
                 raise
     raise AssertionError("pauses ends only by raising")
+
+
+def _bucket_of_somebody_else(aws: Aws) -> bool:
+    try:
+        return aws.bucket.exists() and not owns_bucket(aws)
+    except AwsError as error:
+        if error.code in {"403", "AccessDenied"}:  # another account's
+            return True
+        raise
 
 
 def _empty(aws: Aws) -> int:
