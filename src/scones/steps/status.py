@@ -59,7 +59,7 @@ def status(aws: Aws) -> Status:
     kept = [release for release in releases(aws.bucket) if release.finished]
     standing = inventory(aws)
     hourly = hourly_dollars(by_the_hour(aws))
-    waiting = stack_hourly_dollars(_monitor_minutes(stack)) if stack and "WorkflowArn" in stack.outputs else 0.0
+    waiting = _waiting(stack) if stack and "WorkflowArn" in stack.outputs else 0.0
     return Status(
         env=aws.env,
         account=aws.account,
@@ -84,9 +84,10 @@ def leftovers(standing: Iterable[str], needed: Collection[str], *, stands: bool)
     return tuple(item for item in standing if item.startswith(kinds) and item not in needed)
 
 
-def _monitor_minutes(stack: Stack) -> float:
-    """How often the monitor looks, as the stack has it: a rate such as `60 minutes`."""
-    return float(stack.parameters["MonitorRate"].split()[0])
+def _waiting(stack: Stack) -> float:
+    """What the stack costs an hour by itself; its monitor looks at a rate such as `60 minutes`."""
+    minutes = float(stack.parameters["MonitorRate"].split()[0])
+    return stack_hourly_dollars(minutes, kms=stack.parameters.get("Kms") == "yes")
 
 
 def _needed(kept: Iterable[Release], live: str) -> set[str]:
