@@ -19,6 +19,7 @@ _S3 = {
     ("GET", False, "list-type"): "ListBucket",
     ("HEAD", False, ""): "ListBucket",
     ("GET", False, "versions"): "ListBucketVersions",
+    ("GET", False, "tagging"): "GetBucketTagging",
     ("GET", False, "uploads"): "ListBucketMultipartUploads",
     ("POST", False, "delete"): "DeleteObject",
     ("DELETE", False, ""): "DeleteBucket",
@@ -107,7 +108,10 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
     where, query = unquote(urlsplit(path).path), parse_qs(urlsplit(path).query, keep_blank_values=True)
     if service == "s3":
         bucket, _, key = where[1:].partition("/")
-        told = next((name for name in ("list-type", "versions", "uploads", "uploadId", "delete") if name in query), "")
+        told = next(
+            (name for name in ("list-type", "versions", "uploads", "uploadId", "delete", "tagging") if name in query),
+            "",
+        )
         yield Call(who, f"s3:{_S3[method, bool(key), told]}", f"{bucket}/{key}" if key else bucket)
         return
     prefix = _IAM_SERVICES.get(service, service)
