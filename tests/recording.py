@@ -118,6 +118,9 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
     if service == "sagemaker" and where.endswith("/invocations"):
         yield Call(who, "sagemaker:InvokeEndpoint", f"endpoint/{where.split('/')[2]}")
         return
+    if service == "lambda" and method == "GET" and where.endswith("/configuration"):
+        yield Call(who, "lambda:GetFunctionConfiguration", f"function:{where.split('/')[3]}")
+        return
     action, members = _asked(where, headers, body)
     if action == "TransactWriteItems":
         for item in members["TransactItems"]:
