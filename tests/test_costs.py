@@ -1,5 +1,6 @@
 """A bill is plain multiplication by dated prices."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.costs import RunUsage, UnknownPrice, bill, hourly_dollars, price_of, price_table
+from scones.settings import Settings
 
 MILLION = 1_000_000
 
@@ -67,7 +69,16 @@ def test_an_unknown_instance_is_one_clear_line() -> None:
 @pytest.mark.parametrize(("verb", "word"), [("deploy", "scones down"), ("train", "hour"), ("classify", "cents")])
 def test_each_verb_has_a_sentence(verb: str, word: str) -> None:
     """Whoever is asked to go on knows what it costs."""
-    assert word in price_of(verb)
+    assert word in price_of(verb, Settings())
+
+
+def test_the_price_is_that_of_the_settings_own_instances() -> None:
+    """Three larger instances cost what three cost; how far a fleet may grow is said; an unknown type is said, too."""
+    fleet = Settings(endpoint_instance="ml.m5.xlarge", endpoint_instances=3, training_instance="ml.future.large")
+    assert "3 ml.m5.xlarge costs $0.690 an hour ($504 a month)" in price_of("deploy", fleet)
+    assert "up to $1.150 an hour" in price_of("deploy", replace(fleet, endpoint_most_instances=5))
+    assert "ml.future.large costs what our price table does not know" in price_of("train", fleet)
+    assert "nothing while nobody asks" in price_of("deploy", replace(fleet, mode="serverless"))
 
 
 usages = st.builds(
@@ -97,7 +108,7 @@ def test_the_total_is_the_sum_of_its_lines(usage: RunUsage) -> None:
 
 def test_a_load_test_says_its_price_in_cents() -> None:
     """How many executions, and that the endpoint is kept busy; it is cheap, and the sentence says how cheap."""
-    sentence = price_of("evaluate")
+    sentence = price_of("evaluate", Settings())
     assert "2,000 executions" in sentence
     assert "cents" in sentence
 

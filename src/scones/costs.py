@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from scones.errors import SconesError
+from scones.settings import Settings
 
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
@@ -203,17 +204,13 @@ def standing_usage(kinds: Mapping[str, int], monitor_minutes: float = 60) -> Run
     )
 
 
-def price_of(verb: str, mode: str = "realtime") -> str:
-    """One sentence on what a verb costs on AWS, for the question before it starts."""
-    if verb == "deploy" and mode == "serverless":
-        return "a serverless endpoint costs by the time that it computes, and nothing while nobody asks."
-    table = price_table()
-    hour = table.instance_hour(RunUsage().endpoint_instance)
+def price_of(verb: str, settings: Settings) -> str:
+    """One sentence on what a verb costs on AWS with these *settings*, for the question before it starts."""
     if verb == "deploy":
-        month = HOURS_PER_MONTH * hour.dollars
-        return f"an endpoint's instance costs ${hour.dollars:.3f} an hour (${month:.0f} a month) until: scones down."
+        return _price_of_endpoint(settings)
     if verb == "train":
-        return f"a training job costs about ${hour.dollars:.3f} an hour on {RunUsage().training_instance}."
+        hour = _by_the_hour(settings.training_instance, 1)
+        return f"a training job on {settings.training_instance} costs {hour}."
     if verb == "image":
         cents = 100 * bill(RunUsage(build_minutes=_BUILD_MINUTES)).total_dollars
         return f"a build of {_BUILD_MINUTES} minutes costs about {cents:.0f} cents, and keeping the image some a month."
@@ -223,6 +220,21 @@ def price_of(verb: str, mode: str = "realtime") -> str:
         cents = 100 * bill(replace(used, lambda_gigabyte_seconds=executions / 2)).total_dollars
         return f"a load test of {executions:,} executions costs about {cents:.0f} cents, and keeps the endpoint busy."
     return "a few cents at most for requests and storage."
+
+
+def _price_of_endpoint(settings: Settings) -> str:
+    if settings.mode == "serverless":
+        return "a serverless endpoint costs by the time that it computes, and nothing while nobody asks."
+    count, most, instance = settings.endpoint_instances, settings.endpoint_most_instances, settings.endpoint_instance
+    price = f"an endpoint on {count} {instance} costs {_by_the_hour(instance, count)} until: scones down"
+    return f"{price}; when asked much, up to {_by_the_hour(instance, most)}." if most > count else f"{price}."
+
+
+def _by_the_hour(instance: str, count: int) -> str:
+    dollars = hourly_dollars({instance: count})
+    if dollars is None:
+        return "what our price table does not know, by the hour,"
+    return f"${dollars:.3f} an hour (${HOURS_PER_MONTH * dollars:,.0f} a month)"
 
 
 def hourly_dollars(instances: Mapping[str, int], table: PriceTable | None = None) -> float | None:

@@ -58,7 +58,7 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)
     # `up` says its own price, and asks once the changes have been shown.
-    price = price_of(verb, settings.mode) if ask and verb != "up" else ""
+    price = price_of(verb, settings) if ask and verb != "up" else ""
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
         raise NotAgreed
     with Terminal() as terminal:
