@@ -28,6 +28,8 @@ _ACTIONS = {
     "s3:ListMultipartUploads": ("s3:ListBucketMultipartUploads",),
     "s3:ListObjectVersions": ("s3:ListBucketVersions",),
     "s3:ListObjectsV2": ("s3:ListBucket",),
+    "budgets:DeleteBudget": ("budgets:ModifyBudget",),
+    "budgets:DescribeBudget": ("budgets:ViewBudget",),
     "dynamodb:TransactWriteItems": ("dynamodb:UpdateItem",),
     "sagemaker:CreateModel": ("sagemaker:CreateModel", "iam:PassRole"),
     "sagemaker:CreateTrainingJob": ("sagemaker:CreateTrainingJob", "iam:PassRole"),
@@ -106,18 +108,20 @@ def _written(resource: str | dict[str, Any]) -> str:
 
 
 def _of_commands() -> Iterator[str]:
-    """The actions of every operation that `scones.aws` names."""
+    """The actions of every operation that a file of `scones.aws` names, of the services that are opened for it."""
     session = botocore.session.get_session()
-    text = "".join(path.read_text() for path in sorted(_SOURCES.glob("*.py")))
-    named = set(re.findall(r'"([a-z0-9_]+)"', text))
-    kinds = set(re.findall(r'\._(?:delete|ensure)\("(\w+)"', text))
-    composed = {"sagemaker": {f"{verb}_{kind}" for verb in ("delete", "describe") for kind in kinds}}
-    for service in set(re.findall(r'(?i:client)\((?:settings, )?"([a-z0-9-]+)"', text)):
-        model = session.get_service_model(service)
-        prefix = _PREFIXES.get(model.signing_name, model.signing_name)
-        for operation in model.operation_names:
-            if xform_name(operation) in named | composed.get(service, set()):
-                yield from _ACTIONS.get(f"{prefix}:{operation}", (f"{prefix}:{operation}",))
+    texts = [path.read_text() for path in sorted(_SOURCES.glob("*.py"))]
+    opened = set(re.findall(r'(?i:client)\((?:settings, )?"([a-z0-9-]+)"', "".join(texts)))
+    for text in texts:
+        words = set(re.findall(r'"([a-z0-9_-]+)"', text))
+        kinds = set(re.findall(r'\._(?:delete|ensure)\("(\w+)"', text))
+        composed = {"sagemaker": {f"{verb}_{kind}" for verb in ("delete", "describe") for kind in kinds}}
+        for service in opened | words & set(session.get_available_services()):
+            model = session.get_service_model(service)
+            prefix = _PREFIXES.get(model.signing_name, model.signing_name)
+            for operation in model.operation_names:
+                if xform_name(operation) in words | composed.get(service, set()):
+                    yield from _ACTIONS.get(f"{prefix}:{operation}", (f"{prefix}:{operation}",))
 
 
 def _of_stack() -> Iterator[str]:

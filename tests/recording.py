@@ -25,8 +25,11 @@ _S3 = {
     ("DELETE", False, ""): "DeleteBucket",
 }
 """S3's actions, by method, whether a key is named, and the part of the query that says which call it is."""
-_IAM_SERVICES = {"monitoring": "cloudwatch"}
+_IAM_SERVICES = {"monitoring": "cloudwatch", "tagging": "tag"}
 """Where an action's prefix is not the name that requests are signed for."""
+
+_IAM_ACTIONS = {"budgets:DescribeBudget": "budgets:ViewBudget", "budgets:DeleteBudget": "budgets:ModifyBudget"}
+"""Calls that need an action of another name."""
 
 
 @dataclass(frozen=True, order=True)
@@ -127,7 +130,8 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
             ((kind, write),) = item.items()
             yield Call(who, f"dynamodb:{kind}Item", f"table/{write['TableName']}")
         return
-    yield Call(who, f"{prefix}:{action}", _resource(prefix, members))
+    action = _IAM_ACTIONS.get(f"{prefix}:{action}", f"{prefix}:{action}")
+    yield Call(who, action, _resource(prefix, members))
 
 
 def _asked(where: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, Any]]:
