@@ -17,7 +17,7 @@ from scones.aws.stacks import StackFailed, StackHalfGone
 from scones.flow import Flow
 from scones.local.cloud import Cloud
 from scones.progress import Silent
-from scones.release import function_code, template
+from scones.release import foundation, function_code, template
 from scones.settings import Settings
 from scones.steps.down import down
 from waiting import eventually
@@ -104,7 +104,7 @@ def test_a_bucket_of_somebody_else_s_stops_the_stack_and_stays(aws: Aws, setting
 def stuck(aws: Aws) -> Any:
     """Leave the stack in UPDATE_ROLLBACK_FAILED: the code that it would go back to is gone; give that code."""
     code = function_code()
-    aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
     for key in ("code/old.zip", "code/new.zip"):
         aws.bucket.put(key, code.body)
     aws.stack.deploy(template(), {"Env": aws.env, "CodeKey": "code/old.zip"}, tell)
@@ -155,7 +155,7 @@ def test_a_stack_that_never_stood_and_would_not_go_is_taken_down(aws: Aws) -> No
 
 def test_what_a_stack_cannot_delete_is_deleted_by_itself(aws: Aws, settings: Settings) -> None:
     """DELETE_FAILED: somebody attached a policy to a role. `up` says to go down, and `down` leaves nothing."""
-    aws.stack.deploy(template(), {"Env": aws.env}, tell)
+    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
     aws.bucket.put("in-the-way.txt", b"of the first deletion")
     role = next(each.physical_id for each in aws.stack.resources() if each.logical_id == "TrainingRole")
     policy = "arn:aws:iam::aws:policy/ReadOnlyAccess"

@@ -82,6 +82,7 @@ def test_other_dimensions_do_not_count(clients: Any) -> None:
     assert not watched.becomes("ALARM", 1.5)
 
 
+@pytest.mark.slow
 def test_an_alarm_ends_by_the_clock_alone(clients: Any) -> None:
     """Once the errors are older than what it looks back at, an alarm returns to OK with no new data."""
     watched = Watched(clients)
@@ -90,6 +91,7 @@ def test_an_alarm_ends_by_the_clock_alone(clients: Any) -> None:
     assert [watched.notice()["NewStateValue"] for _ in range(2)] == ["ALARM", "OK"]
 
 
+@pytest.mark.slow
 def test_two_of_three_are_needed_where_two_are_asked_for(clients: Any) -> None:
     """One breaching datapoint of three is no alarm; a second one is."""
     watched = Watched(clients, EvaluationPeriods=3, DatapointsToAlarm=2, Statistic="Maximum")

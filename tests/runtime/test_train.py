@@ -53,6 +53,7 @@ def start(tmp_path: Path) -> Start:
     return run
 
 
+@pytest.mark.slow
 def test_photos_become_an_artefact(start: Start, tmp_path: Path) -> None:
     """A complete, verified artefact; epochs on stdout in lines that metric definitions can read; nothing on stderr."""
     give(tmp_path, 40)

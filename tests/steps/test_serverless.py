@@ -9,6 +9,7 @@ from conftest import deployed, new_settings
 from scones.flow import Flow
 from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
+from scones.settings import Settings
 from tiny_model import noisy_pngs
 
 PHOTOS = 40
@@ -41,11 +42,14 @@ def test_bringing_the_stack_up_again_keeps_the_capture(serverless_flow: Flow) ->
 
 
 @pytest.mark.slow
-def test_back_on_instances_each_photo_is_captured_once(serverless_flow: Flow) -> None:
+def test_back_on_instances_each_photo_is_captured_once(settings: Settings, tiny_model: bytes) -> None:
     """The function stops when the endpoint captures by itself."""
-    flow = Flow(serverless_flow.aws, replace(serverless_flow.settings, mode="realtime"), serverless_flow.report)
-    flow.deploy()
-    flow.classify_samples([flow.upload("a.png", noisy_pngs(1, 5)[0])])
-    assert flow.monitor(at_least=1).photos == 1
-    assert flow.monitor().photos == 0
-    serverless_flow.deploy()
+    serverless = deployed(replace(settings, mode="serverless"), tiny_model)
+    try:
+        flow = Flow(serverless.aws, settings, serverless.report)
+        flow.deploy()
+        flow.classify_samples([flow.upload("a.png", noisy_pngs(1, 5)[0])])
+        assert flow.monitor(at_least=1).photos == 1
+        assert flow.monitor().photos == 0
+    finally:
+        serverless.down()

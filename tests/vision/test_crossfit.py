@@ -63,6 +63,7 @@ def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: St
     assert np.array_equal(again.photos.log_probabilities, result.photos.log_probabilities)
 
 
+@pytest.mark.slow
 def test_a_failure_in_a_process_is_told_and_ends_all(stripes: Stripes) -> None:
     """Photos too small for the network: the reason arrives in one line."""
     with pytest.raises(TrainingFailed, match="a training process failed: RuntimeError: ") as caught:

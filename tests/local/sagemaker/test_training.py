@@ -84,6 +84,7 @@ def test_a_job_can_be_stopped(clients: Any) -> None:
         clients.sagemaker.stop_training_job(TrainingJobName=name)
 
 
+@pytest.mark.slow
 def test_checkpoints_outlive_a_stop(clients: Any) -> None:
     """A stopped job leaves them at its checkpoint address; a job with the same address finds them."""
     bucket = a_bucket(clients.s3)
