@@ -35,7 +35,7 @@ $(VENV)/checkov/.ready: $(VENV)/.ready
 demo: setup ## Run the whole flow on this machine; DATA=<folder> takes your own photos
 	$(BIN)/scones demo --data "$(DATA)"
 
-test: setup ## Run the fast tests, about two minutes
+test: setup ## Run the fast tests, about three minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need what `make image-tools` installs, and are skipped without it
