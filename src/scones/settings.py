@@ -111,6 +111,8 @@ class Settings:
     """A package index that the image's build asks besides pip's own; it must have PyTorch's CPU builds."""
     training_instance: str = "ml.m5.large"
     """The instance type of training jobs."""
+    spot_wait_seconds: int = 0
+    """How much longer than `training_seconds` a job may wait for Spot instances, which cost a fraction; 0: no Spot."""
     mode: str = "realtime"
     """How the endpoint runs: `realtime` on instances, or `serverless`, which costs nothing while nobody asks."""
     serverless_memory_mb: int = 2048
@@ -170,6 +172,8 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.spot_wait_seconds < 0:
+            raise SettingsError(f"spot_wait_seconds {self.spot_wait_seconds} must be 0 (no Spot) or more")
 
     @property
     def stack(self) -> str:

@@ -73,8 +73,12 @@ def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     """The reason that the training program wrote reaches the user in one line."""
     photos = tuple(photo_of(f"{level}.png", "bicycle", "train", plain_photo(level)) for level in range(10))
     staged = stage(aws, Collection("one-sided", "photos", photos, settings.classes), Silent())
-    with pytest.raises(TrainingFailed, match="motorcycle"):
-        train(aws, settings, staged.version, Silent())
+    with pytest.raises(TrainingFailed, match="motorcycle") as told:
+        train(aws, replace(settings, spot_wait_seconds=600), staged.version, Silent())
+    # Asked for with the wait that Spot needs; what it goes on from is kept.
+    asked = aws.sagemaker._client.call("describe_training_job", TrainingJobName=told.value.job)
+    assert (asked["EnableManagedSpotTraining"], asked["StoppingCondition"]["MaxWaitTimeInSeconds"]) == (True, 4200)
+    assert asked["CheckpointConfig"]["S3Uri"] == aws.bucket.uri(f"checkpoints/{told.value.job}")
 
 
 @pytest.mark.slow

@@ -58,6 +58,8 @@ class TrainingPlan:
     hyperparameters: Mapping[str, str]
     instance: str
     longest_seconds: int
+    spot_wait_seconds: int
+    """How much longer it may take to wait for Spot instances; 0: it runs on instances that nobody takes away."""
     metrics: Mapping[str, str]
     """Metric names, each with the regular expression that finds it in the log."""
 
@@ -101,6 +103,9 @@ class SageMaker:
 
     def start_training(self, plan: TrainingPlan) -> None:
         """Start a job; its name must be new."""
+        longest = {"MaxRuntimeInSeconds": plan.longest_seconds}
+        if plan.spot_wait_seconds:
+            longest["MaxWaitTimeInSeconds"] = plan.longest_seconds + plan.spot_wait_seconds
         self._client.call(
             "create_training_job",
             TrainingJobName=plan.job,
@@ -114,7 +119,8 @@ class SageMaker:
             OutputDataConfig={"S3OutputPath": plan.output_uri},
             ResourceConfig={"InstanceType": plan.instance, "InstanceCount": 1, "VolumeSizeInGB": 10},
             CheckpointConfig={"S3Uri": plan.checkpoint_uri},
-            StoppingCondition={"MaxRuntimeInSeconds": plan.longest_seconds},
+            EnableManagedSpotTraining=plan.spot_wait_seconds > 0,
+            StoppingCondition=longest,
             HyperParameters=dict(plan.hyperparameters),
         )
 

@@ -79,6 +79,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         },
         instance=settings.training_instance,
         longest_seconds=settings.training_seconds,
+        spot_wait_seconds=settings.spot_wait_seconds,
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
     )
 
@@ -92,7 +93,7 @@ def _channels(aws: Aws, version: str) -> dict[str, str]:
 def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> Training:
     log = aws.logs.training(plan.job)
     # SageMaker stops a job that takes too long; the rest is for starting it and for its upload.
-    for _ in pauses(f"training job {plan.job} ending", plan.longest_seconds + 1800):
+    for _ in pauses(f"training job {plan.job} ending", plan.longest_seconds + plan.spot_wait_seconds + 1800):
         training = aws.sagemaker.training(plan.job)
         _show_progress(log, report)
         if training.ended:

@@ -141,3 +141,24 @@ def test_a_name_is_used_once(clients: Any) -> None:
     finished(clients.sagemaker, request["TrainingJobName"])
     with pytest.raises(ClientError, match="Requested resource not found"):
         clients.sagemaker.describe_training_job(TrainingJobName="never-was")
+
+
+@pytest.mark.parametrize(
+    ("spot", "wait", "words"),
+    [(True, None, "must be given"), (True, 59, "at least MaxRuntimeInSeconds"), (False, 60, "not supported")],
+)
+def test_a_wait_for_spot_must_fit_the_job(clients: Any, spot: bool, wait: int | None, words: str) -> None:
+    """A wait that SageMaker refuses is refused; one that is as long as the job may run is taken, and described."""
+    limit = {"MaxRuntimeInSeconds": 60} | ({} if wait is None else {"MaxWaitTimeInSeconds": wait})
+    bucket = a_bucket(clients.s3)
+    request = job_request(bucket, EnableManagedSpotTraining=spot, StoppingCondition=limit)
+    with pytest.raises(ClientError, match=words):
+        clients.sagemaker.create_training_job(**request)
+    limit["MaxWaitTimeInSeconds"] = 60
+    clients.sagemaker.create_training_job(**{**request, "EnableManagedSpotTraining": True})
+    job = finished(clients.sagemaker, request["TrainingJobName"])
+    assert (job["TrainingJobStatus"], job["EnableManagedSpotTraining"], job["StoppingCondition"]) == (
+        "Completed",
+        True,
+        limit,
+    )

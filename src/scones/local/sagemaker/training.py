@@ -79,6 +79,7 @@ class Training:
         acceptable_image(algorithm.get("TrainingImage", ""), self.runner.image_prefix)
         if algorithm.get("ContainerEntrypoint") or algorithm.get("ContainerArguments"):
             raise invalid("ContainerEntrypoint and ContainerArguments are not supported by the local cloud")
+        _check_waiting(query)
         with self.records.lock:
             record = self.records.jobs.add(
                 query["TrainingJobName"],
@@ -112,6 +113,20 @@ class Training:
         """ListTrainingJobs."""
         page = self.records.jobs.listing(query, SUMMARY)
         return {"TrainingJobSummaries": page.pop("items"), **page}
+
+
+def _check_waiting(query: Json) -> None:
+    """Refuse, as SageMaker does, a wait for Spot that is shorter than the job, and a wait without Spot.
+
+    Nothing is ever waited for here, and no machine is taken away.
+    """
+    limit = query["StoppingCondition"]
+    wait = limit.get("MaxWaitTimeInSeconds")
+    if not query.get("EnableManagedSpotTraining"):
+        if wait is not None:
+            raise invalid("MaxWaitTimeInSeconds above 0 is not supported when EnableManagedSpotTraining is false")
+    elif wait is None or wait < limit.get("MaxRuntimeInSeconds", 86_400):
+        raise invalid("MaxWaitTimeInSeconds must be given for Spot, and be at least MaxRuntimeInSeconds")
 
 
 class Job:
