@@ -40,6 +40,7 @@ from scones.vision.recipe import Recipe, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
 
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 PAGE = Path(__file__).parents[1] / "docs" / "model.md"
 BEGIN, END = "<!-- measured: written by make bench-model -->", "<!-- end of measured -->"
 SIDE = 32
@@ -88,8 +89,11 @@ class Bench:
 def main() -> None:
     """Measure, print the table, and with --write put it into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar100", help="where the photos come from, as for scones stage")
-    parser.add_argument("--others", type=Path, help="a folder with train/ and test/ of photos of other things")
+    photos, others = (SHARED / name for name in ("cifar100-two-wheelers", "cifar100-others"))
+    data = str(photos) if photos.is_dir() else "cifar100"
+    parser.add_argument("--data", default=data, help="where the photos come from, as for scones stage")
+    known = others if others.is_dir() else None
+    parser.add_argument("--others", type=Path, default=known, help="a folder with train/ and test/ of other things")
     parser.add_argument("--seeds", type=int, default=5, help="how many models to train")
     parser.add_argument("--epochs", type=int, default=Recipe().epochs)
     parser.add_argument("--peer-epochs", type=int, default=12, help="epochs of ResNet-18")
