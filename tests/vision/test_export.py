@@ -68,6 +68,16 @@ def test_the_model_keeps_the_contract(network_and_data: tuple[Network, Labelled]
     assert np.allclose(many.sum(axis=1), 1)
 
 
+def test_a_noisy_photo_beside_them_leaves_the_answers_to_calm_ones(network_and_data: tuple[Network, Labelled]) -> None:
+    """The dear way, which smooths, is taken by a whole batch: who shares one must not matter."""
+    network, data = network_and_data
+    session = onnxruntime.InferenceSession(export(trained_of(network, data)))
+    calm, noise = data.photos[:4] // 6 + 100, np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    alone, beside = (session.run(None, {"photos": each}) for each in (calm, np.concatenate([calm, noise])))
+    for one, other in zip(alone, beside, strict=True):
+        assert np.allclose(one, other[: len(calm)], rtol=0, atol=1e-6)
+
+
 def test_the_temperature_is_inside(network_and_data: tuple[Network, Labelled]) -> None:
     """The answers are softened as calibration says."""
     network, data = network_and_data

@@ -101,7 +101,7 @@ class _Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
 
-    def add(self, kind: str, *inputs: str, **attributes: int | str | list[int]) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: int | str | list[int] | onnx.GraphProto) -> str:
         """Append a node and name its output."""
         output = f"{self.part}{kind}_{len(self.nodes)}"
         # Of TopK only the values are used; its second output, the places, needs a name all the same.
@@ -143,11 +143,7 @@ def _restored(graph: _Graph, x: str) -> str:
     level = graph.add("ReduceMean", graph.add("Abs", graph.add("Conv", x, graph.constant(noise_finder()))), whole)
     start, width = (graph.constant(np.array(value, np.float32)) for value in (NOISE_FROM, NOISE_ALL - NOISE_FROM))
     share = graph.add("Clip", graph.add("Div", graph.add("Sub", level, start), width), numbers[0], numbers[1])
-    edges = graph.constant(np.array([0, 0, REACH, REACH] * 2))
-    smoothed = graph.add("Pad", x, edges, mode="reflect")
-    for kernel in smoothing():
-        smoothed = graph.add("Conv", smoothed, graph.constant(kernel))
-    calm = graph.add("Add", x, graph.add("Mul", share, graph.add("Sub", smoothed, x)))
+    calm = _smoothed(graph, x, share)
     middle = graph.add("ReduceMean", calm, graph.constant(np.array([2, 3])))
     off = graph.add("Sub", calm, middle)
     deviation = graph.add("Sqrt", graph.add("ReduceMean", graph.add("Mul", off, off), whole))
@@ -155,6 +151,23 @@ def _restored(graph: _Graph, x: str) -> str:
     restored = graph.add("Add", middle, graph.add("Mul", off, graph.add("Max", lift, numbers[1])))
     graph.part = ""
     return restored
+
+
+def _smoothed(graph: _Graph, x: str, share: str) -> str:
+    """Blend *x* with its smoothed copy, if any photo has a *share* of it: few have, and smoothing is dear."""
+    noisy = graph.add("Greater", graph.add("ReduceMax", share, keepdims=0), graph.constant(np.array(0, np.float32)))
+    outer, graph.nodes, graph.part = graph.nodes, [], f"{RESTORING}noisy_"
+    smoothed = graph.add("Pad", x, graph.constant(np.array([0, 0, REACH, REACH] * 2)), mode="reflect")
+    for kernel in smoothing():
+        smoothed = graph.add("Conv", smoothed, graph.constant(kernel))
+    blend = graph.add("Add", x, graph.add("Mul", share, graph.add("Sub", smoothed, x)))
+    then, graph.nodes, graph.part = graph.nodes, outer, RESTORING
+    same = helper.make_node("Identity", [x], ["same"], "same")
+    branches = {
+        name: helper.make_graph(each, name, [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)])
+        for name, each, output in (("then_branch", then, blend), ("else_branch", [same], "same"))
+    }
+    return graph.add("If", noisy, **branches)
 
 
 def _halved(graph: _Graph, x: str) -> str:
