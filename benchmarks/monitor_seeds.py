@@ -1,0 +1,170 @@
+"""Does the monitor keep quiet on the test photos, and how soon does it ring on dirty ones, whatever model was trained?
+
+`python -m benchmarks.monitor_seeds FOLDER` takes a folder of models, each a `model.tar.gz` or an opened artefact, as
+`python -m scones.runtime.train` leaves them, best of one seed each. With each model it does what the demo does: the
+test photos pass the watch over the stream and the check of their window, then photos that are darkened and blurred.
+The demo does so in one order, this in twenty. About five seconds a model.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.artefact import opened
+from scones.monitoring.baseline import Baseline
+from scones.monitoring.budget import Budget
+from scones.monitoring.channels import Photos, measure, strangest
+from scones.monitoring.detectors import check
+from scones.monitoring.look import Registered
+from scones.monitoring.registered import RegisteredModel
+from scones.monitoring.scores import MIN_PHOTOS, Floats
+from scones.monitoring.shift import darken_and_blur
+from scones.monitoring.stream import statistics
+from scones.monitoring.watch import Watch
+from scones.photos.decode import decode
+from scones.runtime.serve.model import Model
+
+ORDERS = 20
+DRILL = 100
+"""Photos that are darkened and blurred, as in the demo."""
+SOON = 40
+"""By this photo a darkened and blurred batch should be found."""
+NEVER = DRILL + 1
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """What one model's monitor said: of all test photos together, and in each order.
+
+    Heights are in alarm lines. *found* counts the darkened and blurred photos until the alarm; NEVER is not at all.
+    """
+
+    name: str
+    accuracy: float
+    photos: int
+    rate: float
+    """The share of clean windows of this size that may ring."""
+    window: float
+    streams: tuple[float, ...]
+    found: tuple[int, ...]
+
+
+def main() -> None:
+    """Measure every model in the folder, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", type=Path, help="a folder of artefacts")
+    data = Path("../shared/data/cifar100-two-wheelers/test")
+    parser.add_argument("--photos", type=Path, default=data, help="the test photos, one folder a class")
+    parser.add_argument("--orders", type=int, default=ORDERS)
+    options = parser.parse_args()
+    found = []
+    for artefact in artefacts(options.models):
+        found.append(measure_model(artefact, options.photos, options.orders))
+        print(f"measured {found[-1].name}", file=sys.stderr)
+    print("\n".join(table(found)))
+
+
+def artefacts(folder: Path) -> list[Path]:
+    """Find the artefacts below *folder*: opened ones, and archives.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    found = sorted({*(path.parent for path in folder.rglob("model.json")), *folder.rglob("model.tar.gz")})
+    if not found:
+        raise SystemExit(f"{folder} holds no model: neither model.json nor model.tar.gz lies below it")
+    return found
+
+
+def measure_model(path: Path, photos: Path, orders: int) -> Quiet:
+    """Send the test *photos*, one folder a class, in some *orders*, each followed by darkened and blurred ones."""
+    with opened(path) as artefact:
+        deployed = RegisteredModel(artefact, Baseline.load(artefact.baseline_path), Model(artefact), None)
+    files = [file for name in artefact.classes for file in sorted((photos / name).glob("*.png"))]
+    labels = [artefact.classes.index(file.parent.name) for file in files]
+    side = artefact.image_size
+    clean, right = _look(deployed, np.stack([decode(file.read_bytes(), side) for file in files]), labels)
+    dirty, _ = _look(deployed, np.stack([decode(darken_and_blur(file.read_bytes()), side) for file in files]), labels)
+    budget = Budget()
+    rate = budget.of_window(len(clean))
+    verdict = check(deployed.baseline, clean, false_alarm_rate=rate)
+    watch = Registered(deployed.baseline, deployed.ask, budget, seed=0).watch()
+    rng = np.random.default_rng(artefact.seed)
+    count = len(clean)
+    rows = [np.append(rng.permutation(count), count + rng.permutation(count)[:DRILL]) for _ in range(orders)]
+    heights = _evidence(watch, np.concatenate([clean, dirty]), np.stack(rows))
+    later = heights[:, count:] > 1
+    return Quiet(
+        name=path.parent.name if path.is_file() else path.name,
+        accuracy=right,
+        photos=count,
+        rate=rate,
+        window=verdict.score / verdict.threshold,
+        streams=tuple(heights[:, :count].max(axis=1).tolist()),
+        found=tuple(np.where(later.any(axis=1), later.argmax(axis=1) + 1, NEVER).tolist()),
+    )
+
+
+def _look(deployed: RegisteredModel, photos: Photos, labels: list[int]) -> tuple[Floats, float]:
+    """Measure the photos as a look does; and the share of right answers."""
+    probabilities, unfamiliarity = deployed.ask(photos)
+    strange = None if unfamiliarity is None else strangest(unfamiliarity, deployed.baseline.familiar)
+    values = measure(photos, probabilities.astype(np.float64), strange)
+    return values, float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def _evidence(watch: Watch, values: Floats, orders: NDArray[np.intp]) -> Floats:
+    """Give the stream's evidence after each photo, in alarm lines, [orders, photos]; as `Watch.look`, all at once."""
+    steps = watch.reference.steps(values)
+    motion, heights = steps.start(len(orders)), np.zeros(orders.shape)
+    for seen, photos in enumerate(orders.T, start=1):
+        motion = steps.move(motion, photos)
+        if seen >= MIN_PHOTOS:
+            heights[:, seen - 1] = watch.line.score(statistics(motion, seen)) / watch.line.height
+    return heights
+
+
+def table(found: Sequence[Quiet]) -> Iterator[str]:
+    """Say it in Markdown: a line a model, and a line on all."""
+    yield "| model | test accuracy | window, lines | stream: orders that rang | highest, lines | found after, median |"
+    yield "|---|---|---|---|---|---|"
+    for each in found:
+        rang = f"{sum(highest > 1 for highest in each.streams)} of {len(each.streams)}"
+        heights = f"{np.median(each.streams):.2f} (most {max(each.streams):.2f})"
+        places = f"{np.median(each.found):.0f} (most {_place(max(each.found))})"
+        yield f"| {each.name} | {each.accuracy:.3f} | {each.window:.2f} | {rang} | {heights} | {places} |"
+    yield ""
+    yield from _together(found)
+
+
+def _together(found: Sequence[Quiet]) -> Iterator[str]:
+    first = found[0]
+    accuracies, windows = (np.array([getattr(each, name) for each in found]) for name in ("accuracy", "window"))
+    streams, places = (np.array([getattr(each, name) for each in found]) for name in ("streams", "found"))
+    yield f"{len(found)} models, right on {accuracies.mean():.3f} ± {accuracies.std():.3f} of the {first.photos} test"
+    yield f"photos. At the default budget {first.rate:.1%} of windows of so many clean photos may ring, and about"
+    yield "as many of the streams. All models see the same photos, so these are not as many independent cases."
+    yield ""
+    yield f"- windows that rang: {(windows > 1).sum()} of {len(found)}; height {_spread(windows)} alarm lines"
+    yield f"- streams that rang: {(streams > 1).sum()} of {streams.size}, of {(streams > 1).any(axis=1).sum()} models;"
+    yield f"  highest evidence {_spread(streams)} alarm lines"
+    late = (places > SOON).sum()
+    yield f"- darkened and blurred photos until the alarm, {places.size} drills: median {np.median(places):.0f},"
+    yield f"  largest {_place(places.max())}; later than {SOON}: {late}, never: {(places == NEVER).sum()}"
+
+
+def _spread(heights: Floats) -> str:
+    return f"{heights.mean():.2f} ± {heights.std():.2f}, at most {heights.max():.2f}"
+
+
+def _place(photos: int) -> str:
+    return "never" if photos >= NEVER else str(photos)
+
+
+if __name__ == "__main__":
+    main()
