@@ -67,6 +67,15 @@ def test_help_lists_every_step_in_order_without_loading_torch() -> None:
     assert places == sorted(places)
 
 
+def test_no_step_waits_for_what_only_draws_or_learns() -> None:
+    """The steps load neither matplotlib nor torch nor SciPy's statistics before a page is drawn or a model trained."""
+    program = (
+        "import sys, scones.flow\n"
+        "print([name for name in ('torch', 'matplotlib', 'scipy.stats') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
 @pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch", "simulate"])
 @pytest.mark.usefixtures("pointed")
 def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:

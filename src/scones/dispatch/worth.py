@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from scones.dispatch.day import BICYCLE, BLIND, MOTORCYCLE, SHIFTS, UNSURE, City, Day, play
 from scones.dispatch.pairs import Floats, Ints
@@ -94,8 +94,8 @@ def imagined(accuracy: float) -> Answers:
 
     Its evidence for the truth is normal, with a mean of half its variance: the one such family that is calibrated.
     """
-    deviation = 2 * norm.ppf(accuracy)
-    evidence = norm.ppf((np.arange(_POOL) + 0.5) / _POOL, deviation**2 / 2, deviation)
+    deviation = 2 * ndtri(accuracy)
+    evidence = deviation**2 / 2 + deviation * ndtri((np.arange(_POOL) + 0.5) / _POOL)
     right = 1 / (1 + np.exp(-evidence))
     truth = np.repeat([BICYCLE, MOTORCYCLE], _POOL)
     said = np.where(np.tile(right >= 0.5, 2), truth, BICYCLE + MOTORCYCLE - truth)

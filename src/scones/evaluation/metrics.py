@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from scones.errors import SconesError
 
@@ -104,7 +104,7 @@ def wilson(successes: int, n: int) -> Interval:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}")
-    z = float(stats.norm.ppf(0.975))
+    z = float(special.ndtri(0.975))
     share = successes / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -135,7 +135,8 @@ def binary_auc(positive: NDArray[np.bool_], scores: Floats) -> float | None:
     negatives = len(positive) - positives
     if not positives or not negatives:
         return None
-    ranks = stats.rankdata(scores)
+    order = np.sort(scores)
+    ranks = (np.searchsorted(order, scores, "left") + np.searchsorted(order, scores, "right") + 1) / 2
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 

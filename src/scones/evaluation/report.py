@@ -10,7 +10,7 @@ from scones.evaluation import charts
 from scones.evaluation.gallery import choose
 from scones.evaluation.pages import class_colours, environment
 from scones.evaluation.story import DemoReport, Outcome, Run
-from scones.evaluation.worth import on_time_chart
+from scones.evaluation.worth_chart import on_time_chart
 
 
 @dataclass(frozen=True, slots=True)

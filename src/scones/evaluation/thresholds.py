@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 GRID: Final = (*(round(0.05 + 0.01 * step, 2) for step in range(95)), 0.995, 0.998, 0.999)
 """The thresholds that may be chosen. Fixed beforehand: a grid made from the answers would void the guarantee."""
@@ -144,12 +144,12 @@ def _at(threshold: float, n: int, accepted: int, wrong: int, costs: Costs) -> At
 def _chances(curve: Sequence[At], max_error: float) -> Floats:
     """The chance, at each threshold, of so few wrong answers if *max_error* of them or more were wrong."""
     wrong, accepted = [point.wrong for point in curve], [point.accepted for point in curve]
-    return np.asarray(stats.binom.cdf(wrong, accepted, max_error))
+    return np.asarray(special.bdtr(wrong, accepted, max_error))
 
 
 def _upper_bound(wrong: int, accepted: int, doubt: float) -> float:
     """The share that is exceeded only with probability *doubt* (C. Clopper and E. Pearson, 1934)."""
-    return float(stats.beta.ppf(1 - doubt, wrong + 1, accepted - wrong)) if wrong < accepted else 1.0
+    return float(special.betaincinv(wrong + 1, accepted - wrong, 1 - doubt)) if wrong < accepted else 1.0
 
 
 def _cheapest(curve: tuple[At, ...]) -> At:

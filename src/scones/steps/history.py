@@ -4,7 +4,6 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.monitoring.history import PREFIX, from_lines
-from scones.monitoring.history_page import render_history
 from scones.monitoring.registered import open_model
 
 MOST_LOOKS = 1000
@@ -13,6 +12,8 @@ MOST_LOOKS = 1000
 
 def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
     """Write the page about *endpoint*, whose model is at *model_uri*; give the number of windows on it."""
+    from scones.monitoring.history_page import render_history  # noqa: PLC0415 - matplotlib loads only to draw
+
     keys = [item.key for item in aws.bucket.list(f"{PREFIX}{endpoint}/")][-MOST_LOOKS:]
     points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]
     known = open_model(aws.bucket.get(aws.bucket.key(model_uri))).known(endpoint)

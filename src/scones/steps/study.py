@@ -14,7 +14,6 @@ from scones.evaluation.examination import Candidate, Plan, Shown, examine
 from scones.evaluation.gate import Floors
 from scones.evaluation.load import Bounds, Send
 from scones.evaluation.study import DataFacts, Study
-from scones.evaluation.study_report import render_study
 from scones.evaluation.subject import CannotStudy, answers_kept, facts_of, unseen
 from scones.evaluation.thresholds import Costs, Wish
 from scones.evaluation.trial import Terms
@@ -119,6 +118,8 @@ def _study(
     asked: tuple[Settings, Wanted],
     report: Reporter,
 ) -> Study:
+    from scones.evaluation.study_report import render_study  # noqa: PLC0415 - matplotlib loads only to draw
+
     settings, wanted = asked
     plan = _plan(settings, wanted, _others(settings, wanted, model.facts.classes, report))
     found = examine(model, DataFacts(*data, len(photos)), photos, plan, report.progress)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from scones.evaluation.report import render_report
 from scones.evaluation.story import DemoReport
-from scones.evaluation.worth import on_time_chart
+from scones.evaluation.worth_chart import on_time_chart
 
 
 def test_the_chart_names_both_ends_and_each_threshold(demo_report: DemoReport) -> None:
