@@ -209,7 +209,7 @@ def price_of(verb: str, settings: Settings) -> str:
     if verb == "deploy":
         return _price_of_endpoint(settings)
     if verb == "train":
-        hour = _by_the_hour(settings.training_instance, 1)
+        hour = by_the_hour(settings.training_instance, 1)
         return f"a training job on {settings.training_instance} costs {hour}."
     if verb == "image":
         cents = 100 * bill(RunUsage(build_minutes=_BUILD_MINUTES)).total_dollars
@@ -226,11 +226,12 @@ def _price_of_endpoint(settings: Settings) -> str:
     if settings.mode == "serverless":
         return "a serverless endpoint costs by the time that it computes, and nothing while nobody asks."
     count, most, instance = settings.endpoint_instances, settings.endpoint_most_instances, settings.endpoint_instance
-    price = f"an endpoint on {count} {instance} costs {_by_the_hour(instance, count)} until: scones down"
-    return f"{price}; when asked much, up to {_by_the_hour(instance, most)}." if most > count else f"{price}."
+    price = f"an endpoint on {count} {instance} costs {by_the_hour(instance, count)} until: scones down"
+    return f"{price}; when asked much, up to {by_the_hour(instance, most)}." if most > count else f"{price}."
 
 
-def _by_the_hour(instance: str, count: int) -> str:
+def by_the_hour(instance: str, count: int) -> str:
+    """Say what so many instances cost in an hour and in a month; or that nobody knows."""
     dollars = hourly_dollars({instance: count})
     if dollars is None:
         return "what our price table does not know, by the hour,"

@@ -16,6 +16,7 @@ from scones.costs import (
     RunUsage,
     UnknownPrice,
     bill,
+    by_the_hour,
     photos_usage,
     price_table,
     standing_usage,
@@ -182,8 +183,7 @@ def _endpoint_price(settings: Settings) -> str:
     else:
         instance, count = settings.endpoint_instance, settings.endpoint_instances
         asked = Asked(instance=instance, instances=count)
-        hour = count * price_table().instance_hour(instance).dollars
-        adds = f"${hour:.3f} an hour (${hour * HOURS_PER_MONTH:,.0f} a month) until: scones down"
+        adds = f"{by_the_hour(instance, count)} until: scones down"
     million = estimate(asked).cost.total_dollars
     return f"the endpoint of `scones deploy` adds {adds}; a million photos cost about ${million:,.0f}"
 

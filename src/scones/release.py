@@ -32,6 +32,7 @@ _FUNCTION_MODULES = (
     "errors.py",
     "items.py",
     "moments.py",
+    "tags.py",
     "vehicles.py",
     "photos/__init__.py",
     "photos/header.py",

@@ -7,7 +7,6 @@ from conftest import KEYS, new_settings
 from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
 from scones.aws.inventory import inventory, owns_bucket
-from scones.aws.leftovers import ENV_TAG
 from scones.aws.stacks import StackNotOurs
 from scones.flow import Flow
 from scones.local.cloud import Cloud
@@ -16,6 +15,7 @@ from scones.release import foundation
 from scones.settings import Settings
 from scones.steps.down import NothingHere, down
 from scones.steps.status import status
+from scones.tags import ENV_TAG
 from tiny_model import plain_photo
 
 

@@ -54,8 +54,8 @@ class Realtime:
 
     @property
     def longest_seconds(self) -> float:
-        """The longest a deployment may take: two bakings, and the time that an endpoint needs to start."""
-        return ENDPOINT_SECONDS + 2 * self.baking_seconds
+        """The longest a deployment may take."""
+        return update_seconds(self.baking_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,11 @@ class EndpointPlan:
     hosting: Realtime | Serverless
     tags: Mapping[str, str]
     """What the model, the configuration and the endpoint carry."""
+
+
+def update_seconds(baking_seconds: int) -> float:
+    """The longest that an endpoint may be under way: two bakings, and the time that it needs to start."""
+    return ENDPOINT_SECONDS + 2 * baking_seconds
 
 
 def hosting_of(settings: Settings, capture_uri: str, alarm: str) -> Realtime | Serverless:

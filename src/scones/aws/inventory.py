@@ -1,21 +1,50 @@
 """Inventory: everything of one environment that stands in the account, as it is right now."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from scones.aws.connection import Aws
-from scones.aws.leftovers import ENV_TAG, Leftover, of_stack
+from scones.aws.leftovers import Leftover, of_stack
 from scones.release import function_names
+from scones.tags import ENV_TAG
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
-def inventory(aws: Aws) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What the stack says that it made, and what else bears the environment's tag: another version's, or a user's."""
+
+    members: Sequence[Leftover]
+    strays: Sequence[Leftover]
+
+    @property
+    def together(self) -> list[Leftover]:
+        """Both, in a lasting order."""
+        return sorted([*self.members, *self.strays], key=str)
+
+
+def marked(aws: Aws) -> Marked:
+    """Look once for what is this environment's by its stack, or by its tag."""
+    members = stack_members(aws)
+    return Marked(members, aws.leftovers.tagged(besides=members))
+
+
+def stack_members(aws: Aws) -> list[Leftover]:
+    """What the stack says that it made, as far as this version knows its kinds."""
+    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
+    return [each for each in named if each]
+
+
+def inventory(aws: Aws, known: Marked | None = None) -> tuple[str, ...]:
     """Name what stands, one `kind name` each; training jobs that have ended cannot be deleted and do not count.
 
     It is found in three ways: by the names that we give, by the stack's own list, and by the environment's tag, which
-    also finds what another version made and what a stack left behind.
+    also finds what another version made and what a stack left behind. The last two take many calls: whoever has found
+    them already gives what is *known*.
     """
+    known = known or marked(aws)
     found = [f"training-job {name}" for name in aws.sagemaker.running_trainings(aws.prefix)]
     found += [f"endpoint {name}" for name in endpoints(aws)]
     if aws.scaling.exists():
@@ -28,9 +57,8 @@ def inventory(aws: Aws) -> tuple[str, ...]:
         found.append(f"stack {stack.name}")
     if owns_bucket(aws):
         found.append(f"bucket {aws.bucket.name}")
-    members = resources(aws)
-    found += [str(each) for each in members]
-    found += [f"log-group {name}" for name in log_groups(aws, members)]
+    found += map(str, known.together)
+    found += [f"log-group {name}" for name in log_groups(aws, known.together)]
     found += [f"log-stream {name}" for name in aws.logs.training_streams(aws.prefix)]
     return tuple(dict.fromkeys(found))
 
@@ -50,19 +78,6 @@ def registered(aws: Aws) -> list[str]:
 def owns_bucket(aws: Aws) -> bool:
     """Tell whether the bucket of the environment's name stands, and bears its tag; one without is somebody else's."""
     return aws.bucket.tags().get(ENV_TAG) == aws.name
-
-
-def resources(aws: Aws) -> list[Leftover]:
-    """What the stack says that it made, and whatever else bears the environment's tag."""
-    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
-    members = [each for each in named if each]
-    return sorted([*members, *aws.leftovers.tagged(besides=members)], key=str)
-
-
-def strays(aws: Aws) -> tuple[str, ...]:
-    """Name what bears the environment's tag, and is no member of its stack: a version of before made it, or a user."""
-    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
-    return tuple(str(each) for each in aws.leftovers.tagged(besides=[each for each in named if each]))
 
 
 def log_groups(aws: Aws, members: Iterable[Leftover]) -> list[str]:

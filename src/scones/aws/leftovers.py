@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from scones.aws.client import AwsError, Client
-
-ENV_TAG = "scones:env"
-"""A stack carries it with its own name, and CloudFormation passes it on to whatever it makes."""
+from scones.tags import ENV_TAG
 
 _GONE = frozenset(
     {

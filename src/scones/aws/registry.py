@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from scones.aws.client import AwsError, Client
-from scones.aws.leftovers import ENV_TAG
 from scones.aws.sagemaker import missing
 from scones.errors import SconesError
+from scones.tags import ENV_TAG
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
 _LONGEST_REASON = 1024

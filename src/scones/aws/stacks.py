@@ -10,11 +10,11 @@ from typing import Any
 from scones.aws.changes import ChangeSet, change
 from scones.aws.client import AwsError, Client
 from scones.aws.drift import StackDrift, find_drift
-from scones.aws.leftovers import ENV_TAG
 from scones.aws.s3 import Bucket
 from scones.aws.waiting import wait
 from scones.errors import SconesError
 from scones.progress import Reporter, Silent
+from scones.tags import ENV_TAG
 
 _STACK_SECONDS = 1800.0
 _CHANGE_SET_SECONDS = 120.0

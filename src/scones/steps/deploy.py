@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.hosting import VARIANT, EndpointPlan, Serverless, hosting_of
-from scones.aws.leftovers import ENV_TAG
 from scones.aws.registry import Approval, Package
 from scones.aws.releases import Release, keep, next_number, prune, recover, releases
 from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
@@ -15,9 +14,7 @@ from scones.errors import SconesError
 from scones.progress import Reporter
 from scones.release import CAPTURE_PARAMETER, code_version, template
 from scones.settings import Settings
-
-EXPIRES_TAG = "scones:expires"
-"""When an endpoint may be deleted by whoever looks after forgotten ones: ISO 8601, in UTC."""
+from scones.tags import ENV_TAG, EXPIRES_TAG
 
 _DIGITS = 12
 

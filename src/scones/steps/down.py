@@ -11,12 +11,13 @@ from scones.aws.inventory import (
     endpoints,
     inventory,
     log_groups,
+    marked,
     other_regions,
     owns_bucket,
     registered,
-    resources,
+    stack_members,
 )
-from scones.aws.leftovers import Leftover, of_stack
+from scones.aws.leftovers import Leftover
 from scones.aws.stacks import StackFailed, StackHalfGone
 from scones.aws.waiting import TookTooLong, pauses
 from scones.costs import hourly_dollars, price_table
@@ -83,11 +84,12 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
         StackHalfGone: its data cannot be kept, because its deletion began before.
         StackNotOurs: a stack of this name was made by somebody else.
     """
-    stood = inventory(aws)
+    known = marked(aws)
+    stood = inventory(aws, known)
     if not stood and (others := other_regions(aws)):
         raise NothingHere(aws.env, aws.region, others)
     stopped = hourly_dollars(by_the_hour(aws))
-    members = resources(aws)
+    members = known.together
     groups = log_groups(aws, members)
     _stop(aws, members, report)
     _delete_hosting(aws, report)
@@ -192,8 +194,7 @@ def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
 def _foundation(aws: Aws) -> tuple[str, ...]:
     """What stays with the data, as an inventory names it."""
     stack = aws.stack.find()
-    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
-    members = sorted(str(each) for each in named if each)
+    members = sorted(map(str, stack_members(aws)))
     bucket = [f"bucket {aws.bucket.name}"] if owns_bucket(aws) else []
     return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered(aws))
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from scones.artefact import opened
 from scones.aws.connection import Aws
 from scones.monitoring.labelling import ASKED_KEY, Asked, Labelled, judge, parse_labels
 from scones.monitoring.labels import BadLabels
 from scones.monitoring.measured import PREFIX, Measured
-from scones.monitoring.registered import open_model
 
 
 def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
@@ -16,15 +16,14 @@ def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
     Raises:
         BadLabels: the file cannot be read, or none of its labels is of a photo that the model was seen to answer.
     """
-    artefact = open_model(aws.bucket.get(aws.bucket.key(model_uri))).artefact
+    with opened(aws.bucket.get(aws.bucket.key(model_uri))) as artefact:
+        classes, model = artefact.classes, artefact.version
     try:
-        labels = parse_labels(file.read_text("utf-8-sig"), artefact.classes)
+        labels = parse_labels(file.read_text("utf-8-sig"), classes)
     except (OSError, UnicodeDecodeError) as error:
         raise BadLabels(f"cannot read {file}: {error}") from error
     asked = aws.bucket.find(ASKED_KEY)
-    return judge(
-        _seen(aws, endpoint), labels, Asked.from_json(asked) if asked else None, artefact.version, artefact.classes
-    )
+    return judge(_seen(aws, endpoint), labels, Asked.from_json(asked) if asked else None, model, classes)
 
 
 def _seen(aws: Aws, endpoint: str) -> Iterator[Measured]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.hosting import ENDPOINT_SECONDS, hosting_of
+from scones.aws.hosting import hosting_of, update_seconds
 from scones.aws.registry import Approval
 from scones.aws.releases import Release, keep, prune, recover, releases
 from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack
@@ -31,7 +31,7 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
         NothingToGoBackTo: there is no release before.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
     """
-    live = aws.sagemaker.settled(aws.name, ENDPOINT_SECONDS + 2 * settings.baking_seconds)
+    live = aws.sagemaker.settled(aws.name, update_seconds(settings.baking_seconds))
     found = releases(aws.bucket)
     if live is None:
         raise NothingYet("deploy", aws.env)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scones.aws.connection import Aws
 from scones.aws.drift import StackDrift
-from scones.aws.inventory import by_the_hour, inventory, strays
+from scones.aws.inventory import by_the_hour, inventory, marked
 from scones.aws.releases import Release, releases
 from scones.aws.stacks import Stack
 from scones.costs import hourly_dollars
@@ -57,7 +57,8 @@ def status(aws: Aws) -> Status:
     stack = aws.stack.find()
     endpoint = aws.sagemaker.find_endpoint(aws.name)
     kept = [release for release in releases(aws.bucket) if release.finished]
-    standing = inventory(aws)
+    known = marked(aws)
+    standing = inventory(aws, known)
     hourly = hourly_dollars(by_the_hour(aws))
     waiting = _waiting(stack) if stack and "WorkflowArn" in stack.outputs else 0.0
     return Status(
@@ -71,7 +72,7 @@ def status(aws: Aws) -> Status:
         wanted_config=kept[-1].config if kept else "",
         dollars_an_hour=None if hourly is None else hourly + waiting,
         leftovers=leftovers(standing, _needed(kept, endpoint.config if endpoint else ""), stands=stack is not None)
-        + (strays(aws) if stack else ()),
+        + (tuple(map(str, known.strays)) if stack else ()),
         standing=standing,
     )
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from scones.artefact import opened
 from scones.aws.connection import Aws
 from scones.errors import SconesError
 from scones.monitoring.capture import Captured, parse, split
 from scones.monitoring.label_page import ToLabel, render_labels, table_to_fill
 from scones.monitoring.labelling import ASKED_KEY, Asked
 from scones.monitoring.measured import PREFIX, Measured
-from scones.monitoring.registered import open_model
 
 NEWEST = 1000
 """Among so many photos is chosen."""
@@ -27,8 +27,9 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
     Raises:
         NothingToLabel: no look has seen a photo yet.
     """
-    artefact = open_model(aws.bucket.get(aws.bucket.key(model_uri))).artefact
-    measured = _newest(aws, endpoint, artefact.version)
+    with opened(aws.bucket.get(aws.bucket.key(model_uri))) as artefact:
+        classes, model = artefact.classes, artefact.version
+    measured = _newest(aws, endpoint, model)
     # The photos differ from day to day, and with them what is chosen.
     asked = Asked.of(measured.model, measured.events, measured.probabilities, seed=len(measured))
     times = [measured.times[place] for place in asked.places]
@@ -36,7 +37,7 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
     photos = [ToLabel(event, time, pictures.get(event)) for event, time in zip(asked.events, times, strict=True)]
     table = page.with_suffix(".csv")
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_labels(endpoint, artefact.classes, photos, table.name), "utf-8")
+    page.write_text(render_labels(endpoint, classes, photos, table.name), "utf-8")
     table.write_text(table_to_fill(asked, pictures), "utf-8")
     aws.bucket.put(ASKED_KEY, asked.to_json(), "application/json")
     return len(photos)

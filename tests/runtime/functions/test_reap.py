@@ -9,7 +9,7 @@ from conftest import KEYS
 from scones.aws.client import Client
 from scones.flow import Flow
 from scones.progress import Silent
-from scones.steps.deploy import EXPIRES_TAG
+from scones.tags import EXPIRES_TAG
 
 
 @pytest.fixture

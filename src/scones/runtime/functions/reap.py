@@ -9,8 +9,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-EXPIRES = "scones:expires"
-"""The tag in which `scones deploy` writes when the endpoint's time is up, as ISO 8601 with a zone."""
+from scones.tags import EXPIRES_TAG
 
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)
@@ -26,7 +25,7 @@ def handler(_event: object, _context: object) -> dict[str, Any]:
             raise
         return _told(name, "", "there is none")
     tags = sagemaker.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
-    expires = next((tag["Value"] for tag in tags if tag["Key"] == EXPIRES), "")
+    expires = next((tag["Value"] for tag in tags if tag["Key"] == EXPIRES_TAG), "")
     if not expires or datetime.fromisoformat(expires) > datetime.now(UTC):
         return _told(name, expires, "left standing")
     # Told first: an alert too many is better than an endpoint that went without a word.
