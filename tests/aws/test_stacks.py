@@ -42,8 +42,8 @@ def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> N
 def test_deleting_twice_is_no_error(aws: Aws) -> None:
     """What is gone already stays gone."""
     aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
-    aws.stack.delete()
-    aws.stack.delete()
+    aws.stack.delete(tell)
+    aws.stack.delete(tell)
     assert aws.stack.find() is None
 
 

@@ -161,7 +161,7 @@ def test_what_a_stack_cannot_delete_is_deleted_by_itself(aws: Aws, settings: Set
     policy = "arn:aws:iam::aws:policy/ReadOnlyAccess"
     Client(settings, "iam", KEYS).call("attach_role_policy", RoleName=role, PolicyArn=policy)
     with pytest.raises(StackFailed, match="DELETE_FAILED"):
-        aws.stack.delete()
+        aws.stack.delete(Silent().tell)
     with pytest.raises(StackHalfGone, match="run: scones down"):
         aws.stack.deploy(template(), {"Env": aws.env}, tell)
     with pytest.raises(StackHalfGone, match="run: scones down"):

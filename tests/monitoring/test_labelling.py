@@ -40,6 +40,7 @@ def asked(part: Measured) -> Asked:
     [
         "event,label\ne1,bicycle\nh2,motorcycle\ne3,\n",
         "photo,when,label\r\ne1,now,bicycle\r\nh2,,motorcycle\r\n",
+        "photo,event,label\n ,e1,bicycle\nh2,e9,motorcycle\n",
         '{"event": "e1", "label": "bicycle"}\n\n{"photo": "h2", "label": "motorcycle", "by": {"name": "Ann"}}\n',
     ],
 )
@@ -55,6 +56,7 @@ def test_tables_and_lines_read_alike(text: str) -> None:
         ("name,label\ne1,bicycle\n", "line 2 names no photo"),
         ("event,label\ne1,bicycle\ne1,motorcycle\n", "line 3: photo e1 has two labels"),
         ('{"event": "e1"', "line 1 is no JSON object"),
+        ("event,lable\ne1,bicycle\n", "no photo has a label yet"),
     ],
 )
 def test_what_cannot_be_a_label_is_named_with_its_line(text: str, told: str) -> None:
@@ -108,6 +110,13 @@ def test_labels_of_photos_that_nobody_saw_are_refused() -> None:
     """They may be of another endpoint, or of a model before this one."""
     with pytest.raises(BadLabels, match="none of 1 labels"):
         judge([measured("other")], {"e1": "bicycle"}, None, "m", CLASSES)
+
+
+def test_labels_that_contradict_each_other_are_refused() -> None:
+    """One by the photo's bytes and one by its event: which of them is right is not guessed."""
+    with pytest.raises(BadLabels, match="photo h5 and its event e5 have other labels: bicycle, motorcycle"):
+        judge([measured()], {"h5": "motorcycle", "e5": "bicycle"}, None, "m", CLASSES)
+    assert judge([measured()], {"h5": "motorcycle", "e5": "motorcycle"}, None, "m", CLASSES).unknown == 0
 
 
 def test_what_was_asked_reads_back_and_damage_is_named() -> None:

@@ -1,6 +1,6 @@
 """Drift of a stack: what somebody changed by hand since CloudFormation made it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from scones.aws.client import AwsError, Client
 from scones.aws.waiting import TookTooLong, wait
 
 _DETECTION_SECONDS = 180.0
+_CHANGED = {"MODIFIED", "DELETED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,18 @@ def find_drift(client: Client, stack: str) -> StackDrift:
         return StackDrift(why=f"{error.code}: {error.message}")
     except TookTooLong as error:
         return StackDrift(why=str(error))
-    checked = [each for each in looked if each["StackResourceDriftStatus"] != "NOT_CHECKED"]
-    changed = tuple(_words(each) for each in checked if each["StackResourceDriftStatus"] in {"MODIFIED", "DELETED"})
+    return drift_of(looked, resources)
+
+
+def drift_of(looked: Iterable[Mapping[str, Any]], resources: int) -> StackDrift:
+    """Judge a stack of so many *resources* by those that CloudFormation *looked* at, not always with success."""
+    checked = [each for each in looked if each["StackResourceDriftStatus"] in {"IN_SYNC", *_CHANGED}]
+    changed = tuple(_words(each) for each in checked if each["StackResourceDriftStatus"] in _CHANGED)
     return StackDrift(resources, len(checked), changed)
 
 
 def _looked_at(client: Client, stack: str) -> Iterator[dict[str, Any]]:
+    # boto3 has no paginator for it.
     more: dict[str, str] = {}
     while True:
         reply = client.call("describe_stack_resource_drifts", StackName=stack, **more)
@@ -61,7 +68,7 @@ def _looked_at(client: Client, stack: str) -> Iterator[dict[str, Any]]:
         more = {"NextToken": reply["NextToken"]}
 
 
-def _words(drift: dict[str, Any]) -> str:
+def _words(drift: Mapping[str, Any]) -> str:
     paths = ", ".join(each["PropertyPath"] for each in drift.get("PropertyDifferences", ()))
     what = f"{drift['StackResourceDriftStatus'].lower()} {drift['LogicalResourceId']} ({drift['ResourceType']})"
     return f"{what} at {paths}" if paths else what

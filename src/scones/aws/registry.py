@@ -106,7 +106,7 @@ class Registry:
         Raises:
             RegistryTaken: one of its name stands, which is somebody else's.
         """
-        if self._ours():
+        if self.exists():
             return True
         if self._arn() is None:
             return False
@@ -142,15 +142,19 @@ class Registry:
 
     def numbers(self) -> list[int]:
         """Number the models that are registered; none where the group is somebody else's."""
-        return [item["ModelPackageVersion"] for item in self._summaries()] if self._ours() else []
+        return [item["ModelPackageVersion"] for item in self._summaries()] if self.exists() else []
 
     def exists(self) -> bool:
-        """Tell whether this environment's group stands."""
-        return self._ours()
+        """Tell whether this environment's own group stands."""
+        arn = self._arn()
+        if arn is None:
+            return False
+        tags = self._client.call("list_tags", ResourceArn=arn)["Tags"]
+        return {"Key": ENV_TAG, "Value": self.group} in tags
 
     def delete(self) -> None:
         """Delete the group with every model in it; what is gone already stays gone, what is somebody else's stays."""
-        if not self._ours():
+        if not self.exists():
             return
         # SageMaker refuses to delete a group that holds models.
         for item in list(self._summaries()):
@@ -187,13 +191,6 @@ class Registry:
             raise
         arn: str = found["ModelPackageGroupArn"]
         return arn
-
-    def _ours(self) -> bool:
-        arn = self._arn()
-        if arn is None:
-            return False
-        tags = self._client.call("list_tags", ResourceArn=arn)["Tags"]
-        return {"Key": ENV_TAG, "Value": self.group} in tags
 
     def _delete(self, operation: str, **name: str) -> None:
         try:

@@ -11,7 +11,7 @@ from scones.aws.changes import ChangeSet, change
 from scones.aws.client import AwsError, Client
 from scones.aws.drift import StackDrift, find_drift
 from scones.aws.s3 import Bucket
-from scones.aws.waiting import wait
+from scones.aws.waiting import pauses, wait
 from scones.errors import SconesError
 from scones.progress import Reporter, Silent
 from scones.tags import ENV_TAG
@@ -121,9 +121,9 @@ class Stacks:
         parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", ())}
         return Stack(self.name, found[0]["StackStatus"], outputs, parameters)
 
-    def founded(self) -> bool:
+    def founded(self, tell: Tell) -> bool:
         """Tell whether the foundation stands, once nobody is changing it; who began it may not have got that far."""
-        stack = self._at_rest()
+        stack = self._at_rest(tell)
         return stack is not None and "BucketName" in stack.outputs
 
     def find_output(self, key: str) -> str:
@@ -195,7 +195,7 @@ class Stacks:
         """Forget a change set that nobody wants, with the empty stack that it was to fill."""
         self._client.call("delete_change_set", **self._which(change_set.name))
         if change_set.new:
-            self.delete()
+            self.delete(Silent().tell)
 
     def resources(self) -> list[Resource]:
         """List what the stack has made and not deleted; nothing where there is no stack."""
@@ -215,7 +215,7 @@ class Stacks:
         # What failed to be made may bear the name of what somebody else made before.
         return [each for each in found if each.status not in {"CREATE_FAILED", "DELETE_COMPLETE"}]
 
-    def delete(self, *, leave_stubborn: bool = False) -> None:
+    def delete(self, tell: Tell, *, leave_stubborn: bool = False) -> None:
         """Delete the stack and wait until it is gone; nothing happens where there is none.
 
         What could not be deleted the last time is tried again; with *leave_stubborn* it is left standing, for the
@@ -225,7 +225,7 @@ class Stacks:
             StackFailed: something in it could not be deleted.
             StackNotOurs: Scones did not make it.
         """
-        stack = self._at_rest()
+        stack = self._at_rest(tell)
         if stack is None:
             return
         stubborn = [each.logical_id for each in self.resources() if each.status == "DELETE_FAILED"]
@@ -274,7 +274,7 @@ class Stacks:
 
     def _ready_for_change(self, tell: Tell) -> Stack | None:
         """Bring the stack to where a change set may begin; None where there is none, or none that ever stood."""
-        stack = self._at_rest()
+        stack = self._at_rest(tell)
         if stack and stack.status == _STUCK:
             tell(f"stack {self.name} is {stack.status}: going on with it")
             self._client.call("continue_update_rollback", StackName=self.name)
@@ -285,20 +285,21 @@ class Stacks:
             raise StackHalfGone(self.name, stack.status)
         if stack and stack.never_stood:
             tell(f"stack {self.name} is {stack.status}: removing it first")
-            self.delete()
+            self.delete(tell)
             return None
         return stack
 
-    def _at_rest(self) -> Stack | None:
+    def _at_rest(self, tell: Tell) -> Stack | None:
         """The stack, once nobody is changing it any more; None where there is none, or it went meanwhile."""
-
-        def look() -> Stack | str | None:
+        told = False
+        for _ in pauses(f"stack {self.name} settling", _STACK_SECONDS):
             stack = self.find()
-            moving = stack is not None and stack.status != _REVIEW and stack.status.endswith("_IN_PROGRESS")
-            return None if moving else stack or "gone"
-
-        found = wait(f"stack {self.name} settling", look, _STACK_SECONDS)
-        return found if isinstance(found, Stack) else None
+            if stack is None or stack.status == _REVIEW or not stack.status.endswith("_IN_PROGRESS"):
+                return stack
+            if not told:
+                tell(f"stack {self.name} is {stack.status}: waiting until it is not")
+            told = True
+        raise AssertionError("pauses ends only by raising")
 
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
         """The template itself, or, where it is too long for a request, its place in the environment's bucket."""

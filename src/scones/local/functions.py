@@ -228,7 +228,8 @@ class Worker:
         return Outcome(body, failed=True, log=self._printed())
 
     def _exit_words(self) -> str:
-        self._process.kill() if self._process.poll() is None and not _ends(self._process) else None
+        if self._process.poll() is None and not _ends(self._process):
+            self._process.kill()
         code = self._process.wait()
         if code == 0:
             return "Error: Runtime exited without providing a reason"

@@ -87,11 +87,11 @@ def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
     A row without a label is not labelled yet.
 
     Raises:
-        BadLabels: no such columns, a label that is no class, or two labels of one photo; it names the line.
+        BadLabels: no photo, a label that is no class, two labels of one photo (it names the line), or no label at all.
     """
     found: dict[str, str] = {}
     for line, row in _rows(text):
-        photo = next((str(row[name]).strip() for name in _NAMES if row.get(name)), "")
+        photo = next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), "")
         label = str(row.get("label") or "").strip()
         if not photo:
             raise BadLabels(f"line {line} names no photo; give the columns photo (or event) and label")
@@ -99,6 +99,8 @@ def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
             raise BadLabels(f"line {line}: {label!r} is no class; it is one of {', '.join(classes)}")
         if label and found.setdefault(photo, label) != label:
             raise BadLabels(f"line {line}: photo {photo} has two labels, {found[photo]} and {label}; leave one")
+    if not found:
+        raise BadLabels("no photo has a label yet; fill in the column label")
     return found
 
 
@@ -124,7 +126,7 @@ def judge(
     """Hold the *model*'s answers to photos that were *seen* against their labels.
 
     Raises:
-        BadLabels: none of the labels is of a photo that was seen with this model.
+        BadLabels: none of the labels is of a photo that was seen with this model, or two of one photo differ.
     """
     right: dict[str, bool] = {}
     used: set[str] = set()
@@ -132,10 +134,13 @@ def judge(
         if part.model == model:
             answers = part.probabilities.argmax(axis=1).tolist()
             for event, digest, answer in zip(part.events, part.hashes, answers, strict=True):
-                for name in (event, digest):
-                    if name in labels:
-                        right[event] = classes[answer] == labels[name]
-                        used.add(name)
+                named = {name for name in (event, digest) if name in labels}
+                given = sorted({labels[name] for name in named})
+                if len(given) > 1:
+                    raise BadLabels(f"photo {digest} and its event {event} have other labels: {', '.join(given)}")
+                if given:
+                    right[event] = classes[answer] == given[0]
+                    used |= named
     if not right:
         raise BadLabels(f"none of {len(labels)} labels is of a photo that the monitor saw with this model")
     return Labelled(

@@ -138,7 +138,7 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
     for _ in pauses(f"stack {aws.name} going", _REFILL_SECONDS):
         objects += _empty(aws)
         try:
-            aws.stack.delete(leave_stubborn=failures >= _STUBBORN)
+            aws.stack.delete(report.tell, leave_stubborn=failures >= _STUBBORN)
             break
         except StackFailed as error:
             refilled = _empty(aws)

@@ -46,7 +46,7 @@ def image(aws: Aws, package_index: str, report: Reporter) -> Image:
     source, started = image_source(), time.monotonic()
     if digest := aws.images.digest(source.tag):
         return Image(aws.image, digest, "", built=False, seconds=0.0)
-    if not aws.stack.founded():
+    if not aws.stack.founded(report.tell):
         aws.stack.deploy(foundation(), {"Env": aws.env}, report.tell)
     build = _follow(aws, _begin(aws, source, package_index, report), report)
     # Whoever pushed the tag first has pushed the same: it is the hash of the sources.

@@ -50,7 +50,7 @@ def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
 
     A version's key is never written with another content: what an interrupted upload left there is good.
     """
-    if not aws.stack.founded():
+    if not aws.stack.founded(report.tell):
         aws.stack.deploy(foundation(), {"Env": aws.env}, report.tell)
     version = _version(collection.photos, collection.outliers)
     there = {item.key for item in aws.bucket.list(version_prefix(version))}

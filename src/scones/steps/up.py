@@ -53,7 +53,7 @@ def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     report.tell(f"price: {up_price(settings)}")
     for check in preflight(aws, settings):
         report.tell(str(check))
-    founded = aws.stack.founded()
+    founded = aws.stack.founded(report.tell)
     standing = aws.stack.find()
     base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
     if not founded:
