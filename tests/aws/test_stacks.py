@@ -39,6 +39,17 @@ def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> N
     assert "WorkflowArn" in aws.stack.deploy(template(), whole, tell).outputs
 
 
+def test_of_two_that_bring_up_the_same_stack_one_does_and_one_is_told(aws: Aws) -> None:
+    """Before there is a bucket nobody can hold the environment: CloudFormation carries out one of two change sets."""
+    first = aws.stack.prepare(foundation(), {"Env": aws.env}, tell)
+    second = aws.stack.prepare(foundation(), {"Env": aws.env}, tell)
+    assert first
+    assert second
+    with pytest.raises(StackFailed, match="another command was quicker"):
+        aws.stack.execute(first, Silent())
+    assert aws.stack.execute(second, Silent()).status == "CREATE_COMPLETE"
+
+
 def test_deleting_twice_is_no_error(aws: Aws) -> None:
     """What is gone already stays gone."""
     aws.stack.deploy(foundation(), {"Env": aws.env}, tell)

@@ -56,7 +56,7 @@ def test_tables_and_lines_read_alike(text: str) -> None:
         ("name,label\ne1,bicycle\n", "line 2 names no photo"),
         ("event,label\ne1,bicycle\ne1,motorcycle\n", "line 3: photo e1 has two labels"),
         ('{"event": "e1"', "line 1 is no JSON object"),
-        ("event,lable\ne1,bicycle\n", "no photo has a label yet"),
+        ("event,kind\ne1,bicycle\n", "no photo has a label yet"),
     ],
 )
 def test_what_cannot_be_a_label_is_named_with_its_line(text: str, told: str) -> None:

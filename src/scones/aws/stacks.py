@@ -23,6 +23,8 @@ _LONGEST_BODY_BYTES = 51_200
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _REVIEW = "REVIEW_IN_PROGRESS"
 """A stack of which nothing was made yet: somebody was stopped before the first change set was carried out."""
+# Carrying one change set out deletes all others of the stack.
+_OVERTAKEN = {"ChangeSetNotFound", "InvalidChangeSetStatus"}
 _STUCK = "UPDATE_ROLLBACK_FAILED"
 _DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", _REVIEW}
 
@@ -170,7 +172,12 @@ class Stacks:
             StackFailed: with the first reason that CloudFormation gives.
         """
         before = next((event["EventId"] for event in self._events()), "")
-        self._client.call("execute_change_set", **self._which(change_set.name))
+        try:
+            self._client.call("execute_change_set", **self._which(change_set.name))
+        except AwsError as error:
+            if error.code not in _OVERTAKEN:
+                raise
+            raise StackFailed(self.name, "unchanged", "another command was quicker to change it") from error
 
         def settled() -> Stack | None:
             events = list(self._events(since=before))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.hosting import VARIANT, EndpointPlan, Serverless, hosting_of
+from scones.aws.lease import held
 from scones.aws.registry import Approval, Package
 from scones.aws.releases import Release, keep, next_number, prune, recover, releases
 from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
@@ -66,12 +67,18 @@ def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> 
 
     Raises:
         NotApproved: the model was rejected, or waits.
+        EnvironmentBusy: another command changes the environment.
         EndpointFailed: it is not in service.
         UpdateRolledBack: the new model failed under traffic or did not start; the one before goes on serving.
         StackMissing: the stack lacks the role, or the alarm that guards updates.
     """
     if package.approval is not Approval.APPROVED:
         raise NotApproved(package, aws.env)
+    with held(aws, "deploy", report):
+        return _deploy(aws, settings, package, report)
+
+
+def _deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> Release:
     plan = _plan(aws, settings, package)
     _let_functions_capture(aws, isinstance(plan.hosting, Serverless), report)
     release = _release(aws, settings, package, plan)

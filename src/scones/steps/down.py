@@ -17,6 +17,7 @@ from scones.aws.inventory import (
     registered,
     stack_members,
 )
+from scones.aws.lease import held
 from scones.aws.leftovers import Leftover
 from scones.aws.stacks import StackFailed, StackHalfGone
 from scones.aws.waiting import TookTooLong, pauses
@@ -80,6 +81,7 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
 
     Raises:
         NothingHere: this environment stands in another region.
+        EnvironmentBusy: another command changes the environment.
         StackFailed: the stack could not be deleted; run it again.
         StackHalfGone: its data cannot be kept, because its deletion began before.
         StackNotOurs: a stack of this name was made by somebody else.
@@ -91,11 +93,14 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
     stopped = hourly_dollars(by_the_hour(aws))
     members = known.together
     groups = log_groups(aws, members)
-    _stop(aws, members, report)
-    _delete_hosting(aws, report)
-    if not keep_data:
-        aws.registry.delete()
-    objects = 0 if keep_data and _back_to_the_foundation(aws, report) else _delete_stack(aws, report)
+    # Held until the bucket is emptied: from there on the stack itself says that it is going.
+    with held(aws, "down", report):
+        _stop(aws, members, report)
+        _delete_hosting(aws, report)
+        if not keep_data:
+            aws.registry.delete()
+        stays = keep_data and _back_to_the_foundation(aws, report)
+    objects = 0 if stays else _delete_stack(aws, report)
     kept = _foundation(aws) if keep_data else ()
     _sweep(aws, members, groups, kept, report)
     left = _look_again(aws, kept)

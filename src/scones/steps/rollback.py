@@ -6,6 +6,7 @@ from dataclasses import replace
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.hosting import hosting_of, update_seconds
+from scones.aws.lease import held
 from scones.aws.registry import Approval
 from scones.aws.releases import Release, keep, prune, recover, releases
 from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack
@@ -29,8 +30,14 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     Raises:
         NothingYet: there is no endpoint.
         NothingToGoBackTo: there is no release before.
+        EnvironmentBusy: another command changes the environment.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
     """
+    with held(aws, "rollback", report):
+        return _rollback(aws, settings, report)
+
+
+def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     live = aws.sagemaker.settled(aws.name, update_seconds(settings.baking_seconds))
     found = releases(aws.bucket)
     if live is None:

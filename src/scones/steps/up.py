@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from scones.aws.changes import ChangeSet, DataAtRisk
 from scones.aws.connection import Aws
+from scones.aws.inventory import owns_bucket
+from scones.aws.lease import held
 from scones.aws.preflight import preflight
 from scones.aws.stacks import Stack
 from scones.estimates import up_price
@@ -48,17 +50,27 @@ def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     Raises:
         BucketTaken: somebody else has the bucket's name.
         DataAtRisk: a bucket or a table would be replaced or removed, without consent.
+        EnvironmentBusy: another command changes the environment.
         StackFailed: with the first reason that CloudFormation gives.
     """
     report.tell(f"price: {up_price(settings)}")
     for check in preflight(aws, settings):
         report.tell(str(check))
-    founded = aws.stack.founded(report.tell)
-    standing = aws.stack.find()
-    base = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)} | _guard(settings) | _kept(standing)
-    if not founded:
-        # The functions' zip needs the bucket, which the stack owns.
-        _bring(aws, foundation(), base, replace(consent, build=_nothing), report)
+    if not owns_bucket(aws):
+        # Only in a bucket can the environment be held; until it has one, CloudFormation lets one command make it.
+        _found(aws, settings, consent, report)
+    with held(aws, "up", report):
+        _found(aws, settings, consent, report)
+        return _up(aws, settings, consent, report)
+
+
+def _found(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> None:
+    """Bring up the foundation, unless it stands: the functions' zip needs the bucket, which the stack owns."""
+    if not aws.stack.founded(report.tell):
+        _bring(aws, foundation(), _base(aws, settings), replace(consent, build=_nothing), report)
+
+
+def _up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     code = function_code()
     aws.bucket.put(code.key, code.body)
     workflow = {
@@ -69,7 +81,7 @@ def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     }
     workflow["FunctionRelease"] = function_release(workflow)
     watch = {"ImageTag": image_source().tag} | _watch(settings)
-    stack = _bring(aws, template(), base | workflow | watch, consent, report)
+    stack = _bring(aws, template(), _base(aws, settings) | workflow | watch, consent, report)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -119,6 +131,12 @@ def _agree(stack: str, change_set: ChangeSet, consent: Consent, report: Reporter
     if (losses := change_set.losses()) and not consent.replace_data:
         raise DataAtRisk(stack, losses)
     consent.ask()
+
+
+def _base(aws: Aws, settings: Settings) -> dict[str, str]:
+    """The stack's parameters for the foundation."""
+    alarm = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)}
+    return alarm | _guard(settings) | _kept(aws.stack.find())
 
 
 def _kept(standing: Stack | None) -> dict[str, str]:

@@ -1,0 +1,42 @@
+"""Another process that holds an environment's lease, until it is told to end or is killed.
+
+Usage: python holding.py ENDPOINT_URL ENV
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from scones.aws.client import Credentials
+from scones.aws.connection import Aws, connect
+from scones.aws.lease import Pace, held
+from scones.progress import Silent
+from scones.settings import Settings
+
+
+@contextmanager
+def holding(aws: Aws, settings: Settings) -> Iterator["subprocess.Popen[str]"]:
+    """Start it; it deploys, as it says, and renews its lease often."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, __file__, str(settings.endpoint_url), aws.env]
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def hold(url: str, env: str) -> None:
+    """Be it."""
+    aws = connect(replace(Settings(), env=env, endpoint_url=url), Credentials("local", "local"))
+    with held(aws, "deploy", Silent(), Pace(beat_seconds=0.1)):
+        sys.stdout.write("held\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    hold(*sys.argv[1:])
