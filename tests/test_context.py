@@ -38,3 +38,11 @@ def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "scones.toml").write_text(text, errors="surrogateescape")
     with pytest.raises(SettingsError, match=r"scones\.toml is not valid TOML"):
         load({}, {}, tmp_path)
+
+
+def test_a_misspelt_variable_is_refused_like_a_misspelt_line_of_the_file(tmp_path: Path) -> None:
+    """It would be passed over otherwise, and the default taken; the programs' own variables are no settings."""
+    with pytest.raises(SettingsError, match=r"unknown setting 'epoch' in the environment; did you mean epochs\?"):
+        load({}, {"SCONES_EPOCH": "3"}, tmp_path)
+    others = {"SCONES_SERVE_WORKERS": "2", "SCONES_BIND_HOST": "::1", "SCONES_LIVE": "1", "SCONES_LOCAL_KEPT": ""}
+    assert load({}, others, tmp_path).epochs == load({}, {}, tmp_path).epochs

@@ -24,7 +24,7 @@ def test_none_keeps_what_was_there() -> None:
 
 def test_an_unknown_setting_is_refused_by_name() -> None:
     """A typing error in scones.toml must not be ignored."""
-    with pytest.raises(SettingsError, match=r"unknown setting 'treshold' in scones\.toml"):
+    with pytest.raises(SettingsError, match=r"unknown setting 'treshold' in scones\.toml; did you mean threshold\?"):
         merge(Settings(), {"treshold": 0.9}, "scones.toml")
 
 
@@ -57,6 +57,16 @@ def test_an_impossible_value_is_refused(name: str, value: str) -> None:
     """What could not work is said before anything starts."""
     with pytest.raises(SettingsError, match=name):
         merge(Settings(), {name: value}, "a test")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("classes", 3, "no list of names"), ("env", 3, "not text; put it in quotes"), ("epochs", 9.5, "a whole number")],
+)
+def test_a_value_of_another_kind_is_refused_in_words(name: str, value: object, words: str) -> None:
+    """A settings file has numbers, lists and text; the wrong one of them is no traceback."""
+    with pytest.raises(SettingsError, match=words):
+        merge(Settings(), {name: value}, "scones.toml")
 
 
 @given(

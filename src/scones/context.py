@@ -8,9 +8,13 @@ from pathlib import Path
 
 from scones.aws.client import Credentials
 from scones.errors import SettingsError
-from scones.settings import NAMES, Settings, merge
+from scones.settings import Settings, merge
 
 SETTINGS_FILE = "scones.toml"
+
+_PREFIX = "SCONES_"
+# What the serving program, the local cloud and the live tests read: no settings.
+_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LOCAL_", "SCONES_LIVE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
         "endpoint_url": environ.get("AWS_ENDPOINT_URL") or None,
         "region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None,
     }
-    for name in NAMES:
-        values.update({name: value} if (value := environ.get(f"SCONES_{name.upper()}")) else {})
-    return values
+    named = {name.removeprefix(_PREFIX).lower(): value for name, value in environ.items() if _is_setting(name)}
+    return {**values, **{name: value for name, value in named.items() if value}}
+
+
+def _is_setting(variable: str) -> bool:
+    """Whether it is meant as one: a typing error among them must not be passed over."""
+    return variable.startswith(_PREFIX) and not variable.startswith(_NOT_OURS)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from scones.errors import SettingsError
@@ -202,7 +203,9 @@ def merge(settings: Settings, values: Mapping[str, object], source: str) -> Sett
     changes: dict[str, object] = {}
     for name, value in values.items():
         if name not in NAMES:
-            raise SettingsError(f"unknown setting {name!r} in {source}; the settings are: {', '.join(NAMES)}")
+            near = " or ".join(get_close_matches(name, NAMES, n=2))
+            meant = f"did you mean {near}? " if near else ""
+            raise SettingsError(f"unknown setting {name!r} in {source}; {meant}docs/settings.md has them all")
         if value is not None:
             changes[name] = _convert(name, value, source)
     return replace(settings, **changes)  # type: ignore[arg-type]
@@ -216,10 +219,15 @@ def _convert(name: str, value: object, source: str) -> object:
         if kind is float:
             return float(str(value))
     except ValueError as error:
-        raise SettingsError(f"setting {name} = {value!r} in {source} is not a number") from error
+        number = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"setting {name} = {value!r} in {source} is not {number}") from error
     if kind is Path:
         return Path(str(value)).expanduser()
     if name == "classes":
         parts = value.split(",") if isinstance(value, str) else value
-        return tuple(str(part).strip() for part in parts)  # type: ignore[attr-defined]
-    return str(value)
+        if not isinstance(parts, list | tuple):
+            raise SettingsError(f"setting classes = {value!r} in {source} is no list of names")
+        return tuple(str(part).strip() for part in parts)
+    if not isinstance(value, str):
+        raise SettingsError(f"setting {name} = {value!r} in {source} is not text; put it in quotes")
+    return value

@@ -30,3 +30,30 @@ def test_nobody_at_the_endpoint_says_what_to_do() -> None:
         nobody = replace(Settings(), endpoint_url=f"http://127.0.0.1:{reserved.getsockname()[1]}")
         with pytest.raises(AwsUnreachable, match="does not answer; is it up"):
             connect(nobody, KEYS)
+
+
+def test_keys_given_outright_need_nothing_of_the_users_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a profile that does not exist nor a proxy stands between us and a cloud on this machine."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    elsewhere = replace(settings, region="eu-west-3")  # sessions are kept by region
+    assert connect(elsewhere, KEYS).account == "0" * 12
+
+
+def test_a_profile_that_does_not_exist_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked of AWS before."""
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    with pytest.raises(AwsUnreachable, match=r"profile \(not-there\) could not be found; mend"):
+        connect(Settings())
+
+
+def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the proxy that does not answer, not AWS."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "some")
+    with pytest.raises(AwsUnreachable, match=r"127\.0\.0\.1:9.*mend HTTPS_PROXY"):
+        connect(replace(Settings(), region="eu-west-2"))

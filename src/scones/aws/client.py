@@ -1,5 +1,6 @@
 """Clients: boto3 with our time-outs and retries, and its errors turned into one line."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -17,6 +19,7 @@ from botocore.exceptions import (
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProxyConnectionError,
     SSOError,
     TokenRetrievalError,
 )
@@ -80,19 +83,30 @@ class UnknownRegion(AwsUnreachable):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys given outright instead of found by boto3's own chain."""
+    """Keys given outright instead of found by boto3's own chain; nothing else of the user's own set-up counts then."""
 
     access_key: str
     secret_key: str
 
 
+# A broken profile of the user's must not stop what needs none.
+_NO_FILES = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+
 @cache
 def _session(region: str, credentials: Credentials | None) -> boto3.Session:
     """One session for all services: each would read botocore's models anew."""
+    if credentials is None:
+        return boto3.Session(region_name=region)
     return boto3.Session(
-        aws_access_key_id=credentials.access_key if credentials else None,
-        aws_secret_access_key=credentials.secret_key if credentials else None,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
         region_name=region,
+        botocore_session=botocore.session.Session(session_vars=_NO_FILES),
     )
 
 
@@ -101,11 +115,19 @@ def known_region(region: str) -> None:
 
     Raises:
         UnknownRegion: botocore, which comes with their names, has no such region.
+        AwsUnreachable: the profile that is set does not exist.
     """
-    found = boto3.Session(region_name=region)
+    try:
+        found = boto3.Session(region_name=region)
+    except BotoCoreError as error:
+        raise _broken_settings(error) from error
     names = [name for part in found.get_available_partitions() for name in found.get_available_regions("sts", part)]
     if region not in names:
         raise UnknownRegion(region, get_close_matches(region, names))
+
+
+def _broken_settings(error: Exception) -> AwsUnreachable:
+    return AwsUnreachable(f"{error}; mend the AWS settings, or unset them")
 
 
 class Client:
@@ -124,6 +146,8 @@ class Client:
             s3={"addressing_style": "path"} if settings.endpoint_url else None,
             # Names such as sync-127.0.0.1 do not resolve.
             inject_host_prefix=settings.endpoint_url is None,
+            # The way to a cloud on this machine leads through no proxy; None means those of the environment.
+            proxies={} if credentials else None,
         )
         self.service = service
         self.region = settings.region
@@ -132,7 +156,7 @@ class Client:
             session = _session(settings.region, credentials)
             self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
-            raise AwsUnreachable(f"{error}; mend the AWS settings, or unset them") from error
+            raise _broken_settings(error) from error
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call *operation* (snake case, as in boto3) and return its reply.
@@ -175,6 +199,8 @@ class Client:
             return CredentialsRefused(str(error))
         if isinstance(error, NoCredentialsError):
             return AwsUnreachable("no AWS credentials found; set them up, or work on this machine: scones local up")
+        if isinstance(error, ProxyConnectionError):
+            return AwsUnreachable(f"{self.service}: {error}; mend HTTPS_PROXY and NO_PROXY, or unset them")
         if isinstance(error, EndpointConnectionError | ConnectTimeoutError | HTTPClientError):
             return AwsUnreachable(f"{self.service} at {self._boto.meta.endpoint_url} does not answer; {self._hint}")
         return AwsError(self.service, operation, type(error).__name__, str(error))
