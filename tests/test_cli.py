@@ -1,9 +1,12 @@
 """The command line as a user meets it: exit codes, one-line errors, JSON on stdout and nothing else there."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -200,6 +203,21 @@ def test_a_local_cloud_is_started_found_and_stopped(home: Path) -> None:
     assert code == 1
     assert "run: scones local up" in err
     assert home.exists()
+
+
+def test_a_killed_local_cloud_is_not_mistaken_for_aws(home: Path) -> None:
+    """A verb that went on would act on the real account; up, or local down, ends the doubt."""
+    up = json.loads(run("local", "up", "--json")[1])
+    os.killpg(up["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while json.loads(run("local", "status", "--json")[1])["standing"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for verb in ("status", "down"):
+        code, out, err = run(verb)
+        assert (code, out) == (1, "")
+        assert "the local cloud of environment 'dev' has died" in err
+    assert json.loads(run("local", "down", "--json")[1]) == {"stopped": False}
+    assert list(home.glob("xdg_state_home/scones/*.up")) == []
 
 
 def test_a_full_disk_is_said_in_one_line(home: Path) -> None:

@@ -15,7 +15,7 @@ from scones.context import load
 from scones.costs import price_of
 from scones.errors import SconesError
 from scones.flow import Flow, go_on
-from scones.local.cloud import Cloud, standing, stop
+from scones.local.cloud import Cloud, forget, refuse_dead, standing, stop
 from scones.settings import Settings
 from scones.show import show
 from scones.terminal import Terminal
@@ -47,10 +47,13 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     """Open the environment: the endpoint that was named, else the local cloud that stands for it, else AWS.
 
     Raises:
+        CloudDied: the local cloud that stood for it was killed; AWS is not meant.
         NotAgreed: the verb costs money on AWS, and the user, asked, did not go on.
     """
     settings = load(flags)
     cloud = None if settings.endpoint_url else find_cloud(settings)
+    if not (cloud or settings.endpoint_url):
+        refuse_dead(settings.state / settings.env)
     if cloud:
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
     aws = connect(settings, LOCAL_KEYS if cloud else None)
@@ -85,6 +88,7 @@ def end_cloud(flags: Flags) -> bool:
     cloud = find_cloud(settings)
     if cloud:
         stop(cloud)
+    forget(settings.state / settings.env)
     # A durable cloud that was killed left it.
     shutil.rmtree(kept_folder(settings), ignore_errors=True)
     return cloud is not None

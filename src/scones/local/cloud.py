@@ -54,6 +54,18 @@ class StateFolderNotOurs(SconesError):
         self.state = state
 
 
+class CloudDied(SconesError):
+    """A cloud that was to stay has ended, not by `stop`: whoever worked on it must not be sent to AWS unasked."""
+
+    def __init__(self, state: Path) -> None:
+        env = state.name
+        super().__init__(
+            f"the local cloud of environment {env!r} has died, with all that was not durable; to start another, run: "
+            f"scones local up --env {env}; to be on AWS from now on, run: scones local down --env {env}"
+        )
+        self.state = state
+
+
 class CloudNotReady(SconesError):
     """The local cloud ended, or did not answer, while it started."""
 
@@ -128,11 +140,14 @@ def start(
     except BaseException:  # Ctrl-C included: a half-started cloud must not stay
         stop(replace(cloud, kept=None))
         raise
+    if not owned:
+        _promise(state).touch()
     return cloud
 
 
 def stop(cloud: Cloud) -> None:
     """End *cloud* and all its processes, and remove its state; nothing happens when it is already gone."""
+    forget(cloud.state)
     process, pipe = _supervisors.pop(cloud.pid, (None, None))
     if process is not None or _lock_holder(cloud.state) == cloud.pid:
         with _opened(cloud.state / LOCK) as lock:
@@ -144,6 +159,17 @@ def stop(cloud: Cloud) -> None:
         shutil.rmtree(cloud.kept, ignore_errors=True)
     if pipe is not None:
         os.close(pipe)
+
+
+def forget(state: Path) -> None:
+    """Remember no more that a cloud was to stay in *state*."""
+    _promise(state.absolute()).unlink(missing_ok=True)
+
+
+def refuse_dead(state: Path) -> None:
+    """Raise CloudDied where a cloud was to stay in *state* and none runs there any more."""
+    if _promise(state.absolute()).exists() and _lock_holder(state) is None:
+        raise CloudDied(state)
 
 
 def standing(state: Path) -> Cloud | None:
@@ -168,6 +194,7 @@ def keep(cloud: Cloud) -> None:
     _, pipe = _supervisors.get(cloud.pid, (None, None))
     if pipe is not None:
         os.write(pipe, b"k")
+        _promise(cloud.state).touch()
 
 
 def exports(cloud: Cloud) -> dict[str, str]:
@@ -187,6 +214,11 @@ def exports(cloud: Cloud) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1,localhost",
     }
+
+
+def _promise(state: Path) -> Path:
+    """The file that says that a cloud is to stay: beside its folder, which goes with it however it ends."""
+    return state.with_name(f"{state.name}.up")
 
 
 def _take_lock(state: Path) -> int:
