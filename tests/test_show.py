@@ -42,6 +42,7 @@ def test_an_evaluation_is_told_with_its_interval_its_promise_and_what_was_asked_
     """Accuracy with n, the threshold with what is promised of it, each damage, the rival, load with its errors."""
     lines = show(everything()).splitlines()
     assert lines[0] == "accuracy 0.900 [0.769 to 0.960, 95%], n = 40"
+    assert lines[1] == "cross-validated on the training photos 0.990 [0.982 to 0.995, 95%], n = 1000"
     assert sum(line.startswith("noise") for line in lines) == 3
     assert any("at most 3.0% of routed photos are wrong" in line for line in lines)
     assert any(line.startswith("against <b>rival</b>: this model is better") for line in lines)

@@ -55,6 +55,9 @@ def _study(result: Study) -> Iterable[str]:
     if result.data.kind != "photos":
         yield "DRAWINGS, not photos: these figures say nothing of photos"
     yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
+    if (folds := result.out_of_fold) is not None:
+        interval = f"[{folds.interval.low:.3f} to {folds.interval.high:.3f}, 95%]"
+        yield f"cross-validated on the training photos {folds.accuracy:.3f} {interval}, n = {folds.n}"
     yield f"of the surest 90%, {result.accuracy_at_90:.3f} are right"
     beside = f"{result.ece_before:.3f} without its temperature, {result.ece_by_chance:.3f} by chance were it perfect"
     yield f"calibration error {metrics.ece:.3f} ({beside})"

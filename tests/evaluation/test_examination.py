@@ -26,6 +26,10 @@ def test_the_plain_figures_need_no_further_question() -> None:
     assert found.metrics.n == len(found.answers.keys) == 40
     assert found.ece_before != found.metrics.ece
     assert found.threshold.source == "out_of_fold"
+    assert found.out_of_fold is not None
+    assert found.out_of_fold.n == 1000
+    assert found.out_of_fold.accuracy == pytest.approx(0.99)
+    assert found.out_of_fold.interval.low < 0.99 < found.out_of_fold.interval.high
     assert [check.passed for check in found.gate] == [True] * 4
     assert (found.robustness, found.comparison, found.load) == ((), None, ())
     assert (found.guard, found.int8) == (None, None)
@@ -33,7 +37,8 @@ def test_the_plain_figures_need_no_further_question() -> None:
 
 def test_without_out_of_fold_answers_halves_choose() -> None:
     """And the source says so."""
-    assert look(model=Candidate(FACTS, ask)).threshold.source == "halves"
+    found = look(model=Candidate(FACTS, ask))
+    assert (found.threshold.source, found.out_of_fold) == ("halves", None)
 
 
 def test_robustness_is_measured_where_it_is_wanted() -> None:

@@ -77,6 +77,13 @@ def test_wilson_intervals_are_the_published_ones(successes: int, n: int, low: fl
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4)
 
 
+@pytest.mark.parametrize("n", [1, 35, 200])
+def test_none_and_all_end_exactly_at_the_ends(n: int) -> None:
+    """Not at 7e-18, which nobody can read."""
+    assert wilson(0, n).low == 0
+    assert wilson(n, n).high == 1
+
+
 @given(st.integers(1, 10_000), st.data())
 def test_an_interval_holds_its_share(n: int, data: st.DataObject) -> None:
     """The observed share lies inside, and the ends within 0 and 1."""

@@ -102,6 +102,19 @@ def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
     assert "Guaranteed at" in whole_page()
 
 
+@pytest.mark.parametrize(
+    ("dollars", "words"),
+    [(24.0, "The change saves $24.00 for 1,000"), (-24.0, "The change costs $24.00 more for 1,000")],
+)
+def test_a_loss_is_not_called_a_saving(dollars: float, words: str) -> None:
+    """Where the interval reaches over zero, too."""
+    study = everything()
+    trial = replace(study.threshold, saving=replace(study.threshold.saving, dollars_per_1000=dollars, low=-80, high=80))
+    text = " ".join(page(replace(study, threshold=trial)).split())
+    assert words in text
+    assert "could be luck" in text
+
+
 def test_drawings_are_never_passed_off_as_photos() -> None:
     """The rendered sample says so loudly."""
     drawn = examine(candidate(), facts(kind="rendered"), photos(), PLAN, lambda *_: None)

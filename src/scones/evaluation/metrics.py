@@ -108,7 +108,10 @@ def wilson(successes: int, n: int) -> Interval:
     share = successes / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Interval(float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+    # At the ends both are equal, but for the last digit.
+    low = float(max(0.0, middle - reach)) if successes else 0.0
+    high = float(min(1.0, middle + reach)) if successes < n else 1.0
+    return Interval(low, high)
 
 
 def calibration_error(right: NDArray[np.bool_], confidence: Floats) -> float:

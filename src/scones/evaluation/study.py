@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.gate import Check
 from scones.evaluation.load import Load
-from scones.evaluation.metrics import Evaluation, calibration_error, columns, error_by_chance, evaluate_predictions
+from scones.evaluation.metrics import (
+    Evaluation,
+    Interval,
+    calibration_error,
+    columns,
+    error_by_chance,
+    evaluate_predictions,
+    wilson,
+)
 from scones.evaluation.out_of_fold import Judged
 from scones.evaluation.reliability import Bin, before_temperature, reliability
 from scones.evaluation.robustness import Damaged
@@ -56,6 +64,15 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossValidated:
+    """How often networks that had not seen a training photo named it rightly, over all *n* of them."""
+
+    n: int
+    accuracy: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """All figures of one model; parts that were not asked for, or that it has not, are None or empty.
 
@@ -76,6 +93,7 @@ class Study:
     curve: tuple[Point, ...]
     answers: Answers
     gate: tuple[Check, ...]
+    out_of_fold: CrossValidated | None = None
     guard: Guarding | None = None
     int8: WholeNumbers | None = None
     robustness: tuple[Damaged, ...] = ()
@@ -108,4 +126,9 @@ def study(model: ModelFacts, data: DataFacts, answers: Answers, out_of_fold: Jud
         curve=thinned(curve),
         answers=answers,
         gate=(),
+        out_of_fold=_cross_validated(out_of_fold.right) if out_of_fold else None,
     )
+
+
+def _cross_validated(right: NDArray[np.bool_]) -> CrossValidated:
+    return CrossValidated(len(right), float(right.mean()), wilson(int(right.sum()), len(right)))

@@ -136,6 +136,6 @@ def _legend(axes: Axes, columns: int) -> None:
 def _percent(axes: Axes, which: str) -> None:
     for name in which:
         axis = axes.xaxis if name == "x" else axes.yaxis
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(PercentFormatter(1))
         axis.set_major_locator(MaxNLocator(6))
     axes.tick_params(axis="y", labelcolor=QUIET)
