@@ -30,18 +30,29 @@ class Watching(Silent):
         self.shares.append(done / total)
 
 
+class Telling(Silent):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, line: str) -> None:
+        """Remember."""
+        self.lines.append(line)
+
+
 @pytest.mark.slow
 def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Settings, tmp_path: Path) -> None:
     """The artefact in the bucket is whole and names its data; SageMaker reports every metric; the bar moves.
 
-    The sample has no outliers of which some could be accepted. What the job may go on from lies below its own address.
+    The sample has no outliers of which some could be accepted. Nothing is left for a later job to go on from.
     """
     watching = Watching()
     short = replace(settings, epochs=2)
     staged = Flow(aws, short, Silent()).stage()
     trained = train(aws, short, staged.version, watching)
     assert set(trained.metrics) == set(METRICS) - {"oof_outliers_accepted"}
-    assert any(aws.bucket.list(f"checkpoints/{trained.job}/"))
+    assert list(aws.bucket.list("checkpoints/")) == []
     assert watching.shares == sorted(watching.shares)
     assert watching.shares[-1] == 1
     folder = tmp_path / "model"
@@ -78,12 +89,12 @@ def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     # Asked for with the wait that Spot needs; what it goes on from is kept.
     asked = aws.sagemaker._client.call("describe_training_job", TrainingJobName=told.value.job)
     assert (asked["EnableManagedSpotTraining"], asked["StoppingCondition"]["MaxWaitTimeInSeconds"]) == (True, 4200)
-    assert asked["CheckpointConfig"]["S3Uri"] == aws.bucket.uri(f"checkpoints/{told.value.job}")
+    assert asked["CheckpointConfig"]["S3Uri"].startswith(aws.bucket.uri("checkpoints/"))
 
 
 @pytest.mark.slow
-def test_a_job_that_nobody_waits_for_is_stopped(aws: Aws, settings: Settings) -> None:
-    """Ctrl-C while waiting: the job does not go on, and on AWS does not go on costing."""
+def test_a_job_that_nobody_waits_for_is_stopped_and_nothing_of_it_is_lost(aws: Aws, settings: Settings) -> None:
+    """Ctrl-C while waiting: on AWS it does not go on costing; the same training goes on from it, another does not."""
 
     class Impatient(Silent):
         def progress(self, done: int, total: int, what: str, now: str = "") -> None:
@@ -91,6 +102,16 @@ def test_a_job_that_nobody_waits_for_is_stopped(aws: Aws, settings: Settings) ->
             raise KeyboardInterrupt
 
     staged = Flow(aws, settings, Silent()).stage()
+    short = replace(settings, epochs=3)
     with pytest.raises(KeyboardInterrupt):
-        train(aws, settings, staged.version, Impatient())
+        train(aws, short, staged.version, Impatient())
     wait("the job ending", lambda: None if list(aws.sagemaker.running_trainings(aws.prefix)) else True, 60)
+    kept = {item.key for item in aws.bucket.list("checkpoints/")}
+    assert kept
+    other, same = Telling(), Telling()
+    train(aws, replace(short, seed=1), staged.version, other)
+    assert {item.key for item in aws.bucket.list("checkpoints/")} == kept
+    train(aws, short, staged.version, same)
+    assert list(aws.bucket.list("checkpoints/")) == []
+    words = "this training was cut off before: it goes on from the epochs that were kept"
+    assert (words in other.lines, words in same.lines) == (False, True)

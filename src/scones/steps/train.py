@@ -1,7 +1,9 @@
 """Train: run a training job on the staged photos, and wait for its model."""
 
+import hashlib
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,12 +42,15 @@ class Trained:
 
 
 def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Trained:
-    """Train on the data *version*; every call runs a new job.
+    """Train on the data *version*; every call runs a new job, which goes on where one of its kind was cut off.
 
     Raises:
         TrainingFailed: with the reason that the job gave.
     """
     plan = _plan(aws, settings, version)
+    kept = aws.bucket.key(plan.checkpoint_uri) + "/"
+    if any(aws.bucket.list(kept)):
+        report.tell("this training was cut off before: it goes on from the epochs that were kept")
     started = time.monotonic()
     aws.sagemaker.start_training(plan)
     try:
@@ -56,6 +61,8 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
         raise
     if ended.status != "Completed":
         raise TrainingFailed(plan.job, ended.status, ended.reason)
+    # The next training of this kind is to be one.
+    aws.bucket.remove([item.key for item in aws.bucket.list(kept)])
     seconds = time.monotonic() - started
     report.tell(f"trained {plan.job} in {seconds:.0f} s")
     return Trained(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
@@ -63,25 +70,31 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
 
 def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
     job = f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    hyperparameters = {
+        "classes": ",".join(settings.classes),
+        "image_size": str(settings.image_size),
+        "epochs": str(settings.epochs),
+        "seed": str(settings.seed),
+        "data_version": version,
+    }
     return TrainingPlan(
         job=job,
         image=aws.image,
         role=aws.stack.find_output("TrainingRoleArn"),
         channels={name: aws.bucket.uri(prefix) for name, prefix in _channels(aws, version).items()},
         output_uri=aws.bucket.uri("models"),
-        checkpoint_uri=aws.bucket.uri(f"checkpoints/{job}"),
-        hyperparameters={
-            "classes": ",".join(settings.classes),
-            "image_size": str(settings.image_size),
-            "epochs": str(settings.epochs),
-            "seed": str(settings.seed),
-            "data_version": version,
-        },
+        checkpoint_uri=aws.bucket.uri(f"checkpoints/{_kind(aws.image, hyperparameters)}"),
+        hyperparameters=hyperparameters,
         instance=settings.training_instance,
         longest_seconds=settings.training_seconds,
         spot_wait_seconds=settings.spot_wait_seconds,
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
     )
+
+
+def _kind(image: str, hyperparameters: Mapping[str, str]) -> str:
+    """Name trainings that end with the same model: by code, data and hyperparameters."""
+    return hashlib.sha256(repr((image, sorted(hyperparameters.items()))).encode()).hexdigest()[:16]
 
 
 def _channels(aws: Aws, version: str) -> dict[str, str]:
