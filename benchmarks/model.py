@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -97,11 +98,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many models to train")
     parser.add_argument("--epochs", type=int, default=Recipe().epochs)
     parser.add_argument("--peer-epochs", type=int, default=12, help="epochs of ResNet-18")
+    parser.add_argument(
+        "--models", type=Path, help="a new folder for the trained models, as for benchmarks.monitor_seeds"
+    )
     parser.add_argument("--write", action="store_true", help="write docs/model.md")
     options = parser.parse_args()
     bench = _gather(options)
     started = time.monotonic()
-    figures = _figures(bench)
+    with nullcontext(options.models) if options.models else tempfile.TemporaryDirectory() as folder:
+        figures = _figures(bench, Path(folder))
     lines = list(_page(figures, _peers(bench), bench, time.monotonic() - started))
     print("\n".join(lines))
     if options.write:
@@ -135,15 +140,14 @@ def _folder(folder: Path) -> Iterator[Pixels]:
         yield decode(path.read_bytes(), SIDE)
 
 
-def _figures(bench: Bench) -> dict[str, list[float]]:
-    """Every figure, once for each seed that it was measured with."""
+def _figures(bench: Bench, folder: Path) -> dict[str, list[float]]:
+    """Every figure, once for each seed that it was measured with; the jobs are done in *folder*."""
     figures: dict[str, list[float]] = {name: [] for name in TARGETS}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(bench.seeds):
-            job = Path(folder, str(seed))
-            figures["wall"].append(_train(bench, job, seed))
-            for name, value in measure(read_artefact(job / "model"), bench.judges).items():
-                figures[name].append(value)
+    for seed in range(bench.seeds):
+        job = folder / f"seed-{seed}"
+        figures["wall"].append(_train(bench, job, seed))
+        for name, value in measure(read_artefact(job / "model"), bench.judges).items():
+            figures[name].append(value)
     # At this size a second thread gains nothing: two fits side by side, of one thread each.
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         planted = [

@@ -9,7 +9,7 @@ The demo does so in one order, this in twenty. About five seconds a model.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,8 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     for artefact in artefacts(options.models):
-        found.append(measure_model(artefact, options.photos, options.orders))
+        name = artefact.relative_to(options.models).as_posix()
+        found.append(replace(measure_model(artefact, options.photos, options.orders), name=name))
         print(f"measured {found[-1].name}", file=sys.stderr)
     print("\n".join(table(found)))
 
