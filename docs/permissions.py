@@ -16,6 +16,7 @@ from botocore import xform_name
 
 import scones
 from scones.release import template
+from scones.tags import ENV_TAG
 
 _SOURCES = Path(scones.__file__).parent / "aws"
 _PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}
@@ -24,10 +25,13 @@ _ACTIONS = {
     "s3:AbortMultipartUpload": ("s3:AbortMultipartUpload",),
     "s3:DeleteObjects": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
     "s3:HeadBucket": ("s3:ListBucket",),
+    # With a key of the account's own, S3 and DynamoDB use it in the caller's name.
+    "s3:GetObject": ("s3:GetObject", "kms:Decrypt"),
     "s3:HeadObject": ("s3:GetObject",),
     "s3:ListMultipartUploads": ("s3:ListBucketMultipartUploads",),
     "s3:ListObjectVersions": ("s3:ListBucketVersions",),
     "s3:ListObjectsV2": ("s3:ListBucket",),
+    "s3:PutObject": ("s3:PutObject", "kms:GenerateDataKey"),
     "budgets:DeleteBudget": ("budgets:ModifyBudget",),
     "budgets:DescribeBudget": ("budgets:ViewBudget",),
     "dynamodb:TransactWriteItems": ("dynamodb:UpdateItem",),
@@ -59,6 +63,8 @@ _RESOURCES = {
 """What of each service carries our name; keys of KMS, and what is not listed, have none."""
 _UNNAMED = {"application-autoscaling", "kms", "pricing", "servicequotas", "tag"}
 """Services of ours whose resources carry no name that we choose."""
+_OURS = {"StringLike": {f"aws:ResourceTag/{ENV_TAG}": "scones-*"}}
+"""Of a key only its tag says that it is ours."""
 _ANYWHERE = {"cloudwatch:PutMetricData"}
 """What AWS's table gives resources that are not ours to name."""
 
@@ -73,7 +79,15 @@ _UNTOLD = {
 def pages() -> dict[str, str]:
     """Each policy's file name and text."""
     policies = {"commands": _policy(_of_commands()), "stack": _policy(_of_stack())}
+    policies["commands"]["Statement"][-1:] = _keys_by_tag(policies["commands"]["Statement"][-1])
     return {f"{name}-policy.json": json.dumps(policy, indent=1) + "\n" for name, policy in policies.items()}
+
+
+def _keys_by_tag(anywhere: dict[str, Any]) -> list[dict[str, Any]]:
+    """Take what is done with keys out of a statement that allows it anywhere; whoever makes a key needs that one."""
+    keys = [action for action in anywhere["Action"] if action.startswith("kms:")]
+    rest = [action for action in anywhere["Action"] if action not in keys]
+    return [{**anywhere, "Sid": "Kms", "Action": keys, "Condition": _OURS}, {**anywhere, "Action": rest}]
 
 
 def roles() -> list[tuple[str, ...]]:

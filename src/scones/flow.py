@@ -97,13 +97,13 @@ class Flow:
     def stage(self, page: Path | None = None) -> Staged:
         """Stage the photos that the settings name, and report on them: beside them, and in *page* if that is named."""
         collection = _collect(self.settings, self.report, self.aws.bucket)
-        staged = self._remember("stage", stage(self.aws, collection, self.report))
+        staged = self._remember("stage", stage(self.aws, self.settings, collection, self.report))
         survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
         return staged
 
     def image(self) -> Image:
         """Have the container image of this version built, unless it is there."""
-        return image(self.aws, self.settings.package_index, self.report)
+        return image(self.aws, self.settings, self.report)
 
     def train(self) -> Trained:
         """Train on the photos staged last, and register the model."""
@@ -112,8 +112,7 @@ class Flow:
         self.aws.registry.ready()
         self.image()
         trained = self._remember("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
-        self.registered()
-        return trained
+        return self._remember("train", replace(trained, package=self.registered().number))
 
     def registered(self) -> Package:
         """Give the model trained last as the registry has it; one that a version of before left out is entered."""

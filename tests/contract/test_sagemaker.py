@@ -50,6 +50,24 @@ def test_training_jobs(aws: Checked) -> None:
     assert (ended["TrainingJobStatus"], ended["CheckpointConfig"]) == ("Stopped", kept)
 
 
+def test_keys(aws: Checked) -> None:
+    """A job's model and disk, and an endpoint's capture and disk, are described with the key that was given."""
+    client, bucket, key = aws("sagemaker"), a_bucket(aws("s3")), "arn:aws:kms:us-east-1:000000000000:key/1"
+    request = job_request(bucket)
+    request["OutputDataConfig"]["KmsKeyId"] = request["ResourceConfig"]["VolumeKmsKeyId"] = key
+    client.create_training_job(**request)
+    job = finished(client, request["TrainingJobName"])
+    assert (job["OutputDataConfig"]["KmsKeyId"], job["ResourceConfig"]["VolumeKmsKeyId"]) == (key, key)
+    name, image = fresh("contract"), {"Image": IMAGE, "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
+    client.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=image)
+    captured = {**capture(bucket), "KmsKeyId": key}
+    client.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=[a_variant(name)], DataCaptureConfig=captured, KmsKeyId=key
+    )
+    found = client.describe_endpoint_config(EndpointConfigName=name)
+    assert (found["KmsKeyId"], found["DataCaptureConfig"]) == (key, captured)
+
+
 def test_endpoints(aws: Checked) -> None:
     """Model, configuration and endpoint: create, describe, list, update, invoke, tag, delete, and the errors."""
     client, runtime, bucket, name = aws("sagemaker"), aws("sagemaker-runtime"), a_bucket(aws("s3")), fresh("contract")

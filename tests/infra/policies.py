@@ -50,6 +50,18 @@ def grants() -> list[Grant]:
     ]
 
 
+def key_grants() -> set[tuple[str, str]]:
+    """Which role may do what with the key, by the policies that stand beside the roles: (role, action)."""
+    return {
+        (role["Ref"], action)
+        for item in resources("AWS::IAM::Policy").values()
+        for role in item["Properties"]["Roles"]
+        for statement in statements(item["Properties"]["PolicyDocument"])
+        for action in listed(statement["Action"])
+        if [written(resource) for resource in listed(statement["Resource"])] == ["${Key.Arn}"]
+    }
+
+
 def statements(document: Json) -> Iterator[Json]:
     """The statements of a policy, both branches of an `If` included."""
     for entry in document["Statement"]:

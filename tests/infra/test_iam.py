@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import KEYS, deployed, new_settings
-from infra.policies import Grant, grants, resources
+from infra.policies import Grant, grants, key_grants, resources
 from recording import Call, Recorder, recording
 from scones.aws.client import Client
 from scones.aws.records import remember
@@ -252,3 +252,20 @@ def test_sagemakers_roles_allow_what_sagemaker_does_for_us() -> None:
     """Each action has its reason, and there are no others."""
     allowed = {grant.action for grant in grants() if grant.role in ("TrainingRole", "HostingRole")}
     assert allowed == set(BY_SAGEMAKER)
+
+
+WITH_THE_KEY = {
+    "kms:CreateGrant": "lets the disks of its instances be encrypted",
+    "kms:Decrypt": "reads photos, models and checkpoints; S3 asks for it for uploads in parts, too",
+    "kms:DescribeKey": "looks at the key before it encrypts a disk",
+    "kms:Encrypt": "what AWS asks of a role whose training job names a key for its model",
+    "kms:GenerateDataKey": "writes the model, checkpoints and the capture",
+}
+"""What SageMaker does with a key by its roles: AWS's documents' word."""
+
+
+def test_sagemakers_roles_may_use_a_key_for_all_that_they_write() -> None:
+    """Training and hosting alike; no other role may make grants, or encrypt by itself."""
+    by_role = {role: {action for one, action in key_grants() if one == role} for role, _ in key_grants()}
+    assert by_role.pop("TrainingRole") == by_role.pop("HostingRole") == set(WITH_THE_KEY)
+    assert {action for actions in by_role.values() for action in actions} == {"kms:Decrypt", "kms:GenerateDataKey"}

@@ -35,10 +35,12 @@ def test_each_policy_fits_where_it_is_to_be_put(name: str) -> None:
 
 @pytest.mark.parametrize("name", LONGEST)
 def test_nothing_is_allowed_beyond_our_own_names_but_what_cannot_be_narrowed(name: str) -> None:
-    """Every statement but the last says `scones`."""
+    """Every statement but the last says `scones`; of keys, whose names nobody chooses, by their tag."""
     *named, anywhere = policy(name)
     for statement in named:
-        assert all("scones-" in resource or "/aws/sagemaker/" in resource for resource in statement["Resource"])
+        where = str(statement["Condition"]) if "Condition" in statement else ""
+        resources = [where] if statement["Resource"] == "*" else statement["Resource"]
+        assert all("scones-" in resource or "/aws/sagemaker/" in resource for resource in resources)
     assert (anywhere["Sid"], anywhere["Resource"]) == ("Anywhere", "*")
     assert not [action for statement in (*named, anywhere) for action in statement["Action"] if "*" in action]
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> 
     assert first.config != live.config == deployed.config
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
     assert ended.count(Outcome.SUCCEEDED) == 1
+
+
+def test_with_a_key_the_endpoint_is_deployed_anew_and_names_it(own_flow: Flow) -> None:
+    """Its configuration of before named none: another one captures, and writes to its disk, by the key."""
+    with_key = Flow(own_flow.aws, replace(own_flow.settings, kms="yes"), Silent())
+    before = own_flow.deploy()
+    # The local cloud cannot tell that a bucket whose encryption changes stays what it is; AWS can.
+    with_key.up(replace_data=True)
+    after = with_key.deploy()
+    assert (before.model, before.config != after.config) == (after.model, True)
+    found = own_flow.aws.sagemaker._client.call("describe_endpoint_config", EndpointConfigName=after.config)
+    key = own_flow.aws.stack.find_output("KeyArn")
+    assert (found["KmsKeyId"], found["DataCaptureConfig"]["KmsKeyId"]) == (key, key)
 
 
 def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tmp_path: Path) -> None:

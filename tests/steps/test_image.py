@@ -56,8 +56,8 @@ class UnderWay(Images):
 
 def test_an_image_is_built_once(aws: Aws, settings: Settings) -> None:
     """The second time it is only looked up; its digest is what the registry says of the tag."""
-    first = image(aws, "", Silent())
-    second = image(aws, "https://index.example", Silent())
+    first = image(aws, settings, Silent())
+    second = image(aws, replace(settings, package_index="https://index.example"), Silent())
     assert (first.built, second.built) == (True, False)
     assert first.digest == second.digest == aws.images.digest(image_source().tag)
     builds = client(settings, "codebuild").list_builds_for_project(projectName=f"{aws.name}-image")["ids"]
@@ -66,7 +66,7 @@ def test_an_image_is_built_once(aws: Aws, settings: Settings) -> None:
 
 def test_the_build_is_told_the_sources_the_base_and_the_index(aws: Aws, settings: Settings) -> None:
     """What it cannot know by itself; the base that it resolved comes back."""
-    made = image(aws, "https://index.example", Silent())
+    made = image(aws, replace(settings, package_index="https://index.example"), Silent())
     builder = client(settings, "codebuild")
     names = builder.list_builds_for_project(projectName=f"{aws.name}-image")["ids"]
     build = builder.batch_get_builds(ids=names)["builds"][0]
@@ -81,7 +81,7 @@ def test_the_build_is_told_the_sources_the_base_and_the_index(aws: Aws, settings
 
 def test_a_tag_means_one_image_for_ever(aws: Aws, settings: Settings) -> None:
     """The repository refuses another image under a tag that it has, and keeps the last ten."""
-    image(aws, "", Silent())
+    image(aws, settings, Silent())
     registry = client(settings, "ecr")
     found = registry.describe_repositories(repositoryNames=[aws.name])["repositories"][0]
     assert (found["imageTagMutability"], found["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": True})
@@ -100,40 +100,40 @@ def test_what_runs_names_the_image_exactly(flow: Flow) -> None:
 
 def test_a_build_that_fails_is_told_with_its_reason(aws: Aws, settings: Settings) -> None:
     """Which build, in which phase, why, and where its log is."""
-    image(aws, "", Silent())
+    image(aws, settings, Silent())
     client(settings, "ecr").delete_repository(repositoryName=aws.name, force=True)
     with pytest.raises(ImageNotBuilt, match=rf"FAILED: BUILD: .*'{aws.name}' does not exist.*/aws/codebuild/"):
-        image(aws, "", Silent())
+        image(aws, settings, Silent())
 
 
-def test_a_source_that_is_not_there_fails_its_build(aws: Aws) -> None:
+def test_a_source_that_is_not_there_fails_its_build(aws: Aws, settings: Settings) -> None:
     """CodeBuild finds out, not the caller."""
-    image(aws, "", Silent())
+    image(aws, settings, Silent())
     build = aws.images.start(f"{aws.bucket.name}/image/none.zip", {"TAG": "none"})
     assert (build.status, build.reason.partition(":")[0]) == ("FAILED", "DOWNLOAD_SOURCE")
     assert list(aws.images.running()) == []
 
 
-def test_a_build_under_way_is_waited_for(aws: Aws) -> None:
+def test_a_build_under_way_is_waited_for(aws: Aws, settings: Settings) -> None:
     """A command that was killed left it running, or somebody else asked: no second one is started."""
     under_way = UnderWay()
     aws.stack.deploy({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}, {}, Silent().tell)
-    found = image(replace(aws, images=under_way), "", Silent())
+    found = image(replace(aws, images=under_way), settings, Silent())
     assert (found.digest, under_way.stopped) == (f"sha256:{image_source().tag}", [])
 
 
-def test_whoever_stops_waiting_stops_the_build(aws: Aws) -> None:
+def test_whoever_stops_waiting_stops_the_build(aws: Aws, settings: Settings) -> None:
     """It costs money by the minute."""
     under_way = UnderWay(breaks=True)
     aws.stack.deploy({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}, {}, Silent().tell)
     with pytest.raises(KeyboardInterrupt):
-        image(replace(aws, images=under_way), "", Silent())
+        image(replace(aws, images=under_way), settings, Silent())
     assert under_way.stopped == ["p:1"]
 
 
-def test_down_takes_the_images_with_it(aws: Aws) -> None:
+def test_down_takes_the_images_with_it(aws: Aws, settings: Settings) -> None:
     """A repository with an image in it goes with its stack, and what built it."""
-    image(aws, "", Silent())
+    image(aws, settings, Silent())
     made = {f"repository {aws.name}", f"build-project {aws.name}-image", f"log-group /aws/codebuild/{aws.name}-image"}
     assert made <= set(inventory(aws))
     receipt = down(aws, Silent())

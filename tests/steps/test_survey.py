@@ -47,10 +47,10 @@ def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> Le
 
 
 def test_the_report_lies_beside_the_manifest_and_on_this_machine(
-    aws: Aws, collection: Collection, tmp_path: Path
+    aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
 ) -> None:
     """A page and JSON, the same in both places, with every file that was left out."""
-    version = stage(aws, collection, Silent()).version
+    version = stage(aws, settings, collection, Silent()).version
     page = tmp_path / "new" / "data.html"
     survey(aws, Surveyed(collection, version), page, Silent())
     assert aws.bucket.get(report_key(version, "html")) == page.read_bytes()
@@ -60,9 +60,11 @@ def test_the_report_lies_beside_the_manifest_and_on_this_machine(
     assert json.loads(aws.bucket.get(report_key(version, "json"))) == figures
 
 
-def test_labels_are_doubted_once_a_model_has_learnt(aws: Aws, collection: Collection, tmp_path: Path) -> None:
+def test_labels_are_doubted_once_a_model_has_learnt(
+    aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
+) -> None:
     """The photo is listed with what the model takes it for; a relabelled one is not doubted any more."""
-    version = stage(aws, collection, Silent()).version
+    version = stage(aws, settings, collection, Silent()).version
     assert survey(aws, Surveyed(collection, version), None, Silent()).doubted_by == ""
     model = model_of(aws, tmp_path / "model", collection, version)
     found = survey(aws, Surveyed(collection, version, model), None, Silent())
@@ -70,13 +72,15 @@ def test_labels_are_doubted_once_a_model_has_learnt(aws: Aws, collection: Collec
     assert found.doubted_by == "job-7"
     assert [(name, label) for name, label, _ in found.doubts] == [(f"train/bicycle/{first.name}", "motorcycle")]
     mended = replace(collection, photos=(replace(first, label="motorcycle"), *collection.photos[1:]))
-    again = stage(aws, mended, Silent())
+    again = stage(aws, settings, mended, Silent())
     assert survey(aws, Surveyed(mended, again.version, model), None, Silent()).doubts == ()
 
 
-def test_a_model_of_other_photos_says_nothing_of_these(aws: Aws, collection: Collection, tmp_path: Path) -> None:
+def test_a_model_of_other_photos_says_nothing_of_these(
+    aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
+) -> None:
     """Photos are known by their content, whatever they are called."""
-    version = stage(aws, collection, Silent()).version
+    version = stage(aws, settings, collection, Silent()).version
     model = model_of(aws, tmp_path / "model", collection, version)
     others = tuple(
         photo_of(photo.name, photo.label, photo.split, plain_photo(255 - number))
@@ -86,9 +90,11 @@ def test_a_model_of_other_photos_says_nothing_of_these(aws: Aws, collection: Col
     assert (found.doubted_by, found.doubts) == ("", ())
 
 
-def test_a_damaged_model_does_not_keep_photos_from_being_staged(aws: Aws, collection: Collection) -> None:
+def test_a_damaged_model_does_not_keep_photos_from_being_staged(
+    aws: Aws, settings: Settings, collection: Collection
+) -> None:
     """Nor does one that is gone."""
-    version = stage(aws, collection, Silent()).version
+    version = stage(aws, settings, collection, Silent()).version
     damaged = Learnt("job", aws.bucket.put("models/m.tar.gz", b"no archive"), version)
     for model in (damaged, replace(damaged, model_uri=aws.bucket.uri("models/gone"))):
         assert survey(aws, Surveyed(collection, version, model), None, Silent()).doubts == ()

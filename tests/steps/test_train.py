@@ -6,6 +6,7 @@ from PIL import Image
 
 from scones.artefact import read_artefact, unpack
 from scones.aws.connection import Aws
+from scones.aws.records import recall
 from scones.aws.sagemaker import TrainingFailed
 from scones.aws.waiting import wait
 from scones.flow import Flow
@@ -14,7 +15,7 @@ from scones.photos.sample import render
 from scones.progress import Silent
 from scones.settings import Settings
 from scones.steps.stage import stage
-from scones.steps.train import METRICS, train
+from scones.steps.train import METRICS, Trained, train
 from tiny_model import plain_photo
 
 
@@ -62,6 +63,16 @@ def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Se
 
 
 @pytest.mark.slow
+def test_what_was_trained_has_its_number_in_the_registry(aws: Aws, settings: Settings) -> None:
+    """The command's result and what is remembered of it name the model that `approve` and `deploy` take."""
+    flow = Flow(aws, replace(settings, epochs=1), Silent())
+    flow.stage()
+    trained = flow.train()
+    assert aws.registry.get(trained.package).model_uri == trained.model_uri
+    assert recall(aws.bucket, "train", Trained, "") == trained
+
+
+@pytest.mark.slow
 def test_a_folder_of_ordinary_photos_trains_at_96_pixels(aws: Aws, settings: Settings, tmp_path: Path) -> None:
     """JPEGs that are not square, some of them gray or lying on their side: most are told apart after a few epochs."""
     for label in settings.classes:
@@ -82,12 +93,16 @@ def test_a_folder_of_ordinary_photos_trains_at_96_pixels(aws: Aws, settings: Set
 
 def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     """The reason that the training program wrote reaches the user in one line."""
+    settings = replace(settings, kms="yes")
     photos = tuple(photo_of(f"{level}.png", "bicycle", "train", plain_photo(level)) for level in range(10))
-    staged = stage(aws, Collection("one-sided", "photos", photos, settings.classes), Silent())
+    staged = stage(aws, settings, Collection("one-sided", "photos", photos, settings.classes), Silent())
     with pytest.raises(TrainingFailed, match="motorcycle") as told:
         train(aws, replace(settings, spot_wait_seconds=600), staged.version, Silent())
-    # Asked for with the wait that Spot needs; what it goes on from is kept.
+    # With a key from the first photo on, which the job names for all that it writes.
+    key = aws.stack.find_output("KeyArn")
     asked = aws.sagemaker._client.call("describe_training_job", TrainingJobName=told.value.job)
+    assert (asked["OutputDataConfig"]["KmsKeyId"], asked["ResourceConfig"]["VolumeKmsKeyId"]) == (key, key)
+    # Asked for with the wait that Spot needs; what it goes on from is kept.
     assert (asked["EnableManagedSpotTraining"], asked["StoppingCondition"]["MaxWaitTimeInSeconds"]) == (True, 4200)
     assert asked["CheckpointConfig"]["S3Uri"].startswith(aws.bucket.uri("checkpoints/"))
 

@@ -1,5 +1,6 @@
 """Hosting: the two ways to stand behind an endpoint, instances or serverless, as SageMaker's requests put them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,10 @@ from scones.settings import Settings
 
 ENDPOINT_SECONDS = 1800.0
 VARIANT = "AllTraffic"
+
+# Instances with disks of their own: the letter d, as in m5d or g4dn, and families that all have them.
+# Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/InstanceStorage.html
+_LOCAL_DISKS = re.compile(r"ml\.([a-z]+[0-9][a-z]*d[a-z]*|gr?[5-9][a-z]*|p[5-9][a-z]*|trn[0-9][a-z]*)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,8 @@ class Realtime:
     alarm: str
     canary_percent: int
     baking_seconds: int
+    key: str = ""
+    """The ARN of the key that encrypts the capture and the disks; empty for AWS's own."""
     keeps_count: bool = False
     """Whether an update keeps as many instances as there are."""
 
@@ -36,8 +43,13 @@ class Realtime:
                 "DestinationS3Uri": self.capture_uri,
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+                **given("KmsKeyId", self.key),
             }
         }
+
+    def disk(self) -> dict[str, str]:
+        """How the instances' disks are encrypted."""
+        return given("KmsKeyId", disk_key(self.instance, self.key))
 
     def update(self) -> dict[str, Any]:
         """Blue/green; a canary may be half of the fleet at most, so a single instance is updated whole."""
@@ -74,6 +86,10 @@ class Serverless:
         """None: the classify function captures instead."""
         return {}
 
+    def disk(self) -> dict[str, str]:
+        """There is none to be seen."""
+        return {}
+
     def update(self) -> dict[str, Any]:
         """All at once, unwatched."""
         return {}
@@ -99,8 +115,18 @@ def update_seconds(baking_seconds: int) -> float:
     return ENDPOINT_SECONDS + 2 * baking_seconds
 
 
-def hosting_of(settings: Settings, capture_uri: str, alarm: str) -> Realtime | Serverless:
-    """Choose the way that the settings name; *capture_uri* and *alarm* are for instances only."""
+def given(name: str, value: str) -> dict[str, str]:
+    """One member of a request, or none where there is nothing to say."""
+    return {name: value} if value else {}
+
+
+def disk_key(instance: str, key: str) -> str:
+    """The *key* for an instance's disk; empty where that is a local one, which takes no key but its own."""
+    return "" if _LOCAL_DISKS.match(instance) else key
+
+
+def hosting_of(settings: Settings, capture_uri: str, alarm: str, key: str = "") -> Realtime | Serverless:
+    """Choose the way that the settings name; what else is given is for instances only."""
     if settings.mode == "serverless":
         return Serverless(settings.serverless_memory_mb, settings.serverless_concurrency)
     return Realtime(
@@ -110,4 +136,5 @@ def hosting_of(settings: Settings, capture_uri: str, alarm: str) -> Realtime | S
         alarm=alarm,
         canary_percent=settings.canary_percent,
         baking_seconds=settings.baking_seconds,
+        key=key,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scones.aws.client import AwsError, Client
-from scones.aws.hosting import ENDPOINT_SECONDS, VARIANT, EndpointPlan, Realtime, Serverless
+from scones.aws.hosting import ENDPOINT_SECONDS, VARIANT, EndpointPlan, Realtime, Serverless, disk_key, given
 from scones.aws.waiting import pauses, wait
 from scones.errors import SconesError
 
@@ -60,6 +60,8 @@ class TrainingPlan:
     longest_seconds: int
     spot_wait_seconds: int
     """How much longer it may take to wait for Spot instances; 0: it runs on instances that nobody takes away."""
+    key: str
+    """The ARN of the key that encrypts the model and the disk; empty for AWS's own."""
     metrics: Mapping[str, str]
     """Metric names, each with the regular expression that finds it in the log."""
 
@@ -116,8 +118,13 @@ class SageMaker:
                 "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in plan.metrics.items()],
             },
             InputDataConfig=[_channel(name, uri) for name, uri in plan.channels.items()],
-            OutputDataConfig={"S3OutputPath": plan.output_uri},
-            ResourceConfig={"InstanceType": plan.instance, "InstanceCount": 1, "VolumeSizeInGB": 10},
+            OutputDataConfig={"S3OutputPath": plan.output_uri, **given("KmsKeyId", plan.key)},
+            ResourceConfig={
+                "InstanceType": plan.instance,
+                "InstanceCount": 1,
+                "VolumeSizeInGB": 10,
+                **given("VolumeKmsKeyId", disk_key(plan.instance, plan.key)),
+            },
             CheckpointConfig={"S3Uri": plan.checkpoint_uri},
             EnableManagedSpotTraining=plan.spot_wait_seconds > 0,
             StoppingCondition=longest,
@@ -309,6 +316,17 @@ class SageMaker:
         name: str = found["ProductionVariants"][0]["ModelName"]
         return name
 
+    def image_of(self, model: str) -> str:
+        """Name the container image of a model; empty where there is no such model."""
+        try:
+            found = self._client.call("describe_model", ModelName=model)
+        except AwsError as error:
+            if missing(error):
+                return ""
+            raise
+        image: str = found["PrimaryContainer"]["Image"]
+        return image
+
     def configs(self, prefix: str) -> list[str]:
         """Name the endpoint configurations whose names start with *prefix*."""
         return self._names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", prefix)
@@ -334,6 +352,7 @@ class SageMaker:
             ProductionVariants=[{"VariantName": VARIANT, "ModelName": plan.model, **plan.hosting.variant()}],
             Tags=_tags(plan.tags),
             **plan.hosting.capture(),
+            **plan.hosting.disk(),
         )
 
     def _ensure(self, kind: str, name: str, create: Any, plan: EndpointPlan) -> None:

@@ -139,6 +139,11 @@ class Stacks:
             raise StackMissing(self.name, key)
         return stack.outputs[key]
 
+    def key(self) -> str:
+        """The ARN of the environment's own key; empty where it has none."""
+        stack = self.find()
+        return stack.outputs.get("KeyArn", "") if stack else ""
+
     def deploy(self, template: Mapping[str, object], parameters: Mapping[str, str], tell: Tell) -> Stack:
         """Create or update the stack; one that already matches is left as it is.
 

@@ -105,10 +105,11 @@ def _deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) ->
 
 def _plan(aws: Aws, settings: Settings, package: Package) -> EndpointPlan:
     role = aws.stack.find_output("HostingRoleArn")
-    hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"))
+    key = aws.stack.key()
+    hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"), key)
     return EndpointPlan(
         name=aws.name,
-        config=aws.prefix + _digest(package.model_uri, aws.image, role, str(hosting.variant())),
+        config=aws.prefix + _digest(package.model_uri, aws.image, role, str(hosting.variant()) + key),
         model=aws.prefix + _digest(package.model_uri, aws.image, role),
         image=aws.image,
         role=role,

@@ -4,12 +4,13 @@ import time
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
+from scones.aws.foundation import lay
 from scones.aws.images import Build
 from scones.aws.waiting import pauses
 from scones.errors import SconesError
 from scones.image import Source, image_source
 from scones.progress import Reporter
-from scones.release import foundation
+from scones.settings import Settings
 
 # The project's own limits, for waiting in the queue and for building, and some time to spare.
 _BUILD_SECONDS = 3900.0
@@ -37,7 +38,7 @@ class Image:
     seconds: float
 
 
-def image(aws: Aws, package_index: str, report: Reporter) -> Image:
+def image(aws: Aws, settings: Settings, report: Reporter) -> Image:
     """Build the image; one that has the tag of these sources is not built again, a build under way is waited for.
 
     Raises:
@@ -46,9 +47,8 @@ def image(aws: Aws, package_index: str, report: Reporter) -> Image:
     source, started = image_source(), time.monotonic()
     if digest := aws.images.digest(source.tag):
         return Image(aws.image, digest, "", built=False, seconds=0.0)
-    if not aws.stack.founded(report.tell):
-        aws.stack.deploy(foundation(), {"Env": aws.env}, report.tell)
-    build = _follow(aws, _begin(aws, source, package_index, report), report)
+    lay(aws, settings, report.tell)
+    build = _follow(aws, _begin(aws, source, settings.package_index, report), report)
     # Whoever pushed the tag first has pushed the same: it is the hash of the sources.
     digest = aws.images.digest(source.tag)
     if digest is None:

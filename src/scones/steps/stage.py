@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scones.aws.connection import Aws
+from scones.aws.foundation import lay
 from scones.manifest import (
     Sample,
     list_key,
@@ -18,7 +19,7 @@ from scones.manifest import (
 )
 from scones.photos.collection import Collection, LabelledPhoto, LeftOut
 from scones.progress import Reporter
-from scones.release import foundation
+from scones.settings import Settings
 
 _VERSION_DIGITS = 12
 
@@ -45,13 +46,12 @@ class Staged:
     """Photos that were put on the side of the split where a photo of the same picture is."""
 
 
-def stage(aws: Aws, collection: Collection, report: Reporter) -> Staged:
+def stage(aws: Aws, settings: Settings, collection: Collection, report: Reporter) -> Staged:
     """Upload the photos of *collection*; what is in the bucket already is not uploaded again.
 
     A version's key is never written with another content: what an interrupted upload left there is good.
     """
-    if not aws.stack.founded(report.tell):
-        aws.stack.deploy(foundation(), {"Env": aws.env}, report.tell)
+    lay(aws, settings, report.tell)
     version = _version(collection.photos, collection.outliers)
     there = {item.key for item in aws.bucket.list(version_prefix(version))}
     missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in there]

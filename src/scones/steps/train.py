@@ -39,6 +39,8 @@ class Trained:
     classes: tuple[str, ...]
     metrics: dict[str, float]
     seconds: float
+    package: int = 0
+    """The model's number in the registry; 0 until it is registered."""
 
 
 def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Trained:
@@ -88,6 +90,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         instance=settings.training_instance,
         longest_seconds=settings.training_seconds,
         spot_wait_seconds=settings.spot_wait_seconds,
+        key=aws.stack.key(),
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from scones.aws.changes import ChangeSet, DataAtRisk
 from scones.aws.connection import Aws
+from scones.aws.foundation import founding
 from scones.aws.inventory import owns_bucket
 from scones.aws.lease import held
 from scones.aws.preflight import preflight
@@ -12,7 +13,7 @@ from scones.aws.stacks import Stack
 from scones.estimates import up_price
 from scones.image import image_source
 from scones.progress import Reporter
-from scones.release import CAPTURE_PARAMETER, foundation, function_code, function_release, template
+from scones.release import foundation, function_code, function_release, template
 from scones.settings import Settings
 
 
@@ -67,7 +68,7 @@ def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
 def _found(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> None:
     """Bring up the foundation, unless it stands: the functions' zip needs the bucket, which the stack owns."""
     if not aws.stack.founded(report.tell):
-        _bring(aws, foundation(), _base(aws, settings), replace(consent, build=_nothing), report)
+        _bring(aws, foundation(), founding(aws, settings), replace(consent, build=_nothing), report)
 
 
 def _up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
@@ -81,7 +82,7 @@ def _up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     }
     workflow["FunctionRelease"] = function_release(workflow)
     watch = {"ImageTag": image_source().tag} | _watch(settings)
-    stack = _bring(aws, template(), _base(aws, settings) | workflow | watch, consent, report)
+    stack = _bring(aws, template(), founding(aws, settings) | workflow | watch, consent, report)
     return Up(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -131,29 +132,6 @@ def _agree(stack: str, change_set: ChangeSet, consent: Consent, report: Reporter
     if (losses := change_set.losses()) and not consent.replace_data:
         raise DataAtRisk(stack, losses)
     consent.ask()
-
-
-def _base(aws: Aws, settings: Settings) -> dict[str, str]:
-    """The stack's parameters for the foundation."""
-    alarm = {"Env": aws.env, "AlarmSeconds": str(settings.alarm_seconds)}
-    return alarm | _guard(settings) | _kept(aws.stack.find())
-
-
-def _kept(standing: Stack | None) -> dict[str, str]:
-    """What stays as it is: what `deploy` chose, and a key, without which nobody could read what it encrypted."""
-    found = standing.parameters if standing else {}
-    kept = {CAPTURE_PARAMETER} | ({"Kms"} if found.get("Kms") == "yes" else set())
-    return {name: value for name, value in found.items() if name in kept}
-
-
-def _guard(settings: Settings) -> dict[str, str]:
-    """The stack's parameters for what is kept, encrypted, deleted and told."""
-    return {
-        "Kms": settings.kms,
-        "PhotoDays": str(settings.photo_days),
-        "EndpointHours": str(settings.endpoint_hours),
-        "MonthlyDollars": str(settings.monthly_dollars),
-    }
 
 
 def _watch(settings: Settings) -> dict[str, str]:
