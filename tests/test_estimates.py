@@ -14,6 +14,7 @@ from scones.estimates import (
     TooFewHours,
     cost_table,
     estimate,
+    kept_monthly_dollars,
     stack_hourly_dollars,
     up_price,
 )
@@ -105,6 +106,13 @@ def test_a_stack_that_waits_costs_by_its_alarms_metrics_dashboards_and_looks() -
     assert bill(standing_usage({"AWS::CloudWatch::Alarm": 10})).total_dollars == pytest.approx(1)
     assert stack_hourly_dollars(60) < stack_hourly_dollars(1)
     assert (stack_hourly_dollars(kms=True) - stack_hourly_dollars()) * HOURS_PER_MONTH == pytest.approx(1)
+
+
+def test_what_is_kept_costs_by_its_bytes_an_alarm_and_a_key() -> None:
+    """A gigabyte of photos, ten of images: what AWS lists for each, once a month."""
+    assert kept_monthly_dollars(0, 0, kms=False) == pytest.approx(0.1)
+    assert kept_monthly_dollars(10**9, 0, kms=False) == pytest.approx(0.123)
+    assert kept_monthly_dollars(10**9, 10**10, kms=True) == pytest.approx(2.123)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ class RunUsage:
     """Into the endpoint and out of it; charged on top of its time."""
     serverless_gigabyte_seconds: float = 0
     storage_gigabyte_months: float = 0
+    image_gigabyte_months: float = 0
     key_months: float = 0
     key_requests: float = 0
     alarm_months: float = 0
@@ -159,6 +160,7 @@ def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
         _line("S3, writing", usage.s3_puts, table.prices["s3_put"]),
         _line("S3, reading", usage.s3_gets, table.prices["s3_get"]),
         _line("S3, storage", usage.storage_gigabyte_months, table.prices["s3_gigabyte_month"]),
+        _line("ECR, storage", usage.image_gigabyte_months, table.prices["image_gigabyte_month"]),
         _line("DynamoDB, writing", usage.table_writes, table.prices["table_write"]),
         _line("SNS", usage.notices, table.prices["sns_publish"]),
         _line("CloudWatch Logs", usage.log_gigabytes, table.prices["logs_gigabyte"]),

@@ -30,6 +30,7 @@ Mode = Literal["realtime", "serverless", "batch"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 _MILLION = 1_000_000
+_GIGABYTE = 1e9
 _SECONDS_PER_HOUR = 3600
 _KILOBYTES = 100.0
 """A photo of usual size; the answer is small beside it."""
@@ -163,6 +164,17 @@ def cost_table(photos: int = _MILLION) -> CostTable:
 def stack_hourly_dollars(monitor_minutes: float = 60, *, kms: bool = False) -> float:
     """What the whole stack costs in an hour in which nobody sends a photo, besides its endpoint."""
     return bill(_standing(monitor_minutes, kms=kms)).total_dollars / HOURS_PER_MONTH
+
+
+def kept_monthly_dollars(stored_bytes: int, image_bytes: int, *, kms: bool) -> float:
+    """What a month costs of the foundation alone, as `down --keep-data` leaves it: the bytes, an alarm, and a key."""
+    kept = RunUsage(
+        storage_gigabyte_months=stored_bytes / _GIGABYTE,
+        image_gigabyte_months=image_bytes / _GIGABYTE,
+        alarm_months=1,
+        key_months=float(kms),
+    )
+    return bill(kept).total_dollars
 
 
 def up_price(settings: Settings) -> str:

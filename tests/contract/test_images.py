@@ -46,6 +46,7 @@ def test_a_build_fills_the_repository(aws: Checked) -> None:
     assert builder.batch_get_builds(ids=[build])["builds"][0]["buildStatus"] == "SUCCEEDED"
     found = registry.describe_images(repositoryName=name, imageIds=[{"imageTag": "one"}])["imageDetails"]
     assert found[0]["imageDigest"].startswith("sha256:")
+    assert registry.describe_images(repositoryName=name)["imageDetails"][0]["imageSizeInBytes"] > 0
     again = builder.start_build(**wanted, **tagged)["build"]["id"]
     assert builder.batch_get_builds(ids=[again])["builds"][0]["buildStatus"] == "FAILED"
     builder.stop_build(id=again)

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import KEYS
 from faulty import Fault, before
+from scones.aws.client import Client
 from scones.aws.connection import connect
 from scones.aws.hosting import hosting_of
 from scones.aws.records import recall, remember
@@ -110,6 +111,22 @@ def test_a_rejected_model_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) ->
         own_flow.rollback()
     own_flow.approve(2)
     assert own_flow.rollback().package == 2
+
+
+@pytest.mark.slow
+def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) -> None:
+    """SageMaker could not start it; that is found out before the endpoint is touched."""
+    own_flow.deploy()
+    train(own_flow, tmp_path / "second")
+    second = own_flow.deploy()
+    tag = own_flow.aws.image.rpartition(":")[2]
+    registry = Client(own_flow.settings, "ecr", KEYS)
+    registry.call("batch_delete_image", repositoryName=own_flow.aws.name, imageIds=[{"imageTag": tag}])
+    with pytest.raises(NothingToGoBackTo):
+        own_flow.rollback()
+    assert (live(own_flow), len(releases(own_flow.aws.bucket))) == (second.config, 2)
+    own_flow.image()
+    assert own_flow.rollback().release == 1
 
 
 @pytest.mark.slow

@@ -48,6 +48,16 @@ class Images:
             raise
         return str(reply["imageDetails"][0]["imageDigest"])
 
+    def stored_bytes(self) -> int:
+        """The bytes of all images, compressed as they are paid for; none where there is no repository."""
+        try:
+            pages = self._registry.pages("describe_images", repositoryName=self._name)
+            return sum(item.get("imageSizeInBytes", 0) for page in pages for item in page["imageDetails"])
+        except AwsError as error:
+            if error.code != "RepositoryNotFoundException":
+                raise
+            return 0
+
     def start(self, source: str, variables: Mapping[str, str]) -> Build:
         """Build the zip at *source* (`bucket/key`); what the build reads as *variables* is no secret."""
         told = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()]

@@ -21,8 +21,9 @@ from scones.aws.lease import held
 from scones.aws.leftovers import Leftover
 from scones.aws.stacks import StackFailed, StackHalfGone
 from scones.aws.waiting import TookTooLong, pauses
-from scones.costs import hourly_dollars, price_table
+from scones.costs import hourly_dollars
 from scones.errors import SconesError
+from scones.estimates import kept_monthly_dollars
 from scones.progress import Reporter
 from scones.release import foundation, parameter_names
 
@@ -30,7 +31,6 @@ from scones.release import foundation, parameter_names
 _REFILL_SECONDS = 900.0
 _LOOK_SECONDS = 60.0
 _STUBBORN = 2
-_GIGABYTE = 1e9
 
 
 class NothingHere(SconesError):
@@ -231,7 +231,6 @@ def _look_again(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _monthly_dollars(aws: Aws) -> float:
-    """What the bucket's bytes and the foundation's alarm go on costing in a month."""
-    gigabytes = sum(item.size for item in aws.bucket.list()) / _GIGABYTE
-    prices = price_table().prices
-    return gigabytes * prices["s3_gigabyte_month"].dollars + prices["alarm_month"].dollars
+    """What is kept goes on costing in a month; older versions of objects, which end within 30 days, do not count."""
+    stored = sum(item.size for item in aws.bucket.list())
+    return kept_monthly_dollars(stored, aws.images.stored_bytes(), kms=bool(aws.stack.key()))

@@ -84,4 +84,9 @@ def _refuse(aws: Aws, release: Release) -> str:
     package = aws.registry.find(release.model_uri)
     if package is None or package.approval is not Approval.APPROVED:
         return f"its model {release.package} is not approved any more"
-    return "" if aws.sagemaker.model_behind(release.config) else "its configuration is gone"
+    model = aws.sagemaker.model_behind(release.config)
+    if not model:
+        return "its configuration is gone"
+    # The repository keeps the last ten; building today's would not bring back the one that this release runs.
+    image = aws.sagemaker.image_of(model)
+    return "" if image and aws.images.digest(image.rpartition(":")[2]) else "its container image is gone"
