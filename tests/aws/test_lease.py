@@ -1,12 +1,17 @@
 """Of two commands that would change an environment at once, one works, and the other is told of it."""
 
+from dataclasses import replace
+
 import pytest
 
+from conftest import KEYS
+from faulty import Fault, Request, before
 from holding import holding
-from scones.aws.connection import Aws
+from scones.aws.connection import Aws, connect
 from scones.aws.lease import KEY, EnvironmentBusy, LeaseLost, Pace, held
 from scones.errors import NothingYet
 from scones.flow import Flow
+from scones.local.cloud import Cloud
 from scones.progress import Silent
 from scones.release import foundation
 from scones.settings import Settings
@@ -64,6 +69,23 @@ def test_who_was_silent_and_lost_the_environment_is_told_so(founded: Aws, pace: 
         founded.bucket.put(KEY, b"another's")
     assert founded.bucket.find(KEY) == b"another's"
     founded.bucket.remove([KEY])
+
+
+def test_an_answer_that_is_lost_on_the_way_loses_no_lease(founded: Aws, settings: Settings, cloud: Cloud) -> None:
+    """S3 took the write; sent again it is refused, for the object is not what it was: it is our own all the same."""
+    writes = 0
+
+    def lose(request: Request) -> Fault | None:
+        nonlocal writes
+        writes += request.operation == f"PUT /{founded.bucket.name}/{KEY}"
+        return Fault("lost") if request.operation.startswith("PUT ") and writes % 3 == 1 else None
+
+    with before(cloud.port, decide=lose) as between:
+        through = connect(replace(settings, endpoint_url=between.url), KEYS)
+        with held(through, "up", Silent(), HASTY):
+            assert founded.bucket.find(KEY) is not None
+    assert writes == 6
+    assert founded.bucket.find(KEY) is None
 
 
 def test_before_there_is_a_bucket_nothing_is_held(aws: Aws) -> None:

@@ -11,6 +11,7 @@ from faulty import Fault, before
 from scones.aws.account import Quotas
 from scones.aws.client import Client, CredentialsRefused, UnknownRegion
 from scones.aws.connection import Aws, connect
+from scones.aws.images import Images
 from scones.aws.preflight import BucketTaken, Check, Verdict, preflight
 from scones.aws.s3 import Bucket
 from scones.settings import Settings
@@ -36,7 +37,7 @@ def test_what_cannot_be_looked_at_here_is_said(aws: Aws, settings: Settings) -> 
     assert aws.account in found["credentials"].words
     assert str(found["names"]) == f"preflight: names: {aws.name} is free"
     assert found["quota"].verdict is Verdict.UNCHECKED
-    assert "not checked here" in str(found["quota"])
+    assert ": unchecked: service-quotas answered " in str(found["quota"])
     assert found["image"].words.endswith("is built first")
 
 
@@ -49,6 +50,33 @@ def test_a_quota_too_small_is_told_before_an_hour_is_lost(aws: Aws, settings: Se
     """None at all, one that is too few for an update beside the old endpoint, and enough."""
     asked = Client(replace(settings, endpoint_url=limit), "service-quotas", KEYS)
     assert words in checks(replace(aws, quotas=Quotas(asked)), settings)["quota"].words
+
+
+@pytest.mark.parametrize("limit", [5.0], indirect=True)
+def test_a_quota_that_aws_does_not_name_is_not_taken_for_enough(aws: Aws, settings: Settings, limit: str) -> None:
+    """A type that this region does not have, or that has another name there."""
+    asked = Client(replace(settings, endpoint_url=limit), "service-quotas", KEYS)
+    other = replace(settings, endpoint_instance="ml.c5.large")
+    found = checks(replace(aws, quotas=Quotas(asked)), other)["quota"]
+    assert (found.verdict, found.words) == (Verdict.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
+
+
+def test_an_image_that_may_not_be_looked_for_is_said(aws: Aws, settings: Settings) -> None:
+    """The permission is optional, too."""
+    body = b'{"__type": "AccessDeniedException", "message": "no"}'
+    with before(1, always=Fault("status", 400, body)) as server:
+        asked = Client(replace(settings, endpoint_url=server.url), "ecr", KEYS, attempts=1)
+        found = checks(replace(aws, images=Images(asked, asked, aws.name)), settings)["image"]
+    assert str(found) == "preflight: image: unchecked: these credentials may not call ecr:DescribeImages"
+
+
+def test_a_bucket_without_its_stack_is_pointed_out(aws: Aws, settings: Settings) -> None:
+    """Somebody deleted the stack by hand, or made the bucket: CloudFormation may refuse it."""
+    aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
+    found = checks(aws, settings)["names"]
+    aws.bucket.delete()
+    assert found.verdict is Verdict.ATTENTION
+    assert "stands without a stack" in found.words
 
 
 def test_who_may_not_ask_for_quotas_may_go_on(aws: Aws, settings: Settings) -> None:

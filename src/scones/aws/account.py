@@ -45,5 +45,5 @@ class Quotas:
 def unchecked(error: AwsError, action: str) -> Unchecked:
     """Say why *action* told nothing."""
     if error.code in _DENIED:
-        return Unchecked(f"not checked: these credentials may not call {action}")
-    return Unchecked(f"not checked here: {error.service} answered {error.code}")
+        return Unchecked(f"these credentials may not call {action}")
+    return Unchecked(f"{error.service} answered {error.code} here")
