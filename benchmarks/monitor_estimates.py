@@ -70,13 +70,13 @@ def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
 
 
 def _judge(seen: Seen, rows: NDArray[np.intp]) -> Judged:
-    return Judged(seen.channels[rows], seen.probabilities[rows].max(axis=1), seen.right[rows])
+    return Judged(seen.channels[rows], seen.probabilities[rows], seen.right[rows])
 
 
 def _estimate(found: Accuracies, cell: str, estimator: Estimator, window: Window, rng: np.random.Generator) -> None:
-    confidence, right = window.probabilities().max(axis=1), window.right()
-    truth = float(right.mean())
-    estimate = estimator.estimate(window.channels(), confidence)
+    probabilities, right = window.probabilities(), window.right()
+    confidence, truth = probabilities.max(axis=1), float(right.mean())
+    estimate = estimator.estimate(window.channels(), probabilities)
     choice = choose(confidence, LABELS, int(rng.integers(1 << 30)))
     corrected = correct(confidence, choice, right[choice.photos])
     some = exact(right[rng.choice(WINDOW, LABELS, replace=False)])
@@ -132,5 +132,5 @@ def measure_times(world: World, photos: Pixels) -> dict[str, float]:
     values = measure(photos[:WINDOW], seen.probabilities[:WINDOW], seen.channels[:WINDOW, -1])
     watch.look(watch.begin(), values)
     check(Baseline(seen.channels), values, false_alarm_rate=Budget().of_window(WINDOW))
-    estimator.estimate(values, seen.probabilities[:WINDOW].max(axis=1))
+    estimator.estimate(values, seen.probabilities[:WINDOW])
     return {"baseline": made - started, "look": time.process_time() - made}

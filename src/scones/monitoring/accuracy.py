@@ -1,9 +1,10 @@
 """Estimates the accuracy on photos without labels, from what simulated damage did to labelled ones.
 
-Two estimates are blended. One is the mean confidence; the other is a kernel ridge regression, from a window's scores to
-its accuracy, learnt on windows of damaged training photos. How much the second counts, how wide the interval is, and
-how far from all simulated windows the estimate is still trusted: each is decided on kinds of damage that were left out
-of the learning, as the damage to come will be. (Method: W. Deng and L. Zheng's AutoEval, 2021, with the blend added.)
+It begins with what the model believes of its answers, once these name each class as often as they should
+(`balance.py`). A kernel ridge regression, learnt on windows of damaged training photos, says how far that is off. How
+much the regression counts, how wide the interval is, and how far from all simulated windows the estimate is still
+trusted: each is decided on kinds of damage that were left out of the learning, as the damage to come will be. (The
+regression is in the manner of W. Deng and L. Zheng's AutoEval, 2021.)
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.errors import SconesError
+from scones.monitoring.balance import Balance
 from scones.monitoring.scores import Floats, Yardstick, spreads
 
 WINDOW = 200
@@ -33,20 +35,20 @@ class BadLesson(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Photos whose truth is known: channels [n, channels], confidence [n] in the answer, and whether it was right [n].
+    """Photos whose truth is known: channels [n, channels], answers [n, C], and whether these were right [n].
 
     Raises:
         BadLesson: on construction, if these are not as many.
     """
 
     channels: Floats
-    confidence: Floats
+    probabilities: Floats
     right: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
-        if not len(self.channels) == len(self.confidence) == len(self.right) > 0:
-            counts = f"{len(self.channels)} photos, {len(self.confidence)} confidences, {len(self.right)} truths"
+        if not len(self.channels) == len(self.probabilities) == len(self.right) > 0:
+            counts = f"{len(self.channels)} photos, {len(self.probabilities)} answers, {len(self.right)} truths"
             raise BadLesson(f"{counts}: they do not fit together; train again")
 
 
@@ -84,6 +86,7 @@ class Estimator:
     """Estimates windows; `learn` makes one."""
 
     yardstick: Yardstick
+    balance: Balance
     clean: float
     """The accuracy on the clean photos."""
     sure: float
@@ -98,33 +101,33 @@ class Estimator:
     def learn(cls, lesson: Lesson, seed: int = 0) -> "Estimator":
         """Simulate windows of the lesson's photos, and learn from them."""
         clean, damaged = lesson.clean, lesson.damaged
-        kinds = np.array([_kind(name) for name in damaged for _ in range(_WINDOWS)] + [""] * _CLEAN_WINDOWS)
+        accuracy = float(clean.right.mean())
         yardstick = Yardstick.of(np.nan_to_num(clean.channels))
-        sure = float(np.quantile(clean.confidence, 1 - clean.right.mean()))
+        balance = Balance.of(yardstick, clean.channels, clean.probabilities, accuracy)
+        sure = float(np.quantile(clean.probabilities.max(axis=1), 1 - accuracy))
         rng = np.random.default_rng(seed)
+        kinds = np.array([_kind(name) for name in damaged for _ in range(_WINDOWS)] + [""] * _CLEAN_WINDOWS)
         windows = [_mix(clean, other, rng) for other in damaged.values() for _ in range(_WINDOWS)]
         windows += [_mix(clean, clean, rng) for _ in range(_CLEAN_WINDOWS)]
-        features = np.stack([_summary(yardstick, sure, channels, confidence) for channels, confidence, _ in windows])
-        believed = np.array([confidence.mean() for _, confidence, _ in windows])
-        truth = np.array([right.mean() for _, _, right in windows])
-        unseen, away = _leave_out(features, truth, kinds)
-        blends = believed + _WEIGHTS[:, None] * (unseen - believed)
-        hurt = kinds != ""
-        best = int(((blends - truth)[:, hurt] ** 2).mean(axis=1).argmin())
-        doubt = float(np.quantile(np.abs(blends[best] - truth), _COVERED))
-        farthest = float(np.quantile(away, _COVERED))
+        believed = np.array([balance.believed(yardstick, each.channels, each.probabilities) for each in windows])
+        features = np.stack([_summary(yardstick, sure, each.channels, each.probabilities) for each in windows])
+        off = np.array([each.right.mean() for each in windows]) - believed
+        unseen, away = _leave_out(features, off, kinds)
+        left = off - _WEIGHTS[:, None] * unseen
+        best = int((left[:, kinds != ""] ** 2).mean(axis=1).argmin())
         return cls(
-            yardstick,
-            float(clean.right.mean()),
-            sure,
-            _Regression.fit(features, truth),
-            float(_WEIGHTS[best]),
-            doubt,
-            farthest,
+            yardstick=yardstick,
+            balance=balance,
+            clean=accuracy,
+            sure=sure,
+            regression=_Regression.fit(features, off),
+            weight=float(_WEIGHTS[best]),
+            doubt=float(np.quantile(np.abs(left[best]), _COVERED)),
+            farthest=float(np.quantile(away, _COVERED)),
         )
 
-    def estimate(self, channels: Floats, confidence: Floats) -> Estimate:
-        """Estimate the accuracy on photos with these *channels* [n, channels] and *confidence* [n].
+    def estimate(self, channels: Floats, probabilities: NDArray[np.floating]) -> Estimate:
+        """Estimate the accuracy on photos with these *channels* [n, channels] and *probabilities* [n, C].
 
         No estimate holds for another model than the registered one: ask replay first.
 
@@ -134,12 +137,14 @@ class Estimator:
         count = len(channels)
         if not count:
             raise BadLesson("no photos to estimate an accuracy on; wait for some")
-        features = _summary(self.yardstick, self.sure, channels, confidence)[None]
-        believed = float(confidence.mean())
-        accuracy = float(np.clip(believed + self.weight * (self.regression.predict(features)[0] - believed), 0, 1))
-        # The doubt holds for windows of WINDOW photos; smaller ones vary more by chance.
+        features = _summary(self.yardstick, self.sure, channels, probabilities)[None]
+        believed = self.balance.believed(self.yardstick, channels, probabilities)
+        accuracy = float(np.clip(believed + self.weight * self.regression.predict(features)[0], 0, 1))
+        # The doubt holds for windows of WINDOW photos, drawn from those learnt from; smaller ones vary more by chance,
+        # and the photos learnt from are a sample too.
         chance = _Z**2 * max(accuracy * (1 - accuracy), 0.01) * max(1 / count - 1 / WINDOW, 0)
-        half = float(np.sqrt(self.doubt**2 + chance))
+        sample = _Z**2 * self.clean * (1 - self.clean) / self.balance.photos
+        half = float(np.sqrt(self.doubt**2 + chance + sample))
         near = float(self.regression.distance(features)[0]) <= self.farthest
         why = "photos like these were simulated"
         if count < FEWEST:
@@ -154,19 +159,20 @@ def _kind(name: str) -> str:
     return name.split(" ", maxsplit=1)[0]
 
 
-def _mix(clean: Judged, other: Judged, rng: np.random.Generator) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Draw a window, part of it damaged; its channels, confidence and truth."""
+def _mix(clean: Judged, other: Judged, rng: np.random.Generator) -> Judged:
+    """Draw a window, part of it damaged."""
     hurt = int(WINDOW * rng.choice(_SHARES))
     rows, rest = rng.integers(0, len(other.right), hurt), rng.integers(0, len(clean.right), WINDOW - hurt)
-    return (
+    return Judged(
         np.concatenate([other.channels[rows], clean.channels[rest]]),
-        np.concatenate([other.confidence[rows], clean.confidence[rest]]),
+        np.concatenate([other.probabilities[rows], clean.probabilities[rest]]),
         np.concatenate([other.right[rows], clean.right[rest]]),
     )
 
 
-def _summary(yardstick: Yardstick, sure: float, channels: Floats, confidence: Floats) -> Floats:
+def _summary(yardstick: Yardstick, sure: float, channels: Floats, probabilities: NDArray[np.floating]) -> Floats:
     """What a regression sees of a window: mean confidence, share of the sure, mean levels and spreads, and sizes."""
+    confidence = probabilities.max(axis=1)
     scores = yardstick.score(np.nan_to_num(channels))
     means = np.concatenate([scores.mean(axis=0), spreads(scores).mean(axis=0)])
     return np.concatenate([[confidence.mean(), (confidence > sure).mean()], means, np.abs(means)])

@@ -116,7 +116,8 @@ class Baseline:
         if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != CHANNELS:
             raise BadBaseline(f"the baseline {where} was measured with other channels; train again with this version")
         calibration = Calibration(found["highest"].astype(np.float64)) if "highest" in found else None
-        lesson = _unpack(found) if "names" in found else None
+        # Lessons of before the whole answers were kept teach nothing; the rest of such a baseline is as good as ever.
+        lesson = _unpack(found) if "judged_probabilities" in found else None
         days = found["days"].astype(np.intp) if "days" in found else None
         return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, lesson, days)
 
@@ -128,16 +129,16 @@ def _pack(lesson: Lesson) -> dict[str, Array]:
         "names": np.array(list(parts)),
         "counts": np.array([len(part.right) for part in parts.values()]),
         "judged_channels": np.concatenate([part.channels for part in parts.values()]).astype(np.float32),
-        "judged_confidence": np.concatenate([part.confidence for part in parts.values()]).astype(np.float32),
+        "judged_probabilities": np.concatenate([part.probabilities for part in parts.values()]).astype(np.float32),
         "judged_right": np.concatenate([part.right for part in parts.values()]),
     }
 
 
 def _unpack(found: Mapping[str, Array]) -> Lesson:
     ends = np.cumsum(found["counts"])[:-1]
-    tables = (np.split(found[f"judged_{name}"], ends) for name in ("channels", "confidence", "right"))
+    tables = (np.split(found[f"judged_{name}"], ends) for name in ("channels", "probabilities", "right"))
     parts = {
-        str(name): Judged(channels.astype(np.float64), confidence.astype(np.float64), right.astype(bool))
-        for name, channels, confidence, right in zip(found["names"], *tables, strict=True)
+        str(name): Judged(channels.astype(np.float64), probabilities.astype(np.float64), right.astype(bool))
+        for name, channels, probabilities, right in zip(found["names"], *tables, strict=True)
     }
     return Lesson(parts.pop(""), parts)

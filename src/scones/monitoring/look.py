@@ -184,7 +184,7 @@ class Look:
     def _estimate(self, batch: Batch) -> Estimate | None:
         if self._replayed.another_model or self._estimator is None:
             return None
-        return self._estimator.estimate(batch.values, batch.probabilities.max(axis=1))
+        return self._estimator.estimate(batch.values, batch.probabilities)
 
 
 class Points:

@@ -68,4 +68,4 @@ def _damaged(data: Labelled, unseen: Unseen, familiar: float, seed: int, pool: T
 
 
 def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> Judged:
-    return Judged(channels, probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+    return Judged(channels, probabilities, probabilities.argmax(axis=1) == labels)
