@@ -9,7 +9,7 @@ The demo does so in one order, this in twenty. About five seconds a model.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +65,8 @@ def main() -> None:
     found = []
     for artefact in artefacts(options.models):
         name = artefact.relative_to(options.models).as_posix()
-        found.append(replace(measure_model(artefact, options.photos, options.orders), name=name))
-        print(f"measured {found[-1].name}", file=sys.stderr)
+        found.append(measure_model(name, artefact, options.photos, options.orders))
+        print(f"measured {name}", file=sys.stderr)
     print("\n".join(table(found)))
 
 
@@ -82,7 +82,7 @@ def artefacts(folder: Path) -> list[Path]:
     return found
 
 
-def measure_model(path: Path, photos: Path, orders: int) -> Quiet:
+def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
     """Send the test *photos*, one folder a class, in some *orders*, each followed by darkened and blurred ones."""
     with opened(path) as artefact:
         deployed = RegisteredModel(artefact, Baseline.load(artefact.baseline_path), Model(artefact), None)
@@ -101,7 +101,7 @@ def measure_model(path: Path, photos: Path, orders: int) -> Quiet:
     heights = _evidence(watch, np.concatenate([clean, dirty]), np.stack(rows))
     later = heights[:, count:] > 1
     return Quiet(
-        name=path.parent.name if path.is_file() else path.name,
+        name=name,
         accuracy=right,
         photos=count,
         rate=rate,

@@ -24,7 +24,7 @@ def test_quiet_models_are_counted_and_dirty_photos_found(tmp_path: Path) -> None
     done = _run(tmp_path / "models", "--photos", tmp_path / "test", "--orders", 3)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| seed")]
-    assert [(row[0], row[3]) for row in rows] == [("| seed-1", "0 of 3"), ("| seed-2", "0 of 3")]
+    assert [(row[0], row[3]) for row in rows] == [("| seed-1", "0 of 3"), ("| seed-2/model.tar.gz", "0 of 3")]
     assert "windows that rang: 0 of 2" in done.stdout
     assert "streams that rang: 0 of 6, of 0 models" in done.stdout
     assert "later than 40: 0, never: 0" in done.stdout

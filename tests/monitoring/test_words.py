@@ -34,6 +34,14 @@ def test_a_shift_is_said_in_units_of_daily_life(name: str, now: float, words: st
     assert said(name, before, np.full(9, now)) == words
 
 
+def test_strange_photos_are_counted() -> None:
+    """Nine in ten of the baseline are alike, so a median would say that nothing changed."""
+    before = np.repeat([1.0, 3.0], [90, 10])
+    now = np.repeat([1.0, 6.0], [45, 55])
+    beyond = "55% of the photos are stranger than 90% of those it learnt from"
+    assert said("unfamiliarity", before, now) == f"unfamiliar photos 10% -> 55%: {beyond}"
+
+
 def test_a_shift_of_the_spread_alone_is_said_to_be_one() -> None:
     """Where the middle stays, the photos are more or less varied."""
     before = np.linspace(-1, 1, 101)

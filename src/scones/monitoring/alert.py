@@ -186,8 +186,8 @@ def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
         # Beside a certain cause, what moved by chance would only mislead.
         moved=() if reason.certain else _moved(evidence, _TOP_CHANNELS),
         accuracy=accuracy,
-        # The answers of another model tell nothing of the classes.
-        mix=changes if reason.cause is not Cause.MODEL and mix_can_be_shown(verdict) else (),
+        # The answers of another model tell nothing of the classes, and photos of something else are of none.
+        mix=changes if reason.cause not in {Cause.MODEL, Cause.UNFAMILIAR} and mix_can_be_shown(verdict) else (),
         odds=_odds(evidence),
         steps=next_steps(reason.cause),
         worst=_worst(evidence, direction),

@@ -47,10 +47,12 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
 )
 """What each channel says, in words and with its unit."""
 
+FAMILIAR = 0.9
+"""The share of a baseline's photos whose unfamiliarity is not told apart."""
+
 # float32 saturates at 0 and 1; a floor keeps the logarithm finite without moving any real answer.
 _FLOOR = 1e-5
 _CHUNK_PHOTOS = 256
-_FAMILIAR = 0.9
 _BLACK, _BURNT = 2, 253
 
 Floats = NDArray[np.float64]
@@ -68,7 +70,7 @@ def strangest(unfamiliarity: NDArray[np.floating], familiar: float | None = None
     every photo a little more familiar. That is no change of the traffic.
     """
     scores = np.asarray(unfamiliarity, np.float64)
-    return np.maximum(scores, np.quantile(scores, _FAMILIAR) if familiar is None else familiar)
+    return np.maximum(scores, np.quantile(scores, FAMILIAR) if familiar is None else familiar)
 
 
 def measure(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from scones.monitoring.channels import CHANNELS
+from scones.monitoring.channels import CHANNELS, FAMILIAR
 from scones.monitoring.detectors import ChannelShift
 from scones.monitoring.scores import Floats
 
@@ -87,7 +87,7 @@ _CHANNELS: Mapping[str, _Channel] = MappingProxyType(
         "top_bottom": _Channel("top over bottom", "brighter below", "brighter above", _difference),
         "left_right": _Channel("left over right", "brighter on the right", "brighter on the left", _difference),
         "orientation": _Channel("upright edges", "with more lying edges", "with more upright edges", _plain),
-        "unfamiliarity": _Channel("unfamiliarity", "more familiar", "less familiar", _plain),
+        "unfamiliarity": _Channel("unfamiliar photos", "more familiar", "less familiar", _plain),
     }
 )
 
@@ -98,6 +98,9 @@ def describe(shift: ChannelShift, before: Floats, now: Floats, *, line: float, c
     *line* is the alarm line that the shift's score is held against.
     """
     channel = _channel(shift.name, classes)
+    times = shift.score / line if line > 0 else 0.0
+    if shift.name == "unfamiliarity":
+        return _stranger(channel, before, now, times)
     lower, higher = float((before < shift.now).mean()), float((before > shift.now).mean())
     word, share = (channel.more, lower) if lower >= higher else (channel.less, higher)
     beyond = f"{word} than {math.floor(100 * share)}% of the photos it learnt from"
@@ -113,7 +116,22 @@ def describe(shift: ChannelShift, before: Floats, now: Floats, *, line: float, c
         now=channel.show(shift.now, shift.before),
         word=word,
         beyond=beyond,
-        times=shift.score / line if line > 0 else 0.0,
+        times=times,
+    )
+
+
+def _stranger(channel: _Channel, before: Floats, now: Floats, times: float) -> Moved:
+    """Say how many photos are strange: most are alike in their unfamiliarity, so its median tells nothing."""
+    usual = np.quantile(before, FAMILIAR)
+    then, share = float((before > usual).mean()), float((now > usual).mean())
+    return Moved(
+        channel="unfamiliarity",
+        label=channel.label,
+        before=f"{then:.0%}",
+        now=f"{share:.0%}",
+        word=channel.more if share >= then else channel.less,
+        beyond=f"{share:.0%} of the photos are stranger than {FAMILIAR:.0%} of those it learnt from",
+        times=times,
     )
 
 
