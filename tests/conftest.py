@@ -1,5 +1,6 @@
 """What many tests share: one local cloud a worker, and an environment of its own for each test that asks."""
 
+import contextlib
 import signal
 import uuid
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ import pytest
 
 from scones.aws.client import Credentials
 from scones.aws.connection import Aws, connect
+from scones.aws.inventory import endpoints
 from scones.aws.records import remember
+from scones.aws.stacks import StackFailed
 from scones.flow import Flow
 from scones.local.cloud import Cloud, start, stop
 from scones.progress import Silent
 from scones.release import foundation
 from scones.settings import Settings
-from scones.steps.down import down
 from scones.steps.train import Trained
 from tiny_model import tar, write_tiny_artefact
 
@@ -29,6 +31,13 @@ hypothesis.settings.load_profile("any machine")
 
 KEYS = Credentials("local", "local")
 SHARED_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Give each worker neighbouring tests: what a file's tests share is then made by one worker, once."""
+    if config.getoption("numprocesses", 0) and config.option.dist == "no":
+        config.option.dist = "worksteal"
 
 
 @pytest.fixture(scope="session")
@@ -60,16 +69,26 @@ def settings(cloud: Cloud, tmp_path: Path) -> Settings:
     return new_settings(cloud, tmp_path)
 
 
+def put_away(aws: Aws) -> None:
+    """End what a test left working: servers, functions, alarms. What only lies there goes with the cloud."""
+    for job in aws.sagemaker.running_trainings(aws.prefix):
+        aws.sagemaker.end_training(job)
+    aws.scaling.stop()
+    for name in endpoints(aws):
+        aws.sagemaker.delete_endpoint(name)
+    if aws.stack.find():
+        aws.bucket.empty()
+        # Something may still have written into the bucket; all else is gone then, too.
+        with contextlib.suppress(StackFailed):
+            aws.stack.delete()
+
+
 @pytest.fixture
 def aws(settings: Settings) -> Iterator[Aws]:
-    """Real boto3 against the local cloud; what the test made and still works is taken down after it.
-
-    A bucket alone does nothing: it goes with the cloud.
-    """
+    """Real boto3 against the local cloud; what the test made is put away after it."""
     connection = connect(settings, KEYS)
     yield connection
-    if connection.stack.find() or connection.sagemaker.find_endpoint(connection.name):
-        down(connection, Silent())
+    put_away(connection)
 
 
 @pytest.fixture(scope="session")
@@ -101,19 +120,15 @@ def deployed(settings: Settings, tiny_model: bytes) -> Flow:
 
 
 @pytest.fixture(scope="session")
-def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
-    """An environment that is up, shared by the tests that only ask it."""
-    shared = deployed(new_settings(cloud, tmp_path_factory.mktemp("shared")), tiny_model)
-    yield shared
-    shared.down()
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Flow:
+    """An environment that is up, shared by the tests that only ask it; it ends with the cloud."""
+    return deployed(new_settings(cloud, tmp_path_factory.mktemp("shared")), tiny_model)
 
 
 @pytest.fixture(scope="session")
-def watched(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
+def watched(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Flow:
     """An environment that is up, whose traffic is looked at: in `flow` a look would find what other tests sent."""
-    shared = deployed(new_settings(cloud, tmp_path_factory.mktemp("watched")), tiny_model)
-    yield shared
-    shared.down()
+    return deployed(new_settings(cloud, tmp_path_factory.mktemp("watched")), tiny_model)
 
 
 @pytest.fixture
@@ -129,4 +144,4 @@ def own_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
     """An environment that is up, for the test alone."""
     own = deployed(settings, tiny_model)
     yield own
-    own.down()
+    put_away(own.aws)

@@ -11,4 +11,5 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
     assert spec.loader
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    assert {path: path.read_text() for path in generate.pages()} == generate.pages()
+    pages = generate.pages()
+    assert {path: path.read_text() for path in pages} == pages

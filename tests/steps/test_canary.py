@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import deployed
+from conftest import deployed, put_away
 from load import Load, asker
 from scones.aws.records import remember
 from scones.aws.releases import releases
@@ -30,7 +30,7 @@ def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
     changes = {"endpoint_instances": 2, "canary_percent": PERCENT, "baking_seconds": 4, "alarm_seconds": 10}
     flow = deployed(replace(settings, **changes), tiny_model)  # type: ignore[arg-type]
     yield flow
-    flow.down()
+    put_away(flow.aws)
 
 
 def train(flow: Flow, folder: Path, *, breaks: bool = False) -> None:

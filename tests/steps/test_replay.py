@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import deployed, new_settings
+from conftest import deployed, new_settings, put_away
 from scones.artefact import ABOUT, SUMS, Artefact, read_artefact
 from scones.flow import Flow
 from scones.items import Write
@@ -23,7 +23,7 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flo
     write_tiny_artefact(folder / "model", guarded=True)
     own = deployed(new_settings(cloud, folder), tar(folder / "model"))
     yield own
-    own.down()
+    put_away(own.aws)
 
 
 def classify(flow: Flow, *photos: bytes) -> list[Execution]:

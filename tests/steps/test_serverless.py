@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import deployed, new_settings
+from conftest import deployed, new_settings, put_away
 from scones.flow import Flow
 from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
@@ -21,7 +21,7 @@ def serverless_flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny
     settings = new_settings(cloud, tmp_path_factory.mktemp("serverless"))
     flow = deployed(replace(settings, mode="serverless"), tiny_model)
     yield flow
-    flow.down()
+    put_away(flow.aws)
 
 
 def test_monitoring_works_on_a_serverless_endpoint_as_on_any(serverless_flow: Flow) -> None:
@@ -52,4 +52,4 @@ def test_back_on_instances_each_photo_is_captured_once(settings: Settings, tiny_
         assert flow.monitor(at_least=1).photos == 1
         assert flow.monitor().photos == 0
     finally:
-        serverless.down()
+        put_away(serverless.aws)

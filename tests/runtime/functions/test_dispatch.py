@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import KEYS, deployed, new_settings
+from conftest import KEYS, deployed, new_settings, put_away
 from scones.aws.client import Client
 from scones.aws.workflow import Ended
 from scones.dispatch.book import open_order
@@ -36,7 +36,7 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flo
     write_tiny_artefact(folder / "model", guarded=True)
     own = deployed(new_settings(cloud, folder), tar(folder / "model"))
     yield own
-    own.down()
+    put_away(own.aws)
 
 
 @pytest.fixture
