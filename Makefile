@@ -7,6 +7,8 @@ DATA ?= auto
 
 # ONNX Runtime's wheels report to their maker unless told not to before they load.
 export ORT_DISABLE_TELEMETRY = 1
+# Every process under test would compile its modules anew, where the environment says to keep nothing.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-live image-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean

@@ -2,14 +2,16 @@
 
 import io
 import tarfile
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from scones.artefact import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
+from scones.artefact import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, read_artefact, write_artefact
 from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.calibration import calibrate
@@ -87,6 +89,20 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
 def write_tiny_artefact(folder: Path, *, breaks: bool = False, guarded: bool = False) -> Artefact:
     """Write a complete artefact round the model; it has seen noisy photos, and one in ten is answered wrongly."""
     folder.mkdir(parents=True)
+    for name, body in _files(breaks=breaks, guarded=guarded).items():
+        (folder / name).write_bytes(body)
+    return read_artefact(folder)
+
+
+@cache
+def _files(*, breaks: bool, guarded: bool) -> dict[str, bytes]:
+    """The files of an artefact, made once a process: measuring what it has seen takes a while."""
+    with TemporaryDirectory() as folder:
+        _write(Path(folder), breaks=breaks, guarded=guarded)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _write(folder: Path, *, breaks: bool, guarded: bool) -> None:
     write_model(folder / MODEL, breaks=breaks, guarded=guarded)
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
@@ -107,7 +123,7 @@ def write_tiny_artefact(folder: Path, *, breaks: bool = False, guarded: bool = F
         seed=0,
         unfamiliar_above=FAMILIAR if guarded else None,
     )
-    return write_artefact(folder, about, "A model for tests.\n")
+    write_artefact(folder, about, "A model for tests.\n")
 
 
 def tar(folder: Path) -> bytes:

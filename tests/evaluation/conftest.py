@@ -9,6 +9,7 @@ from PIL import Image
 
 from scones.costs import RunUsage, bill
 from scones.evaluation.metrics import evaluate_predictions
+from scones.evaluation.report import render_report
 from scones.evaluation.story import (
     Answer,
     Channel,
@@ -215,13 +216,19 @@ def a_report(rendered: bool = False) -> DemoReport:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def demo_report() -> DemoReport:
     """The report of a run on photos."""
     return a_report()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sample_report() -> DemoReport:
     """The report of a run on the rendered sample."""
     return a_report(rendered=True)
+
+
+@pytest.fixture(scope="session")
+def page() -> str:
+    """The report of a run on photos, rendered once for all that only read it."""
+    return render_report(a_report())

@@ -36,12 +36,6 @@ class Nesting(HTMLParser):
             self.crossed.append(tag)
 
 
-@pytest.fixture(scope="module")
-def page() -> str:
-    """The report of a run on photos, rendered once for all that only read it."""
-    return render_report(a_report())
-
-
 def test_the_page_stands_alone(page: str) -> None:
     """No script, no font, no address: pictures are data, and the policy forbids the rest."""
     assert "<script" not in page

@@ -1,6 +1,7 @@
 """The page of an evaluation is one honest file."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -40,6 +41,20 @@ def whole_page() -> str:
     return page(everything())
 
 
+@cache
+def bare_page() -> str:
+    """The page of the same answers, with nothing more than must be."""
+    return page(replace(everything(), guard=None, int8=None, robustness=(), comparison=None, load=()))
+
+
+@cache
+def poor_page() -> str:
+    """The page of drawings, of a model that misses a floor and has no answers to training photos."""
+    plan = replace(PLAN, floors=replace(PLAN.floors, accuracy=0.99))
+    model = replace(candidate(), out_of_fold=None)
+    return page(examine(model, facts(kind="rendered"), photos(), plan, lambda *_: None))
+
+
 def test_the_page_stands_alone_and_is_well_formed() -> None:
     """No script, nothing fetched, tags in order, each identity once."""
     text = whole_page()
@@ -61,42 +76,41 @@ def test_names_are_text() -> None:
 
 def test_the_guard_is_shown_with_what_it_lets_through_and_what_it_refuses() -> None:
     """Each kind of strangers in a row of the table, and pictures of both outcomes."""
-    text = page(everything())
+    text = whole_page()
     assert "What if it is no bicycle and no motorcycle?" in text
     assert "Other things: let through, the most familiar first" in text
     assert "Other things: refused" in text
     assert "Flat and noise: refused" in text
     assert "50.0%</td>" in text  # three of the six others
-    assert "What if it is no" not in page(replace(everything(), guard=None))
+    assert "What if it is no" not in bare_page()
 
 
 def test_whole_numbers_are_compared_with_float32() -> None:
     """How many answers change, and by how much it is less work."""
-    assert re.search(r"they name 0 of them differently", page(everything()))
-    assert "What do whole numbers cost?" not in page(replace(everything(), int8=None))
+    assert re.search(r"they name 0 of them differently", whole_page())
+    assert "What do whole numbers cost?" not in bare_page()
 
 
 def test_every_part_is_there_only_where_it_was_asked_for() -> None:
     """Damage, comparison and load have sections of their own."""
     parts = ("What if the photos are worse?", "Where they differ", "How many at once?")
-    full, plain = whole_page(), page(replace(everything(), robustness=(), comparison=None, load=()))
+    full, plain = whole_page(), bare_page()
     assert all(part in full for part in parts)
     assert not any(part in plain for part in parts)
     assert "9 of 9" in full  # errors under load are not hidden
 
 
-@pytest.mark.parametrize(("floor", "word"), [(0.5, "open"), (0.99, "shut")])
-def test_the_gate_is_told_as_it_is(floor: float, word: str) -> None:
+@pytest.mark.parametrize(("render", "word"), [(whole_page, "open"), (poor_page, "shut")])
+def test_the_gate_is_told_as_it_is(render: Callable[[], str], word: str) -> None:
     """Shut when one floor is missed, and the table says which."""
-    plan = replace(PLAN, floors=replace(PLAN.floors, accuracy=floor))
-    text = page(examine(candidate(), facts(), photos(), plan, lambda *_: None))
+    text = render()
     assert re.search(r'Gate</div><div class="figure[^"]*">(\w+)<', text)[1] == word  # type: ignore[index]
     assert (">missed<" in text) == (word == "shut")
 
 
 def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
     """Halves of forty photos can promise nothing, and the page says so."""
-    text = page(examine(replace(candidate(), out_of_fold=None), facts(), photos(), PLAN, lambda *_: None))
+    text = poor_page()
     assert "No guarantee at" in text
     assert "tried on the other, many times" in text
     assert "Guaranteed at" in whole_page()
@@ -117,8 +131,7 @@ def test_a_loss_is_not_called_a_saving(dollars: float, words: str) -> None:
 
 def test_drawings_are_never_passed_off_as_photos() -> None:
     """The rendered sample says so loudly."""
-    drawn = examine(candidate(), facts(kind="rendered"), photos(), PLAN, lambda *_: None)
-    assert "These are drawings, not photos." in page(drawn)
+    assert "These are drawings, not photos." in poor_page()
     assert "These are drawings" not in whole_page()
 
 

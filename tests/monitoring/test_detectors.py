@@ -121,7 +121,7 @@ def test_a_rate_that_cannot_be_calibrated_is_refused(rate: float) -> None:
         check(Baseline(photos(100, 0)), photos(50, 1), false_alarm_rate=rate)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(0, 10_000), st.permutations(range(60)))
 def test_the_order_of_photos_does_not_matter(seed: int, order: list[int]) -> None:
     """A batch is a set: shuffling it leaves the score."""
@@ -130,7 +130,7 @@ def test_the_order_of_photos_does_not_matter(seed: int, order: list[int]) -> Non
     assert one.score == pytest.approx(other.score)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(0, 10_000), st.floats(0.1, 10), st.floats(-50, 50))
 def test_units_do_not_matter(seed: int, factor: float, offset: float) -> None:
     """The verdict is the same in other units, since only ranks count."""
