@@ -235,6 +235,19 @@ def test_a_full_disk_is_said_in_one_line(home: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(("name", "words"), [("taken/page.html", "taken"), ("folder", "Is a directory")])
+def test_a_report_that_cannot_be_written_is_one_line(pointed: Path, name: str, words: str) -> None:
+    """A file where a folder should be, a folder where the file should be: which, and what to do."""
+    (pointed / "taken").write_text("a file")
+    (pointed / "folder").mkdir()
+    for label in ("bicycle", "motorcycle"):
+        photos(pointed / "photos", label, 12)
+    code, out, err = run("stage", "photos", "--report", name)
+    assert (code, out) == (1, "")
+    assert words in err.splitlines()[-1]
+    assert err.splitlines()[-1].endswith("name another place, or mend this one, and run it again")
+
+
 def test_an_unknown_setting_in_the_file_is_named(home: Path) -> None:
     """scones.toml is read by every verb, and a typing error in it stops them all."""
     (home / "scones.toml").write_text("treshold = 0.9\n")

@@ -214,3 +214,13 @@ def test_a_durable_clouds_objects_outlive_its_crash(state: Path, tmp_path: Path)
     assert cloud.standing(state) == second
     cloud.stop(second)
     assert not kept.exists()
+
+
+def test_a_disk_that_is_nearly_full_is_said_before_anything_starts(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is left of the attempt."""
+    monkeypatch.setattr(cloud, "LEAST_FREE_BYTES", 1 << 60)
+    with pytest.raises(cloud.CloudNotReady, match="is full but for"):
+        cloud.start(state)
+    assert not state.exists()

@@ -17,6 +17,7 @@ from scones.errors import SconesError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
+_REFUSALS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 _MAKING = (stage, image, train, approve, up, deploy, rollback)
 _USING = (classify, replay, evaluate, monitor, dispatch, simulate)
@@ -44,11 +45,21 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         click.echo("scones: stopped; whatever this command had started has been ended", err=True)
         return _INTERRUPTED
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        code, words = _of_the_disk(error)
+        if not code:
             raise
-        click.echo(f"scones: the disk is full ({error.filename or error}); free some space and run it again", err=True)
-        return _NOT_ENOUGH_SPACE
+        click.echo(f"scones: {words}", err=True)
+        return code
     return 0
+
+
+def _of_the_disk(error: OSError) -> tuple[int, str]:
+    """Give exit code and words for what the user's disk refuses; 0 for what is no matter of theirs."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return _NOT_ENOUGH_SPACE, f"the disk is full ({error.filename or error}); free some space and run it again"
+    if error.errno in _REFUSALS and error.filename:
+        return 1, f"{error.filename}: {error.strerror}; name another place, or mend this one, and run it again"
+    return 0, ""
 
 
 def _as_interrupt(_number: int, _frame: object) -> None:

@@ -24,6 +24,8 @@ LOCK = "lock"
 RECORD = "cloud.json"
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
+LEAST_FREE_BYTES = 64 << 20
+"""With less disk a cloud could not even say what it lacks."""
 
 _supervisors: dict[int, tuple[subprocess.Popen[bytes], int]] = {}
 """The supervisors that this process started: pid -> (process, write end of the pipe that they watch)."""
@@ -124,12 +126,13 @@ def start(
     except OSError as error:
         raise CloudNotReady(f"{state}: {error.strerror}") from None
     try:
+        _require_space(state)
         with _listen(port) as listener:
             number = int(listener.getsockname()[1])
             pid = _launch(state, lock, listener.fileno(), owned, environment)
-    except (PortTaken, OSError) as error:
+    except (PortTaken, CloudNotReady, OSError) as error:
         shutil.rmtree(state, ignore_errors=True)
-        if isinstance(error, PortTaken):
+        if isinstance(error, SconesError):
             raise
         raise CloudNotReady(str(error)) from None
     finally:
@@ -263,6 +266,13 @@ def _lock_holder(state: Path) -> int | None:
     except FileNotFoundError:
         pass
     return None
+
+
+def _require_space(state: Path) -> None:
+    free = shutil.disk_usage(state).free
+    if free < LEAST_FREE_BYTES:
+        needed = f"it needs {LEAST_FREE_BYTES >> 20} MB at least: free some, or set state to another disk"
+        raise CloudNotReady(f"the disk of {state} is full but for {free >> 20} MB; {needed}")
 
 
 def _listen(port: int | None) -> socket.socket:

@@ -214,8 +214,9 @@ class Job:
         try:
             text = (self._folder / "output" / "failure").read_text(errors="replace")
         except OSError:
-            text = self._last_line
-        return text[:REASON_LENGTH]
+            text = ""
+        # On a full disk the file is there, and empty.
+        return (text.strip() or self._last_line)[:REASON_LENGTH]
 
     def _upload(self) -> None:
         base = _output(self._record)
