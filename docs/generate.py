@@ -34,6 +34,7 @@ def pages() -> dict[Path, str]:
     return {
         **{ROOT / "docs" / name: text for name, text in policies["pages"]().items()},
         security: "\n".join(_roles(security.read_text(), policies["roles"]())),
+        ROOT / "docs" / "results.md": runpy.run_path(str(ROOT / "docs" / "results.py"))["page"](),
         ROOT / "docs" / "cli.md": "\n".join(_cli()),
         ROOT / "docs" / "settings.md": "\n".join(_settings()),
         readme: before + "\n".join(_steps()) + after,
@@ -109,9 +110,23 @@ def _plan_rows(plans: list[BatchPlan]) -> Iterator[tuple[str, list[str]]]:
 def _cli() -> Iterator[str]:
     yield "# The command line"
     yield ""
-    yield "Every verb takes `--env NAME` and `--json`; this page is what `--help` says of each."
+    yield "Every verb takes `--env NAME` and `--json` (`cost` no environment); this page is what `--help` says of each."
+    yield "What `--json` prints: [results.md](results.md). Long work shows bars on a terminal, else lines on stderr."
+    yield ""
+    yield "| exit code | when |"
+    yield "|---|---|"
+    yield from (f"| {code} | {words} |" for code, words in _EXITS)
     yield ""
     yield from _command(scones, "scones")
+
+
+_EXITS = (
+    (0, "done"),
+    (1, "refused or failed, with one line on stderr: what, which, what to do next; also a gate that is shut"),
+    (2, "the command itself is mistaken: an unknown option, or two that do not go together"),
+    (28, "the disk is full"),
+    (130, "stopped by Ctrl-C or SIGTERM, or a question had no answer"),
+)
 
 
 def _command(command: click.Command, name: str) -> Iterator[str]:

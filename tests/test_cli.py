@@ -248,6 +248,23 @@ def test_a_report_that_cannot_be_written_is_one_line(pointed: Path, name: str, w
     assert err.splitlines()[-1].endswith("name another place, or mend this one, and run it again")
 
 
+@pytest.mark.parametrize(
+    ("cause", "code", "words"), [("KeyboardInterrupt", 130, "scones: stopped;"), ("OSError", 1, "Traceback")]
+)
+def test_an_interrupt_while_a_module_is_loaded_is_one(home: Path, cause: str, code: int, words: str) -> None:
+    """Modules in C turn Ctrl-C into an ImportError; one of another cause is a bug, and shown whole."""
+    program = (
+        "from scones.cli import _exit_code; import scones.cli as c\n"
+        "@c.scones.command()\n"
+        f"def load():\n    raise ImportError('initialization failed') from {cause}\n"
+        "raise SystemExit(_exit_code(['load']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=home)
+    assert ended.returncode == code
+    assert words in ended.stderr
+    assert ("Traceback" in ended.stderr) == (words == "Traceback")
+
+
 def test_an_unknown_setting_in_the_file_is_named(home: Path) -> None:
     """scones.toml is read by every verb, and a typing error in it stops them all."""
     (home / "scones.toml").write_text("treshold = 0.9\n")

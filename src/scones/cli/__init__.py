@@ -41,7 +41,10 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort, ImportError) as error:
+        # A module in C, interrupted while it is loaded, says that it could not be.
+        if isinstance(error, ImportError) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         click.echo("scones: stopped; whatever this command had started has been ended", err=True)
         return _INTERRUPTED
     except OSError as error:

@@ -1,0 +1,101 @@
+"""What each verb prints with `--json`, read from the classes of its results; `make docs` writes docs/results.md."""
+
+import datetime
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+
+from scones.demo import Demo
+from scones.estimates import CostTable, Estimate
+from scones.flow import Flow
+from scones.plan import BatchPlan
+
+_VERBS = {
+    "stage": Flow.stage,
+    "image": Flow.image,
+    "train": Flow.train,
+    "approve": Flow.approve,
+    "up": Flow.up,
+    "deploy": Flow.deploy,
+    "rollback": Flow.rollback,
+    "classify": Flow.classify,
+    "classify FOLDER": Flow.classify_batch,
+    "replay EXECUTION": Flow.replay,
+    "replay --model, --threshold": Flow.judge_again,
+    "evaluate": Flow.study,
+    "monitor": Flow.monitor,
+    "monitor --labels": Flow.label,
+    "dispatch": Flow.dispatch,
+    "simulate": Flow.simulate,
+    "status": Flow.status,
+    "down": Flow.down,
+}
+_OTHERS = {"classify --plan": BatchPlan, "cost": CostTable, "cost with options": Estimate, "demo": Demo}
+_PLAIN = {
+    str: "text",
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    datetime.datetime: "time, ISO 8601",
+    types.NoneType: "null",
+}
+
+HEAD = """\
+# What `--json` prints
+
+One JSON object on stdout, and nothing else there; all that is for people goes to stderr. Fields may join those that
+stand here; one that changes or goes is said in the changelog. `[]` is an element of a list, `{}` a value under a
+name. A verb that fails prints nothing, but for `evaluate --gate`, `replay` and `down`: they print what they found,
+and end with 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`, the latter also `standing`;
+`local down` prints `stopped`; `local env` prints the variables.
+"""
+
+
+def page() -> str:
+    """Give the whole page."""
+    found = {verb: typing.get_type_hints(method)["return"] for verb, method in _VERBS.items()} | _OTHERS
+    parts = [HEAD]
+    for verb, result in found.items():
+        rows = list(_rows("", result))
+        width = max(len(name) for name, _ in rows)
+        words = inspect.cleandoc(result.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        lines = "\n".join(f"{name:<{width}}  {kind}" for name, kind in rows)
+        parts.append(f"## scones {verb}\n\n{words}\n\n```text\n{lines}\n```\n")
+    return "\n".join(parts)
+
+
+def _rows(name: str, kind: object) -> Iterator[tuple[str, str]]:
+    """Yield each field below *kind*, by its full name, with what it holds."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        for field in fields(kind):
+            yield from _rows(f"{name}.{field.name}" if name else field.name, hints[field.name])
+    elif origin in (typing.Union, types.UnionType):
+        parts = [part for part in arguments if part is not types.NoneType]
+        if is_dataclass(parts[0]):
+            yield name, "null, or what follows"
+            yield from _rows(name, parts[0])
+        else:
+            yield name, ", or ".join(_words(part) for part in (*parts, types.NoneType))
+    elif origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        yield from _rows(f"{name}{{}}", arguments[1])
+    elif origin is tuple and arguments[-1] is not Ellipsis:
+        yield name, f"list of {len(arguments)}: " + ", ".join(_words(part) for part in arguments)
+    elif origin is not None and isinstance(origin, type) and issubclass(origin, Sequence):
+        yield from _rows(f"{name}[]", arguments[0])
+    else:
+        yield name, _words(kind)
+
+
+def _words(kind: object) -> str:
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return "one of " + ", ".join(str(item.value) for item in kind)
+    if isinstance(kind, type) and issubclass(kind, tuple):
+        return "list of " + ", ".join(kind._fields)  # type: ignore[attr-defined]
+    if typing.get_origin(kind) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    return _PLAIN.get(kind, "anything")  # type: ignore[call-overload, no-any-return]

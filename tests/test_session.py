@@ -1,0 +1,30 @@
+"""The environment opened from Python, as the README says it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scones.local.cloud import Cloud, exports
+from tiny_model import plain_photo
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_example_for_python_runs_as_it_is_written(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder with photos where it says, and an environment of its own."""
+    for label, first in (("bicycle", 20), ("motorcycle", 200)):
+        folder = tmp_path / "path" / "to" / "photos" / label
+        folder.mkdir(parents=True)
+        for level in range(first, first + 12):
+            (folder / f"{level}.png").write_bytes(plain_photo(level))
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    exec(example.replace('"dev"', '"notebook"'))  # noqa: S102 - it is our own
+    out = capsys.readouterr().out
+    assert re.search(r"\d+ photos to learn from, version [0-9a-f]+", out)
+    assert "bucket scones-notebook" in out
