@@ -1,5 +1,6 @@
 """Terminal: what a person sees of long work, on stderr; stdout is kept for results."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -9,9 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class Terminal:
-    """A Reporter with bars on a terminal, and plain lines where there is none."""
+    """A Reporter with bars on a terminal; elsewhere it says how far long work is, every *line_seconds*."""
 
-    def __init__(self) -> None:
+    def __init__(self, line_seconds: float = 20.0) -> None:
+        self._line_seconds = line_seconds
+        self._said = time.monotonic()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("  {task.description:<22}"),
@@ -47,6 +50,7 @@ class Terminal:
 
     def tell(self, line: str) -> None:
         """Print one line above the bars."""
+        self._said = time.monotonic()
         self._console.print(line, markup=False)
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
@@ -56,4 +60,6 @@ class Terminal:
         self._bars.update(self._tasks[what], completed=done, total=total, now=now)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(what))
-            self.tell(f"  {total} {what}")
+            self.tell(f"  {what}: {total:,}")
+        elif not self._console.is_terminal and time.monotonic() - self._said >= self._line_seconds:
+            self.tell(f"  {what}: {done:,} of {total:,}{now and f', {now}'}")

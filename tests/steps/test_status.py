@@ -1,5 +1,7 @@
 """What stands, whether it is as it should be, and what it costs."""
 
+from dataclasses import replace
+
 import boto3
 
 from scones.aws.connection import Aws
@@ -27,6 +29,13 @@ def test_what_was_deployed_serves_at_its_price(flow: Flow) -> None:
     assert found.dollars_an_hour == instance + stack_hourly_dollars(flow.settings.monitor_minutes)
     assert found.leftovers == ()
     assert "as the last release wants it" in show(found)
+
+
+def test_many_things_of_a_kind_are_one_line(aws: Aws) -> None:
+    """Sixty lines would hide what matters; the first names and the count are shown, and `--json` has every name."""
+    standing = ("bucket b", *(f"alarm a{number}" for number in range(5)), "endpoint e")
+    lines = show(replace(status(aws), standing=standing)).splitlines()
+    assert lines[-3:] == ["standing: bucket: b", "standing: alarm x 5: a0, a1, a2 and 2 more", "standing: endpoint: e"]
 
 
 def test_what_cannot_be_compared_here_is_said(flow: Flow) -> None:

@@ -11,6 +11,9 @@ from scones.aws.stacks import Stack
 from scones.costs import hourly_dollars
 from scones.estimates import stack_hourly_dollars
 
+_NAMED = 3
+"""Of so many things of a kind a person is told the names; `--json` has them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -45,11 +48,23 @@ class Status:
             yield f"endpoint configuration {self.endpoint_config}, as the last release wants it"
         dollars = "unknown, for an instance type has no price" if self.dollars_an_hour is None else self._cost()
         yield f"on AWS right now: {dollars}"
-        yield from (f"standing: {item}" for item in self.standing)
+        yield from (f"standing: {line}" for line in _by_kind(self.standing))
         yield from (f"LEFT OVER: {item}" for item in self.leftovers)
 
     def _cost(self) -> str:
         return f"${self.dollars_an_hour:.3f} an hour, besides what is sent and stored"
+
+
+def _by_kind(items: Iterable[str]) -> Iterable[str]:
+    """One line for each kind of thing; of many of a kind the first ones by name."""
+    kinds: dict[str, list[str]] = {}
+    for item in items:
+        kind, _, name = item.partition(" ")
+        kinds.setdefault(kind, []).append(name)
+    for kind, names in kinds.items():
+        count = f" x {len(names)}" if len(names) > 1 else ""
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"{kind}{count}: {', '.join(names[:_NAMED])}{more}"
 
 
 def status(aws: Aws) -> Status:
