@@ -15,7 +15,7 @@ from scones.monitoring.channels import ANSWERS, CHANNELS
 from scones.monitoring.scores import Floats, Yardstick, spreads
 
 _FLOOR = 1e-6
-_STEPS, _LONGEST = 20, 2.0
+_STEPS, _LONGEST, _NEAR = 20, 2.0, 1e-4
 _SHARPEST, _HALVINGS = 8.0, 30
 _SURE = 3.0
 """Deviations by which a mean may be off by chance: there are some twenty of them."""
@@ -40,8 +40,11 @@ def weigh(logs: Floats, mix: Floats) -> Floats:
     weights = np.zeros(logs.shape[1])
     for _ in range(_STEPS):
         answers = _softmax(logs + weights)
+        short = mix - answers.mean(axis=0)
+        if np.abs(short).max() < _NEAR:
+            break
         slope = np.diag(answers.mean(axis=0)) - answers.T @ answers / len(answers)
-        step = np.linalg.solve(slope + _FLOOR * np.eye(len(weights)), mix - answers.mean(axis=0))
+        step = np.linalg.solve(slope + _FLOOR * np.eye(len(weights)), short)
         # Where nearly all answers are certain, Newton's step would be far too long.
         weights += np.clip(step, -_LONGEST, _LONGEST)
     return _softmax(logs + weights)
