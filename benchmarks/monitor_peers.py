@@ -1,7 +1,8 @@
 """What others would say of the same windows: each gives one number a window, and the false alarms of its defaults.
 
-Model Monitor's distances are those of its container's documentation; Evidently's are the documented defaults of its
-0.7: Kolmogorov-Smirnov at .05 on each numerical column of up to 1,000 rows, drift where half of the columns drift.
+Model Monitor's distances are those of Deequ, on which it is built (`Distance.scala`), at its documented threshold;
+Evidently's are the documented defaults of its 0.7: Kolmogorov-Smirnov at .05 on each numerical column of up to 1,000
+rows, drift where half of the columns drift.
 """
 
 from collections.abc import Callable, Mapping

@@ -54,6 +54,12 @@ def test_a_turned_camera_is_a_matter_of_the_picture() -> None:
     assert likely_cause(signs(unfamiliarity=6.0, left_right=2.0)).cause is Cause.QUALITY
 
 
+def test_a_few_strange_photos_are_unfamiliar_whatever_else_moved_a_little() -> None:
+    """The test that looks for them alone rang; no channel is beyond the line as a whole."""
+    agreed = Replayed(20, (), 0.01, None)
+    assert likely_cause(signs(agreed, loudest="strange photos", certainty=0.6)).cause is Cause.UNFAMILIAR
+
+
 def test_photos_that_became_more_familiar_are_not_unfamiliar() -> None:
     """The guard's score may move the other way, too."""
     assert make_alert(evidence(batch(unfamiliarity=-3))).reason.cause is Cause.UNCLEAR

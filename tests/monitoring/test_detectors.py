@@ -71,6 +71,18 @@ def test_swapped_answers_alarm_though_no_channel_changed() -> None:
     assert verdict.loudest == "products"
 
 
+def test_a_few_strange_photos_alarm_though_most_are_as_before() -> None:
+    """One photo in eight is stranger than all of the baseline; the others are like it."""
+    now = photos(100, 1)
+    strange = CHANNELS.index("unfamiliarity")
+    clean = photos(500, 0)
+    now[:12, strange] = clean[:, strange].max() + 1
+    assert not check(Baseline(clean), photos(100, 1), false_alarm_rate=0.01).alarm
+    verdict = check(Baseline(clean), now, false_alarm_rate=0.01)
+    assert verdict.alarm
+    assert verdict.loudest == "strange photos"
+
+
 def test_a_channel_that_is_missing_now_is_left_out() -> None:
     """Without the model's own score the other channels are still compared."""
     now = photos(200, 1)

@@ -1,8 +1,9 @@
 """Has what the endpoint sees changed? One verdict per batch of photos, with a false-alarm rate that holds.
 
-Six tests look at the batch. Four are T² or the largest single part of it, on normal scores: of all channels' levels and
-spreads, of the largest of those, of the answers' alone, and of how far the answer goes with every other channel. Two
-are Kolmogorov-Smirnov's: on the answer, and on the worst channel. Each is put on a common scale and the largest counts.
+Seven tests look at the batch. Four are T² or the largest single part of it, on normal scores: of all channels' levels
+and spreads, of the largest of those, of the answers' alone, and of how far the answer goes with every other channel.
+One looks for a few photos of something else, and so at the tail of the unfamiliarity alone. Two are
+Kolmogorov-Smirnov's: on the answer, and on the worst channel. Each is put on a common scale and the largest counts.
 The alarm line is where that maximum lies in clean splits of the baseline, so the number of tests and of channels, their
 correlation and the baseline's own size are all paid for. Where the baseline is recorded traffic of several days, a
 split is a stretch of time against all others, since photos of one hour are alike.
@@ -20,7 +21,7 @@ from scones.monitoring.channels import ANSWERS, CHANNELS
 from scones.monitoring.scores import MIN_PHOTOS, Floats, normal, products, rank_together, spreads, whitener
 from scones.settings import MAX_RATE, MIN_RATE
 
-Test = Literal["channels", "one channel", "answers", "products", "answer's shape", "worst shape"]
+Test = Literal["channels", "one channel", "answers", "products", "strange photos", "answer's shape", "worst shape"]
 """What a test looks at; "products" ring alone where the model, not the photos, is another one."""
 
 MIN_BASELINE = 2 * MIN_PHOTOS
@@ -31,8 +32,13 @@ _CHUNK_SPLITS = 500
 # Stretches of time overlap: more of them say nothing new, and recorded traffic is long.
 _MOST_STRETCHES = 1000
 _TINY = 1e-12
+# In normal scores: of photos like those of the baseline three in a hundred are as unfamiliar.
+_STRANGE = 1.9
 # The columns of every table of statistics.
-_TESTS: tuple[Test, ...] = ("channels", "one channel", "answers", "products", "answer's shape", "worst shape")
+_TESTS: tuple[Test, ...] = (
+    *("channels", "one channel", "answers", "products", "strange photos"),
+    *("answer's shape", "worst shape"),
+)
 _WORST = _TESTS.index("worst shape")
 
 
@@ -204,7 +210,7 @@ class _Pool:
     """Window and reference ranked together, so that under no change every split is alike."""
 
     features: Floats
-    """Levels and spreads of every channel, then products, of mean 0 and variance 1."""
+    """Levels and spreads of every channel, products, and how strange the photo is, of mean 0 and variance 1."""
     blocks: tuple[NDArray[np.intp], ...]
     """Which features the tests on levels and spreads, on the answers, and on the products look at."""
     whiteners: tuple[Floats, ...]
@@ -215,12 +221,13 @@ class _Pool:
     def of(cls, values: Floats, known: NDArray[np.intp]) -> "_Pool":
         """Rank the columns of *values*, which are those of the channels *known*."""
         scores = normal((rank_together(values) - 0.5) / len(values))
-        features = np.column_stack([scores, spreads(scores), products(scores)])
+        strange = np.maximum(scores[:, known == CHANNELS.index("unfamiliarity")].sum(axis=1) - _STRANGE, 0)
+        features = np.column_stack([scores, spreads(scores), products(scores), strange])
         features -= features.mean(axis=0)
         features /= np.maximum(features.std(axis=0), _TINY)
         channels = len(known)
         answers = np.flatnonzero([CHANNELS[number] in ANSWERS for number in known])
-        moments, together = np.arange(2 * channels), np.arange(2 * channels, features.shape[1])
+        moments, together = np.arange(2 * channels), np.arange(2 * channels, features.shape[1] - 1)
         blocks = (moments, np.concatenate([answers, channels + answers]), together)
         order = np.argsort(values, axis=0, kind="stable")
         ordered = np.take_along_axis(values, order, axis=0)
@@ -243,7 +250,8 @@ class _Pool:
         )
         largest = np.abs(gap[:, self.blocks[0]]).max(axis=1) * np.sqrt(weight)
         distances = self._distances(inside, size) / np.sqrt(weight)
-        columns = [all_channels, largest, answers, together, distances[:, 0], distances.max(axis=1)]
+        strange = gap[:, -1] * np.sqrt(weight)
+        columns = [all_channels, largest, answers, together, strange, distances[:, 0], distances.max(axis=1)]
         return np.column_stack(columns), distances
 
     def _distances(self, inside: NDArray[np.bool_], size: int) -> Floats:
