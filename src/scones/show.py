@@ -99,13 +99,13 @@ def _damaged(item: Damaged) -> str:
 def _level(target: str, level: Level) -> str:
     late = "no answer" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
     errors = f", {sum(level.errors.values())} errors" if level.errors else ""
-    return f"{target}, {level.clients} clients: {level.per_second:.0f}/s, {late}{errors}"
+    return f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
 
 
 def _monitored(result: Monitored) -> Iterable[str]:
     verdict = result.verdict
     if not verdict.enough:
-        yield f"{result.photos} photos since the last look: too few for a verdict"
+        yield f"{_count(result.photos, 'photo')} since the last look: too few for a verdict"
     else:
         word = "ALARM" if verdict.alarm else "no alarm"
         yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
@@ -137,14 +137,14 @@ def _dispatched(result: Dispatched) -> Iterable[str]:
         yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
         return
     busy = {item.courier.id for item in result.plan.assignments}
-    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {_couriers(len(busy))}"
+    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {_count(len(busy), 'courier')}"
     for reason, count in Counter(item.reason for item in result.plan.unassigned).most_common(5):
         yield f"{count} stay: {reason}"
     yield f"plan {result.uri}"
 
 
-def _couriers(count: int) -> str:
-    return "1 courier" if count == 1 else f"{count} couriers"
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _simulated(result: Simulated) -> Iterable[str]:

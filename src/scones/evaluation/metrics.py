@@ -170,7 +170,8 @@ def columns(labels: Sequence[str], table: Floats, classes: Sequence[str]) -> Ind
     place = {label: index for index, label in enumerate(classes)}
     unknown = sorted(set(labels) - set(place))
     if unknown:
-        raise CannotEvaluate(f"label {unknown[0]!r} is none of the classes {', '.join(classes)}")
+        told = f"label {unknown[0]!r} is none of the classes {', '.join(classes)}"
+        raise CannotEvaluate(f"{told}, which are all that this model knows; judge it by photos of these")
     return np.array([place[label] for label in labels], dtype=np.intp)
 
 
