@@ -102,6 +102,7 @@ def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     key = aws.stack.find_output("KeyArn")
     asked = aws.sagemaker._client.call("describe_training_job", TrainingJobName=told.value.job)
     assert (asked["OutputDataConfig"]["KmsKeyId"], asked["ResourceConfig"]["VolumeKmsKeyId"]) == (key, key)
+    assert str(told.value).endswith("run: scones train, which goes on from the epochs that were kept")
     # Asked for with the wait that Spot needs; what it goes on from is kept.
     assert (asked["EnableManagedSpotTraining"], asked["StoppingCondition"]["MaxWaitTimeInSeconds"]) == (True, 4200)
     assert asked["CheckpointConfig"]["S3Uri"].startswith(aws.bucket.uri("checkpoints/"))

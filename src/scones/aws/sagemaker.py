@@ -17,7 +17,8 @@ class TrainingFailed(SconesError):
     """A training job ended without a model; the message carries the reason it gave."""
 
     def __init__(self, job: str, status: str, reason: str) -> None:
-        super().__init__(f"training job {job!r} is {status}: {reason}")
+        again = "mend that if it can be mended, and run: scones train, which goes on from the epochs that were kept"
+        super().__init__(f"training job {job!r} is {status}: {reason or 'no reason was given'}; {again}")
         self.job = job
         self.status = status
 
