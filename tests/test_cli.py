@@ -68,6 +68,7 @@ def test_help_lists_every_step_in_order_without_loading_torch() -> None:
     assert "LOADED []" in out
     places = [out.index(f"  {step} ") for step in STEPS]
     assert places == sorted(places)
+    assert "..." not in out.partition("Commands:")[2]  # no sentence is cut off
 
 
 def test_no_step_waits_for_what_only_draws_or_learns() -> None:

@@ -117,7 +117,9 @@ def down(keep_data: bool, env: str | None, as_json: bool) -> None:
 @click.command()
 @click.option("--data", metavar="SOURCE", help="cifar100, sample or a folder; else CIFAR-100 if it can be reached.")
 @click.option("--keep", is_flag=True, help="Leave the local cloud and all in it standing; `scones down` ends it.")
-@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/demo.html"), show_default=True)
+@click.option(
+    "--report", type=click.Path(path_type=Path), default=Path("reports/demo.html"), show_default=True, help="The page."
+)
 @options
 def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: bool) -> None:
     """Run the whole flow on this machine, from nothing, and end with a report and nothing left behind."""

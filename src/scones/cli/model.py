@@ -35,7 +35,13 @@ class, with or without train/ and test/ above them."""
 
 @click.command(help=STEPS["stage"] + " " + _SOURCE)
 @click.argument("source", required=False)
-@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/data.html"), show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("reports/data.html"),
+    show_default=True,
+    help="The page; its figures are written beside it, as JSON.",
+)
 @options
 @yes_option
 def stage(source: str | None, report: Path, env: str | None, as_json: bool, yes: bool) -> None:
@@ -135,7 +141,13 @@ def rollback(env: str | None, as_json: bool) -> None:
 @click.option(
     "--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed; approves or rejects."
 )
-@click.option("--report", type=click.Path(path_type=Path), default=Path("reports/evaluation.html"), show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("reports/evaluation.html"),
+    show_default=True,
+    help="The page; its figures are written beside it, as JSON.",
+)
 @options
 @yes_option
 def evaluate(

@@ -3,7 +3,7 @@
 STEPS = {
     "stage": "Check the photos, put them in the bucket with their lists, and report on them.",
     "image": "Have the container image of this version built in the account; later steps do it where it is missing.",
-    "train": "Run a training job on them, and register its model; one that passes the gate is approved.",
+    "train": "Run a training job on the staged photos, and register its model; one that passes the gate is approved.",
     "approve": "Approve or reject a registered model: only an approved one is deployed.",
     "up": "Look at the account, say the price, show what would change, and bring the stack to the template.",
     "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
