@@ -113,6 +113,7 @@ def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
     text = poor_page()
     assert "No guarantee at" in text
     assert "tried on the other, many times" in text
+    assert "The promise holds" not in text
     assert "Guaranteed at" in whole_page()
 
 
@@ -127,6 +128,13 @@ def test_a_loss_is_not_called_a_saving(dollars: float, words: str) -> None:
     text = " ".join(page(replace(study, threshold=trial)).split())
     assert words in text
     assert "could be luck" in text
+
+
+def test_a_change_without_consequence_is_not_called_luck() -> None:
+    """Where both thresholds send every photo to a person, nothing is saved and nothing lost."""
+    study = everything()
+    trial = replace(study.threshold, saving=replace(study.threshold.saving, dollars_per_1000=0.0, low=0.0, high=0.0))
+    assert "the change makes no difference" in page(replace(study, threshold=trial))
 
 
 def test_drawings_are_never_passed_off_as_photos() -> None:
