@@ -87,7 +87,7 @@ def put_away(aws: Aws) -> None:
         aws.bucket.empty()
         # Something may still have written into the bucket; all else is gone then, too.
         with contextlib.suppress(StackFailed):
-            aws.stack.delete()
+            aws.stack.delete(Silent().tell)
 
 
 @pytest.fixture
