@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pointed(home: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, with the environment pointed at the local cloud, as `scones local env` prints it."""
+    """The same, pointed at the local cloud as `scones local env` prints it, and at an environment of its own."""
     for name, value in exports(cloud).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SCONES_ENV", "cli")
+    monkeypatch.setenv("SCONES_ENV", f"cli{uuid.uuid4().hex[:8]}")
     return home
 
 
