@@ -212,7 +212,8 @@ def _headline(reason: Reason, moved: tuple[Moved, ...], mix: tuple[tuple[str, fl
         name, before, now = max(mix, key=lambda change: abs(change[2] - change[1]))
         return (f"{name} {before:.0%} -> {now:.0%}",)
     if reason.cause is Cause.UNFAMILIAR:
-        return tuple(change.beyond for change in moved if change.channel == "unfamiliarity")
+        strange = (change for change in moved if change.channel == "unfamiliarity")
+        return tuple(f"{change.now} of the photos are strange, {change.before} is usual" for change in strange)
     if reason.cause is Cause.QUALITY:
         loud = [change for change in loud if change.channel not in ANSWERS]
     return tuple(dict.fromkeys(change.word for change in loud))[:_TOP_WORDS]

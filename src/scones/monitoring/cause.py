@@ -89,7 +89,7 @@ def _quiet_pictures(signs: Signs, shifts: dict[str, float]) -> Reason:
     if lean >= max(certainty, shifts.get("unfamiliarity", 0.0)) and moved >= MIX_CHANGED:
         return Reason(Cause.MIX, False, "the pictures look as before; only which class they show changed")
     if signs.verdict.loudest == "strange photos" or shifts.get("unfamiliarity", 0.0) > max(lean, certainty, 0.0):
-        return Reason(Cause.UNFAMILIAR, False, "a few photos are strange to the guard; no picture channel stands out")
+        return Reason(Cause.UNFAMILIAR, False, "some photos are strange to the guard; no picture channel stands out")
     return Reason(Cause.UNCLEAR, False, "no channel stands out by itself; several moved a little, together")
 
 
