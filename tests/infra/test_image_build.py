@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, storage_driver, why_not
-from runtime.test_train import give
+from runtime.train.test_training import give
 from scones.artefact import read_artefact
 from scones.image import image_source
 from scones.local.cloud import Cloud, exports

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.vision.crossfit import FOLDS, Plan, TrainingFailed, assign_folds, crossfit
+from scones.vision.crossfit import FOLDS, Plan, assign_folds, crossfit, crossfit_workers
 from scones.vision.messages import Labelled, Progress
 from scones.vision.recipe import Recipe
+from scones.vision.workers import TrainingFailed, open_workers
 
 Stripes = Callable[..., Labelled]
 
@@ -47,7 +48,8 @@ def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: St
     wrong = np.arange(240) % 12 == 0
     data = replace(data, labels=np.where(wrong, 1 - data.labels, data.labels))
     heard: list[Progress] = []
-    result = crossfit(data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
+    with crossfit_workers() as workers:
+        result = crossfit(workers, data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
     agreed = result.photos.log_probabilities.argmax(axis=1) == data.labels
     assert agreed[~wrong].mean() > 0.9
     assert agreed[wrong].mean() < 0.2
@@ -58,15 +60,33 @@ def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: St
     assert len(heard) == 5 * (FOLDS + 1)
     assert multiprocessing.active_children() == []
     heard.clear()
-    again = crossfit(data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
+    with crossfit_workers() as workers:
+        again = crossfit(workers, data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
     assert heard == []
     assert np.array_equal(again.photos.log_probabilities, result.photos.log_probabilities)
 
 
 @pytest.mark.slow
-def test_a_failure_in_a_process_is_told_and_ends_all(stripes: Stripes) -> None:
+def test_a_failure_in_a_process_is_told_and_ends_all(stripes: Stripes, tmp_path: Path) -> None:
     """Photos too small for the network: the reason arrives in one line."""
-    with pytest.raises(TrainingFailed, match="a training process failed: RuntimeError: ") as caught:
-        crossfit(stripes(30, 4), Plan(Recipe(epochs=1), 0), lambda _progress: None)
+    plan = Plan(Recipe(epochs=1), 0, tmp_path)
+    with (
+        pytest.raises(TrainingFailed, match="a training process failed: RuntimeError: ") as caught,
+        crossfit_workers() as workers,
+    ):
+        crossfit(workers, stripes(30, 4), plan, lambda _progress: None)
     assert "\n" not in str(caught.value)
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_the_answers_do_not_depend_on_how_many_work(stripes: Stripes, tmp_path: Path) -> None:
+    """One does each network at once, two share one of them out, three another: the same to the last bit."""
+    data, found = stripes(60, 16, outliers=9), []
+    for count in (1, 2, 3):
+        plan = Plan(Recipe(epochs=4), 0, tmp_path / str(count))
+        with open_workers(count) as workers:
+            found.append(crossfit(workers, data, plan, lambda _progress: None))
+    for other in found[1:]:
+        assert np.array_equal(other.photos.log_probabilities, found[0].photos.log_probabilities)
+        assert np.array_equal(other.sample.log_probabilities, found[0].sample.log_probabilities)

@@ -107,6 +107,6 @@ def test_a_difference_is_refused(network_and_data: tuple[Network, Labelled], cha
 
 def test_export_loads_no_torch() -> None:
     """The parent of the training processes does without it, and so does all that it imports."""
-    code = "import sys, scones.runtime.train, scones.vision.export; print('torch' in sys.modules)"
+    code = "import sys, scones.runtime.train.training, scones.vision.export; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scones.vision.fit import fit
-from scones.vision.messages import Epoch, Labelled
+from scones.vision.messages import Epoch, Labelled, Sitting
 from scones.vision.predict import predict, remember
 from scones.vision.recipe import Recipe
 
@@ -75,19 +75,19 @@ def test_a_stopped_training_goes_on_to_the_same_weights(stripes: Stripes, tmp_pa
     """From its checkpoint, with the epochs that were left, to the last bit."""
     data, two = stripes(60, outliers=20), Recipe(epochs=2)
     whole = fit(data, two, 0, ignore).state_dict()
-    file = tmp_path / "checkpoints" / "final.pt"
+    sitting = Sitting(tmp_path / "checkpoints" / "final.pt", until=2)
 
     def stop(epoch: Epoch) -> None:
         if epoch.number == after:
             raise Stopped
 
     with pytest.raises(Stopped):
-        fit(data, two, 0, stop, file)
+        fit(data, two, 0, stop, sitting)
     heard: list[Epoch] = []
-    resumed = fit(data, two, 0, heard.append, file).state_dict()
+    resumed = fit(data, two, 0, heard.append, sitting).state_dict()
     assert [epoch.number for epoch in heard] == list(range(after + 1, 3))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert [path.name for path in file.parent.iterdir()] == ["final.pt"]
+    assert [path.name for path in sitting.checkpoint.parent.iterdir()] == ["final.pt"]
 
 
 @pytest.mark.slow

@@ -1,36 +1,30 @@
-"""Fits the final network and, beside it, one for each fold, in processes side by side; loads no torch itself.
+"""Fits the final network and, beside it, one for each fold; loads no torch itself.
 
 Each fold's network answers for the photos that it did not see: those out-of-fold answers are the honest ones.
 """
 
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from scones.errors import SconesError
-from scones.vision.messages import Answers, Done, Fitted, Folds, Labelled, Progress, Task
+from scones.vision.messages import Answers, Done, Fitted, Folds, Labelled, Progress, Sitting, Study, Task
 from scones.vision.recipe import Recipe
-from scones.vision.worker import work
+from scones.vision.schedule import schedule, workers_needed
+from scones.vision.workers import TrainingFailed, Workers, open_workers
 
 FOLDS: Final = 3
 """Three folds cost as much as two more final networks; two would halve what each may learn from."""
-_GRACE_SECONDS: Final = 1.0
-
-
-class TrainingFailed(SconesError):
-    """Training cannot start or go on; the message says why."""
+_NETWORKS: Final = (None, *range(FOLDS))
+_WORK: Final = (FOLDS, *[FOLDS - 1] * FOLDS)
+"""How many folds each of them learns from; so long do they take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +46,47 @@ class Crossfit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to fit: by which recipe, from which seed, and in which folder to keep checkpoints, if in any."""
+    """How to fit: by which recipe, from which seed, and in which folder to keep checkpoints."""
 
     recipe: Recipe
     seed: int
-    checkpoints: Path | None = None
+    checkpoints: Path
 
 
-def crossfit(data: Labelled, plan: Plan, report: Callable[[Progress], None]) -> Crossfit:
-    """Fit everything; *report* hears of each epoch of each network. No process outlives this call, or its caller.
+def crossfit_workers() -> AbstractContextManager[Workers]:
+    """Start as many processes as `crossfit` can use here; they load torch while the caller reads photos."""
+    return open_workers(min(workers_needed(_WORK), os.cpu_count() or 1))
+
+
+def crossfit(workers: Workers, data: Labelled, plan: Plan, report: Callable[[Progress], None]) -> Crossfit:
+    """Fit everything; *report* hears of each epoch of each network.
 
     Raises:
         TrainingFailed: a class has fewer photos than there are folds, or a process failed.
     """
     folds = assign_folds(data, plan.seed)
-    folder = plan.checkpoints / _fingerprint(data, plan) if plan.checkpoints else None
-    # The final network is the longest task, so it goes first.
-    tasks = [
-        Task(fold, plan.recipe, plan.seed, folder / f"{'final' if fold is None else fold}.pt" if folder else None)
-        for fold in (None, *range(FOLDS))
-    ]
+    tasks = list(_tasks(plan, plan.checkpoints / _fingerprint(data, plan), workers.count))
     photos, outliers = _blank(len(data.photos), data.classes), _blank(len(data.outliers), data.classes)
     found: dict[int | None, Done] = {}
-    with _workers(data, folds, min(len(tasks), os.cpu_count() or 1)) as pipes:
-        for done in _share_out(tasks, pipes, report):
-            found[done.fold] = done
-            if done.fold is not None:
-                _fill(photos, folds.photos == done.fold, done.answers)
-                _fill(outliers, folds.outliers == done.fold, done.outlier_answers)
+    for done in workers.perform(Study(data, folds), tasks, report):
+        found[done.fold] = done
+        if done.fold is not None:
+            _fill(photos, folds.photos == done.fold, done.answers)
+            _fill(outliers, folds.outliers == done.fold, done.outlier_answers)
     of_fold = tuple(found[fold].fitted for fold in range(FOLDS))
     features = np.concatenate([found[fold].features for fold in range(FOLDS)], axis=1)
     return Crossfit(found[None].fitted, of_fold, folds, photos, outliers, found[None].answers, features)
+
+
+def _tasks(plan: Plan, folder: Path, workers: int) -> Iterator[Task]:
+    """In the order in which to do them; a network that is fitted in two sittings goes on from its checkpoint."""
+    for piece in schedule(_WORK, workers):
+        fold = _NETWORKS[piece.task]
+        until = round(piece.share * plan.recipe.epochs)
+        # Cut within the first or the last epoch, it is done in one sitting after all.
+        if piece.share == 1 or 0 < until < plan.recipe.epochs:
+            file = folder / f"{'final' if fold is None else fold}.pt"
+            yield Task(fold, plan.recipe, plan.seed, Sitting(file, until))
 
 
 def assign_folds(data: Labelled, seed: int) -> Folds:
@@ -112,62 +116,3 @@ def _blank(count: int, classes: int) -> Answers:
 def _fill(whole: Answers, where: npt.NDArray[np.bool_], part: Answers) -> None:
     whole.log_probabilities[where] = part.log_probabilities
     whole.strangeness[where] = part.strangeness
-
-
-def _share_out(tasks: list[Task], pipes: list[Connection], report: Callable[[Progress], None]) -> Iterator[Done]:
-    """Keep every worker busy until nothing is left, yielding results as they come."""
-    waiting, busy = list(tasks), 0
-    for pipe in pipes:
-        pipe.send(waiting.pop(0))
-        busy += 1
-    while busy:
-        for ready in wait(pipes):
-            pipe = next(pipe for pipe in pipes if pipe is ready)
-            message = _receive(pipe)
-            if isinstance(message, Progress):
-                report(message)
-                continue
-            busy -= 1
-            yield message
-            if waiting:
-                pipe.send(waiting.pop(0))
-                busy += 1
-
-
-def _receive(pipe: Connection) -> Progress | Done:
-    try:
-        message = pipe.recv()
-    except (EOFError, OSError) as error:
-        raise TrainingFailed("a training process ended early (out of memory?); its messages are in the log") from error
-    if isinstance(message, Progress | Done):
-        return message
-    raise TrainingFailed(f"a training process failed: {message}")
-
-
-@contextmanager
-def _workers(data: Labelled, folds: Folds, count: int) -> Iterator[list[Connection]]:
-    context = multiprocessing.get_context("spawn")
-    processes: list[SpawnProcess] = []
-    pipes: list[Connection] = []
-    # Ctrl-C reaches the whole process group; only this process shall answer it. The ignoring is inherited.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, data, folds), daemon=True)
-            process.start()
-            theirs.close()
-            processes.append(process)
-            pipes.append(ours)
-        signal.signal(signal.SIGINT, interrupt)
-        yield pipes
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join(_GRACE_SECONDS)
-            process.kill()
-            process.join()
-        for pipe in pipes:
-            pipe.close()

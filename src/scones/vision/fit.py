@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional
 
 from scones.vision.augment import augment
 from scones.vision.checkpoint import Progressed, load, save
-from scones.vision.messages import Epoch, Labelled
+from scones.vision.messages import Epoch, Labelled, Sitting
 from scones.vision.model import Network, to_input, whitening
 from scones.vision.optimise import Optimiser
 from scones.vision.outliers import make_up
@@ -24,21 +23,21 @@ _GUARD_SMOOTHING: Final = 0.05
 
 
 def fit(
-    data: Labelled, recipe: Recipe, seed: int, report: Callable[[Epoch], None], checkpoint: Path | None = None
+    data: Labelled, recipe: Recipe, seed: int, report: Callable[[Epoch], None], sitting: Sitting | None = None
 ) -> Network:
     """Train a network on *data* and return it ready to predict; *report* hears of every epoch.
 
-    Each epoch's end is kept in the file *checkpoint*; if it holds one already, training goes on from there, and ends
+    In a *sitting* each epoch's end is kept in a file; what it holds already is where training goes on from, and it ends
     with the same weights as if it had never stopped.
     """
     torch.manual_seed(seed)
     fitting = _Fitting(data, recipe, seed)
-    done = load(checkpoint, fitting.progressed()) if checkpoint else 0
-    for number in range(done + 1, recipe.epochs + 1):
+    done = load(sitting.checkpoint, fitting.progressed()) if sitting else 0
+    for number in range(done + 1, (sitting.until if sitting else recipe.epochs) + 1):
         started = time.monotonic()
         loss, accuracy = fitting.epoch()
-        if checkpoint:
-            save(checkpoint, fitting.progressed(), number)
+        if sitting:
+            save(sitting.checkpoint, fitting.progressed(), number)
         report(Epoch(number, recipe.epochs, loss, accuracy, time.monotonic() - started))
     return fitting.network.eval()
 

@@ -35,6 +35,14 @@ class Folds:
 
 
 @dataclass(frozen=True, slots=True)
+class Study:
+    """The photos that all networks of a training learn from, each without its fold."""
+
+    data: Labelled
+    folds: Folds
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What one network says of N photos.
 
@@ -55,16 +63,28 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """Fit one network: on all photos but those of *fold*, or on all of them when it is None.
+class Sitting:
+    """Go on from the epochs that the file *checkpoint* keeps, if there are any, as far as epoch *until*."""
 
-    Its epochs are kept in the file *checkpoint*, if one is named.
-    """
+    checkpoint: Path
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Fit one network, all of it or a part: on all photos but those of *fold*, or on all of them when it is None."""
 
     fold: int | None
     recipe: Recipe
     seed: int
-    checkpoint: Path | None
+    sitting: Sitting
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The network of one fold, or the final one, is as far as it shall be by now."""
+
+    fold: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,39 +5,45 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
-from scones.vision.messages import Done, Fitted, Folds, Labelled, Progress, Task
+from scones.vision.messages import Done, Fitted, Labelled, Paused, Progress, Study, Task
 
 _SAMPLE_PHOTOS = 64
 
 
-def work(pipe: Connection, data: Labelled, folds: Folds) -> None:
-    """Receive tasks from *pipe*, and send the progress and the result of each; a text tells of a failure."""
+def work(pipe: Connection) -> None:
+    """Receive the photos and then tasks from *pipe*, and send the progress and the result of each.
+
+    A text tells of a failure.
+    """
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    while True:
-        try:
-            task: Task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            pipe.send(_perform(task, data, folds, pipe))
-        except (RuntimeError, MemoryError, ValueError) as error:
-            # torch reports nearly everything, a full memory too, as a RuntimeError of many lines.
-            pipe.send(f"{type(error).__name__}: {error}".splitlines()[0])
-            raise
-
-
-def _perform(task: Task, data: Labelled, folds: Folds, pipe: Connection) -> Done:
-    # Only here, so that the parent, which imports this module, does without torch.
+    # Before the photos are there, since it takes as long as reading them; and not in the parent, which does without.
     import torch  # noqa: PLC0415
-
-    from scones.vision.fit import fit  # noqa: PLC0415
-    from scones.vision.predict import describe, predict, remember  # noqa: PLC0415
 
     # At this size a second thread gains nothing; a second process does.
     torch.set_num_threads(1)
+    try:
+        study: Study = pipe.recv()
+        while True:
+            task: Task = pipe.recv()
+            pipe.send(_perform(task, study, pipe))
+    except EOFError:
+        return
+    except (RuntimeError, MemoryError, ValueError) as error:
+        # torch reports nearly everything, a full memory too, as a RuntimeError of many lines.
+        pipe.send(f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+
+
+def _perform(task: Task, study: Study, pipe: Connection) -> Done | Paused:
+    from scones.vision.fit import fit  # noqa: PLC0415
+    from scones.vision.predict import describe, predict, remember  # noqa: PLC0415
+
+    data, folds = study.data, study.folds
     held_out, outliers_held_out = (of == task.fold for of in (folds.photos, folds.outliers))
     seen = Labelled(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers[~outliers_held_out])
-    network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(Progress(task.fold, epoch)), task.checkpoint)
+    network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(Progress(task.fold, epoch)), task.sitting)
+    if task.sitting.until < task.recipe.epochs:
+        return Paused(task.fold)
     memory = remember(network, seen.photos)
     asked = data.photos[:_SAMPLE_PHOTOS] if task.fold is None else data.photos[held_out]
     answers, outlier_answers = (predict(network, some, memory) for some in (asked, data.outliers[outliers_held_out]))

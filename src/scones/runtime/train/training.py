@@ -1,57 +1,28 @@
-"""The training program: reads what SageMaker mounts, fits the model, and leaves the artefact for SageMaker to pack.
-
-`python -m scones.runtime.train` keeps the container contract below `SAGEMAKER_BASE_DIR` (`/opt/ml`): it ends with 0 and
-`model/` filled, or with 1 and one line in `output/failure`. SIGTERM stops it within a second, with 143; the same job
-started again goes on from the epochs in `checkpoints/`.
-"""
+"""One training: reads what SageMaker mounts, fits the model, and leaves the artefact for SageMaker to pack."""
 
 import datetime
-import os
-import signal
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
-from types import FrameType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from scones.artefact import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
-from scones.errors import SconesError
 from scones.evaluation.label_errors import Votes, vote
 from scones.evaluation.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
-from scones.runtime.simulation import baseline_of
-from scones.runtime.training_job import (
+from scones.runtime.train.job import (
     Channels,
     Hyperparameters,
     TrainingJob,
-    failure_reported,
     read_hyperparameters,
     read_photos,
 )
+from scones.runtime.train.simulation import baseline_of
 from scones.vision.assemble import Models, assemble
 from scones.vision.card import model_card
-from scones.vision.crossfit import FOLDS, Plan, crossfit
+from scones.vision.crossfit import FOLDS, Plan, crossfit, crossfit_workers
 from scones.vision.messages import Progress
 from scones.vision.recipe import without_outliers
-
-_STOPPED: Final = 128 + signal.SIGTERM
-_INTERRUPTED: Final = 128 + signal.SIGINT
-
-
-def main() -> int:
-    """Run the job that the environment describes and give the exit status."""
-    signal.signal(signal.SIGTERM, _stop)
-    job = TrainingJob(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
-    try:
-        with failure_reported(job):
-            train(job)
-    except SconesError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    return 0
 
 
 def train(job: TrainingJob) -> Artefact:
@@ -62,13 +33,14 @@ def train(job: TrainingJob) -> Artefact:
     """
     started = time.monotonic()
     hyperparameters = read_hyperparameters(job)
-    channels = read_photos(job, hyperparameters, _say)
-    data = channels.data
-    classes = ",".join(hyperparameters.classes)
-    _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
-    recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
-    plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
-    networks = crossfit(data, plan, _Report(hyperparameters.recipe.epochs))
+    with crossfit_workers() as workers:
+        channels = read_photos(job, hyperparameters, _say)
+        data = channels.data
+        classes = ",".join(hyperparameters.classes)
+        _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
+        recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
+        plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
+        networks = crossfit(workers, data, plan, _Report(recipe.epochs))
     models = assemble(data, networks)
     baseline = replace(
         baseline_of(data, networks, models, hyperparameters.seed), data_version=hyperparameters.data_version
@@ -139,11 +111,3 @@ def _say(line: str) -> None:
     # Whoever follows the log wants each line at once.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(_STOPPED)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

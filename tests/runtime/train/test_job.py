@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scones.runtime.training_job import (
+from scones.runtime.train.job import (
     BadTrainingJob,
     TrainingJob,
     failure_reported,
