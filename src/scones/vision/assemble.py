@@ -10,7 +10,7 @@ from scones.vision.calibration import fit_temperature, negative_log_likelihood, 
 from scones.vision.crossfit import FOLDS, Crossfit
 from scones.vision.export import Trained, check_parity, export
 from scones.vision.guard import Guard, fit_guard
-from scones.vision.messages import Labelled
+from scones.vision.messages import Fitted, Labelled
 from scones.vision.quantise import quantise
 from scones.vision.unseen import ask, open_session
 
@@ -26,47 +26,52 @@ Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What the out-of-fold answers say: how sure to be, what to refuse, and the *probabilities*, [N, classes]."""
+
+    temperature: float
+    guard: Guard
+    probabilities: Probabilities
+
+    def trained(self, fitted: Fitted, image_size: int) -> Trained:
+        """Give all that a model of one *fitted* network is made of."""
+        return Trained(fitted, self.guard, self.temperature, image_size)
+
+
+@dataclass(frozen=True, slots=True)
 class Models:
-    """The two models, whether int8 is to be served, and what the out-of-fold answers say."""
+    """The two models, whether int8 is to be served, and the figures of both, out of fold."""
 
     exact: bytes
     int8: bytes
     int8_is_as_good: bool
-    temperature: float
-    guard: Guard
-    probabilities: Probabilities
-    """Out of fold and calibrated, [N, classes]."""
     metrics: dict[str, float]
 
 
-def assemble(data: Labelled, networks: Crossfit) -> Models:
-    """Calibrate, export, quantise and compare.
+def calibrate(data: Labelled, networks: Crossfit) -> Calibrated:
+    """Fit temperature and guard to the out-of-fold answers."""
+    temperature = fit_temperature(networks.photos.log_probabilities, data.labels)
+    guard = fit_guard(networks.photos.strangeness, learnt=len(data.outliers) > 0)
+    return Calibrated(temperature, guard, soften(networks.photos.log_probabilities, temperature))
+
+
+def assemble(data: Labelled, networks: Crossfit, calibrated: Calibrated) -> Models:
+    """Export, quantise and compare.
 
     Raises:
         ParityError: the exported model is not the trained one.
     """
-    temperature = fit_temperature(networks.photos.log_probabilities, data.labels)
-    guard = fit_guard(networks.photos.strangeness, learnt=len(data.outliers) > 0)
-    trained = Trained(networks.final, guard, temperature, data.photos.shape[1])
+    guard = calibrated.guard
+    trained = calibrated.trained(networks.final, data.photos.shape[1])
     exact = export(trained)
     check_parity(exact, trained, data.photos[: len(networks.sample.strangeness)], networks.sample)
-    probabilities = soften(networks.photos.log_probabilities, temperature)
-    scores = guard.score(networks.photos.strangeness)
-    metrics = _metrics(probabilities, scores, data, guard)
+    metrics = _metrics(calibrated.probabilities, guard.score(networks.photos.strangeness), data, guard)
     if len(data.outliers):
         accepted = guard.score(networks.outliers.strangeness) <= guard.refused_above
         metrics["oof_outliers_accepted"] = float(accepted.mean())
     in_int8 = _metrics(*_int8_answers(data, networks, trained), data, guard)
     metrics |= {f"int8_{name}": value for name, value in in_int8.items()}
-    return Models(
-        exact=exact,
-        int8=quantise(exact, data.photos),
-        int8_is_as_good=_is_as_good(in_int8, metrics),
-        temperature=temperature,
-        guard=guard,
-        probabilities=probabilities,
-        metrics=metrics,
-    )
+    return Models(exact, quantise(exact, data.photos), _is_as_good(in_int8, metrics), metrics)
 
 
 def _is_as_good(int8: dict[str, float], exact: dict[str, float]) -> bool:

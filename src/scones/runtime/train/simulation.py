@@ -12,9 +12,8 @@ from scones.monitoring.accuracy import Judged, Lesson
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.calibration import calibrate
 from scones.monitoring.channels import measure, strangest
-from scones.vision.assemble import Models
+from scones.vision.assemble import Calibrated
 from scones.vision.crossfit import Crossfit
-from scones.vision.export import Trained
 from scones.vision.messages import Labelled
 from scones.vision.unseen import Unseen
 
@@ -28,15 +27,15 @@ _SMALL_SIDE: Final = 40
 Floats = npt.NDArray[np.float64]
 
 
-def baseline_of(data: Labelled, networks: Crossfit, models: Models, seed: int) -> Baseline:
+def baseline_of(data: Labelled, networks: Crossfit, calibrated: Calibrated, seed: int) -> Baseline:
     """Measure the out-of-fold answers, simulate unchanged streams, and damage some photos.
 
     The data's version is left for the caller to add.
     """
-    strange = strangest(models.guard.score(networks.photos.strangeness))
-    channels = measure(data.photos, models.probabilities, strange)
-    clean = _judge(channels, models.probabilities, data.labels)
-    trained = Trained(networks.final, models.guard, models.temperature, data.photos.shape[1])
+    strange = strangest(calibrated.guard.score(networks.photos.strangeness))
+    channels = measure(data.photos, calibrated.probabilities, strange)
+    clean = _judge(channels, calibrated.probabilities, data.labels)
+    trained = calibrated.trained(networks.final, data.photos.shape[1])
     # Most of it is done outside of Python, where threads run side by side.
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, os.cpu_count() or 1)) as pool:
         calibration = pool.submit(calibrate, channels, seed=seed)
