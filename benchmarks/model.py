@@ -36,7 +36,7 @@ from scones.vehicles import VEHICLES
 from scones.vision.calibration import soften
 from scones.vision.fit import fit
 from scones.vision.messages import Labelled
-from scones.vision.predict import describe, predict, remember
+from scones.vision.predict import see
 from scones.vision.recipe import Recipe, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
@@ -203,8 +203,8 @@ def _answers(data: Labelled, recipe: Recipe, held_out: npt.NDArray[np.bool_], se
     torch.set_num_threads(1)
     seen = Labelled(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers)
     network = fit(seen, recipe, seed, lambda _epoch: None)
-    logs = predict(network, data.photos[held_out], remember(network, seen.photos)).log_probabilities
-    return Opinion(soften(logs, 1), describe(network, data.photos))
+    everything = see(network, data.photos)
+    return Opinion(soften(everything.some(held_out).log_probabilities, 1), everything.features)
 
 
 def _folds(labels: Labels, count: int) -> Labels:

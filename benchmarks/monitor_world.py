@@ -18,7 +18,7 @@ from scones.vision.fit import fit
 from scones.vision.guard import Guard, fit_guard
 from scones.vision.messages import Labelled
 from scones.vision.model import Network
-from scones.vision.predict import predict, remember
+from scones.vision.predict import answer, remember, see
 from scones.vision.recipe import Recipe, without_outliers
 
 SIDE = 32
@@ -146,14 +146,14 @@ class Quick:
         learnt = len(data.outliers) > 0
         recipe = Recipe(epochs=epochs) if learnt else without_outliers(Recipe(epochs=epochs))
         network = fit(data, recipe, seed, lambda _epoch: None)
-        memory = remember(network, data.photos)
-        strangeness = predict(network, unseen, memory).strangeness
+        memory = remember(see(network, data.photos))
+        strangeness = answer(see(network, unseen), memory).strangeness
         guard = fit_guard(strangeness, learnt=learnt)
         return cls(network, memory, guard, float(strangest(guard.score(strangeness)).min()))
 
     def look(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
-        answers = predict(self.network, photos, self.memory)
+        answers = answer(see(self.network, photos), self.memory)
         probabilities = soften(answers.log_probabilities, 1.0)
         strange = strangest(self.guard.score(answers.strangeness), self.familiar)
         table = measure(photos, probabilities, strange)

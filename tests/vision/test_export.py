@@ -17,7 +17,7 @@ from scones.vision.fit import fit
 from scones.vision.guard import Guard
 from scones.vision.messages import Fitted, Labelled
 from scones.vision.model import Network
-from scones.vision.predict import predict, remember
+from scones.vision.predict import answer, remember, see
 from scones.vision.recipe import Recipe
 
 Stripes = Callable[..., Labelled]
@@ -26,7 +26,7 @@ Stripes = Callable[..., Labelled]
 def trained_of(network: Network, data: Labelled, temperature: float = 1.0) -> Trained:
     """As a training process sends it, with a guard."""
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    fitted = Fitted(weights, remember(network, data.photos))
+    fitted = Fitted(weights, remember(see(network, data.photos)))
     return Trained(fitted, Guard((0.7, 12.0), -2.5, 1.0), temperature, data.photos.shape[1])
 
 
@@ -42,7 +42,7 @@ def test_both_compute_the_same(stripes: Stripes, size: int, classes: int) -> Non
     noise = np.random.default_rng(0).integers(0, 256, data.photos.shape, dtype=np.uint8)
     photos = np.concatenate([data.photos, data.photos // 8, data.photos + noise // 8, noise])
     trained = trained_of(network, data, 0.8)
-    assert check_parity(export(trained), trained, photos, predict(network, photos, trained.fitted.memory)) < 1e-4
+    assert check_parity(export(trained), trained, photos, answer(see(network, photos), trained.fitted.memory)) < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_the_temperature_is_inside(network_and_data: tuple[Network, Labelled]) -
     network, data = network_and_data
     trained = trained_of(network, data, 3.0)
     session = onnxruntime.InferenceSession(export(trained))
-    expected = soften(predict(network, data.photos, trained.fitted.memory).log_probabilities, 3.0)
+    expected = soften(see(network, data.photos).log_probabilities, 3.0)
     assert np.allclose(session.run(None, {"photos": data.photos})[0], expected, atol=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_a_difference_is_refused(network_and_data: tuple[Network, Labelled], cha
     weights["head.bias"] = weights["head.bias"] + np.array(change, dtype=np.float32)
     wrong = export(replace(right, fitted=replace(right.fitted, weights=weights)))
     with pytest.raises(ParityError, match="differs from the trained one"):
-        check_parity(wrong, right, data.photos, predict(network, data.photos, right.fitted.memory))
+        check_parity(wrong, right, data.photos, answer(see(network, data.photos), right.fitted.memory))
 
 
 def test_export_loads_no_torch() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from scones.vision.fit import fit
 from scones.vision.messages import Epoch, Labelled, Sitting
-from scones.vision.predict import predict, remember
+from scones.vision.predict import see
 from scones.vision.recipe import Recipe
 
 Stripes = Callable[..., Labelled]
@@ -40,7 +40,7 @@ def test_what_can_be_learnt_is_learnt(stripes: Stripes, size: int, classes: int)
     assert heard[-1].train_loss < heard[0].train_loss
     assert heard[-1].train_accuracy > heard[0].train_accuracy
     unseen = stripes(90, size, classes, seed=1)
-    answers = predict(network, unseen.photos, remember(network, data.photos)).log_probabilities
+    answers = see(network, unseen.photos).log_probabilities
     assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.95
 
 
@@ -62,7 +62,7 @@ def test_few_photos_are_shown_more_often(stripes: Stripes) -> None:
     """Sixty, one batch, would be four steps in four epochs, which teach nothing."""
     data, unseen = stripes(60), stripes(90, seed=1)
     network = fit(data, QUICK, 0, ignore)
-    answers = predict(network, unseen.photos, remember(network, data.photos)).log_probabilities
+    answers = see(network, unseen.photos).log_probabilities
     assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.9
 
 
@@ -95,7 +95,6 @@ def test_photos_of_other_things_are_told_apart(stripes: Stripes) -> None:
     """The last logit is higher for unseen spots than for unseen stripes."""
     data = stripes(300, outliers=100)
     network = fit(data, QUICK, 0, ignore)
-    memory = remember(network, data.photos)
     unseen = stripes(100, seed=1, outliers=100)
-    known, other = (predict(network, some, memory).strangeness for some in (unseen.photos, unseen.outliers))
-    assert (known[:, 0].max() < other[:, 0]).mean() > 0.9
+    known, other = (see(network, some).outlier_logits for some in (unseen.photos, unseen.outliers))
+    assert (known.max() < other).mean() > 0.9

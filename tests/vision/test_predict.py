@@ -9,7 +9,7 @@ from scones.vision.fit import fit
 from scones.vision.guard import MEMORY_PHOTOS
 from scones.vision.messages import Labelled
 from scones.vision.model import Network
-from scones.vision.predict import distance, predict, remember
+from scones.vision.predict import answer, distance, remember, see
 from scones.vision.recipe import Recipe
 
 Stripes = Callable[..., Labelled]
@@ -25,9 +25,9 @@ def trained(stripes: Stripes) -> tuple[Network, Labelled]:
 def test_answers_are_the_same_for_a_mirror_image(trained: tuple[Network, Labelled]) -> None:
     """Photo and mirror image are averaged, so turning one into the other changes nothing."""
     network, data = trained
-    memory = remember(network, data.photos)
-    answers = predict(network, data.photos, memory)
-    mirrored = predict(network, np.ascontiguousarray(data.photos[:, :, ::-1]), memory)
+    seen = see(network, data.photos)
+    answers = answer(seen, remember(seen))
+    mirrored = answer(see(network, np.ascontiguousarray(data.photos[:, :, ::-1])), remember(seen))
     assert (answers.log_probabilities.shape, answers.strangeness.shape) == ((300, 2), (300, 2))
     assert np.allclose(answers.log_probabilities, mirrored.log_probabilities, atol=1e-4)
     assert np.allclose(answers.strangeness, mirrored.strangeness, atol=1e-4)
@@ -37,18 +37,18 @@ def test_answers_are_the_same_for_a_mirror_image(trained: tuple[Network, Labelle
 def test_no_photos_get_no_answers(trained: tuple[Network, Labelled]) -> None:
     """As when there are no outliers: empty, with the right shapes."""
     network, data = trained
-    answers = predict(network, data.photos[:0], remember(network, data.photos))
+    answers = answer(see(network, data.photos[:0]), remember(see(network, data.photos)))
     assert (answers.log_probabilities.shape, answers.strangeness.shape) == ((0, 2), (0, 2))
 
 
 def test_what_is_remembered_is_near(trained: tuple[Network, Labelled]) -> None:
     """Training photos lie near their memory, whose features have length 1; noise lies farther off."""
     network, data = trained
-    memory = remember(network, data.photos)
+    memory = remember(see(network, data.photos))
     assert len(memory) <= MEMORY_PHOTOS
     assert np.allclose(np.linalg.norm(memory, axis=1), 1, atol=1e-5)
     noise = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), np.uint8)
-    near, far = (predict(network, some, memory).strangeness[:, 1] for some in (data.photos, noise))
+    near, far = (answer(see(network, some), memory).strangeness[:, 1] for some in (data.photos, noise))
     assert near.max() < np.median(far)
 
 

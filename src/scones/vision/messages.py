@@ -110,8 +110,7 @@ class Progress:
 class Done:
     """A fitted network and its answers: to the fold's photos and outliers, or to a sample when it is the final one.
 
-    *features*, float32 [N, F], each of length 1, are those of all photos, the ones that it learnt from too; the final
-    network tells none.
+    *features*, float32 [N, F], each of length 1, are those of all photos, the ones that it learnt from too.
     """
 
     fold: int | None

@@ -1,5 +1,7 @@
 """Asks a fitted network: each photo and its mirror image, so that turning a photo changes nothing."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,25 +15,39 @@ from scones.vision.model import Network, to_input
 _BATCH = 250
 
 
-def predict(network: Network, photos: npt.NDArray[np.uint8], memory: npt.NDArray[np.float32]) -> Answers:
-    """Give the network's answers to uint8 [N, H, W, 3]; *memory* is what `remember` made of its training photos."""
+class Seen(NamedTuple):
+    """How a network sees N photos, each in the mean over photo and mirror image; all float32.
+
+    Log-probabilities [N, classes], the logit for "none of these" [N], and features [N, F] of length 1.
+    """
+
+    log_probabilities: npt.NDArray[np.float32]
+    outlier_logits: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+
+    def some(self, chosen: npt.NDArray[np.bool_] | slice) -> "Seen":
+        """Leave all photos out but the chosen ones."""
+        return Seen(*(column[chosen] for column in self))
+
+
+def see(network: Network, photos: npt.NDArray[np.uint8]) -> Seen:
+    """Show the network photos, uint8 [N, H, W, 3]."""
     if not len(photos):
-        classes = network.head.out_features - 1
-        return Answers(np.zeros((0, classes), dtype=np.float32), np.zeros((0, 2), dtype=np.float32))
-    parts = [_predict(network, photos[at : at + _BATCH]) for at in range(0, len(photos), _BATCH)]
-    logs, logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Answers(logs.numpy(), np.column_stack([logits.numpy(), distance(features.numpy(), memory)]))
+        widths = ((network.head.out_features - 1,), (), (network.head.in_features,))
+        return Seen(*(np.zeros((0, *width), dtype=np.float32) for width in widths))
+    parts = [_see(network, photos[at : at + _BATCH]) for at in range(0, len(photos), _BATCH)]
+    return Seen(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
-def remember(network: Network, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Give the features, float32 [K, F], of a sample of the training photos, of length 1."""
-    return describe(network, photos[spread_sample(len(photos))])
+def remember(seen: Seen) -> npt.NDArray[np.float32]:
+    """Give the features, float32 [K, F], of a sample of the training photos."""
+    return seen.features[spread_sample(len(seen.features))]
 
 
-def describe(network: Network, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Give the features, float32 [N, F], of uint8 [N, H, W, 3], of length 1."""
-    parts = [_predict(network, photos[at : at + _BATCH])[2] for at in range(0, len(photos), _BATCH)]
-    return np.asarray(torch.cat(parts).numpy())
+def answer(seen: Seen, memory: npt.NDArray[np.float32]) -> Answers:
+    """Give the network's answers to photos; *memory* is what `remember` made of its training photos."""
+    strangeness = np.column_stack([seen.outlier_logits, distance(seen.features, memory)])
+    return Answers(seen.log_probabilities, strangeness)
 
 
 def distance(features: npt.NDArray[np.float32], memory: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -41,8 +57,7 @@ def distance(features: npt.NDArray[np.float32], memory: npt.NDArray[np.float32])
 
 
 @torch.no_grad()
-def _predict(network: Network, photos: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
-    """Give mean log-probabilities, mean outlier logits, and features of length 1, each over photo and mirror image."""
+def _see(network: Network, photos: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
     inputs = to_input(photos).to(network.stem.device)
     sides = [network.features(side) for side in (inputs, inputs.flip(3))]
     logits = [network.judge(features) for features in sides]

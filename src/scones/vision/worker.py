@@ -36,7 +36,7 @@ def work(pipe: Connection) -> None:
 
 def _perform(task: Task, study: Study, pipe: Connection) -> Done | Paused:
     from scones.vision.fit import fit  # noqa: PLC0415
-    from scones.vision.predict import describe, predict, remember  # noqa: PLC0415
+    from scones.vision.predict import answer, remember, see  # noqa: PLC0415
 
     data, folds = study.data, study.folds
     held_out, outliers_held_out = (of == task.fold for of in (folds.photos, folds.outliers))
@@ -44,12 +44,12 @@ def _perform(task: Task, study: Study, pipe: Connection) -> Done | Paused:
     network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(Progress(task.fold, epoch)), task.sitting)
     if task.sitting.until < task.recipe.epochs:
         return Paused(task.fold)
-    memory = remember(network, seen.photos)
-    asked = data.photos[:_SAMPLE_PHOTOS] if task.fold is None else data.photos[held_out]
-    answers, outlier_answers = (predict(network, some, memory) for some in (asked, data.outliers[outliers_held_out]))
+    everything, outliers = see(network, data.photos), see(network, data.outliers[outliers_held_out])
+    memory = remember(everything.some(~held_out))
+    asked = everything.some(slice(_SAMPLE_PHOTOS) if task.fold is None else held_out)
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-    features = describe(network, data.photos) if task.fold is not None else memory[:0]
-    return Done(task.fold, answers, outlier_answers, features, Fitted(weights, memory))
+    fitted = Fitted(weights, memory)
+    return Done(task.fold, answer(asked, memory), answer(outliers, memory), everything.features, fitted)
 
 
 def _die_with_parent() -> None:
