@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from scones.photos.sample import render
+from scones.vehicles import VEHICLES
 from scones.vision.fit import fit
 from scones.vision.messages import Epoch, Labelled, Sitting
+from scones.vision.model import to_input
 from scones.vision.predict import see
 from scones.vision.recipe import Recipe
+from scones.vision.turns import turn
 
 Stripes = Callable[..., Labelled]
 QUICK = Recipe(epochs=4)
@@ -98,3 +103,15 @@ def test_photos_of_other_things_are_told_apart(stripes: Stripes) -> None:
     unseen = stripes(100, seed=1, outliers=100)
     known, other = (see(network, some).outlier_logits for some in (unseen.photos, unseen.outliers))
     assert (known.max() < other).mean() > 0.9
+
+
+@pytest.mark.slow
+def test_turned_photos_are_told_by_how_much_they_were_turned() -> None:
+    """Drawings that the network has not seen, more often than by chance."""
+    drawings = np.stack([np.asarray(render(label, "train", n)) for n in range(120) for label in VEHICLES])
+    labels = np.arange(240, dtype=np.int64) % 2
+    network = fit(Labelled(drawings[:200], labels[:200], 2, drawings[:0]), Recipe(epochs=12), 0, ignore)
+    turned, quarters = turn(to_input(drawings[200:]), 40, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        told = network.turns(network.features(turned)).argmax(dim=1)
+    assert (told == quarters).float().mean() > 0.5

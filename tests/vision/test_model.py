@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from scones.vision.model import Network, normalise, to_input, whitening
+from scones.vision.recipe import STEM_COMPONENTS
 
 
 def smooth(count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -27,8 +28,8 @@ def test_the_stem_whitens() -> None:
     """What its filters see in photos is uncorrelated, and has unit variance wherever there is any."""
     photos = smooth(200, 32)
     normal = normalise(to_input(photos))
-    seen = functional.conv2d(normal, whitening(photos)[:27], stride=2)
-    covariance = torch.cov(seen.permute(1, 0, 2, 3).reshape(27, -1))
+    seen = functional.conv2d(normal, whitening(photos)[:STEM_COMPONENTS], stride=2)
+    covariance = torch.cov(seen.permute(1, 0, 2, 3).reshape(STEM_COMPONENTS, -1))
     variances = covariance.diagonal()
     assert variances.max() < 1.1
     assert variances[:9].min() > 0.7

@@ -14,7 +14,8 @@ from scones.vision.messages import Epoch, Labelled, Sitting
 from scones.vision.model import Network, to_input, whitening
 from scones.vision.optimise import Optimiser
 from scones.vision.outliers import make_up
-from scones.vision.recipe import Recipe
+from scones.vision.recipe import LOGIT_SCALE, Recipe
+from scones.vision.turns import turn
 
 MIN_STEPS: Final = 8
 """Steps of an epoch, however few the photos: 200 of them learn too little from four steps an epoch."""
@@ -68,12 +69,25 @@ class _Fitting:
         for step in range(self.steps):
             chosen = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.labels.device)
             labels = self.labels[chosen]
-            logits = self.network(self._batch(chosen))
-            loss = self._class_loss(logits, labels)
-            self.optimiser.step(loss + self.recipe.guard_weight * _guard_loss(logits[:, -1], len(labels)))
+            loss, logits = self._judged(self._batch(chosen), labels)
             losses, seen = losses + loss.item() * len(labels), seen + len(labels)
-            hits += int((logits[: len(labels), :-1].argmax(dim=1) == labels).sum())
+            hits += int((logits.argmax(dim=1) == labels).sum())
         return losses / seen, hits / seen
+
+    def _judged(self, photos: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a step by *photos*, of which the first have *labels*; give the classes' loss and their logits."""
+        real = len(photos) - self.recipe.made_up
+        turned, quarters = turn(photos[:real], self.recipe.turned, self.generator)
+        features = self.network.features(_together(photos, turned))
+        logits = self.network.judge(features[: len(photos)])
+        known = logits[: len(labels), :-1]
+        loss = functional.cross_entropy(known, labels, label_smoothing=self.recipe.label_smoothing)
+        guard = _guard_loss(logits[:, -1], len(labels))
+        turns = self.network.turns(torch.cat([features[:real], features[len(photos) :]]))
+        by = torch.cat([quarters.new_zeros(real), quarters])
+        turning = functional.cross_entropy(LOGIT_SCALE * turns, by)
+        self.optimiser.step(loss + self.recipe.guard_weight * guard + self.recipe.turn_weight * turning)
+        return loss, known
 
     def _batch(self, chosen: Tensor) -> Tensor:
         """Varied photos, then, beside them, varied outliers and made-up pictures."""
@@ -82,11 +96,11 @@ class _Fitting:
         photos = torch.cat([self.photos[chosen], others])
         varied = augment(photos, self.generator)
         made_up = make_up(self.recipe.made_up, photos.shape[2], self.generator)
-        return torch.cat([varied, made_up.to(varied.device)]).contiguous(memory_format=torch.channels_last)
+        return torch.cat([varied, made_up.to(varied.device)])
 
-    def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        known = logits[: len(labels), :-1]
-        return functional.cross_entropy(known, labels, label_smoothing=self.recipe.label_smoothing)
+
+def _together(photos: Tensor, more: Tensor) -> Tensor:
+    return torch.cat([photos, more]).contiguous(memory_format=torch.channels_last)
 
 
 def _guard_loss(logits: Tensor, known: int) -> Tensor:

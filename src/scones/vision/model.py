@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, WIDTHS, stem_stride
+from scones.vision.recipe import LOGIT_SCALE, MEAN, STD, STEM_COMPONENTS, WIDTHS, stem_stride
 from scones.vision.restore import restore
+from scones.vision.turns import QUARTERS
 
 _WHITENING_FLOOR: Final = 1e-2
 # Enough 3 x 3 patches to know their 27 x 27 covariance well.
@@ -75,6 +76,8 @@ class Network(nn.Module):
         self.entry = Normalised(len(stem), first)
         self.stages = nn.Sequential(Stage(first, second), Stage(second, third))
         self.head = nn.Linear(2 * third, classes + 1)
+        # Of use while it learns, and to nobody afterwards.
+        self.turns = nn.Linear(2 * third, QUARTERS)
 
     def features(self, photos: Tensor) -> Tensor:
         """Map photos to what the head sees, [N, 2 * the last width]."""
@@ -99,15 +102,15 @@ def normalise(photos: Tensor) -> Tensor:
 
 
 def whitening(photos: npt.NDArray[np.uint8]) -> Tensor:
-    """Compute the stem's filters, float [54, 3, 3, 3], from uint8 [N, H, W, 3].
+    """Compute the stem's filters, float [2 * STEM_COMPONENTS, 3, 3, 3], from uint8 [N, H, W, 3].
 
-    They are the principal components of 3 x 3 patches, scaled to unit variance, in both signs. At most a thousand
-    photos are used, spread over all of them, since photos often come sorted by class.
+    They are the first principal components of 3 x 3 patches, scaled to unit variance, in both signs. At most a
+    thousand photos are used, spread over all of them, since photos often come sorted by class.
     """
     some = photos[:: max(1, len(photos) // _PATCH_PHOTOS)]
     patches = functional.unfold(normalise(to_input(some)), 3, stride=2).transpose(1, 2).reshape(-1, 27)
     values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-    filters = (vectors / torch.sqrt(values + _WHITENING_FLOOR)).T.reshape(27, 3, 3, 3).flip(0)
+    filters = (vectors / torch.sqrt(values + _WHITENING_FLOOR)).T.reshape(27, 3, 3, 3).flip(0)[:STEM_COMPONENTS]
     return torch.cat([filters, -filters]).contiguous(memory_format=torch.channels_last)
 
 

@@ -17,6 +17,8 @@ MIN_CONTRAST: Final = 0.16
 """The deviation from each colour's mean, for values 0 to 1, to which paler photos are lifted: nearly one in four is."""
 MIN_DEVIATION: Final = 1e-3
 """A photo plainer than this has no contrast to lift."""
+STEM_COMPONENTS: Final = 20
+"""So many of the 27 principal components of 3 x 3 patches are looked at; the rest is noise more than photo."""
 WIDTHS: Final = (32, 64, 128)
 """Channels after the entry and after each of the two stages."""
 MIN_IMAGE_SIZE: Final = 16
@@ -47,6 +49,10 @@ class Recipe:
     """Pictures of nothing, as `outliers.py` makes them up, in each batch."""
     guard_weight: float = 0.5
     """How much telling outliers from photos of the classes counts beside telling the classes."""
+    turned: int = 12
+    """Photos of each batch that are shown once more, turned by quarters, to be told by how many (`turns.py`)."""
+    turn_weight: float = 0.5
+    """How much telling that counts beside telling the classes."""
 
 
 def without_outliers(recipe: Recipe) -> Recipe:
