@@ -50,6 +50,7 @@ Given one photo, this model gives a probability for each class. It was made to r
 | before it | noise smoothed where there is much, contrast lifted where there is little |
 | network | frozen whitening stem, three convolution stages, linear head; photo and mirror image averaged |
 | training | {recipe.epochs} epochs, batches of {recipe.batch}, Muon and SGD, label smoothing {recipe.label_smoothing} |
+| beside it | {recipe.turned} photos of each batch turned by quarters, to be told by how many |
 | temperature | {about.temperature:.3f}, fitted on out-of-fold answers |
 | data version | {about.data_version} |
 | seed | {about.seed} |

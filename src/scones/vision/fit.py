@@ -69,13 +69,13 @@ class _Fitting:
         for step in range(self.steps):
             chosen = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.labels.device)
             labels = self.labels[chosen]
-            loss, logits = self._judged(self._batch(chosen), labels)
+            loss, logits = self._learn(self._batch(chosen), labels)
             losses, seen = losses + loss.item() * len(labels), seen + len(labels)
             hits += int((logits.argmax(dim=1) == labels).sum())
         return losses / seen, hits / seen
 
-    def _judged(self, photos: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a step by *photos*, of which the first have *labels*; give the classes' loss and their logits."""
+    def _learn(self, photos: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step: of *photos* the first have *labels*. Gives the loss of the classes and their logits."""
         real = len(photos) - self.recipe.made_up
         turned, quarters = turn(photos[:real], self.recipe.turned, self.generator)
         features = self.network.features(_together(photos, turned))
