@@ -26,7 +26,6 @@ _IR_VERSION: Final = 9
 _BATCH_NORM_EPSILON: Final = 1e-5
 RESTORING: Final = "restore_"
 """How the names of the nodes begin that restore the photo: those stay exact in int8."""
-_LAST: Final = np.iinfo(np.int64).max
 TOLERANCE: Final = 1e-4
 """The largest difference in probability between the two accepted at export."""
 SCORE_TOLERANCE: Final = 1e-2
@@ -66,12 +65,12 @@ def export(trained: Trained) -> bytes:
         x = graph.add("Add", first, _normalised(graph, weights, f"{stage}.second", first))
     space = graph.constant(np.array([2, 3]))
     features = graph.add("Concat", *(graph.add(kind, x, space, keepdims=0) for kind in _POOLS), axis=1)
-    head = [graph.constant(LOGIT_SCALE * weights[f"head.{part}"]) for part in ("weight", "bias")]
-    logits = graph.add("Gemm", features, *head, transB=1)
+    # Head and mean are linear: the mean over photo and mirror image may come first, and is taken once.
+    mean = _mean_of_sides(graph, features, weights["head.weight"].shape[1])
     classes = len(weights["head.bias"]) - 1
     outputs = {
-        "probabilities": _answer(graph, _columns(graph, logits, 0, classes), classes, trained.temperature),
-        "unfamiliarity": _unfamiliarity(graph, _columns(graph, logits, classes, _LAST), features, trained),
+        "probabilities": _probabilities(graph, mean, trained),
+        "unfamiliarity": _unfamiliarity(graph, mean, trained),
     }
     return graph.model(outputs, classes, trained.image_size)
 
@@ -186,34 +185,30 @@ def _normalised(graph: _Graph, weights: Weights, name: str, x: str) -> str:
     return graph.add("Relu", graph.add("Conv", x, folded, graph.constant(shift - mean * gain), pads=[1] * 4))
 
 
-def _columns(graph: _Graph, x: str, first: int, end: int) -> str:
-    return graph.add("Slice", x, *(graph.constant(np.array([value])) for value in (first, end, 1)))
-
-
 def _mean_of_sides(graph: _Graph, x: str, columns: int) -> str:
     """The mean over photo and mirror image, [N, columns] of [2N, columns]."""
     pairs = graph.add("Reshape", x, graph.constant(np.array([2, -1, columns])))
     return graph.add("ReduceMean", pairs, graph.constant(np.array([0])), keepdims=0)
 
 
-def _unfamiliarity(graph: _Graph, logit: str, features: str, trained: Trained) -> str:
+def _probabilities(graph: _Graph, features: str, trained: Trained) -> str:
+    """The classes' logits, divided by the temperature, as probabilities."""
+    weight, bias = (trained.fitted.weights[f"head.{part}"][:-1] for part in ("weight", "bias"))
+    scale = LOGIT_SCALE / trained.temperature
+    logits = graph.add("Gemm", features, graph.constant(scale * weight), graph.constant(scale * bias), transB=1)
+    return graph.add("Softmax", logits, axis=1)
+
+
+def _unfamiliarity(graph: _Graph, features: str, trained: Trained) -> str:
     """The guard's score, [N]: guard.py says what it is made of."""
-    count, width = trained.fitted.memory.shape
-    direction = graph.add("LpNormalization", _mean_of_sides(graph, features, width), axis=1, p=2)
-    likeness = graph.add("MatMul", direction, graph.constant(trained.fitted.memory.T))
-    nearest = graph.add("TopK", likeness, graph.constant(np.array([min(count, NEIGHBOURS)])), axis=1)
-    near = graph.add("ReduceMean", nearest, graph.constant(np.array([1])), keepdims=1)
     by_logit, by_distance = trained.guard.weights
-    # The distance is 1 - near.
-    terms = graph.add("Concat", _mean_of_sides(graph, logit, 1), near, axis=1)
-    factors = graph.constant(np.array([[by_logit], [-by_distance]], dtype=np.float32))
-    offset = graph.constant(np.array([trained.guard.offset + by_distance], dtype=np.float32))
-    score = graph.add("Gemm", terms, factors, offset)
-    return graph.add("Reshape", score, graph.constant(np.array([-1])))
-
-
-def _answer(graph: _Graph, logits: str, classes: int, temperature: float) -> str:
-    """Mean log-probabilities of photo and mirror image, divided by the temperature, as probabilities."""
-    logs = graph.add("LogSoftmax", logits, axis=1)
-    divisor = graph.constant(np.array([temperature], dtype=np.float32))
-    return graph.add("Softmax", graph.add("Div", _mean_of_sides(graph, logs, classes), divisor), axis=1)
+    weight, bias = (by_logit * LOGIT_SCALE * trained.fitted.weights[f"head.{part}"][-1:] for part in ("weight", "bias"))
+    # The distance is 1 less the mean likeness of the nearest.
+    base = (bias + trained.guard.offset + by_distance).astype(np.float32)
+    learnt = graph.add("Gemm", features, graph.constant(weight.astype(np.float32)), graph.constant(base), transB=1)
+    direction = graph.add("LpNormalization", features, axis=1, p=2)
+    likeness = graph.add("MatMul", direction, graph.constant(trained.fitted.memory.T))
+    count = min(len(trained.fitted.memory), NEIGHBOURS)
+    nearest = graph.add("TopK", likeness, graph.constant(np.array([count])), axis=1)
+    near = graph.constant(np.full((count, 1), -by_distance / count, dtype=np.float32))
+    return graph.add("Reshape", graph.add("Gemm", nearest, near, learnt), graph.constant(np.array([-1])))
