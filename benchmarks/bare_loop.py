@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scones.artefact import read_artefact
-from scones.photos.decode import decode
-from scones.runtime.serve.model import Model
+from scones.data.decode import decode
+from scones.model.inference import Model
+from scones.model.model_file import read_artefact
 
 
 def main(artefact: str, folder: str, batch: int, count: int) -> None:

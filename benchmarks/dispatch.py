@@ -13,13 +13,11 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from scones.dispatch.assignment import assign
-from scones.dispatch.day import City
-from scones.dispatch.example import example_couriers, example_orders
-from scones.dispatch.matching import match
-from scones.dispatch.pairs import Book, Fleet, weigh
-from scones.dispatch.rules import Rules
-from scones.dispatch.worth import Line, Trial, imagined, worth
+from scones.dispatch.assignment import assign, match
+from scones.dispatch.business_value import Line, Trial, imagined, worth
+from scones.dispatch.cost_matrix import Book, Fleet, weigh
+from scones.dispatch.orders import Rules
+from scones.dispatch.simulation import City, example_couriers, example_orders
 
 PAGE = Path(__file__).parents[1] / "docs" / "dispatch.md"
 BEGIN, END = "<!-- figures: written by make bench-dispatch -->", "<!-- end of figures -->"

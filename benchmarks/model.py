@@ -27,17 +27,17 @@ import torch
 from benchmarks.model_measures import Judges, Pixels, measure
 from benchmarks.model_peers import Labels, hog_and_svm, resnet18
 
-from scones.artefact import read_artefact
-from scones.evaluation.label_errors import rank, vote
-from scones.photos.decode import decode
-from scones.photos.source import collect
-from scones.settings import Settings
-from scones.vehicles import VEHICLES
-from scones.vision.calibration import soften
-from scones.vision.fit import fit
-from scones.vision.messages import Labelled
-from scones.vision.predict import see
-from scones.vision.recipe import Recipe, without_outliers
+from scones.config.settings import Settings
+from scones.data.decode import decode
+from scones.data.loading import collect
+from scones.domain.decision import VEHICLES
+from scones.model.model_file import read_artefact
+from scones.training.calibration import soften
+from scones.training.fit import fit
+from scones.training.label_issues import rank, vote
+from scones.training.messages import Labelled
+from scones.training.predict import see
+from scones.training.recipe import Recipe, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -179,9 +179,7 @@ def _train(bench: Bench, job: Path, seed: int) -> float:
     config.joinpath("hyperparameters.json").write_text(json.dumps({"seed": str(seed), "epochs": str(bench.epochs)}))
     environment = dict(os.environ, SAGEMAKER_BASE_DIR=str(job))  # noqa: TID251 - the program's contract
     started = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-m", "scones.runtime.train"], env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, "-m", "scones.training"], env=environment, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - started
 
 

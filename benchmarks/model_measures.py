@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from scones.artefact import Artefact
-from scones.evaluation.corruptions import corrupt
+from scones.evaluation.calibration import accuracy_at, risk_coverage
+from scones.evaluation.int8_comparison import Pair, compare_int8
 from scones.evaluation.metrics import calibration_error
-from scones.evaluation.selective import accuracy_at, risk_coverage
-from scones.evaluation.strangers import NOTHING, flat_and_noise, judge_guard
-from scones.evaluation.whole_numbers import Pair, compare_int8
-from scones.runtime.serve.model import Model
+from scones.evaluation.ood import NOTHING, flat_and_noise, judge_guard
+from scones.evaluation.robustness import corrupt
+from scones.model.inference import Model
+from scones.model.model_file import Artefact
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

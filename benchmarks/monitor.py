@@ -54,8 +54,8 @@ from benchmarks.monitor_world import (
     look_at_all,
 )
 
-from scones.vehicles import VEHICLES
-from scones.vision.messages import Labelled
+from scones.domain.decision import VEHICLES
+from scones.training.messages import Labelled
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BUILD = Path("build/bench-monitor")

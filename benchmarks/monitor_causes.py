@@ -30,13 +30,13 @@ from benchmarks.monitor_world import (
 )
 from numpy.typing import NDArray
 
+from scones.domain.decision import VEHICLES
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.cause import Cause, Signs, likely_cause
 from scones.monitoring.class_mix import estimate_mix
 from scones.monitoring.detectors import check
 from scones.monitoring.replay import compare
-from scones.vehicles import VEHICLES
-from scones.vision.messages import Labelled
+from scones.training.messages import Labelled
 
 RATE = 0.01
 MIX = (0.5, 0.5)

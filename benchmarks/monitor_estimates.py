@@ -32,7 +32,7 @@ from scones.monitoring.detectors import check
 from scones.monitoring.labels import choose, correct, exact
 from scones.monitoring.replay import compare
 from scones.monitoring.watch import Watch
-from scones.vision.calibration import fit_temperature, soften
+from scones.training.calibration import fit_temperature, soften
 
 WINDOW, LABELS, DAMAGED = 200, 30, 170
 SAME_KIND = {"brightness": ("brighter", "darker")}

@@ -1,7 +1,7 @@
 """Does the monitor keep quiet on the test photos, and how soon does it ring on dirty ones, whatever model was trained?
 
 `python -m benchmarks.monitor_seeds FOLDER` takes a folder of models, each a `model.tar.gz` or an opened artefact, as
-`python -m scones.runtime.train` leaves them, best of one seed each. With each model it does what the demo does: the
+`python -m scones.training` leaves them, best of one seed each. With each model it does what the demo does: the
 test photos pass the watch over the stream and the check of their window, then photos that are darkened and blurred.
 The demo does so in one order, this in twenty. About five seconds a model.
 """
@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.artefact import opened
+from scones.data.decode import decode
+from scones.model.inference import Model
+from scones.model.model_file import opened
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.budget import Budget
 from scones.monitoring.channels import Photos, measure, strangest
@@ -26,8 +28,6 @@ from scones.monitoring.scores import MIN_PHOTOS, Floats
 from scones.monitoring.shift import darken_and_blur
 from scones.monitoring.stream import statistics
 from scones.monitoring.watch import Watch
-from scones.photos.decode import decode
-from scones.runtime.serve.model import Model
 
 ORDERS = 20
 DRILL = 100

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from scones.data.decode import decode
+from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.channels import CHANNELS, measure, strangest
-from scones.photos.decode import decode
-from scones.vision.calibration import soften
-from scones.vision.fit import fit
-from scones.vision.guard import Guard, fit_guard
-from scones.vision.messages import Labelled
-from scones.vision.model import Network
-from scones.vision.predict import answer, remember, see
-from scones.vision.recipe import Recipe, without_outliers
+from scones.training.calibration import soften
+from scones.training.fit import fit
+from scones.training.messages import Labelled
+from scones.training.network import Network
+from scones.training.ood_detector import Guard, fit_guard
+from scones.training.predict import answer, remember, see
+from scones.training.recipe import Recipe, without_outliers
 
 SIDE = 32
 TAUGHT = 500

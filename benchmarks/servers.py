@@ -43,7 +43,7 @@ OURS = "scones"
 _UVICORN = "--port {port} --workers {workers} --no-access-log --log-level error"
 _GUNICORN = "--bind 127.0.0.1:{port} --workers {workers} --worker-class gthread --threads 16 --log-level error"
 KINDS = (
-    Kind(OURS, "python -m scones.runtime.serve"),
+    Kind(OURS, "python -m scones.serving"),
     Kind("bare ASGI, uvicorn", f"uvicorn benchmarks.peers.bare_asgi:app {_UVICORN}"),
     Kind(
         "bare ASGI, granian",

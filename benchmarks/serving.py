@@ -25,11 +25,11 @@ from benchmarks.load import Outcome, Question, ask, wait_for_ping
 from benchmarks.servers import KINDS, OURS, Kind, Place, peer_versions, prepare_peers, running
 from benchmarks.serving_chart import draw
 
-from scones.artefact import ABOUT, read_artefact
-from scones.photos.decode import decode
-from scones.photos.source import collect
-from scones.runtime.serve.model import Model
-from scones.vehicles import VEHICLES
+from scones.data.decode import decode
+from scones.data.loading import collect
+from scones.domain.decision import VEHICLES
+from scones.model.inference import Model
+from scones.model.model_file import ABOUT, read_artefact
 
 BUILD = Path("build/bench-serving")
 DOCS = Path("docs/serving.md")
@@ -170,7 +170,7 @@ def _train(source: str) -> Path:
     (config / "inputdataconfig.json").write_text(json.dumps({"training": {}}))
     (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
     environment = os.environ | {"SAGEMAKER_BASE_DIR": str(base)}  # noqa: TID251 - a child process inherits it
-    subprocess.run([sys.executable, "-m", "scones.runtime.train"], check=True, env=environment, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "scones.training"], check=True, env=environment, stdout=sys.stderr)
     return base / "model"
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from scones.photos.folder import collect_shelf
-from scones.photos.shelf import open_folder
+from scones.data.sources.folder import collect_shelf, open_folder
 
 CLASSES = ("bicycle", "motorcycle")
 _TWIN_EVERY = 100

@@ -21,15 +21,15 @@ import psutil
 
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
+from scones.config.settings import Settings
+from scones.data.manifest import Sample
+from scones.deployment.pricing import orchestration_dollars, plan_batch, single_bill
 from scones.dispatch.assignment import assign
-from scones.dispatch.example import example_couriers, example_orders
-from scones.dispatch.rules import Rules
-from scones.flow import Flow
+from scones.dispatch.orders import Rules
+from scones.dispatch.simulation import example_couriers, example_orders
+from scones.domain.progress import Silent
 from scones.local.cloud import Cloud, start, stop
-from scones.manifest import Sample
-from scones.plan import orchestration_dollars, plan_batch, single_bill
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.pipeline import Flow
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
 DOCS = Path("docs/workflow-figures.md")

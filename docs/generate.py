@@ -9,11 +9,10 @@ from pathlib import Path
 
 import click
 
-from scones import settings as settings_module
 from scones.cli import scones
-from scones.estimates import cost_table
-from scones.plan import Assumptions, BatchPlan, plan_batch
-from scones.settings import Settings
+from scones.config import settings as settings_module
+from scones.config.settings import Settings
+from scones.deployment.pricing import Assumptions, BatchPlan, cost_table, plan_batch
 from scones.steps import STEPS
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ import botocore.session
 from botocore import xform_name
 
 import scones
-from scones.release import template
-from scones.tags import ENV_TAG
+from scones.deployment.template import template
+from scones.domain.tags import ENV_TAG
 
 _SOURCES = Path(scones.__file__).parent / "aws"
 _PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}

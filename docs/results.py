@@ -8,10 +8,9 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
-from scones.demo import Demo
-from scones.estimates import CostTable, Estimate
-from scones.flow import Flow
-from scones.plan import BatchPlan
+from scones.cli.demo import Demo
+from scones.deployment.pricing import BatchPlan, CostTable, Estimate
+from scones.pipeline import Flow
 
 _VERBS = {
     "stage": Flow.stage,

@@ -12,15 +12,14 @@ import hypothesis
 import pytest
 
 from scones.aws.client import Credentials
+from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
-from scones.aws.inventory import endpoints
-from scones.aws.records import remember
-from scones.aws.stacks import StackFailed
-from scones.flow import Flow
+from scones.config.settings import Settings
+from scones.deployment.inventory import endpoints
+from scones.deployment.template import foundation
+from scones.domain.progress import Silent
 from scones.local.cloud import Cloud, start, stop
-from scones.progress import Silent
-from scones.release import foundation
-from scones.settings import Settings
+from scones.pipeline import Flow, remember
 from scones.steps.train import Trained
 from tiny_model import tar, write_tiny_artefact
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from scones.aws.client import Credentials
 from scones.aws.connection import Aws, connect
-from scones.aws.lease import Pace, held
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.deployment.lock import Pace, held
+from scones.domain.progress import Silent
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from scones.flow import Flow
 from scones.local.cloud import Cloud
+from scones.pipeline import Flow
 from tiny_model import plain_photo, probability
 
 LEVEL = 200

@@ -11,8 +11,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from scones.artefact import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, read_artefact, write_artefact
-from scones.evaluation.out_of_fold import OutOfFold, fingerprints
+from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, read_artefact, write_artefact
+from scones.model.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.calibration import calibrate
 from scones.monitoring.channels import measure

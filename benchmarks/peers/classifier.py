@@ -8,7 +8,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # noqa: TID251
 import numpy as np
 import onnxruntime
 
-from scones.photos.decode import decode
+from scones.data.decode import decode
 
 _options = onnxruntime.SessionOptions()
 _options.intra_op_num_threads = 1

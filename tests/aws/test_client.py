@@ -5,7 +5,7 @@ import pytest
 
 from scones.aws.client import AwsError, AwsUnreachable, Client, Credentials
 from scones.aws.connection import connect
-from scones.settings import Settings
+from scones.config.settings import Settings
 
 KEYS = Credentials("local", "local")
 

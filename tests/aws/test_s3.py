@@ -1,10 +1,10 @@
 from functools import partial
 
 from scones.aws.connection import Aws
-from scones.aws.inventory import inventory
 from scones.aws.s3 import Object
-from scones.progress import Silent
-from scones.release import foundation
+from scones.deployment.inventory import inventory
+from scones.deployment.template import foundation
+from scones.domain.progress import Silent
 
 
 def stand(aws: Aws) -> None:

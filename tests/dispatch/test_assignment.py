@@ -7,9 +7,8 @@ from hypothesis import given
 
 from dispatch.cities import any_couriers, any_orders, courier, order
 from scones.dispatch.assignment import BadOrderBook, Plan, assign
-from scones.dispatch.example import example_couriers, example_orders
-from scones.dispatch.orders import Courier, Order
-from scones.dispatch.rules import Rules
+from scones.dispatch.orders import Courier, Order, Rules
+from scones.dispatch.simulation import example_couriers, example_orders
 
 RULES = Rules()
 

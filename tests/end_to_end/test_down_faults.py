@@ -11,14 +11,14 @@ import pytest
 from conftest import KEYS
 from faulty import Fault, Faulty, Request, before
 from scones.aws.client import AwsError, Client
+from scones.aws.cloudformation import StackFailed, StackHalfGone
 from scones.aws.connection import Aws, connect
-from scones.aws.inventory import inventory, owns_bucket
-from scones.aws.stacks import StackFailed, StackHalfGone
-from scones.flow import Flow
+from scones.config.settings import Settings
+from scones.deployment.inventory import inventory, owns_bucket
+from scones.deployment.template import foundation, function_code, template
+from scones.domain.progress import Silent
 from scones.local.cloud import Cloud
-from scones.progress import Silent
-from scones.release import foundation, function_code, template
-from scones.settings import Settings
+from scones.pipeline import Flow
 from scones.steps.down import down
 from waiting import eventually
 

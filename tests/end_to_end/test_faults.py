@@ -17,13 +17,13 @@ from conftest import KEYS, deployed, new_settings
 from faulty import Fault, Faulty, before
 from live import live
 from scones.aws.client import Client
-from scones.aws.workflow import Ended
-from scones.dispatch.book import open_order
+from scones.aws.stepfunctions import Ended
+from scones.deployment.template import function_code
+from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.flow import Flow
-from scones.items import Item
+from scones.domain.items import Item
 from scones.local.cloud import Cloud
-from scones.release import function_code
+from scones.pipeline import Flow
 from tiny_model import plain_photo
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ Point = Callable[[str, str, Faulty], None]
 # The function as it is, but its first call ends badly, with its work done.
 WRAPPED = """
 import os, time
-from scones.runtime.functions import {name}
+from scones.lambdas import {name}
 
 def handler(event, context):
     answer = {name}.handler(event, context)

@@ -19,12 +19,12 @@ from conftest import KEYS
 from faulty import Fault, Request, before
 from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
-from scones.aws.inventory import inventory
-from scones.aws.lease import KEY
-from scones.aws.records import remember
+from scones.config.settings import Settings
+from scones.deployment.inventory import inventory
+from scones.deployment.lock import KEY
+from scones.domain.progress import Silent
 from scones.local.cloud import Cloud, exports, start, stop
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.pipeline import remember
 from scones.steps.down import down
 from scones.steps.train import Trained
 from tiny_model import plain_photo, tar, write_tiny_artefact

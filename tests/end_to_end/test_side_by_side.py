@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from conftest import deployed, new_settings
-from scones.aws.inventory import inventory
-from scones.flow import Flow
+from scones.deployment.inventory import inventory
 from scones.local.cloud import Cloud
+from scones.pipeline import Flow
 from scones.steps.classify import Outcome
 from tiny_model import plain_photo
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from holding import holding
-from scones.flow import Flow
 from scones.local.cloud import Cloud, exports
+from scones.pipeline import Flow
 
 SCONES = Path(sys.executable).with_name("scones")
 

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scones.evaluation.asking import Said
+from scones.data.decode import decode
 from scones.evaluation.examination import Candidate, Plan, Shown
 from scones.evaluation.gate import Floors
-from scones.evaluation.out_of_fold import Judged
+from scones.evaluation.int8_comparison import Pair
+from scones.evaluation.model_client import Said
 from scones.evaluation.study import DataFacts, ModelFacts
-from scones.evaluation.thresholds import Costs, Wish
-from scones.evaluation.trial import Terms
-from scones.evaluation.whole_numbers import Pair
-from scones.photos.decode import decode
+from scones.evaluation.thresholds import Costs, Terms, Wish
+from scones.model.out_of_fold import Judged
 from tiny_model import noisy_pngs, probability
 
 CLASSES = ("bicycle", "motorcycle")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from evaluation.studied import ask
-from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES
-from scones.evaluation.robustness import Judge, meaning, measure_robustness
-from scones.photos.decode import decode
+from scones.data.decode import decode
+from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, Judge, meaning, measure_robustness
 from tiny_model import plain_photo
 
 JUDGE = Judge(("bicycle", "motorcycle"), ("bicycle", "motorcycle"), 0.8)

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from scones.release import template
+from scones.deployment.template import template
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scones.release import template
+from scones.deployment.template import template
 
 CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
 

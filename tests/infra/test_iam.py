@@ -15,14 +15,13 @@ from conftest import KEYS, deployed, new_settings
 from infra.policies import Grant, grants, key_grants, resources
 from recording import Call, Recorder, recording
 from scones.aws.client import Client
-from scones.aws.records import remember
-from scones.dispatch.book import open_order
+from scones.data.manifest import Sample, manifest_key, to_lines
+from scones.deployment.template import definition, template
+from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.flow import Flow
 from scones.local.cloud import Cloud
-from scones.manifest import Sample, manifest_key, to_lines
 from scones.monitoring.shift import darken_and_blur
-from scones.release import definition, template
+from scones.pipeline import Flow, remember
 from scones.steps.stage import Staged
 from tiny_model import noisy_pngs, plain_photo
 

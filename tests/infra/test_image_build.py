@@ -19,12 +19,12 @@ import psutil
 import pytest
 
 from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, storage_driver, why_not
-from runtime.train.test_training import give
-from scones.artefact import read_artefact
-from scones.image import image_source
+from scones.data.sources.synthetic import render
+from scones.deployment.image_source import image_source
 from scones.local.cloud import Cloud, exports
 from scones.local.runtime_api import Event, Posted, RuntimeApi
-from scones.photos.sample import render
+from scones.model.model_file import read_artefact
+from training.test_train import give
 
 DEADLINE_SECONDS = 240.0
 
@@ -91,7 +91,7 @@ def serves(store: Store, container: str, ml: Path) -> None:
         assert status == HTTPStatus.OK, body
         probabilities = json.loads(body)
         assert (len(probabilities), sum(probabilities)) == (2, pytest.approx(1, abs=1e-3))
-        programs = running_python(process, "scones.runtime.serve")
+        programs = running_python(process, "scones.serving")
         assert {program.uids().effective == 0 for program in programs} == {False}
         assert {no_new_privileges(program.pid) for program in programs} == {True}
         # As Docker does: to the first process only.
@@ -106,7 +106,7 @@ def monitors(store: Store, container: str, cloud: Cloud) -> None:
     given = {**exports(cloud), "AWS_LAMBDA_RUNTIME_API": api.address, "SCONES_ENV": "image", "HOME": "/tmp"}  # noqa: S108
     words = [f"{name}={value}" for name, value in given.items()]
     # As Lambda does: under a user of its own, that the image does not know.
-    command = ("env", *words, "python", "-m", "awslambdaric", "scones.scheduled.handler")
+    command = ("env", *words, "python", "-m", "awslambdaric", "scones.cli.scheduled.handler")
     with store.running(container, *command, user="993:990"), closing(api):
         asked = received(api)
         assert asked.kind == "next"

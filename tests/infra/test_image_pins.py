@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.buildah import PYTHON, SUITE
-from scones.release import template
+from scones.deployment.template import template
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "infra" / "image"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.policies import composed, grants, is_known, listed, resources, statements, takes_resources
-from scones.release import foundation, function_release
+from scones.deployment.template import foundation, function_release
 
 SERVERLESS_MEMORY_MB = {1024, 2048, 3072, 4096, 5120, 6144}
 ANYWHERE = {"cloudwatch:PutMetricData": "held to a namespace by a condition"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scones.release import template
+from scones.deployment.template import template
 from waiting import eventually
 
 PERIOD = 10

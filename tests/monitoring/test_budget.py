@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 from scones.monitoring.budget import BadBudget, Budget
 from scones.monitoring.scores import MIN_PHOTOS
-from scones.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 
 NUMBERS = st.floats(MIN_PER_THOUSAND, MAX_PER_THOUSAND)
 

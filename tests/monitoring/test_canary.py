@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scones.manifest import Sample
+from scones.data.manifest import Sample
 from scones.monitoring.canary import CANDIDATES_PER_CLASS, candidates, is_sure
 
 

@@ -10,7 +10,7 @@ from batches import CLASSES, baseline, batch, evidence
 from scones.monitoring.accuracy import Estimate
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.history import PHOTOS, Point, from_lines, point, to_lines
-from scones.monitoring.history_page import render_history
+from scones.reports.history import render_history
 
 FOUND = evidence(batch(brightness=-2))
 ESTIMATE = Estimate(0.71, 0.64, 0.78, trusted=False, why="label some")

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scones.domain.tags import canary_id, evaluation_id
 from scones.monitoring.capture import split
 from scones.monitoring.cursor import Cursor, File, Reading
 from scones.monitoring.intake import MOST_EXAMPLES, Intake, Reason, Seen, Watching
-from scones.monitoring.traffic import canary_id, evaluation_id
 from tiny_model import plain_photo
 
 NOON = 1_790_000_000.0

@@ -4,8 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from scones.aws.client import Client, Credentials
-from scones.flow import Flow
-from scones.release import template
+from scones.deployment.template import template
+from scones.pipeline import Flow
 from tiny_model import plain_photo
 
 

@@ -20,12 +20,12 @@ from conftest import KEYS, deployed, new_settings
 from live import live
 from scones.aws.client import Client
 from scones.aws.connection import connect
-from scones.batches import RunFiles
-from scones.errors import SconesError
-from scones.flow import Flow
+from scones.batch.results import RunFiles
+from scones.deployment.template import function_code
+from scones.domain.errors import SconesError
+from scones.domain.progress import Silent
 from scones.local.cloud import Programs, start, stop
-from scones.progress import Silent
-from scones.release import function_code
+from scones.pipeline import Flow
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 PHOTOS = 1200
 CRASHING = """
 import os, boto3
-from scones.runtime.functions import classify_batch
+from scones.lambdas import classify_batch
 def handler(event, context):
     s3, about = boto3.client("s3"), event["BatchInput"]
     tried = about["bucket"], f"tried/{event['Items'][0]['key']}"

@@ -11,11 +11,10 @@ import pytest
 
 from conftest import deployed, put_away
 from load import Load, asker
-from scones.aws.records import remember
-from scones.aws.releases import releases
 from scones.aws.sagemaker import UpdateRolledBack
-from scones.flow import Flow
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.deployment.releases import releases
+from scones.pipeline import Flow, remember
 from scones.steps.train import Trained
 from tiny_model import plain_photo, tar, write_tiny_artefact
 from waiting import eventually

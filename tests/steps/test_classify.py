@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from scones.aws.client import Client, Credentials
-from scones.flow import Flow
+from scones.pipeline import Flow
 from scones.steps.classify import Execution, Outcome
 from tiny_model import plain_photo, probability
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws
-from scones.batches import Fate, NoPhotos, RunFiles
-from scones.flow import Flow, PhotosNotGranted
+from scones.batch.results import Fate, NoPhotos, RunFiles
+from scones.pipeline import Flow, PhotosNotGranted
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from scones.artefact import MODEL
 from scones.aws.registry import Approval, Package
 from scones.aws.sagemaker import UpdateRolledBack
-from scones.flow import Flow
-from scones.progress import Silent
+from scones.domain.progress import Silent
+from scones.model.model_file import MODEL
+from scones.pipeline import Flow
 from scones.steps.approve import approve
 from scones.steps.classify import Outcome
 from scones.steps.deploy import deploy

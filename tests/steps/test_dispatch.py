@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from scones.aws.client import AwsError
-from scones.dispatch.book import moment_of, open_order, see
+from scones.dispatch.order_book import moment_of, open_order, see
 from scones.dispatch.orders import Courier, Order, Place
-from scones.flow import ORDERS, Flow
+from scones.pipeline import ORDERS, Flow
 from tiny_model import plain_photo
 
 LONG_AGO, NOW = 0.0, 10**8

@@ -5,17 +5,17 @@ import pytest
 
 from conftest import KEYS, new_settings
 from scones.aws.client import Client
+from scones.aws.cloudformation import StackNotOurs
 from scones.aws.connection import Aws, connect
-from scones.aws.inventory import inventory, owns_bucket
-from scones.aws.stacks import StackNotOurs
-from scones.flow import Flow
+from scones.config.settings import Settings
+from scones.deployment.inventory import inventory, owns_bucket
+from scones.deployment.template import foundation
+from scones.domain.progress import Silent
+from scones.domain.tags import ENV_TAG
 from scones.local.cloud import Cloud
-from scones.progress import Silent
-from scones.release import foundation
-from scones.settings import Settings
+from scones.pipeline import Flow
 from scones.steps.down import NothingHere, down
 from scones.steps.status import status
-from scones.tags import ENV_TAG
 from tiny_model import plain_photo
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from scones.flow import Flow
-from scones.manifest import Sample
-from scones.progress import Silent
+from scones.data.manifest import Sample
+from scones.domain.progress import Silent
+from scones.pipeline import Flow
 from scones.steps.evaluate import NothingToEvaluate, evaluate
 from tiny_model import plain_photo, probability
 

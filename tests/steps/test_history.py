@@ -1,7 +1,6 @@
 from pathlib import Path
 
-from scones.aws.records import recall
-from scones.flow import Flow
+from scones.pipeline import Flow, recall
 from scones.steps.deploy import Deployed
 from scones.steps.history import history
 from tiny_model import noisy_pngs

@@ -8,12 +8,12 @@ import boto3
 import pytest
 
 from scones.aws.connection import Aws
-from scones.aws.images import Build, Images
-from scones.aws.inventory import inventory
-from scones.flow import Flow
-from scones.image import image_source
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.aws.ecr import Build, Images
+from scones.config.settings import Settings
+from scones.deployment.image_source import image_source, image_uri
+from scones.deployment.inventory import inventory
+from scones.domain.progress import Silent
+from scones.pipeline import Flow
 from scones.steps.down import down
 from scones.steps.image import ImageNotBuilt, image
 
@@ -91,11 +91,11 @@ def test_a_tag_means_one_image_for_ever(aws: Aws, settings: Settings) -> None:
 
 def test_what_runs_names_the_image_exactly(flow: Flow) -> None:
     """The scheduled monitor and the model behind the endpoint run the tag of these very sources."""
-    assert flow.aws.image.endswith(f"/{flow.aws.name}:{image_source().tag}")
+    assert image_uri(flow.aws).endswith(f"/{flow.aws.name}:{image_source().tag}")
     function = client(flow.settings, "lambda").get_function(FunctionName=f"{flow.aws.name}-monitor")
-    assert function["Code"]["ImageUri"] == flow.aws.image
+    assert function["Code"]["ImageUri"] == image_uri(flow.aws)
     endpoint = client(flow.settings, "sagemaker").describe_endpoint(EndpointName=flow.aws.name)
-    assert endpoint["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == flow.aws.image
+    assert endpoint["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == image_uri(flow.aws)
 
 
 def test_a_build_that_fails_is_told_with_its_reason(aws: Aws, settings: Settings) -> None:

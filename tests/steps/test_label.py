@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scones.flow import Flow
 from scones.monitoring.labels import BadLabels
+from scones.pipeline import Flow
 from tiny_model import noisy_pngs
 
 PHOTOS = 35

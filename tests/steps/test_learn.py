@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from scones.aws.records import recall
-from scones.flow import Flow
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.days import TooFewDays, learnt_key
 from scones.monitoring.measured import PREFIX, Measured
 from scones.monitoring.registered import open_model
+from scones.pipeline import Flow, recall
 from scones.steps.deploy import Deployed
 
 PHOTOS = 25

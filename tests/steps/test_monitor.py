@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from scones.flow import Flow
 from scones.monitoring.shift import darken_and_blur
+from scones.pipeline import Flow
 from scones.steps.monitor import Monitored
 from tiny_model import noisy_pngs
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from scones.aws.connection import Aws
-from scones.aws.inventory import inventory
-from scones.aws.records import remember
 from scones.aws.registry import Approval, NoSuchModel, RegistryTaken
-from scones.flow import Flow
-from scones.manifest import Sample, manifest_key, to_lines
-from scones.progress import Silent
-from scones.release import foundation
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.data.manifest import Sample, manifest_key, to_lines
+from scones.deployment.inventory import inventory
+from scones.deployment.template import foundation
+from scones.domain.progress import Silent
+from scones.pipeline import Flow, remember
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.register import register

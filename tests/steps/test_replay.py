@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from conftest import deployed, new_settings, put_away
-from scones.artefact import ABOUT, SUMS, Artefact, read_artefact
-from scones.flow import Flow
-from scones.items import Write
+from scones.domain.items import Write
 from scones.local.cloud import Cloud
+from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
+from scones.pipeline import Flow
 from scones.steps.classify import Execution
 from scones.steps.replay import CannotReplay, Judged
 from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_artefact

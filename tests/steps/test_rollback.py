@@ -10,16 +10,14 @@ import pytest
 
 from conftest import KEYS
 from faulty import Fault, before
-from scones.aws.client import Client
+from scones.aws.client import Client, pauses
 from scones.aws.connection import connect
-from scones.aws.hosting import hosting_of
-from scones.aws.records import recall, remember
-from scones.aws.releases import ReleaseUnreadable, keep, releases
-from scones.aws.sagemaker import UpdateRolledBack
-from scones.aws.waiting import pauses
-from scones.errors import NothingYet
-from scones.flow import Flow
-from scones.progress import Silent
+from scones.aws.sagemaker import UpdateRolledBack, hosting_of
+from scones.deployment.image_source import image_uri
+from scones.deployment.releases import ReleaseUnreadable, keep, releases
+from scones.domain.errors import NothingYet
+from scones.domain.progress import Silent
+from scones.pipeline import Flow, recall, remember
 from scones.steps.deploy import Deployed
 from scones.steps.rollback import NothingToGoBackTo
 from scones.steps.train import Trained
@@ -119,7 +117,7 @@ def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Flow, tmp_p
     own_flow.deploy()
     train(own_flow, tmp_path / "second")
     second = own_flow.deploy()
-    tag = own_flow.aws.image.rpartition(":")[2]
+    tag = image_uri(own_flow.aws).rpartition(":")[2]
     registry = Client(own_flow.settings, "ecr", KEYS)
     registry.call("batch_delete_image", repositoryName=own_flow.aws.name, imageIds=[{"imageTag": tag}])
     with pytest.raises(NothingToGoBackTo):

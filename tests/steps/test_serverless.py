@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from conftest import deployed, new_settings, put_away
-from scones.flow import Flow
+from scones.config.settings import Settings
 from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
-from scones.settings import Settings
+from scones.pipeline import Flow
 from tiny_model import noisy_pngs
 
 PHOTOS = 40

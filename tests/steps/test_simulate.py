@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones.flow import Flow
-from scones.manifest import Sample
-from scones.progress import Silent
+from scones.data.manifest import Sample
+from scones.domain.progress import Silent
+from scones.pipeline import Flow
 from scones.steps.simulate import BadStream, End, Event, Kind, Stream, plan, simulate
 from scones.steps.up import Up
 from tiny_model import plain_photo

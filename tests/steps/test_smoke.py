@@ -6,9 +6,9 @@ import boto3
 import pytest
 
 from scones.aws.connection import Aws
-from scones.flow import Flow
+from scones.domain.progress import Silent
 from scones.local.cloud import Cloud
-from scones.progress import Silent
+from scones.pipeline import Flow
 from scones.steps.smoke import SmokeFailed, smoke
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 
 from scones.aws.connection import Aws
-from scones.flow import Flow
-from scones.manifest import Sample, from_lines, list_key, manifest_key, outliers_prefix, split_prefix
-from scones.photos.collection import Collection, LeftOut, SourceError, photo_of
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.data.dataset import Collection, LeftOut, SourceError, photo_of
+from scones.data.manifest import Sample, from_lines, list_key, manifest_key, outliers_prefix, split_prefix
+from scones.domain.progress import Silent
+from scones.pipeline import Flow
 from scones.steps.stage import stage
 from tiny_model import plain_photo
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import boto3
 
 from scones.aws.connection import Aws
-from scones.costs import hourly_dollars
-from scones.estimates import stack_hourly_dollars
-from scones.flow import Flow
+from scones.cli.render import show
+from scones.deployment.image_source import image_uri
+from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
 from scones.local.cloud import Cloud
-from scones.show import show
+from scones.pipeline import Flow
 from scones.steps.status import leftovers, status
 
 
@@ -56,7 +56,7 @@ def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Flow, cl
     sagemaker.create_model(
         ModelName=f"{aws.prefix}stray",
         ExecutionRoleArn=aws.stack.find_output("HostingRoleArn"),
-        PrimaryContainer={"Image": aws.image, "ModelDataUrl": aws.bucket.uri("models/tiny/output/model.tar.gz")},
+        PrimaryContainer={"Image": image_uri(aws), "ModelDataUrl": aws.bucket.uri("models/tiny/output/model.tar.gz")},
     )
     found = own_flow.status()
     assert found.drift

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from scones.artefact import OUT_OF_FOLD, Description, write_artefact
-from scones.aws.records import recall
+from scones.config.settings import Settings
+from scones.data.dataset import Collection, LabelledPhoto, Split, photo_of
+from scones.data.decode import decode
+from scones.data.manifest import Sample
+from scones.domain.progress import Silent
 from scones.evaluation.comparison import Comparison
-from scones.evaluation.subject import CannotStudy
-from scones.flow import Flow
-from scones.manifest import Sample
-from scones.photos.collection import Collection, LabelledPhoto, Split, photo_of
-from scones.photos.decode import decode
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.evaluation.model_facts import CannotStudy
+from scones.model.model_file import OUT_OF_FOLD, Description, write_artefact
+from scones.pipeline import Flow, recall
 from scones.steps.deploy import Deployed
 from scones.steps.study import Served, Wanted, study_artefact, study_endpoint
 from scones.steps.up import Up

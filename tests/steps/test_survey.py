@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scones.artefact import OUT_OF_FOLD, write_artefact
 from scones.aws.connection import Aws
-from scones.aws.records import remember
-from scones.evaluation.out_of_fold import OutOfFold
-from scones.flow import Flow
-from scones.manifest import report_key
-from scones.photos.collection import Collection, LeftOut, photo_of
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.data.dataset import Collection, LeftOut, photo_of
+from scones.data.manifest import report_key
+from scones.domain.progress import Silent
+from scones.model.model_file import OUT_OF_FOLD, write_artefact
+from scones.model.out_of_fold import OutOfFold
+from scones.pipeline import Flow, remember
 from scones.steps.stage import stage
 from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.train import Trained

@@ -4,16 +4,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scones.artefact import read_artefact, unpack
+from scones.aws.client import wait
 from scones.aws.connection import Aws
-from scones.aws.records import recall
 from scones.aws.sagemaker import TrainingFailed
-from scones.aws.waiting import wait
-from scones.flow import Flow
-from scones.photos.collection import Collection, photo_of
-from scones.photos.sample import render
-from scones.progress import Silent
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.data.dataset import Collection, photo_of
+from scones.data.sources.synthetic import render
+from scones.domain.progress import Silent
+from scones.model.model_file import read_artefact, unpack
+from scones.pipeline import Flow, recall
 from scones.steps.stage import stage
 from scones.steps.train import METRICS, Trained, train
 from tiny_model import plain_photo

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from conftest import KEYS
-from scones.aws.changes import DataAtRisk
 from scones.aws.client import AwsError, Client
+from scones.aws.cloudformation import DataAtRisk
 from scones.aws.connection import Aws
-from scones.errors import SconesError
-from scones.flow import Flow, go_on
-from scones.progress import Silent
-from scones.release import foundation
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.deployment.template import foundation
+from scones.domain.errors import SconesError
+from scones.domain.progress import Silent
+from scones.pipeline import Flow, go_on
 from scones.steps.classify import Outcome
 from scones.steps.up import Consent, up
 from tiny_model import plain_photo, probability

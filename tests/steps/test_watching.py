@@ -10,14 +10,13 @@ import boto3
 import pytest
 
 from scones.aws.client import AwsError
-from scones.aws.records import recall, remember
 from scones.aws.s3 import Bucket, Object
-from scones.flow import Flow
-from scones.manifest import Sample, manifest_key, to_lines
+from scones.data.manifest import Sample, manifest_key, to_lines
+from scones.domain.progress import Silent
 from scones.monitoring.figures import NAMESPACE, dimensions
 from scones.monitoring.remembered import StateUnreadable
 from scones.monitoring.shift import darken_and_blur
-from scones.progress import Silent
+from scones.pipeline import Flow, recall, remember
 from scones.steps.deploy import Deployed
 from scones.steps.monitor import LookOvertaken, Monitored, Watched, monitor
 from scones.steps.stage import Staged

@@ -1,25 +1,22 @@
 """Connection: every AWS service that the steps use, for one environment of one account."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from scones.aws.account import Quotas
-from scones.aws.batches import Batches
+from scones.aws.autoscaling import Scaling
 from scones.aws.client import Client, Credentials, known_region
-from scones.aws.images import Images
-from scones.aws.leftovers import Leftovers
-from scones.aws.logs import Logs
-from scones.aws.metrics import Metrics
-from scones.aws.notices import Notices
+from scones.aws.cloudformation import Stacks
+from scones.aws.cloudwatch import Logs, Metrics
+from scones.aws.dynamodb import Tables
+from scones.aws.ecr import Images
+from scones.aws.quotas import Quotas
 from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker
-from scones.aws.scaling import Scaling
-from scones.aws.stacks import Stacks
-from scones.aws.tables import Tables
-from scones.aws.workflow import Workflow
-from scones.image import image_source
-from scones.settings import Settings
+from scones.aws.sns import Notices
+from scones.aws.stepfunctions import Batches, Workflow
+from scones.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +40,9 @@ class Aws:
     tables: Tables
     metrics: Metrics
     images: Images
-    leftovers: Leftovers
     quotas: Quotas
+    client: Callable[[str], Client]
+    """Opens any other service by its boto3 name."""
 
     @property
     def name(self) -> str:
@@ -60,11 +58,6 @@ class Aws:
     def batch_machine(self) -> str:
         """The ARN of the state machine for batches, whether it stands or not."""
         return f"arn:aws:states:{self.region}:{self.account}:stateMachine:{self.name}-batch"
-
-    @property
-    def image(self) -> str:
-        """The one container image, which trains, serves and monitors; its tag is the hash of what it is built from."""
-        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/{self.name}:{image_source().tag}"
 
 
 def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
@@ -101,7 +94,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         tables=Tables(client("dynamodb"), settings.stack),
         metrics=Metrics(client("cloudwatch")),
         images=Images(client("ecr"), client("codebuild"), settings.stack),
-        leftovers=Leftovers(client, settings.stack, account),
         # A check before the work: where it gets no answer, asking again would only delay the work.
         quotas=Quotas(Client(settings, "service-quotas", credentials, attempts=1)),
+        client=client,
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from scones.aws.client import AwsError, Client
 from scones.aws.sagemaker import missing
-from scones.errors import SconesError
-from scones.tags import ENV_TAG
+from scones.domain.errors import SconesError
+from scones.domain.tags import ENV_TAG
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
 _LONGEST_REASON = 1024

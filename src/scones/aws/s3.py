@@ -1,13 +1,17 @@
-"""S3: the environment's one bucket, its keys and their bytes."""
+"""S3: an environment's bucket, and photos below any s3:// prefix."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scones.aws.client import AwsError, Client
+from scones.data.dataset import SourceError
+from scones.data.image_header import UnreadablePhoto
+from scones.data.sources.folder import Item, Shelf, require_photo_size
 
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) while long work goes on."""
@@ -242,3 +246,38 @@ def _groups(objects: Iterable[Object]) -> Iterator[list[Object]]:
         group.append(item)
     if group:
         yield group
+
+
+SCHEME = "s3://"
+
+
+def open_prefix(ours: Bucket, uri: str) -> Shelf:
+    """List the objects below *uri*; *ours* is a bucket whose credentials are used.
+
+    Raises:
+        SourceError: no such bucket, or nothing below the prefix.
+        AwsError: it may not be listed.
+    """
+    name, _, prefix = uri.removeprefix(SCHEME).partition("/")
+    prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    if not name:
+        raise SourceError(f"{uri!r} names no bucket; it should be s3://bucket/prefix")
+    bucket = ours.beside(name)
+    if not bucket.exists():
+        raise SourceError(f"there is no bucket {name!r} to take photos from")
+    # A key that ends with a slash is the console's idea of a folder.
+    found = [item for item in bucket.list(prefix) if not item.key.endswith("/")]
+    if not found:
+        raise SourceError(
+            f"there is nothing below {uri}; it should hold <class>/<photo> (or train/ and test/ with those)"
+        )
+    items = tuple(Item(item.key.removeprefix(prefix), partial(_read, bucket, item)) for item in found)
+    return Shelf(prefix.rstrip("/").rpartition("/")[2] or name, uri, items)
+
+
+def _read(bucket: Bucket, item: Object) -> bytes:
+    require_photo_size(item.size)
+    try:
+        return bucket.get(item.key)
+    except AwsError as error:
+        raise UnreadablePhoto(f"cannot be read: {error.code}") from error

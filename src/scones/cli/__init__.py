@@ -13,7 +13,7 @@ from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
 from scones.cli.photos import classify, dispatch, replay, simulate
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28

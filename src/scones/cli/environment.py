@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from scones.cli.group import options, run
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
-    from scones.flow import Flow
     from scones.monitoring.labelling import Labelled
+    from scones.pipeline import Flow
     from scones.steps.monitor import Monitored
 
 
@@ -84,8 +84,8 @@ def cost(as_json: bool, **options: Unpack[_Cost]) -> None:
     """Estimate what the options say."""
     import msgspec
 
-    from scones.estimates import Asked, cost_table, estimate
-    from scones.session import tell_result
+    from scones.cli.session import tell_result
+    from scones.deployment.pricing import Asked, cost_table, estimate
 
     given = {name: value for name, value in options.items() if value is not None}
     tell_result(estimate(msgspec.convert(given, Asked)) if given else cost_table(), as_json=as_json)
@@ -105,7 +105,7 @@ def status(env: str | None, as_json: bool) -> None:
 @options
 def down(keep_data: bool, env: str | None, as_json: bool) -> None:
     """Delete everything."""
-    from scones.session import end_cloud
+    from scones.cli.session import end_cloud
 
     receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
     if receipt.left:
@@ -123,10 +123,9 @@ def down(keep_data: bool, env: str | None, as_json: bool) -> None:
 @options
 def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: bool) -> None:
     """Run the whole flow on this machine, from nothing, and end with a report and nothing left behind."""
-    from scones.context import load
-    from scones.demo import run_demo
-    from scones.session import tell_result
-    from scones.terminal import Terminal
+    from scones.cli.demo import run_demo
+    from scones.cli.session import Terminal, tell_result
+    from scones.config.loading import load
 
     settings = load({"env": env, "data": data})
     with Terminal() as terminal:

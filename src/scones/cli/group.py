@@ -8,7 +8,7 @@ import click
 from scones import __version__
 
 if TYPE_CHECKING:
-    from scones.flow import Flow
+    from scones.pipeline import Flow
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Result = TypeVar("Result")
@@ -54,7 +54,7 @@ def run(
     verb: str, flags: Mapping[str, object], as_json: bool, action: "Callable[[Flow], Result]", *, agreed: bool = True
 ) -> Result:
     """Run one verb of the flow, and show what came of it."""
-    from scones.session import open_flow, tell_result
+    from scones.cli.session import open_flow, tell_result
 
     with open_flow(verb, flags, agreed=agreed) as flow:
         result = action(flow)

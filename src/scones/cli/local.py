@@ -5,7 +5,7 @@ import shlex
 import click
 
 from scones.cli.group import InOrder, options
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 
 
 @click.group(cls=InOrder)
@@ -19,9 +19,9 @@ def local() -> None:
 @options
 def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
     """Start a local cloud for this environment; one that stands already is left as it is."""
-    from scones.context import load
+    from scones.cli.session import find_cloud, kept_folder, tell_result
+    from scones.config.loading import load
     from scones.local.cloud import start
-    from scones.session import find_cloud, kept_folder, tell_result
 
     settings = load({"env": env})
     kept = kept_folder(settings)
@@ -34,7 +34,7 @@ def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) ->
 @options
 def local_down(env: str | None, as_json: bool) -> None:
     """Stop the local cloud of this environment, with everything in it."""
-    from scones.session import end_cloud, tell_result
+    from scones.cli.session import end_cloud, tell_result
 
     tell_result({"stopped": end_cloud({"env": env})}, as_json=as_json)
 
@@ -43,8 +43,8 @@ def local_down(env: str | None, as_json: bool) -> None:
 @options
 def local_status(env: str | None, as_json: bool) -> None:
     """Say whether a local cloud stands for this environment, and where."""
-    from scones.context import load
-    from scones.session import find_cloud, tell_result
+    from scones.cli.session import find_cloud, tell_result
+    from scones.config.loading import load
 
     cloud = find_cloud(load({"env": env}))
     found = {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid} if cloud else {}
@@ -55,9 +55,9 @@ def local_status(env: str | None, as_json: bool) -> None:
 @options
 def local_env(env: str | None, as_json: bool) -> None:
     """Print the exports that point boto3 and the aws command at the local cloud: eval "$(scones local env)"."""
-    from scones.context import load
+    from scones.cli.session import find_cloud, tell_result
+    from scones.config.loading import load
     from scones.local.cloud import exports
-    from scones.session import find_cloud, tell_result
 
     settings = load({"env": env})
     cloud = find_cloud(settings)

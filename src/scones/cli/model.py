@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from scones.cli.group import options, run, yes_option
-from scones.settings import MODES
+from scones.config.settings import MODES
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
     from scones.evaluation.study import Study
-    from scones.flow import Flow
+    from scones.pipeline import Flow
     from scones.steps.deploy import Deployed
     from scones.steps.study import Wanted
     from scones.steps.up import Up
@@ -169,10 +169,9 @@ def evaluate(
 
 
 def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
-    from scones.context import load
-    from scones.flow import study_model
-    from scones.session import tell_result
-    from scones.terminal import Terminal
+    from scones.cli.session import Terminal, tell_result
+    from scones.config.loading import load
+    from scones.pipeline import study_model
 
     with Terminal() as terminal:
         result = study_model(artefact, load(flags), wanted, terminal)

@@ -6,7 +6,7 @@ from typing import TypedDict, Unpack
 import click
 
 from scones.cli.group import options, run, yes_option
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 
@@ -31,8 +31,8 @@ class _Stream(TypedDict):
 def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json: bool) -> None:
     """Classify PHOTOS."""
     if plan:
-        from scones.plan import plan_batch
-        from scones.session import tell_result
+        from scones.cli.session import tell_result
+        from scones.deployment.pricing import plan_batch
 
         tell_result(plan_batch(plan), as_json=as_json)
     elif len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir()):

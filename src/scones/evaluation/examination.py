@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scones.evaluation.asking import Ask, Floats, decoded
+from scones.data.decode import png
 from scones.evaluation.comparison import Comparison, compare
 from scones.evaluation.gate import Floors, check_floors, not_worse
-from scones.evaluation.load import Bounds, Send, measure_load
+from scones.evaluation.int8_comparison import Pair, WholeNumbers, compare_int8
+from scones.evaluation.load_test import Bounds, Send, measure_load
 from scones.evaluation.metrics import CannotEvaluate, columns
-from scones.evaluation.out_of_fold import Judged
+from scones.evaluation.model_client import Ask, Floats, decoded
+from scones.evaluation.ood import NOTHING, Guarding, flat_and_noise, judge_guard
 from scones.evaluation.robustness import Damaged, Judge, measure_robustness
-from scones.evaluation.strangers import NOTHING, Guarding, flat_and_noise, judge_guard
 from scones.evaluation.study import Answers, DataFacts, ModelFacts, Study, study
-from scones.evaluation.trial import Terms
-from scones.evaluation.whole_numbers import Pair, WholeNumbers, compare_int8
-from scones.photos.encode import png
+from scones.evaluation.thresholds import Terms
+from scones.model.out_of_fold import Judged
 
 Progress = Callable[[int, int, str], None]
 

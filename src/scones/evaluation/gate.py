@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scones.errors import SconesError
+from scones.config.settings import Settings
+from scones.domain.errors import SconesError
 from scones.evaluation.comparison import LUCK, Comparison
 from scones.evaluation.metrics import Evaluation
-from scones.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

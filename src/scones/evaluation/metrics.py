@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 
 _ECE_BINS = 15
 _CHANCE_ROUNDS = 500

@@ -1,16 +1,133 @@
-"""Robustness: how right the model stays when photos are damaged."""
+"""Robustness: seeded image corruptions in three strengths, and accuracy under each."""
 
+import io
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 
-from scones.evaluation.asking import Ask, Progress
-from scones.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from scones.data.decode import png
 from scones.evaluation.metrics import Interval, evaluate_predictions
-from scones.photos.encode import png
+from scones.evaluation.model_client import Ask, Progress
+
+SEVERITIES: Final = (1, 3, 5)
+"""The strengths that are looked at, of the five that the field counts."""
+
+SMALL_SIDE: Final = 64
+"""Photos of up to so many pixels a side suffer as CIFAR-10's (32 a side) do, larger ones as ImageNet's (224)."""
+
+_WHITE = 255.0
+_LUMA = np.array([0.299, 0.587, 0.114])
+_MIDDLE_GRAY = 0.5
 
 Photos = NDArray[np.uint8]
+Light = NDArray[np.float64]
+"""Photos [N, H, W, 3] as light between 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """One kind of damage: how it is done at an amount, and the amount at each of SEVERITIES.
+
+    *small* has the amounts for photos of up to SMALL_SIDE, where they differ.
+    """
+
+    meaning: str
+    amounts: tuple[float, float, float]
+    apply: Callable[[Light, float, np.random.Generator], Light]
+    small: tuple[float, float, float] | None = None
+
+    def amount(self, severity: int, side: int) -> float:
+        """Give the amount for photos of *side* pixels."""
+        amounts = self.small if self.small and side <= SMALL_SIDE else self.amounts
+        return amounts[SEVERITIES.index(severity)]
+
+
+def corrupt(photos: Photos, kind: str, severity: int, seed: int) -> Photos:
+    """Damage *photos*, uint8 [N, H, W, 3]; the same arguments give the same pixels."""
+    corruption = CORRUPTIONS[kind]
+    rng = np.random.default_rng([seed, severity, zlib.crc32(kind.encode())])
+    amount = corruption.amount(severity, photos.shape[1])
+    light = corruption.apply(photos / _WHITE, amount, rng)
+    return np.asarray((np.clip(light, 0, 1) * _WHITE).round(), np.uint8)
+
+
+def _noise(light: Light, amount: float, rng: np.random.Generator) -> Light:
+    return light + rng.normal(0, amount, light.shape)
+
+
+def _blur(light: Light, amount: float, _rng: np.random.Generator) -> Light:
+    sigma = amount * light.shape[1]
+    return np.asarray(ndimage.gaussian_filter(light, (0, sigma, sigma, 0), mode="nearest"))
+
+
+def _brighter(light: Light, amount: float, _rng: np.random.Generator) -> Light:
+    return light + amount
+
+
+def _darker(light: Light, amount: float, _rng: np.random.Generator) -> Light:
+    return light * (1 - amount)
+
+
+def _contrast(light: Light, amount: float, _rng: np.random.Generator) -> Light:
+    mean = light.mean(axis=(1, 2), keepdims=True)
+    return np.asarray(mean + amount * (light - mean))
+
+
+def _jpeg(light: Light, amount: float, _rng: np.random.Generator) -> Light:
+    return np.stack([_through_jpeg(photo, int(amount)) for photo in light])
+
+
+def _through_jpeg(photo: Light, quality: int) -> Light:
+    out = io.BytesIO()
+    Image.fromarray((photo * _WHITE).round().astype(np.uint8)).save(out, "JPEG", quality=quality)
+    with Image.open(out) as image:
+        return np.asarray(image, np.float64) / _WHITE
+
+
+def _rotation(light: Light, amount: float, rng: np.random.Generator) -> Light:
+    angles = rng.choice((-amount, amount), len(light))
+    pairs = zip(light, angles, strict=True)
+    # Corners are filled as a camera's view would be: with what lies beside them.
+    return np.stack([ndimage.rotate(photo, angle, reshape=False, order=1, mode="reflect") for photo, angle in pairs])
+
+
+def _gray(light: Light, amount: float, _rng: np.random.Generator) -> Light:
+    return np.asarray((1 - amount) * light + amount * (light @ _LUMA)[..., None])
+
+
+def _occlusion(light: Light, amount: float, rng: np.random.Generator) -> Light:
+    height, width = light.shape[1:3]
+    tall, wide = max(1, round(amount * height)), max(1, round(amount * width))
+    covered = light.copy()
+    tops, lefts = rng.integers(0, height - tall + 1, len(light)), rng.integers(0, width - wide + 1, len(light))
+    for photo, top, left in zip(covered, tops, lefts, strict=True):
+        photo[top : top + tall, left : left + wide] = _MIDDLE_GRAY
+    return covered
+
+
+CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
+    {
+        "noise": Corruption("Gaussian noise, sigma {:g} of white", (0.08, 0.18, 0.38), _noise, (0.04, 0.08, 0.1)),
+        "blur": Corruption("Gaussian blur, sigma {:.1%} of the side", (0.0125, 0.022, 0.032), _blur),
+        "brighter": Corruption("light added, {:.0%} of white", (0.1, 0.3, 0.5), _brighter, (0.05, 0.15, 0.3)),
+        "darker": Corruption("light taken away, {:.0%}", (0.3, 0.5, 0.7), _darker),
+        "contrast": Corruption("contrast left, {:.0%}", (0.4, 0.2, 0.05), _contrast, (0.75, 0.4, 0.15)),
+        "jpeg": Corruption("JPEG at quality {:g}", (25, 15, 7), _jpeg, (80, 58, 40)),
+        "rotation": Corruption("turned by {:g} degrees, either way", (10, 20, 40), _rotation),
+        "gray": Corruption("colour taken away, {:.0%}", (0.33, 0.67, 1.0), _gray),
+        "occlusion": Corruption("a square of {:.0%} of the side covered", (0.2, 0.35, 0.5), _occlusion),
+    }
+)
+"""Every kind, in the order in which they are shown."""
+
+
 Floats = NDArray[np.float64]
 
 

@@ -5,9 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scones.evaluation.calibration import (
+    Bin,
+    Point,
+    accuracy_at,
+    before_temperature,
+    reliability,
+    risk_coverage,
+    thinned,
+)
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.gate import Check
-from scones.evaluation.load import Load
+from scones.evaluation.int8_comparison import WholeNumbers
+from scones.evaluation.load_test import Load
 from scones.evaluation.metrics import (
     Evaluation,
     Interval,
@@ -17,13 +27,10 @@ from scones.evaluation.metrics import (
     evaluate_predictions,
     wilson,
 )
-from scones.evaluation.out_of_fold import Judged
-from scones.evaluation.reliability import Bin, before_temperature, reliability
+from scones.evaluation.ood import Guarding
 from scones.evaluation.robustness import Damaged
-from scones.evaluation.selective import Point, accuracy_at, risk_coverage, thinned
-from scones.evaluation.strangers import Guarding
-from scones.evaluation.trial import Terms, ThresholdTrial, try_on_halves, try_threshold
-from scones.evaluation.whole_numbers import WholeNumbers
+from scones.evaluation.thresholds import Terms, ThresholdTrial, try_on_halves, try_threshold
+from scones.model.out_of_fold import Judged
 
 _COVERAGE = 0.9
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.local.processes import clean_environment
 
 HOST = "127.0.0.1"
@@ -82,8 +82,8 @@ class Programs:
     `image_prefix` is how the repository name of an acceptable image begins.
     """
 
-    train: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.train")
-    serve: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.serve")
+    train: tuple[str, ...] = (sys.executable, "-m", "scones.training")
+    serve: tuple[str, ...] = (sys.executable, "-m", "scones.serving")
     image_prefix: str = "scones"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.balance import Balance
 from scones.monitoring.scores import Floats, Yardstick, spreads
 

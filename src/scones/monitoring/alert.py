@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from scones.data.decode import png
 from scones.monitoring.accuracy import Estimate
 from scones.monitoring.cause import Cause, Reason, Signs, likely_cause
 from scones.monitoring.channels import ANSWERS, CHANNELS, Photos
@@ -16,7 +17,6 @@ from scones.monitoring.scores import Floats
 from scones.monitoring.watch import Alarm
 from scones.monitoring.words import Moved, describe, describe_photo
 from scones.monitoring.worst import Direction, nearest, onset, worst
-from scones.photos.encode import png
 
 MOST_EXAMPLES: Final = 12
 _TOP_CHANNELS: Final = 3

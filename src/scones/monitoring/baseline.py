@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.accuracy import BadLesson, Judged, Lesson
 from scones.monitoring.calibration import Calibration
 from scones.monitoring.channels import CHANNELS

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import ceil, exp, log1p
 
-from scones.errors import SconesError
+from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
+from scones.domain.errors import SconesError
 from scones.monitoring.scores import MIN_PHOTOS
-from scones.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 
 DEFAULT_PER_THOUSAND = 0.1
 _THOUSAND = 1000

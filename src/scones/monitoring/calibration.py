@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.scores import MIN_PHOTOS, Floats
 from scones.monitoring.stream import STATISTICS, Reference, Steps, statistics
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.manifest import Sample
+from scones.data.manifest import Sample
 
 CANDIDATES_PER_CLASS = 4
 _SURE = 0.9

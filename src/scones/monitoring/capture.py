@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from scones.monitoring.traffic import is_ours
+from scones.domain.tags import is_ours
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 

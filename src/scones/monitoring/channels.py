@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 
 CHANNELS = (
     "log_odds",

@@ -9,7 +9,7 @@ from datetime import date
 
 import numpy as np
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.calibration import MIN_BLOCKS, calibrate
 from scones.monitoring.measured import MOST_PHOTOS, Measured

@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.config.settings import MAX_RATE, MIN_RATE
+from scones.domain.errors import SconesError
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import ANSWERS, CHANNELS
 from scones.monitoring.scores import MIN_PHOTOS, Floats, normal, products, rank_together, spreads, whitener
-from scones.settings import MAX_RATE, MIN_RATE
 
 Test = Literal["channels", "one channel", "answers", "products", "strange photos", "answer's shape", "worst shape"]
 """What a test looks at; "products" ring alone where the model, not the photos, is another one."""

@@ -9,11 +9,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from scones.data.decode import decode
+from scones.data.image_header import UnreadablePhoto
+from scones.domain.tags import is_ours
 from scones.monitoring.capture import Captured, Malformed, parse
 from scones.monitoring.cursor import File, Reading
-from scones.monitoring.traffic import is_ours
-from scones.photos.decode import decode
-from scones.photos.header import UnreadablePhoto
 
 MOST_EXAMPLES = 20
 """So many of the records that cannot be used are named one by one."""

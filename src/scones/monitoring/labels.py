@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 
 _Z = 1.6448536269514722
 """Two-sided 90%, as all intervals here."""

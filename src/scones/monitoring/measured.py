@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.scores import Floats
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from scones.artefact import Artefact, opened
-from scones.evaluation.out_of_fold import OutOfFold
+from scones.model.inference import Answers, Model, Probabilities
+from scones.model.model_file import Artefact, opened
+from scones.model.out_of_fold import OutOfFold
 from scones.monitoring.alert import Known
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.channels import Photos
-from scones.runtime.serve.model import Answers, Model, Probabilities
 
 
 @dataclass(frozen=True, slots=True)

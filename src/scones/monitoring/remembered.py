@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.cursor import Cursor
 from scones.monitoring.latch import Alarm
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 
 TOLERANCE: Final = 0.1
 """Differences in probability up to this are numerics: int8 against float32 differed by .06 at most."""

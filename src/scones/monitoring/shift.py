@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from scones.photos.encode import png
+from scones.data.decode import png
 
 
 def darken_and_blur(photo: bytes, *, brightness: float = 0.55, blur_share: float = 1 / 32) -> bytes:

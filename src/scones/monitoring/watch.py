@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
 from scones.monitoring.calibration import Line
 from scones.monitoring.channels import CHANNELS
 from scones.monitoring.scores import MIN_PHOTOS, Floats

@@ -2,7 +2,7 @@
 
 from scones.aws.connection import Aws
 from scones.aws.registry import Approval, Package
-from scones.progress import Reporter
+from scones.domain.progress import Reporter
 
 
 def approve(aws: Aws, number: int, approval: Approval, reason: str, report: Reporter) -> Package:

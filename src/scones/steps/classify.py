@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 from scones.aws.connection import Aws
-from scones.aws.workflow import Ended
-from scones.manifest import Sample
-from scones.progress import Reporter
-from scones.vehicles import RULING_OF_ERROR, Ruling
+from scones.aws.stepfunctions import Ended
+from scones.data.manifest import Sample
+from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.progress import Reporter
 
 
 class Outcome(StrEnum):

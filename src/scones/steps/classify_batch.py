@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scones.aws.batches import Standing, execution_arn
+from scones.aws.client import pauses
 from scones.aws.connection import Aws
-from scones.aws.waiting import pauses
-from scones.batches import (
+from scones.aws.stepfunctions import Standing, execution_arn
+from scones.batch.results import (
     NoPhotos,
     Photo,
     Result,
@@ -20,12 +20,11 @@ from scones.batches import (
     read_part,
     result_lines,
     run_name,
+    to_parquet,
 )
-from scones.costs import Bill
-from scones.errors import SconesError
-from scones.parquet import to_parquet
-from scones.plan import batch_bill
-from scones.progress import Reporter
+from scones.deployment.pricing import Bill, batch_bill
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
 
 _LONGEST_SECONDS = 7 * 24 * 3600.0
 _FEW = 10

@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.hosting import VARIANT, EndpointPlan, Serverless, hosting_of
-from scones.aws.lease import held
 from scones.aws.registry import Approval, Package
-from scones.aws.releases import Release, keep, next_number, prune, recover, releases
-from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
-from scones.errors import SconesError
-from scones.progress import Reporter
-from scones.release import CAPTURE_PARAMETER, code_version, template
-from scones.settings import Settings
-from scones.tags import ENV_TAG, EXPIRES_TAG
+from scones.aws.sagemaker import VARIANT, EndpointFailed, EndpointPlan, Serverless, UpdateRolledBack, hosting_of
+from scones.config.settings import Settings
+from scones.deployment.image_source import image_uri
+from scones.deployment.lock import held
+from scones.deployment.releases import Release, keep, next_number, prune, recover, releases
+from scones.deployment.template import CAPTURE_PARAMETER, code_version, template
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
+from scones.domain.tags import ENV_TAG, EXPIRES_TAG
 
 _DIGITS = 12
 
@@ -109,9 +109,9 @@ def _plan(aws: Aws, settings: Settings, package: Package) -> EndpointPlan:
     hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"), key)
     return EndpointPlan(
         name=aws.name,
-        config=aws.prefix + _digest(package.model_uri, aws.image, role, str(hosting.variant()) + key),
-        model=aws.prefix + _digest(package.model_uri, aws.image, role),
-        image=aws.image,
+        config=aws.prefix + _digest(package.model_uri, image_uri(aws), role, str(hosting.variant()) + key),
+        model=aws.prefix + _digest(package.model_uri, image_uri(aws), role),
+        image=image_uri(aws),
         role=role,
         model_uri=package.model_uri,
         hosting=hosting,

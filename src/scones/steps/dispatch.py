@@ -9,13 +9,12 @@ from itertools import groupby
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.tables import Tables
+from scones.aws.dynamodb import Tables
 from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
-from scones.dispatch.book import OLDEST_MINUTES, OPEN, courier_of, order_of, spend, take
-from scones.dispatch.orders import Courier, Order
-from scones.dispatch.rules import Rules
-from scones.items import Item
-from scones.progress import Reporter
+from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, order_of, spend, take
+from scones.dispatch.orders import Courier, Order, Rules
+from scones.domain.items import Item
+from scones.domain.progress import Reporter
 
 # Couriers who are seen meanwhile take orders of their own accord: what they took is planned anew.
 _ROUNDS = 3

@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scones.aws.client import AwsError
+from scones.aws.client import AwsError, TookTooLong, pauses
+from scones.aws.cloudformation import StackFailed, StackHalfGone
 from scones.aws.connection import Aws
-from scones.aws.inventory import (
+from scones.deployment.cleanup import Leftover, leftovers_of
+from scones.deployment.inventory import (
     by_the_hour,
     endpoints,
     inventory,
@@ -17,15 +19,11 @@ from scones.aws.inventory import (
     registered,
     stack_members,
 )
-from scones.aws.lease import held
-from scones.aws.leftovers import Leftover
-from scones.aws.stacks import StackFailed, StackHalfGone
-from scones.aws.waiting import TookTooLong, pauses
-from scones.costs import hourly_dollars
-from scones.errors import SconesError
-from scones.estimates import kept_monthly_dollars
-from scones.progress import Reporter
-from scones.release import foundation, parameter_names
+from scones.deployment.lock import held
+from scones.deployment.pricing import hourly_dollars, kept_monthly_dollars
+from scones.deployment.template import foundation, parameter_names
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
 
 # What is captured, logged or stopped late may still be written, for minutes, into what is being emptied.
 _REFILL_SECONDS = 900.0
@@ -113,7 +111,7 @@ def _stop(aws: Aws, members: list[Leftover], report: Reporter) -> None:
     """First of all, that nothing begins any more; then what goes on."""
     for member in members:
         if member.kind == "events:rule":
-            aws.leftovers.silence(member.name)
+            leftovers_of(aws).silence(member.name)
     if stopped := aws.batches.stop_all(aws.batch_machine):
         report.tell(f"{stopped} batch runs: stopped")
     for job in list(aws.sagemaker.running_trainings(aws.prefix)):
@@ -206,10 +204,10 @@ def _foundation(aws: Aws) -> tuple[str, ...]:
 
 def _sweep(aws: Aws, members: list[Leftover], groups: list[str], kept: tuple[str, ...], report: Reporter) -> None:
     """Delete what outlived the stack, and what AWS made by itself on its behalf."""
-    for leftover in [*members, *aws.leftovers.tagged(besides=members)]:
-        if str(leftover) not in kept and aws.leftovers.stands(leftover):
+    for leftover in [*members, *leftovers_of(aws).tagged(besides=members)]:
+        if str(leftover) not in kept and leftovers_of(aws).stands(leftover):
             report.tell(f"{leftover}: outlived its stack")
-            if not aws.leftovers.delete(leftover):
+            if not leftovers_of(aws).delete(leftover):
                 report.tell(f"{leftover}: this version cannot delete it; delete it by hand")
     for group in dict.fromkeys([*groups, *log_groups(aws, members)]):
         aws.logs.delete_group(group)

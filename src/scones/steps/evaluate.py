@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
-from scones.errors import SconesError
-from scones.evaluation.asking import asking_endpoint
+from scones.config.settings import Settings
+from scones.data.manifest import Sample
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
 from scones.evaluation.metrics import Evaluation, evaluate_predictions
-from scones.manifest import Sample
-from scones.progress import Reporter
-from scones.settings import Settings
+from scones.evaluation.model_client import asking_endpoint
 
 
 class NothingToEvaluate(SconesError):

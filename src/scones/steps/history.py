@@ -12,7 +12,7 @@ MOST_LOOKS = 1000
 
 def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
     """Write the page about *endpoint*, whose model is at *model_uri*; give the number of windows on it."""
-    from scones.monitoring.history_page import render_history  # noqa: PLC0415 - matplotlib loads only to draw
+    from scones.reports.history import render_history  # noqa: PLC0415 - matplotlib loads only to draw
 
     keys = [item.key for item in aws.bucket.list(f"{PREFIX}{endpoint}/")][-MOST_LOOKS:]
     points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]

@@ -3,14 +3,14 @@
 import time
 from dataclasses import dataclass
 
+from scones.aws.client import pauses
 from scones.aws.connection import Aws
-from scones.aws.foundation import lay
-from scones.aws.images import Build
-from scones.aws.waiting import pauses
-from scones.errors import SconesError
-from scones.image import Source, image_source
-from scones.progress import Reporter
-from scones.settings import Settings
+from scones.aws.ecr import Build
+from scones.config.settings import Settings
+from scones.deployment.image_source import Source, image_source, image_uri
+from scones.deployment.template import lay
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
 
 # The project's own limits, for waiting in the queue and for building, and some time to spare.
 _BUILD_SECONDS = 3900.0
@@ -46,7 +46,7 @@ def image(aws: Aws, settings: Settings, report: Reporter) -> Image:
     """
     source, started = image_source(), time.monotonic()
     if digest := aws.images.digest(source.tag):
-        return Image(aws.image, digest, "", built=False, seconds=0.0)
+        return Image(image_uri(aws), digest, "", built=False, seconds=0.0)
     lay(aws, settings, report.tell)
     build = _follow(aws, _begin(aws, source, settings.package_index, report), report)
     # Whoever pushed the tag first has pushed the same: it is the hash of the sources.
@@ -55,7 +55,7 @@ def image(aws: Aws, settings: Settings, report: Reporter) -> Image:
         raise ImageNotBuilt(build)
     seconds = time.monotonic() - started
     report.tell(f"image {source.tag} is {digest}, on {build.base}")
-    return Image(aws.image, digest, build.base, built=True, seconds=seconds)
+    return Image(image_uri(aws), digest, build.base, built=True, seconds=seconds)
 
 
 def _begin(aws: Aws, source: Source, package_index: str, report: Reporter) -> Build:

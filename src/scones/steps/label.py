@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from scones.artefact import opened
 from scones.aws.connection import Aws
+from scones.model.model_file import opened
 from scones.monitoring.labelling import ASKED_KEY, Asked, Labelled, judge, parse_labels
 from scones.monitoring.labels import BadLabels
 from scones.monitoring.measured import PREFIX, Measured

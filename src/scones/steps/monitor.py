@@ -9,17 +9,19 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from scones.aws.client import AwsError, AwsUnreachable
+from scones.aws.client import AwsError, AwsUnreachable, pauses
 from scones.aws.connection import Aws
 from scones.aws.s3 import Object
 from scones.aws.sagemaker import Endpoint
-from scones.aws.waiting import pauses
-from scones.errors import SconesError
-from scones.manifest import Sample, split_prefix
+from scones.config.settings import Settings
+from scones.data.decode import decode
+from scones.data.manifest import Sample, split_prefix
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
+from scones.domain.tags import canary_id
 from scones.monitoring.accuracy import Estimate
 from scones.monitoring.alert import Alert as DriftAlert
 from scones.monitoring.alert import Batch
-from scones.monitoring.alert_page import render_alert
 from scones.monitoring.alerting import alert_of
 from scones.monitoring.baseline import Baseline
 from scones.monitoring.budget import Budget
@@ -42,10 +44,7 @@ from scones.monitoring.registered import RegisteredModel, open_model
 from scones.monitoring.remembered import Remembered
 from scones.monitoring.replay import Replayed
 from scones.monitoring.summary import Summary
-from scones.monitoring.traffic import canary_id
-from scones.photos.decode import decode
-from scones.progress import Reporter
-from scones.settings import Settings
+from scones.reports.alert import render_alert
 
 _STATE = "monitor/state.json"
 _STATISTICS = "statistics.json"

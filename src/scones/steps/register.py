@@ -2,15 +2,16 @@
 
 from dataclasses import asdict
 
-from scones.artefact import Artefact, opened
 from scones.aws.connection import Aws
 from scones.aws.registry import Approval, Candidate, Package
+from scones.config.settings import Settings
+from scones.deployment.image_source import image_uri
+from scones.deployment.template import code_version
+from scones.domain.progress import Reporter
 from scones.evaluation.gate import Check, Floors, check_floors
 from scones.evaluation.metrics import Evaluation, evaluate_predictions
-from scones.evaluation.out_of_fold import OutOfFold
-from scones.progress import Reporter
-from scones.release import code_version
-from scones.settings import Settings
+from scones.model.model_file import Artefact, opened
+from scones.model.out_of_fold import OutOfFold
 
 UNJUDGED = "it keeps no answers to photos that its network had not seen"
 
@@ -30,7 +31,7 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
         if package is None:
             statistics = _keep(aws, model_uri, evaluation) if evaluation else ""
             facts = _lineage(artefact, evaluation)
-            package = aws.registry.register(Candidate(aws.image, model_uri, statistics, facts))
+            package = aws.registry.register(Candidate(image_uri(aws), model_uri, statistics, facts))
     approval, reason = _judge(evaluation, Floors.of(settings))
     package = aws.registry.decide(package, approval, reason)
     words = "approved" if approval is Approval.APPROVED else "waits for approval"

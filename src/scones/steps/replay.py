@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from scones.artefact import Artefact, opened
 from scones.aws.connection import Aws
-from scones.errors import SconesError
-from scones.items import Item
-from scones.progress import Reporter
-from scones.runtime.functions.limits import PHOTO_LIMIT_BYTES
-from scones.runtime.serve.answers import About, answer
-from scones.runtime.serve.model import Model
-from scones.runtime.serve.options import Limits
-from scones.runtime.serve.photos import BadPhotos, read_photos
-from scones.vehicles import judge
+from scones.domain.decision import judge
+from scones.domain.errors import SconesError
+from scones.domain.items import Item
+from scones.domain.progress import Reporter
+from scones.lambdas.services import PHOTO_LIMIT_BYTES
+from scones.model.inference import Model
+from scones.model.model_file import Artefact, opened
+from scones.serving.image_input import BadPhotos, read_photos
+from scones.serving.options import Limits
+from scones.serving.responses import About, answer
 
 _VERBOSE = b"application/json;verbose=true"
 _UNREADABLE = "unreadable"

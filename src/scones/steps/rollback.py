@@ -5,14 +5,13 @@ from dataclasses import replace
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.hosting import hosting_of, update_seconds
-from scones.aws.lease import held
 from scones.aws.registry import Approval
-from scones.aws.releases import Release, keep, prune, recover, releases
-from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack
-from scones.errors import NothingYet, SconesError
-from scones.progress import Reporter
-from scones.settings import Settings
+from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hosting_of, update_seconds
+from scones.config.settings import Settings
+from scones.deployment.lock import held
+from scones.deployment.releases import Release, keep, prune, recover, releases
+from scones.domain.errors import NothingYet, SconesError
+from scones.domain.progress import Reporter
 
 
 class NothingToGoBackTo(SconesError):

@@ -13,14 +13,14 @@ import numpy as np
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.workflow import Ended
-from scones.dispatch.example import CITY_SPREAD_KM
+from scones.aws.stepfunctions import Ended
+from scones.data.manifest import Sample
 from scones.dispatch.orders import USUAL_CAPACITY
-from scones.errors import SconesError
-from scones.manifest import Sample
+from scones.dispatch.simulation import CITY_SPREAD_KM
+from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
 from scones.monitoring.shift import darken_and_blur
-from scones.progress import Reporter
-from scones.vehicles import RULING_OF_ERROR, Ruling
 
 
 class Kind(StrEnum):

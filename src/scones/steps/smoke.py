@@ -5,10 +5,10 @@ import uuid
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
-from scones.errors import SconesError
-from scones.monitoring.traffic import evaluation_id
-from scones.photos.sample import render
-from scones.progress import Reporter
+from scones.data.sources.synthetic import render
+from scones.domain.errors import SconesError
+from scones.domain.progress import Reporter
+from scones.domain.tags import evaluation_id
 
 _KEY = "asked/smoke-test.png"
 # The model may be unsure of a drawing, or not know its like: each is an answer, and the whole way was gone.

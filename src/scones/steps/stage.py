@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scones.aws.connection import Aws
-from scones.aws.foundation import lay
-from scones.manifest import (
+from scones.config.settings import Settings
+from scones.data.dataset import Collection, LabelledPhoto, LeftOut
+from scones.data.manifest import (
     Sample,
     list_key,
     manifest_key,
@@ -17,9 +18,8 @@ from scones.manifest import (
     to_list,
     version_prefix,
 )
-from scones.photos.collection import Collection, LabelledPhoto, LeftOut
-from scones.progress import Reporter
-from scones.settings import Settings
+from scones.deployment.template import lay
+from scones.domain.progress import Reporter
 
 _VERSION_DIGITS = 12
 

@@ -3,13 +3,11 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from scones.aws.cloudformation import Stack, StackDrift
 from scones.aws.connection import Aws
-from scones.aws.drift import StackDrift
-from scones.aws.inventory import by_the_hour, inventory, marked
-from scones.aws.releases import Release, releases
-from scones.aws.stacks import Stack
-from scones.costs import hourly_dollars
-from scones.estimates import stack_hourly_dollars
+from scones.deployment.inventory import by_the_hour, inventory, marked
+from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
+from scones.deployment.releases import Release, releases
 
 _NAMED = 3
 """Of so many things of a kind a person is told the names; `--json` has them all."""

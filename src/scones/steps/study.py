@@ -7,25 +7,24 @@ from pathlib import Path
 
 import msgspec
 
-from scones.artefact import Artefact, opened
 from scones.aws.connection import Aws
-from scones.evaluation.asking import asking_endpoint, asking_model
+from scones.config.settings import Settings
+from scones.data.dataset import Collection, path_of
+from scones.data.loading import collect_others
+from scones.data.manifest import Sample
+from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.progress import Reporter
+from scones.domain.tags import evaluation_id
 from scones.evaluation.examination import Candidate, Plan, Shown, examine
 from scones.evaluation.gate import Floors
-from scones.evaluation.load import Bounds, Send
+from scones.evaluation.int8_comparison import Pair
+from scones.evaluation.load_test import Bounds, Send
+from scones.evaluation.model_client import asking_endpoint, asking_model
+from scones.evaluation.model_facts import CannotStudy, answers_kept, facts_of, unseen
 from scones.evaluation.study import DataFacts, Study
-from scones.evaluation.subject import CannotStudy, answers_kept, facts_of, unseen
-from scones.evaluation.thresholds import Costs, Wish
-from scones.evaluation.trial import Terms
-from scones.evaluation.whole_numbers import Pair
-from scones.manifest import Sample
-from scones.monitoring.traffic import evaluation_id
-from scones.photos.collection import Collection, path_of
-from scones.photos.others import collect_others
-from scones.progress import Reporter
-from scones.runtime.serve.model import Model
-from scones.settings import Settings
-from scones.vehicles import RULING_OF_ERROR, Ruling
+from scones.evaluation.thresholds import Costs, Terms, Wish
+from scones.model.inference import Model
+from scones.model.model_file import Artefact, opened
 
 _LOAD = evaluation_id("study")
 
@@ -118,7 +117,7 @@ def _study(
     asked: tuple[Settings, Wanted],
     report: Reporter,
 ) -> Study:
-    from scones.evaluation.study_report import render_study  # noqa: PLC0415 - matplotlib loads only to draw
+    from scones.reports.evaluation import render_study  # noqa: PLC0415 - matplotlib loads only to draw
 
     settings, wanted = asked
     plan = _plan(settings, wanted, _others(settings, wanted, model.facts.classes, report))

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from scones.artefact import BadArtefact, opened
 from scones.aws.connection import Aws
-from scones.evaluation.data_report import DataFigures, Doubt, figures_of, render_data
-from scones.evaluation.label_errors import rank
-from scones.evaluation.out_of_fold import BadOutOfFold, OutOfFold
-from scones.manifest import from_lines, manifest_key, report_key, split_prefix
-from scones.photos.collection import Collection
-from scones.progress import Reporter
+from scones.data.dataset import Collection
+from scones.data.manifest import from_lines, manifest_key, report_key, split_prefix
+from scones.domain.progress import Reporter
+from scones.model.model_file import BadArtefact, opened
+from scones.model.out_of_fold import BadOutOfFold, OutOfFold
+from scones.reports.dataset import DataFigures, Doubt, figures_of, render_data
+from scones.training.label_issues import rank
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from scones.artefact import opened
 from scones.aws.connection import Aws
-from scones.errors import SconesError
+from scones.domain.errors import SconesError
+from scones.model.model_file import opened
 from scones.monitoring.capture import Captured, parse, split
-from scones.monitoring.label_page import ToLabel, render_labels, table_to_fill
 from scones.monitoring.labelling import ASKED_KEY, Asked
 from scones.monitoring.measured import PREFIX, Measured
+from scones.reports.labels import ToLabel, render_labels, table_to_fill
 
 NEWEST = 1000
 """Among so many photos is chosen."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from scones.aws.client import pauses
+from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
-from scones.aws.logs import TrainingLog
 from scones.aws.sagemaker import Training, TrainingFailed, TrainingPlan
-from scones.aws.waiting import pauses
-from scones.manifest import outliers_prefix, split_prefix
-from scones.progress import Reporter
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.data.manifest import outliers_prefix, split_prefix
+from scones.deployment.image_source import image_uri
+from scones.domain.progress import Reporter
 
 METRICS = (
     "train_loss",
@@ -81,11 +82,11 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
     }
     return TrainingPlan(
         job=job,
-        image=aws.image,
+        image=image_uri(aws),
         role=aws.stack.find_output("TrainingRoleArn"),
         channels={name: aws.bucket.uri(prefix) for name, prefix in _channels(aws, version).items()},
         output_uri=aws.bucket.uri("models"),
-        checkpoint_uri=aws.bucket.uri(f"checkpoints/{_kind(aws.image, hyperparameters)}"),
+        checkpoint_uri=aws.bucket.uri(f"checkpoints/{_kind(image_uri(aws), hyperparameters)}"),
         hyperparameters=hyperparameters,
         instance=settings.training_instance,
         longest_seconds=settings.training_seconds,

@@ -3,18 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from scones.aws.changes import ChangeSet, DataAtRisk
+from scones.aws.cloudformation import ChangeSet, DataAtRisk, Stack
 from scones.aws.connection import Aws
-from scones.aws.foundation import founding
-from scones.aws.inventory import owns_bucket
-from scones.aws.lease import held
-from scones.aws.preflight import preflight
-from scones.aws.stacks import Stack
-from scones.estimates import up_price
-from scones.image import image_source
-from scones.progress import Reporter
-from scones.release import foundation, function_code, function_release, template
-from scones.settings import Settings
+from scones.config.settings import Settings
+from scones.deployment.image_source import image_source
+from scones.deployment.inventory import owns_bucket
+from scones.deployment.lock import held
+from scones.deployment.preflight import preflight
+from scones.deployment.pricing import up_price
+from scones.deployment.template import foundation, founding, function_code, function_release, template
+from scones.domain.progress import Reporter
 
 
 @dataclass(frozen=True, slots=True)

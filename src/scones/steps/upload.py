@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 from scones.aws.connection import Aws
-from scones.batches import NoPhotos
-from scones.progress import Reporter
+from scones.batch.results import NoPhotos
+from scones.domain.progress import Reporter
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
 

@@ -1,0 +1,106 @@
+"""CloudWatch: publish metrics, read alarms, follow and delete logs."""
+
+from collections.abc import Iterator, Mapping
+
+from scones.aws.client import AwsError, Client
+
+_AT_ONCE = 1000
+"""What one PutMetricData takes."""
+
+
+class Metrics:
+    """CloudWatch's metrics and alarms."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def publish(self, namespace: str, dimensions: Mapping[str, str], values: Mapping[str, float]) -> None:
+        """Publish one value of each metric, in as few calls as CloudWatch takes."""
+        labels = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        data = [{"MetricName": name, "Dimensions": labels, "Value": value} for name, value in values.items()]
+        for start in range(0, len(data), _AT_ONCE):
+            batch = data[start : start + _AT_ONCE]
+            self._client.call("put_metric_data", Namespace=namespace, MetricData=batch)
+
+    def let_speak(self, alarm: str) -> None:
+        """Have an alarm tell its topic from now on; one that is not there is passed over."""
+        self._client.call("enable_alarm_actions", AlarmNames=[alarm])
+
+
+_TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+class Logs:
+    """Log groups and their lines."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def training(self, job: str) -> "TrainingLog":
+        """Open the log of one training job."""
+        return TrainingLog(self._client, job)
+
+    def groups(self, prefix: str) -> list[str]:
+        """Name the log groups whose names start with *prefix*."""
+        pages = self._client.pages("describe_log_groups", logGroupNamePrefix=prefix)
+        return [group["logGroupName"] for page in pages for group in page["logGroups"]]
+
+    def delete_group(self, name: str) -> None:
+        """Delete a log group; one that is gone already stays gone."""
+        try:
+            self._client.call("delete_log_group", logGroupName=name)
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+
+    def training_streams(self, prefix: str) -> list[str]:
+        """Name the streams of training jobs whose names start with *prefix*; their group is the whole account's."""
+        where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": prefix}
+        try:
+            pages = self._client.pages("describe_log_streams", **where)
+            return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return []
+            raise
+
+    def delete_training_stream(self, name: str) -> None:
+        """Delete one of them; one that is gone already stays gone."""
+        try:
+            self._client.call("delete_log_stream", logGroupName=_TRAINING_GROUP, logStreamName=name)
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+
+
+class TrainingLog:
+    """A training job's log, read forward: each line is given once."""
+
+    def __init__(self, client: Client, job: str) -> None:
+        self._client = client
+        self._job = job
+        self._stream = ""
+        self._token: dict[str, str] = {}
+
+    def new_lines(self) -> Iterator[str]:
+        """Yield what has been printed since the last call; nothing while there is no log yet."""
+        if not self._stream and not self._find_stream():
+            return
+        where = {"logGroupName": _TRAINING_GROUP, "logStreamName": self._stream}
+        while True:
+            reply = self._client.call("get_log_events", **where, startFromHead=True, **self._token)
+            yield from (event["message"] for event in reply["events"])
+            if reply["nextForwardToken"] == self._token.get("nextToken") or not reply["events"]:
+                return
+            self._token = {"nextToken": reply["nextForwardToken"]}
+
+    def _find_stream(self) -> bool:
+        where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": f"{self._job}/"}
+        try:
+            streams = self._client.call("describe_log_streams", **where)["logStreams"]
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return False
+            raise
+        self._stream = streams[0]["logStreamName"] if streams else ""
+        return bool(self._stream)

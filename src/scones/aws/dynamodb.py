@@ -1,0 +1,130 @@
+"""DynamoDB: the environment's three tables, their items, and writes that happen only where a condition holds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from scones.aws.client import AwsError, Client, wait
+from scones.domain.errors import SconesError
+from scones.domain.items import Item, Value, Write, from_wire, to_wire, update
+
+_TABLE_SECONDS = 300.0
+_BATCH_ITEMS = 25
+_REFUSED = "ConditionalCheckFailed"
+
+
+class NotAllWritten(SconesError):
+    """A table goes on leaving items of a batch unwritten."""
+
+    def __init__(self, table: str, items: int) -> None:
+        super().__init__(f"table {table!r} did not take {items} items in many tries; it is busy: try again later")
+        self.table = table
+        self.items = items
+
+
+class Table:
+    """The table called *name*; every method raises AwsError as its call does."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def get(self, key: Mapping[str, Value]) -> Item | None:
+        """Read one item as it is now, or None where there is none."""
+        reply = self._client.call("get_item", TableName=self.name, Key=to_wire(key), ConsistentRead=True)
+        return from_wire(reply["Item"]) if "Item" in reply else None
+
+    def put_all(self, items: Sequence[Mapping[str, Value]]) -> None:
+        """Write many items; those with the same keys are replaced.
+
+        Raises:
+            NotAllWritten: the table stayed too busy for some of them.
+        """
+        for start in range(0, len(items), _BATCH_ITEMS):
+            waiting = [{"PutRequest": {"Item": to_wire(item)}} for item in items[start : start + _BATCH_ITEMS]]
+            for _ in range(10):
+                reply = self._client.call("batch_write_item", RequestItems={self.name: waiting})
+                waiting = reply.get("UnprocessedItems", {}).get(self.name, [])
+                if not waiting:
+                    break
+            else:
+                raise NotAllWritten(self.name, len(waiting))
+
+    def write(self, write: Write) -> bool:
+        """Change one item; tell whether the condition held."""
+        try:
+            self._client.call("update_item", **update(self.name, write))
+        except AwsError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def query(self, key: Mapping[str, Value], index: str | None = None) -> Iterator[Item]:
+        """Yield the items whose attribute, the table's or the *index*'s partition key, has this value."""
+        ((name, value),) = key.items()
+        which = {"IndexName": index} if index else {"ConsistentRead": True}
+        pages = self._client.pages(
+            "query",
+            TableName=self.name,
+            KeyConditionExpression="#key = :key",
+            ExpressionAttributeNames={"#key": name},
+            ExpressionAttributeValues=to_wire({":key": value}),
+            **which,
+        )
+        yield from (from_wire(item) for page in pages for item in page["Items"])
+
+    def scan(self) -> Iterator[Item]:
+        """Yield every item, in no order."""
+        pages = self._client.pages("scan", TableName=self.name, ConsistentRead=True)
+        yield from (from_wire(item) for page in pages for item in page["Items"])
+
+    def exists(self) -> bool:
+        """Tell whether the table is there."""
+        try:
+            self._client.call("describe_table", TableName=self.name)
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return False
+            raise
+        return True
+
+    def delete(self) -> None:
+        """Delete the table and wait until it is gone; one that is gone already stays gone."""
+        if not self.exists():
+            return
+        try:
+            self._client.call("delete_table", TableName=self.name)
+        except AwsError as error:
+            if error.code not in {"ResourceNotFoundException", "ResourceInUseException"}:
+                raise
+        wait(f"table {self.name} going", lambda: None if self.exists() else True, _TABLE_SECONDS)
+
+
+class Tables:
+    """The tables of the environment called *prefix*."""
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._client = client
+        self.couriers = Table(client, f"{prefix}-couriers")
+        self.orders = Table(client, f"{prefix}-orders")
+        self.decisions = Table(client, f"{prefix}-decisions")
+
+    def all(self) -> tuple[Table, ...]:
+        """Every table, in alphabetical order."""
+        return self.couriers, self.decisions, self.orders
+
+    def transact(self, writes: Sequence[tuple[Table, Write]]) -> tuple[int, ...]:
+        """Make all *writes*, at most 100, or none; give the positions of those whose condition did not hold.
+
+        Raises:
+            AwsError: with code TransactionCanceledException where somebody else was writing the same item.
+        """
+        try:
+            self._client.call(
+                "transact_write_items", TransactItems=[{"Update": update(table.name, write)} for table, write in writes]
+            )
+        except AwsError as error:
+            refused = tuple(position for position, reason in enumerate(error.reasons) if reason == _REFUSED)
+            if refused:
+                return refused
+            raise
+        return ()

@@ -1,0 +1,49 @@
+"""Account: what must be true of an AWS account before an environment is made in it."""
+
+from dataclasses import dataclass
+
+from scones.aws.client import AwsError, Client
+from scones.domain.errors import SconesError
+
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many of something the account may have; *code* asks AWS for more."""
+
+    code: str
+    limit: float
+
+
+class Unchecked(SconesError):
+    """Nobody could tell; its message says why."""
+
+
+class Quotas:
+    """Service Quotas."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def find(self, service: str, name: str) -> Quota | None:
+        """Find a quota by its name, or None where the service has no such quota.
+
+        Raises:
+            Unchecked: the caller may not ask, or nobody answers such questions here.
+        """
+        try:
+            for page in self._client.pages("list_service_quotas", ServiceCode=service):
+                for item in page["Quotas"]:
+                    if item["QuotaName"] == name:
+                        return Quota(item["QuotaCode"], item["Value"])
+        except AwsError as error:
+            raise unchecked(error, "servicequotas:ListServiceQuotas") from error
+        return None
+
+
+def unchecked(error: AwsError, action: str) -> Unchecked:
+    """Say why *action* told nothing."""
+    if error.code in _DENIED:
+        return Unchecked(f"these credentials may not call {action}")
+    return Unchecked(f"{error.service} answered {error.code} here")

@@ -1,0 +1,102 @@
+"""Step Functions: run one photo through the Express workflow, and follow batch executions."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scones.aws.client import AwsError, Client
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One execution that has ended: its output where it succeeded, else the error's name and cause."""
+
+    arn: str
+    status: str
+    output: dict[str, Any] | None
+    error: str
+    cause: str
+    started: datetime
+    stopped: datetime
+
+
+class Workflow:
+    """The environment's Express state machine."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def run(self, arn: str, name: str, event: Mapping[str, object]) -> Ended:
+        """Start an execution and wait for it, five minutes at most; raises AwsError when it cannot start."""
+        reply = self._client.call("start_sync_execution", stateMachineArn=arn, name=name, input=json.dumps(event))
+        return Ended(
+            arn=reply["executionArn"],
+            status=reply["status"],
+            output=json.loads(reply["output"]) if reply["status"] == "SUCCEEDED" else None,
+            error=reply.get("error", ""),
+            cause=reply.get("cause", ""),
+            started=reply["startDate"],
+            stopped=reply["stopDate"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an execution stands: *error* names why it failed."""
+
+    status: str
+    error: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self.status == "RUNNING"
+
+
+class Batches:
+    """Executions of a Standard machine with one Distributed Map; every method raises AwsError as its call does."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def start(self, machine: str, name: str, event: dict[str, object]) -> None:
+        """Start an execution; its name must be new."""
+        self._client.call("start_execution", stateMachineArn=machine, name=name, input=json.dumps(event))
+
+    def find(self, execution: str) -> Standing | None:
+        """Look at an execution; None where there is none."""
+        try:
+            reply = self._client.call("describe_execution", executionArn=execution)
+        except AwsError as error:
+            if error.code == "ExecutionDoesNotExist":
+                return None
+            raise
+        return Standing(reply["status"], reply.get("error", ""))
+
+    def items_left(self, execution: str) -> int | None:
+        """How many items its map run is not done with; None before it has one."""
+        runs = self._client.call("list_map_runs", executionArn=execution)["mapRuns"]
+        if not runs:
+            return None
+        counts = self._client.call("describe_map_run", mapRunArn=runs[0]["mapRunArn"])["itemCounts"]
+        return int(counts["pending"] + counts["running"])
+
+    def stop_all(self, machine: str) -> int:
+        """Stop whatever runs of a state machine, and return how many; nothing runs of one that is gone."""
+        running = []
+        try:
+            for page in self._client.pages("list_executions", stateMachineArn=machine, statusFilter="RUNNING"):
+                running += [each["executionArn"] for each in page["executions"]]
+        except AwsError as error:
+            if error.code != "StateMachineDoesNotExist":
+                raise
+        for execution in running:
+            self._client.call("stop_execution", executionArn=execution)
+        return len(running)
+
+
+def execution_arn(machine: str, name: str) -> str:
+    """Name the execution called *name* of a state machine."""
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"

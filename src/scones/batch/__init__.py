@@ -1,0 +1,1 @@
+"""Batches: what a run over many images writes, and how its results are read."""

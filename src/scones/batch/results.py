@@ -1,0 +1,184 @@
+"""Batch results: names and files of a batch run, and one result a photo as JSON Lines and Parquet."""
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from scones.domain.errors import SconesError
+
+Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
+"""What a column holds, and its values; a number may be missing."""
+
+
+def to_parquet(columns: Mapping[str, Column]) -> bytes:
+    """Write columns of the same length."""
+    # Loaded here: one verb needs it, and the others start quicker without.
+    from arro3.core import Array, DataType, Table  # noqa: PLC0415
+    from arro3.io import write_parquet  # noqa: PLC0415
+
+    kinds = {"text": DataType.string(), "number": DataType.float64()}
+    table = Table.from_pydict({name: Array(values, kinds[kind]) for name, (kind, values) in columns.items()})
+    buffer = io.BytesIO()
+    write_parquet(table, buffer)
+    return buffer.getvalue()
+
+
+PREFIX = "batches/"
+_DIGITS = 16
+
+
+class NoPhotos(SconesError):
+    """There is nothing to classify."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source} holds no photos; name an S3 prefix or a folder of PNG, JPEG or WebP files")
+        self.source = source
+
+
+class Fate(StrEnum):
+    """What became of a photo."""
+
+    CLASSIFIED = "classified"
+    BELOW_THRESHOLD = "below_threshold"
+    UNFAMILIAR = "unfamiliar"
+    UNREADABLE = "unreadable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo of a batch: its key, and what S3 says of its content."""
+
+    key: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one photo; *error* and *reason* say why it was not routed, *probabilities* are in class order."""
+
+    key: str
+    outcome: Fate
+    label: str = ""
+    confidence: float | None = None
+    probabilities: tuple[float, ...] = ()
+    error: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Where a run keeps what it reads and writes, below one prefix of the environment's bucket."""
+
+    name: str
+
+    @property
+    def prefix(self) -> str:
+        """Everything of the run."""
+        return f"{PREFIX}{self.name}/"
+
+    @property
+    def manifests(self) -> str:
+        """One manifest for each attempt: the photos that were still to be done."""
+        return f"{self.prefix}manifests/"
+
+    @property
+    def parts(self) -> str:
+        """One part for each batch of photos that is done."""
+        return f"{self.prefix}parts/"
+
+    def manifest(self, attempt: int) -> str:
+        """The manifest of the attempt of that number, from 1."""
+        return f"{self.manifests}{attempt:04d}.jsonl"
+
+    def outcomes(self, attempt: int) -> str:
+        """Where Step Functions says how each batch of an attempt ended."""
+        return f"{self.prefix}outcomes/{attempt:04d}/"
+
+
+def run_name(bucket: str, photos: Iterable[Photo], terms: Sequence[object]) -> str:
+    """Name a run by its photos and by the *terms* of their decision, so that the same command finds the same run."""
+    digest = hashlib.sha256(repr((bucket, *terms)).encode())
+    for photo in photos:
+        digest.update(f"{photo.key}\n{photo.etag}\n".encode())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def manifest_lines(photos: Iterable[Photo]) -> bytes:
+    """Write the manifest that the Distributed Map reads: one JSON object a line."""
+    # Escapes keep Unicode's other line ends out of the file.
+    return "".join(f"{json.dumps({'key': photo.key, 'etag': photo.etag})}\n" for photo in photos).encode()
+
+
+def read_part(key: str, body: bytes) -> list[Result]:
+    """Read the part stored under *key*; one that is not whole, by the count in its name, holds nothing."""
+    count = key.removesuffix(".jsonl").rpartition("-")[2]
+    lines = body.split(b"\n")[:-1]
+    if len(lines) != int(count):
+        return []
+    return [_decoder.decode(line) for line in lines]
+
+
+def failures(body: bytes) -> list[Result]:
+    """The photos of the batches that failed, from the Distributed Map's own file of them."""
+    found = []
+    for entry in json.loads(body):
+        reason = _message(entry.get("Cause", ""))
+        error = entry.get("Error", "Unknown")
+        items = json.loads(entry["Input"])["Items"]
+        found += [Result(item["key"], Fate.FAILED, error=error, reason=reason) for item in items]
+    return found
+
+
+def account(
+    photos: Sequence[Photo], done: Mapping[str, Result], failed: Mapping[str, Result], ended: str
+) -> list[Result]:
+    """Give every photo exactly one result, in the order of *photos*; *ended* is why some were not reached."""
+    unreached = "no batch reached it; run the same command again"
+    return [
+        done.get(photo.key) or failed.get(photo.key) or Result(photo.key, Fate.FAILED, error=ended, reason=unreached)
+        for photo in photos
+    ]
+
+
+def count(results: Iterable[Result]) -> dict[str, int]:
+    """How many photos had each fate, all fates named."""
+    found = Counter(result.outcome for result in results)
+    return {fate.value: found[fate] for fate in Fate}
+
+
+def result_lines(results: Iterable[Result]) -> bytes:
+    """Write results as JSON Lines."""
+    return b"".join(_encoder.encode(result) + b"\n" for result in results)
+
+
+def columns(results: Sequence[Result], classes: Collection[str]) -> dict[str, Column]:
+    """Turn results into columns: one of text or numbers for each field, and one of probabilities for each class."""
+    found: dict[str, Column] = {
+        name: ("text", [str(getattr(result, name)) for result in results])
+        for name in ("key", "outcome", "label", "error", "reason")
+    }
+    found["confidence"] = ("number", [result.confidence for result in results])
+    for at, name in enumerate(classes):
+        found[f"probability_{name}"] = ("number", [r.probabilities[at] if r.probabilities else None for r in results])
+    return found
+
+
+_decoder = msgspec.json.Decoder(Result)
+_encoder = msgspec.json.Encoder()
+
+
+def _message(cause: str) -> str:
+    """The error's own words: Lambda's cause is JSON that holds them."""
+    try:
+        found = json.loads(cause)
+    except ValueError:
+        return cause
+    return str(found.get("errorMessage", cause)) if isinstance(found, dict) else cause

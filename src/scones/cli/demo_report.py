@@ -1,0 +1,240 @@
+"""Demo report: what the steps found out, put into the report's plain values."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from scones import __version__
+from scones.config.settings import Settings
+from scones.deployment.pricing import DECISION_WRITES, SINGLE, Bill, RunUsage, bill
+from scones.dispatch.business_value import Line, Worth
+from scones.dispatch.orders import Courier
+from scones.evaluation.business_value import CityDays, Seen
+from scones.monitoring.channels import MEANINGS
+from scones.monitoring.detectors import Verdict
+from scones.monitoring.notice import Told
+from scones.reports.demo import render_report
+from scones.reports.story import Answer, Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
+from scones.steps.classify import Classified, Execution
+from scones.steps.deploy import Deployed
+from scones.steps.dispatch import Dispatched
+from scones.steps.evaluate import Evaluated
+from scones.steps.monitor import Monitored
+from scones.steps.stage import Staged
+from scones.steps.train import Trained
+
+_PAIRS = 6
+_FUNCTION_GIGABYTES = 0.5
+_UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that the demo did; *photos* holds the bytes of each key that may be shown."""
+
+    settings: Settings
+    staged: Staged
+    trained: Trained
+    deployed: Deployed
+    classified: Classified
+    evaluated: Evaluated
+    calm: Monitored
+    shifted: Classified
+    alarmed: Monitored
+    dispatched: Dispatched
+    days: Worth
+    photos: Mapping[str, bytes]
+    pairs: tuple[tuple[str, str], ...]
+    """Keys of the same photo before and after the shift."""
+
+
+def write_report(path: Path, shown: Shown, seconds: Mapping[str, float]) -> Bill:
+    """Write the page to *path*, and return what the same run would cost on AWS."""
+    cost = bill(_usage(shown, seconds))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(_story(shown, seconds, cost)), "utf-8")
+    return cost
+
+
+def _story(shown: Shown, seconds: Mapping[str, float], cost: Bill) -> DemoReport:
+    staged = shown.staged
+    return DemoReport(
+        created=datetime.now(UTC),
+        data=Data(
+            name=staged.name,
+            kind=staged.kind,
+            classes=staged.classes,
+            train=staged.train,
+            test=staged.test,
+            left_out=tuple((item.name, item.reason) for item in staged.left_out),
+        ),
+        evaluation=shown.evaluated.metrics,
+        answers=_answers(shown),
+        runs=_runs(shown.classified.executions),
+        drift=_drift(shown),
+        dispatch=_dispatch(shown.dispatched),
+        city=_city(shown.days),
+        steps=seconds,
+        bill=cost,
+        footer={
+            "Scones": __version__,
+            "Python": platform.python_version(),
+            "seed": str(shown.settings.seed),
+            "data version": staged.version,
+            "training job": shown.trained.job,
+            "model": shown.deployed.model,
+        },
+    )
+
+
+def _answers(shown: Shown) -> tuple[Answer, ...]:
+    evaluated, classes = shown.evaluated, shown.staged.classes
+    return tuple(
+        Answer(
+            photo=shown.photos[key],
+            name=PurePosixPath(key).name,
+            truth=truth,
+            label=classes[probabilities.index(max(probabilities))],
+            confidence=max(probabilities),
+        )
+        for key, truth, probabilities in zip(evaluated.keys, evaluated.labels, evaluated.probabilities, strict=True)
+    )
+
+
+def _runs(executions: Sequence[Execution]) -> tuple[Run, ...]:
+    first = min(item.started for item in executions)
+    return tuple(
+        Run(
+            started=(item.started - first).total_seconds(),
+            stopped=(item.stopped - first).total_seconds(),
+            outcome=item.outcome.value,
+        )
+        for item in executions
+    )
+
+
+def _drift(shown: Shown) -> Drift:
+    after = {item.key: item for item in shown.shifted.executions}
+    before = {item.key: item for item in shown.classified.executions}
+    return Drift(
+        false_alarm_rate=shown.calm.verdict.false_alarm_rate,
+        clean=_check(shown.calm.verdict),
+        shifted=_check(shown.alarmed.verdict),
+        said=_said(shown.alarmed.alert),
+        found_after=found_after(shown.calm, shown.alarmed),
+        pairs=tuple(
+            (_seen(before[old], shown.photos[old]), _seen(after[new], shown.photos[new]))
+            for old, new in shown.pairs[:: max(1, len(shown.pairs) // _PAIRS)][:_PAIRS]
+        ),
+    )
+
+
+def found_after(calm: Monitored, alarmed: Monitored) -> int | None:
+    """How many changed photos it took: they came after the unchanged ones of the look before."""
+    return None if alarmed.alert is None else alarmed.alert.photo - calm.photos
+
+
+def _said(alert: Told | None) -> tuple[str, ...]:
+    if alert is None:
+        return ()
+    return (alert.subject, f"since {alert.since}", *(f"right answers: {line}" for line in alert.accuracy), *alert.moved)
+
+
+def _seen(execution: Execution, photo: bytes) -> Answer:
+    return Answer(
+        photo, PurePosixPath(execution.key).name, execution.truth, execution.label or "failed", execution.confidence
+    )
+
+
+def _check(verdict: Verdict) -> DriftCheck:
+    return DriftCheck(
+        photos=verdict.photos,
+        enough=verdict.enough,
+        alarm=verdict.alarm,
+        score=verdict.score,
+        threshold=verdict.threshold,
+        chance=verdict.chance,
+        channels=tuple(
+            Channel(item.name, MEANINGS[item.name], item.before, item.now, item.score) for item in verdict.channels
+        ),
+    )
+
+
+def _dispatch(dispatched: Dispatched) -> Dispatch:
+    plan = dispatched.plan
+    busy = {item.courier.id for item in plan.assignments}
+    return Dispatch(
+        trips=tuple(
+            Trip(
+                vehicle=item.courier.vehicle if item.sure else _UNSURE,
+                courier=(item.courier.x_km, item.courier.y_km),
+                pickup=item.order.pickup,
+                dropoff=item.order.dropoff,
+            )
+            for item in plan.assignments
+        ),
+        idle=tuple(_idle(courier) for courier in dispatched.couriers if courier.id not in busy),
+        left=tuple((item.order.pickup, item.reason) for item in plan.unassigned),
+        totals=tuple(
+            VehicleLine(item.vehicle, item.couriers, item.orders, item.mean_trip_km, item.mean_minutes)
+            for item in plan.totals()
+        ),
+    )
+
+
+def _city(days: Worth) -> CityDays:
+    return CityDays(
+        couriers=days.trial.city.couriers,
+        orders=days.trial.city.orders,
+        days=len(days.trial.seeds),
+        perfect=_seen_by(days.perfect),
+        blind=_seen_by(days.blind),
+        reviewed=_seen_by(days.reviewed) if days.reviewed else None,
+        measured=tuple(_seen_by(line) for line in days.measured),
+        imagined=tuple(_seen_by(line) for line in days.imagined),
+    )
+
+
+def _seen_by(line: Line) -> Seen:
+    return Seen(
+        name=line.name,
+        accuracy=line.accuracy,
+        threshold=line.threshold,
+        unsure=line.unsure,
+        on_time=line.on_time.mean,
+        spread=line.on_time.spread,
+        minutes_late=line.minutes_late.mean,
+        km_per_order=line.km_per_order.mean,
+        cancelled=line.cancelled.mean,
+    )
+
+
+def _idle(courier: Courier) -> tuple[str, tuple[float, float]]:
+    return courier.vehicle, (courier.x_km, courier.y_km)
+
+
+def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
+    """Count what AWS would bill for the same work; reading back for the report is not counted."""
+    executions = (*shown.classified.executions, *shown.shifted.executions)
+    in_functions = sum((item.stopped - item.started).total_seconds() for item in executions)
+    photos = len(executions) + len(shown.evaluated.keys)
+    return RunUsage(
+        training_seconds=seconds["train"],
+        training_instance=shown.settings.training_instance,
+        endpoint_seconds=shown.settings.endpoint_instances
+        * sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT),
+        endpoint_instance=shown.settings.endpoint_instance,
+        executions=len(executions),
+        execution_seconds=in_functions,
+        lambda_requests=len(SINGLE) * len(executions),
+        lambda_gigabyte_seconds=_FUNCTION_GIGABYTES * in_functions,
+        s3_puts=shown.staged.uploaded + photos,
+        s3_gets=shown.staged.train + 2 * photos,
+        table_writes=DECISION_WRITES * len(executions),
+        notices=sum(bool(item.error) for item in executions),
+    )
+
+
+_WITHOUT_ENDPOINT = ("local cloud", "stage", "train", "up", "simulated days", "down", "report", "total")

@@ -1,0 +1,177 @@
+"""Show: each verb's result in a few lines for a person."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from scones.evaluation.load_test import Level
+from scones.evaluation.robustness import Damaged
+from scones.evaluation.study import Study
+from scones.steps.classify import Classified, Outcome
+from scones.steps.dispatch import Dispatched
+from scones.steps.monitor import Monitored
+from scones.steps.simulate import End, Simulated
+from scones.steps.stage import Staged
+from scones.steps.train import Trained
+
+_FEW = 10
+"""A few photos are shown one by one; of many, the counts."""
+
+
+def show(result: object) -> str:
+    """Put a verb's *result* into lines; what has no words of its own is shown as its fields."""
+    words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result), _fields))
+    return "\n".join(words(result))
+
+
+def _staged(result: Staged) -> Iterable[str]:
+    yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
+    yield f"version {result.version}, {result.uploaded} photos uploaded"
+    if result.leaks:
+        yield f"{result.leaks} training photos left out that show the same picture as a test photo"
+    if result.moved:
+        yield f"{result.moved} photos moved to the side of the split where a photo of the same picture is"
+    for photo in result.left_out:
+        yield f"left out: {photo.name}: {photo.reason}"
+
+
+def _trained(result: Trained) -> Iterable[str]:
+    yield f"{result.job}: {result.seconds:.0f} s"
+    yield from (f"{name} {value:.4g}" for name, value in result.metrics.items())
+    yield f"model {result.model_uri}"
+
+
+def _classified(result: Classified) -> Iterable[str]:
+    if len(result.executions) <= _FEW:
+        for item in result.executions:
+            decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
+            yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision} (execution {item.name})"
+    yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
+
+
+def _study(result: Study) -> Iterable[str]:
+    metrics, trial = result.metrics, result.threshold
+    low, high = metrics.interval.low, metrics.interval.high
+    if result.data.kind != "photos":
+        yield "DRAWINGS, not photos: these figures say nothing of photos"
+    yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
+    if (folds := result.out_of_fold) is not None:
+        interval = f"[{folds.interval.low:.3f} to {folds.interval.high:.3f}, 95%]"
+        yield f"cross-validated on the training photos {folds.accuracy:.3f} {interval}, n = {folds.n}"
+    yield f"of the surest 90%, {result.accuracy_at_90:.3f} are right"
+    beside = f"{result.ece_before:.3f} without its temperature, {result.ece_by_chance:.3f} by chance were it perfect"
+    yield f"calibration error {metrics.ece:.3f} ({beside})"
+    if metrics.auc is not None and metrics.pr_auc is not None:
+        yield f"area under ROC {metrics.auc:.4f}, under precision and recall {metrics.pr_auc:.4f}"
+    yield from _beside(result)
+    yield f"proposed threshold {trial.choice.best.threshold:g} (now {trial.terms.current:g}): {trial.promise}"
+    now, then = trial.now, trial.then
+    yield f"  routed {now.coverage:.1%} -> {then.coverage:.1%}, " + _dollars(
+        now.dollars_per_1000, then.dollars_per_1000
+    )
+    yield from (_damaged(item) for item in result.robustness)
+    if result.comparison:
+        yield f"against {result.comparison.other}: {result.comparison.verdict}"
+    for load in result.load:
+        yield from (_level(load.target, level) for level in load.levels)
+    yield from (f"below the floor: {check}" for check in result.gate if not check.passed)
+    yield f"report {result.report}"
+
+
+def _beside(result: Study) -> Iterable[str]:
+    if result.guard:
+        yield f"{result.guard.refused:.1%} of the photos are refused as unfamiliar"
+        for kind in result.guard.strangers:
+            yield f"  {kind.kind}: {kind.accepted:.1%} of {kind.n} let through, area under ROC {kind.auc:.3f}"
+    if result.int8:
+        found = result.int8
+        yield f"int8: accuracy {found.difference:+.3f}, {found.times_faster:.1f} times less work a photo"
+
+
+def _dollars(now: float, then: float) -> str:
+    return f"cost of 1,000 photos ${now:,.2f} -> ${then:,.2f}, on the test photos"
+
+
+def _damaged(item: Damaged) -> str:
+    return f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.3f}, {item.coverage:.1%} sure enough"
+
+
+def _level(target: str, level: Level) -> str:
+    late = "no answer" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
+    errors = f", {sum(level.errors.values())} errors" if level.errors else ""
+    return f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
+
+
+def _monitored(result: Monitored) -> Iterable[str]:
+    verdict = result.verdict
+    if not verdict.enough:
+        yield f"{_count(result.photos, 'photo')} since the last look: too few for a verdict"
+    else:
+        word = "ALARM" if verdict.alarm else "no alarm"
+        yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
+    yield f"stream: evidence {result.evidence:.2f}, alarm line 1"
+    if result.alert:
+        yield f"ALERT, {result.alert.severity}: {result.alert.cause}: {result.alert.because}"
+        yield f"since {result.alert.since}"
+        yield from result.alert.moved
+    if result.accuracy:
+        found = result.accuracy
+        worth = "" if found.trusted else f"; not to be trusted: {found.why}"
+        yield f"accuracy, estimated: {found.accuracy:.0%} [{found.low:.0%} to {found.high:.0%}, 90%]{worth}"
+    if result.report_uri:
+        yield f"alert: {result.report_uri}"
+    if result.acknowledged:
+        yield f"acknowledged: {result.acknowledged} alarms"
+    for alarm in result.alarms:
+        yield f"stands since {alarm.since}: {alarm.finding.subject}"
+    for reason, count in result.refused.items():
+        yield f"not looked at: {count}, {reason}"
+    for line in result.malformed:
+        yield f"not used: {line}"
+    if not result.complete:
+        yield "the rest of the capture is left for the next look"
+
+
+def _dispatched(result: Dispatched) -> Iterable[str]:
+    if not result.orders:
+        yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
+        return
+    busy = {item.courier.id for item in result.plan.assignments}
+    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {_count(len(busy), 'courier')}"
+    for reason, count in Counter(item.reason for item in result.plan.unassigned).most_common(5):
+        yield f"{count} stay: {reason}"
+    yield f"plan {result.uri}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _simulated(result: Simulated) -> Iterable[str]:
+    for kind, ends in result.ends.items():
+        yield f"{kind:<10} {sum(ends.values()):>6}: " + ", ".join(f"{count} {end}" for end, count in ends.items())
+    ended = ", ".join(f"{count} {end}" for end in End if (count := result.count(end)))
+    yield f"{'all':<10} {result.events:>6}: {ended}"
+    rate = result.events / result.seconds
+    yield f"{result.orders} orders moved; {rate:.0f} events a second for {result.seconds:.1f} s"
+    yield from (f"failed with {error}: {count}" for error, count in result.errors.items())
+
+
+def _fields(result: object) -> Iterable[str]:
+    if isinstance(result, dict):
+        pairs: Iterable[tuple[str, object]] = result.items()
+    else:
+        pairs = ((name, getattr(result, name)) for name in getattr(type(result), "__dataclass_fields__", ()))
+    for name, value in pairs:
+        yield f"{name.replace('_', ' ')}: {value}"
+
+
+_WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
+    Staged: _staged,
+    Trained: _trained,
+    Classified: _classified,
+    Study: _study,
+    Monitored: _monitored,
+    Dispatched: _dispatched,
+    Simulated: _simulated,
+}

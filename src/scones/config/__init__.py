@@ -1,0 +1,1 @@
+"""Configuration: every setting, and how flags, environment and `scones.toml` are merged."""

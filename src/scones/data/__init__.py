@@ -1,0 +1,1 @@
+"""Data: load, validate and split labelled images; decode untrusted files within limits."""

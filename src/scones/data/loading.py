@@ -1,0 +1,83 @@
+"""Load a labelled dataset, or out-of-distribution images, from a folder, CIFAR-100 or the built-in sample."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from scones.data.dataset import Collection, LabelledPhoto, LeftOut, Progress, SourceError, Split, TooFewPhotos
+from scones.data.sources.cifar100 import (
+    CIFAR100,
+    Archive,
+    BadArchive,
+    DownloadError,
+    collect_archive,
+    fetch,
+    read_others,
+)
+from scones.data.sources.folder import collect_shelf, open_folder
+from scones.data.sources.synthetic import collect_sample
+from scones.data.validation import Candidate, look_at_all
+
+__all__ = ["Collection", "LabelledPhoto", "LeftOut", "Progress", "SourceError", "Split", "TooFewPhotos", "collect"]
+
+_RENDERED: Final = (
+    "these are drawings made by Scones itself, not photos: figures measured on them say nothing of photos"
+)
+
+
+def collect(
+    source: str, *, classes: tuple[str, ...], cache: Path, progress: Progress, archive: Archive = CIFAR100
+) -> Collection:
+    """Collect the photos of *source*: `auto`, `cifar100`, `sample` or the path of a folder.
+
+    `auto` means CIFAR-100, or, where it cannot be had within a few seconds, the sample; its `notice` then says so.
+
+    Raises:
+        SourceError: the source cannot be used.
+    """
+    if source == "sample":
+        return replace(collect_sample(classes, progress), notice=f"the built-in sample is used: {_RENDERED}")
+    if source == "cifar100":
+        return collect_archive(archive, classes, cache, progress)
+    if source == "auto":
+        try:
+            return collect_archive(archive, classes, cache, progress)
+        except (DownloadError, BadArchive) as error:
+            notice = f"CIFAR-100 cannot be had ({error}); the built-in sample is used instead: {_RENDERED}"
+            return replace(collect_sample(classes, progress), notice=notice)
+    return collect_shelf(open_folder(Path(source).expanduser()), classes, progress)
+
+
+MOST: Final = 1000
+"""Of more photos so many are taken, spread evenly."""
+_JUDGES: Final = "test/"
+
+T = TypeVar("T")
+
+
+def collect_others(
+    source: str, *, classes: tuple[str, ...], cache: Path, progress: Progress, archive: Archive = CIFAR100
+) -> tuple[tuple[LabelledPhoto, ...], tuple[LeftOut, ...]]:
+    """Take photos of other things from *source*, and name those that cannot be used.
+
+    `cifar100` means the archive's test photos of its other classes; of a folder with `test/` in it only that is used.
+
+    Raises:
+        SourceError: there is no such source, or no photo in it that can be used.
+    """
+    if source == "cifar100":
+        return _spread(read_others(fetch(archive, cache, progress), classes)), ()
+    shelf = open_folder(Path(source).expanduser())
+    items = sorted((item for item in shelf.items if "/." not in f"/{item.path}"), key=lambda item: item.path)
+    judges = [item for item in items if item.path.startswith(_JUDGES)] or items
+    found, left_out = look_at_all(
+        [Candidate(item.path, "", "test", item.path, item.read) for item in _spread(judges)], progress
+    )
+    if not found:
+        raise SourceError(f"{shelf.place} has no photo that can be read; name a folder of photos of other things")
+    return tuple(seen.photo for seen in found), tuple(left_out)
+
+
+def _spread(some: Sequence[T]) -> tuple[T, ...]:
+    return tuple(some[:: -(-len(some) // MOST) or 1])

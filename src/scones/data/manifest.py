@@ -1,0 +1,107 @@
+"""The manifests: which photos a data version holds, in the two forms that SageMaker's own algorithms read.
+
+`train.jsonl` and `test.jsonl` are augmented manifests, one JSON object a line; `train.lst` and `test.lst` the lists
+that the built-in image classification takes beside a channel of files. Each is of one split, as a channel is.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scones.domain.errors import SconesError
+
+
+class BadManifest(SconesError):
+    """The manifest in the bucket is not as Scones writes it."""
+
+
+def version_prefix(version: str) -> str:
+    """Where everything of a data version lies in the bucket."""
+    return f"data/{version}/"
+
+
+def manifest_key(version: str, split: str) -> str:
+    """Where the manifest of one split of a data version lies in the bucket."""
+    return f"{version_prefix(version)}{split}.jsonl"
+
+
+def list_key(version: str, split: str) -> str:
+    """Where the list of one split lies, for SageMaker's built-in image classification."""
+    return f"{version_prefix(version)}{split}.lst"
+
+
+def report_key(version: str, form: str) -> str:
+    """Where the report on a data version lies, in the *form* `html` or `json`."""
+    return f"{version_prefix(version)}report.{form}"
+
+
+def split_prefix(version: str, split: str) -> str:
+    """Where the photos of one split lie, one folder a class: training is given `train` and never sees `test`."""
+    return f"{version_prefix(version)}{split}/"
+
+
+def outliers_prefix(version: str) -> str:
+    """Where photos of other things lie, from which the guard learns; the manifest does not list them."""
+    return f"{version_prefix(version)}outliers/"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One staged photo: its S3 key, and what it shows."""
+
+    key: str
+    label: str
+    split: str
+    sha256: str
+
+
+def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> bytes:
+    """Write the manifest; `vehicle` is the class's index, and `vehicle-metadata` its name and where it came from.
+
+    Source: SageMaker's documentation of augmented manifest files and of Ground Truth's classification output.
+    """
+    lines = (
+        json.dumps(
+            {
+                "source-ref": f"s3://{bucket}/{sample.key}",
+                "vehicle": classes.index(sample.label),
+                "vehicle-metadata": {"class-name": sample.label, "split": sample.split, "sha256": sample.sha256},
+            },
+            ensure_ascii=False,
+        )
+        for sample in samples
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def to_list(samples: Iterable[Sample], classes: Sequence[str]) -> bytes:
+    """Write the list: a number, the class's index and the path below the split's folder, parted by tabs.
+
+    Source: SageMaker's documentation of the image classification algorithm, "Train with Image Format".
+    """
+    lines = (
+        f"{number}\t{classes.index(sample.label)}\t{sample.key.partition(f'/{sample.split}/')[2]}\n"
+        for number, sample in enumerate(samples)
+    )
+    return "".join(lines).encode()
+
+
+def from_lines(data: bytes, bucket: str) -> tuple[Sample, ...]:
+    """Read a manifest back.
+
+    Raises:
+        BadManifest: a line is not one of ours; the message says which.
+    """
+    # Not splitlines: file names may hold Unicode's other line ends.
+    lines = data.decode().removesuffix("\n").split("\n") if data else []
+    return tuple(_sample(line, number, bucket) for number, line in enumerate(lines, start=1))
+
+
+def _sample(line: str, number: int, bucket: str) -> Sample:
+    try:
+        entry = json.loads(line)
+        about = entry["vehicle-metadata"]
+        key = entry["source-ref"].removeprefix(f"s3://{bucket}/")
+        return Sample(key, about["class-name"], about["split"], about["sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadManifest(f"line {number} of the manifest is not one of ours ({error}); run: scones stage") from error

@@ -1,0 +1,239 @@
+"""Validate images: each file's size, format and content, then duplicates, leakage and the split into train and test."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scones.data.dataset import (
+    Collection,
+    Findings,
+    LabelledPhoto,
+    LeftOut,
+    Noted,
+    Progress,
+    Split,
+    Twins,
+    path_of,
+    photo_of,
+    require_enough,
+    split_by_content,
+    without_duplicates,
+)
+from scones.data.decode import DAMAGE
+from scones.data.image_header import Header, UnreadablePhoto, read_header
+from scones.data.metadata import without_metadata
+from scones.data.near_duplicates import Alike, alike, cells, groups, is_flat
+
+MIN_SIDE_PIXELS: Final = 8
+"""A photo with a shorter side shows nothing that can be told."""
+_SMALL_PIXELS: Final = 32
+_GRAY_LEVELS: Final = 2
+_OPAQUE: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A photo that can be used: its *data* without metadata, what to compare it by, and what is odd about it.
+
+    *cells* are uint8 [8, 8, 3].
+    """
+
+    data: bytes
+    cells: NDArray[np.uint8]
+    notes: tuple[str, ...]
+
+
+def look(data: bytes) -> Look:
+    """Look at the file in *data*.
+
+    Raises:
+        UnreadablePhoto: it is no photo, damaged, cut short, too large or tiny.
+    """
+    header = read_header(data)
+    if min(header.width, header.height) < MIN_SIDE_PIXELS:
+        raise UnreadablePhoto(f"is tiny ({_size(header)}; {MIN_SIDE_PIXELS} a side are needed)")
+    seen = cells(data)
+    clean = without_metadata(data)
+    return Look(clean, seen, tuple(_notes(clean, header, seen)))
+
+
+def _notes(data: bytes, header: Header, seen: NDArray[np.uint8]) -> list[str]:
+    animated, transparent = _extras(data, header)
+    flat = is_flat(seen)
+    odd = {
+        "shows nothing but one colour": flat,
+        "is animated, its first frame is used": animated,
+        "is transparent, white shows through": transparent,
+        "is gray": not flat and int(np.ptp(seen.astype(np.int16), axis=2).max()) <= _GRAY_LEVELS,
+        f"is small ({_size(header)})": min(header.width, header.height) < _SMALL_PIXELS,
+    }
+    return [note for note, found in odd.items() if found]
+
+
+def _extras(data: bytes, header: Header) -> tuple[bool, bool]:
+    """Tell whether a photo moves, and whether one can see through it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
+            animated = bool(getattr(image, "is_animated", False))
+            # Many an opaque picture has an alpha channel.
+            if not image.has_transparency_data:
+                return animated, False
+            alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+            return animated, bool(alpha.min() < _OPAQUE)
+    except DAMAGE as error:
+        raise UnreadablePhoto(f"is damaged or cut short ({header.format})") from error
+
+
+def _size(header: Header) -> str:
+    return f"{header.width} x {header.height} pixels"
+
+
+OTHER_CLASS: Final = "shows the same picture as a photo of another class"
+"""A note whose photo needs a person's look: one of the two has the wrong label."""
+# Decoders let go of Python's lock; each may take 200 MB for a photo at the limit of its size.
+_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that may be a photo of a class; *place* names it as the user knows it."""
+
+    name: str
+    label: str
+    split: Split
+    place: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A photo that can be used; *cells* uint8 [8, 8, 3] are what it is compared by."""
+
+    photo: LabelledPhoto
+    cells: NDArray[np.uint8]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a source holds, before its photos are compared."""
+
+    name: str
+    kind: Literal["photos", "rendered"]
+    classes: tuple[str, ...]
+    photos: tuple[Seen, ...]
+    outliers: tuple[Seen, ...]
+    left_out: tuple[LeftOut, ...]
+    split: bool
+    """Whether the source itself says which photos judge."""
+
+
+def look_at_all(candidates: Sequence[Candidate], progress: Progress) -> tuple[list[Seen], list[LeftOut]]:
+    """Look at each candidate; what cannot be used is left out, with the reason."""
+
+    def one(candidate: Candidate) -> Seen | LeftOut:
+        try:
+            return _seen(candidate)
+        except UnreadablePhoto as error:
+            return LeftOut(candidate.place, error.reason)
+
+    seen, left_out = [], []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, result in enumerate(pool.map(one, candidates), start=1):
+            if isinstance(result, Seen):
+                seen.append(result)
+            else:
+                left_out.append(result)
+            progress(done, len(candidates), "reading photos")
+    return seen, left_out
+
+
+def assemble(found: Found) -> Collection:
+    """Compare all photos of a source and keep what is fit.
+
+    One of each photo is kept. Where the source has test photos of its own, training photos that show the same picture
+    are left out; where not, a fifth is chosen, and photos of the same picture stay together.
+
+    Raises:
+        TooFewPhotos: of a class.
+    """
+    unique, same = without_duplicates([seen.photo for seen in (*found.photos, *found.outliers)])
+    kept = {id(photo) for photo in unique}
+    # Test photos come first: what is like an earlier one is then a leak, if that one judges.
+    compared = sorted(
+        (seen for seen in found.photos if id(seen.photo) in kept), key=lambda seen: seen.photo.split == "train"
+    )
+    likes = list(alike(np.array([seen.cells for seen in compared], np.uint8).reshape(-1, 8, 8, 3)))
+    photos = [seen.photo for seen in compared]
+    leaks: tuple[Twins, ...] = ()
+    moved = 0
+    if found.split:
+        leaks = _leaks(photos, likes)
+    else:
+        alone = split_by_content(photos)
+        photos = list(split_by_content(photos, groups(len(photos), likes).tolist()))
+        moved = sum(one.split != other.split for one, other in zip(alone, photos, strict=True))
+    leaking = {id(twins.other) for twins in leaks}
+    stays = [(photo, seen) for photo, seen in zip(photos, compared, strict=True) if id(photo) not in leaking]
+    require_enough([photo for photo, _ in stays], found.classes)
+    order = {id(seen): number for number, seen in enumerate(found.photos)}
+    stays.sort(key=lambda pair: order[id(pair[1])])
+    twins = tuple(pair for pair in _twins(photos, likes) if not {id(pair.one), id(pair.other)} & leaking)
+    leaked = (
+        LeftOut(path_of(pair.other), f"shows the same picture as {path_of(pair.one)}, which judges") for pair in leaks
+    )
+    return Collection(
+        found.name,
+        found.kind,
+        tuple(photo for photo, _ in stays),
+        found.classes,
+        (*found.left_out, *same, *leaked),
+        tuple(seen.photo for seen in found.outliers if id(seen.photo) in kept),
+        findings=Findings(_noted(stays, twins), len(same), leaks, twins, moved),
+    )
+
+
+def _seen(candidate: Candidate) -> Seen:
+    found = look(candidate.read())
+    whole = photo_of(candidate.name, candidate.label, candidate.split, found.data)
+    read = candidate.read
+    # The bytes just seen are let go of.
+    photo = LabelledPhoto(whole.name, whole.label, whole.split, whole.sha256, lambda: without_metadata(read()))
+    return Seen(photo, found.cells, found.notes)
+
+
+def _leaks(photos: Sequence[LabelledPhoto], likes: Sequence[Alike]) -> tuple[Twins, ...]:
+    """Pair each training photo that shows the picture of a test photo with the likest of those."""
+    judging = sum(photo.split == "test" for photo in photos)
+    crossing = ((item, item.others < judging) for item in likes if item.number >= judging)
+    return _sorted(_pair(photos, item, across) for item, across in crossing if across.any())
+
+
+def _twins(photos: Sequence[LabelledPhoto], likes: Sequence[Alike]) -> tuple[Twins, ...]:
+    """Pair each photo with the likest of those before it on its side of the split."""
+    sides = np.array([photo.split == "test" for photo in photos])
+    beside = ((item, sides[item.others] == sides[item.number]) for item in likes)
+    return _sorted(_pair(photos, item, same) for item, same in beside if same.any())
+
+
+def _pair(photos: Sequence[LabelledPhoto], item: Alike, among: NDArray[np.bool_]) -> Twins:
+    best = int(np.argmax(np.where(among, item.likeness, -1)))
+    other = photos[int(item.others[best])]
+    return Twins(other, photos[item.number], round(float(item.likeness[best]), 3), bool(item.mirrored[best]))
+
+
+def _sorted(pairs: Iterable[Twins]) -> tuple[Twins, ...]:
+    return tuple(sorted(pairs, key=lambda pair: -pair.likeness))
+
+
+def _noted(stays: Sequence[tuple[LabelledPhoto, Seen]], twins: Sequence[Twins]) -> tuple[Noted, ...]:
+    odd = [Noted(path_of(photo), note) for photo, seen in stays for note in seen.notes]
+    doubtful = (pair for pair in twins if pair.one.label != pair.other.label)
+    odd += [Noted(path_of(pair.other), f"{OTHER_CLASS}: {path_of(pair.one)}") for pair in doubtful]
+    return tuple(odd)

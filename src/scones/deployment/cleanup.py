@@ -1,0 +1,297 @@
+"""Leftovers: what carries an environment's tag, or stood in its stack, whichever version made it; one kind a row."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from scones.aws.client import AwsError, Client
+from scones.aws.connection import Aws
+from scones.domain.tags import ENV_TAG
+
+_GONE = frozenset(
+    {
+        *("404", "NoSuchBucket", "NoSuchEntity", "NotFound", "NotFoundException", "RepositoryNotFoundException"),
+        *("ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist", "QueueDoesNotExist"),
+        "AWS.SimpleQueueService.NonExistentQueue",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One resource: its *kind* as ARNs put it (`lambda:function`), its name, and its ARN where that is known."""
+
+    kind: str
+    name: str
+    arn: str
+
+    def __str__(self) -> str:
+        """How an inventory names it; what this version does not know goes by its ARN."""
+        return f"{KINDS[self.kind].word} {self.name}" if self.kind in KINDS else f"resource {self.arn}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of resource: the word for it, its service, its type in templates, how to look for and to delete one."""
+
+    word: str
+    service: str
+    type: str
+    stands: Callable[[Client, Leftover], object]
+    delete: Callable[[Client, Leftover], object]
+
+
+class Leftovers:
+    """What of the environment whose stack is called *stack* stands by itself; raises AwsError as its calls do."""
+
+    def __init__(self, open_client: Callable[[str], Client], stack: str, account: str) -> None:
+        self._open = open_client
+        self._stack = stack
+        self._account = account
+
+    def tagged(self, besides: Iterable[Leftover] = ()) -> list[Leftover]:
+        """Find everything that carries the environment's tag and still stands, *besides* what is known to.
+
+        AWS goes on listing what was deleted a short while ago: each is looked for by itself.
+        """
+        known = {(each.kind, each.name) for each in besides}
+        listed = (*self._by_tag(), *self._roles(), *self._dashboards(), *self._budgets())
+        new = (each for each in listed if (each.kind, each.name) not in known and not _seen_elsewhere(each.kind))
+        return [each for each in new if self.stands(each)]
+
+    def stands(self, leftover: Leftover) -> bool:
+        """Look for one; what this version does not know is taken to stand."""
+        kind = KINDS.get(leftover.kind)
+        if kind is None:
+            return True
+        try:
+            return bool(kind.stands(self._open(kind.service), leftover))
+        except AwsError as error:
+            if error.code in _GONE:
+                return False
+            raise
+
+    def silence(self, rule: str) -> None:
+        """Disable a rule, so that it starts nothing more; one that is gone stays gone."""
+        try:
+            self._open("events").call("disable_rule", Name=rule)
+        except AwsError as error:
+            if error.code not in _GONE:
+                raise
+
+    def delete(self, leftover: Leftover) -> bool:
+        """Delete one; what is gone already stays gone. False where this version does not know how."""
+        kind = KINDS.get(leftover.kind)
+        if kind is None:
+            return False
+        try:
+            kind.delete(self._open(kind.service), leftover)
+        except AwsError as error:
+            if error.code not in _GONE:
+                raise
+        return True
+
+    def _by_tag(self) -> Iterable[Leftover]:
+        tag = {"Key": ENV_TAG, "Values": [self._stack]}
+        for page in self._open("resourcegroupstaggingapi").pages("get_resources", TagFilters=[tag]):
+            yield from (parse(each["ResourceARN"]) for each in page["ResourceTagMappingList"])
+
+    def _roles(self) -> Iterable[Leftover]:
+        """Roles, which AWS does not list by tag."""
+        client = self._open("iam")
+        names = [role["RoleName"] for page in client.pages("list_roles") for role in page["Roles"]]
+        for name in names:
+            if name.startswith(f"{self._stack}-") and self._owns_role(client, name):
+                yield Leftover("iam:role", name, "")
+
+    def _owns_role(self, client: Client, name: str) -> bool:
+        try:
+            return {"Key": ENV_TAG, "Value": self._stack} in client.call("list_role_tags", RoleName=name)["Tags"]
+        except AwsError as error:
+            if error.code in _GONE:
+                return False
+            raise
+
+    def _dashboards(self) -> Iterable[Leftover]:
+        """The dashboard, which has no tags; no other environment's is called the same."""
+        pages = self._open("cloudwatch").pages("list_dashboards", DashboardNamePrefix=self._stack)
+        names = [each["DashboardName"] for page in pages for each in page.get("DashboardEntries", ())]
+        return [Leftover("cloudwatch:dashboard", name, "") for name in names if name == self._stack]
+
+    def _budgets(self) -> Iterable[Leftover]:
+        """The budget, by its name; many who may do all else may not look at budgets, and then there is none of ours."""
+        budget = Leftover("budgets:budget", self._stack, f"arn:aws:budgets::{self._account}:budget/{self._stack}")
+        try:
+            return [budget] if self.stands(budget) else []
+        except AwsError as error:
+            if error.code in {"AccessDenied", "AccessDeniedException"}:
+                return []
+            raise
+
+
+def parse(arn: str) -> Leftover:
+    """Read an ARN: `arn:aws:lambda:<region>:<account>:function:<name>`, or with `/`, or with a name alone."""
+    service, rest = arn.split(":", 5)[2], arn.split(":", 5)[5]
+    if service in {"s3", "sns", "sqs"}:
+        return Leftover(service, rest, arn)
+    kind, _, name = re.sub("[:/]", "\n", rest, count=1).partition("\n")
+    return Leftover(f"{service}:{kind}", name.removesuffix(":*"), arn)
+
+
+def of_stack(resource_type: str, physical_id: str) -> Leftover | None:
+    """Name a stack's resource by its physical ID, which is a name, an ARN or a URL; None for a type without a row."""
+    kinds = [kind for kind, about in KINDS.items() if about.type == resource_type]
+    if not kinds:
+        return None
+    if physical_id.startswith("arn:"):
+        return parse(physical_id)
+    name = physical_id.rpartition("/")[2] if "://" in physical_id else physical_id
+    return Leftover(kinds[0], name, "")
+
+
+def _delete_rule(client: Client, it: Leftover) -> None:
+    pages = client.pages("list_targets_by_rule", Rule=it.name)
+    targets = [target["Id"] for page in pages for target in page["Targets"]]
+    if targets:
+        client.call("remove_targets", Rule=it.name, Ids=targets)
+    client.call("delete_rule", Name=it.name)
+
+
+def _delete_role(client: Client, it: Leftover) -> None:
+    which = {"RoleName": it.name}
+    for page in client.pages("list_role_policies", **which):
+        for name in page["PolicyNames"]:
+            client.call("delete_role_policy", **which, PolicyName=name)
+    for page in client.pages("list_attached_role_policies", **which):
+        for policy in page["AttachedPolicies"]:
+            client.call("detach_role_policy", **which, PolicyArn=policy["PolicyArn"])
+    client.call("delete_role", **which)
+
+
+def _budget(it: Leftover) -> dict[str, str]:
+    return {"AccountId": it.arn.split(":")[4], "BudgetName": it.name}
+
+
+def _queue_url(client: Client, it: Leftover) -> str:
+    url: str = client.call("get_queue_url", QueueName=it.name)["QueueUrl"]
+    return url
+
+
+def _groups(client: Client, it: Leftover) -> list[str]:
+    groups = client.call("describe_log_groups", logGroupNamePrefix=it.name)["logGroups"]
+    return [group["logGroupName"] for group in groups if group["logGroupName"] == it.name]
+
+
+def _seen_elsewhere(kind: str) -> bool:
+    """Whether an inventory finds it by its name: the stack, its bucket, and all of SageMaker."""
+    return kind in {"s3", "cloudformation:stack"} or kind.startswith("sagemaker:")
+
+
+KINDS = {
+    "lambda:function": Kind(
+        "function",
+        "lambda",
+        "AWS::Lambda::Function",
+        lambda client, it: client.call("get_function_configuration", FunctionName=it.name),
+        lambda client, it: client.call("delete_function", FunctionName=it.name),
+    ),
+    "states:stateMachine": Kind(
+        "state-machine",
+        "stepfunctions",
+        "AWS::StepFunctions::StateMachine",
+        lambda client, it: client.call("describe_state_machine", stateMachineArn=it.arn)["status"] != "DELETING",
+        lambda client, it: client.call("delete_state_machine", stateMachineArn=it.arn),
+    ),
+    "sqs": Kind(
+        "queue",
+        "sqs",
+        "AWS::SQS::Queue",
+        _queue_url,
+        lambda client, it: client.call("delete_queue", QueueUrl=_queue_url(client, it)),
+    ),
+    "sns": Kind(
+        "topic",
+        "sns",
+        "AWS::SNS::Topic",
+        lambda client, it: client.call("get_topic_attributes", TopicArn=it.arn),
+        lambda client, it: client.call("delete_topic", TopicArn=it.arn),
+    ),
+    "dynamodb:table": Kind(
+        "table",
+        "dynamodb",
+        "AWS::DynamoDB::Table",
+        lambda client, it: client.call("describe_table", TableName=it.name),
+        lambda client, it: client.call("delete_table", TableName=it.name),
+    ),
+    "events:rule": Kind(
+        "rule",
+        "events",
+        "AWS::Events::Rule",
+        lambda client, it: client.call("describe_rule", Name=it.name),
+        _delete_rule,
+    ),
+    "cloudwatch:alarm": Kind(
+        "alarm",
+        "cloudwatch",
+        "AWS::CloudWatch::Alarm",
+        lambda client, it: client.call("describe_alarms", AlarmNames=[it.name])["MetricAlarms"],
+        lambda client, it: client.call("delete_alarms", AlarmNames=[it.name]),
+    ),
+    "cloudwatch:dashboard": Kind(
+        "dashboard",
+        "cloudwatch",
+        "AWS::CloudWatch::Dashboard",
+        lambda client, it: client.call("get_dashboard", DashboardName=it.name),
+        lambda client, it: client.call("delete_dashboards", DashboardNames=[it.name]),
+    ),
+    "logs:log-group": Kind(
+        "log-group",
+        "logs",
+        "AWS::Logs::LogGroup",
+        _groups,
+        lambda client, it: client.call("delete_log_group", logGroupName=it.name),
+    ),
+    "ecr:repository": Kind(
+        "repository",
+        "ecr",
+        "AWS::ECR::Repository",
+        lambda client, it: client.call("describe_repositories", repositoryNames=[it.name]),
+        lambda client, it: client.call("delete_repository", repositoryName=it.name, force=True),
+    ),
+    "codebuild:project": Kind(
+        "build-project",
+        "codebuild",
+        "AWS::CodeBuild::Project",
+        lambda client, it: client.call("batch_get_projects", names=[it.name])["projects"],
+        lambda client, it: client.call("delete_project", name=it.name),
+    ),
+    # A key is paid for until its deletion is scheduled; AWS then waits for a week or more.
+    "kms:key": Kind(
+        "key",
+        "kms",
+        "AWS::KMS::Key",
+        lambda client, it: client.call("describe_key", KeyId=it.name)["KeyMetadata"]["KeyState"] != "PendingDeletion",
+        lambda client, it: client.call("schedule_key_deletion", KeyId=it.name, PendingWindowInDays=7),
+    ),
+    # Of no type: without an account a stack's own listing does not name it, and it is found by its name.
+    "budgets:budget": Kind(
+        "budget",
+        "budgets",
+        "",
+        lambda client, it: client.call("describe_budget", **_budget(it)),
+        lambda client, it: client.call("delete_budget", **_budget(it)),
+    ),
+    "iam:role": Kind(
+        "role",
+        "iam",
+        "AWS::IAM::Role",
+        lambda client, it: client.call("get_role", RoleName=it.name),
+        _delete_role,
+    ),
+}
+"""What this version knows how to delete, by the kinds in ARNs."""
+
+
+def leftovers_of(aws: Aws) -> Leftovers:
+    """The leftovers of the environment that *aws* is connected to."""
+    return Leftovers(aws.client, aws.name, aws.account)

@@ -1,0 +1,118 @@
+"""Releases: what was deployed, by number, newest last; an endpoint can go back to one of the last three."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from scones.aws.connection import Aws
+from scones.aws.s3 import Bucket
+from scones.config.settings import Settings
+from scones.domain.errors import SconesError
+
+KEPT = 3
+"""The release that serves, and two to go back to."""
+_PREFIX = "releases/"
+_LAST = "flow/release-number.json"
+
+
+class ReleaseUnreadable(SconesError):
+    """The record of a release is damaged, or another version wrote it."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"{uri} is no record of a release; delete it (its release cannot be gone back to), and go on")
+        self.uri = uri
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One deployment: which registered model, under which configuration, when and by which version of Scones.
+
+    It is *finished* while it may be relied upon: false while a deploy brings it up, and while a rollback leaves it.
+    """
+
+    number: int
+    package: int
+    model_uri: str
+    classes: tuple[str, ...]
+    endpoint: str
+    config: str
+    model: str
+    mode: str
+    instances: int
+    capture_prefix: str
+    """Below it in the bucket lies the data capture, by hour."""
+    when: str
+    by: str
+    finished: bool = False
+
+
+def releases(bucket: Bucket) -> list[Release]:
+    """Read all that are kept, oldest first.
+
+    Raises:
+        ReleaseUnreadable: one cannot be read.
+    """
+    keys = [item.key for item in bucket.list(_PREFIX)]
+    return [_read(bucket, key, body) for key, body in zip(keys, bucket.get_all(keys), strict=True)]
+
+
+def next_number(bucket: Bucket) -> int:
+    """Give a number that no release ever had, and take it: one that was rolled back keeps its number."""
+    while True:
+        last, tag = bucket.find_version(_LAST)
+        number = int(last or 0) + 1
+        if bucket.replace(_LAST, str(number).encode(), tag) is not None:
+            return number
+
+
+def keep(bucket: Bucket, release: Release, *, finished: bool) -> Release:
+    """Write a release down, finished or not."""
+    written = replace(release, finished=finished)
+    bucket.put(_key(release.number), msgspec.json.encode(written), "application/json")
+    return written
+
+
+def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
+    """Drop the releases that are *gone*, those cut off before the newest finished one, and all but the last three.
+
+    What none of the others needs is deleted; an unfinished release that is newer may be somebody else's deploy.
+    """
+    numbers = {release.number for release in gone}
+    found = releases(aws.bucket)
+    left = [release for release in found if release.number not in numbers]
+    kept = [release for release in left if release.finished][-KEPT:]
+    kept += [release for release in left if not release.finished and release.number > (kept[-1].number if kept else 0)]
+    needed = {name for release in kept for name in (release.config, release.model)}
+    # Whatever serves must not lose its configuration, be it a release or not.
+    live = aws.sagemaker.find_endpoint(aws.name)
+    if live:
+        needed |= {live.config, aws.sagemaker.model_behind(live.config)}
+    for config in aws.sagemaker.configs(aws.prefix):
+        if config not in needed:
+            aws.sagemaker.delete_config(config)
+    for model in aws.sagemaker.models(aws.prefix):
+        if model not in needed:
+            aws.sagemaker.delete_model(model)
+    # The records last: cut off in between, the rest is found again.
+    aws.bucket.remove(_key(release.number) for release in found if release not in kept)
+
+
+def recover(aws: Aws, settings: Settings, gone: Iterable[Release] = ()) -> None:
+    """After an update that failed: let what serves scale again, and drop what it does not need."""
+    live = aws.sagemaker.find_endpoint(aws.name)
+    if live and live.status == "InService":
+        aws.scaling.follow(settings)
+    prune(aws, gone)
+
+
+def _read(bucket: Bucket, key: str, body: bytes) -> Release:
+    try:
+        return msgspec.json.decode(body, type=Release)
+    except msgspec.DecodeError as error:
+        raise ReleaseUnreadable(bucket.uri(key)) from error
+
+
+def _key(number: int) -> str:
+    # The listing is by key, and should be by number.
+    return f"{_PREFIX}{number:06d}.json"

@@ -1,0 +1,205 @@
+"""Template: the CloudFormation template, the functions' zip, and the first phase of the stack."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from scones import __version__
+from scones.aws.cloudformation import Stack, Tell
+from scones.aws.connection import Aws
+from scones.config.settings import Settings
+
+CAPTURE_PARAMETER = "FunctionCapture"
+"""The stack's parameter by which the classify function captures in the endpoint's stead."""
+
+_WORKFLOW = "WithWorkflow"
+"""The template's condition for all that needs the functions."""
+
+_PACKAGE = files("scones")
+
+# The functions carry no model code: these modules need nothing but the standard library and Lambda's own boto3.
+_FUNCTION_MODULES = (
+    "__init__.py",
+    "data/__init__.py",
+    "data/image_header.py",
+    "dispatch/__init__.py",
+    "dispatch/order_book.py",
+    "dispatch/orders.py",
+    "domain/__init__.py",
+    "domain/decision.py",
+    "domain/errors.py",
+    "domain/items.py",
+    "domain/tags.py",
+    "domain/timestamps.py",
+    "lambdas/__init__.py",
+    "lambdas/classify.py",
+    "lambdas/classify_batch.py",
+    "lambdas/dispatch.py",
+    "lambdas/filter.py",
+    "lambdas/reap.py",
+    "lambdas/serialize.py",
+    "lambdas/services.py",
+)
+# The same sources must give the same zip, so that an unchanged release changes nothing.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The functions' zip, and the S3 key that names its content."""
+
+    key: str
+    body: bytes
+
+
+def function_code() -> Code:
+    """Zip the Lambda functions; the same sources give the same bytes."""
+    body = zipped((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
+    return Code(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
+
+
+def code_version() -> str:
+    """Name this version of Scones, and of the functions that it deploys."""
+    return f"scones-{__version__} {function_code().key.rpartition('/')[2].removesuffix('.zip')}"
+
+
+def function_release(parameters: Mapping[str, str]) -> str:
+    """Name the template and the *parameters* of the functions: where either differs, new versions are published."""
+    content = json.dumps([template(), sorted(parameters.items())])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def zipped(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    """Zip names and contents; the same entries in the same order give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, body in entries:
+            entry = zipfile.ZipInfo(name, _ZIP_DATE)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, body, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def template() -> dict[str, object]:
+    """Put the parts of infra/stack/ together, with each state machine's file put in as its native Definition."""
+    stack: dict[str, object] = json.loads(_template_text())
+    return stack
+
+
+@cache
+def _template_text() -> str:
+    """The template as JSON: reading it as YAML takes longer than all else that `up` does by itself."""
+    stack: dict[str, object] = {}
+    for part in sorted(_PACKAGE.joinpath("infra/stack").iterdir(), key=lambda part: part.name):
+        _join(stack, yaml.load(part.read_text(), _CloudFormationYaml))  # noqa: S506 - it is a SafeLoader
+    resources = stack["Resources"]
+    assert isinstance(resources, dict)  # noqa: S101 - our own file
+    for resource in resources.values():
+        properties = resource["Properties"]
+        if resource["Type"] == "AWS::StepFunctions::StateMachine":
+            properties["Definition"] = definition(properties.pop("DefinitionS3Location"))
+    return json.dumps(stack)
+
+
+@cache
+def function_names() -> tuple[str, ...]:
+    """What the template calls its functions, without the environment's name before it."""
+    resources = template()["Resources"]
+    assert isinstance(resources, dict)  # noqa: S101 - our own file
+    named = (each["Properties"] for each in resources.values() if each["Type"] == "AWS::Lambda::Function")
+    return tuple(each["FunctionName"]["Fn::Sub"].removeprefix("scones-${Env}-") for each in named)
+
+
+def foundation() -> dict[str, object]:
+    """Leave out of the template what stands with the workflow only: the rest is short enough to need no bucket."""
+    stack = template()
+    conditions = stack["Conditions"]
+    assert isinstance(conditions, dict)  # noqa: S101 - our own file
+    later = {name for name, rule in conditions.items() if name == _WORKFLOW or f'"{_WORKFLOW}"' in json.dumps(rule)}
+    for section in ("Resources", "Outputs"):
+        entries = stack[section]
+        assert isinstance(entries, dict)  # noqa: S101
+        stack[section] = {name: entry for name, entry in entries.items() if entry.get("Condition") not in later}
+    return stack
+
+
+def parameter_names(stack: Mapping[str, object]) -> set[str]:
+    """What a template may be given."""
+    parameters = stack["Parameters"]
+    assert isinstance(parameters, dict)  # noqa: S101 - our own file
+    return set(parameters)
+
+
+def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:
+    """Add the entries of each section of *part*; no name may come twice."""
+    for section, entries in part.items():
+        if isinstance(entries, dict):
+            known = stack.setdefault(section, {})
+            assert isinstance(known, dict)  # noqa: S101 - our own files
+            assert not known.keys() & entries.keys()  # noqa: S101
+            known.update(entries)
+        else:
+            stack[section] = entries
+
+
+def definition(name: str) -> dict[str, object]:
+    """Read one state machine from infra/; its `${...}` are CloudFormation's to fill."""
+    states: dict[str, object] = json.loads(_PACKAGE.joinpath("infra", name).read_text())
+    return states
+
+
+class _CloudFormationYaml(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, such as `!Ref` and `!GetAtt`."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Mapping[str, object]:
+    value: object
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+_CloudFormationYaml.add_multi_constructor("!", _short_form)
+
+
+def lay(aws: Aws, settings: Settings, tell: Tell) -> None:
+    """Bring the foundation up, unless it stands: what is put into its bucket first is kept and encrypted like the rest.
+
+    Raises:
+        StackFailed: with the first reason that CloudFormation gives.
+    """
+    if not aws.stack.founded(tell):
+        aws.stack.deploy(foundation(), founding(aws, settings), tell)
+
+
+def founding(aws: Aws, settings: Settings) -> dict[str, str]:
+    """The stack's parameters for its name, and for what is kept, encrypted, deleted and told."""
+    chosen = {
+        "Env": aws.env,
+        "AlarmSeconds": str(settings.alarm_seconds),
+        "Kms": settings.kms,
+        "PhotoDays": str(settings.photo_days),
+        "EndpointHours": str(settings.endpoint_hours),
+        "MonthlyDollars": str(settings.monthly_dollars),
+    }
+    return chosen | _kept(aws.stack.find())
+
+
+def _kept(standing: Stack | None) -> dict[str, str]:
+    """What stays as it is: what `deploy` chose, and a key, without which nobody could read what it encrypted."""
+    found = standing.parameters if standing else {}
+    kept = {CAPTURE_PARAMETER} | ({"Kms"} if found.get("Kms") == "yes" else set())
+    return {name: value for name, value in found.items() if name in kept}

@@ -1,0 +1,110 @@
+"""Pairs: every order beside every courier: who may take what, how long it takes, and what it costs. Pure arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.dispatch.orders import Courier, Limits, Order, Rules
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+_COLUMNS = attrgetter(*(field.name for field in fields(Limits)))
+# An order that must leave within the hour is dearer to leave lying than one that can wait.
+_URGENT_MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Couriers as columns: *place* [couriers, 2] in km, *limits* [couriers, fields of Limits], *free_minute*."""
+
+    place: Floats
+    limits: Floats
+    free_minute: Floats
+
+    @classmethod
+    def of(cls, couriers: Sequence[Courier], rules: Rules) -> "Fleet":
+        """The couriers with the limits that the rules give them."""
+        return cls(
+            place=np.array([(item.x_km, item.y_km) for item in couriers], dtype=np.float64).reshape(-1, 2),
+            limits=limits_of([rules.limits(item) for item in couriers]),
+            free_minute=np.array([item.free_minute for item in couriers], dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Orders as columns: *pickup* [orders, 2] in km, and one number each of the rest."""
+
+    pickup: Floats
+    trip_km: Floats
+    litres: Floats
+    ready_minute: Floats
+    due_minute: Floats
+
+    @classmethod
+    def of(cls, orders: Sequence[Order]) -> "Book":
+        """The orders, in their order."""
+        rows = [(*item.pickup, item.trip_km, item.size_litres, item.ready_minute, item.due_minute) for item in orders]
+        table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+        return cls(table[:, :2], *table[:, 2:].T)
+
+    def __getitem__(self, chosen: Ints) -> "Book":
+        """Some of the orders."""
+        return Book(
+            self.pickup[chosen],
+            self.trip_km[chosen],
+            self.litres[chosen],
+            self.ready_minute[chosen],
+            self.due_minute[chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Orders by couriers: who suits, who is allowed, the way to the pick-up, minutes until it is handed over, cost."""
+
+    suits: Mask
+    allowed: Mask
+    approach_km: Floats
+    minutes: Floats
+    cost: Floats
+
+
+def limits_of(limits: Sequence[Limits]) -> Floats:
+    """One row of numbers for each of *limits*."""
+    return np.array([_COLUMNS(item) for item in limits], dtype=np.float64).reshape(-1, 6)
+
+
+def suitable(limits: Floats, book: Book, rules: Rules) -> Mask:
+    """Which orders [orders, rows of *limits*] suit which limits, wherever the courier is; as `Rules.suits` says."""
+    low, high, _, load, _, _ = limits.T
+    trip_km, litres = book.trip_km[:, None], book.litres[:, None]
+    suits: Mask = ((low <= trip_km) | (litres > rules.bicycle.max_litres)) & (trip_km <= high) & (litres <= load)
+    return suits
+
+
+def weigh(fleet: Fleet, book: Book, rules: Rules) -> Pairs:
+    """Weigh every pair under *rules*; a minute late costs as much as `late_weight` minutes of riding."""
+    _, _, reach, _, speed, stop = fleet.limits.T
+    trip_km, suits = book.trip_km[:, None], suitable(fleet.limits, book, rules)
+    east = book.pickup[:, None, 0] - fleet.place[:, 0]
+    north = book.pickup[:, None, 1] - fleet.place[:, 1]
+    approach_km = np.hypot(east, north)
+    allowed = suits & (approach_km <= reach)
+    arrived = fleet.free_minute + approach_km * (60 / speed)
+    delivered = np.maximum(arrived, book.ready_minute[:, None]) + (trip_km * (60 / speed) + 2 * stop)
+    minutes = delivered - fleet.free_minute
+    spare = book.due_minute[:, None] - delivered
+    cost = minutes + rules.late_weight * np.maximum(0, -spare) - _urgency(np.where(allowed, spare, -np.inf))
+    return Pairs(suits, allowed, approach_km, minutes, cost)
+
+
+def _urgency(spare: Floats) -> Floats:
+    """How dear it is to leave each order lying [orders, 1]: it rises as the time to spare runs out."""
+    best: Floats = spare.max(axis=1, initial=-np.inf, keepdims=True)
+    return np.asarray(np.clip(_URGENT_MINUTES - best, 0, 2 * _URGENT_MINUTES))

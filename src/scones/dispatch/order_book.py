@@ -1,0 +1,98 @@
+"""The book: couriers and orders as the tables hold them. The dispatch function carries this file."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from scones.dispatch.orders import Bay, Courier, Order, Place
+from scones.domain.items import Item, Value, Write
+from scones.domain.timestamps import written
+
+OPEN, ASSIGNED = "open", "assigned"
+OLDEST_MINUTES = 30
+"""Where a courier was longer ago says nothing of where they are."""
+
+
+def order_of(item: Mapping[str, Value]) -> Order:
+    """Read an order; minutes count since 1970."""
+    return Order(
+        id=str(item["order_id"]),
+        pickup=Place(_number(item["pickup_x_km"]), _number(item["pickup_y_km"])),
+        dropoff=Place(_number(item["dropoff_x_km"]), _number(item["dropoff_y_km"])),
+        size_litres=_number(item["size"]),
+        ready_minute=minute_of(str(item["ready_at"])),
+        due_minute=minute_of(str(item["due_at"])),
+    )
+
+
+def open_order(order: Order) -> Item:
+    """Write an order that nobody has taken yet."""
+    return {
+        "order_id": order.id,
+        "status": OPEN,
+        "pickup_x_km": order.pickup.x_km,
+        "pickup_y_km": order.pickup.y_km,
+        "dropoff_x_km": order.dropoff.x_km,
+        "dropoff_y_km": order.dropoff.y_km,
+        "size": order.size_litres,
+        "ready_at": moment_of(order.ready_minute),
+        "due_at": moment_of(order.due_minute),
+    }
+
+
+def take(order_id: str, courier_id: str, bay: Bay) -> Write:
+    """Give an order to a courier, only if nobody has it."""
+    taken: Item = {"status": ASSIGNED, "courier_id": courier_id, "bay": bay}
+    return Write({"order_id": order_id}, taken, "#status = :open", {":open": OPEN})
+
+
+def courier_of(item: Mapping[str, Value]) -> Courier:
+    """Read a courier, who is free from when the photo was taken."""
+    return Courier(
+        id=str(item["courier_id"]),
+        vehicle=str(item["vehicle"]),
+        confidence=_number(item["confidence"]),
+        x_km=_number(item["x_km"]),
+        y_km=_number(item["y_km"]),
+        capacity=int(_number(item["capacity"])),
+        free_minute=minute_of(str(item["seen_at"])),
+    )
+
+
+def see(courier: Courier, photo_id: str, seen_at: str) -> Write:
+    """Register a courier, unless a newer photo has been seen; the same photo may say more than it did before."""
+    seen: Item = {
+        "vehicle": courier.vehicle,
+        "confidence": courier.confidence,
+        "x_km": courier.x_km,
+        "y_km": courier.y_km,
+        "capacity": courier.capacity,
+        "photo_id": photo_id,
+        "seen_at": seen_at,
+    }
+    newest = "attribute_not_exists(#courier_id) OR #seen_at < :seen OR (#seen_at = :seen AND #photo_id = :photo)"
+    return Write({"courier_id": courier.id}, seen, newest, {":seen": seen_at, ":photo": photo_id})
+
+
+def spend(courier: Mapping[str, Value], orders: int) -> Write:
+    """Take *orders* places from a courier, only if they are as they were read."""
+    left: Item = {"capacity": int(_number(courier["capacity"])) - orders}
+    same = "#capacity = :held AND #seen_at = :seen"
+    return Write(
+        {"courier_id": courier["courier_id"]}, left, same, {":held": courier["capacity"], ":seen": courier["seen_at"]}
+    )
+
+
+def minute_of(moment: str) -> float:
+    """Minutes from 1970 to a moment in ISO 8601."""
+    return datetime.fromisoformat(moment).timestamp() / 60
+
+
+def moment_of(minute: float) -> str:
+    """Undo `minute_of`."""
+    return written(datetime.fromtimestamp(minute * 60, UTC))
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)

@@ -1,0 +1,226 @@
+"""Simulation: a seeded city of couriers and orders, and one day of dispatching under estimated vehicle types."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scones.dispatch.assignment import match
+from scones.dispatch.cost_matrix import Book, Fleet, Floats, Ints, Mask, limits_of, suitable, weigh
+from scones.dispatch.orders import Courier, Limits, Order, Place, Rules
+
+CITY_SPREAD_KM = 2.2
+"""How far from the centre kitchens and couriers lie: the deviation of a normal distribution, east and north."""
+_CITY_EDGE_KM = 9.0
+# Most meals go round the corner and a few across the town: a lognormal with median 2.7 km.
+_TRIP_LOG_MEDIAN, _TRIP_LOG_SPREAD = 1.0, 0.6
+_ORDER_LITRES = (5.0, 60.0)
+_READY_MINUTES = (0.0, 20.0)
+# What customers are promised, from the moment the kitchen is done: longer trips may take longer.
+_PROMISE_MINUTES, _PROMISE_MINUTES_PER_KM = 20.0, 2.5
+
+
+def example_orders(count: int, seed: int, placed_minute: float = 0.0) -> tuple[Order, ...]:
+    """An order book: kitchens crowd the centre, most trips are short, some cross the city.
+
+    Books of different minutes have different names for their orders.
+    """
+    rng = np.random.default_rng(seed)
+    return orders_placed(np.full(count, placed_minute), rng)
+
+
+def orders_placed(placed_minutes: Floats, rng: np.random.Generator) -> tuple[Order, ...]:
+    """One order for each of *placed_minutes*; each is ready some minutes later, and due when its length allows."""
+    count = len(placed_minutes)
+    pickups = rng.normal(0, CITY_SPREAD_KM, (count, 2))
+    headings = rng.uniform(0, 2 * np.pi, count)
+    trips = rng.lognormal(_TRIP_LOG_MEDIAN, _TRIP_LOG_SPREAD, count)
+    dropoffs = pickups + trips[:, None] * np.column_stack([np.cos(headings), np.sin(headings)])
+    sizes = rng.uniform(*_ORDER_LITRES, count)
+    ready = placed_minutes + rng.uniform(*_READY_MINUTES, count)
+    return tuple(
+        _order(number, (_place(pickup), _place(dropoff)), size, minute)
+        for number, (pickup, dropoff, size, minute) in enumerate(
+            zip(pickups, dropoffs, sizes.tolist(), ready.tolist(), strict=True), start=1
+        )
+    )
+
+
+def example_couriers(
+    seen: Sequence[tuple[str, str, float]], seed: int, free_minute: float = 0.0
+) -> tuple[Courier, ...]:
+    """Put couriers somewhere in the city: each *seen* with identity, vehicle and confidence, from their photo."""
+    rng = np.random.default_rng(seed)
+    places = rng.normal(0, CITY_SPREAD_KM, (len(seen), 2))
+    return tuple(
+        Courier(identity, vehicle, confidence, *_place(place), free_minute=free_minute)
+        for (identity, vehicle, confidence), place in zip(seen, places, strict=True)
+    )
+
+
+def _order(number: int, way: tuple[Place, Place], litres: float, ready_minute: float) -> Order:
+    promise = _PROMISE_MINUTES + _PROMISE_MINUTES_PER_KM * way[0].distance_km(way[1])
+    return Order(
+        f"order-{number:03d}", *way, round(litres, 1), round(ready_minute, 1), round(ready_minute + promise, 1)
+    )
+
+
+def _place(position: Floats) -> Place:
+    east, north = np.clip(position, -_CITY_EDGE_KM, _CITY_EDGE_KM)
+    return Place(round(float(east), 3), round(float(north), 3))
+
+
+BICYCLE, MOTORCYCLE, UNSURE, BLIND = range(4)
+"""What the dispatcher may believe of a courier; blind, any order goes to anybody."""
+
+_OPENS, _LAST_ORDER, _ENDS = 10 * 60, 22 * 60, 23 * 60
+_SHIFTS = (10 * 60, 14 * 60, 18 * 60)
+SHIFTS = len(_SHIFTS)
+"""How often a courier sends a photo: once when each shift begins."""
+# Lunch, dinner, and the rest of the day: share of the orders, middle and deviation in minutes.
+_PEAKS = ((0.35, 12.75 * 60, 45), (0.45, 19.25 * 60, 60))
+_EVERY_MINUTES = 6
+# A dispatcher sends nobody to a kitchen that will still cook for long.
+_READY_SOON_MINUTES = 10
+# Then the customer has eaten elsewhere.
+_PATIENCE_MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """How large the day is."""
+
+    couriers: int = 160
+    orders: int = 2900
+    motorcycles: float = 0.5
+    """The share of couriers who truly ride one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What the day brings, whatever is believed: couriers' true vehicles and stands, and orders as they are placed."""
+
+    motorcycle: Mask
+    stand: Floats
+    book: Book
+    dropoff: Floats
+    placed_minute: Floats
+
+    @classmethod
+    def of(cls, city: City, seed: int) -> "Day":
+        """The same seed brings the same day."""
+        rng = np.random.default_rng(seed)
+        placed = np.sort(_placed(city.orders, rng))
+        orders = orders_placed(placed, rng)
+        return cls(
+            motorcycle=np.arange(city.couriers) < round(city.motorcycles * city.couriers),
+            stand=rng.normal(0, CITY_SPREAD_KM, (city.couriers, 2)),
+            book=Book.of(orders),
+            dropoff=np.array([order.dropoff for order in orders]),
+            placed_minute=placed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the day went, over all orders; what is cancelled, an hour past due or at the day's end, is an hour late."""
+
+    on_time: float
+    minutes_late: float
+    km_per_order: float
+    cancelled: float
+
+
+@dataclass(slots=True)
+class _Streets:
+    """Where everybody is, and which orders are done, as the day goes on."""
+
+    place: Floats
+    free_minute: Floats
+    delivered: Floats
+    km: float = 0.0
+
+
+def play(day: Day, believed: Ints, rules: Rules) -> Outcome:
+    """Play *day*; *believed* [shifts, couriers] is BICYCLE, MOTORCYCLE, UNSURE or BLIND."""
+    limits = limits_of([rules.bicycle, rules.motorcycle, rules.unsure(), either(rules)])
+    truth = limits[day.motorcycle.astype(np.intp)]
+    suits = suitable(limits, day.book, rules)
+    streets = _Streets(day.stand.copy(), np.zeros(len(day.stand)), np.full(len(day.placed_minute), np.inf))
+    for now in range(_OPENS, _ENDS, _EVERY_MINUTES):
+        shift = int(np.searchsorted(_SHIFTS, now, side="right")) - 1
+        free = np.flatnonzero(streets.free_minute <= now)
+        seen = believed[shift, free]
+        orders = np.flatnonzero(_waiting(day, streets, now) & suits[:, np.unique(seen)].any(axis=1))
+        fleet = Fleet(streets.place[free], limits[seen], np.full(len(free), float(now)))
+        pairs = weigh(fleet, day.book[orders], rules)
+        rows, columns, _ = match(pairs.cost, pairs.allowed, np.ones(len(free), dtype=np.intp), 0)
+        streets.free_minute[free] = now
+        _ride(day, streets, truth, orders[rows], free[columns])
+        _return(day, streets, truth, np.delete(free, columns))
+    return _outcome(day, streets)
+
+
+def either(rules: Rules) -> Limits:
+    """What a blind dispatcher allows: all that one of the vehicles could do, timed as their mean."""
+    one, other = rules.bicycle, rules.motorcycle
+    return Limits(
+        min_trip_km=min(one.min_trip_km, other.min_trip_km),
+        max_trip_km=max(one.max_trip_km, other.max_trip_km),
+        max_approach_km=max(one.max_approach_km, other.max_approach_km),
+        max_litres=max(one.max_litres, other.max_litres),
+        km_per_hour=(one.km_per_hour + other.km_per_hour) / 2,
+        stop_minutes=(one.stop_minutes + other.stop_minutes) / 2,
+    )
+
+
+def _waiting(day: Day, streets: _Streets, now: float) -> Mask:
+    """Which orders may be given out now."""
+    wanted = (day.placed_minute <= now) & (now <= day.book.due_minute + _PATIENCE_MINUTES)
+    return np.isinf(streets.delivered) & wanted & (day.book.ready_minute <= now + _READY_SOON_MINUTES)
+
+
+def _ride(day: Day, streets: _Streets, truth: Floats, orders: Ints, couriers: Ints) -> None:
+    """Send *couriers* with *orders*, on the vehicles that they truly have."""
+    load, speed, stop = truth[couriers, 3:].T
+    now = streets.free_minute[couriers]
+    approach_km = np.linalg.norm(day.book.pickup[orders] - streets.place[couriers], axis=1)
+    # What does not fit is fetched in more rides: there, back, and there again.
+    ways = 2 * np.ceil(day.book.litres[orders] / load) - 1
+    km = ways * day.book.trip_km[orders]
+    arrived = np.maximum(now + 60 * approach_km / speed, day.book.ready_minute[orders])
+    done = arrived + 60 * km / speed + (ways + 1) * stop
+    streets.delivered[orders] = streets.free_minute[couriers] = done
+    streets.place[couriers] = day.dropoff[orders]
+    streets.km += float((approach_km + km).sum())
+
+
+def _return(day: Day, streets: _Streets, truth: Floats, idle: Ints) -> None:
+    """Who has nothing to do rides towards the stand."""
+    way = day.stand[idle] - streets.place[idle]
+    km = np.linalg.norm(way, axis=1)
+    ridden = np.minimum(km, truth[idle, 4] * _EVERY_MINUTES / 60)
+    streets.place[idle] += way * (ridden / np.maximum(km, 1e-9))[:, None]
+    streets.km += float(ridden.sum())
+
+
+def _outcome(day: Day, streets: _Streets) -> Outcome:
+    cancelled = np.isinf(streets.delivered)
+    late = np.clip(streets.delivered - day.book.due_minute, 0, _PATIENCE_MINUTES)
+    return Outcome(
+        on_time=float(np.mean(late == 0)),
+        minutes_late=float(late.mean()),
+        km_per_order=streets.km / max(1, int((~cancelled).sum())),
+        cancelled=float(cancelled.mean()),
+    )
+
+
+def _placed(count: int, rng: np.random.Generator) -> Floats:
+    """When each order is placed: most of them towards lunch and dinner."""
+    shares = [share for share, _, _ in _PEAKS]
+    which = rng.choice(len(_PEAKS) + 1, count, p=[*shares, 1 - sum(shares)])
+    minutes = rng.uniform(_OPENS, _LAST_ORDER, count)
+    for number, (_, middle, spread) in enumerate(_PEAKS):
+        chosen = which == number
+        minutes[chosen] = rng.normal(middle, spread, chosen.sum())
+    return np.clip(minutes, _OPENS, _LAST_ORDER)

@@ -1,0 +1,113 @@
+"""ClassifyImage: send one photo to the endpoint, and capture the exchange where the endpoint cannot."""
+
+import base64
+import json
+import logging
+import os
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scones.data.image_header import UnreadablePhoto
+from scones.domain.errors import SconesError
+from scones.lambdas.services import ENDPOINT, LONGEST_ID, MOST_CLASSES, STORAGE, USER_AGENT, ask, storage, unreadable
+
+_VARIANT = "AllTraffic"
+
+
+def capture_key(endpoint: str, moment: datetime) -> str:
+    """Where SageMaker would put the record: by endpoint, variant and hour."""
+    milliseconds = moment.microsecond // 1000
+    name = f"{moment:%M-%S}-{milliseconds:03d}-{uuid.uuid4()}.jsonl"
+    return f"capture/{endpoint}/{_VARIANT}/{moment:%Y/%m/%d/%H}/{name}"
+
+
+def capture_line(
+    photo: bytes, content_type: str, answer: bytes, moment: datetime, inference_id: str | None = None
+) -> bytes:
+    """One JSON line: the photo in base64, the answer as the JSON that it is, and the question's mark if it had one."""
+    mark = {"inferenceId": inference_id} if inference_id else {}
+    asked = {"mode": "INPUT", "data": base64.b64encode(photo).decode(), "encoding": "BASE64"}
+    answered = {"mode": "OUTPUT", "data": answer.decode(), "encoding": "JSON"}
+    record = {
+        "captureData": {
+            "endpointInput": {"observedContentType": content_type, **asked},
+            "endpointOutput": {"observedContentType": "application/json", **answered},
+        },
+        "eventMetadata": {"eventId": str(uuid.uuid4()), "inferenceTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}", **mark},
+        "eventVersion": "0",
+    }
+    return json.dumps(record).encode() + b"\n"
+
+
+_CAPTURE_BUCKET = os.environ.get("CAPTURE_BUCKET", "")
+_CONTENT_TYPE = "application/x-image"
+# The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
+# Its whole time is limited, so an endpoint that hangs must be given up early enough to be tried again.
+_CONFIG = Config(user_agent=USER_AGENT, retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
+
+_log = logging.getLogger(__name__)
+_s3 = boto3.client("s3", config=STORAGE)
+_endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
+
+
+class BadAnswer(SconesError):
+    """The endpoint's answer is none that a model of ours gives."""
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Take SerializeImage's output; give it back with `inferences`, and without the photo's bytes.
+
+    Where the endpoint tells them, `model_version`, `unfamiliarity` and `unfamiliar` are added. An `inference_id` goes
+    with the question, so that the monitor can tell our own questions from traffic.
+
+    Raises:
+        UnreadablePhoto: the endpoint refused the photo; the message is JSON with its `photo_id`.
+        EndpointUnavailable: no answer; the state machine tries again.
+        StorageUnavailable: S3 does not answer; the state machine tries again.
+        BadAnswer: the answer holds more probabilities than any model of ours.
+    """
+    photo = base64.b64decode(event["image_data"]) if event["image_data"] else _read(event["s3_bucket"], event["s3_key"])
+    return {**event, "image_data": "", **_classify(photo, event)}
+
+
+def _read(bucket: str, key: str) -> bytes:
+    with storage(f"s3://{bucket}/{key}"):
+        body: bytes = _s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
+
+
+def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
+    inference_id = event.get("inference_id")
+    try:
+        answer = ask(_endpoint, photo, _CONTENT_TYPE, inference_id)
+    except UnreadablePhoto as error:
+        raise unreadable(error.reason, event.get("photo_id", "")) from error
+    if _CAPTURE_BUCKET:
+        _capture(photo, answer, inference_id)
+    return _parsed(json.loads(answer))
+
+
+def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
+    """Read our own answer, or the plain list of SageMaker's built-in classifier."""
+    inferences = answer if isinstance(answer, list) else answer["probabilities"]
+    if len(inferences) > MOST_CLASSES:
+        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MOST_CLASSES}")
+    if isinstance(answer, list):
+        return {"inferences": inferences}
+    told: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
+    return {"inferences": inferences, "model_version": str(answer.get("model_version", ""))[:LONGEST_ID], **told}
+
+
+def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:
+    """Write the record that a serverless endpoint cannot; a courier's answer does not depend on it."""
+    moment = datetime.now(UTC)
+    line = capture_line(photo, _CONTENT_TYPE, answer, moment, inference_id)
+    try:
+        _s3.put_object(Bucket=_CAPTURE_BUCKET, Key=capture_key(ENDPOINT, moment), Body=line)
+    except (BotoCoreError, ClientError) as error:
+        _log.error(json.dumps({"event": "capture lost", "endpoint": ENDPOINT, "error": str(error)}))

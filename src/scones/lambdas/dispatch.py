@@ -1,0 +1,195 @@
+"""Dispatch: record the decision about one photo; register the courier whom it shows, and give them orders, once."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+
+from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, order_of, see, take
+from scones.dispatch.orders import Courier, Order, Rules, choose
+from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.items import Item, Write, from_wire, to_wire, update
+from scones.domain.timestamps import written
+from scones.lambdas.services import STORAGE, StorageUnavailable, storage
+
+_COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
+_OLDEST = timedelta(minutes=OLDEST_MINUTES)
+# The whole order book is weighed by `scones dispatch`; a photo's courier is offered the first of it.
+_OFFERED_ORDERS = 500
+_TRIES = 5
+_BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+
+_KEPT = (
+    *("s3_bucket", "s3_key", "seen_at", "model_version", "unfamiliarity", "unfamiliar"),
+    *("inferences", "label", "confidence", "threshold", "classes", "reason"),
+)
+_tables = boto3.client("dynamodb", config=STORAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One photo's decision on its way into the tables."""
+
+    photo_id: str
+    execution: str
+    record: Item
+    courier: Courier
+    seen_at: str
+
+    def mark(self) -> Write:
+        """Claim the photo: only one execution ever can."""
+        key: Item = {"photo_id": self.photo_id, "execution": _mark(self.photo_id)}
+        return Write(key, {"by": self.execution}, "attribute_not_exists(#photo_id)")
+
+    def decided(self, dispatch: str, orders: tuple[Order, ...] = ()) -> Write:
+        """Record the decision, and what came of it."""
+        return _decision(self.photo_id, self.execution, self.record, dispatch, orders)
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Take `{"execution", "started", "photo"}`, where *photo* is FilterInferences' output, or the state that failed.
+
+    The answer is the photo with `dispatch`, which says what was done, and the `orders` that its courier got; of a
+    photo that was refused, these two alone.
+
+    Raises:
+        StorageUnavailable: a table does not answer, or others write all the time; the state machine tries again.
+    """
+    photo = _with_refusal(event["photo"])
+    now = datetime.now(UTC)
+    record: Item = {name: photo[name] for name in _KEPT if photo.get(name) is not None}
+    ruling = RULING_OF_ERROR.get(photo.get("error", {}).get("Error", ""), Ruling.ROUTED)
+    record |= {"ruling": ruling.value, "started": event["started"], "recorded": written(now)}
+    with storage("the tables"):
+        courier = photo.get("courier")
+        if not courier or ruling not in (Ruling.ROUTED, Ruling.UNSURE):
+            _write(_decision(photo["photo_id"], event["execution"], record, "none"))
+            dispatch, orders = "none", list[str]()
+        else:
+            dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), ruling, now)
+    # Twice the cause of a refusal could be more than a state holds.
+    return {**(photo if ruling is Ruling.ROUTED else {}), "dispatch": dispatch, "orders": orders}
+
+
+def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
+    """Add what the refusing function said: Lambda's cause is JSON, and our message in it is JSON too."""
+    if "error" not in photo:
+        return photo
+    told: dict[str, Any] = json.loads(json.loads(photo["error"]["Cause"])["errorMessage"])
+    return {**photo, **told}
+
+
+def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime) -> Sighting:
+    claimed, seen_at = photo["courier"], min(photo["seen_at"], written(now))
+    sure = record["ruling"] == Ruling.ROUTED
+    courier = Courier(
+        id=claimed["id"],
+        vehicle=photo["label"] if sure else "",
+        confidence=photo["confidence"],
+        x_km=claimed["x_km"],
+        y_km=claimed["y_km"],
+        capacity=claimed["capacity"],
+        free_minute=now.timestamp() / 60,
+    )
+    return Sighting(photo["photo_id"], execution, {**record, "courier_id": courier.id}, courier, seen_at)
+
+
+def _dispatch(sighting: Sighting, ruling: Ruling, now: datetime) -> tuple[str, list[str]]:
+    """Register the courier; one whose vehicle is known gets orders, all in one transaction."""
+    if sighting.seen_at < written(now - _OLDEST):
+        _write(sighting.decided("too old"))
+        return "too old", []
+    if ruling is Ruling.UNSURE:
+        seen = (_COURIERS, see(sighting.courier, sighting.photo_id, sighting.seen_at))
+        done = "outdated" if _transact([(_DECISIONS, sighting.decided("registered")), seen]) else "registered"
+        if done == "outdated":
+            _write(sighting.decided(done))
+        return done, []
+    # The filter was sure already.
+    rules = Rules(sure_confidence=sighting.courier.confidence)
+    gone: set[str] = set()
+    for left in reversed(range(_TRIES)):
+        # The last try asks for nothing that another could take meanwhile.
+        orders = choose(sighting.courier, _open_orders(gone), rules) if left else ()
+        refused = _transact(_writes(sighting, orders, rules))
+        if not refused:
+            return "done", [order.id for order in orders]
+        if 0 in refused:
+            return _already(sighting)
+        if 1 in refused:
+            _write(sighting.decided("outdated"))
+            return "outdated", []
+        gone |= {orders[position - 3].id for position in refused if position >= 3}
+    raise StorageUnavailable("others write the same items all the time")
+
+
+def _writes(sighting: Sighting, orders: tuple[Order, ...], rules: Rules) -> list[tuple[str, Write]]:
+    courier = replace(sighting.courier, capacity=sighting.courier.capacity - len(orders))
+    bay = rules.bay(courier)
+    return [
+        (_DECISIONS, sighting.mark()),
+        (_COURIERS, see(courier, sighting.photo_id, sighting.seen_at)),
+        (_DECISIONS, sighting.decided("done", orders)),
+        *((_ORDERS, take(order.id, courier.id, bay)) for order in orders),
+    ]
+
+
+def _already(sighting: Sighting) -> tuple[str, list[str]]:
+    """Another event of the same photo came first, or this one did, and its answer was lost on the way."""
+    by = str(_get(sighting.photo_id, _mark(sighting.photo_id))["by"])
+    orders = [str(order) for order in _get(sighting.photo_id, by)["orders"]]  # type: ignore[union-attr]
+    if by == sighting.execution:
+        return "done", orders
+    _write(sighting.decided("duplicate"))
+    return "duplicate", orders
+
+
+def _mark(photo_id: str) -> str:
+    """Name the one item of a photo, beside its decisions, that says in which execution it moved orders."""
+    return f"dispatch of {photo_id}"
+
+
+def _decision(photo_id: str, execution: str, record: Item, dispatch: str, orders: tuple[Order, ...] = ()) -> Write:
+    found: Item = {**record, "dispatch": dispatch, "orders": [order.id for order in orders]}
+    return Write({"photo_id": photo_id, "execution": execution}, found)
+
+
+def _open_orders(gone: set[str]) -> tuple[Order, ...]:
+    reply = _tables.query(
+        TableName=_ORDERS,
+        IndexName="by_status",
+        KeyConditionExpression="#status = :open",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues=to_wire({":open": OPEN}),
+        Limit=_OFFERED_ORDERS,
+    )
+    orders = (order_of(from_wire(item)) for item in reply["Items"])
+    return tuple(order for order in orders if order.id not in gone)
+
+
+def _get(photo_id: str, execution: str) -> Item:
+    key = to_wire({"photo_id": photo_id, "execution": execution})
+    return from_wire(_tables.get_item(TableName=_DECISIONS, Key=key, ConsistentRead=True)["Item"])
+
+
+def _write(write: Write) -> None:
+    """Write a decision by itself, whole: a put costs less than an update of as many attributes."""
+    _tables.put_item(TableName=_DECISIONS, Item=to_wire({**write.key, **write.set}))
+
+
+def _transact(writes: list[tuple[str, Write]]) -> set[int]:
+    """Make all writes or none; give the positions of those whose conditions did not hold."""
+    try:
+        _tables.transact_write_items(TransactItems=[{"Update": update(table, write)} for table, write in writes])
+    except _tables.exceptions.TransactionCanceledException as error:
+        reasons = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]
+        refused = {position for position, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"}
+        if not refused and _BUSY & set(reasons):
+            raise StorageUnavailable(str(error)) from error
+        if not refused:
+            raise
+        return refused
+    return set()

@@ -1,0 +1,45 @@
+"""Reap: delete the endpoint once the time in its tag is past, and tell who hears alerts."""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from scones.domain.tags import EXPIRES_TAG
+
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.INFO)
+
+
+def handler(_event: object, _context: object) -> dict[str, Any]:
+    """Look at this environment's one endpoint; an endpoint without the tag may stand for as long as it likes."""
+    sagemaker, name = boto3.client("sagemaker"), os.environ["ENDPOINT_NAME"]
+    try:
+        endpoint = sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if "Could not find" not in error.response["Error"]["Message"]:
+            raise
+        return _told(name, "", "there is none")
+    tags = sagemaker.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
+    expires = next((tag["Value"] for tag in tags if tag["Key"] == EXPIRES_TAG), "")
+    if not expires or datetime.fromisoformat(expires) > datetime.now(UTC):
+        return _told(name, expires, "left standing")
+    # Told first: an alert too many is better than an endpoint that went without a word.
+    boto3.client("sns").publish(
+        TopicArn=os.environ["ALERT_TOPIC"],
+        Subject=f"Scones: endpoint {name} is deleted",
+        Message=f"Its time was up at {expires}, and it would cost money for as long as it stands. "
+        "If you need it still: scones deploy.",
+    )
+    sagemaker.delete_endpoint(EndpointName=name)
+    return _told(name, expires, "deleted")
+
+
+def _told(name: str, expires: str, what: str) -> dict[str, Any]:
+    found = {"event": "reap", "endpoint": name, "expires": expires, "outcome": what}
+    _log.info(json.dumps(found))
+    return found

@@ -1,0 +1,84 @@
+"""The model: a verified artefact in ONNX Runtime, one thread, warmed."""
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+from scones.domain.errors import SconesError
+from scones.model.model_file import Artefact
+
+Pixels = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+Answers = npt.NDArray[np.float32]
+"""A photo's probabilities and, if the model has a guard, its unfamiliarity: [N, C + 1], else [N, C]."""
+
+
+class ModelUnusable(SconesError):
+    """The artefact is whole, but its model does not do what it should."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(f"model {version} cannot serve: {reason}; train again with: scones train")
+        self.version = version
+        self.reason = reason
+
+
+class Model:
+    """Turns photos into probabilities; `classes` names their columns, `size` is the photos' side in pixels.
+
+    Raises:
+        ModelUnusable: ONNX Runtime refuses it, or its answers have another shape than one column a class.
+    """
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.classes = artefact.classes
+        self.size = artefact.image_size
+        self.version = artefact.version
+        self.unfamiliar_above = artefact.unfamiliar_above
+        self._outputs = ("probabilities",) if artefact.unfamiliar_above is None else ("probabilities", "unfamiliarity")
+        options = onnxruntime.SessionOptions()
+        # The processes share the cores already; two threads a session cost 1.8 times the CPU.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        # They share no base of their own.
+        refusals = (
+            *(failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf),
+            *(failures.NotImplemented, failures.RuntimeException, ValueError),
+        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                artefact.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+            self._try()
+        except refusals as error:
+            reason = " ".join(str(error).split())
+            raise ModelUnusable(self.version, f"ONNX Runtime cannot use it ({reason})") from error
+
+    def predict(self, photos: Pixels) -> Probabilities:
+        """Return float32 [N, C] for uint8 [N, size, size, 3]."""
+        return self.answer(photos)[:, : len(self.classes)]
+
+    def answer(self, photos: Pixels) -> Answers:
+        """Return the probabilities and, if the model has a guard, the unfamiliarity in one more column."""
+        probabilities, *unfamiliarity = self._session.run(self._outputs, {"photos": photos})
+        return np.column_stack([probabilities, *unfamiliarity]) if unfamiliarity else probabilities
+
+    def warm(self, batch: int) -> None:
+        """Run batches of up to *batch* photos: the first of each size allocates.
+
+        Each worker does so by itself, for memory that is allocated before the fork would soon be copied.
+        """
+        for size in range(batch, 0, -1):
+            self.answer(self._black(size))
+
+    def _try(self) -> None:
+        found = self.answer(self._black(1))
+        columns = found.shape[-1] - len(self._outputs) + 1
+        if columns != len(self.classes):
+            raise ModelUnusable(self.version, f"it gives {columns} numbers for {len(self.classes)} classes")
+        rows = found[:, :columns]
+        if not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+            raise ModelUnusable(self.version, f"its probabilities add up to {rows.sum():.3g}")
+
+    def _black(self, count: int) -> Pixels:
+        return np.zeros((count, self.size, self.size, 3), np.uint8)

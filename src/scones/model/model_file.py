@@ -1,0 +1,225 @@
+"""The model's artefact: a folder that training writes and SageMaker tars; a checksum for every file, and no pickle."""
+
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from scones.domain.errors import SconesError
+
+MODEL: Final = "model.onnx"
+"""Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph.
+
+A second output, `unfamiliarity` float32 [N], tells by how much a photo differs from those trained on; artefacts of
+before the guard have none.
+"""
+INT8_MODEL: Final = "model-int8.onnx"
+"""The same graph in whole numbers; an artefact need not have it."""
+BASELINE: Final = "baseline.npz"
+"""What monitoring compares traffic with."""
+OUT_OF_FOLD: Final = "out-of-fold.npz"
+"""What was said of each training photo by a network that had not seen it; an artefact need not have it."""
+ABOUT: Final = "model.json"
+CARD: Final = "MODEL_CARD.md"
+SUMS: Final = "SHA256SUMS"
+FORMAT: Final = "scones-model-1"
+"""What `model.json` calls this layout."""
+MAX_UNPACKED_BYTES: Final = 2_000_000_000
+"""An archive that unpacks to more is refused."""
+
+_LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
+_MAYBE: Final = (INT8_MODEL, OUT_OF_FOLD)
+
+
+class BadArtefact(SconesError):
+    """The artefact is incomplete, damaged or not ours."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"model artefact {where} cannot be used: {reason}; train again with: scones train")
+        self.where = where
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `model.json` says of a model."""
+
+    classes: tuple[str, ...]
+    image_size: int
+    temperature: float
+    data_version: str
+    metrics: Mapping[str, float]
+    created: str
+    seed: int
+    unfamiliar_above: float | None = None
+    """Photos with a higher `unfamiliarity` are not of any class; None if the model has no such output."""
+    served: str = MODEL
+    """The file to serve: `model.onnx`, or `model-int8.onnx` where training found it no worse."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact(Description):
+    """A verified artefact; `version` is the first 12 hex digits of the SHA-256 of its list of checksums."""
+
+    model_path: Path
+    """The model to serve."""
+    exact_path: Path
+    """The model in float32, whichever is served."""
+    baseline_path: Path
+    int8_path: Path | None
+    """The model in whole numbers, whichever is served; None in artefacts without one."""
+    out_of_fold_path: Path | None
+    """None in artefacts of before these answers were kept."""
+    version: str
+
+
+def write_artefact(folder: Path, description: Description, card: str) -> Artefact:
+    """Complete the artefact in *folder*, where `model.onnx` and `baseline.npz` lie already.
+
+    An int8 model and out-of-fold answers become part of it if they lie there too.
+
+    Raises:
+        BadArtefact: one of the two is missing.
+    """
+    about = {"format": FORMAT} | {name: getattr(description, name) for name in Description.__slots__}
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+    listed = [*_LISTED, *(name for name in _MAYBE if (folder / name).exists())]
+    sums = "".join(f"{_sha256(folder, name)}  {name}\n" for name in listed)
+    (folder / SUMS).write_text(sums, encoding="ascii")
+    return read_artefact(folder)
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Read the artefact in *folder* after verifying each of its files.
+
+    Raises:
+        BadArtefact: a file is missing or differs from its checksum, or `model.json` is not what it should be.
+    """
+    sums = _read(folder, SUMS)
+    listed = _parse_sums(folder, sums)
+    for name, expected in listed.items():
+        if _sha256(folder, name) != expected:
+            raise BadArtefact(str(folder), f"{name} differs from its checksum")
+    description = _parse_description(folder)
+    if description.served not in listed:
+        raise BadArtefact(str(folder), f"{SUMS} does not list {description.served}, which is to be served")
+    return Artefact(
+        **{name: getattr(description, name) for name in Description.__slots__},
+        model_path=folder / description.served,
+        exact_path=folder / MODEL,
+        baseline_path=folder / BASELINE,
+        int8_path=folder / INT8_MODEL if INT8_MODEL in listed else None,
+        out_of_fold_path=folder / OUT_OF_FOLD if OUT_OF_FOLD in listed else None,
+        version=hashlib.sha256(sums).hexdigest()[:12],
+    )
+
+
+def unpack(tar_gz: bytes | Path, folder: Path) -> None:
+    """Unpack a `model.tar.gz` into *folder*, which is created; only plain files and folders inside it are accepted.
+
+    Raises:
+        BadArtefact: no such archive, a damaged one, or a member that is a link, a device or leads outside.
+    """
+    where = str(tar_gz) if isinstance(tar_gz, Path) else "model.tar.gz"
+    try:
+        data = tar_gz.read_bytes() if isinstance(tar_gz, Path) else tar_gz
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            _unpack_members(archive, folder, where)
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+        raise BadArtefact(where, f"it does not unpack ({error})") from error
+
+
+@contextmanager
+def opened(artefact: bytes | Path) -> Iterator[Artefact]:
+    """Read an artefact, a folder or a `model.tar.gz`; what has to be unpacked for it is gone afterwards.
+
+    Raises:
+        BadArtefact: as `unpack` and `read_artefact` do.
+    """
+    if isinstance(artefact, Path) and artefact.is_dir():
+        yield read_artefact(artefact)
+        return
+    with tempfile.TemporaryDirectory(prefix="scones-") as folder:
+        unpack(artefact, Path(folder))
+        yield read_artefact(Path(folder))
+
+
+def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:
+    total = 0
+    for member in archive:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise BadArtefact(where, f"its member {member.name!r} is not a plain file inside it")
+        total += member.size
+        if total > MAX_UNPACKED_BYTES:
+            raise BadArtefact(where, f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+        target = folder.joinpath(*path.parts)
+        if member.isdir():
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        content = archive.extractfile(member)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.read() if content else b"")
+
+
+def _parse_sums(folder: Path, sums: bytes) -> dict[str, str]:
+    listed: dict[str, str] = {}
+    for line in sums.decode("utf-8", "replace").splitlines():
+        digest, _, name = line.partition("  ")
+        if PurePosixPath(name).name != name:
+            raise BadArtefact(str(folder), f"{SUMS} lists {name!r}, which is no file of the artefact")
+        listed[name] = digest
+    for name in _LISTED:
+        if name not in listed:
+            raise BadArtefact(str(folder), f"{SUMS} does not list {name}")
+    return listed
+
+
+def _parse_description(folder: Path) -> Description:
+    try:
+        about = json.loads(_read(folder, ABOUT))
+        found = about["format"]
+        if found != FORMAT:
+            raise BadArtefact(str(folder), f"{ABOUT} has format {found!r}, not {FORMAT!r}")
+        return Description(
+            classes=tuple(str(name) for name in about["classes"]),
+            image_size=int(about["image_size"]),
+            temperature=float(about["temperature"]),
+            data_version=str(about["data_version"]),
+            metrics={str(name): float(value) for name, value in about["metrics"].items()},
+            created=str(about["created"]),
+            seed=int(about["seed"]),
+            # Artefacts of before the guard say nothing of either.
+            unfamiliar_above=_number_or_none(about.get("unfamiliar_above")),
+            served=_served(about.get("served", MODEL)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadArtefact(str(folder), f"{ABOUT} is not as it should be ({error!r})") from error
+
+
+def _number_or_none(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _served(name: str) -> str:
+    if name not in {MODEL, INT8_MODEL}:
+        raise ValueError(f"served is {name!r}")
+    return name
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BadArtefact(str(folder), f"{name} is missing or unreadable") from error
+
+
+def _sha256(folder: Path, name: str) -> str:
+    return hashlib.sha256(_read(folder, name)).hexdigest()

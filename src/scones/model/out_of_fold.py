@@ -1,0 +1,112 @@
+"""Out-of-fold answers: what networks that had not seen a training photo said of it; an artefact keeps them."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.domain.errors import SconesError
+from scones.evaluation.metrics import columns
+from scones.model.model_file import Artefact
+
+_FORMAT = 1
+
+
+class BadOutOfFold(SconesError):
+    """The out-of-fold answers of an artefact are damaged, or do not fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Answers to photos whose truth is known: which were right [N], and how sure of them the model was [N]."""
+
+    right: NDArray[np.bool_]
+    confidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
+
+    *fingerprints* tell each photo by its pixels, so that it is known again under another name. *votes* [N, C] are what
+    `label_errors.vote` makes of the networks' features; artefacts of before they were kept have none.
+
+    Raises:
+        BadOutOfFold: on construction, if these are not as many as there are photos, or classes.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    fingerprints: tuple[str, ...]
+    votes: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        found = self.probabilities.shape, len(self.labels), len(self.fingerprints)
+        count = len(self.names)
+        votes = self.probabilities if self.votes is None else self.votes
+        if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
+            raise BadOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
+
+    def judged(self) -> Judged:
+        """Say which answers were right, and how sure."""
+        truth = columns(self.labels, self.probabilities, self.classes)
+        return Judged(self.probabilities.argmax(axis=1) == truth, self.probabilities.max(axis=1))
+
+    def learnt_from(self, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell which *photos* [N, H, W, 3] the model has learnt from, [N]: those can say nothing of how good it is."""
+        known = set(self.fingerprints)
+        return np.array([mark in known for mark in fingerprints(photos)], dtype=bool)
+
+    def save(self, path: Path) -> None:
+        """Write them as a npz file that loads without pickle."""
+        arrays: dict[str, NDArray[Any]] = {
+            "format": np.array(_FORMAT),
+            "classes": np.array(self.classes, dtype=np.str_),
+            "names": np.array(self.names, dtype=np.str_),
+            "labels": np.array(self.labels, dtype=np.str_),
+            "probabilities": np.asarray(self.probabilities, dtype=np.float64),
+            "fingerprints": np.array(self.fingerprints, dtype=np.str_),
+        }
+        if self.votes is not None:
+            arrays["votes"] = np.asarray(self.votes, dtype=np.float64)
+        with path.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def kept(cls, artefact: Artefact) -> "OutOfFold | None":
+        """Read those that an artefact keeps, or None where it keeps none; raises BadOutOfFold."""
+        return cls.load(artefact.out_of_fold_path) if artefact.out_of_fold_path else None
+
+    @classmethod
+    def load(cls, path: Path) -> "OutOfFold":
+        """Read what `save` wrote.
+
+        Raises:
+            BadOutOfFold: no such file, or not such a file.
+        """
+        try:
+            # Opened here, since numpy forgets to close what it cannot read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                if int(file["format"]) != _FORMAT:
+                    raise BadOutOfFold(f"{path} is of another version of Scones; train again with this one")
+                classes, names, labels, marks = (
+                    tuple(str(value) for value in file[name]) for name in ("classes", "names", "labels", "fingerprints")
+                )
+                votes = np.asarray(file["votes"], dtype=np.float64) if "votes" in file else None
+                return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks, votes)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
+
+
+def fingerprints(photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> tuple[str, ...]:
+    """Name each photo [N, H, W, 3], at the model's own size, by its pixels: 16 hex digits."""
+    return tuple(hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()[:16] for photo in photos)

@@ -1,1 +1,0 @@
-"""Photos: where they come from, and how their bytes become pixels."""

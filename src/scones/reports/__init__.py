@@ -1,0 +1,1 @@
+"""Reports: self-contained HTML pages with inline charts and images, one page a module."""

@@ -1,0 +1,50 @@
+"""Alert page: the alert as one HTML file that needs no network, for a phone at night as for a screen by day."""
+
+import base64
+from collections.abc import Mapping
+
+from scones.monitoring.alert import Alert, Severity
+from scones.monitoring.cause import Cause
+from scones.monitoring.notice import accuracy_lines, at, odds_lines, since_lines, subject
+from scones.reports.gallery import picture
+from scones.reports.theme import environment
+
+_TITLES: Mapping[Cause, str] = {
+    Cause.MODEL: "Another model answers",
+    Cause.QUALITY: "The pictures changed",
+    Cause.UNFAMILIAR: "The photos show something else",
+    Cause.MIX: "The mix of vehicles changed",
+    Cause.UNCLEAR: "Something changed",
+}
+_SOON: Mapping[Severity, str] = {
+    Severity.CRITICAL: "Act now",
+    Severity.WARNING: "Look at it today",
+    Severity.NOTICE: "No hurry",
+}
+
+
+def render_alert(alert: Alert, training_photos: Mapping[str, bytes]) -> str:
+    """Render the alert; *training_photos* holds what could be fetched of the photos that its examples are like."""
+    return (
+        environment()
+        .get_template("alert_page.html.j2")
+        .render(
+            alert=alert,
+            subject=subject(alert),
+            title=_TITLES[alert.reason.cause],
+            soon=_SOON[alert.severity],
+            # The sentence below the title says all of it.
+            words="" if alert.reason.cause is Cause.MODEL else ", ".join(alert.headline),
+            accuracy=list(accuracy_lines(alert.accuracy)),
+            since=list(since_lines(alert.since)),
+            odds=list(odds_lines(alert)),
+            at=at,
+            picture=picture,
+            pictures={name: picture(photo) for name, photo in training_photos.items()},
+            uri=_uri,
+        )
+    )
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,0 +1,189 @@
+"""History page: drift scores, accuracy and features of all monitoring runs over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from scones.monitoring.channels import CHANNELS, MEANINGS
+from scones.monitoring.history import Point
+from scones.monitoring.notice import at
+from scones.monitoring.scores import Floats
+from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, Canvas, canvas, environment
+
+_WIDTH, _HIGH, _LOW = 900, 190, 130
+_MARGIN = 0.015
+# Drawings count days, from 1970 on.
+_DAY_SECONDS = 86_400
+_DAYS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing, and where in it, as shares of its width, the axis of time begins and ends."""
+
+    title: str
+    about: str
+    svg: Markup
+    left: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The points on the axis of time, and what of it is shown."""
+
+    numbers: Floats
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> "Times":
+        """Take the points, of which there are one or more, in the order of time."""
+        numbers = np.array([datetime.fromisoformat(point.time).timestamp() / _DAY_SECONDS for point in points])
+        margin = max(float(np.ptp(numbers)) * _MARGIN, 1e-4)
+        return cls(numbers, float(numbers[0]) - margin, float(numbers[-1]) + margin)
+
+    def shares(self) -> list[float]:
+        """Say where on the axis each point stands, between 0 and 1."""
+        return [round(float(share), 5) for share in (self.numbers - self.low) / (self.high - self.low)]
+
+
+def evidence_chart(points: Sequence[Point], times: Times) -> Chart:
+    """Evidence of a change, with the alarm line, and the photos beyond it in the colour of alarms."""
+    values = np.array([point.evidence for point in points])
+    with canvas(_WIDTH, _HIGH) as drawing:
+        axes = _prepare(drawing, times)
+        axes.plot(times.numbers, values, color=QUIET, linewidth=1.2)
+        _dots(axes, times, values, values > 1)
+        axes.axhline(1, color=TEXT, linewidth=1.4, linestyle=(0, (4, 2)))
+        axes.annotate("alarm line", (times.low, 1), (4, 4), textcoords="offset points", color=TEXT)
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(0, max(3.0, float(values.max()) * 1.5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
+        return _chart(drawing, "Evidence that the photos changed", "in alarm lines", "evidence")
+
+
+def accuracy_chart(points: Sequence[Point], times: Times, before: float) -> Chart | None:
+    """The estimated accuracy with its band; hollow where it is not trusted. None if nothing was estimated."""
+    found = [(place, point.accuracy) for place, point in enumerate(points) if point.accuracy is not None]
+    if not found:
+        return None
+    at = times.numbers[[place for place, _ in found]]
+    estimates = [estimate for _, estimate in found]
+    with canvas(_WIDTH, _HIGH) as drawing:
+        axes = _prepare(drawing, times)
+        low, high = [each.low for each in estimates], [each.high for each in estimates]
+        axes.fill_between(at, low, high, color=GOOD, alpha=0.18, linewidth=0)
+        axes.vlines(at, low, high, color=GOOD, linewidth=0.6, alpha=0.5)
+        axes.plot(at, [each.accuracy for each in estimates], color=GOOD, linewidth=1.4)
+        for trusted, face in ((True, GOOD), (False, PAPER)):
+            chosen = [place for place, each in enumerate(estimates) if each.trusted is trusted]
+            values = [estimates[place].accuracy for place in chosen]
+            axes.plot(at[chosen], values, "o", markerfacecolor=face, markeredgecolor=GOOD, markersize=5.5)
+        axes.axhline(before, color=TEXT, linewidth=1.2, linestyle=(0, (4, 2)))
+        axes.annotate("when trained", (times.low, before), (4, 4), textcoords="offset points", color=TEXT)
+        axes.set_ylim(min(0.5, *low), 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        about = "estimated without labels, with its 90% band; hollow where it is not to be trusted"
+        return _chart(drawing, "Right answers", about, "accuracy")
+
+
+def channel_charts(points: Sequence[Point], times: Times, baseline: Floats) -> list[Chart]:
+    """One chart a channel that was measured: median and quartiles, before those of the *baseline* [n, channels]."""
+    measured = [name for name in CHANNELS if any(name in point.quartiles for point in points)]
+    return [_channel_chart(points, times, name, baseline[:, CHANNELS.index(name)]) for name in measured]
+
+
+def _channel_chart(points: Sequence[Point], times: Times, name: str, baseline: Floats) -> Chart:
+    nothing = (np.nan, np.nan, np.nan)
+    low, middle, high = np.array([point.quartiles.get(name, nothing) for point in points]).T
+    loud = np.array([point.drift.get(name, 0.0) > 1 for point in points])
+    with canvas(_WIDTH, _LOW) as drawing:
+        axes = _prepare(drawing, times)
+        if np.isfinite(baseline).all():
+            usual = np.quantile(baseline, [0.25, 0.5, 0.75])
+            axes.axhspan(usual[0], usual[2], color=RULE, alpha=0.55, linewidth=0)
+            axes.axhline(usual[1], color=UNSURE, linewidth=1.2)
+        axes.fill_between(times.numbers, low, high, color=CLASSES[0], alpha=0.22, linewidth=0)
+        axes.plot(times.numbers, middle, color=CLASSES[0], linewidth=1.4)
+        _dots(axes, times, middle, loud)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        return _chart(drawing, name.replace("_", " "), MEANINGS[name], f"channel-{name}")
+
+
+def _prepare(drawing: Canvas, times: Times) -> Axes:
+    axes = drawing.axes
+    locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+    formatter = ConciseDateFormatter(locator, formats=_DAYS, show_offset=False)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(formatter)
+    axes.set_xlim(times.low, times.high)
+    return axes
+
+
+def _dots(axes: Axes, times: Times, values: Floats, beyond: NDArray[np.bool_]) -> None:
+    axes.plot(times.numbers[~beyond], values[~beyond], "o", color=QUIET, markersize=3.5)
+    axes.plot(times.numbers[beyond], values[beyond], "o", color=BAD, markersize=6)
+
+
+def _chart(drawing: Canvas, title: str, about: str, name: str) -> Chart:
+    svg = drawing.svg(name, f"{title} over time")
+    left, right = drawing.span()
+    return Chart(title, about, svg, round(left, 5), round(right, 5))
+
+
+def render_history(endpoint: str, points: Sequence[Point], baseline: Floats, accuracy: float) -> str:
+    """Render the page; *accuracy* is the one of training, whose channels the *baseline* holds, [n, channels]."""
+    ordered = sorted(points, key=lambda point: datetime.fromisoformat(point.time).timestamp())
+    times = Times.of(ordered) if ordered else None
+    return (
+        environment()
+        .get_template("history_page.html.j2")
+        .render(
+            endpoint=endpoint,
+            points=ordered,
+            photos=sum(point.photos for point in ordered),
+            alarms=sum(point.alarm for point in ordered),
+            evidence=evidence_chart(ordered, times) if times else None,
+            accuracy=accuracy_chart(ordered, times, accuracy) if times else None,
+            channels=channel_charts(ordered, times, baseline) if times else [],
+            shown=_shown(ordered, times),
+            at=at,
+        )
+    )
+
+
+def _shown(points: Sequence[Point], times: Times | None) -> list[dict[str, object]]:
+    """What the page shows of each point when one points at it."""
+    if times is None:
+        return []
+    return [
+        {
+            "x": share,
+            "title": f"{at(point.time)}: photos {point.number - point.photos + 1:,} to {point.number:,}",
+            "text": _text(point),
+            "alarm": point.alarm,
+            "shots": [
+                [f"data:image/jpeg;base64,{shot.jpeg}", f"{shot.said} {shot.confidence:.0%}"] for shot in point.shots
+            ],
+        }
+        for point, share in zip(points, times.shares(), strict=True)
+    ]
+
+
+def _text(point: Point) -> str:
+    parts = [f"evidence {point.evidence:.2g} x the alarm line"]
+    if point.accuracy is not None:
+        trust = "trusted" if point.accuracy.trusted else "not to be trusted"
+        parts.append(f"accuracy {point.accuracy.accuracy:.0%}, estimated, {trust}")
+    loud = sorted((name for name, times in point.drift.items() if times > 1), key=lambda name: -point.drift[name])
+    if loud:
+        parts.append(f"beyond the line: {', '.join(name.replace('_', ' ') for name in loud)}")
+    return "; ".join(parts)

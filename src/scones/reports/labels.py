@@ -1,0 +1,37 @@
+"""Label page: the photos to label next with their pictures, and a table to fill in."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scones.monitoring.labelling import Asked
+from scones.monitoring.notice import at
+from scones.reports.gallery import picture
+from scones.reports.theme import environment
+
+
+@dataclass(frozen=True, slots=True)
+class ToLabel:
+    """One photo to label: what was answered is left out, so that it leads nobody."""
+
+    event: str
+    time: str
+    photo: bytes | None
+    """None where the capture has it no longer."""
+
+
+def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[ToLabel], table: str) -> str:
+    """Render the page; *table* is the name of the file to fill in."""
+    pictures = {item.event: picture(item.photo) for item in photos if item.photo is not None}
+    template = environment().get_template("label_page.html.j2")
+    return template.render(endpoint=endpoint, classes=classes, photos=photos, pictures=pictures, table=table, at=at)
+
+
+def table_to_fill(asked: Asked, pictures: Mapping[str, bytes]) -> str:
+    """Write the table: a row a photo, with its number on the page and an empty label."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["number", "event", "label"])
+    rows.writerows([number, event, ""] for number, event in enumerate(asked.events, 1) if event in pictures)
+    return out.getvalue()

@@ -1,0 +1,156 @@
+"""Theme: page templates, number formats, class colours, and matplotlib figures as inline SVG."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scones.reports.gallery import picture
+
+# matplotlib knows no CSS variables: each role is drawn in a colour of its own, and exchanged in the text.
+_ROLES = {
+    "#0a0001": "currentColor",
+    "#0a0002": "var(--quiet)",
+    "#0a0003": "var(--rule)",
+    "#0a0004": "var(--paper)",
+    "#0a0010": "var(--class-1)",
+    "#0a0011": "var(--class-2)",
+    "#0a0012": "var(--class-3)",
+    "#0a0013": "var(--class-4)",
+    "#0a0014": "var(--class-5)",
+    "#0a0015": "var(--class-6)",
+    "#0a0020": "var(--good)",
+    "#0a0021": "var(--unsure)",
+    "#0a0022": "var(--bad)",
+}
+TEXT, QUIET, RULE, PAPER = tuple(_ROLES)[:4]
+CLASSES = tuple(_ROLES)[4:10]
+"""One colour a class, in the order of the classes; the page shows bicycles and motorcycles in the first two."""
+GOOD, UNSURE, BAD = tuple(_ROLES)[10:]
+
+_POINTS_PER_INCH = 72
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": RULE,
+    "axes.grid": True,
+    "axes.grid.axis": "x",
+    "axes.labelcolor": QUIET,
+    "axes.labelsize": 12.5,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": _POINTS_PER_INCH,
+    "font.size": 12.5,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 12.5,
+    "legend.frameon": False,
+    "legend.labelcolor": TEXT,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "scones",
+    "text.color": TEXT,
+    # Names of classes come from folders: a dollar sign in one is a dollar sign.
+    "text.parse_math": False,
+    "xtick.color": RULE,
+    "xtick.labelcolor": QUIET,
+    "ytick.color": RULE,
+    "ytick.labelcolor": TEXT,
+    "ytick.major.size": 0,
+}
+
+
+class Canvas:
+    """A figure of *width* by *height* points, and its SVG once it is drawn."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self._figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
+        self.axes: Axes = self._figure.subplots()
+
+    def svg(self, name: str, description: str) -> Markup:
+        """The drawing as inline SVG; *name* keeps its identities apart from other drawings on the page."""
+        out = io.StringIO()
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        self._figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+        return _inline(out.getvalue(), name, description)
+
+    def span(self) -> tuple[float, float]:
+        """Where the axes begin and end, as shares of the drawing's width, once it is drawn."""
+        place = self.axes.get_position()
+        return float(place.x0), float(place.x1)
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Canvas]:
+    """Draw in the report's style; the style ends with the block, and touches no other figure."""
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        yield Canvas(width, height)
+
+
+def _inline(svg: str, name: str, description: str) -> Markup:
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r'(url\(|href=")#', rf"\1#{name}-", body)
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    # The page's own font and width take over.
+    body = re.sub(r"font-family:[^;\"]*;?", "", body)
+    body = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', _opening(description), body, count=1)
+    for colour, role in _ROLES.items():
+        body = body.replace(colour, role)
+    return Markup(body)  # noqa: S704 - matplotlib escapes the texts that it draws, and we the description
+
+
+def _opening(description: str) -> str:
+    label = escape(description).replace("\\", "")
+    space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return rf'<svg {space} viewBox="\1" role="img" aria-label="{label}">'
+
+
+_CLASS_COLOURS = 6
+
+
+def class_colours(classes: Sequence[str]) -> Mapping[str, str]:
+    """The page's colour of each class, in their order."""
+    return {label: f"var(--class-{1 + index % _CLASS_COLOURS})" for index, label in enumerate(classes)}
+
+
+def environment(*others: BaseLoader) -> Environment:
+    """The templates, with the words and figures that they share; what comes from files is escaped.
+
+    The templates of *others* come first.
+    """
+    environment = Environment(
+        loader=ChoiceLoader([*others, PackageLoader("scones.reports")]),
+        # File names of photos come from anywhere.
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=lambda share: "none" if share is None else f"{100 * share:.1f}%",
+        number=_number,
+        dollars=_dollars,
+        money=lambda value: f"{'-' if value < 0 else ''}${abs(value):,.2f}",
+        plural=lambda count, word, words=None: f"{count:,} {word if count == 1 else words or word + 's'}",
+        words=lambda name: str(name).replace("_", " "),
+        picture=picture,
+    )
+    return environment
+
+
+def _number(value: float) -> str:
+    """A figure with about three digits, however large it is."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _dollars(value: float) -> str:
+    """Dollars with as many places as it takes to see them."""
+    if value == 0 or value >= 1:
+        return f"${value:,.2f}"
+    return f"${value:.4f}" if value >= 0.0001 else "< $0.0001"

@@ -1,1 +1,0 @@
-"""The training program, `python -m scones.runtime.train`."""

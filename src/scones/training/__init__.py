@@ -1,0 +1,6 @@
+"""The training program, `python -m scones.training`, which SageMaker runs as `train`."""
+
+import os
+
+# ONNX Runtime's wheels send telemetry, from a thread of their own, unless told not to before they load.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

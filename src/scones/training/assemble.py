@@ -1,0 +1,100 @@
+"""Makes the models of an artefact from what crossfit found: exact and int8, and which of the two to serve."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scones.training.calibration import fit_temperature, negative_log_likelihood, soften
+from scones.training.cross_validation import FOLDS, Crossfit, ask, open_session
+from scones.training.export import Trained, check_parity, export
+from scones.training.messages import Fitted, Labelled
+from scones.training.ood_detector import Guard, fit_guard
+from scones.training.quantization import quantise
+
+MAX_INT8_LOSS: Final = 0.002
+"""The int8 model is served only if, out of fold, its accuracy is lower by no more than this."""
+MAX_INT8_LOG_LOSS: Final = 0.005
+"""The same for its mean log loss, which sees confidence go wrong too."""
+MAX_INT8_REFUSED: Final = 0.005
+"""The same for the share of known photos that its guard refuses beyond what the exact one does."""
+
+Probabilities = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What the out-of-fold answers say: how sure to be, what to refuse, and the *probabilities*, [N, classes]."""
+
+    temperature: float
+    guard: Guard
+    probabilities: Probabilities
+
+    def trained(self, fitted: Fitted, image_size: int) -> Trained:
+        """Give all that a model of one *fitted* network is made of."""
+        return Trained(fitted, self.guard, self.temperature, image_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The two models, whether int8 is to be served, and the figures of both, out of fold."""
+
+    exact: bytes
+    int8: bytes
+    int8_is_as_good: bool
+    metrics: dict[str, float]
+
+
+def calibrate(data: Labelled, networks: Crossfit) -> Calibrated:
+    """Fit temperature and guard to the out-of-fold answers."""
+    temperature = fit_temperature(networks.photos.log_probabilities, data.labels)
+    guard = fit_guard(networks.photos.strangeness, learnt=len(data.outliers) > 0)
+    return Calibrated(temperature, guard, soften(networks.photos.log_probabilities, temperature))
+
+
+def assemble(data: Labelled, networks: Crossfit, calibrated: Calibrated) -> Models:
+    """Export, quantise and compare.
+
+    Raises:
+        ParityError: the exported model is not the trained one.
+    """
+    guard = calibrated.guard
+    trained = calibrated.trained(networks.final, data.photos.shape[1])
+    exact = export(trained)
+    check_parity(exact, trained, data.photos[: len(networks.sample.strangeness)], networks.sample)
+    metrics = _metrics(calibrated.probabilities, guard.score(networks.photos.strangeness), data, guard)
+    if len(data.outliers):
+        accepted = guard.score(networks.outliers.strangeness) <= guard.refused_above
+        metrics["oof_outliers_accepted"] = float(accepted.mean())
+    in_int8 = _metrics(*_int8_answers(data, networks, trained), data, guard)
+    metrics |= {f"int8_{name}": value for name, value in in_int8.items()}
+    return Models(exact, quantise(exact, data.photos), _is_as_good(in_int8, metrics), metrics)
+
+
+def _is_as_good(int8: dict[str, float], exact: dict[str, float]) -> bool:
+    return (
+        exact["oof_accuracy"] - int8["oof_accuracy"] <= MAX_INT8_LOSS
+        and int8["oof_log_loss"] - exact["oof_log_loss"] <= MAX_INT8_LOG_LOSS
+        and int8["oof_refused"] - exact["oof_refused"] <= MAX_INT8_REFUSED
+    )
+
+
+def _metrics(probabilities: Probabilities, scores: Scores, data: Labelled, guard: Guard) -> dict[str, float]:
+    return {
+        "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
+        "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
+        "oof_refused": float((scores > guard.refused_above).mean()),
+    }
+
+
+def _int8_answers(data: Labelled, networks: Crossfit, trained: Trained) -> tuple[Probabilities, Scores]:
+    """Out-of-fold probabilities and scores, each from the int8 model of the network that had not seen the photo."""
+    probabilities, scores = np.zeros(networks.photos.log_probabilities.shape), np.zeros(len(data.labels))
+    for fold in range(FOLDS):
+        held_out = networks.folds.photos == fold
+        model = export(replace(trained, fitted=networks.of_fold[fold]))
+        session = open_session(quantise(model, data.photos[~held_out]))
+        probabilities[held_out], scores[held_out] = ask(session, data.photos[held_out])
+    return probabilities, scores

@@ -1,0 +1,183 @@
+"""SageMaker's training contract: the folders, the hyperparameters, the channel of photos and the failure file."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scones.data.decode import decode
+from scones.data.image_header import UnreadablePhoto
+from scones.domain.errors import SconesError
+from scones.training.cross_validation import FOLDS
+from scones.training.messages import Labelled
+from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe
+
+_KNOWN: Final = ("classes", "image_size", "epochs", "seed", "data_version")
+_MAX_REASON_LENGTH: Final = 1024
+
+
+class BadTrainingJob(SconesError):
+    """The hyperparameters or the photos of a training job cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """What a training job is told. Without `classes`, the channel's folders are the classes, in alphabetical order."""
+
+    classes: tuple[str, ...]
+    image_size: int
+    recipe: Recipe
+    seed: int
+    data_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """The folders of one job, below `/opt/ml` on SageMaker."""
+
+    folder: Path
+
+    @property
+    def channel(self) -> Path:
+        """Where SageMaker puts the photos: one folder a class."""
+        return self.folder / "input" / "data" / "training"
+
+    @property
+    def outliers(self) -> Path:
+        """Photos of other things, in any folders; SageMaker makes it only if the job has such a channel."""
+        return self.folder / "input" / "data" / "outliers"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What lies here outlives a stop: SageMaker copies it to S3, and back when a Spot job starts again."""
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """What is left here, SageMaker packs as `model.tar.gz`."""
+        return self.folder / "model"
+
+    @property
+    def failure(self) -> Path:
+        """SageMaker shows the text of this file as the job's failure reason."""
+        return self.folder / "output" / "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What was read: the photos, and the files' names relative to the training channel, in the same order."""
+
+    data: Labelled
+    names: tuple[str, ...]
+
+
+@contextmanager
+def failure_reported(job: TrainingJob) -> Iterator[None]:
+    """Put whatever error leaves this block in the failure file, in one line of at most 1,024 characters."""
+    try:
+        yield
+    finally:
+        # Not an `except`: bugs are reported too, but go on as what they are.
+        error = sys.exception()
+        if isinstance(error, Exception):
+            text = str(error) if isinstance(error, SconesError) else f"{type(error).__name__}: {error}"
+            job.failure.parent.mkdir(parents=True, exist_ok=True)
+            job.failure.write_text(" ".join(text.split())[:_MAX_REASON_LENGTH] + "\n", encoding="utf-8")
+
+
+def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
+    """Read `hyperparameters.json`, in which SageMaker makes every value a string; a missing file means defaults.
+
+    Raises:
+        BadTrainingJob: an unknown name, or a value that cannot be used.
+    """
+    path = job.folder / "input" / "config" / "hyperparameters.json"
+    try:
+        values = json.loads(path.read_bytes()) if path.exists() else {}
+    except ValueError as error:
+        raise BadTrainingJob(f"{path.name} is no JSON: {error}") from error
+    for name in values:
+        if name not in _KNOWN:
+            raise BadTrainingJob(f"unknown hyperparameter {name!r}; known are: {', '.join(_KNOWN)}")
+    epochs = _whole(values, "epochs", Recipe().epochs, range(1, 1001))
+    return Hyperparameters(
+        classes=_classes(job, str(values.get("classes", ""))),
+        image_size=_whole(values, "image_size", 32, range(MIN_IMAGE_SIZE, MAX_IMAGE_SIZE + 1)),
+        recipe=replace(Recipe(), epochs=epochs),
+        seed=_whole(values, "seed", 0, range(2**31)),
+        data_version=str(values.get("data_version", "")),
+    )
+
+
+def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> Channels:
+    """Decode the channels' photos, in the order of classes and then of names; *report* hears of unreadable ones.
+
+    Raises:
+        BadTrainingJob: a class has too few photos that can be read.
+    """
+    size = hyperparameters.image_size
+    photos: list[npt.NDArray[np.uint8]] = []
+    labels: list[int] = []
+    names: list[str] = []
+    for number, name in enumerate(hyperparameters.classes):
+        found = dict(_decoded(job.channel, name, size, report))
+        if len(found) < FOLDS:
+            text = f"class {name!r} has {len(found)} photos that can be read; training needs {FOLDS} or more in {name}/"
+            raise BadTrainingJob(text)
+        photos += found.values()
+        labels += [number] * len(found)
+        names += found
+    outliers = [photo for _, photo in _decoded(job.outliers, ".", size, report)]
+    data = Labelled(
+        np.stack(photos),
+        np.array(labels, dtype=np.int64),
+        len(hyperparameters.classes),
+        np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
+    )
+    return Channels(data, tuple(names))
+
+
+def _decoded(
+    channel: Path, folder: str, size: int, report: Callable[[str], None]
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    for path in _files(channel / folder):
+        name = path.relative_to(channel).as_posix()
+        try:
+            yield name, decode(path.read_bytes(), size)
+        except UnreadablePhoto as error:
+            report(f"left_out={name!r} reason={error.reason!r}")
+
+
+def _classes(job: TrainingJob, text: str) -> tuple[str, ...]:
+    if not job.channel.is_dir():
+        raise BadTrainingJob(f"there is no input channel {job.channel.name!r} with one folder of photos a class")
+    folders = sorted(path.name for path in job.channel.iterdir() if path.is_dir())
+    classes = tuple(name.strip() for name in text.split(",")) if text else tuple(folders)
+    if len(set(classes)) < 2 or len(set(classes)) < len(classes):
+        raise BadTrainingJob(f"training needs two or more different classes, not {', '.join(classes) or 'none'!r}")
+    missing = [name for name in classes if name not in folders]
+    if missing:
+        found = ", ".join(folders) or "none"
+        raise BadTrainingJob(f"class {missing[0]!r} has no folder in the input channel; folders there: {found}")
+    return classes
+
+
+def _whole(values: Mapping[str, object], name: str, default: int, allowed: range) -> int:
+    text = str(values.get(name, default))
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise BadTrainingJob(f"hyperparameter {name} = {text!r} is not a whole number") from error
+    if number not in allowed:
+        raise BadTrainingJob(f"hyperparameter {name} = {number} must lie between {allowed[0]} and {allowed[-1]}")
+    return number
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

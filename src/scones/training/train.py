@@ -1,0 +1,117 @@
+"""One training: reads what SageMaker mounts, fits the model, and leaves the artefact for SageMaker to pack."""
+
+import datetime
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
+
+from scones.model.model_file import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
+from scones.model.out_of_fold import OutOfFold, fingerprints
+from scones.monitoring.baseline import Baseline
+from scones.training.assemble import Calibrated, Models, assemble, calibrate
+from scones.training.cross_validation import FOLDS, Plan, crossfit, crossfit_workers
+from scones.training.label_issues import Votes, vote
+from scones.training.messages import Progress
+from scones.training.model_card import model_card
+from scones.training.monitoring_baseline import baseline_of
+from scones.training.recipe import without_outliers
+from scones.training.sagemaker_entrypoint import (
+    Channels,
+    Hyperparameters,
+    TrainingJob,
+    read_hyperparameters,
+    read_photos,
+)
+
+
+def train(job: TrainingJob) -> Artefact:
+    """Train on the job's channel, write the artefact to its model folder, and say on stdout how it goes.
+
+    Raises:
+        SconesError: the job's input cannot be used, or training failed.
+    """
+    started = time.monotonic()
+    hyperparameters = read_hyperparameters(job)
+    with crossfit_workers() as workers:
+        channels = read_photos(job, hyperparameters, _say)
+        data = channels.data
+        classes = ",".join(hyperparameters.classes)
+        _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
+        recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
+        plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
+        networks = crossfit(workers, data, plan, _Report(recipe.epochs))
+    calibrated = calibrate(data, networks)
+    # The baseline is mostly made outside of Python, the models within it: side by side they take less time.
+    with ThreadPoolExecutor(1) as beside:
+        baseline = beside.submit(baseline_of, data, networks, calibrated, hyperparameters.seed)
+        models = assemble(data, networks, calibrated)
+    votes = vote(networks.features, data.labels, calibrated.probabilities)
+    made = Made(calibrated, models, replace(baseline.result(), data_version=hyperparameters.data_version), votes)
+    artefact = _write(job, hyperparameters, channels, made)
+    for name, value in artefact.metrics.items():
+        _say(f"{name}={value:.4f}")
+    _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
+    return artefact
+
+
+class Made(NamedTuple):
+    """What training made: how sure to be, the models, the baseline, and the votes on the photos' labels."""
+
+    calibrated: Calibrated
+    models: Models
+    baseline: Baseline
+    votes: Votes
+
+
+def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, made: Made) -> Artefact:
+    data, calibrated, models = channels.data, made.calibrated, made.models
+    description = Description(
+        classes=hyperparameters.classes,
+        image_size=hyperparameters.image_size,
+        temperature=calibrated.temperature,
+        data_version=hyperparameters.data_version,
+        metrics=models.metrics,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seed=hyperparameters.seed,
+        unfamiliar_above=calibrated.guard.refused_above,
+        served=INT8_MODEL if models.int8_is_as_good else MODEL,
+    )
+    job.model.mkdir(parents=True, exist_ok=True)
+    (job.model / MODEL).write_bytes(models.exact)
+    (job.model / INT8_MODEL).write_bytes(models.int8)
+    made.baseline.save(job.model / BASELINE)
+    classes = hyperparameters.classes
+    labels = tuple(classes[number] for number in data.labels)
+    known = OutOfFold(classes, channels.names, labels, calibrated.probabilities, fingerprints(data.photos), made.votes)
+    known.save(job.model / OUT_OF_FOLD)
+    card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
+    return write_artefact(job.model, description, card)
+
+
+class _Report:
+    """Turns epochs into lines that SageMaker's metric definitions, and people, can read."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs: dict[int | None, int] = {}
+        self.total = epochs * (1 + FOLDS)
+
+    def __call__(self, progress: Progress) -> None:
+        epoch = progress.epoch
+        # Not counted: a training that goes on from checkpoints does not tell of the epochs before.
+        self.epochs[progress.fold] = epoch.number
+        share = sum(self.epochs.values()) / self.total
+        network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} "
+        # A fold's figures have names of their own: SageMaker keeps the last value of each name.
+        of = "" if progress.fold is None else "fold_"
+        _say(
+            f"{network}{of}epoch={epoch.number}/{epoch.of} {of}train_loss={epoch.train_loss:.3f} {of}train_accuracy="
+            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={share:.3f}"
+        )
+
+
+def _say(line: str) -> None:
+    # Whoever follows the log wants each line at once.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,1 +1,0 @@
-"""Vision: the model, its training and its export; torch lives here alone."""

@@ -1,0 +1,354 @@
+"""The command line as a user meets it: exit codes, one-line errors, JSON on stdout and nothing else there."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from faulty import Fault, before
+from scones.cli import main
+from scones.local.cloud import Cloud, exports
+from scones.steps import STEPS
+from tiny_model import plain_photo, write_tiny_artefact
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of one's own to work in: no settings file, no state, no cloud."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def pointed(home: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, pointed at the local cloud as `scones local env` prints it, and at an environment of its own."""
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SCONES_ENV", f"cli{uuid.uuid4().hex[:8]}")
+    return home
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run the command line in this process; give its exit code, stdout and stderr."""
+    capture = CliRunner()
+    with capture.isolation() as (out, err, _):
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, out.getvalue().decode(), err.getvalue().decode()
+
+
+def photos(folder: Path, label: str, count: int) -> None:
+    """Write plain photos of one class, each different from all others."""
+    (folder / label).mkdir(parents=True)
+    first = {"bicycle": 20, "motorcycle": 200}[label]
+    for level in range(first, first + count):
+        (folder / label / f"{level}.png").write_bytes(plain_photo(level))
+
+
+def test_help_lists_every_step_in_order_without_loading_torch() -> None:
+    """`scones --help` is quick: neither torch nor boto3 is loaded for it."""
+    program = (
+        "import sys, contextlib, io\nfrom scones.cli import scones\n"
+        "with contextlib.suppress(SystemExit): scones(['--help'])\n"
+        "print('LOADED', [name for name in ('torch', 'boto3', 'scipy', 'matplotlib') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "LOADED []" in out
+    places = [out.index(f"  {step} ") for step in STEPS]
+    assert places == sorted(places)
+    assert "..." not in out.partition("Commands:")[2]  # no sentence is cut off
+
+
+def test_no_step_waits_for_what_only_draws_or_learns() -> None:
+    """The steps load neither matplotlib nor torch nor SciPy's statistics before a page is drawn or a model trained."""
+    program = (
+        "import sys, scones.pipeline\n"
+        "print([name for name in ('torch', 'matplotlib', 'scipy.stats') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch", "simulate"])
+@pytest.mark.usefixtures("pointed")
+def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
+    """One line on stderr that names what is missing; stdout stays empty, the exit code is 1."""
+    code, out, err = run(step, "--json")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("scones: nothing ")
+    assert "run: scones " in err
+
+
+def test_a_stream_of_more_troubles_than_events_is_refused_in_one_line() -> None:
+    """Before anything is asked of AWS."""
+    code, out, err = run("simulate", "--duplicates", "0.9", "--corrupt", "0.9")
+    assert (code, out) == (1, "")
+    assert "together they are 1 at most" in err
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ({}, "folder"),
+        ({"bicycle": 12}, "has no folder 'motorcycle'"),
+        ({"bicycle": 12, "motorcycle": 3}, "class 'motorcycle' has 3 photos"),
+    ],
+)
+def test_a_folder_that_cannot_serve_is_refused_in_one_line(pointed: Path, layout: dict[str, int], words: str) -> None:
+    """Empty, one class only, too few of a class: what, which, what to do; nothing is made in the cloud."""
+    folder = pointed / "my photos"
+    folder.mkdir()
+    for label, count in layout.items():
+        photos(folder, label, count)
+    code, out, err = run("stage", str(folder), "--json")
+    assert (code, out) == (1, "")
+    assert words in err.splitlines()[-1]
+    assert json.loads(run("status", "--json")[1])["standing"] == []
+
+
+@pytest.mark.usefixtures("pointed")
+def test_no_such_folder_is_said_by_name() -> None:
+    """The path that was meant stands in the message."""
+    code, _, err = run("stage", "nowhere/photos")
+    assert code == 1
+    assert "nowhere/photos" in err.splitlines()[-1]
+
+
+def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -> None:
+    """A corrupt photo and a text file: named, never silently passed over; staging again uploads nothing."""
+    folder = pointed / "vélos et motos"
+    photos(folder, "bicycle", 12)
+    photos(folder, "motorcycle", 12)
+    (folder / "bicycle" / "brisé.png").write_bytes(plain_photo(50)[:60])
+    (folder / "bicycle" / "notes.txt").write_text("not a photo")
+    code, out, err = run("stage", str(folder), "--json")
+    assert code == 0, err
+    staged = json.loads(out)
+    assert staged["train"] + staged["test"] == 24
+    left_out = {Path(item["name"]).name: item["reason"] for item in staged["left_out"]}
+    assert left_out.keys() == {"brisé.png", "notes.txt"}
+    assert all(left_out.values())
+    assert staged["uploaded"] == 24
+    page = pointed / "reports" / "data.html"
+    assert "brisé.png" in page.read_text("utf-8")
+    assert json.loads(page.with_suffix(".json").read_bytes())["version"] == staged["version"]
+    assert json.loads(run("stage", str(folder), "--json")[1])["uploaded"] == 0
+    assert json.loads(run("down", "--json")[1])["left"] == []
+
+
+def test_an_artefact_is_evaluated_without_any_cloud(home: Path) -> None:
+    """No AWS, no endpoint: JSON on stdout, a page beside it; a missed floor is exit 1 with what was measured."""
+    write_tiny_artefact(home / "model")
+    for label in ("bicycle", "motorcycle"):
+        photos(home / "photos", label, 30)
+    command = ("evaluate", "--artefact", "model", "--data", "photos", "--json", "--gate")
+    (home / "scones.toml").write_text("gate_accuracy = 0.3\ngate_accuracy_covered = 0.3\ngate_coverage = 0.3\n")
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["accuracy"] == 1
+    assert (home / "reports" / "evaluation.html").exists()
+    (home / "scones.toml").write_text("gate_accuracy = 0.999\n")
+    code, out, err = run(*command)
+    assert code == 1
+    assert json.loads(out)["gate"][0]["passed"] is False
+    assert "gate_accuracy: the lower end of the 95% interval of accuracy is 0." in err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("home")
+def test_photos_for_an_endpoint_cannot_be_named() -> None:
+    """It is asked about the staged ones; a folder named beside it would be ignored."""
+    code, _, err = run("evaluate", "--data", "sample")
+    assert code == 2
+    assert "--data goes with --artefact" in err
+
+
+def test_a_photo_that_is_none_is_refused_before_it_is_sent(pointed: Path) -> None:
+    """`scones classify letter.txt` names the file and the reason."""
+    (pointed / "letter.txt").write_text("dear courier")
+    code, _, err = run("classify", "letter.txt")
+    assert code == 1
+    assert "letter.txt" in err.splitlines()[-1]
+
+
+def test_a_taken_port_is_said_by_number(home: Path) -> None:
+    """Nothing is left of the attempt."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, err = run("local", "up", "--port", port)
+    assert code == 1
+    assert port in err.splitlines()[-1]
+    assert not list(home.glob("xdg_state_home/scones/*"))
+
+
+def test_a_local_cloud_is_started_found_and_stopped(home: Path) -> None:
+    """up, up again, status, env, a verb that finds it by itself, down, down again."""
+    up = json.loads(run("local", "up", "--json")[1])
+    assert json.loads(run("local", "up", "--json")[1]) == up
+    assert json.loads(run("local", "status", "--json")[1])["standing"]
+    assert f"export AWS_ENDPOINT_URL={up['endpoint_url']}" in run("local", "env")[1]
+    assert json.loads(run("status", "--json")[1])["standing"] == []
+    assert json.loads(run("local", "down", "--json")[1]) == {"stopped": True}
+    assert json.loads(run("local", "down", "--json")[1]) == {"stopped": False}
+    code, _, err = run("local", "env")
+    assert code == 1
+    assert "run: scones local up" in err
+    assert home.exists()
+
+
+def test_a_killed_local_cloud_is_not_mistaken_for_aws(home: Path) -> None:
+    """A verb that went on would act on the real account; up, or local down, ends the doubt."""
+    up = json.loads(run("local", "up", "--json")[1])
+    os.killpg(up["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while json.loads(run("local", "status", "--json")[1])["standing"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for verb in ("status", "down"):
+        code, out, err = run(verb)
+        assert (code, out) == (1, "")
+        assert "the local cloud of environment 'dev' has died" in err
+    assert json.loads(run("local", "down", "--json")[1]) == {"stopped": False}
+    assert list(home.glob("xdg_state_home/scones/*.up")) == []
+
+
+def test_a_full_disk_is_said_in_one_line(home: Path) -> None:
+    """Every write to /dev/full fails as on a full disk."""
+    program = (
+        "from scones.cli import _exit_code; import scones.cli as c\n"
+        "import click\n"
+        "@c.scones.command()\n"
+        "def fill():\n    f = open('/dev/full', 'w'); f.write('x'); f.flush()\n"
+        "raise SystemExit(_exit_code(['fill']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=home)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("scones: the disk is full")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), [("taken/page.html", "taken"), ("folder", "Is a directory")])
+def test_a_report_that_cannot_be_written_is_one_line(pointed: Path, name: str, words: str) -> None:
+    """A file where a folder should be, a folder where the file should be: which, and what to do."""
+    (pointed / "taken").write_text("a file")
+    (pointed / "folder").mkdir()
+    for label in ("bicycle", "motorcycle"):
+        photos(pointed / "photos", label, 12)
+    code, out, err = run("stage", "photos", "--report", name)
+    assert (code, out) == (1, "")
+    assert words in err.splitlines()[-1]
+    assert err.splitlines()[-1].endswith("name another place, or mend this one, and run it again")
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "words"), [("KeyboardInterrupt", 130, "scones: stopped;"), ("OSError", 1, "Traceback")]
+)
+def test_an_interrupt_while_a_module_is_loaded_is_one(home: Path, cause: str, code: int, words: str) -> None:
+    """Modules in C turn Ctrl-C into an ImportError; one of another cause is a bug, and shown whole."""
+    program = (
+        "from scones.cli import _exit_code; import scones.cli as c\n"
+        "@c.scones.command()\n"
+        f"def load():\n    raise ImportError('initialization failed') from {cause}\n"
+        "raise SystemExit(_exit_code(['load']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=home)
+    assert ended.returncode == code
+    assert words in ended.stderr
+    assert ("Traceback" in ended.stderr) == (words == "Traceback")
+
+
+def test_an_unknown_setting_in_the_file_is_named(home: Path) -> None:
+    """scones.toml is read by every verb, and a typing error in it stops them all."""
+    (home / "scones.toml").write_text("treshold = 0.9\n")
+    code, _, err = run("status")
+    assert code == 1
+    assert "unknown setting 'treshold'" in err
+
+
+@pytest.mark.usefixtures("home")
+def test_without_a_cloud_what_costs_money_is_said_and_asked_first(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no endpoint is named the verb would go to AWS: no answer means no."""
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name.replace("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), value)
+    code, _, err = run("train")
+    assert code == 130  # no answer came: click gives up as on Ctrl-C
+    assert "costs money on AWS" in err
+
+
+@pytest.mark.usefixtures("home")
+def test_up_shows_price_and_changes_before_it_asks(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no endpoint is named it would go to AWS: whoever does not answer has made nothing."""
+    found = exports(cloud)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    services = ("STS", "CLOUDFORMATION", "S3", "ECR", "SAGEMAKER", "SERVICE_QUOTAS", "DYNAMODB", "CLOUDWATCH_LOGS")
+    for service in services:
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", found["AWS_ENDPOINT_URL"])
+    code, out, err = run("up", "--env", "asked")
+    assert (code, out) == (130, "")
+    places = [err.index(words) for words in ("price: on AWS", "preflight: names", "changes: ", "go on?")]
+    assert places == sorted(places)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", found["AWS_ENDPOINT_URL"])
+    assert json.loads(run("status", "--env", "asked", "--json")[1])["standing"] == []
+
+
+@pytest.mark.usefixtures("home")
+def test_expired_credentials_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What AWS answers, and what to do; no traceback."""
+    body = b"<ErrorResponse><Error><Code>ExpiredToken</Code><Message>it is over</Message></Error></ErrorResponse>"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "old")
+    with before(1, always=Fault("status", 403, body)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        code, out, err = run("up")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("scones: AWS refuses the credentials (ExpiredToken: it is over); renew them")
+
+
+@pytest.mark.parametrize(
+    ("region", "words"), [("us-esat-1", "no region 'us-esat-1'"), ("eu-north-1", "no AWS credentials found")]
+)
+def test_a_wrong_region_and_no_credentials_are_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, region: str, words: str
+) -> None:
+    """Nothing is asked of anybody: there is nobody to ask, or nobody to ask as."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(home / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", region)
+    code, _, err = run("up")
+    assert code == 1
+    assert words in err.splitlines()[-1]
+
+
+def test_cost_says_each_mode_or_one_plan() -> None:
+    """Four ways without options; with options the items of one, and an instance without a price in one line."""
+    rows = json.loads(run("cost", "--json")[1])["rows"]
+    assert len(rows) == 4
+    found = json.loads(run("cost", "--photos", "1000", "--mode", "serverless", "--kms", "--json")[1])
+    assert found["cost"]["total_dollars"] == pytest.approx(1000 * found["per_photo_dollars"])
+    code, _, err = run("cost", "--instance", "ml.huge")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no price for instance 'ml.huge'" in err
+
+
+@pytest.mark.parametrize("arguments", [(), ("an-execution", "--threshold", "0.9")])
+def test_replay_wants_an_execution_or_something_to_judge_by(arguments: tuple[str, ...]) -> None:
+    """One or the other: both at once, or neither, is a mistake in the command."""
+    code, _, err = run("replay", *arguments)
+    assert (code, "name an EXECUTION" in err) == (2, True)

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scones.config.settings import Settings, merge
+from scones.domain.errors import SettingsError
+from scones.lambdas import services
+
+
+def test_strings_become_the_settings_own_types() -> None:
+    """Flags and the environment bring strings; the settings hold numbers, paths and tuples."""
+    given_as_text = {"epochs": "7", "threshold": "0.9", "classes": "car, bus", "cache": "/tmp/photos"}  # noqa: S108
+    settings = merge(Settings(), given_as_text, "a test")
+    assert (settings.epochs, settings.threshold, settings.classes) == (7, 0.9, ("car", "bus"))
+    assert str(settings.cache) == "/tmp/photos"  # noqa: S108
+
+
+def test_none_keeps_what_was_there() -> None:
+    """A flag that was not given overrides nothing."""
+    assert merge(Settings(epochs=3), {"epochs": None}, "a test").epochs == 3
+
+
+def test_an_unknown_setting_is_refused_by_name() -> None:
+    """A typing error in scones.toml must not be ignored."""
+    with pytest.raises(SettingsError, match=r"unknown setting 'treshold' in scones\.toml; did you mean threshold\?"):
+        merge(Settings(), {"treshold": 0.9}, "scones.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("env", "Dev"),
+        ("env", "a--b"),
+        ("env", "a" * 21),
+        ("env", "a-"),
+        ("classes", "bicycle"),
+        ("classes", "bicycle,bicycle"),
+        ("threshold", "1"),
+        ("threshold", "nan"),
+        ("epochs", "0"),
+        ("epochs", "many"),
+        ("mode", "batch"),
+        ("serverless_memory_mb", "1500"),
+        ("serverless_concurrency", "201"),
+        ("canary_percent", "51"),
+        ("baking_seconds", "3601"),
+        ("alarm_seconds", "15"),
+        ("max_routed_error", "1"),
+        ("guarantee_doubt", "0"),
+        ("review_cost", "-1"),
+        ("load_requests", "0"),
+    ],
+)
+def test_an_impossible_value_is_refused(name: str, value: str) -> None:
+    """What could not work is said before anything starts."""
+    with pytest.raises(SettingsError, match=name):
+        merge(Settings(), {name: value}, "a test")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("classes", 3, "no list of names"), ("env", 3, "not text; put it in quotes"), ("epochs", 9.5, "a whole number")],
+)
+def test_a_value_of_another_kind_is_refused_in_words(name: str, value: object, words: str) -> None:
+    """A settings file has numbers, lists and text; the wrong one of them is no traceback."""
+    with pytest.raises(SettingsError, match=words):
+        merge(Settings(), {name: value}, "scones.toml")
+
+
+@given(
+    st.from_regex(r"[a-z](-?[a-z0-9]){0,9}", fullmatch=True), st.from_regex(r"[a-z](-?[a-z0-9]){0,9}", fullmatch=True)
+)
+def test_no_environment_owns_what_another_made(one: str, other: str) -> None:
+    """The prefix of one environment's names begins no other environment's."""
+    prefixes = [f"{Settings(env=env).stack}--" for env in (one, other)]
+    assert one == other or not prefixes[0].startswith(prefixes[1])
+
+
+@pytest.mark.parametrize("classes", [tuple(f"c{number}" for number in range(65)), ("a", "b" * 129)])
+def test_more_classes_than_the_workflow_carries_are_refused(classes: tuple[str, ...]) -> None:
+    """The limits of the settings are those that the functions count with."""
+    assert (services.MOST_CLASSES, services.LONGEST_ID) == (64, 128)
+    with pytest.raises(SettingsError, match="64 names of 128 characters at most"):
+        replace(Settings(), classes=classes)

@@ -1,0 +1,119 @@
+"""One door to every source, and what `auto` falls back to."""
+
+import hashlib
+import http.server
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scones.data.dataset import SourceError
+from scones.data.loading import collect
+from scones.data.sources.cifar100 import Archive, DownloadError
+
+VEHICLES = ("bicycle", "motorcycle")
+
+
+def quiet(_done: int, _total: int, _what: str) -> None:
+    """A progress that nobody watches."""
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    """A file server that keeps no log."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing."""
+
+
+@pytest.fixture
+def cifar(tmp_path: Path) -> Iterator[Archive]:
+    """A small archive in CIFAR's format, behind a web address."""
+    folder = tmp_path / "web" / "cifar-100-binary"
+    folder.mkdir(parents=True)
+    for name, count in (("train.bin", 80), ("test.bin", 20)):
+        rows = np.random.default_rng(count).integers(0, 256, (count, 3074), dtype=np.uint8)
+        rows[:, 1] = np.arange(count) % 2
+        (folder / name).write_bytes(rows.tobytes())
+    (folder / "fine_label_names.txt").write_text("bicycle\nmotorcycle\n")
+    with tarfile.open(folder.parent / "c.tar.gz", "w:gz") as tar:
+        tar.add(folder, arcname="cifar-100-binary")
+    handler = partial(Silent, directory=folder.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        data = (folder.parent / "c.tar.gz").read_bytes()
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        yield Archive(f"http://127.0.0.1:{server.server_port}/c.tar.gz", md5, "c.tar.gz")
+        server.shutdown()
+
+
+@pytest.mark.parametrize("source", ["auto", "cifar100"])
+def test_the_archive_is_used_where_it_can_be_had(cifar: Archive, tmp_path: Path, source: str) -> None:
+    """Real photos, and no notice."""
+    found = collect(source, classes=VEHICLES, cache=tmp_path / "cache", progress=quiet, archive=cifar)
+    assert (found.name, found.kind, found.notice, len(found.photos)) == ("cifar100", "photos", "", 100)
+
+
+def test_auto_falls_back_to_the_sample_and_says_so(tmp_path: Path) -> None:
+    """The notice tells what happened and that drawings are no photos."""
+    nowhere = Archive("http://127.0.0.1:9/c.tar.gz", "0" * 32, "c.tar.gz")
+    found = collect("auto", classes=VEHICLES, cache=tmp_path, progress=quiet, archive=nowhere)
+    assert (found.name, found.kind) == ("sample", "rendered")
+    assert "cannot be reached" in found.notice
+    assert "not photos" in found.notice
+
+
+def test_auto_falls_back_on_a_wrong_checksum_too(cifar: Archive, tmp_path: Path) -> None:
+    """What a network puts in the archive's place is not trained on."""
+    wrong = Archive(cifar.url, "0" * 32, cifar.file_name)
+    found = collect("auto", classes=VEHICLES, cache=tmp_path / "cache", progress=quiet, archive=wrong)
+    assert found.kind == "rendered"
+    assert "checksum" in found.notice
+
+
+def test_a_cache_that_cannot_be_written_is_named(cifar: Archive, tmp_path: Path) -> None:
+    """Asked for by name it is an error, else a notice; what stands in the cache's place is left alone."""
+    cache = tmp_path / "cache"
+    cache.write_text("somebody's notes")
+    with pytest.raises(DownloadError, match=f"cannot be kept in {cache}"):
+        collect("cifar100", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar)
+    assert str(cache) in collect("auto", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar).notice
+    assert cache.read_text() == "somebody's notes"
+
+
+def test_asked_for_by_name_the_archive_has_no_stand_in(tmp_path: Path) -> None:
+    """Whoever says cifar100 gets it, or an error."""
+    nowhere = Archive("http://127.0.0.1:9/c.tar.gz", "0" * 32, "c.tar.gz")
+    with pytest.raises(DownloadError):
+        collect("cifar100", classes=VEHICLES, cache=tmp_path, progress=quiet, archive=nowhere)
+
+
+def test_an_unknown_class_is_no_reason_to_fall_back(cifar: Archive, tmp_path: Path) -> None:
+    """A mistake in the settings is told as one."""
+    with pytest.raises(SourceError, match="no class 'van'"):
+        collect("auto", classes=("bicycle", "van"), cache=tmp_path / "cache", progress=quiet, archive=cifar)
+
+
+def test_the_sample_says_what_it_is(tmp_path: Path) -> None:
+    """Also when asked for."""
+    found = collect("sample", classes=VEHICLES, cache=tmp_path, progress=quiet)
+    assert found.kind == "rendered"
+    assert "not photos" in found.notice
+
+
+def test_anything_else_is_a_folder(tmp_path: Path) -> None:
+    """And a missing one is an error."""
+    with pytest.raises(SourceError, match="there is no folder"):
+        collect(str(tmp_path / "nowhere"), classes=VEHICLES, cache=tmp_path, progress=quiet)
+
+
+def test_collecting_loads_no_torch() -> None:
+    """Staging starts quickly."""
+    code = "import sys, scones.data.loading; print(bool({'torch', 'boto3', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

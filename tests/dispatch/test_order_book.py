@@ -1,0 +1,35 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scones.dispatch.order_book import courier_of, minute_of, moment_of, open_order, order_of, see, take
+from scones.dispatch.orders import Courier, Order, Place
+
+KM = st.floats(-50, 50)
+MINUTES = st.integers(29_000_000, 40_000_000).map(float)
+
+
+@given(st.builds(Order, st.text(min_size=1), st.builds(Place, KM, KM), st.builds(Place, KM, KM), KM, MINUTES, MINUTES))
+def test_an_order_comes_back_from_its_item(order: Order) -> None:
+    """What is written to the table is read again as it was."""
+    assert order_of(open_order(order)) == order
+
+
+@given(MINUTES, MINUTES)
+def test_moments_sort_as_minutes_do(one: float, other: float) -> None:
+    """A condition on seen_at compares texts."""
+    assert (moment_of(one) < moment_of(other)) == (one < other)
+    assert minute_of(moment_of(one)) == one
+
+
+def test_a_courier_comes_back_from_the_write_that_registers_them() -> None:
+    """They are free from when they were seen."""
+    courier = Courier("c", "bicycle", 0.9, 1.5, -2.0, 3, 29_500_000.0)
+    write = see(courier, "p", moment_of(courier.free_minute))
+    assert courier_of({**write.key, **write.set}) == courier
+
+
+def test_an_order_is_taken_only_while_it_is_open() -> None:
+    """The condition looks at the status, and the item says who has it and where they load."""
+    write = take("o", "c", "A")
+    assert write.set == {"status": "assigned", "courier_id": "c", "bay": "A"}
+    assert (write.condition, write.values) == ("#status = :open", {":open": "open"})

@@ -1,0 +1,80 @@
+"""A simulated day: what a wrong belief costs, in minutes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scones.dispatch.cost_matrix import Book
+from scones.dispatch.orders import Rules
+from scones.dispatch.simulation import BICYCLE, BLIND, MOTORCYCLE, SHIFTS, UNSURE, City, Day, Outcome, play
+
+RULES = Rules()
+SMALL = City(couriers=24, orders=420)
+NOON, MUCH_LATER = 720, 1300
+
+
+def one_order(*, motorcycle: bool, trip_km: float, litres: float = 10, due_minute: float = MUCH_LATER) -> Day:
+    """A day with one courier in the centre, and one order placed there at noon."""
+    column = [np.array([value]) for value in (trip_km, litres, NOON, due_minute)]
+    return Day(
+        motorcycle=np.array([motorcycle]),
+        stand=np.zeros((1, 2)),
+        book=Book(np.zeros((1, 2)), *column),
+        dropoff=np.array([[trip_km, 0]]),
+        placed_minute=np.array([float(NOON)]),
+    )
+
+
+def outcome(day: Day, belief: int) -> Outcome:
+    """The day, with everybody believed to be *belief*."""
+    return play(day, np.full((SHIFTS, len(day.motorcycle)), belief), RULES)
+
+
+def test_a_bicycle_sent_far_is_late() -> None:
+    """Ten kilometres take it 40 minutes and two stops, not the 20 that the dispatcher counted on."""
+    day = one_order(motorcycle=False, trip_km=10, due_minute=NOON + 30)
+    assert outcome(day, MOTORCYCLE).minutes_late == pytest.approx(12)
+    assert outcome(replace(day, motorcycle=np.array([True])), MOTORCYCLE).on_time == 1
+
+
+def test_a_load_too_large_for_a_bicycle_takes_it_two_rides() -> None:
+    """There, back, and there again: three ways of four minutes, and a stop at each end of them."""
+    day = one_order(motorcycle=False, trip_km=1, litres=60, due_minute=NOON)
+    assert outcome(day, MOTORCYCLE).minutes_late == pytest.approx(3 * 4 + 4 * 1)
+
+
+def test_a_motorcycle_sent_round_the_corner_loses_its_time_in_parking() -> None:
+    """Half a kilometre takes it seven minutes, and a bicycle four."""
+    day = one_order(motorcycle=True, trip_km=0.5, due_minute=NOON)
+    assert outcome(day, BICYCLE).minutes_late == pytest.approx(7)
+    assert outcome(replace(day, motorcycle=np.array([False])), BICYCLE).minutes_late == pytest.approx(4)
+
+
+def test_an_order_that_suits_nobody_known_is_cancelled_an_hour_late() -> None:
+    """While the only courier is unsure, ten kilometres suit nobody."""
+    found = outcome(one_order(motorcycle=True, trip_km=10, due_minute=NOON + 30), UNSURE)
+    assert (found.on_time, found.cancelled, found.minutes_late) == (0, 1, 60)
+
+
+def test_the_same_seed_brings_the_same_day() -> None:
+    """A day can be played again, to the last kilometre; another seed brings another."""
+    first, again, other = (outcome(Day.of(SMALL, seed), BLIND) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_orders_come_at_lunch_and_at_dinner() -> None:
+    """The two busiest hours are around half past twelve and around seven."""
+    placed = Day.of(City(orders=4000), 0).placed_minute
+    hours = np.bincount((placed // 60).astype(int), minlength=24)
+    assert {int(hours[:16].argmax()), 16 + int(hours[16:].argmax())} <= {12, 13, 18, 19}
+    assert hours[15] < hours[12] / 2
+
+
+def test_knowing_the_vehicles_is_worth_orders_on_time() -> None:
+    """Perfect knowledge beats blindness, and blindness beats being wrong about everybody."""
+    day = Day.of(SMALL, 0)
+    truth = np.tile(day.motorcycle.astype(np.intp), (SHIFTS, 1))
+    perfect, wrong = play(day, truth, RULES), play(day, 1 - truth, RULES)
+    assert perfect.on_time > outcome(day, BLIND).on_time > wrong.on_time
+    assert perfect.minutes_late < wrong.minutes_late

@@ -1,0 +1,271 @@
+"""The dispatch function at the end of the real chain: once a photo, the newest sighting, no order twice."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+
+from conftest import KEYS, deployed, new_settings, put_away
+from scones.aws.client import Client
+from scones.aws.stepfunctions import Ended
+from scones.dispatch.order_book import open_order
+from scones.dispatch.orders import Order, Place
+from scones.domain.items import Item
+from scones.domain.timestamps import written
+from scones.lambdas.services import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
+from scones.local.cloud import Cloud
+from scones.pipeline import Flow
+from tiny_model import plain_photo, tar, write_tiny_artefact
+
+NOW = 30_000_000.0
+TOWNS = count(100, 100)
+"""Each test has a town of its own, out of reach of every other."""
+SURE, UNSURE = 220, 130
+
+
+@pytest.fixture(scope="module")
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
+    """An environment whose orders no other module touches; its model has a guard."""
+    folder = tmp_path_factory.mktemp("dispatch")
+    write_tiny_artefact(folder / "model", guarded=True)
+    own = deployed(new_settings(cloud, folder), tar(folder / "model"))
+    yield own
+    put_away(own.aws)
+
+
+@pytest.fixture
+def town() -> float:
+    """Kilometres east, where only this test's couriers and orders are."""
+    return float(next(TOWNS))
+
+
+def photo(level: int) -> bytes:
+    """A photo that the model answers as a plain one, with bytes of its own."""
+    return plain_photo(level) + uuid.uuid4().bytes
+
+
+def courier(town: float, capacity: int = 2) -> dict[str, Any]:
+    """A courier in the middle of the town."""
+    return {"id": f"c-{uuid.uuid4().hex[:8]}", "x_km": town, "y_km": 0.0, "capacity": capacity}
+
+
+def orders(flow: Flow, town: float, number: int) -> list[str]:
+    """Put open orders in the table, all fit for a motorcycle."""
+    made = [
+        Order(f"o-{uuid.uuid4().hex[:8]}", Place(town, n / 10), Place(town, n / 10 + 8), 10.0, NOW, NOW + 60)
+        for n in range(number)
+    ]
+    flow.aws.tables.orders.put_all([open_order(order) for order in made])
+    return [order.id for order in made]
+
+
+def send(flow: Flow, body: bytes, **event: object) -> Ended:
+    """Send one photo through the workflow."""
+    sample = flow.upload("photo.png", body)
+    whole = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": [], **event}
+    return flow.aws.workflow.run(flow.aws.stack.find_output("WorkflowArn"), uuid.uuid4().hex, whole)
+
+
+def routed(flow: Flow, body: bytes, **event: object) -> dict[str, Any]:
+    """Send one photo that must succeed, and give its output."""
+    ended = send(flow, body, **event)
+    assert ended.status == "SUCCEEDED", ended
+    assert ended.output
+    return ended.output
+
+
+def sighting(flow: Flow, identity: str) -> Item:
+    """What the table holds of a courier."""
+    found = flow.aws.tables.couriers.get({"courier_id": identity})
+    assert found
+    return found
+
+
+def status(flow: Flow, order: str) -> Item:
+    """What the table holds of an order."""
+    found = flow.aws.tables.orders.get({"order_id": order})
+    assert found
+    return found
+
+
+def test_a_courier_is_registered_and_gets_the_orders_that_suit(flow: Flow, town: float) -> None:
+    """Vehicle, place, what capacity is left, and when they were seen; each order says who has it, and the bay."""
+    booked, who = orders(flow, town, 3), courier(town)
+    output = routed(flow, photo(SURE), courier=who)
+    assert (output["dispatch"], len(output["orders"])) == ("done", 2)
+    assert set(output["orders"]) < set(booked)
+    seen = sighting(flow, who["id"])
+    assert (seen["vehicle"], seen["x_km"], seen["capacity"]) == ("motorcycle", town, 0)
+    assert (seen["photo_id"], seen["seen_at"]) == (output["photo_id"], output["seen_at"])
+    for order in output["orders"]:
+        assert status(flow, order) | {"status": "assigned", "courier_id": who["id"], "bay": "B"} == status(flow, order)
+
+
+def test_a_photo_without_a_courier_is_recorded_and_moves_nothing(flow: Flow, town: float) -> None:
+    """Every decision stands in the table with what it was made from."""
+    booked = orders(flow, town, 1)
+    output = routed(flow, photo(SURE))
+    assert (output["dispatch"], output["orders"]) == ("none", [])
+    (record,) = flow.aws.tables.decisions.query({"photo_id": output["photo_id"]})
+    told = ("inferences", "label", "confidence", "threshold", "classes", "model_version", "s3_key", "seen_at")
+    assert {name: record[name] for name in told} == {name: output[name] for name in told}
+    assert (record["ruling"], record["dispatch"]) == ("routed", "none")
+    assert status(flow, booked[0])["status"] == "open"
+
+
+def test_a_photo_moves_orders_once_however_often_its_event_arrives(flow: Flow, town: float) -> None:
+    """Four events at once and one later: one is dispatched, and all are told the same orders."""
+    orders(flow, town, 6)
+    body, who = photo(SURE), courier(town)
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda _: routed(flow, body, courier=who), range(4)))
+    outputs.append(routed(flow, body, courier=who))
+    assert sorted(output["dispatch"] for output in outputs) == ["done", *["duplicate"] * 4]
+    assert len({tuple(output["orders"]) for output in outputs}) == 1
+    taken = [item for item in flow.aws.tables.orders.scan() if item.get("courier_id") == who["id"]]
+    assert sorted(str(item["order_id"]) for item in taken) == sorted(outputs[0]["orders"])
+    records = list(flow.aws.tables.decisions.query({"photo_id": outputs[0]["photo_id"]}))
+    assert len(records) == 5 + 1, "a decision an execution, and the mark"
+
+
+def test_a_dispatch_whose_answer_was_lost_gives_it_again(flow: Flow, town: float) -> None:
+    """The state machine tries a function again that timed out after its work was done."""
+    orders(flow, town, 2)
+    output = routed(flow, photo(SURE), courier=courier(town))
+    client = Client(flow.settings, "lambda", KEYS)
+    kept = flow.aws.tables.decisions.query({"photo_id": output["photo_id"]})
+    # Beside the decision lies the mark that the photo moved orders.
+    record = next(item for item in kept if "started" in item)
+    event = {"execution": record["execution"], "started": record["started"], "photo": output}
+    reply = client.call("invoke", FunctionName=f"{flow.aws.name}-dispatch", Payload=json.dumps(event))
+    assert json.loads(reply["Payload"].read()) == output
+
+
+def test_no_order_goes_to_two_couriers(flow: Flow, town: float) -> None:
+    """Four couriers reach at once for five orders that are all the same to them: each order is taken once."""
+    booked = orders(flow, town, 5)
+    crowd = [courier(town) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda who: routed(flow, photo(SURE), courier=who), crowd))
+    given = [order for output in outputs for order in output["orders"]]
+    assert sorted(given) == sorted(booked)
+    for who, output in zip(crowd, outputs, strict=True):
+        assert all(status(flow, order)["courier_id"] == who["id"] for order in output["orders"])
+
+
+def test_an_event_that_comes_late_does_not_hide_a_newer_sighting(flow: Flow, town: float) -> None:
+    """Photos of one courier in the wrong order: the newest one's place stays, and the older one moves nothing."""
+    orders(flow, town, 4)
+    who, now = courier(town, capacity=1), datetime.now(UTC)
+    newer = routed(flow, photo(SURE), courier=who, seen_at=written(now - timedelta(minutes=1)))
+    older = routed(flow, photo(40), courier={**who, "x_km": town + 1}, seen_at=written(now - timedelta(minutes=2)))
+    assert (newer["dispatch"], older["dispatch"], older["orders"]) == ("done", "outdated", [])
+    assert (sighting(flow, who["id"])["photo_id"], sighting(flow, who["id"])["x_km"]) == (newer["photo_id"], town)
+    newest = routed(flow, photo(SURE), courier=who, seen_at=written(now))
+    assert newest["dispatch"] == "done"
+
+
+def test_an_old_photo_moves_nothing(flow: Flow, town: float) -> None:
+    """Where a courier was an hour ago says nothing of where they are; the decision is recorded all the same."""
+    orders(flow, town, 1)
+    who = courier(town)
+    output = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC) - timedelta(hours=1)))
+    assert (output["dispatch"], output["orders"]) == ("too old", [])
+    assert flow.aws.tables.couriers.get({"courier_id": who["id"]}) is None
+    (record,) = flow.aws.tables.decisions.query({"photo_id": output["photo_id"]})
+    assert record["dispatch"] == "too old"
+
+
+def test_a_clock_that_runs_ahead_cannot_lock_a_courier_out(flow: Flow, town: float) -> None:
+    """A photo from the future counts as taken now, so the next one is newer."""
+    who = courier(town)
+    first = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC) + timedelta(days=9)))
+    time.sleep(0.01)
+    second = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC)))
+    assert (first["dispatch"], second["dispatch"]) == ("done", "done")
+
+
+def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_review(flow: Flow, town: float) -> None:
+    """`scones dispatch` may give them what suits both vehicles; a person finds the photo in the queue."""
+    booked, who = orders(flow, town, 1), courier(town)
+    ended = send(flow, photo(UNSURE), courier=who)
+    assert ended.error == "THRESHOLD_CONFIDENCE_NOT_MET"
+    assert (sighting(flow, who["id"])["vehicle"], status(flow, booked[0])["status"]) == ("", "open")
+    queue, sqs = flow.aws.stack.find_output("ReviewQueueUrl"), Client(flow.settings, "sqs", KEYS)
+    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)
+    told = json.loads(reply["Messages"][0]["Body"])
+    assert told["photo_id"] == sighting(flow, who["id"])["photo_id"]
+    (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
+    assert (record["ruling"], record["dispatch"], record["inferences"]) == ("unsure", "registered", told["inferences"])
+
+
+def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Flow, town: float) -> None:
+    """The model is sure of it, and still nothing moves: its confidence means nothing there."""
+    booked, who = orders(flow, town, 1), courier(town)
+    ended = send(flow, photo(250), courier=who)
+    assert ended.error == "UnfamiliarPhoto"
+    told = json.loads(json.loads(ended.cause)["errorMessage"])
+    assert (told["confidence"] > 0.99, told["unfamiliarity"]) == (True, 122)
+    assert flow.aws.tables.couriers.get({"courier_id": who["id"]}) is None
+    assert status(flow, booked[0])["status"] == "open"
+    (record,) = [
+        item for item in flow.aws.tables.decisions.scan() if item.get("unfamiliarity") == 122 and "ruling" in item
+    ]
+    assert (record["ruling"], record["dispatch"], record["inferences"]) == ("unfamiliar", "none", told["inferences"])
+
+
+def test_a_refused_photo_is_recorded_with_the_reason(flow: Flow) -> None:
+    """What is no photo, what is cut short and what is too large each stand in the table, by name."""
+    for body, words in ((b"a letter", "is no PNG"), (photo(SURE)[:60], "cut short"), (bytes(7 << 20), "the limit is")):
+        ended = send(flow, body + uuid.uuid4().bytes)
+        assert ended.error == "UnreadablePhoto"
+        told = json.loads(json.loads(ended.cause)["errorMessage"])
+        assert words in told["reason"]
+        (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
+        assert (record["ruling"], record["reason"]) == ("unreadable", told["reason"])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"courier": {"id": "c", "x_km": "here", "y_km": 0, "capacity": 1}},
+        {"courier": {"id": "c", "x_km": 0, "y_km": 0, "capacity": 1000}},
+        {"seen_at": "yesterday"},
+        {"note": "x" * 9000},
+        {"image_data": "A" * 90_000},
+    ],
+)
+def test_an_event_of_another_form_fails_by_name(flow: Flow, event: dict[str, object]) -> None:
+    """Before the endpoint is asked, and with what is wrong."""
+    ended = send(flow, photo(SURE), **event)
+    assert (ended.status, ended.error) == ("FAILED", "BadEvent")
+
+
+def test_the_largest_event_passes(flow: Flow, town: float) -> None:
+    """A photo of as many bytes as may travel, and as many beside it, stay within every state's limit."""
+    body = photo(SURE).ljust(INLINE_LIMIT_BYTES, b"x")
+    output = routed(flow, body, note="x" * (BESIDE_LIMIT_BYTES - 400), courier=courier(town))
+    assert (output["dispatch"], output["image_data"]) == ("done", "")
+
+
+def test_an_upload_goes_through_by_itself_and_once(flow: Flow, town: float) -> None:
+    """A photo put below incoming/, its courier in the metadata, is dispatched; put there again, it moves nothing."""
+    booked, who, body = orders(flow, town, 4), courier(town), photo(SURE)
+    metadata = {"courier": json.dumps(who)}
+    for name in ('a "quoted" name.png', "again.png", "again.png"):
+        key = f"incoming/{name}"
+        flow.aws.bucket._client.call("put_object", Bucket=flow.aws.bucket.name, Key=key, Body=body, Metadata=metadata)
+    deadline = time.monotonic() + 60
+    records: list[Item] = []
+    while len(records) < 3 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        records = [item for item in flow.aws.tables.decisions.scan() if item.get("courier_id") == who["id"]]
+    assert sorted(str(record["dispatch"]) for record in records) == ["done", "duplicate", "duplicate"]
+    assert {str(record["s3_key"]) for record in records} == {'incoming/a "quoted" name.png', "incoming/again.png"}
+    assert [status(flow, order)["status"] for order in booked].count("assigned") == 2

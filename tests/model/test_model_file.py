@@ -1,0 +1,216 @@
+"""The artefact is complete and verified, or refused."""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scones.model.model_file import BadArtefact, Description, read_artefact, unpack, write_artefact
+
+DESCRIPTION = Description(
+    classes=("bicycle", "motorcycle"),
+    image_size=32,
+    temperature=0.79,
+    data_version="abc123",
+    metrics={"oof_accuracy": 0.94},
+    created="2026-01-02T03:04:05Z",
+    seed=3,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A written artefact."""
+    (tmp_path / "model.onnx").write_bytes(b"not a real graph")
+    (tmp_path / "baseline.npz").write_bytes(b"not a real baseline")
+    write_artefact(tmp_path, DESCRIPTION, "# A card\n")
+    return tmp_path
+
+
+def sum_up(folder: Path) -> None:
+    """Write the checksums anew, over the files that are listed already."""
+    sums = folder / "SHA256SUMS"
+    names = [line.split()[1] for line in sums.read_text().splitlines()]
+    sums.write_text("".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names))
+
+
+def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """A tar of these members."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_what_was_written_is_read(folder: Path) -> None:
+    """Every field comes back, with the paths and a version of 12 hex digits."""
+    artefact = read_artefact(folder)
+    assert all(getattr(artefact, name) == getattr(DESCRIPTION, name) for name in Description.__slots__)
+    assert artefact.model_path.read_bytes() == b"not a real graph"
+    assert len(artefact.version) == 12
+
+
+def test_the_checksums_are_those_of_sha256sum(folder: Path) -> None:
+    """The stock tool verifies the list too."""
+    tool = shutil.which("sha256sum")
+    if tool is None:
+        pytest.skip("this machine has no sha256sum")
+    subprocess.run([tool, "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_same_content_has_the_same_version(folder: Path) -> None:
+    """The version is the content's, not the moment's; another seed is another version."""
+    before = read_artefact(folder).version
+    assert write_artefact(folder, DESCRIPTION, "# A card\n").version == before
+    assert write_artefact(folder, DESCRIPTION, "# Another card\n").version != before
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "baseline.npz", "model.json", "MODEL_CARD.md"])
+def test_a_changed_file_is_refused(folder: Path, name: str) -> None:
+    """One byte more, and the artefact is bad."""
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(BadArtefact, match=f"{name} differs from its checksum"):
+        read_artefact(folder)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "baseline.npz", "model.json", "MODEL_CARD.md", "SHA256SUMS"])
+def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
+    """The message names the file."""
+    (folder / name).unlink()
+    with pytest.raises(BadArtefact, match=f"{name} is missing"):
+        read_artefact(folder)
+
+
+def test_a_list_that_leaves_the_model_out_is_refused(folder: Path) -> None:
+    """An unlisted model would be an unverified model."""
+    sums = folder / "SHA256SUMS"
+    sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "onnx" not in line))
+    with pytest.raises(BadArtefact, match=r"does not list model\.onnx"):
+        read_artefact(folder)
+
+
+def test_a_list_that_leads_outside_is_refused(folder: Path) -> None:
+    """Checksums are of the artefact's own files."""
+    with (folder / "SHA256SUMS").open("a") as file:
+        file.write(f"{'0' * 64}  ../secret\n")
+    with pytest.raises(BadArtefact, match="no file of the artefact"):
+        read_artefact(folder)
+
+
+def test_an_artefact_of_before_the_guard_is_read(folder: Path) -> None:
+    """Without a threshold and without a choice of files, as earlier versions wrote it."""
+    about = json.loads((folder / "model.json").read_text())
+    del about["unfamiliar_above"], about["served"]
+    (folder / "model.json").write_text(json.dumps(about))
+    sum_up(folder)
+    artefact = read_artefact(folder)
+    assert (artefact.unfamiliar_above, artefact.model_path) == (None, folder / "model.onnx")
+
+
+def test_the_int8_model_is_served_where_the_description_says_so(folder: Path) -> None:
+    """Both models are verified; the exact one stays at hand."""
+    (folder / "model-int8.onnx").write_bytes(b"not a real graph either")
+    chosen = replace(DESCRIPTION, served="model-int8.onnx", unfamiliar_above=1.25)
+    artefact = write_artefact(folder, chosen, "# A card\n")
+    assert artefact.model_path.name == "model-int8.onnx"
+    assert artefact.exact_path.name == "model.onnx"
+    assert artefact.unfamiliar_above == 1.25
+    (folder / "model-int8.onnx").write_bytes(b"changed")
+    with pytest.raises(BadArtefact, match=r"model-int8\.onnx differs from its checksum"):
+        read_artefact(folder)
+
+
+def test_out_of_fold_answers_are_part_of_it_where_they_lie(folder: Path) -> None:
+    """Verified like the rest; earlier artefacts have none."""
+    assert read_artefact(folder).out_of_fold_path is None
+    (folder / "out-of-fold.npz").write_bytes(b"not real answers")
+    assert write_artefact(folder, DESCRIPTION, "# A card\n").out_of_fold_path == folder / "out-of-fold.npz"
+    (folder / "out-of-fold.npz").write_bytes(b"changed")
+    with pytest.raises(BadArtefact, match=r"out-of-fold\.npz differs from its checksum"):
+        read_artefact(folder)
+
+
+def test_an_int8_model_that_is_not_there_is_not_served(folder: Path) -> None:
+    """A description cannot name a file that nobody verified."""
+    with pytest.raises(BadArtefact, match=r"does not list model-int8\.onnx"):
+        write_artefact(folder, replace(DESCRIPTION, served="model-int8.onnx"), "# A card\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"served": "../a"},
+        {"unfamiliar_above": "much"},
+        {"classes": 5},
+        {"metrics": []},
+        {"seed": "x"},
+    ],
+)
+def test_a_strange_description_is_refused(folder: Path, change: dict[str, object]) -> None:
+    """Valid checksums do not make a valid model.json."""
+    about = json.loads((folder / "model.json").read_text()) | change
+    (folder / "model.json").write_text(json.dumps(about))
+    sum_up(folder)
+    with pytest.raises(BadArtefact, match=r"model\.json"):
+        read_artefact(folder)
+
+
+def test_a_tarred_artefact_unpacks(folder: Path, tmp_path: Path) -> None:
+    """SageMaker's tar, with its leading './' and folder entries, comes back whole."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        archive.add(folder, arcname=".")
+    unpack(stream.getvalue(), tmp_path / "out")
+    assert read_artefact(tmp_path / "out").version == read_artefact(folder).version
+    (tmp_path / "model.tar.gz").write_bytes(stream.getvalue())
+    unpack(tmp_path / "model.tar.gz", tmp_path / "again")
+    assert read_artefact(tmp_path / "again").version == read_artefact(folder).version
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil"])
+def test_a_member_that_leads_outside_is_refused(tmp_path: Path, name: str) -> None:
+    """Nothing is written outside the folder."""
+    with pytest.raises(BadArtefact, match="not a plain file"):
+        unpack(packed((tarfile.TarInfo(name), b"x")), tmp_path / "deep" / "out")
+    assert list(tmp_path.rglob("evil")) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    """A link could point the next member anywhere."""
+    member = tarfile.TarInfo("model.onnx")
+    member.type = kind
+    member.linkname = "/etc/passwd"
+    with pytest.raises(BadArtefact, match="not a plain file"):
+        unpack(packed((member, b"")), tmp_path / "out")
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive", packed((tarfile.TarInfo("a"), bytes(10**6)))[:300]])
+def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
+    """Empty, foreign and cut archives end in the same error."""
+    with pytest.raises(BadArtefact, match="does not unpack"):
+        unpack(data, tmp_path / "out")
+
+
+def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
+    """The message names the path."""
+    with pytest.raises(BadArtefact, match=r"nowhere\.tar\.gz"):
+        unpack(tmp_path / "nowhere.tar.gz", tmp_path / "out")
+
+
+def test_reading_an_artefact_loads_no_torch() -> None:
+    """Serving starts without a training framework."""
+    code = "import sys, scones.model.model_file; print(bool({'torch', 'onnxruntime', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,24 @@
+"""The page shows each photo to label, tells nobody what was answered, and the table names them."""
+
+from scones.monitoring.labelling import Asked
+from scones.reports.labels import ToLabel, render_labels, table_to_fill
+from tiny_model import plain_photo
+
+PHOTO = plain_photo(120)
+ASKED = Asked("m", ("e1", "<e2>"), (4, 9), (0.5, 0.5), (0.8,) * 10)
+
+
+def test_each_photo_is_shown_with_its_event_and_where_to_write() -> None:
+    """One that the capture has no longer is said to be gone; names from anywhere are escaped."""
+    photos = [ToLabel("e1", "2026-11-23T03:00:00Z", PHOTO), ToLabel("<e2>", "soon", None)]
+    page = render_labels("scones-dev", ("bicycle", "motorcycle"), photos, "new.csv")
+    assert page.count("<img") == 1
+    assert "no longer in the capture" in page
+    assert "&lt;e2&gt;" in page
+    assert "scones monitor --labels new.csv" in page
+    assert "bicycle or motorcycle" in page
+
+
+def test_the_table_asks_for_what_can_be_seen() -> None:
+    """Nobody can label what is not shown."""
+    assert table_to_fill(ASKED, {"e1": PHOTO}) == "number,event,label\n1,e1,\n"

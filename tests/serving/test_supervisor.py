@@ -1,0 +1,133 @@
+"""The supervisor keeps workers alive, replaces the dead, and leaves none behind."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import BadStatusLine
+
+import psutil
+
+from serving.running import Server, Start, photo, stop_server
+
+DARK = photo(value=10)
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for a fact, or fail."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def is_gone(worker: psutil.Process) -> bool:
+    """Tell whether a process has ended, whoever may still have to collect it."""
+    return not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def workers_of(server: Server) -> set[int]:
+    """The workers' process ids."""
+    return {worker.pid for worker in server.workers()}
+
+
+def test_a_killed_worker_is_replaced_under_load(start: Start) -> None:
+    """kill -9 loses at most the requests that the worker held; all others are answered, and a new worker comes."""
+    server = start(SCONES_SERVE_WORKERS="2")
+    before = workers_of(server)
+    clients = 8
+
+    def ask(index: int) -> int:
+        if index == 100:
+            os.kill(min(before), signal.SIGKILL)
+        try:
+            return server.invoke(DARK).status
+        except (ConnectionError, BadStatusLine):
+            return 0
+
+    with ThreadPoolExecutor(clients) as pool:
+        statuses = list(pool.map(ask, range(600)))
+    assert statuses.count(200) >= 600 - clients
+    assert set(statuses) <= {200, 0}
+    wait_until(lambda: len(workers_of(server)) == 2)
+    assert len(workers_of(server) & before) == 1
+    assert "code=-9" in server.log.read_text()
+
+
+def test_counters_outlive_a_worker(start: Start) -> None:
+    """The sum over workers never falls, so Prometheus sees no reset."""
+    server = start()
+    for _ in range(5):
+        server.invoke(DARK)
+    (worker,) = server.workers()
+    worker.kill()
+    assert server.invoke(DARK).status == 200
+    assert 'scones_photos_total{worker="0"} 6\n' in server.ask("GET", "/metrics").body.decode()
+
+
+def test_no_worker_outlives_a_killed_supervisor(start: Start) -> None:
+    """Even kill -9 of the supervisor leaves no process and no listener."""
+    server = start(SCONES_SERVE_WORKERS="2")
+    workers = server.workers()
+    server.process.kill()
+    server.process.wait()
+    wait_until(lambda: all(is_gone(worker) for worker in workers), seconds=1)
+    assert refuses(server)
+
+
+def refuses(server: Server) -> bool:
+    """Tell whether nobody listens any more."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+def test_sigterm_answers_what_is_under_way_and_accepts_no_more(start: Start) -> None:
+    """A request that was arriving is finished; new connections are refused; the exit status is 0."""
+    server = start(SCONES_SERVE_WORKERS="2")
+    head = b"POST /invocations HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(DARK)
+    with server.connect() as client, server.connect() as idle:
+        client.sendall(head + DARK[:10])
+        idle.sendall(b"GET /ping HTTP/1.1\r\n\r\n")
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1000) == b""
+        wait_until(lambda: refuses(server))
+        client.sendall(DARK[10:])
+        answer = client.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"Connection: close" in answer
+        assert server.process.wait(timeout=60) == 0
+
+
+def test_sigterm_does_not_wait_for_ever(start: Start) -> None:
+    """A request that does not end within the time to drain is given up."""
+    server = start(SCONES_SERVE_DRAIN_SECONDS="0.3")
+    with server.connect() as client:
+        client.sendall(b"POST /invocations HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        time.sleep(0.1)
+        begin = time.monotonic()
+        assert stop_server(server) == 0
+        assert time.monotonic() - begin < 7, "eight seconds are the default"
+
+
+def test_a_worker_that_hangs_is_replaced(start: Start) -> None:
+    """A stopped process shows no sign of life, so a new one takes its place."""
+    server = start(SCONES_SERVE_HANG_SECONDS="1")
+    (worker,) = server.workers()
+    worker.suspend()
+    wait_until(lambda: is_gone(worker))
+    assert server.invoke(DARK).status == 200
+    assert "hangs" in server.log.read_text()
+
+
+def test_workers_that_keep_dying_end_the_server(start: Start) -> None:
+    """When every new worker dies at once the server gives up with a clear line, so that its host can see it."""
+    server = start()
+    while server.process.poll() is None:
+        for worker in server.workers():
+            worker.kill()
+        time.sleep(0.01)
+    assert server.process.returncode == 1
+    assert "5 workers in a row died" in server.log.read_text()

@@ -1,0 +1,38 @@
+"""What the tests of vision share."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from scones.training.messages import Labelled
+
+
+def spots(rng: np.random.Generator, count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Of no class: one bright spot each, anywhere."""
+    rows, columns = np.indices((size, size))
+    middles = rng.uniform(size / 4, 3 * size / 4, (2, count, 1, 1))
+    inside = (rows - middles[0]) ** 2 + (columns - middles[1]) ** 2 < (size / 5) ** 2
+    colours = rng.integers(60, 256, (count, 1, 1, 3))
+    pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = inside[..., None] * colours + rng.integers(
+        0, 20, (count, size, size, 3)
+    )
+    photos: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = pixels.clip(0, 255).astype(np.uint8)
+    return photos
+
+
+@pytest.fixture(scope="session")
+def stripes() -> Callable[..., Labelled]:
+    """A world that is easily learnt: lying (0) and standing (1) stripes and chequerboards (2), in any colour."""
+
+    def make(count: int, size: int = 32, classes: int = 2, seed: int = 0, outliers: int = 0) -> Labelled:
+        rng = np.random.default_rng(seed)
+        labels = np.arange(count) % classes
+        rows, columns = np.indices((size, size)) // max(2, size // 8) % 2
+        patterns = np.stack([rows, columns, rows ^ columns])[labels][..., None]
+        low, high = rng.integers(0, 120, (count, 1, 1, 3)), rng.integers(130, 256, (count, 1, 1, 3))
+        noisy = low + patterns * (high - low) + rng.normal(0, 15, (count, size, size, 3))
+        photos = noisy.clip(0, 255).astype(np.uint8)
+        return Labelled(photos, labels.astype(np.int64), classes, spots(rng, outliers, size))
+
+    return make

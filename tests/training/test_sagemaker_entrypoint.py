@@ -1,0 +1,137 @@
+"""SageMaker's training contract: strings in, photos in, one line out when it fails."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scones.training.recipe import Recipe
+from scones.training.sagemaker_entrypoint import (
+    BadTrainingJob,
+    TrainingJob,
+    failure_reported,
+    read_hyperparameters,
+    read_photos,
+)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> TrainingJob:
+    """A job with four photos a class."""
+    made = TrainingJob(tmp_path)
+    for number, label in enumerate(("bicycle", "motorcycle")):
+        folder = made.channel / label
+        folder.mkdir(parents=True)
+        for photo in range(4):
+            Image.new("RGB", (40, 30), (10 * photo, 100 * number, 50)).save(folder / f"{photo}.png")
+    return made
+
+
+def tell(job: TrainingJob, **values: object) -> None:
+    """Write the hyperparameters."""
+    path = job.folder / "input" / "config" / "hyperparameters.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+def test_strings_become_values(job: TrainingJob) -> None:
+    """SageMaker passes nothing but strings."""
+    tell(job, classes="motorcycle, bicycle", image_size="64", epochs="7", seed="3", data_version="abc")
+    found = read_hyperparameters(job)
+    assert found.classes == ("motorcycle", "bicycle")
+    assert (found.image_size, found.recipe.epochs, found.seed, found.data_version) == (64, 7, 3, "abc")
+
+
+def test_everything_has_a_default(job: TrainingJob) -> None:
+    """Without a file the folders are the classes, and the recipe is the measured one."""
+    found = read_hyperparameters(job)
+    assert (found.classes, found.image_size, found.recipe) == (("bicycle", "motorcycle"), 32, Recipe())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": "3"}, "unknown hyperparameter 'epoch'; known are: classes, image_size"),
+        ({"epochs": "many"}, "epochs = 'many' is not a whole number"),
+        ({"epochs": "0"}, "epochs = 0 must lie between 1 and 1000"),
+        ({"image_size": "4096"}, "image_size = 4096 must lie between 16 and 256"),
+        ({"seed": "-1"}, "seed = -1 must lie"),
+        ({"classes": "bicycle"}, "two or more different classes, not 'bicycle'"),
+        ({"classes": "bicycle,bicycle"}, "two or more different classes"),
+        ({"classes": "bicycle,van"}, "class 'van' has no folder in the input channel; folders there: bicycle, motorc"),
+    ],
+)
+def test_what_cannot_be_used_is_named(job: TrainingJob, values: dict[str, str], message: str) -> None:
+    """The name, the value, and what would do."""
+    tell(job, **values)
+    with pytest.raises(BadTrainingJob, match=message):
+        read_hyperparameters(job)
+
+
+def test_a_damaged_file_is_named(job: TrainingJob) -> None:
+    """Half a JSON file is no reason for a traceback."""
+    tell(job)
+    (job.folder / "input" / "config" / "hyperparameters.json").write_text("{")
+    with pytest.raises(BadTrainingJob, match=r"hyperparameters\.json is no JSON"):
+        read_hyperparameters(job)
+
+
+def test_a_missing_channel_is_named(tmp_path: Path) -> None:
+    """Nothing was mounted."""
+    with pytest.raises(BadTrainingJob, match="no input channel 'training'"):
+        read_hyperparameters(TrainingJob(tmp_path))
+
+
+def test_photos_come_in_the_order_of_classes(job: TrainingJob) -> None:
+    """The class number is the place in the list of probabilities; every size becomes the asked one."""
+    tell(job, classes="motorcycle,bicycle", image_size="16")
+    found = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    data = found.data
+    assert found.names == tuple(f"{label}/{n}.png" for label in ("motorcycle", "bicycle") for n in range(4))
+    assert data.photos.shape == (8, 16, 16, 3)
+    assert data.labels.tolist() == [0] * 4 + [1] * 4
+    assert np.array_equal(np.unique(data.photos[:4, ..., 1]), [100])
+
+
+def test_an_unreadable_photo_is_reported_and_skipped(job: TrainingJob) -> None:
+    """One bad file does not cost a training job."""
+    (job.channel / "bicycle" / "été 1.png").write_text("no photo")
+    heard: list[str] = []
+    found = read_photos(job, read_hyperparameters(job), heard.append)
+    assert len(found.names) == len(found.data.labels) == 8
+    assert heard == ["left_out='bicycle/été 1.png' reason='is no PNG, JPEG, WebP, GIF or BMP image'"]
+
+
+def test_a_class_without_photos_is_an_error(job: TrainingJob) -> None:
+    """It cannot be learnt."""
+    for path in (job.channel / "motorcycle").iterdir():
+        path.unlink()
+    with pytest.raises(BadTrainingJob, match="class 'motorcycle' has 0 photos that can be read; training needs 3"):
+        read_photos(job, read_hyperparameters(job), lambda _line: None)
+
+
+def test_an_error_leaves_one_line(job: TrainingJob) -> None:
+    """Our own errors as they are."""
+    with pytest.raises(BadTrainingJob), failure_reported(job):
+        raise BadTrainingJob("class 'van' is missing")
+    assert job.failure.read_text() == "class 'van' is missing\n"
+
+
+def test_a_bug_leaves_one_line_too(job: TrainingJob) -> None:
+    """With its type, on one line, within SageMaker's 1,024 characters."""
+    with pytest.raises(ZeroDivisionError), failure_reported(job):
+        raise ZeroDivisionError("two\nlines " + "x" * 5000)
+    text = job.failure.read_text()
+    assert text.startswith("ZeroDivisionError: two lines xxx")
+    assert len(text) == 1025
+    assert text.count("\n") == 1
+
+
+def test_success_leaves_no_failure(job: TrainingJob) -> None:
+    """The file's existence is the message."""
+    with failure_reported(job):
+        Image.open(io.BytesIO((job.channel / "bicycle" / "0.png").read_bytes())).close()
+    assert not job.failure.exists()
