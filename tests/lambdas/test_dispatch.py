@@ -17,8 +17,8 @@ from scones.aws.stepfunctions import Ended
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
+from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import written
-from scones.lambdas.services import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.local.cloud import Cloud
 from scones.pipeline import Flow
 from tiny_model import plain_photo, tar, write_tiny_artefact

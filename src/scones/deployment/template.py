@@ -36,6 +36,7 @@ _FUNCTION_MODULES = (
     "domain/decision.py",
     "domain/errors.py",
     "domain/items.py",
+    "domain/limits.py",
     "domain/tags.py",
     "domain/timestamps.py",
     "lambdas/__init__.py",

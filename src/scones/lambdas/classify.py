@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import SconesError
-from scones.lambdas.services import ENDPOINT, LONGEST_ID, MOST_CLASSES, STORAGE, USER_AGENT, ask, storage, unreadable
+from scones.domain.limits import LONGEST_ID, MOST_CLASSES
+from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
 
 _VARIANT = "AllTraffic"
 

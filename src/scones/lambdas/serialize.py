@@ -10,18 +10,9 @@ from typing import Any
 import boto3
 
 from scones.data.image_header import UnreadablePhoto, read_header
+from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES, LONGEST_ID, MOST_ORDERS, PHOTO_LIMIT_BYTES
 from scones.domain.timestamps import written
-from scones.lambdas.services import (
-    BESIDE_LIMIT_BYTES,
-    INLINE_LIMIT_BYTES,
-    LONGEST_ID,
-    MOST_ORDERS,
-    PHOTO_LIMIT_BYTES,
-    STORAGE,
-    BadEvent,
-    storage,
-    unreadable,
-)
+from scones.lambdas.services import STORAGE, BadEvent, storage, unreadable
 
 _COURIER = ("id", "x_km", "y_km", "capacity")
 

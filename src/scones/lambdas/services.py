@@ -1,4 +1,4 @@
-"""Shared by the functions: size limits, and calls to S3 and the endpoint whose failures have names."""
+"""Shared by the functions: calls to S3 and the endpoint whose failures have names."""
 
 import json
 import os
@@ -11,24 +11,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, I
 
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import SconesError
-
-STATE_LIMIT_BYTES = 262_144
-"""Where Step Functions stops, for every state's input and output."""
-INLINE_LIMIT_BYTES = 64 * 1024
-"""The largest photo that travels in the state; base64 adds a third, so this leaves room for all the rest."""
-BESIDE_LIMIT_BYTES = 8 * 1024
-"""The most that an event may hold beside its photo, as JSON."""
-PHOTO_LIMIT_BYTES = 6 * 1024 * 1024
-"""The largest photo: what the endpoint takes."""
-LONGEST_ID = 128
-"""The longest name, in characters, of a courier, a class or a model's version."""
-MOST_CLASSES = 64
-"""The most probabilities that an answer may hold."""
-MOST_ORDERS = 20
-"""The largest capacity that a courier may claim: all of a photo's writes must fit one transaction."""
-LONGEST_REASON = 1000
-"""The longest reason, in characters, of a refusal."""
-
+from scones.domain.limits import LONGEST_REASON
 
 USER_AGENT = "scones"
 """Who asks: what botocore tells of itself instead is put together for each request, and takes a tenth of its time."""

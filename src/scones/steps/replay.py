@@ -15,8 +15,8 @@ from scones.aws.connection import Aws
 from scones.domain.decision import judge
 from scones.domain.errors import SconesError
 from scones.domain.items import Item
+from scones.domain.limits import PHOTO_LIMIT_BYTES
 from scones.domain.progress import Reporter
-from scones.lambdas.services import PHOTO_LIMIT_BYTES
 from scones.model.inference import Model
 from scones.model.model_file import Artefact, opened
 from scones.serving.image_input import BadPhotos, read_photos
