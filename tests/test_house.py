@@ -27,14 +27,17 @@ def test_no_module_is_called_after_nothing() -> None:
     assert [path for path in tracked("src/*.py") if path.stem in vague] == []
 
 
-def test_each_choice_has_one_page_with_a_number_of_its_own() -> None:
-    """docs/adr/NNNN-name.md: context, options, decision, consequences."""
-    pages = tracked("docs/adr/*.md")
+def test_each_decision_has_one_page_with_a_number_of_its_own() -> None:
+    """docs/adr/NNNN-name.md: status, context, options, decision, consequences; the index lists it."""
+    pages = tracked("docs/adr/[0-9]*.md")
     numbers = [path.name[:4] for path in pages]
     assert len(numbers) == len(set(numbers))
+    index = (ROOT / "docs/adr/README.md").read_text()
+    assert [page.name for page in pages if f"({page.name})" not in index] == []
     for page in pages:
-        text = page.read_text()
-        assert [word for word in ("Context", "Options", "Decision", "Consequences") if f"**{word}.**" not in text] == []
+        lines = page.read_text().splitlines()
+        headings = ("Status:", "## Context", "## Options", "## Decision", "## Consequences")
+        assert [word for word in headings if not any(line.startswith(word) for line in lines)] == []
 
 
 def test_the_mark_of_a_test_that_is_never_run_stands_nowhere() -> None:
