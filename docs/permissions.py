@@ -1,7 +1,8 @@
 """The two policies that whoever runs Scones needs, as `make docs` writes them.
 
-One is for the commands' own calls, read from `scones.aws`; the other for what CloudFormation does in their name, read
-from AWS's schemas of the resource types in the template, as cfn-lint carries them.
+One is for the commands' own calls, read from `scones.aws` and `scones.deployment`; the other for what
+CloudFormation does in their name, read from AWS's schemas of the resource types in the template, as cfn-lint carries
+them.
 """
 
 import json
@@ -18,7 +19,7 @@ import scones
 from scones.deployment.template import template
 from scones.domain.tags import ENV_TAG
 
-_SOURCES = Path(scones.__file__).parent / "aws"
+_SOURCES = [Path(scones.__file__).parent / package for package in ("aws", "deployment")]
 _PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}
 """Where an action's prefix is not the name that requests are signed for."""
 _ACTIONS = {
@@ -122,9 +123,9 @@ def _written(resource: str | dict[str, Any]) -> str:
 
 
 def _of_commands() -> Iterator[str]:
-    """The actions of every operation that a file of `scones.aws` names, of the services that are opened for it."""
+    """The actions of every operation that a file of these packages names, of the services that are opened for it."""
     session = botocore.session.get_session()
-    texts = [path.read_text() for path in sorted(_SOURCES.glob("*.py"))]
+    texts = [path.read_text() for source in _SOURCES for path in sorted(source.glob("*.py"))]
     opened = set(re.findall(r'(?i:client)\((?:settings, )?"([a-z0-9-]+)"', "".join(texts)))
     for text in texts:
         words = set(re.findall(r'"([a-z0-9_-]+)"', text))
