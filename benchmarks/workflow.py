@@ -29,7 +29,7 @@ from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.progress import Silent
 from scones.local.cloud import Cloud, start, stop
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
 DOCS = Path("docs/workflow-figures.md")
@@ -102,7 +102,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _deployed(cloud: Cloud, folder: Path, photos: str) -> tuple[Flow, list[bytes]]:
+def _deployed(cloud: Cloud, folder: Path, photos: str) -> tuple[Pipeline, list[bytes]]:
     """Bring an environment up with a model trained for one epoch; returns it with its test photos."""
     settings = replace(
         Settings(),
@@ -115,7 +115,7 @@ def _deployed(cloud: Cloud, folder: Path, photos: str) -> tuple[Flow, list[bytes
         cache=folder / "cache",
         state=folder / "state",
     )
-    flow = Flow(connect(settings, Credentials("local", "local")), settings, Silent())
+    flow = Pipeline(connect(settings, Credentials("local", "local")), settings, Silent())
     flow.up()
     flow.stage()
     flow.train()
@@ -125,7 +125,7 @@ def _deployed(cloud: Cloud, folder: Path, photos: str) -> tuple[Flow, list[bytes
     return flow, flow.aws.bucket.get_all([sample.key for sample in tests])
 
 
-def _express(flow: Flow, photos: Sequence[bytes]) -> list[Row]:
+def _express(flow: Pipeline, photos: Sequence[bytes]) -> list[Row]:
     """The whole Express chain on real photos: one client's median, and eight clients' rate."""
     samples = [flow.upload(f"{at}.png", photos[at % len(photos)]) for at in range(EXECUTIONS)]
     alone, eight = replace(flow.settings, clients=1), replace(flow.settings, clients=8)
@@ -141,13 +141,13 @@ def _express(flow: Flow, photos: Sequence[bytes]) -> list[Row]:
     ]
 
 
-def _timed(flow: Flow, sample: Sample) -> float:
+def _timed(flow: Pipeline, sample: Sample) -> float:
     began = time.perf_counter()
     flow.classify_samples([sample])
     return (time.perf_counter() - began) * 1000
 
 
-def _batches(flow: Flow, cloud: Cloud, photos: Sequence[bytes], sizes: Sequence[int], rounds: int) -> list[Row]:
+def _batches(flow: Pipeline, cloud: Cloud, photos: Sequence[bytes], sizes: Sequence[int], rounds: int) -> list[Row]:
     found: dict[int, list[Batch]] = {size: [] for size in sizes}
     _batch(flow, cloud, photos, 100, "warm")
     for number in range(rounds):
@@ -175,7 +175,7 @@ def _batch_row(size: int, batches: Sequence[Batch], most: int) -> Row:
     return Row(f"batch of {size:,} photos, end to end", rates, "a second")
 
 
-def _batch(flow: Flow, cloud: Cloud, photos: Sequence[bytes], size: int, name: str) -> Batch:
+def _batch(flow: Pipeline, cloud: Cloud, photos: Sequence[bytes], size: int, name: str) -> Batch:
     """Put so many photos in the bucket, then time the command from the prefix to the written results."""
     prefix = f"{PREFIX}-{name}-{size}/"
     bucket = flow.aws.bucket
@@ -192,7 +192,7 @@ def _batch(flow: Flow, cloud: Cloud, photos: Sequence[bytes], size: int, name: s
     return Batch(size, seconds, spent, grown / 2**20)
 
 
-def _stored(flow: Flow) -> int:
+def _stored(flow: Pipeline) -> int:
     return sum(item.size for item in flow.aws.bucket.list())
 
 

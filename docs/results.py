@@ -10,27 +10,27 @@ from dataclasses import fields, is_dataclass
 
 from scones.cli.demo import Demo
 from scones.deployment.pricing import BatchPlan, CostTable, Estimate
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 
 _VERBS = {
-    "stage": Flow.stage,
-    "image": Flow.image,
-    "train": Flow.train,
-    "approve": Flow.approve,
-    "up": Flow.up,
-    "deploy": Flow.deploy,
-    "rollback": Flow.rollback,
-    "classify": Flow.classify,
-    "classify FOLDER": Flow.classify_batch,
-    "replay EXECUTION": Flow.replay,
-    "replay --model, --threshold": Flow.judge_again,
-    "evaluate": Flow.study,
-    "monitor": Flow.monitor,
-    "monitor --labels": Flow.label,
-    "dispatch": Flow.dispatch,
-    "simulate": Flow.simulate,
-    "status": Flow.status,
-    "down": Flow.down,
+    "stage": Pipeline.stage,
+    "image": Pipeline.image,
+    "train": Pipeline.train,
+    "approve": Pipeline.approve,
+    "up": Pipeline.up,
+    "deploy": Pipeline.deploy,
+    "rollback": Pipeline.rollback,
+    "classify": Pipeline.classify,
+    "classify FOLDER": Pipeline.classify_batch,
+    "replay EXECUTION": Pipeline.replay,
+    "replay --model, --threshold": Pipeline.judge_again,
+    "evaluate": Pipeline.study,
+    "monitor": Pipeline.monitor,
+    "monitor --labels": Pipeline.label,
+    "dispatch": Pipeline.dispatch,
+    "simulate": Pipeline.simulate,
+    "status": Pipeline.status,
+    "down": Pipeline.down,
 }
 _OTHERS = {"classify --plan": BatchPlan, "cost": CostTable, "cost with options": Estimate, "demo": Demo}
 _PLAIN = {

@@ -19,7 +19,7 @@ from scones.deployment.inventory import endpoints
 from scones.deployment.template import foundation
 from scones.domain.progress import Silent
 from scones.local.cloud import Cloud, start, stop
-from scones.pipeline import Flow, remember
+from scones.pipeline import Pipeline, save_result
 from scones.steps.train import Trained
 from tiny_model import tar, write_tiny_artefact
 
@@ -113,12 +113,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return tar(folder)
 
 
-def deployed(settings: Settings, tiny_model: bytes) -> Flow:
+def deployed(settings: Settings, tiny_model: bytes) -> Pipeline:
     """Bring an environment up, with the tiny model behind its endpoint."""
-    flow = Flow(connect(settings, KEYS), settings, Silent())
+    flow = Pipeline(connect(settings, KEYS), settings, Silent())
     flow.aws.stack.deploy(foundation(), {"Env": settings.env}, Silent().tell)
     uri = flow.aws.bucket.put("models/tiny/output/model.tar.gz", tiny_model)
-    remember(flow.aws.bucket, "train", Trained("tiny", uri, "test", settings.classes, {}, 0.0))
+    save_result(flow.aws.bucket, "train", Trained("tiny", uri, "test", settings.classes, {}, 0.0))
     flow.up()
     flow.approve()
     flow.deploy()
@@ -126,19 +126,19 @@ def deployed(settings: Settings, tiny_model: bytes) -> Flow:
 
 
 @pytest.fixture(scope="session")
-def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Flow:
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Pipeline:
     """An environment that is up, shared by the tests that only ask it; it ends with the cloud."""
     return deployed(new_settings(cloud, tmp_path_factory.mktemp("shared")), tiny_model)
 
 
 @pytest.fixture(scope="session")
-def watched(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Flow:
+def watched(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Pipeline:
     """An environment that is up, whose traffic is looked at: in `flow` a look would find what other tests sent."""
     return deployed(new_settings(cloud, tmp_path_factory.mktemp("watched")), tiny_model)
 
 
 @pytest.fixture
-def quiet(watched: Flow) -> Flow:
+def quiet(watched: Pipeline) -> Pipeline:
     """The watched environment, read to its end and with no alarm standing; a test looks at all that it sends."""
     watched.monitor()
     watched.monitor(acknowledge=True)
@@ -146,7 +146,7 @@ def quiet(watched: Flow) -> Flow:
 
 
 @pytest.fixture
-def own_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
+def own_flow(settings: Settings, tiny_model: bytes) -> Iterator[Pipeline]:
     """An environment that is up, for the test alone."""
     own = deployed(settings, tiny_model)
     yield own

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import plain_photo, probability
 
 LEVEL = 200
@@ -42,7 +42,7 @@ def client(cloud: Cloud, service: str) -> Any:
 
 
 @pytest.mark.parametrize("content_type", ["application/x-image", "image/png"])
-def test_plain_boto3_gets_a_list_of_probabilities(flow: Flow, cloud: Cloud, content_type: str) -> None:
+def test_plain_boto3_gets_a_list_of_probabilities(flow: Pipeline, cloud: Cloud, content_type: str) -> None:
     """Nothing but the endpoint's name, a content type and the photo: the built-in algorithm's answer comes back."""
     runtime = client(cloud, "sagemaker-runtime")
     reply = runtime.invoke_endpoint(EndpointName=flow.aws.name, ContentType=content_type, Body=plain_photo(LEVEL))
@@ -55,7 +55,7 @@ def test_plain_boto3_gets_a_list_of_probabilities(flow: Flow, cloud: Cloud, cont
     ("service", "content_type"), [("sagemaker-runtime", "image/png"), ("runtime.sagemaker", "application/x-image")]
 )
 def test_a_function_written_for_the_built_in_classifier_works(
-    flow: Flow, cloud: Cloud, service: str, content_type: str
+    flow: Pipeline, cloud: Cloud, service: str, content_type: str
 ) -> None:
     """A real Lambda function, which decodes its event's photo and asks the endpoint, returns the probabilities."""
     packed = io.BytesIO()

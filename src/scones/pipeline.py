@@ -57,12 +57,12 @@ from scones.steps.upload import upload
 T = TypeVar("T")
 
 
-def remember(bucket: Bucket, step: str, result: object) -> None:
+def save_result(bucket: Bucket, step: str, result: object) -> None:
     """Keep the newest *result* of *step*."""
     bucket.put(_key(step), msgspec.json.encode(result), "application/json")
 
 
-def recall(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
+def load_result(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
     """Read the newest result of *step*.
 
     Raises:
@@ -109,7 +109,7 @@ def go_on() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class Pipeline:
     """One environment's steps; each remembers its result in the bucket, for the steps after it."""
 
     aws: Aws
@@ -121,7 +121,7 @@ class Flow:
     def stage(self, page: Path | None = None) -> Staged:
         """Stage the photos that the settings name, and report on them: beside them, and in *page* if that is named."""
         collection = _collect(self.settings, self.report, self.aws.bucket)
-        staged = self._remember("stage", stage(self.aws, self.settings, collection, self.report))
+        staged = self._save("stage", stage(self.aws, self.settings, collection, self.report))
         survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
         return staged
 
@@ -131,16 +131,16 @@ class Flow:
 
     def train(self) -> Trained:
         """Train on the photos staged last, and register the model."""
-        staged = self._recall("stage", Staged)
+        staged = self._load("stage", Staged)
         # A registry that is somebody else's is found out before an hour of training, not after it.
         self.aws.registry.ready()
         self.image()
-        trained = self._remember("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
-        return self._remember("train", replace(trained, package=self.registered().number))
+        trained = self._save("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
+        return self._save("train", replace(trained, package=self.registered().number))
 
     def registered(self) -> Package:
         """Give the model trained last as the registry has it; one that a version of before left out is entered."""
-        trained = self._recall("train", Trained)
+        trained = self._load("train", Trained)
         return register(self.aws, self._with(trained.classes), trained.model_uri, self.report)
 
     def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> Package:
@@ -152,23 +152,23 @@ class Flow:
     def up(self, *, replace_data: bool = False) -> Up:
         """Bring the stack up for the classes staged last, or those of the settings."""
         consent = Consent(self.agree, self.image, replace_data)
-        return self._remember("up", up(self.aws, self._with(self._classes()), consent, self.report))
+        return self._save("up", up(self.aws, self._with(self._classes()), consent, self.report))
 
     def deploy(self, number: int | None = None) -> Deployed:
         """Deploy the model of that number in the registry, or the one trained last."""
         package = self.registered() if number is None else self.aws.registry.get(number)
         settings = self._with(self._classes_of(package.model_uri))
         self.image()
-        return self._remember("deploy", Deployed.of(deploy(self.aws, settings, package, self.report)))
+        return self._save("deploy", Deployed.of(deploy(self.aws, settings, package, self.report)))
 
     def rollback(self) -> Deployed:
         """Have the endpoint serve the release before."""
-        return self._remember("deploy", Deployed.of(rollback(self.aws, self.settings, self.report)))
+        return self._save("deploy", Deployed.of(rollback(self.aws, self.settings, self.report)))
 
     def smoke(self) -> Smoked | None:
         """Send one photo the whole way, where a workflow and an endpoint stand."""
         try:
-            workflow_arn = self._recall("up", Up).workflow_arn
+            workflow_arn = self._load("up", Up).workflow_arn
         except NothingYet:
             self.report.tell("smoke test: no workflow stands yet; run: scones up")
             return None
@@ -177,7 +177,7 @@ class Flow:
     def classify(self, photos: Sequence[Path] = ()) -> Classified:
         """Classify *photos*, or the staged test photos where none are named."""
         samples = [self._upload(path) for path in photos] or self.test_samples()
-        return self._remember("classify", self.classify_samples(samples))
+        return self._save("classify", self.classify_samples(samples))
 
     def test_samples(self) -> list[Sample]:
         """The staged test photos in an order that mixes the classes: one after the other would look like a change."""
@@ -185,7 +185,7 @@ class Flow:
 
     def classify_samples(self, samples: Sequence[Sample]) -> Classified:
         """Classify photos that lie in the bucket."""
-        workflow_arn = self._recall("up", Up).workflow_arn
+        workflow_arn = self._load("up", Up).workflow_arn
         return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
 
     def classify_batch(self, source: str) -> ClassifiedBatch:
@@ -194,7 +194,7 @@ class Flow:
         Raises:
             PhotosNotGranted: the photos lie where the stack's functions may not read.
         """
-        deployed, stood = self._recall("deploy", Deployed), self._recall("up", Up)
+        deployed, stood = self._load("deploy", Deployed), self._load("up", Up)
         if not source.startswith("s3://"):
             source = upload(self.aws, Path(source), self.report)
         granted = [self.aws.bucket.uri(prefix) for prefix in _READABLE]
@@ -212,7 +212,7 @@ class Flow:
 
     def replay(self, execution: str) -> Replayed:
         """Rebuild one recorded decision."""
-        return replay(self.aws, execution, self._recall("deploy", Deployed).model_uri, self.report)
+        return replay(self.aws, execution, self._load("deploy", Deployed).model_uri, self.report)
 
     def judge_again(self, artefact: Path | None, threshold: float | None) -> Judged:
         """Say what another model, or another threshold, would have decided of every recorded photo."""
@@ -220,17 +220,17 @@ class Flow:
 
     def evaluate(self) -> Evaluated:
         """Evaluate the endpoint on the staged test photos."""
-        deployed = self._recall("deploy", Deployed)
+        deployed = self._load("deploy", Deployed)
         settings = self._with(deployed.classes)
-        return self._remember("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
+        return self._save("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
 
     def study(self, wanted: Wanted) -> Study:
         """Judge the model behind the endpoint in every way that is wanted; with a gate, approve or reject it."""
-        deployed, staged = self._recall("deploy", Deployed), self._recall("stage", Staged)
+        deployed, staged = self._load("deploy", Deployed), self._load("stage", Staged)
         served = Served(
             endpoint=deployed.endpoint,
             model_uri=deployed.model_uri,
-            workflow_arn=self._recall("up", Up).workflow_arn,
+            workflow_arn=self._load("up", Up).workflow_arn,
             samples=self.samples(),
             data=(staged.name, staged.kind),
         )
@@ -238,68 +238,68 @@ class Flow:
         if wanted.gate and deployed.package:
             missed = [str(check) for check in found.gate if not check.passed]
             self.approve(deployed.package, "; ".join(missed) or "by the gate, at the endpoint", reject=bool(missed))
-        return self._remember("study", found)
+        return self._save("study", found)
 
     def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> Monitored:
         """Check the traffic since the last look, once at least so many photos were captured.
 
         With *acknowledge* the alarms that stand are taken note of first. After *seconds* the rest is left for later.
         """
-        deployed = self._recall("deploy", Deployed)
+        deployed = self._load("deploy", Deployed)
         watched = Watched(
             endpoint=deployed.endpoint,
             config=deployed.config,
             model_uri=deployed.model_uri,
             capture_prefix=deployed.capture_prefix,
-            alert_topic=self._recall("up", Up).alert_topic_arn,
+            alert_topic=self._load("up", Up).alert_topic_arn,
             samples=self._staged_samples(),
             at_least=at_least,
             seconds=seconds,
             acknowledge=acknowledge,
         )
-        return self._remember("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
+        return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
     def learn(self, days: int) -> DaysLearnt:
         """Take the traffic of the last *days* days as what the monitor compares with; 0 forgets it."""
-        deployed = self._recall("deploy", Deployed)
+        deployed = self._load("deploy", Deployed)
         found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
         self.report.tell(f"compared with {found.photos} photos of {found.days} days" if days else "days forgotten")
         return found
 
     def label(self, labels: Path) -> Labelled:
         """Hold what the endpoint answered against *labels* that came later."""
-        deployed = self._recall("deploy", Deployed)
+        deployed = self._load("deploy", Deployed)
         return label(self.aws, deployed.endpoint, deployed.model_uri, labels)
 
     def to_label(self, page: Path) -> None:
         """Choose photos to label next, and write them on *page*."""
-        deployed = self._recall("deploy", Deployed)
+        deployed = self._load("deploy", Deployed)
         photos = to_label(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
 
     def history(self, page: Path) -> None:
         """Draw what all looks have found, over time, as *page*."""
-        deployed = self._recall("deploy", Deployed)
+        deployed = self._load("deploy", Deployed)
         windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"report {page}: {windows} windows")
 
     def dispatch(self, example: int = 0) -> Dispatched:
         """Dispatch the open orders now; before that, *example* orders come in, and couriers as classified last."""
-        self._recall("up", Up)
+        self._load("up", Up)
         if example:
             self.order(example)
-            self._register(_couriers(self._recall("classify", Classified), self.settings.seed))
+            self._register(_couriers(self._load("classify", Classified), self.settings.seed))
         rules = Rules(sure_confidence=self.settings.threshold)
-        return self._remember("dispatch", dispatch(self.aws, rules, self.settings.clients, self.report))
+        return self._save("dispatch", dispatch(self.aws, rules, self.settings.clients, self.report))
 
     def simulate(self, stream: Stream) -> Simulated:
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
-        workflow_arn = self._recall("up", Up).workflow_arn
+        workflow_arn = self._load("up", Up).workflow_arn
         photos = [sample for sample in self.samples() if sample.split == "test"]
         events = plan(photos, stream, self.settings.seed)
         self.order(len(events))
         rate = stream.per_second, self.settings.clients
-        return self._remember("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
+        return self._save("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
 
     def order(self, count: int) -> None:
         """Put invented orders into the book, placed now."""
@@ -321,7 +321,7 @@ class Flow:
 
     def samples(self) -> tuple[Sample, ...]:
         """Read the manifest of the photos staged last."""
-        staged = self._recall("stage", Staged)
+        staged = self._load("stage", Staged)
         return tuple(
             sample
             for split in ("train", "test")
@@ -354,7 +354,7 @@ class Flow:
     def _learnt(self) -> Learnt | None:
         """The model trained last, whichever photos it was trained on."""
         try:
-            trained = self._recall("train", Trained)
+            trained = self._load("train", Trained)
         except NothingYet:
             return None
         return Learnt(trained.job, trained.model_uri, trained.data_version)
@@ -365,19 +365,19 @@ class Flow:
 
     def _classes(self) -> tuple[str, ...]:
         try:
-            return self._recall("stage", Staged).classes
+            return self._load("stage", Staged).classes
         except NothingYet:
             return self.settings.classes
 
     def _with(self, classes: tuple[str, ...]) -> Settings:
         return replace(self.settings, classes=classes)
 
-    def _remember(self, step: str, result: T) -> T:
-        remember(self.aws.bucket, step, result)
+    def _save(self, step: str, result: T) -> T:
+        save_result(self.aws.bucket, step, result)
         return result
 
-    def _recall(self, step: str, kind: type[T]) -> T:
-        return recall(self.aws.bucket, step, kind, self.settings.env)
+    def _load(self, step: str, kind: type[T]) -> T:
+        return load_result(self.aws.bucket, step, kind, self.settings.env)
 
 
 def study_model(artefact: Path, settings: Settings, wanted: Wanted, report: Reporter) -> Study:

@@ -8,11 +8,11 @@ import pytest
 from scones.aws.client import AwsError
 from scones.aws.dynamodb import Tables
 from scones.domain.items import Write
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 
 
 @pytest.fixture
-def tables(flow: Flow) -> Tables:
+def tables(flow: Pipeline) -> Tables:
     """The tables of the shared environment."""
     return flow.aws.tables
 
@@ -22,7 +22,7 @@ def fresh(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
-def test_the_stack_names_the_tables_that_the_wrapper_opens(flow: Flow) -> None:
+def test_the_stack_names_the_tables_that_the_wrapper_opens(flow: Pipeline) -> None:
     """`up` and the connection agree on every name."""
     up = flow.up()
     found = [table.name for table in flow.aws.tables.all()]
@@ -89,7 +89,7 @@ def test_open_orders_are_found_by_their_status(tables: Tables) -> None:
     assert sorted(scanned, key=lambda item: str(item["order_id"])) == orders
 
 
-def test_a_transaction_that_names_no_table_is_an_error_of_its_own(flow: Flow) -> None:
+def test_a_transaction_that_names_no_table_is_an_error_of_its_own(flow: Pipeline) -> None:
     """What is not a failed condition is raised, in AWS's words."""
     absent = Tables(flow.aws.tables._client, "scones-nowhere")
     with pytest.raises(AwsError, match="ResourceNotFoundException"):

@@ -11,7 +11,7 @@ from scones.config.settings import Settings
 from scones.data.dataset import SourceError
 from scones.data.sources.folder import collect_shelf
 from scones.domain.progress import Silent
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 
 CLASSES = ("bicycle", "motorcycle")
@@ -45,8 +45,8 @@ def test_photos_below_a_prefix_are_collected(aws: Aws, source: Bucket) -> None:
 
 def test_photos_of_s3_are_staged_like_any_other(aws: Aws, source: Bucket, settings: Settings) -> None:
     """With a slash at the end or without, it is the same version, uploaded once."""
-    first = Flow(aws, replace(settings, data=f"s3://{source.name}/vélos et motos"), Silent()).stage()
-    again = Flow(aws, replace(settings, data=f"s3://{source.name}/vélos et motos/"), Silent()).stage()
+    first = Pipeline(aws, replace(settings, data=f"s3://{source.name}/vélos et motos"), Silent()).stage()
+    again = Pipeline(aws, replace(settings, data=f"s3://{source.name}/vélos et motos/"), Silent()).stage()
     assert (first.uploaded, again.uploaded, again.version) == (24, 0, first.version)
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from reports.test_evaluation import everything
-from scones.cli.render import show
+from scones.cli.render import render
 from scones.data.loading import LeftOut
 from scones.steps.classify import Classified
 from scones.steps.down import Receipt
@@ -15,32 +15,32 @@ def test_every_photo_left_out_is_a_line_of_its_own() -> None:
     """Never silently."""
     left_out = (LeftOut("a.png", "is cut short"), LeftOut("b.txt", "is no photo"))
     staged = Staged("mine", "photos", "", "v1", ("bicycle", "motorcycle"), 8, 2, 10, left_out)
-    assert show(staged).splitlines()[-2:] == ["left out: a.png: is cut short", "left out: b.txt: is no photo"]
+    assert render(staged).splitlines()[-2:] == ["left out: a.png: is cut short", "left out: b.txt: is no photo"]
 
 
 @pytest.mark.parametrize(("left", "words"), [((), "nothing is left"), (("bucket b",), "not everything is gone")])
 def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: str) -> None:
     """The last line is the verdict."""
     receipt = Receipt(("stack s", *left), ("stack s",), 3, (), left, 0.23, 0.0)
-    assert show(receipt).splitlines()[-1] == f"listed again: {words}"
-    assert "stopped: $0.230 an hour" in show(receipt)
+    assert render(receipt).splitlines()[-1] == f"listed again: {words}"
+    assert "stopped: $0.230 an hour" in render(receipt)
 
 
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:
     """Nothing that a verb found out is hidden."""
-    shown = show(Up("s", "b", "w", "h", "a", "f", "r", "c", "o", "d", 0.8))
+    shown = render(Up("s", "b", "w", "h", "a", "f", "r", "c", "o", "d", 0.8))
     assert "workflow arn: w" in shown
     assert "threshold: 0.8" in shown
 
 
 def test_no_executions_are_counted_as_none() -> None:
     """An empty batch is no error."""
-    assert show(Classified(())) == "0 succeeded, 0 below threshold, 0 unfamiliar, 0 unreadable, 0 failed"
+    assert render(Classified(())) == "0 succeeded, 0 below threshold, 0 unfamiliar, 0 unreadable, 0 failed"
 
 
 def test_an_evaluation_is_told_with_its_interval_its_promise_and_what_was_asked_for() -> None:
     """Accuracy with n, the threshold with what is promised of it, each damage, the rival, load with its errors."""
-    lines = show(everything()).splitlines()
+    lines = render(everything()).splitlines()
     assert lines[0] == "accuracy 0.900 [0.769 to 0.960, 95%], n = 40"
     assert lines[1] == "cross-validated on the training photos 0.990 [0.982 to 0.995, 95%], n = 1000"
     assert sum(line.startswith("noise") for line in lines) == 3
@@ -53,6 +53,6 @@ def test_drawings_and_missed_floors_are_said_first_and_last() -> None:
     """Nobody can take drawings for photos, or a shut gate for an open one."""
     study = everything()
     missed = tuple(replace(check, passed=False) for check in study.gate[:1])
-    lines = show(replace(study, data=replace(study.data, kind="rendered"), gate=missed)).splitlines()
+    lines = render(replace(study, data=replace(study.data, kind="rendered"), gate=missed)).splitlines()
     assert lines[0].startswith("DRAWINGS, not photos")
     assert lines[-2].startswith("below the floor: gate_accuracy")

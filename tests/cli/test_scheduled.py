@@ -11,23 +11,23 @@ import pytest
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.domain.progress import Silent
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 
 
-def client(flow: Flow, service: str) -> Any:
+def client(flow: Pipeline, service: str) -> Any:
     """A plain boto3 client of the flow's cloud."""
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
     return boto3.client(service, endpoint_url=flow.settings.endpoint_url, region_name=flow.settings.region, **keys)
 
 
-def invoke(flow: Flow) -> tuple[bool, dict[str, Any]]:
+def invoke(flow: Pipeline) -> tuple[bool, dict[str, Any]]:
     """Call the function by hand: whether it failed, and what it returned."""
     reply = client(flow, "lambda").invoke(FunctionName=f"{flow.aws.name}-monitor", Payload=b"{}")
     return "FunctionError" in reply, json.loads(reply["Payload"].read())
 
 
-def test_the_function_looks_as_the_command_does(own_flow: Flow) -> None:
+def test_the_function_looks_as_the_command_does(own_flow: Pipeline) -> None:
     """What the endpoint saw is read and judged in the function's own process, and the command finds nothing left."""
     photos = enumerate(noisy_pngs(30, seed=8))
     own_flow.classify_samples([own_flow.upload(f"{number}.png", photo) for number, photo in photos])
@@ -45,7 +45,7 @@ def test_the_function_looks_as_the_command_does(own_flow: Flow) -> None:
 
 def test_before_anything_is_deployed_the_function_has_nothing_to_do(aws: Aws, settings: Settings) -> None:
     """It says so, and does not fail: the schedule begins with the stack."""
-    flow = Flow(aws, settings, Silent())
+    flow = Pipeline(aws, settings, Silent())
     flow.up()
     failed, found = invoke(flow)
     assert (failed, found["looked"]) == (False, False)
@@ -53,9 +53,9 @@ def test_before_anything_is_deployed_the_function_has_nothing_to_do(aws: Aws, se
 
 
 @pytest.mark.slow
-def test_the_schedule_calls_the_function(own_flow: Flow) -> None:
+def test_the_schedule_calls_the_function(own_flow: Pipeline) -> None:
     """With a rate of a minute, a look is made by nobody's hand."""
-    often = Flow(own_flow.aws, replace(own_flow.settings, monitor_minutes=1), Silent())
+    often = Pipeline(own_flow.aws, replace(own_flow.settings, monitor_minutes=1), Silent())
     often.up()
     deadline = time.monotonic() + 180
     while own_flow.aws.bucket.find("flow/monitor.json") is None:

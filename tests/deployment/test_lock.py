@@ -14,7 +14,7 @@ from scones.deployment.template import foundation
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 
 PATIENT = Pace(beat_seconds=0.1, silent_seconds=60)
 HASTY = Pace(beat_seconds=60, silent_seconds=0.5)
@@ -29,7 +29,7 @@ def founded(aws: Aws) -> Aws:
 
 def test_who_comes_second_is_told_who_works_and_since_when(founded: Aws, settings: Settings) -> None:
     """Another process deploys and is alive: the command ends with one line, and may be run again after it."""
-    flow = Flow(founded, settings, Silent())
+    flow = Pipeline(founded, settings, Silent())
     with holding(founded, settings) as other:
         for change in (flow.rollback, flow.up, flow.down):
             with pytest.raises(

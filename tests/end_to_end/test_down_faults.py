@@ -18,7 +18,7 @@ from scones.deployment.inventory import inventory, owns_bucket
 from scones.deployment.template import foundation, function_code, template
 from scones.domain.progress import Silent
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.down import down
 from waiting import eventually
 
@@ -38,7 +38,7 @@ def through(
         yield connect(replace(settings, endpoint_url=between.url), KEYS), between
 
 
-def test_a_bucket_refilled_while_it_is_emptied_goes_all_the_same(cloud: Cloud, own_flow: Flow) -> None:
+def test_a_bucket_refilled_while_it_is_emptied_goes_all_the_same(cloud: Cloud, own_flow: Pipeline) -> None:
     """Captures arrive late, after the endpoint is gone and just before the stack goes, four times over."""
     late = iter(range(4))
 
@@ -54,7 +54,7 @@ def test_a_bucket_refilled_while_it_is_emptied_goes_all_the_same(cloud: Cloud, o
     assert receipt.objects > 4
 
 
-def test_throttling_in_the_middle_delays_and_no_more(cloud: Cloud, own_flow: Flow) -> None:
+def test_throttling_in_the_middle_delays_and_no_more(cloud: Cloud, own_flow: Pipeline) -> None:
     """Every tenth call is refused, of all services; nobody notices but by the clock."""
     calls = 0
 
@@ -71,7 +71,7 @@ def test_throttling_in_the_middle_delays_and_no_more(cloud: Cloud, own_flow: Flo
     assert inventory(own_flow.aws) == ()
 
 
-def test_throttling_without_an_end_is_told_in_one_line_and_goes_on_later(cloud: Cloud, own_flow: Flow) -> None:
+def test_throttling_without_an_end_is_told_in_one_line_and_goes_on_later(cloud: Cloud, own_flow: Pipeline) -> None:
     """One call is refused for good: the line says what to do, and the same command goes on from there."""
 
     def throttle(request: Request) -> Fault | None:
@@ -92,7 +92,7 @@ def test_a_bucket_of_somebody_else_s_stops_the_stack_and_stays(aws: Aws, setting
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
     aws.bucket.put("theirs.txt", b"theirs")
     with pytest.raises(StackFailed, match=f"{aws.bucket.name}.*already") as told:
-        Flow(aws, settings, Silent()).up()
+        Pipeline(aws, settings, Silent()).up()
     assert "\n" not in str(told.value)
     receipt = down(aws, Silent())
     assert (receipt.left, inventory(aws)) == ((), ())

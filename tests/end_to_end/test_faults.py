@@ -23,7 +23,7 @@ from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import plain_photo
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Pipeline]:
     """An environment of this module's own."""
     own = deployed(new_settings(cloud, tmp_path_factory.mktemp("faults")), tiny_model)
     yield own
@@ -61,13 +61,13 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: byt
 
 
 @pytest.fixture
-def functions(flow: Flow) -> Client:
+def functions(flow: Pipeline) -> Client:
     """Lambda's own API."""
     return Client(flow.settings, "lambda", KEYS)
 
 
 @pytest.fixture
-def town(flow: Flow) -> Iterator[float]:
+def town(flow: Pipeline) -> Iterator[float]:
     """A place of the test's own, with two open orders in it."""
     east = float(uuid.uuid4().int % 1_000_000) / 2
     pickup, dropoff = Place(east, 0.1), Place(east, 8.0)
@@ -78,7 +78,7 @@ def town(flow: Flow) -> Iterator[float]:
 
 
 @pytest.fixture
-def notices(flow: Flow) -> Iterator[Callable[[], dict[str, Any]]]:
+def notices(flow: Pipeline) -> Iterator[Callable[[], dict[str, Any]]]:
     """The next notice that the failure topic sends out."""
     sns, sqs = Client(flow.settings, "sns", KEYS), Client(flow.settings, "sqs", KEYS)
     queue = sqs.call("create_queue", QueueName=f"inbox-{uuid.uuid4().hex[:8]}")["QueueUrl"]
@@ -97,7 +97,7 @@ def notices(flow: Flow) -> Iterator[Callable[[], dict[str, Any]]]:
 
 
 @contextmanager
-def configured(flow: Flow, functions: Client, name: str, **changes: Any) -> Iterator[None]:
+def configured(flow: Pipeline, functions: Client, name: str, **changes: Any) -> Iterator[None]:
     """Change a function's configuration for a while."""
     which = {"FunctionName": f"{flow.aws.name}-{name}"}
     stands = functions.call("get_function_configuration", **which)
@@ -113,7 +113,7 @@ def configured(flow: Flow, functions: Client, name: str, **changes: Any) -> Iter
 
 
 @contextmanager
-def ending_badly(flow: Flow, functions: Client, name: str, mark: Path, end: str, **changes: Any) -> Iterator[None]:
+def ending_badly(flow: Pipeline, functions: Client, name: str, mark: Path, end: str, **changes: Any) -> Iterator[None]:
     """Have a function end so after its first call's work."""
     packed = io.BytesIO(function_code().body)
     with zipfile.ZipFile(packed, "a") as archive:
@@ -132,14 +132,14 @@ def photo(level: int = 220) -> bytes:
     return plain_photo(level) + uuid.uuid4().bytes
 
 
-def send(flow: Flow, body: bytes, **event: object) -> Ended:
+def send(flow: Pipeline, body: bytes, **event: object) -> Ended:
     """Send one photo through the workflow."""
     sample = flow.upload("photo.png", body)
     whole = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": [], **event}
     return flow.aws.workflow.run(flow.aws.stack.find_output("WorkflowArn"), uuid.uuid4().hex, whole)
 
 
-def dispatched(flow: Flow, town: float) -> tuple[Item, list[str]]:
+def dispatched(flow: Pipeline, town: float) -> tuple[Item, list[str]]:
     """Send a courier's photo that must be dispatched; give its decision and the orders that the courier has now."""
     who = {"id": f"c-{uuid.uuid4().hex[:8]}", "x_km": town, "y_km": 0.0, "capacity": 2}
     ended = send(flow, photo(), courier=who)
@@ -171,7 +171,7 @@ def dispatched(flow: Flow, town: float) -> tuple[Item, list[str]]:
     ids=lambda value: value if isinstance(value, str) else "-".join(f"{f.kind}{f.status}" for f in value),
 )
 def test_what_fails_for_a_while_delays_a_photo_and_no_more(
-    flow: Flow, functions: Client, town: float, function: str, service: str, faults: list[Fault]
+    flow: Pipeline, functions: Client, town: float, function: str, service: str, faults: list[Fault]
 ) -> None:
     """Throttled, broken, silent, reset and cut off: the photo is dispatched once, with both orders."""
     with before(_port(flow), faults) as faulty:
@@ -192,7 +192,7 @@ def test_what_fails_for_a_while_delays_a_photo_and_no_more(
     ids=lambda value: value if isinstance(value, str) else f"{value.kind}{value.status}",
 )
 def test_what_goes_on_failing_is_told_with_the_photo(
-    flow: Flow,
+    flow: Pipeline,
     functions: Client,
     notices: Callable[[], dict[str, Any]],
     function: str,
@@ -217,7 +217,7 @@ def test_what_goes_on_failing_is_told_with_the_photo(
 @pytest.mark.parametrize("name", ["serialize", "classify", "filter", "dispatch"])
 @pytest.mark.parametrize("end", ["os._exit(3)", "time.sleep(60)"], ids=["crash", "time-out"])
 def test_a_function_that_crashes_or_runs_out_of_time_does_its_work_once(
-    flow: Flow, functions: Client, town: float, tmp_path: Path, name: str, end: str
+    flow: Pipeline, functions: Client, town: float, tmp_path: Path, name: str, end: str
 ) -> None:
     """Its work was done and its answer lost: it is tried again, and nothing happens twice."""
     mark = tmp_path / "calls"
@@ -228,7 +228,7 @@ def test_a_function_that_crashes_or_runs_out_of_time_does_its_work_once(
 
 
 def test_a_throttled_function_is_tried_again_and_then_named(
-    flow: Flow, functions: Client, notices: Callable[[], dict[str, Any]]
+    flow: Pipeline, functions: Client, notices: Callable[[], dict[str, Any]]
 ) -> None:
     """Lambda.TooManyRequestsException, as AWS calls it, ends in a notice."""
     which = {"FunctionName": f"{flow.aws.name}-filter"}
@@ -241,7 +241,7 @@ def test_a_throttled_function_is_tried_again_and_then_named(
 
 
 def test_an_unsure_photo_that_cannot_be_queued_is_told_instead(
-    flow: Flow, notices: Callable[[], dict[str, Any]]
+    flow: Pipeline, notices: Callable[[], dict[str, Any]]
 ) -> None:
     """The review queue is gone: the failure is the queue's, by name, and the notice holds the photo."""
     sqs, queue = Client(flow.settings, "sqs", KEYS), flow.aws.stack.find_output("ReviewQueueUrl")
@@ -252,7 +252,7 @@ def test_an_unsure_photo_that_cannot_be_queued_is_told_instead(
     assert notices()["error"] == ended.error
 
 
-def test_a_rotated_photo_is_decided_upright(flow: Flow) -> None:
+def test_a_rotated_photo_is_decided_upright(flow: Pipeline) -> None:
     """EXIF says how the phone was held: lying or upright, the probabilities are the same."""
     half = np.zeros((64, 64, 3), np.uint8)
     half[:, :40] = 255
@@ -266,7 +266,7 @@ def test_a_rotated_photo_is_decided_upright(flow: Flow) -> None:
     assert told[0]["inferences"] == told[1]["inferences"]
 
 
-def test_a_phone_photo_of_four_megabytes_passes_the_whole_workflow(flow: Flow, town: float) -> None:
+def test_a_phone_photo_of_four_megabytes_passes_the_whole_workflow(flow: Pipeline, town: float) -> None:
     """Sixteen times what a state may hold: its courier has both orders in the end."""
     noise = np.random.default_rng(1).integers(100, 256, (3024, 4032, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -278,6 +278,6 @@ def test_a_phone_photo_of_four_megabytes_passes_the_whole_workflow(flow: Flow, t
     assert (ended.output["dispatch"], len(ended.output["orders"])) == ("done", 2)
 
 
-def _port(flow: Flow) -> int:
+def _port(flow: Pipeline) -> int:
     assert flow.settings.endpoint_url
     return int(flow.settings.endpoint_url.rpartition(":")[2])

@@ -7,14 +7,14 @@ import pytest
 from conftest import deployed, new_settings
 from scones.deployment.inventory import inventory
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.classify import Outcome
 from tiny_model import plain_photo
 
 
 @pytest.mark.slow
 def test_one_environment_goes_and_the_other_serves_on(
-    own_flow: Flow, cloud: Cloud, tmp_path: Path, tiny_model: bytes
+    own_flow: Pipeline, cloud: Cloud, tmp_path: Path, tiny_model: bytes
 ) -> None:
     """Both stand whole with names of their own; when one is taken down, the other answers and stands as before."""
     other = deployed(new_settings(cloud, tmp_path / "other"), tiny_model)

@@ -9,13 +9,15 @@ import pytest
 
 from holding import holding
 from scones.local.cloud import Cloud, exports
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 
 SCONES = Path(sys.executable).with_name("scones")
 
 
 @pytest.mark.slow
-def test_the_second_is_told_and_goes_on_once_the_first_was_killed(own_flow: Flow, cloud: Cloud, tmp_path: Path) -> None:
+def test_the_second_is_told_and_goes_on_once_the_first_was_killed(
+    own_flow: Pipeline, cloud: Cloud, tmp_path: Path
+) -> None:
     """While another process deploys, `scones deploy` ends with 1 and one line; after its kill -9, the same deploys."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SCONES_"))}
     home = {"XDG_STATE_HOME": str(tmp_path), "SCONES_BAKING_SECONDS": "0", "SCONES_ENV": own_flow.settings.env}

@@ -21,7 +21,7 @@ from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
-from scones.pipeline import Flow, remember
+from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import Staged
 from tiny_model import noisy_pngs, plain_photo
 
@@ -81,7 +81,7 @@ def recorded(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model:
         flow.down()
 
 
-def record(flow: Flow, recorder: Recorder) -> None:
+def record(flow: Pipeline, recorder: Recorder) -> None:
     """Have all functions call through the recorder; nothing else of them is changed."""
     stack: Any = template()
     for function in stack["Resources"].values():
@@ -95,7 +95,7 @@ def record(flow: Flow, recorder: Recorder) -> None:
     flow.aws.stack.deploy(stack, {**standing.parameters, **changed}, lambda _: None)
 
 
-def work(flow: Flow) -> None:
+def work(flow: Pipeline) -> None:
     """Every way through the workflow, a run over many photos, looks of the monitor, and the end of the endpoint."""
     pickup, dropoff = Place(TOWN, 0.1), Place(TOWN, 8.0)
     flow.aws.tables.orders.put_all([open_order(Order("o-1", pickup, dropoff, 10.0, 3e7, 3e7 + 60))])
@@ -118,7 +118,7 @@ def work(flow: Flow) -> None:
     assert call(flow, "reap")["outcome"] == "deleted"
 
 
-def send(flow: Flow, photo: bytes, courier: object) -> None:
+def send(flow: Pipeline, photo: bytes, courier: object) -> None:
     """Send one photo through the workflow, whatever becomes of it."""
     sample = flow.upload("photo.png", photo)
     event = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": []}
@@ -126,7 +126,7 @@ def send(flow: Flow, photo: bytes, courier: object) -> None:
     flow.aws.workflow.run(arn, uuid.uuid4().hex, {**event, "courier": courier})
 
 
-def stage(flow: Flow) -> None:
+def stage(flow: Pipeline) -> None:
     """Leave photos for the monitor's canaries, as staging does."""
     classes, bucket = flow.settings.classes, flow.aws.bucket
     photos = {f"data/v/test/{level}.png": plain_photo(level) for level in (30, 40, 215, 225)}
@@ -135,15 +135,15 @@ def stage(flow: Flow) -> None:
     samples = [Sample(key, classes[n > 1], "test", str(n) * 64) for n, key in enumerate(photos)]
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    remember(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
 
 
-def look(flow: Flow) -> dict[str, Any]:
+def look(flow: Pipeline) -> dict[str, Any]:
     """Have the scheduled monitor look."""
     return call(flow, "monitor")
 
 
-def call(flow: Flow, function: str) -> dict[str, Any]:
+def call(flow: Pipeline, function: str) -> dict[str, Any]:
     """Call one function by hand; it must not fail."""
     name = f"{flow.aws.name}-{function}"
     reply = Client(flow.settings, "lambda", KEYS).call("invoke", FunctionName=name, Payload=b"{}")
@@ -152,7 +152,7 @@ def call(flow: Flow, function: str) -> dict[str, Any]:
     return found
 
 
-def names(flow: Flow) -> dict[str, str]:
+def names(flow: Pipeline) -> dict[str, str]:
     """What the template's references stand for, as calls name it."""
     client = Client(flow.settings, "cloudformation", KEYS)
     found = {"Env": flow.settings.env}

@@ -20,7 +20,7 @@ from scones.domain.items import Item
 from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import written
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 NOW = 30_000_000.0
@@ -30,7 +30,7 @@ SURE, UNSURE = 220, 130
 
 
 @pytest.fixture(scope="module")
-def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment whose orders no other module touches; its model has a guard."""
     folder = tmp_path_factory.mktemp("dispatch")
     write_tiny_artefact(folder / "model", guarded=True)
@@ -55,7 +55,7 @@ def courier(town: float, capacity: int = 2) -> dict[str, Any]:
     return {"id": f"c-{uuid.uuid4().hex[:8]}", "x_km": town, "y_km": 0.0, "capacity": capacity}
 
 
-def orders(flow: Flow, town: float, number: int) -> list[str]:
+def orders(flow: Pipeline, town: float, number: int) -> list[str]:
     """Put open orders in the table, all fit for a motorcycle."""
     made = [
         Order(f"o-{uuid.uuid4().hex[:8]}", Place(town, n / 10), Place(town, n / 10 + 8), 10.0, NOW, NOW + 60)
@@ -65,14 +65,14 @@ def orders(flow: Flow, town: float, number: int) -> list[str]:
     return [order.id for order in made]
 
 
-def send(flow: Flow, body: bytes, **event: object) -> Ended:
+def send(flow: Pipeline, body: bytes, **event: object) -> Ended:
     """Send one photo through the workflow."""
     sample = flow.upload("photo.png", body)
     whole = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": [], **event}
     return flow.aws.workflow.run(flow.aws.stack.find_output("WorkflowArn"), uuid.uuid4().hex, whole)
 
 
-def routed(flow: Flow, body: bytes, **event: object) -> dict[str, Any]:
+def routed(flow: Pipeline, body: bytes, **event: object) -> dict[str, Any]:
     """Send one photo that must succeed, and give its output."""
     ended = send(flow, body, **event)
     assert ended.status == "SUCCEEDED", ended
@@ -80,21 +80,21 @@ def routed(flow: Flow, body: bytes, **event: object) -> dict[str, Any]:
     return ended.output
 
 
-def sighting(flow: Flow, identity: str) -> Item:
+def sighting(flow: Pipeline, identity: str) -> Item:
     """What the table holds of a courier."""
     found = flow.aws.tables.couriers.get({"courier_id": identity})
     assert found
     return found
 
 
-def status(flow: Flow, order: str) -> Item:
+def status(flow: Pipeline, order: str) -> Item:
     """What the table holds of an order."""
     found = flow.aws.tables.orders.get({"order_id": order})
     assert found
     return found
 
 
-def test_a_courier_is_registered_and_gets_the_orders_that_suit(flow: Flow, town: float) -> None:
+def test_a_courier_is_registered_and_gets_the_orders_that_suit(flow: Pipeline, town: float) -> None:
     """Vehicle, place, what capacity is left, and when they were seen; each order says who has it, and the bay."""
     booked, who = orders(flow, town, 3), courier(town)
     output = routed(flow, photo(SURE), courier=who)
@@ -107,7 +107,7 @@ def test_a_courier_is_registered_and_gets_the_orders_that_suit(flow: Flow, town:
         assert status(flow, order) | {"status": "assigned", "courier_id": who["id"], "bay": "B"} == status(flow, order)
 
 
-def test_a_photo_without_a_courier_is_recorded_and_moves_nothing(flow: Flow, town: float) -> None:
+def test_a_photo_without_a_courier_is_recorded_and_moves_nothing(flow: Pipeline, town: float) -> None:
     """Every decision stands in the table with what it was made from."""
     booked = orders(flow, town, 1)
     output = routed(flow, photo(SURE))
@@ -119,7 +119,7 @@ def test_a_photo_without_a_courier_is_recorded_and_moves_nothing(flow: Flow, tow
     assert status(flow, booked[0])["status"] == "open"
 
 
-def test_a_photo_moves_orders_once_however_often_its_event_arrives(flow: Flow, town: float) -> None:
+def test_a_photo_moves_orders_once_however_often_its_event_arrives(flow: Pipeline, town: float) -> None:
     """Four events at once and one later: one is dispatched, and all are told the same orders."""
     orders(flow, town, 6)
     body, who = photo(SURE), courier(town)
@@ -134,7 +134,7 @@ def test_a_photo_moves_orders_once_however_often_its_event_arrives(flow: Flow, t
     assert len(records) == 5 + 1, "a decision an execution, and the mark"
 
 
-def test_a_dispatch_whose_answer_was_lost_gives_it_again(flow: Flow, town: float) -> None:
+def test_a_dispatch_whose_answer_was_lost_gives_it_again(flow: Pipeline, town: float) -> None:
     """The state machine tries a function again that timed out after its work was done."""
     orders(flow, town, 2)
     output = routed(flow, photo(SURE), courier=courier(town))
@@ -147,7 +147,7 @@ def test_a_dispatch_whose_answer_was_lost_gives_it_again(flow: Flow, town: float
     assert json.loads(reply["Payload"].read()) == output
 
 
-def test_no_order_goes_to_two_couriers(flow: Flow, town: float) -> None:
+def test_no_order_goes_to_two_couriers(flow: Pipeline, town: float) -> None:
     """Four couriers reach at once for five orders that are all the same to them: each order is taken once."""
     booked = orders(flow, town, 5)
     crowd = [courier(town) for _ in range(4)]
@@ -159,7 +159,7 @@ def test_no_order_goes_to_two_couriers(flow: Flow, town: float) -> None:
         assert all(status(flow, order)["courier_id"] == who["id"] for order in output["orders"])
 
 
-def test_an_event_that_comes_late_does_not_hide_a_newer_sighting(flow: Flow, town: float) -> None:
+def test_an_event_that_comes_late_does_not_hide_a_newer_sighting(flow: Pipeline, town: float) -> None:
     """Photos of one courier in the wrong order: the newest one's place stays, and the older one moves nothing."""
     orders(flow, town, 4)
     who, now = courier(town, capacity=1), datetime.now(UTC)
@@ -171,7 +171,7 @@ def test_an_event_that_comes_late_does_not_hide_a_newer_sighting(flow: Flow, tow
     assert newest["dispatch"] == "done"
 
 
-def test_an_old_photo_moves_nothing(flow: Flow, town: float) -> None:
+def test_an_old_photo_moves_nothing(flow: Pipeline, town: float) -> None:
     """Where a courier was an hour ago says nothing of where they are; the decision is recorded all the same."""
     orders(flow, town, 1)
     who = courier(town)
@@ -182,7 +182,7 @@ def test_an_old_photo_moves_nothing(flow: Flow, town: float) -> None:
     assert record["dispatch"] == "too old"
 
 
-def test_a_clock_that_runs_ahead_cannot_lock_a_courier_out(flow: Flow, town: float) -> None:
+def test_a_clock_that_runs_ahead_cannot_lock_a_courier_out(flow: Pipeline, town: float) -> None:
     """A photo from the future counts as taken now, so the next one is newer."""
     who = courier(town)
     first = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC) + timedelta(days=9)))
@@ -191,7 +191,9 @@ def test_a_clock_that_runs_ahead_cannot_lock_a_courier_out(flow: Flow, town: flo
     assert (first["dispatch"], second["dispatch"]) == ("done", "done")
 
 
-def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_review(flow: Flow, town: float) -> None:
+def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_review(
+    flow: Pipeline, town: float
+) -> None:
     """`scones dispatch` may give them what suits both vehicles; a person finds the photo in the queue."""
     booked, who = orders(flow, town, 1), courier(town)
     ended = send(flow, photo(UNSURE), courier=who)
@@ -205,7 +207,7 @@ def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_rev
     assert (record["ruling"], record["dispatch"], record["inferences"]) == ("unsure", "registered", told["inferences"])
 
 
-def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Flow, town: float) -> None:
+def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Pipeline, town: float) -> None:
     """The model is sure of it, and still nothing moves: its confidence means nothing there."""
     booked, who = orders(flow, town, 1), courier(town)
     ended = send(flow, photo(250), courier=who)
@@ -220,7 +222,7 @@ def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Flow, t
     assert (record["ruling"], record["dispatch"], record["inferences"]) == ("unfamiliar", "none", told["inferences"])
 
 
-def test_a_refused_photo_is_recorded_with_the_reason(flow: Flow) -> None:
+def test_a_refused_photo_is_recorded_with_the_reason(flow: Pipeline) -> None:
     """What is no photo, what is cut short and what is too large each stand in the table, by name."""
     for body, words in ((b"a letter", "is no PNG"), (photo(SURE)[:60], "cut short"), (bytes(7 << 20), "the limit is")):
         ended = send(flow, body + uuid.uuid4().bytes)
@@ -241,20 +243,20 @@ def test_a_refused_photo_is_recorded_with_the_reason(flow: Flow) -> None:
         {"image_data": "A" * 90_000},
     ],
 )
-def test_an_event_of_another_form_fails_by_name(flow: Flow, event: dict[str, object]) -> None:
+def test_an_event_of_another_form_fails_by_name(flow: Pipeline, event: dict[str, object]) -> None:
     """Before the endpoint is asked, and with what is wrong."""
     ended = send(flow, photo(SURE), **event)
     assert (ended.status, ended.error) == ("FAILED", "BadEvent")
 
 
-def test_the_largest_event_passes(flow: Flow, town: float) -> None:
+def test_the_largest_event_passes(flow: Pipeline, town: float) -> None:
     """A photo of as many bytes as may travel, and as many beside it, stay within every state's limit."""
     body = photo(SURE).ljust(INLINE_LIMIT_BYTES, b"x")
     output = routed(flow, body, note="x" * (BESIDE_LIMIT_BYTES - 400), courier=courier(town))
     assert (output["dispatch"], output["image_data"]) == ("done", "")
 
 
-def test_an_upload_goes_through_by_itself_and_once(flow: Flow, town: float) -> None:
+def test_an_upload_goes_through_by_itself_and_once(flow: Pipeline, town: float) -> None:
     """A photo put below incoming/, its courier in the metadata, is dispatched; put there again, it moves nothing."""
     booked, who, body = orders(flow, town, 4), courier(town), photo(SURE)
     metadata = {"courier": json.dumps(who)}

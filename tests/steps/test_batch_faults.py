@@ -25,7 +25,7 @@ from scones.deployment.template import function_code
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
 from scones.local.cloud import Programs, start, stop
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
 
@@ -45,19 +45,19 @@ def handler(event, context):
 """
 
 
-def put(flow: Flow, count: int = PHOTOS) -> str:
+def put(flow: Pipeline, count: int = PHOTOS) -> str:
     """Put sure photos below a prefix; returns its URI."""
     photo = plain_photo(200)
     flow.aws.bucket.put_all([(f"asked/many/{n:05d}.png", lambda: photo) for n in range(count)], lambda *_: None)
     return flow.aws.bucket.uri("asked/many/")
 
 
-def parts(flow: Flow) -> list[str]:
+def parts(flow: Pipeline) -> list[str]:
     """The keys of all parts of all runs."""
     return [item.key for item in flow.aws.bucket.list("batches/") if "/parts/" in item.key]
 
 
-def interrupt(flow: Flow, source: str, fault: Callable[[], object], after: int) -> list[object]:
+def interrupt(flow: Pipeline, source: str, fault: Callable[[], object], after: int) -> list[object]:
     """Classify, cause *fault* once so many parts are done, and return what came of the command."""
     came: list[object] = []
 
@@ -76,7 +76,7 @@ def interrupt(flow: Flow, source: str, fault: Callable[[], object], after: int) 
     return came
 
 
-def check_whole(flow: Flow, batch: ClassifiedBatch, count: int = PHOTOS) -> None:
+def check_whole(flow: Pipeline, batch: ClassifiedBatch, count: int = PHOTOS) -> None:
     """Each photo has one line in the results, and was asked about in one part only."""
     files = RunFiles(batch.run)
     results = [json.loads(line) for line in flow.aws.bucket.get(f"{files.prefix}results.jsonl").splitlines()]
@@ -85,7 +85,7 @@ def check_whole(flow: Flow, batch: ClassifiedBatch, count: int = PHOTOS) -> None
     assert max(Counter(json.loads(line)["key"] for line in lines).values()) == 1
 
 
-def test_an_endpoint_deleted_in_the_midst(own_flow: Flow) -> None:
+def test_an_endpoint_deleted_in_the_midst(own_flow: Pipeline) -> None:
     """What it had answered stays, the rest is named with its error, and the same command does only that rest later."""
     source = put(own_flow)
     endpoint = own_flow.aws.name
@@ -116,7 +116,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
         time.sleep(0.05)
     risen = start(state, port=cloud.port, kept=kept)
     try:
-        flow = Flow(connect(settings, KEYS), settings, Silent())
+        flow = Pipeline(connect(settings, KEYS), settings, Silent())
         flow.up()
         flow.approve()
         flow.deploy()
@@ -145,7 +145,7 @@ def test_an_overloaded_endpoint_is_asked_again(tmp_path: Path, tiny_model: bytes
         stop(cloud)
 
 
-def test_a_function_that_crashes_is_started_again(own_flow: Flow) -> None:
+def test_a_function_that_crashes_is_started_again(own_flow: Pipeline) -> None:
     """Each batch's first call ends its process; the second does the batch."""
     source = put(own_flow, 300)
     archive = io.BytesIO(function_code().body)
@@ -162,7 +162,7 @@ def test_a_function_that_crashes_is_started_again(own_flow: Flow) -> None:
     check_whole(own_flow, batch, 300)
 
 
-def test_a_function_that_always_crashes_is_named(own_flow: Flow) -> None:
+def test_a_function_that_always_crashes_is_named(own_flow: Pipeline) -> None:
     """After its retries each photo of the batch is told as failed, with the way it ended."""
     archive = io.BytesIO(function_code().body)
     with zipfile.ZipFile(archive, "a") as opened:
@@ -177,7 +177,7 @@ def test_a_function_that_always_crashes_is_named(own_flow: Flow) -> None:
     assert all("Runtime.ExitError" in line for line in batch.failed)
 
 
-def test_a_command_stopped_by_ctrl_c(own_flow: Flow, tmp_path: Path) -> None:
+def test_a_command_stopped_by_ctrl_c(own_flow: Pipeline, tmp_path: Path) -> None:
     """The run goes on without the command; the same command takes it up again, and no photo is asked about twice."""
     source = put(own_flow)
     settings = own_flow.settings

@@ -14,7 +14,7 @@ from load import Load, asker
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.config.settings import Settings
 from scones.deployment.releases import releases
-from scones.pipeline import Flow, remember
+from scones.pipeline import Pipeline, save_result
 from scones.steps.train import Trained
 from tiny_model import plain_photo, tar, write_tiny_artefact
 from waiting import eventually
@@ -24,7 +24,7 @@ PERCENT = 10
 
 
 @pytest.fixture
-def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
+def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Pipeline]:
     """An environment whose endpoint has two instances, and an alarm that looks every second."""
     changes = {"endpoint_instances": 2, "canary_percent": PERCENT, "baking_seconds": 4, "alarm_seconds": 10}
     flow = deployed(replace(settings, **changes), tiny_model)  # type: ignore[arg-type]
@@ -32,22 +32,22 @@ def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Flow]:
     put_away(flow.aws)
 
 
-def train(flow: Flow, folder: Path, *, breaks: bool = False) -> None:
+def train(flow: Pipeline, folder: Path, *, breaks: bool = False) -> None:
     """Put a newly trained model where `deploy` looks for it."""
     write_tiny_artefact(folder, breaks=breaks)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
-    remember(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
+    save_result(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()
 
 
-def load(flow: Flow, threads: int = 4) -> Load:
+def load(flow: Pipeline, threads: int = 4) -> Load:
     """Steady load of plain photos; a single thread has one request under way at most."""
     assert flow.settings.endpoint_url is not None
     return Load(asker(flow.settings.endpoint_url, flow.aws.name, plain_photo(200)), PER_SECOND, threads)
 
 
 def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(
-    canary_flow: Flow, tmp_path: Path, record_property: Callable[[str, object], None]
+    canary_flow: Pipeline, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """It starts, passes its health check, and fails on real photos: the alarm ends the update, the old model serves."""
     flow = canary_flow
@@ -71,7 +71,7 @@ def test_a_broken_model_is_rolled_back_after_a_handful_of_failures(
 
 
 @pytest.mark.slow
-def test_an_alarm_ends_a_rollback_as_it_ends_a_deploy(canary_flow: Flow, tmp_path: Path) -> None:
+def test_an_alarm_ends_a_rollback_as_it_ends_a_deploy(canary_flow: Pipeline, tmp_path: Path) -> None:
     """The old model fails on real photos: the newer one goes on serving, and both releases are kept."""
     flow = canary_flow
     train(flow, tmp_path / "broken", breaks=True)
@@ -88,7 +88,7 @@ def test_an_alarm_ends_a_rollback_as_it_ends_a_deploy(canary_flow: Flow, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_path: Path) -> None:
+def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Pipeline, tmp_path: Path) -> None:
     """A tenth of the traffic, then all of it; every request is answered meanwhile."""
     flow = canary_flow
     train(flow, tmp_path / "good")
@@ -102,7 +102,7 @@ def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Flow, tmp_p
 
 
 @pytest.mark.slow
-def test_a_killed_instance_costs_no_more_than_what_it_held(canary_flow: Flow) -> None:
+def test_a_killed_instance_costs_no_more_than_what_it_held(canary_flow: Pipeline) -> None:
     """`kill -9` of one of two instances under load: the other goes on, and the dead one is replaced."""
     flow = canary_flow
     before = servers(flow)
@@ -117,7 +117,7 @@ def test_a_killed_instance_costs_no_more_than_what_it_held(canary_flow: Flow) ->
     assert before[1] in servers(flow)
 
 
-def servers(flow: Flow) -> list[psutil.Process]:
+def servers(flow: Pipeline) -> list[psutil.Process]:
     """The first process of each instance behind the endpoint."""
     (config,) = flow.aws.sagemaker.configs(flow.aws.prefix)
     found = []

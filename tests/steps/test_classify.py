@@ -6,17 +6,17 @@ import pytest
 from PIL import Image
 
 from scones.aws.client import Client, Credentials
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.classify import Execution, Outcome
 from tiny_model import plain_photo, probability
 
 
-def classify(flow: Flow, photo: bytes, name: str = "photo.png") -> Execution:
+def classify(flow: Pipeline, photo: bytes, name: str = "photo.png") -> Execution:
     """Send one photo through the workflow."""
     return flow.classify_samples([flow.upload(name, photo)]).executions[0]
 
 
-def test_a_sure_photo_is_named_with_its_probabilities(flow: Flow) -> None:
+def test_a_sure_photo_is_named_with_its_probabilities(flow: Pipeline) -> None:
     """The result carries the likeliest class, its confidence, and every probability in class order."""
     execution = classify(flow, plain_photo(200))
     assert (execution.outcome, execution.label) == (Outcome.SUCCEEDED, "motorcycle")
@@ -25,7 +25,7 @@ def test_a_sure_photo_is_named_with_its_probabilities(flow: Flow) -> None:
     assert execution.started <= execution.stopped
 
 
-def test_an_unsure_photo_fails_with_the_name_that_a_catch_can_hold(flow: Flow) -> None:
+def test_an_unsure_photo_fails_with_the_name_that_a_catch_can_hold(flow: Pipeline) -> None:
     """Below the threshold the execution fails with THRESHOLD_CONFIDENCE_NOT_MET, and its answer is not lost."""
     execution = classify(flow, plain_photo(132))
     assert (execution.outcome, execution.error) == (Outcome.BELOW_THRESHOLD, "THRESHOLD_CONFIDENCE_NOT_MET")
@@ -33,27 +33,27 @@ def test_an_unsure_photo_fails_with_the_name_that_a_catch_can_hold(flow: Flow) -
     assert execution.confidence == pytest.approx(probability(132), abs=1e-5)
 
 
-def test_what_is_no_photo_fails_by_name(flow: Flow) -> None:
+def test_what_is_no_photo_fails_by_name(flow: Pipeline) -> None:
     """UnreadablePhoto is an error of its own, told apart from a model that is unsure."""
     execution = classify(flow, b"a letter, not a photo")
     assert (execution.outcome, execution.error) == (Outcome.UNREADABLE, "UnreadablePhoto")
     assert "is no PNG" in execution.cause
 
 
-def test_a_truncated_photo_fails_by_name(flow: Flow) -> None:
+def test_a_truncated_photo_fails_by_name(flow: Pipeline) -> None:
     """The header is good, so only the endpoint can tell."""
     execution = classify(flow, _phone_photo()[:100_000])
     assert (execution.outcome, execution.error) == (Outcome.UNREADABLE, "UnreadablePhoto")
 
 
-def test_a_phone_sized_photo_passes_by_reference(flow: Flow) -> None:
+def test_a_phone_sized_photo_passes_by_reference(flow: Pipeline) -> None:
     """More than Step Functions' 262,144 bytes of state: the photo stays in S3."""
     photo = _phone_photo()
     assert len(photo) > 1_000_000
     assert classify(flow, photo, "phone.jpg").outcome in (Outcome.SUCCEEDED, Outcome.BELOW_THRESHOLD)
 
 
-def test_a_missing_photo_fails_and_is_not_lost_in_silence(flow: Flow) -> None:
+def test_a_missing_photo_fails_and_is_not_lost_in_silence(flow: Pipeline) -> None:
     """An event for an object that is gone ends as a failure with S3's own words."""
     sample = flow.upload("soon-gone.png", plain_photo(200))
     flow.aws.bucket._client.call("delete_object", Bucket=flow.aws.bucket.name, Key=sample.key)
@@ -62,7 +62,7 @@ def test_a_missing_photo_fails_and_is_not_lost_in_silence(flow: Flow) -> None:
     assert "NoSuchKey" in execution.cause or "NoSuchKey" in execution.error
 
 
-def test_a_failure_sends_a_notice_that_names_error_and_photo(flow: Flow) -> None:
+def test_a_failure_sends_a_notice_that_names_error_and_photo(flow: Pipeline) -> None:
     """Whoever subscribes to the failure topic learns which photo was not routed, and why; the error can be filtered."""
     settings, topic = flow.settings, flow.aws.stack.find_output("FailureTopicArn")
     keys = Credentials("local", "local")
@@ -82,7 +82,7 @@ def test_a_failure_sends_a_notice_that_names_error_and_photo(flow: Flow) -> None
     sqs.call("delete_queue", QueueUrl=queue)
 
 
-def test_many_photos_keep_their_order(flow: Flow) -> None:
+def test_many_photos_keep_their_order(flow: Pipeline) -> None:
     """Executions run side by side; their results stand in the order of the photos."""
     samples = [flow.upload(f"{level}.png", plain_photo(level)) for level in range(20, 240, 10)]
     executions = flow.classify_samples(samples).executions

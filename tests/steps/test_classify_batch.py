@@ -14,7 +14,7 @@ from PIL import Image
 from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws
 from scones.batch.results import Fate, NoPhotos, RunFiles
-from scones.pipeline import Flow, PhotosNotGranted
+from scones.pipeline import PhotosNotGranted, Pipeline
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
 
@@ -48,7 +48,7 @@ def asked_keys(aws: Aws, batch: ClassifiedBatch) -> list[str]:
     return [json.loads(line)["key"] for part in parts for line in part.splitlines()]
 
 
-def test_every_photo_is_accounted_for(flow: Flow) -> None:
+def test_every_photo_is_accounted_for(flow: Pipeline) -> None:
     """Sure, unsure, no photo at all, and one that breaks off: each has one line with its outcome and its reason."""
     photos = {f"{n:03d}.png": plain_photo(SURE if n % 3 else UNSURE) for n in range(120)}
     photos |= {"letter.png": b"Dear Sir or Madam", "cut.jpg": noisy_jpeg()[:20_000], "whole.jpg": noisy_jpeg()}
@@ -75,7 +75,7 @@ def test_every_photo_is_accounted_for(flow: Flow) -> None:
     assert sorted(asked_keys(flow.aws, batch)) == sorted(f"asked/all/{name}" for name in photos)
 
 
-def test_a_photo_that_is_gone_fails_by_name(flow: Flow) -> None:
+def test_a_photo_that_is_gone_fails_by_name(flow: Pipeline) -> None:
     """What was deleted between the listing and the reading is a line too."""
     aws, files = flow.aws, RunFiles("gone")
     put(aws, "asked/gone/", {"here.png": plain_photo(SURE)})
@@ -87,7 +87,7 @@ def test_a_photo_that_is_gone_fails_by_name(flow: Flow) -> None:
     assert (away["outcome"], away["error"]) == ("failed", "NoSuchKey")
 
 
-def invoke(flow: Flow, event: Mapping[str, object]) -> dict[str, Any]:
+def invoke(flow: Pipeline, event: Mapping[str, object]) -> dict[str, Any]:
     """Call the batch function itself."""
     client = Client(flow.settings, "lambda", Credentials("local", "local"))
     reply = client.call("invoke", FunctionName=f"{flow.aws.name}-classify-batch", Payload=json.dumps(event))
@@ -95,7 +95,7 @@ def invoke(flow: Flow, event: Mapping[str, object]) -> dict[str, Any]:
     return found
 
 
-def test_a_part_that_is_not_whole_is_done_again(flow: Flow) -> None:
+def test_a_part_that_is_not_whole_is_done_again(flow: Pipeline) -> None:
     """A part with too few lines holds nothing, neither for the function nor for the summary."""
     source = put(flow.aws, "asked/half/", {f"{n}.png": plain_photo(SURE) for n in range(3)})
     batch = flow.classify_batch(source)
@@ -107,7 +107,7 @@ def test_a_part_that_is_not_whole_is_done_again(flow: Flow) -> None:
     assert flow.aws.bucket.get(part.key) == whole
 
 
-def test_a_folder_is_uploaded_once_and_kept_alike(flow: Flow, tmp_path: Path) -> None:
+def test_a_folder_is_uploaded_once_and_kept_alike(flow: Pipeline, tmp_path: Path) -> None:
     """Only new and changed photos go up, what left the folder leaves the prefix, and other photos are another run."""
     for n in range(4):
         (tmp_path / f"{n}.png").write_bytes(plain_photo(SURE))
@@ -121,7 +121,7 @@ def test_a_folder_is_uploaded_once_and_kept_alike(flow: Flow, tmp_path: Path) ->
     assert [str(line["key"])[-5:] for line in lines(flow.aws, second)] == ["1.png", "2.png", "3.png", "4.png"]
 
 
-def test_nothing_to_classify_is_said(flow: Flow, tmp_path: Path) -> None:
+def test_nothing_to_classify_is_said(flow: Pipeline, tmp_path: Path) -> None:
     """An empty prefix and an empty folder are errors of one line."""
     for source in (flow.aws.bucket.uri("asked/none/"), str(tmp_path)):
         with pytest.raises(NoPhotos, match="holds no photos"):
@@ -129,13 +129,13 @@ def test_nothing_to_classify_is_said(flow: Flow, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["s3://somebody-elses/photos/", "s3://{own}/", "s3://{own}/models/"])
-def test_photos_must_lie_where_the_functions_may_read(flow: Flow, source: str) -> None:
+def test_photos_must_lie_where_the_functions_may_read(flow: Pipeline, source: str) -> None:
     """The roles read two prefixes of the environment's bucket, and the bucket that the settings name."""
     with pytest.raises(PhotosNotGranted, match="photo_bucket"):
         flow.classify_batch(source.format(own=flow.aws.bucket.name))
 
 
-def test_the_drift_monitor_passes_a_batch_over(own_flow: Flow) -> None:
+def test_the_drift_monitor_passes_a_batch_over(own_flow: Pipeline) -> None:
     """A batch is not traffic: none of its photos is counted, and no record of it is called malformed."""
     own_flow.classify_batch(put(own_flow.aws, "asked/m/", {f"{n}.png": plain_photo(SURE) for n in range(30)}))
     own_flow.classify_samples([own_flow.upload("one.png", plain_photo(SURE))])

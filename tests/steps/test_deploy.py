@@ -7,7 +7,7 @@ from scones.aws.registry import Approval, Package
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.domain.progress import Silent
 from scones.model.model_file import MODEL
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.approve import approve
 from scones.steps.classify import Outcome
 from scones.steps.deploy import deploy
@@ -15,7 +15,7 @@ from scones.steps.register import register
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 
-def another_model(flow: Flow, folder: Path, *, damaged: bool = False) -> Package:
+def another_model(flow: Pipeline, folder: Path, *, damaged: bool = False) -> Package:
     """Put a second model into the bucket, approved; a damaged one differs from its checksums since then."""
     write_tiny_artefact(folder)
     (folder / "NOTE.txt").write_text("another archive")
@@ -28,14 +28,14 @@ def another_model(flow: Flow, folder: Path, *, damaged: bool = False) -> Package
     return approve(flow.aws, package.number, Approval.APPROVED, "for the test", Silent())
 
 
-def test_deploying_the_same_model_again_changes_nothing(own_flow: Flow) -> None:
+def test_deploying_the_same_model_again_changes_nothing(own_flow: Pipeline) -> None:
     """No new configuration, no update: the endpoint that serves is left alone."""
     before = own_flow.aws.sagemaker.configs(own_flow.aws.prefix)
     assert own_flow.deploy() == own_flow.deploy()
     assert own_flow.aws.sagemaker.configs(own_flow.aws.prefix) == before
 
 
-def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> None:
+def test_a_new_model_takes_over_the_endpoint(own_flow: Pipeline, tmp_path: Path) -> None:
     """The same endpoint, another configuration; photos go on being classified."""
     package = another_model(own_flow, tmp_path / "second")
     first = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
@@ -48,9 +48,9 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Flow, tmp_path: Path) -> 
     assert ended.count(Outcome.SUCCEEDED) == 1
 
 
-def test_with_a_key_the_endpoint_is_deployed_anew_and_names_it(own_flow: Flow) -> None:
+def test_with_a_key_the_endpoint_is_deployed_anew_and_names_it(own_flow: Pipeline) -> None:
     """Its configuration of before named none: another one captures, and writes to its disk, by the key."""
-    with_key = Flow(own_flow.aws, replace(own_flow.settings, kms="yes"), Silent())
+    with_key = Pipeline(own_flow.aws, replace(own_flow.settings, kms="yes"), Silent())
     before = own_flow.deploy()
     # The local cloud cannot tell that a bucket whose encryption changes stays what it is; AWS can.
     with_key.up(replace_data=True)
@@ -61,7 +61,7 @@ def test_with_a_key_the_endpoint_is_deployed_anew_and_names_it(own_flow: Flow) -
     assert (found["KmsKeyId"], found["DataCaptureConfig"]["KmsKeyId"]) == (key, key)
 
 
-def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tmp_path: Path) -> None:
+def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Pipeline, tmp_path: Path) -> None:
     """The error says so; the endpoint answers with the model it had."""
     package = another_model(own_flow, tmp_path / "damaged", damaged=True)
     with pytest.raises(UpdateRolledBack, match="checksum"):
@@ -70,7 +70,7 @@ def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Flow, tm
     assert ended.count(Outcome.SUCCEEDED) == 1
 
 
-def test_what_stands_behind_an_endpoint_is_known_by_its_instances(flow: Flow) -> None:
+def test_what_stands_behind_an_endpoint_is_known_by_its_instances(flow: Pipeline) -> None:
     """One instance of the settings' type: what is paid for by the hour."""
     live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert live

@@ -8,7 +8,7 @@ import pytest
 from scones.aws.client import AwsError
 from scones.dispatch.order_book import moment_of, open_order, see
 from scones.dispatch.orders import Courier, Order, Place
-from scones.pipeline import ORDERS, Flow
+from scones.pipeline import ORDERS, Pipeline
 from tiny_model import plain_photo
 
 LONG_AGO, NOW = 0.0, 10**8
@@ -20,22 +20,22 @@ def order(identity: str, trip_km: float = 1) -> Order:
     return Order(identity, Place(0, 0), Place(trip_km, 0), 10, NOW, NOW + 60)
 
 
-def register(flow: Flow, identity: str, vehicle: str = "bicycle", capacity: int = 2, minute: float = NOW) -> None:
+def register(flow: Pipeline, identity: str, vehicle: str = "bicycle", capacity: int = 2, minute: float = NOW) -> None:
     """Put a courier in the centre on the map."""
     courier = Courier(identity, vehicle, 0.99, 0, 0, capacity)
     flow.aws.tables.couriers.write(see(courier, identity, moment_of(minute)))
 
 
-def owners(flow: Flow) -> dict[str, object]:
+def owners(flow: Pipeline) -> dict[str, object]:
     """Who has which order, as the table says."""
     return {str(item["order_id"]): item.get("courier_id") for item in flow.aws.tables.orders.scan()}
 
 
-def test_the_couriers_just_seen_get_the_orders_and_the_plan_is_kept(own_flow: Flow) -> None:
+def test_the_couriers_just_seen_get_the_orders_and_the_plan_is_kept(own_flow: Pipeline) -> None:
     """Every order is in the plan once, assigned or not; sure bicycles ride shorter trips than sure motorcycles."""
     flow = own_flow
     samples = [flow.upload(f"{level}.png", plain_photo(level)) for level in (20, 30, 40, 50, 200, 210, 220, 230, 128)]
-    flow._remember("classify", flow.classify_samples(samples))
+    flow._save("classify", flow.classify_samples(samples))
     dispatched = flow.dispatch(example=ORDERS)
     plan = dispatched.plan
     orders = [item.order.id for item in plan.assignments] + [item.order.id for item in plan.unassigned]
@@ -54,7 +54,7 @@ def test_the_couriers_just_seen_get_the_orders_and_the_plan_is_kept(own_flow: Fl
     assert not set(given) & {item.order.id for item in again.plan.assignments}, "run twice, it gives nothing twice"
 
 
-def test_nothing_to_do_is_no_error(own_flow: Flow) -> None:
+def test_nothing_to_do_is_no_error(own_flow: Pipeline) -> None:
     """Without orders, and without couriers, the plan is empty or says why."""
     assert own_flow.dispatch().plan.assignments == ()
     own_flow.aws.tables.orders.put_all([open_order(order("o"))])
@@ -62,14 +62,14 @@ def test_nothing_to_do_is_no_error(own_flow: Flow) -> None:
     assert "no courier" in left.reason
 
 
-def test_a_courier_seen_long_ago_is_not_sent(own_flow: Flow) -> None:
+def test_a_courier_seen_long_ago_is_not_sent(own_flow: Pipeline) -> None:
     """Half an hour later they are somewhere else."""
     register(own_flow, "gone", minute=LONG_AGO)
     own_flow.aws.tables.orders.put_all([open_order(order("o"))])
     assert own_flow.dispatch().couriers == ()
 
 
-def test_two_dispatchers_at_once_give_each_order_once(own_flow: Flow) -> None:
+def test_two_dispatchers_at_once_give_each_order_once(own_flow: Pipeline) -> None:
     """Both plan the same orders for the same couriers, and the tables take each but once."""
     flow = own_flow
     for number in range(4):
@@ -83,7 +83,7 @@ def test_two_dispatchers_at_once_give_each_order_once(own_flow: Flow) -> None:
     assert [item["capacity"] for item in flow.aws.tables.couriers.scan()] == [0] * 4
 
 
-def test_a_missing_table_is_named(own_flow: Flow) -> None:
+def test_a_missing_table_is_named(own_flow: Pipeline) -> None:
     """What AWS says is passed on, and nothing is half done."""
     own_flow.aws.tables.orders.delete()
     with pytest.raises(AwsError, match="ResourceNotFoundException"):

@@ -13,7 +13,7 @@ from scones.deployment.template import foundation
 from scones.domain.progress import Silent
 from scones.domain.tags import ENV_TAG
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.down import NothingHere, down
 from scones.steps.status import status
 from tiny_model import plain_photo
@@ -29,7 +29,7 @@ def tagged(env: str) -> list[dict[str, str]]:
     return [{"Key": ENV_TAG, "Value": f"scones-{env}"}]
 
 
-def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
+def test_everything_goes_and_the_receipt_says_what(own_flow: Pipeline) -> None:
     """Each kind is named, deleted and looked for again; what it cost by the hour is told."""
     own_flow.classify_samples([own_flow.upload("a.png", plain_photo(200))])
     stood = status(own_flow.aws)
@@ -46,14 +46,14 @@ def test_everything_goes_and_the_receipt_says_what(own_flow: Flow) -> None:
     assert status(own_flow.aws).stack == ""
 
 
-def test_going_down_twice_is_no_error(own_flow: Flow) -> None:
+def test_going_down_twice_is_no_error(own_flow: Pipeline) -> None:
     """The second time there is nothing, and the receipt says so."""
     own_flow.down()
     receipt = own_flow.down()
     assert (receipt.deleted, receipt.objects, receipt.left, receipt.hourly_dollars_stopped) == ((), 0, (), 0)
 
 
-def test_environments_whose_names_begin_alike_stay(own_flow: Flow) -> None:
+def test_environments_whose_names_begin_alike_stay(own_flow: Pipeline) -> None:
     """`dev` and `dev-two` are taken down beside `dev-one` and `dev`, which stand as they stood."""
     before = inventory(own_flow.aws)
     env = own_flow.settings.env
@@ -127,7 +127,7 @@ def test_a_stack_that_scones_did_not_make_is_refused_by_every_verb(aws: Aws, set
     client._boto.get_waiter("stack_delete_complete").wait(StackName=aws.name, WaiterConfig={"Delay": 1})
 
 
-def test_data_is_kept_and_taken_up_again(own_flow: Flow) -> None:
+def test_data_is_kept_and_taken_up_again(own_flow: Pipeline) -> None:
     """With --keep-data photos, models and records stay in their bucket, and no more; `up` finds them again."""
     own_flow.upload("a.png", plain_photo(200))
     keys = {item.key for item in own_flow.aws.bucket.list()}

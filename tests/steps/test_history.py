@@ -1,12 +1,12 @@
 from pathlib import Path
 
-from scones.pipeline import Flow, recall
+from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import Deployed
 from scones.steps.history import history
 from tiny_model import noisy_pngs
 
 
-def test_what_was_looked_at_is_on_the_page(quiet: Flow, tmp_path: Path) -> None:
+def test_what_was_looked_at_is_on_the_page(quiet: Pipeline, tmp_path: Path) -> None:
     """Each look leaves its windows in the bucket, and the page draws them all."""
     quiet.classify_samples(
         [quiet.upload(f"{number}.png", photo) for number, photo in enumerate(noisy_pngs(5, seed=31))]
@@ -18,8 +18,8 @@ def test_what_was_looked_at_is_on_the_page(quiet: Flow, tmp_path: Path) -> None:
     assert "data:image/jpeg" in page
 
 
-def test_before_any_look_the_page_says_so(quiet: Flow, tmp_path: Path) -> None:
+def test_before_any_look_the_page_says_so(quiet: Pipeline, tmp_path: Path) -> None:
     """An endpoint that nobody asked has no history, and that is no error."""
-    deployed = recall(quiet.aws.bucket, "deploy", Deployed, "")
+    deployed = load_result(quiet.aws.bucket, "deploy", Deployed, "")
     assert history(quiet.aws, "scones-unheard-of", deployed.model_uri, tmp_path / "page.html") == 0
     assert "No photo has been looked at yet" in (tmp_path / "page.html").read_text()

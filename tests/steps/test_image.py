@@ -13,7 +13,7 @@ from scones.config.settings import Settings
 from scones.deployment.image_source import image_source, image_uri
 from scones.deployment.inventory import inventory
 from scones.domain.progress import Silent
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.down import down
 from scones.steps.image import ImageNotBuilt, image
 
@@ -89,7 +89,7 @@ def test_a_tag_means_one_image_for_ever(aws: Aws, settings: Settings) -> None:
         registry.put_image(repositoryName=aws.name, imageManifest="{}", imageTag=image_source().tag)
 
 
-def test_what_runs_names_the_image_exactly(flow: Flow) -> None:
+def test_what_runs_names_the_image_exactly(flow: Pipeline) -> None:
     """The scheduled monitor and the model behind the endpoint run the tag of these very sources."""
     assert image_uri(flow.aws).endswith(f"/{flow.aws.name}:{image_source().tag}")
     function = client(flow.settings, "lambda").get_function(FunctionName=f"{flow.aws.name}-monitor")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from scones.monitoring.labels import BadLabels
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 
 PHOTOS = 35
 
 
-def test_photos_are_given_out_and_their_labels_come_back(flow: Flow, tmp_path: Path) -> None:
+def test_photos_are_given_out_and_their_labels_come_back(flow: Pipeline, tmp_path: Path) -> None:
     """The page shows each photo, the table names it, and the filled table gives both figures."""
     flow.monitor()
     photos = [flow.upload(f"{number}.png", photo) for number, photo in enumerate(noisy_pngs(PHOTOS, seed=31))]
@@ -32,7 +32,7 @@ def test_photos_are_given_out_and_their_labels_come_back(flow: Flow, tmp_path: P
     assert found.corrected is not None
 
 
-def test_labels_that_cannot_be_read_are_one_clear_error(flow: Flow, tmp_path: Path) -> None:
+def test_labels_that_cannot_be_read_are_one_clear_error(flow: Pipeline, tmp_path: Path) -> None:
     """No file, or one that is no text."""
     with pytest.raises(BadLabels, match="cannot read"):
         flow.label(tmp_path / "none.csv")

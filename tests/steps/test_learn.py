@@ -9,14 +9,14 @@ from scones.monitoring.channels import CHANNELS
 from scones.monitoring.days import TooFewDays, learnt_key
 from scones.monitoring.measured import PREFIX, Measured
 from scones.monitoring.registered import open_model
-from scones.pipeline import Flow, recall
+from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import Deployed
 
 PHOTOS = 25
 
 
 @pytest.fixture
-def kept(flow: Flow) -> Iterator[list[str]]:
+def kept(flow: Pipeline) -> Iterator[list[str]]:
     """The keys below which a test keeps days; nothing of it stays, nor what was learnt."""
     keys: list[str] = []
     yield keys
@@ -24,7 +24,7 @@ def kept(flow: Flow) -> Iterator[list[str]]:
     flow.aws.bucket.remove(keys)
 
 
-def keep(flow: Flow, day: int, model: str) -> str:
+def keep(flow: Pipeline, day: int, model: str) -> str:
     """Keep one day of 1999, as a look would have."""
     names = tuple(f"{day}-{number}" for number in range(PHOTOS))
     times = tuple(f"1999-01-{day:02d}T00:00:{number:02d}Z" for number in range(PHOTOS))
@@ -34,10 +34,10 @@ def keep(flow: Flow, day: int, model: str) -> str:
     return key
 
 
-def test_what_looks_measured_is_learnt_and_forgotten(flow: Flow, kept: list[str]) -> None:
+def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[str]) -> None:
     """Six days are the baseline of this model until 0 forgets them; four are refused, and change nothing."""
     bucket = flow.aws.bucket
-    deployed = recall(bucket, "deploy", Deployed, "")
+    deployed = load_result(bucket, "deploy", Deployed, "")
     model = open_model(bucket.get(bucket.key(deployed.model_uri))).artefact.version
     standing = [item.key for item in bucket.list(f"{PREFIX}{flow.aws.name}/")]
     bucket.remove(standing)

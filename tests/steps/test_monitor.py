@@ -3,20 +3,20 @@ import json
 import pytest
 
 from scones.monitoring.shift import darken_and_blur
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.monitor import Monitored
 from tiny_model import noisy_pngs
 
 PHOTOS = 60
 
 
-def send(flow: Flow, photos: list[bytes]) -> Monitored:
+def send(flow: Pipeline, photos: list[bytes]) -> Monitored:
     """Classify *photos* and look at what was captured of them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))
 
 
-def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Flow) -> None:
+def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Pipeline) -> None:
     """The captured traffic is read back, compared, and only a change sends an alert."""
     calm = send(quiet, noisy_pngs(PHOTOS, seed=2))
     assert (calm.photos, calm.verdict.enough, calm.verdict.alarm, calm.report_uri) == (PHOTOS, True, False, "")
@@ -30,14 +30,14 @@ def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Flow) -
     assert len(document["label"]) == 30
 
 
-def test_each_photo_is_looked_at_once(quiet: Flow) -> None:
+def test_each_photo_is_looked_at_once(quiet: Pipeline) -> None:
     """The cursor in the bucket remembers what was read: the second look finds nothing new."""
     assert send(quiet, noisy_pngs(25, seed=4)).photos == 25
     again = quiet.monitor()
     assert (again.photos, again.verdict.enough, again.verdict.alarm) == (0, False, False)
 
 
-def test_what_cannot_be_read_is_counted_and_named(quiet: Flow) -> None:
+def test_what_cannot_be_read_is_counted_and_named(quiet: Pipeline) -> None:
     """A half-written line and a photo that is none neither crash the monitor nor pass in silence."""
     hour = f"capture/{quiet.aws.name}/AllTraffic/2026/01/01/00"
     quiet.aws.bucket.put(f"{hour}/00-00-001-b.jsonl", b'{"captureData": {"endp')
@@ -47,7 +47,7 @@ def test_what_cannot_be_read_is_counted_and_named(quiet: Flow) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 19])
-def test_too_few_photos_give_no_verdict(quiet: Flow, count: int) -> None:
+def test_too_few_photos_give_no_verdict(quiet: Pipeline, count: int) -> None:
     """Fewer than twenty photos say nothing, however odd they are."""
     dark = [darken_and_blur(photo, brightness=0.1) for photo in noisy_pngs(count, seed=5)]
     result = send(quiet, dark)

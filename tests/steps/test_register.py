@@ -13,7 +13,7 @@ from scones.data.manifest import Sample, manifest_key, to_lines
 from scones.deployment.inventory import inventory
 from scones.deployment.template import foundation
 from scones.domain.progress import Silent
-from scones.pipeline import Flow, remember
+from scones.pipeline import Pipeline, save_result
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.register import register
@@ -92,7 +92,7 @@ def test_a_registry_of_somebody_else_is_left_alone(aws: Aws, settings: Settings,
     client.call("delete_model_package_group", ModelPackageGroupName=aws.name)
 
 
-def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Flow, tmp_path: Path) -> None:
+def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeline, tmp_path: Path) -> None:
     """Four photos prove nothing: the model is rejected, with the floors it missed, and is not deployed again."""
     bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
     photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
@@ -101,7 +101,7 @@ def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Flow, 
         bucket.put(sample.key, photo)
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    remember(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
     own_flow.study(Wanted(tmp_path / "report.html"))
     assert own_flow.registered().approval is Approval.APPROVED
     own_flow.study(Wanted(tmp_path / "report.html", gate=True))

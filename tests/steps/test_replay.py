@@ -10,14 +10,14 @@ from conftest import deployed, new_settings, put_away
 from scones.domain.items import Write
 from scones.local.cloud import Cloud
 from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.classify import Execution
 from scones.steps.replay import CannotReplay, Judged
 from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_artefact
 
 
 @pytest.fixture(scope="module")
-def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment of this module's own, whose model has a guard, and that has decided about a few photos."""
     folder = tmp_path_factory.mktemp("replay")
     write_tiny_artefact(folder / "model", guarded=True)
@@ -26,7 +26,7 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flo
     put_away(own.aws)
 
 
-def classify(flow: Flow, *photos: bytes) -> list[Execution]:
+def classify(flow: Pipeline, *photos: bytes) -> list[Execution]:
     """Send photos through the workflow."""
     samples = [flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)]
     return list(flow.classify_samples(samples).executions)
@@ -46,7 +46,7 @@ def other_model(folder: Path, **changes: str) -> Artefact:
     return read_artefact(folder)
 
 
-def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Flow) -> None:
+def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Pipeline) -> None:
     """Routed, unsure, unfamiliar and unreadable: photo, model and threshold give the very same record again."""
     executions = classify(flow, plain_photo(200), plain_photo(130), plain_photo(250), b"a letter", *noisy_pngs(6, 8))
     replayed = [flow.replay(execution.name) for execution in executions]
@@ -56,7 +56,7 @@ def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Flow) -> None:
     assert list(replayed[0].summary())[-1] == "rebuilt bit for bit"
 
 
-def test_a_decision_is_rebuilt_by_the_model_that_made_it(flow: Flow, tmp_path: Path) -> None:
+def test_a_decision_is_rebuilt_by_the_model_that_made_it(flow: Pipeline, tmp_path: Path) -> None:
     """Once another model is behind the endpoint, the one before is found in the bucket by its version."""
     (execution,) = classify(flow, plain_photo(190))
     other = other_model(tmp_path / "other")
@@ -65,7 +65,7 @@ def test_a_decision_is_rebuilt_by_the_model_that_made_it(flow: Flow, tmp_path: P
     assert (found.differences, found.model_version != other.version) == ((), True)
 
 
-def test_a_record_that_was_tampered_with_is_found_out(flow: Flow) -> None:
+def test_a_record_that_was_tampered_with_is_found_out(flow: Pipeline) -> None:
     """One digit of one probability is enough."""
     (execution,) = classify(flow, plain_photo(180))
     (key,) = flow.aws.tables.decisions.query({"execution": execution.name}, "by_execution")
@@ -79,7 +79,7 @@ def test_a_record_that_was_tampered_with_is_found_out(flow: Flow) -> None:
     flow.aws.tables.decisions.write(Write(key, {"inferences": record["inferences"]}))
 
 
-def test_what_is_gone_is_named(flow: Flow) -> None:
+def test_what_is_gone_is_named(flow: Pipeline) -> None:
     """An unknown execution, a photo that was deleted, and another photo in its place."""
     with pytest.raises(CannotReplay, match="no decision of execution 'nobody'"):
         flow.replay("nobody")
@@ -98,7 +98,7 @@ def changes(judged: Judged) -> dict[str, int]:
     return dict(judged.changes)
 
 
-def test_another_threshold_says_what_it_would_have_changed(own_flow: Flow) -> None:
+def test_another_threshold_says_what_it_would_have_changed(own_flow: Pipeline) -> None:
     """Each photo counts once, by its newest decision; without a model the recorded probabilities are judged."""
     with pytest.raises(CannotReplay, match="no decision is recorded"):
         own_flow.judge_again(None, 0.95)
@@ -110,7 +110,7 @@ def test_another_threshold_says_what_it_would_have_changed(own_flow: Flow) -> No
     assert own_flow.judge_again(None, 0.8).changes == {}
 
 
-def test_another_model_says_what_it_would_have_decided(own_flow: Flow, tmp_path: Path) -> None:
+def test_another_model_says_what_it_would_have_decided(own_flow: Pipeline, tmp_path: Path) -> None:
     """It is asked about the photos themselves; of a photo that is gone nothing is said."""
     sample = own_flow.upload("gone.png", plain_photo(220))
     own_flow.classify_samples([sample])

@@ -17,23 +17,23 @@ from scones.deployment.image_source import image_uri
 from scones.deployment.releases import ReleaseUnreadable, keep, releases
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
-from scones.pipeline import Flow, recall, remember
+from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import Deployed
 from scones.steps.rollback import NothingToGoBackTo
 from scones.steps.train import Trained
 from tiny_model import tar, write_tiny_artefact
 
 
-def train(flow: Flow, folder: Path) -> None:
+def train(flow: Pipeline, folder: Path) -> None:
     """Put another trained and approved model where `deploy` looks for it."""
     write_tiny_artefact(folder)
     (folder / "NOTE.txt").write_text(folder.name)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
-    remember(flow.aws.bucket, "train", Trained(folder.name, uri, "test", flow.settings.classes, {}, 0.0))
+    save_result(flow.aws.bucket, "train", Trained(folder.name, uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()
 
 
-def live(flow: Flow) -> str:
+def live(flow: Pipeline) -> str:
     """The configuration that serves."""
     found = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert found is not None
@@ -41,13 +41,13 @@ def live(flow: Flow) -> str:
     return found.config
 
 
-def hosted(flow: Flow) -> tuple[set[str], set[str]]:
+def hosted(flow: Pipeline) -> tuple[set[str], set[str]]:
     """The configurations and the models that stand."""
     sagemaker, prefix = flow.aws.sagemaker, flow.aws.prefix
     return set(sagemaker.configs(prefix)), set(sagemaker.models(prefix))
 
 
-def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Flow, tmp_path: Path) -> None:
+def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Pipeline, tmp_path: Path) -> None:
     """A fourth drops the first, with its configuration and its model; the third rollback has nothing to go back to."""
     deployed = [own_flow.deploy()]
     for name in ("second", "third", "fourth"):
@@ -60,7 +60,7 @@ def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Flow, tmp
     for wanted in (kept[1], kept[0]):
         assert own_flow.rollback() == wanted
         assert live(own_flow) == wanted.config
-        assert recall(own_flow.aws.bucket, "deploy", Deployed, "") == wanted
+        assert load_result(own_flow.aws.bucket, "deploy", Deployed, "") == wanted
     with pytest.raises(NothingToGoBackTo, match="release 2 is the first"):
         own_flow.rollback()
     assert hosted(own_flow) == ({kept[0].config}, {kept[0].model})
@@ -70,7 +70,7 @@ def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Flow, tmp
 
 
 @pytest.mark.slow
-def test_what_was_cut_off_is_brought_to_its_end(own_flow: Flow, tmp_path: Path) -> None:
+def test_what_was_cut_off_is_brought_to_its_end(own_flow: Pipeline, tmp_path: Path) -> None:
     """A deploy that did not end leaves the release before it as the one to go back to; so does a rollback."""
     bucket, first = own_flow.aws.bucket, own_flow.deploy()
     train(own_flow, tmp_path / "second")
@@ -92,7 +92,7 @@ def test_what_was_cut_off_is_brought_to_its_end(own_flow: Flow, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_rejected_model_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) -> None:
+def test_a_rejected_model_is_not_gone_back_to(own_flow: Pipeline, tmp_path: Path) -> None:
     """It is passed over, as is one whose configuration is gone; where only such are left, all stays as it is."""
     first = own_flow.deploy()
     for name in ("second", "third"):
@@ -112,7 +112,7 @@ def test_a_rejected_model_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Flow, tmp_path: Path) -> None:
+def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Pipeline, tmp_path: Path) -> None:
     """SageMaker could not start it; that is found out before the endpoint is touched."""
     own_flow.deploy()
     train(own_flow, tmp_path / "second")
@@ -128,7 +128,7 @@ def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Flow, tmp_p
 
 
 @pytest.mark.slow
-def test_an_old_release_that_does_not_start_any_more_leaves_the_new_one(own_flow: Flow, tmp_path: Path) -> None:
+def test_an_old_release_that_does_not_start_any_more_leaves_the_new_one(own_flow: Pipeline, tmp_path: Path) -> None:
     """The rollback is rolled back, and may be tried again once the old model is mended."""
     first = own_flow.deploy()
     train(own_flow, tmp_path / "second")
@@ -144,14 +144,14 @@ def test_an_old_release_that_does_not_start_any_more_leaves_the_new_one(own_flow
     assert own_flow.rollback() == first
 
 
-def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Flow, tmp_path: Path) -> None:
+def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Pipeline, tmp_path: Path) -> None:
     """SageMaker takes the update, and the endpoint is in service as before, without a word why: that is no success."""
     first = own_flow.deploy()
     train(own_flow, tmp_path / "second")
     taken = Fault("status", 200, b'{"EndpointArn": "arn"}', operation="UpdateEndpoint")
     with before(int(str(own_flow.settings.endpoint_url).rpartition(":")[2]), [taken]) as stand:
         settings = replace(own_flow.settings, endpoint_url=stand.url)
-        flow = Flow(connect(settings, KEYS), settings, Silent())
+        flow = Pipeline(connect(settings, KEYS), settings, Silent())
         with pytest.raises(UpdateRolledBack, match="gave no reason"):
             flow.deploy()
         assert not stand.faults
@@ -165,13 +165,13 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Flow, tmp_p
     assert own_flow.rollback() == first
 
 
-def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
+def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Pipeline) -> None:
     """With `endpoint_hours`, from every deploy on anew; without, no more."""
     found = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
     assert found is not None
     assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.name}
     hours = replace(own_flow.settings, endpoint_hours=2)
-    Flow(own_flow.aws, hours, Silent()).deploy()
+    Pipeline(own_flow.aws, hours, Silent()).deploy()
     expires = datetime.fromisoformat(tags(own_flow, found.arn)["scones:expires"])
     assert timedelta(hours=1.9) < expires - datetime.now(UTC) <= timedelta(hours=2)
     own_flow.deploy()
@@ -179,18 +179,18 @@ def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Flow) -> None:
 
 
 @pytest.mark.slow
-def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: Flow, tmp_path: Path) -> None:
+def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: Pipeline, tmp_path: Path) -> None:
     """Another instance type is refused of what is scaled, and no obstacle to deploy, rollback or down."""
     assert not own_flow.aws.scaling.exists()
     scaled = replace(own_flow.settings, endpoint_most_instances=3)
-    flow = Flow(own_flow.aws, scaled, Silent())
+    flow = Pipeline(own_flow.aws, scaled, Silent())
     flow.deploy()
     assert own_flow.aws.scaling.exists()
     train(own_flow, tmp_path / "second")
-    Flow(own_flow.aws, replace(scaled, endpoint_instance="ml.m5.xlarge"), Silent()).deploy()
+    Pipeline(own_flow.aws, replace(scaled, endpoint_instance="ml.m5.xlarge"), Silent()).deploy()
     flow.rollback()
     assert f"scalable-target {own_flow.aws.scaling.name}" in flow.status().standing
-    Flow(own_flow.aws, own_flow.settings, Silent()).deploy()
+    Pipeline(own_flow.aws, own_flow.settings, Silent()).deploy()
     assert not own_flow.aws.scaling.exists()
     flow.deploy()
     assert flow.down().left == ()
@@ -198,7 +198,7 @@ def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: 
 
 
 @pytest.mark.slow
-def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Flow) -> None:
+def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Pipeline) -> None:
     """Where it was scaled, and only there; SageMaker is then asked to keep the count."""
     hosting = hosting_of(own_flow.settings, "s3://b/capture", "alarm")
     assert own_flow.aws.scaling.pause(hosting, 4) == hosting
@@ -211,7 +211,7 @@ def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Flow)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["deploy", "rollback"])
-def test_a_command_killed_in_the_midst_is_finished_by_the_next(own_flow: Flow, tmp_path: Path, verb: str) -> None:
+def test_a_command_killed_in_the_midst_is_finished_by_the_next(own_flow: Pipeline, tmp_path: Path, verb: str) -> None:
     """`kill -9` while SageMaker updates the endpoint: the same command again waits for that, and goes on."""
     first = own_flow.deploy()
     train(own_flow, tmp_path / "second")
@@ -227,7 +227,7 @@ def test_a_command_killed_in_the_midst_is_finished_by_the_next(own_flow: Flow, t
     assert left[-1].config == done.config
 
 
-def kill_while_updating(flow: Flow, folder: Path, verb: str) -> None:
+def kill_while_updating(flow: Pipeline, folder: Path, verb: str) -> None:
     """Run `scones VERB` as a process of its own, and kill it once the endpoint is being updated."""
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -250,13 +250,13 @@ def kill_while_updating(flow: Flow, folder: Path, verb: str) -> None:
         process.wait()
 
 
-def tags(flow: Flow, arn: str) -> dict[str, str]:
+def tags(flow: Pipeline, arn: str) -> dict[str, str]:
     """What a resource carries."""
     found = flow.aws.sagemaker._client.call("list_tags", ResourceArn=arn)["Tags"]
     return {tag["Key"]: tag["Value"] for tag in found}
 
 
-def test_without_an_endpoint_or_a_readable_release_it_says_so(own_flow: Flow) -> None:
+def test_without_an_endpoint_or_a_readable_release_it_says_so(own_flow: Pipeline) -> None:
     """A damaged record is named; with no endpoint, so is the verb to run."""
     own_flow.aws.bucket.put("releases/000001.json", b"{")
     with pytest.raises(ReleaseUnreadable, match=r"releases/000001\.json"):

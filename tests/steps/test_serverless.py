@@ -9,14 +9,14 @@ from conftest import deployed, new_settings, put_away
 from scones.config.settings import Settings
 from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 
 PHOTOS = 40
 
 
 @pytest.fixture(scope="module")
-def serverless_flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Flow]:
+def serverless_flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes) -> Iterator[Pipeline]:
     """An environment whose endpoint is serverless; a test looks at all that it sends."""
     settings = new_settings(cloud, tmp_path_factory.mktemp("serverless"))
     flow = deployed(replace(settings, mode="serverless"), tiny_model)
@@ -24,7 +24,7 @@ def serverless_flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny
     put_away(flow.aws)
 
 
-def test_monitoring_works_on_a_serverless_endpoint_as_on_any(serverless_flow: Flow) -> None:
+def test_monitoring_works_on_a_serverless_endpoint_as_on_any(serverless_flow: Pipeline) -> None:
     """Every classified photo is captured once, in SageMaker's layout and form; a shift raises the alarm."""
     flow = serverless_flow
     for photos, alarm in (noisy_pngs(PHOTOS, 2), False), ([darken_and_blur(p) for p in noisy_pngs(PHOTOS, 3)], True):
@@ -33,7 +33,7 @@ def test_monitoring_works_on_a_serverless_endpoint_as_on_any(serverless_flow: Fl
         assert (result.photos, result.malformed, result.verdict.alarm) == (PHOTOS, (), alarm)
 
 
-def test_bringing_the_stack_up_again_keeps_the_capture(serverless_flow: Flow) -> None:
+def test_bringing_the_stack_up_again_keeps_the_capture(serverless_flow: Pipeline) -> None:
     """What `deploy` chose is no matter of `up`."""
     flow = serverless_flow
     flow.up()
@@ -46,7 +46,7 @@ def test_back_on_instances_each_photo_is_captured_once(settings: Settings, tiny_
     """The function stops when the endpoint captures by itself."""
     serverless = deployed(replace(settings, mode="serverless"), tiny_model)
     try:
-        flow = Flow(serverless.aws, settings, serverless.report)
+        flow = Pipeline(serverless.aws, settings, serverless.report)
         flow.deploy()
         flow.classify_samples([flow.upload("a.png", noisy_pngs(1, 5)[0])])
         assert flow.monitor(at_least=1).photos == 1

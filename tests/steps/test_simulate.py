@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scones.data.manifest import Sample
 from scones.domain.progress import Silent
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.simulate import BadStream, End, Event, Kind, Stream, plan, simulate
 from scones.steps.up import Up
 from tiny_model import plain_photo
@@ -52,7 +52,7 @@ def test_a_stream_that_cannot_be_is_refused() -> None:
         plan([], Stream(), 0)
 
 
-def test_every_event_is_accounted_for(own_flow: Flow) -> None:
+def test_every_event_is_accounted_for(own_flow: Pipeline) -> None:
     """Sure photos are routed and move orders, unsure ones go to review, broken ones are refused, repeats suppressed."""
     flow = own_flow
     flow.order(40)
@@ -71,7 +71,7 @@ def test_every_event_is_accounted_for(own_flow: Flow) -> None:
         event(0, bicycle, kind=Kind.DUPLICATE),
         event(1, motorcycle, kind=Kind.DUPLICATE),
     ]
-    arn = flow._recall("up", Up).workflow_arn
+    arn = flow._load("up", Up).workflow_arn
     found = simulate(flow.aws, arn, events, (0, 1), Silent())
     assert found.ends == {
         Kind.PLAIN: {End.ROUTED: 2, End.REVIEW: 1},
@@ -85,10 +85,10 @@ def test_every_event_is_accounted_for(own_flow: Flow) -> None:
     assert again.ends == {Kind.PLAIN: {End.ROUTED: 1}}, "another run shows other photos"
 
 
-def test_what_cannot_even_start_is_counted_as_failed(own_flow: Flow) -> None:
+def test_what_cannot_even_start_is_counted_as_failed(own_flow: Pipeline) -> None:
     """An event whose photo is gone fails by name, and the others go on."""
     gone = Event(0, Kind.PLAIN, SAMPLES[0], Kind.PLAIN, (0.0, 0.0))
     there = Event(1, Kind.PLAIN, own_flow.upload("a.png", plain_photo(20)), Kind.PLAIN, (0.0, 0.0))
-    found = simulate(own_flow.aws, own_flow._recall("up", Up).workflow_arn, [gone, there], (0, 2), Silent())
+    found = simulate(own_flow.aws, own_flow._load("up", Up).workflow_arn, [gone, there], (0, 2), Silent())
     assert found.count(End.FAILED) == found.count(End.ROUTED) == 1
     assert found.errors == {"NoSuchKey": 1}

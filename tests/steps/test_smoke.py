@@ -8,11 +8,11 @@ import pytest
 from scones.aws.connection import Aws
 from scones.domain.progress import Silent
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.smoke import SmokeFailed, smoke
 
 
-def test_a_drawing_goes_through_the_whole_workflow(flow: Flow) -> None:
+def test_a_drawing_goes_through_the_whole_workflow(flow: Pipeline) -> None:
     """It is answered, and does not count as a photo that users sent."""
     smoked = flow.smoke()
     assert smoked
@@ -31,7 +31,7 @@ def test_before_an_endpoint_serves_there_is_nothing_to_ask(aws: Aws) -> None:
     assert "no endpoint serves yet" in said[0]
 
 
-def test_a_photo_without_an_answer_is_one_clear_line(flow: Flow, cloud: Cloud) -> None:
+def test_a_photo_without_an_answer_is_one_clear_line(flow: Pipeline, cloud: Cloud) -> None:
     """A workflow that fails for another reason than the photo: the error's own name, and what to do."""
     fails = {
         "StartAt": "Fails",

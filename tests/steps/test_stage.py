@@ -8,7 +8,7 @@ from scones.config.settings import Settings
 from scones.data.dataset import Collection, LeftOut, SourceError, photo_of
 from scones.data.manifest import Sample, from_lines, list_key, manifest_key, outliers_prefix, split_prefix
 from scones.domain.progress import Silent
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.stage import stage
 from tiny_model import plain_photo
 
@@ -120,7 +120,7 @@ def test_a_photo_that_changes_meanwhile_is_noticed(aws: Aws, settings: Settings,
         stage(aws, settings, replace(collection, photos=changed), Silent())
 
 
-def test_staging_again_leaves_a_workflow_standing(own_flow: Flow, collection: Collection) -> None:
+def test_staging_again_leaves_a_workflow_standing(own_flow: Pipeline, collection: Collection) -> None:
     """A stack that is up is not brought back to its foundation."""
     before = own_flow.aws.stack.find()
     stage(own_flow.aws, own_flow.settings, collection, Silent())

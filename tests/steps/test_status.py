@@ -5,11 +5,11 @@ from dataclasses import replace
 import boto3
 
 from scones.aws.connection import Aws
-from scones.cli.render import show
+from scones.cli.render import render
 from scones.deployment.image_source import image_uri
 from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
 from scones.local.cloud import Cloud
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.status import leftovers, status
 
 
@@ -17,10 +17,10 @@ def test_nothing_stands_and_costs_nothing(aws: Aws) -> None:
     """An empty account: no drift to look for, and not a cent."""
     found = status(aws)
     assert (found.stack, found.drift, found.dollars_an_hour, found.leftovers, found.standing) == ("", None, 0, (), ())
-    assert "stack none, endpoint none" in show(found)
+    assert "stack none, endpoint none" in render(found)
 
 
-def test_what_was_deployed_serves_at_its_price(flow: Flow) -> None:
+def test_what_was_deployed_serves_at_its_price(flow: Pipeline) -> None:
     """The live configuration is the wanted one; the price is the instance's and the stack's; nothing is left over."""
     found = flow.status()
     assert found.endpoint_config == found.wanted_config != ""
@@ -28,17 +28,17 @@ def test_what_was_deployed_serves_at_its_price(flow: Flow) -> None:
     assert instance
     assert found.dollars_an_hour == instance + stack_hourly_dollars(flow.settings.monitor_minutes)
     assert found.leftovers == ()
-    assert "as the last release wants it" in show(found)
+    assert "as the last release wants it" in render(found)
 
 
 def test_many_things_of_a_kind_are_one_line(aws: Aws) -> None:
     """Sixty lines would hide what matters; the first names and the count are shown, and `--json` has every name."""
     standing = ("bucket b", *(f"alarm a{number}" for number in range(5)), "endpoint e")
-    lines = show(replace(status(aws), standing=standing)).splitlines()
+    lines = render(replace(status(aws), standing=standing)).splitlines()
     assert lines[-3:] == ["standing: bucket: b", "standing: alarm x 5: a0, a1, a2 and 2 more", "standing: endpoint: e"]
 
 
-def test_what_cannot_be_compared_here_is_said(flow: Flow) -> None:
+def test_what_cannot_be_compared_here_is_said(flow: Pipeline) -> None:
     """The local cloud knows how to read some types only; the others are counted, not passed over."""
     drift = flow.status().drift
     assert drift
@@ -46,7 +46,7 @@ def test_what_cannot_be_compared_here_is_said(flow: Flow) -> None:
     assert f"in {drift.checked} of {drift.resources} resources; " in str(drift)
 
 
-def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Flow, cloud: Cloud) -> None:
+def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Pipeline, cloud: Cloud) -> None:
     """A topic is deleted, and another configuration is made and served: both show, and so does a model of nobody's."""
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
     where = {"endpoint_url": cloud.endpoint_url, "region_name": cloud.region, **keys}
@@ -62,7 +62,7 @@ def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Flow, cl
     assert found.drift
     assert [line for line in found.drift.changed if line.startswith("deleted AlertTopic")]
     assert found.leftovers == (f"model {aws.prefix}stray",)
-    assert "LEFT OVER: model" in show(found)
+    assert "LEFT OVER: model" in render(found)
 
 
 def test_without_a_stack_all_is_left_over() -> None:

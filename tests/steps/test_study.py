@@ -15,7 +15,7 @@ from scones.domain.progress import Silent
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.model_facts import CannotStudy
 from scones.model.model_file import OUT_OF_FOLD, Description, write_artefact
-from scones.pipeline import Flow, recall
+from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import Deployed
 from scones.steps.study import Served, Wanted, study_artefact, study_endpoint
 from scones.steps.up import Up
@@ -60,15 +60,15 @@ def artefact(tmp_path: Path) -> Path:
     return tmp_path / "tiny"
 
 
-def served(flow: Flow, collection: Collection) -> Served:
+def served(flow: Pipeline, collection: Collection) -> Served:
     """What stands, with these photos staged; two dozen training photos are enough here."""
     chosen = [photo for photo in collection.photos if photo.split == "test"] + list(collection.photos[:24])
     samples = []
     for photo in chosen:
         sample = flow.upload(f"{photo.split}-{photo.name}", photo.data)
         samples.append(Sample(sample.key, photo.label, photo.split, sample.sha256))
-    deployed = recall(flow.aws.bucket, "deploy", Deployed, flow.settings.env)
-    workflow = recall(flow.aws.bucket, "up", Up, flow.settings.env).workflow_arn
+    deployed = load_result(flow.aws.bucket, "deploy", Deployed, flow.settings.env)
+    workflow = load_result(flow.aws.bucket, "up", Up, flow.settings.env).workflow_arn
     return Served(deployed.endpoint, deployed.model_uri, workflow, tuple(samples), ("grays", "photos"))
 
 
@@ -161,7 +161,7 @@ def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_p
 
 
 def test_the_endpoint_gives_the_figures_of_its_artefact(
-    flow: Flow, artefact: Path, collection: Collection, tmp_path: Path
+    flow: Pipeline, artefact: Path, collection: Collection, tmp_path: Path
 ) -> None:
     """The same photos, the same answers within float32, the same model version."""
     wanted = Wanted(tmp_path / "r.html")
@@ -176,7 +176,7 @@ def test_the_endpoint_gives_the_figures_of_its_artefact(
 
 @pytest.mark.slow
 def test_load_reaches_endpoint_and_workflow_and_the_monitor_passes_it_over(
-    quiet: Flow, collection: Collection, tmp_path: Path
+    quiet: Pipeline, collection: Collection, tmp_path: Path
 ) -> None:
     """Both answer without errors at 64 clients; a photo below the threshold counts as answered, too."""
     settings = Settings(load_seconds=2, load_requests=70, threshold=0.8)
@@ -189,7 +189,7 @@ def test_load_reaches_endpoint_and_workflow_and_the_monitor_passes_it_over(
     assert quiet.monitor(at_least=1).photos == 1
 
 
-def test_the_flow_judges_what_was_staged_and_deployed_last(own_flow: Flow, tmp_path: Path) -> None:
+def test_the_flow_judges_what_was_staged_and_deployed_last(own_flow: Pipeline, tmp_path: Path) -> None:
     """By the staged test photos and no others; the page calls the data by its name."""
     for label, levels in (("bicycle", range(20, 50)), ("motorcycle", range(200, 230))):
         (tmp_path / "plain" / label).mkdir(parents=True)

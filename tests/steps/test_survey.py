@@ -12,7 +12,7 @@ from scones.data.manifest import report_key
 from scones.domain.progress import Silent
 from scones.model.model_file import OUT_OF_FOLD, write_artefact
 from scones.model.out_of_fold import OutOfFold
-from scones.pipeline import Flow, remember
+from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import stage
 from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.train import Trained
@@ -109,7 +109,7 @@ def test_the_flow_asks_the_model_trained_last(aws: Aws, settings: Settings, tmp_
             for level in range(count):
                 data = plain_photo(10 + 100 * number + 10 * level + (5 if split == "test" else 0))
                 (folder / f"é {level}.png").write_bytes(data)
-    flow = Flow(aws, replace(settings, data=str(photos)), Silent())
+    flow = Pipeline(aws, replace(settings, data=str(photos)), Silent())
     first = flow.stage()
     assert first.uploaded == 24
     collection = Collection(
@@ -122,7 +122,7 @@ def test_the_flow_asks_the_model_trained_last(aws: Aws, settings: Settings, tmp_
         CLASSES,
     )
     model = model_of(aws, tmp_path / "model", collection, first.version)
-    remember(aws.bucket, "train", Trained(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
+    save_result(aws.bucket, "train", Trained(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
     again = flow.stage(tmp_path / "data.html")
     assert (again.uploaded, again.version) == (0, first.version)
     assert json.loads((tmp_path / "data.json").read_bytes())["doubts"][0][:2] == ["train/bicycle/é 0.png", "motorcycle"]

@@ -12,7 +12,7 @@ from scones.data.dataset import Collection, photo_of
 from scones.data.sources.synthetic import render
 from scones.domain.progress import Silent
 from scones.model.model_file import read_artefact, unpack
-from scones.pipeline import Flow, recall
+from scones.pipeline import Pipeline, load_result
 from scones.steps.stage import stage
 from scones.steps.train import METRICS, Trained, train
 from tiny_model import plain_photo
@@ -49,7 +49,7 @@ def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Se
     """
     watching = Watching()
     short = replace(settings, epochs=2)
-    staged = Flow(aws, short, Silent()).stage()
+    staged = Pipeline(aws, short, Silent()).stage()
     trained = train(aws, short, staged.version, watching)
     assert set(trained.metrics) == set(METRICS) - {"oof_outliers_accepted"}
     assert list(aws.bucket.list("checkpoints/")) == []
@@ -64,11 +64,11 @@ def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Se
 @pytest.mark.slow
 def test_what_was_trained_has_its_number_in_the_registry(aws: Aws, settings: Settings) -> None:
     """The command's result and what is remembered of it name the model that `approve` and `deploy` take."""
-    flow = Flow(aws, replace(settings, epochs=1), Silent())
+    flow = Pipeline(aws, replace(settings, epochs=1), Silent())
     flow.stage()
     trained = flow.train()
     assert aws.registry.get(trained.package).model_uri == trained.model_uri
-    assert recall(aws.bucket, "train", Trained, "") == trained
+    assert load_result(aws.bucket, "train", Trained, "") == trained
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_a_folder_of_ordinary_photos_trains_at_96_pixels(aws: Aws, settings: Set
                 photo, upright[0x0112] = photo.rotate(90, expand=True), 6
             photo.save(folder / f"déjà vu {number}.jpg", quality=90, exif=upright)
     short = replace(settings, data=str(tmp_path / "courier photos"), image_size=96, epochs=10)
-    staged = Flow(aws, short, Silent()).stage()
+    staged = Pipeline(aws, short, Silent()).stage()
     trained = train(aws, short, staged.version, Silent())
     assert staged.train + staged.test > 140
     assert trained.metrics["oof_accuracy"] > 0.8
@@ -116,7 +116,7 @@ def test_a_job_that_nobody_waits_for_is_stopped_and_nothing_of_it_is_lost(aws: A
             del done, total, what, now
             raise KeyboardInterrupt
 
-    staged = Flow(aws, settings, Silent()).stage()
+    staged = Pipeline(aws, settings, Silent()).stage()
     short = replace(settings, epochs=3)
     with pytest.raises(KeyboardInterrupt):
         train(aws, short, staged.version, Impatient())

@@ -16,7 +16,7 @@ from scones.domain.progress import Silent
 from scones.monitoring.figures import NAMESPACE, dimensions
 from scones.monitoring.remembered import StateUnreadable
 from scones.monitoring.shift import darken_and_blur
-from scones.pipeline import Flow, recall, remember
+from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import Deployed
 from scones.steps.monitor import LookOvertaken, Monitored, Watched, monitor
 from scones.steps.stage import Staged
@@ -27,7 +27,7 @@ from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_artefact
 PHOTOS = 40
 
 
-def client(flow: Flow, service: str) -> Any:
+def client(flow: Pipeline, service: str) -> Any:
     """A plain boto3 client of the flow's cloud."""
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
     return boto3.client(service, endpoint_url=flow.settings.endpoint_url, region_name=flow.settings.region, **keys)
@@ -36,11 +36,11 @@ def client(flow: Flow, service: str) -> Any:
 class Inbox:
     """A queue that hears of the alert topic."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Pipeline) -> None:
         self._sqs = client(flow, "sqs")
         self._queue = self._sqs.create_queue(QueueName=f"inbox-{datetime.now(UTC):%H%M%S%f}")["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        topic = recall(flow.aws.bucket, "up", Up, "").alert_topic_arn
+        topic = load_result(flow.aws.bucket, "up", Up, "").alert_topic_arn
         client(flow, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
 
     def subjects(self) -> list[str]:
@@ -53,13 +53,13 @@ class Inbox:
         return [subject for subject in found if subject.startswith("Scones")]
 
 
-def send(flow: Flow, photos: list[bytes]) -> Monitored:
+def send(flow: Pipeline, photos: list[bytes]) -> Monitored:
     """Classify *photos*, and look at them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))
 
 
-def sums(flow: Flow, metric: str) -> float:
+def sums(flow: Pipeline, metric: str) -> float:
     """The sum of one metric of the endpoint over the last day."""
     now = datetime.now(UTC)
     points = client(flow, "cloudwatch").get_metric_statistics(
@@ -74,7 +74,7 @@ def sums(flow: Flow, metric: str) -> float:
     return float(sum(point["Sum"] for point in points))
 
 
-def test_an_alarm_rings_once_until_it_is_acknowledged(quiet: Flow) -> None:
+def test_an_alarm_rings_once_until_it_is_acknowledged(quiet: Pipeline) -> None:
     """A second dark batch sends no second notice; acknowledged, the same change rings anew."""
     inbox = Inbox(quiet)
     dark = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=21)]
@@ -90,7 +90,7 @@ def test_an_alarm_rings_once_until_it_is_acknowledged(quiet: Flow) -> None:
     assert len(inbox.subjects()) == 1
 
 
-def test_documents_and_metrics_stand_where_aws_users_look(quiet: Flow) -> None:
+def test_documents_and_metrics_stand_where_aws_users_look(quiet: Pipeline) -> None:
     """Model Monitor's three documents in the bucket, its metrics in CloudWatch; and the silence alarm may now speak."""
     bucket, before = quiet.aws.bucket, sums(quiet, "images_seen")
     known = {item.key for item in bucket.list("monitor/results/")}
@@ -124,7 +124,7 @@ class Interrupted:
         return self._bucket.list(*words)
 
 
-def test_of_two_looks_at_once_one_counts(quiet: Flow) -> None:
+def test_of_two_looks_at_once_one_counts(quiet: Pipeline) -> None:
     """The look that ends later says so and keeps nothing; its photo is seen by the next one, once."""
     one, two = (quiet.upload(f"{name}.png", photo) for name, photo in zip("ab", noisy_pngs(2, seed=23), strict=True))
     quiet.classify_samples([one])
@@ -139,9 +139,9 @@ def test_of_two_looks_at_once_one_counts(quiet: Flow) -> None:
     assert quiet.monitor().photos == 1
 
 
-def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_look(quiet: Flow) -> None:
+def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_look(quiet: Pipeline) -> None:
     """The alarm was kept before anybody was told."""
-    deployed = recall(quiet.aws.bucket, "deploy", Deployed, "")
+    deployed = load_result(quiet.aws.bucket, "deploy", Deployed, "")
     photos = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=24)]
     quiet.classify_samples([quiet.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     watched = Watched(
@@ -159,7 +159,7 @@ def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_look(quiet: Flow) -
     assert len(inbox.subjects()) == 1
 
 
-def test_a_damaged_state_is_named(quiet: Flow) -> None:
+def test_a_damaged_state_is_named(quiet: Pipeline) -> None:
     """It says which object, and what deleting it would mean."""
     bucket = quiet.aws.bucket
     kept = bucket.get("monitor/state.json")
@@ -169,7 +169,7 @@ def test_a_damaged_state_is_named(quiet: Flow) -> None:
     bucket.put("monitor/state.json", kept)
 
 
-def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Flow) -> None:
+def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeline) -> None:
     """While all is well canaries are right; with another model behind the endpoint two alarms ring at one look."""
     bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
     photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
@@ -178,17 +178,17 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Flow) 
         bucket.put(sample.key, photo)
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    remember(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
     well = own_flow.monitor()
     assert (len(well.canaries), all(canary.right for canary in well.canaries), well.alarms) == (4, True, ())
-    released = recall(bucket, "deploy", Deployed, "")
+    released = load_result(bucket, "deploy", Deployed, "")
     own_flow.settings.state.mkdir(parents=True)
     write_tiny_artefact(own_flow.settings.state / "other", breaks=True)
     uri = bucket.put("models/other/output/model.tar.gz", tar(own_flow.settings.state / "other"))
-    remember(bucket, "train", replace(recall(bucket, "train", Trained, ""), model_uri=uri))
+    save_result(bucket, "train", replace(load_result(bucket, "train", Trained, ""), model_uri=uri))
     own_flow.approve()
     own_flow.deploy()
-    remember(bucket, "deploy", released)
+    save_result(bucket, "deploy", released)
     wrong = own_flow.monitor()
     assert [alarm.kind for alarm in wrong.alarms] == ["canary", "release"]
     assert {canary.answer for canary in wrong.canaries} == {""}

@@ -22,7 +22,7 @@ from scones.dispatch.orders import Rules
 from scones.domain.progress import Reporter
 from scones.local.cloud import HOST, Cloud, keep, start, stop
 from scones.monitoring.shift import darken_and_blur
-from scones.pipeline import ORDERS, Flow
+from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import Classified, Outcome
 from scones.steps.evaluate import Evaluated
 
@@ -99,7 +99,7 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
         cloud = start(settings.state / settings.env)
     try:
         local = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-        flow = Flow(connect(local, Credentials("local", "local")), local, report)
+        flow = Pipeline(connect(local, Credentials("local", "local")), local, report)
         shown = _steps(flow, clock)
         if keep_standing:
             left = inventory(flow.aws)
@@ -119,7 +119,7 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
     return _result(shown, cost, left, clock, report_path)
 
 
-def _steps(flow: Flow, clock: _Clock) -> Shown:
+def _steps(flow: Pipeline, clock: _Clock) -> Shown:
     with clock.step("stage"):
         staged = flow.stage()
     with clock.step("train"):
@@ -170,7 +170,7 @@ def _simulate(evaluated: Evaluated, settings: Settings) -> Worth:
     return worth(found, Trial(), Rules(sure_confidence=settings.threshold))
 
 
-def _shift(flow: Flow, sample: Sample) -> tuple[Sample, Sample]:
+def _shift(flow: Pipeline, sample: Sample) -> tuple[Sample, Sample]:
     photo = darken_and_blur(flow.aws.bucket.get(sample.key))
     return sample, flow.upload("shifted.png", photo, sample.label)
 

@@ -11,7 +11,7 @@ from scones.steps import STEPS
 
 if TYPE_CHECKING:
     from scones.monitoring.labelling import Labelled
-    from scones.pipeline import Flow
+    from scones.pipeline import Pipeline
     from scones.steps.monitor import Monitored
 
 
@@ -44,7 +44,7 @@ class _Asked(TypedDict):
 def monitor(env: str | None, as_json: bool, **asked: Unpack[_Asked]) -> None:
     """Look at what was captured since the last look."""
 
-    def look(flow: "Flow") -> "Monitored | Labelled":
+    def look(flow: "Pipeline") -> "Monitored | Labelled":
         if asked["labels"]:
             return flow.label(asked["labels"])
         if asked["learn"] is not None:

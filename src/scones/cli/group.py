@@ -8,7 +8,7 @@ import click
 from scones import __version__
 
 if TYPE_CHECKING:
-    from scones.pipeline import Flow
+    from scones.pipeline import Pipeline
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Result = TypeVar("Result")
@@ -51,12 +51,17 @@ yes_option = click.option("--yes", is_flag=True, help="On AWS: do not ask before
 
 
 def run(
-    verb: str, flags: Mapping[str, object], as_json: bool, action: "Callable[[Flow], Result]", *, agreed: bool = True
+    verb: str,
+    flags: Mapping[str, object],
+    as_json: bool,
+    action: "Callable[[Pipeline], Result]",
+    *,
+    agreed: bool = True,
 ) -> Result:
     """Run one verb of the flow, and show what came of it."""
-    from scones.cli.session import open_flow, tell_result
+    from scones.cli.session import open_pipeline, tell_result
 
-    with open_flow(verb, flags, agreed=agreed) as flow:
+    with open_pipeline(verb, flags, agreed=agreed) as flow:
         result = action(flow)
     tell_result(result, as_json=as_json)
     return result

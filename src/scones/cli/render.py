@@ -18,7 +18,7 @@ _FEW = 10
 """A few photos are shown one by one; of many, the counts."""
 
 
-def show(result: object) -> str:
+def render(result: object) -> str:
     """Put a verb's *result* into lines; what has no words of its own is shown as its fields."""
     words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result), _fields))
     return "\n".join(words(result))

@@ -8,7 +8,7 @@ from scones.aws.connection import connect
 from scones.config.loading import load
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
-from scones.pipeline import Flow
+from scones.pipeline import Pipeline
 from scones.steps.monitor import LookOvertaken
 
 # What is left when the reading stops: for the checks, and for what is written down.
@@ -30,7 +30,7 @@ def handler(_event: object, context: _Context) -> dict[str, Any]:
     Before anything is deployed there is nothing to look at, and where somebody else has just looked, nothing more.
     """
     settings = load({})
-    flow = Flow(connect(settings), settings, Silent())
+    flow = Pipeline(connect(settings), settings, Silent())
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     try:
         result = flow.monitor(seconds=seconds)

@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
-from scones.cli.render import show
+from scones.cli.render import render
 from scones.config.loading import load
 from scones.config.settings import Settings
 from scones.deployment.pricing import price_of
 from scones.domain.errors import SconesError
 from scones.local.cloud import Cloud, forget, refuse_dead, standing, stop
-from scones.pipeline import Flow, go_on
+from scones.pipeline import Pipeline, go_on
 
 
 class Terminal:
@@ -85,7 +85,7 @@ LOCAL_KEYS = Credentials("local", "local")
 Flags = Mapping[str, object]
 
 
-class NotAgreed(SconesError):
+class Cancelled(SconesError):
     """The user was told what a verb costs on AWS, and did not want it."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def kept_folder(settings: Settings) -> Path:
 
 
 @contextmanager
-def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
+def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Pipeline]:
     """Open the environment: the endpoint that was named, else the local cloud that stands for it, else AWS.
 
     Raises:
@@ -123,9 +123,9 @@ def open_flow(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Flow]:
     # `up` says its own price, and asks once the changes have been shown.
     price = price_of(verb, settings) if ask and verb != "up" else ""
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
-        raise NotAgreed
+        raise Cancelled
     with Terminal() as terminal:
-        yield Flow(aws, settings, terminal, _Asks(terminal) if ask else go_on)
+        yield Pipeline(aws, settings, terminal, _Asks(terminal) if ask else go_on)
 
 
 class _Asks:
@@ -139,7 +139,7 @@ class _Asks:
         with self._terminal.paused():
             self._agreed = self._agreed or click.confirm("this costs money on AWS: go on?", err=True)
         if not self._agreed:
-            raise NotAgreed
+            raise Cancelled
 
 
 def end_cloud(flags: Flags) -> bool:
@@ -156,4 +156,4 @@ def end_cloud(flags: Flags) -> bool:
 
 def tell_result(result: object, *, as_json: bool) -> None:
     """Print *result* on stdout: one JSON object, or a few lines for a person."""
-    click.echo(msgspec.json.encode(result).decode() if as_json else show(result))
+    click.echo(msgspec.json.encode(result).decode() if as_json else render(result))
