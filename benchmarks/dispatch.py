@@ -94,11 +94,11 @@ def day_lines(days: int) -> Iterator[str]:
     yield "| couriers as seen by | threshold | unsure | on time | minutes late | cancelled | km an order |"
     yield "|---|---|---|---|---|---|---|"
     yield from (_row(line, line.name) for line in (found.perfect, found.blind))
-    yield from (_row(line, f"accuracy {line.accuracy:.2f}, honest confidence") for line in found.imagined)
+    yield from (_row(line, f"accuracy {line.accuracy:.2f}, calibrated confidence") for line in found.imagined)
     yield ""
     yield "The same with smaller and larger fleets:"
     yield ""
-    yield "| couriers | perfect knowledge | accuracy .95, sure from .8 | the unsure looked at | nobody looks |"
+    yield "| couriers | perfect knowledge | accuracy .95, sure from .8 | unsure couriers checked | no classifier |"
     yield "|---|---|---|---|---|"
     for couriers in (120, 140, 160, 200):
         sized = replace(City(), couriers=couriers)

@@ -80,7 +80,7 @@ def main() -> None:
     """Measure, print the tables, and with --write put them into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=Path("../shared/data"), help="holds the two folders of photos")
-    parser.add_argument("--splits", type=int, default=40, help="how often reference and stream are split anew")
+    parser.add_argument("--splits", type=int, default=40, help="how often reference and stream are split again")
     parser.add_argument("--without-others", action="store_true", help="teach the model nothing of other things")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write docs/monitoring.md")
@@ -117,7 +117,7 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     yield f"Measured on {datetime.now(UTC):%Y-%m-%d}, seed {options.seed}, in {time.monotonic() - started:.0f} s"
     yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, taught {len(taught)} photos for {EPOCHS}"
     yield f"epochs beside {len(lesson.outliers)} photos of other things, is right on"
-    yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these anew,"
+    yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these again,"
     yield f"{half} reference and {len(unseen) - half} stream."
     yield ""
     yield "| | target | measured | met | n |"
@@ -272,7 +272,7 @@ def _peers(windows: Windows, streams: Streams) -> Iterator[str]:
     adwin = np.concatenate([streams.adwin[cell] for cell in CELLS])
     yield ""
     yield f"river's ADWIN on the certainty, as it comes: {np.mean(streams.adwin_false):.2f} of clean streams of 1,000"
-    yield f"ring; median delay {np.median(adwin):.0f}, missed within {LONGEST} {(adwin > LONGEST).mean():.2f}."
+    yield f"fire; median delay {np.median(adwin):.0f}, missed within {LONGEST} {(adwin > LONGEST).mean():.2f}."
 
 
 def _weak(windows: Windows, streams: Streams) -> Iterator[str]:

@@ -234,6 +234,6 @@ def _result(shown: Shown, cost: Bill, left: tuple[str, ...], clock: _Clock, path
 
 
 def _on_time(days: Worth, threshold: float) -> Mapping[str, float]:
-    ends = {"when nobody looks": days.blind.on_time.mean, "with perfect knowledge": days.perfect.on_time.mean}
+    ends = {"without a classifier": days.blind.on_time.mean, "with perfect knowledge": days.perfect.on_time.mean}
     now = [line.on_time.mean for line in days.measured if line.threshold == threshold]
     return {"with this model": now[0], **ends} if now else ends

@@ -109,7 +109,7 @@ def worth(found: Answers | None, trial: Trial, rules: Rules) -> Worth:
     return Worth(
         trial=trial,
         perfect=week.line("perfect knowledge", 1, TRUST_ALL, week.truths),
-        blind=week.line("nobody looks", 0, TRUST_ALL, [np.full_like(truth, BLIND) for truth in week.truths]),
+        blind=week.line("no classifier", 0, TRUST_ALL, [np.full_like(truth, BLIND) for truth in week.truths]),
         measured=tuple(week.seen("this model", found, threshold) for threshold in thresholds) if found else (),
         reviewed=week.reviewed(found) if found else None,
         imagined=tuple(
