@@ -1,4 +1,4 @@
-"""Another process that holds an environment's lease, until it is told to end or is killed.
+"""Another process that holds an environment's lock, until it is told to end or is killed.
 
 Usage: python holding.py ENDPOINT_URL ENV
 """
@@ -12,13 +12,13 @@ from dataclasses import replace
 from scones.aws.client import Credentials
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
-from scones.deployment.lock import Pace, held
+from scones.deployment.lock import deployment_lock
 from scones.domain.progress import Silent
 
 
 @contextmanager
 def holding(aws: Aws, settings: Settings) -> Iterator["subprocess.Popen[str]"]:
-    """Start it; it deploys, as it says, and renews its lease often."""
+    """Start it; it deploys, as it says."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, __file__, str(settings.endpoint_url), aws.env]
     with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
@@ -32,7 +32,7 @@ def holding(aws: Aws, settings: Settings) -> Iterator["subprocess.Popen[str]"]:
 def hold(url: str, env: str) -> None:
     """Be it."""
     aws = connect(replace(Settings(), env=env, endpoint_url=url), Credentials("local", "local"))
-    with held(aws, "deploy", Silent(), Pace(beat_seconds=0.1)):
+    with deployment_lock(aws, "deploy", 600, Silent()):
         sys.stdout.write("held\n")
         sys.stdout.flush()
         sys.stdin.readline()

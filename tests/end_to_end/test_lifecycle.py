@@ -76,7 +76,6 @@ class Life:
 
     def decide(self, request: Request) -> Fault | None:
         """Count a change; the one to be killed at arrives at the cloud, or does not."""
-        # A lease is renewed by the clock: the points would depend on how fast the machine is.
         if not request.changes or request.operation.endswith(KEY):
             return None
         self.changes += 1

@@ -164,7 +164,8 @@ def _words(drift: Mapping[str, Any]) -> str:
     return f"{what} at {paths}" if paths else what
 
 
-_STACK_SECONDS = 1800.0
+STACK_SECONDS = 1800.0
+"""The longest that one change or deletion of a stack may take."""
 _CHANGE_SET_SECONDS = 120.0
 # Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 _LONGEST_BODY_BYTES = 51_200
@@ -342,7 +343,7 @@ class Stacks:
             # Right after the call the stack may still show the state before it; its events do not.
             return self._settled() if any(_of_stack(event, self.name) for event in events) else None
 
-        stack = wait(f"stack {self.name} settling", settled, _STACK_SECONDS)
+        stack = wait(f"stack {self.name} settling", settled, STACK_SECONDS)
         if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             raise StackFailed(self.name, stack.status, self._first_reason(since=before))
         return stack
@@ -398,7 +399,7 @@ class Stacks:
                 raise StackFailed(self.name, stack.status, self._first_reason())
             return True if stack is None else None
 
-        wait(f"stack {self.name} going", gone, _STACK_SECONDS)
+        wait(f"stack {self.name} going", gone, STACK_SECONDS)
 
     def _make_change_set(
         self, kind: str, template: Mapping[str, object], parameters: Mapping[str, str]
@@ -438,7 +439,7 @@ class Stacks:
         if stack and stack.status == _STUCK:
             tell(f"stack {self.name} is {stack.status}: going on with it")
             self._client.call("continue_update_rollback", StackName=self.name)
-            stack = wait(f"stack {self.name} settling", self._settled, _STACK_SECONDS)
+            stack = wait(f"stack {self.name} settling", self._settled, STACK_SECONDS)
             if stack.status == _STUCK:
                 raise StackFailed(self.name, stack.status, self._first_reason())
         if stack and stack.status == "DELETE_FAILED":
@@ -452,7 +453,7 @@ class Stacks:
     def _at_rest(self, tell: Tell) -> Stack | None:
         """The stack, once nobody is changing it any more; None where there is none, or it went meanwhile."""
         told = False
-        for _ in pauses(f"stack {self.name} settling", _STACK_SECONDS):
+        for _ in pauses(f"stack {self.name} settling", STACK_SECONDS):
             stack = self.find()
             if stack is None or stack.status == _REVIEW or not stack.status.endswith("_IN_PROGRESS"):
                 return stack

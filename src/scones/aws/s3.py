@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,17 @@ class Bucket:
                 return None, ""
             raise
         return reply["Body"].read(), reply["ETag"]
+
+    def age_seconds(self, key: str) -> float | None:
+        """Measure how long ago an object was stored, by S3's own clock; None where there is none."""
+        try:
+            reply = self._client.call("head_object", Bucket=self.name, Key=key)
+        except AwsError as error:
+            if error.code == "404":
+                return None
+            raise
+        now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return float((now - reply["LastModified"]).total_seconds())
 
     def replace(self, key: str, body: bytes, tag: str) -> str | None:
         """Store JSON, unless somebody else did since *tag* was read; the new tag, or None where somebody did."""

@@ -1,161 +1,154 @@
-"""Lease: one command at a time changes an environment; an object in its bucket says which, renewed while it works.
+"""Deployment lock: one command at a time changes an environment.
 
-No clock is compared with another: whoever finds the object looks whether it changes.
+The lock is an object in the environment's bucket with an expiry. S3 stores it only if nothing else was stored
+meanwhile, and S3's own clock tells its age: the clocks of two machines are never compared.
 """
 
+import os
 import platform
-import threading
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
-from scones.aws.client import pauses
 from scones.aws.connection import Aws
-from scones.aws.s3 import Bucket
 from scones.deployment.inventory import owns_bucket
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 
-KEY = "flow/lease.json"
-_LONGEST_SECONDS = 600.0
+KEY = "flow/lock.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How often a holder renews its lease, and after how long a silence it is taken for dead."""
-
-    beat_seconds: float = 5.0
-    silent_seconds: float = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who changes the environment; *beats* counts, so that each renewal is another content."""
+class LockHolder:
+    """The command that holds the lock for *seconds* after S3 stored it; the times are for people to read."""
 
     id: str = ""
-    caller: str = "somebody"
-    machine: str = "another machine"
-    verb: str = "?"
-    since: str = "a time unknown"
-    beats: int = 0
+    command: str = "?"
+    caller: str = "an unknown user"
+    machine: str = ""
+    pid: int = 0
+    since: str = "an unknown time"
+    until: str = "an unknown time"
+    seconds: float = 3600.0
 
     def __str__(self) -> str:
-        """Name them for a person."""
-        return f"{self.caller} on {self.machine} runs `scones {self.verb}` since {self.since}"
+        """Say what runs where, for a message."""
+        host = self.machine.partition(" ")[0] or "an unknown host"
+        return f"`scones {self.command}`, run by {self.caller} on {host} (process {self.pid}) since {self.since}"
+
+    def has_ended(self) -> bool:
+        """Whether the command ran on this machine and its process is gone: it was killed."""
+        if self.machine != _machine():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
+        return False
 
 
 class EnvironmentBusy(SconesError):
-    """Another command changes the environment at this moment."""
+    """Another command is changing the environment."""
 
-    def __init__(self, env: str, holder: Holder) -> None:
+    def __init__(self, env: str, holder: LockHolder, uri: str) -> None:
         super().__init__(
-            f"environment {env!r} is being changed: {holder}; wait for its end, or end it there, and run the same "
-            "command again"
+            f"environment {env!r} is locked by {holder}; run the same command again when that one has ended; if it "
+            f"crashed, its lock expires at {holder.until}, or delete {uri}"
         )
         self.holder = holder
 
 
-class LeaseLost(SconesError):
-    """This command fell silent, and another took the environment over before this one ended."""
+class LockLost(SconesError):
+    """The lock expired, and another command took it before this one ended."""
 
-    def __init__(self, env: str, verb: str) -> None:
+    def __init__(self, env: str, command: str) -> None:
         super().__init__(
-            f"`scones {verb}` was out of touch with AWS for so long that another command took environment {env!r} "
-            "over; see what stands, and run it again if need be: scones status"
+            f"`scones {command}` took so long that its lock on environment {env!r} expired and another command took "
+            "it; see the state of the environment with scones status, and run the command again if it is not complete"
         )
 
 
 @contextmanager
-def held(aws: Aws, verb: str, report: Reporter, pace: Pace | None = None) -> Iterator[None]:
-    """Hold the environment while *verb* changes it; before it has a bucket, there is nothing to hold.
+def deployment_lock(aws: Aws, command: str, seconds: float, report: Reporter) -> Iterator[Callable[[], None]]:
+    """Hold the environment's lock while *command* changes it; without a bucket there is nothing to lock.
+
+    The lock expires after *seconds*, which should be the longest that the command may take; calling what is yielded
+    starts this time over, and raises LockLost if another command has taken the lock.
 
     Raises:
-        EnvironmentBusy: another command holds it, and is alive.
-        LeaseLost: the work is done, but not alone.
+        EnvironmentBusy: another command holds the lock.
+        LockLost: the command has ended, but another one took the lock before that.
     """
     if not owns_bucket(aws):
-        yield
+        yield lambda: None
         return
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    lease = _Lease(aws.bucket, Holder(uuid.uuid4().hex, aws.caller, platform.node(), verb, since), pace or Pace())
-    lease.take(aws.env, report)
-    beating = threading.Thread(target=lease.keep, daemon=True)
-    beating.start()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    lock = _Lock(aws, LockHolder(uuid.uuid4().hex, command, aws.caller, _machine(), os.getpid(), now, "", seconds))
+    lock.acquire(report)
     try:
-        yield
-    finally:
-        lease.ended.set()
-        beating.join()
-        # One that cannot be given back runs out by itself; what went wrong before is the better news.
-        with suppress(SconesError):
-            lease.give_back()
-    if lease.lost:
-        raise LeaseLost(aws.env, verb)
+        yield lock.extend
+    except BaseException:
+        with suppress(SconesError):  # the command's own error says more
+            lock.release()
+        raise
+    lock.release()
 
 
-class _Lease:
-    def __init__(self, bucket: Bucket, holder: Holder, pace: Pace) -> None:
-        self._bucket = bucket
+class _Lock:
+    def __init__(self, aws: Aws, holder: LockHolder) -> None:
+        self._bucket = aws.bucket
+        self._env = aws.env
         self._holder = holder
-        self._pace = pace
         self._tag = ""
-        self.ended = threading.Event()
-        self.lost = False
 
-    def take(self, env: str, report: Reporter) -> None:
-        """Take the lease where nobody has it, or where its holder is silent; raises EnvironmentBusy."""
-        seen, first = "", 0.0
-        for _ in pauses(f"{KEY} becoming free", _LONGEST_SECONDS):
-            body, tag = self._bucket.find_version(KEY)
-            if body is not None and not self._is_mine(body):
-                if not seen:
-                    report.tell(f"{_read(body)}: looking for {self._pace.silent_seconds:g} s whether it still does")
-                    seen, first = tag, time.monotonic()
-                if tag != seen:
-                    raise EnvironmentBusy(env, _read(body))
-                if time.monotonic() - first < self._pace.silent_seconds:
-                    continue
-            if self._write(tag):
-                return
+    def acquire(self, report: Reporter) -> None:
+        while not self._store():
+            other, self._tag = self._other()
+            if other:
+                age = self._bucket.age_seconds(KEY)
+                if age is not None and age < other.seconds and not other.has_ended():
+                    raise EnvironmentBusy(self._env, other, self._bucket.uri(KEY))
+                report.tell(f"removing the lock of {other}: it expired, or its process is gone")
 
-    def keep(self) -> None:
-        """Renew the lease until it has ended or is lost."""
-        while not self.lost and not self.ended.wait(self._pace.beat_seconds):
-            # Out of touch for a moment; what is being done will say so itself if it lasts.
-            with suppress(SconesError):
-                self.lost = not self._renew()
+    def extend(self) -> None:
+        while not self._store():
+            other, tag = self._other()
+            if other:
+                raise LockLost(self._env, self._holder.command)
+            self._tag = tag
 
-    def give_back(self) -> None:
-        """Delete the object, unless another has it; renewed just before, nobody takes it in between."""
-        self.lost = self.lost or not self._renew()
-        if not self.lost:
-            self._bucket.remove([KEY])
+    def release(self) -> None:
+        self.extend()  # so that no other command can take the lock before it is deleted
+        self._bucket.remove([KEY])
 
-    def _renew(self) -> bool:
-        if self._write(self._tag):
-            return True
-        # A write that AWS took, and whose answer was lost on the way, is refused when it is sent again.
+    def _store(self) -> bool:
+        """Store the lock unless another was stored since it was last read."""
+        until = datetime.now(UTC) + timedelta(seconds=self._holder.seconds)
+        body = msgspec.json.encode(replace(self._holder, until=until.isoformat(timespec="seconds")))
+        tag = self._bucket.replace(KEY, body, self._tag)
+        self._tag = tag or self._tag
+        return tag is not None
+
+    def _other(self) -> tuple[LockHolder | None, str]:
+        """Read who else holds the lock: nobody if it is free, or ours, which S3 stored though its reply was lost."""
         body, tag = self._bucket.find_version(KEY)
-        return body is not None and self._is_mine(body) and self._write(tag)
-
-    def _write(self, tag: str) -> bool:
-        self._holder = replace(self._holder, beats=self._holder.beats + 1)
-        written = self._bucket.replace(KEY, msgspec.json.encode(self._holder), tag)
-        self._tag = written or self._tag
-        return written is not None
-
-    def _is_mine(self, body: bytes) -> bool:
-        return _read(body).id == self._holder.id
+        try:
+            found = msgspec.json.decode(body, type=LockHolder) if body is not None else self._holder
+        except msgspec.DecodeError:  # another version of Scones stored it
+            found = LockHolder()
+        return None if found.id == self._holder.id else found, tag
 
 
-def _read(body: bytes) -> Holder:
-    """Read who holds it; what another version wrote is somebody."""
+def _machine() -> str:
+    """Name this host and whatever its process ids are unique in: the boot and the container, or the hardware."""
     try:
-        return msgspec.json.decode(body, type=Holder)
-    except msgspec.DecodeError:
-        return Holder()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        place = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        place = f"{uuid.getnode():x}"
+    return f"{platform.node()} {place}"

@@ -5,12 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from scones.aws.client import AwsError
+from scones.aws.cloudformation import STACK_SECONDS
 from scones.aws.connection import Aws
 from scones.aws.registry import Approval, Package
-from scones.aws.sagemaker import VARIANT, EndpointFailed, EndpointPlan, Serverless, UpdateRolledBack, hosting_of
+from scones.aws.sagemaker import (
+    VARIANT,
+    EndpointFailed,
+    EndpointPlan,
+    Serverless,
+    UpdateRolledBack,
+    hosting_of,
+    update_seconds,
+)
 from scones.config.settings import Settings
 from scones.deployment.image_source import image_uri
-from scones.deployment.lock import held
+from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, keep, next_number, prune, recover, releases
 from scones.deployment.template import CAPTURE_PARAMETER, code_version, template
 from scones.domain.errors import SconesError
@@ -74,7 +83,9 @@ def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> 
     """
     if package.approval is not Approval.APPROVED:
         raise NotApproved(package, aws.env)
-    with held(aws, "deploy", report):
+    # The stack may change first; then the endpoint may settle before it is updated.
+    seconds = STACK_SECONDS + 2 * update_seconds(settings.baking_seconds)
+    with deployment_lock(aws, "deploy", seconds, report):
         return _deploy(aws, settings, package, report)
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scones.aws.client import AwsError, TookTooLong, pauses
-from scones.aws.cloudformation import StackFailed, StackHalfGone
+from scones.aws.cloudformation import STACK_SECONDS, StackFailed, StackHalfGone
 from scones.aws.connection import Aws
+from scones.aws.sagemaker import ENDPOINT_SECONDS
 from scones.deployment.cleanup import Leftover, leftovers_of
 from scones.deployment.inventory import (
     by_the_hour,
@@ -19,7 +20,7 @@ from scones.deployment.inventory import (
     registered,
     stack_members,
 )
-from scones.deployment.lock import held
+from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import hourly_dollars, kept_monthly_dollars
 from scones.deployment.template import foundation, parameter_names
 from scones.domain.errors import SconesError
@@ -29,6 +30,8 @@ from scones.domain.progress import Reporter
 _REFILL_SECONDS = 900.0
 _LOOK_SECONDS = 60.0
 _STUBBORN = 2
+# The endpoint is deleted, and with --keep-data the stack settles and is updated.
+_LOCK_SECONDS = ENDPOINT_SECONDS + 2 * STACK_SECONDS
 
 
 class NothingHere(SconesError):
@@ -92,7 +95,7 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
     members = known.together
     groups = log_groups(aws, members)
     # Held until the bucket is emptied: from there on the stack itself says that it is going.
-    with held(aws, "down", report):
+    with deployment_lock(aws, "down", _LOCK_SECONDS, report):
         _stop(aws, members, report)
         _delete_hosting(aws, report)
         if not keep_data:

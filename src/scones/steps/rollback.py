@@ -8,7 +8,7 @@ from scones.aws.connection import Aws
 from scones.aws.registry import Approval
 from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hosting_of, update_seconds
 from scones.config.settings import Settings
-from scones.deployment.lock import held
+from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, keep, prune, recover, releases
 from scones.domain.errors import NothingYet, SconesError
 from scones.domain.progress import Reporter
@@ -32,7 +32,7 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
         EnvironmentBusy: another command changes the environment.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
     """
-    with held(aws, "rollback", report):
+    with deployment_lock(aws, "rollback", 2 * update_seconds(settings.baking_seconds), report):
         return _rollback(aws, settings, report)
 
 

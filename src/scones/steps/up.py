@@ -3,16 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from scones.aws.cloudformation import ChangeSet, DataAtRisk, Stack
+from scones.aws.cloudformation import STACK_SECONDS, ChangeSet, DataAtRisk, Stack
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.deployment.image_source import image_source
 from scones.deployment.inventory import owns_bucket
-from scones.deployment.lock import held
+from scones.deployment.lock import deployment_lock
 from scones.deployment.preflight import preflight
 from scones.deployment.pricing import up_price
 from scones.deployment.template import foundation, founding, function_code, function_release, template
 from scones.domain.progress import Reporter
+
+# Waiting for the stack, building the image and changing the stack each take at most half an hour to an hour.
+_LOCK_SECONDS = 3 * STACK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,15 @@ def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     if not owns_bucket(aws):
         # Only in a bucket can the environment be held; until it has one, CloudFormation lets one command make it.
         _found(aws, settings, consent, report)
-    with held(aws, "up", report):
+    with deployment_lock(aws, "up", _LOCK_SECONDS, report) as extend:
+
+        def build() -> None:
+            consent.build()
+            # The user may have taken a long time to agree, and the build may have been long.
+            extend()
+
         _found(aws, settings, consent, report)
-        return _up(aws, settings, consent, report)
+        return _up(aws, settings, replace(consent, build=build), report)
 
 
 def _found(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> None:
