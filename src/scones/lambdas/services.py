@@ -57,8 +57,8 @@ def unreadable(reason: str, photo_id: str) -> UnreadablePhoto:
     return UnreadablePhoto(json.dumps({"reason": reason[:LONGEST_REASON], "photo_id": photo_id}))
 
 
-ENDPOINT = os.environ["ENDPOINT_NAME"]
-"""The endpoint that these functions ask."""
+ENDPOINT = os.environ.get("ENDPOINT_NAME", "")
+"""The endpoint to invoke; only the functions that classify have it."""
 
 # The plain list that other clients get lacks the model's version, and whether the photo is familiar to it.
 _ACCEPT = "application/json;verbose=true"
