@@ -31,11 +31,10 @@ from benchmarks.monitor_world import (
 from numpy.typing import NDArray
 
 from scones.domain.decision import VEHICLES
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.cause import Cause, Signs, likely_cause
-from scones.monitoring.class_mix import estimate_mix
-from scones.monitoring.detectors import check
-from scones.monitoring.replay import compare
+from scones.monitoring.alerts.cause import Cause, Signs, estimate_mix, likely_cause
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.window_test import check
+from scones.monitoring.performance.prediction_check import compare
 from scones.training.messages import Labelled
 
 RATE = 0.01

@@ -22,16 +22,15 @@ from benchmarks.monitor_world import (
 )
 from numpy.typing import NDArray
 
-from scones.monitoring.accuracy import Estimator, Judged, Lesson
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.budget import Budget
-from scones.monitoring.calibration import calibrate
-from scones.monitoring.channels import measure
-from scones.monitoring.class_mix import estimate_mix
-from scones.monitoring.detectors import check
-from scones.monitoring.labels import choose, correct, exact
-from scones.monitoring.replay import compare
-from scones.monitoring.watch import Watch
+from scones.monitoring.alerts.cause import estimate_mix
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import measure
+from scones.monitoring.drift.stream_detector import Watch
+from scones.monitoring.drift.stream_statistics import calibrate
+from scones.monitoring.drift.window_test import Budget, check
+from scones.monitoring.performance.accuracy_estimate import Estimator, Judged, Lesson
+from scones.monitoring.performance.labels import choose, correct, exact
+from scones.monitoring.performance.prediction_check import compare
 from scones.training.calibration import fit_temperature, soften
 
 WINDOW, LABELS, DAMAGED = 200, 30, 170

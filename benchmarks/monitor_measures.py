@@ -14,12 +14,11 @@ from benchmarks.monitor_peers import DEFAULTS, SCORES
 from benchmarks.monitor_world import CELLS, CLEAN, Floats, World
 from numpy.typing import NDArray
 
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.calibration import PHOTOS, Line, calibrate
-from scones.monitoring.channels import CHANNELS
-from scones.monitoring.detectors import calibrate_windows, check
-from scones.monitoring.stream import Reference, Steps, statistics
-from scones.monitoring.watch import Watch
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.stream_detector import Watch
+from scones.monitoring.drift.stream_statistics import STREAM_PHOTOS, Line, Reference, Steps, calibrate, statistics
+from scones.monitoring.drift.window_test import calibrate_windows, check
 
 SIZES = (50, 100, 200)
 USUAL, STRICT = 0.05, 0.003
@@ -106,8 +105,8 @@ def measure_streams(world: World, splits: int, seed: int, build: Path) -> Stream
         values = world.seen[CLEAN].channels[reference]
         line = calibrate(values, seed=number).line(STREAM_RATE)
         ours, clean = Reference.of(values), world.seen[CLEAN].channels[stream]
-        rows = rng.choice(len(clean), (_CLEAN_STREAMS, PHOTOS))
-        found.repeated += [first <= PHOTOS for first in _first(ours.steps(clean), rows, line)]
+        rows = rng.choice(len(clean), (_CLEAN_STREAMS, STREAM_PHOTOS))
+        found.repeated += [first <= STREAM_PHOTOS for first in _first(ours.steps(clean), rows, line)]
         sure = CHANNELS.index("certainty")
         streams = {CLEAN: clean[rows[0], sure]}
         for cell, changed in _changed(world, stream, rng):
@@ -124,10 +123,10 @@ def measure_fresh(values: Floats, splits: int, seed: int) -> list[bool]:
     found, rng = [], np.random.default_rng(seed)
     for number in range(splits):
         order = rng.permutation(len(values))
-        reference, stream = values[order[PHOTOS:]], values[order[:PHOTOS]]
+        reference, stream = values[order[STREAM_PHOTOS:]], values[order[:STREAM_PHOTOS]]
         line = calibrate(reference, seed=number).line(STREAM_RATE)
-        orders = np.stack([rng.permutation(PHOTOS) for _ in range(_FRESH_STREAMS)])
-        found += [first <= PHOTOS for first in _first(Reference.of(reference).steps(stream), orders, line)]
+        orders = np.stack([rng.permutation(STREAM_PHOTOS) for _ in range(_FRESH_STREAMS)])
+        found += [first <= STREAM_PHOTOS for first in _first(Reference.of(reference).steps(stream), orders, line)]
     return found
 
 

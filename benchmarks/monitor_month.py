@@ -7,11 +7,10 @@ import numpy as np
 from benchmarks.monitor_world import LIGHT_LEFT, Floats, Pixels, Quick, Seen, damage, lights
 from numpy.typing import NDArray
 
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.budget import Budget
-from scones.monitoring.calibration import calibrate
-from scones.monitoring.detectors import calibrate_windows, check
-from scones.monitoring.watch import Watch
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.stream_detector import Watch
+from scones.monitoring.drift.stream_statistics import calibrate
+from scones.monitoring.drift.window_test import Budget, calibrate_windows, check
 
 DAYS, CLEAN_DAYS, A_DAY, CHANGED_DAYS = 30, 14, 1000, 20
 BY_WINDOWS = (40, 500)

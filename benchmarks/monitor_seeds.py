@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from scones.data.decode import decode
 from scones.model.inference import Model
 from scones.model.model_file import opened
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.budget import Budget
-from scones.monitoring.channels import Photos, measure, strangest
-from scones.monitoring.detectors import check
-from scones.monitoring.look import Registered
-from scones.monitoring.registered import RegisteredModel
-from scones.monitoring.scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import Photos, measure, strangest
+from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.stream_detector import Watch
+from scones.monitoring.drift.stream_statistics import statistics
+from scones.monitoring.drift.window_test import Budget, check
+from scones.monitoring.inspect import Registered
+from scones.monitoring.performance.registered_model import RegisteredModel
 from scones.monitoring.shift import darken_and_blur
-from scones.monitoring.stream import statistics
-from scones.monitoring.watch import Watch
 
 ORDERS = 20
 DRILL = 100

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from scones.data.decode import decode
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
-from scones.monitoring.channels import CHANNELS, measure, strangest
+from scones.monitoring.drift.features import CHANNELS, measure, strangest
 from scones.training.calibration import soften
 from scones.training.fit import fit
 from scones.training.messages import Labelled

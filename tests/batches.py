@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from scones.monitoring.alert import Batch, Evidence, Known
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import CHANNELS
-from scones.monitoring.detectors import check
-from scones.monitoring.scores import Floats
+from scones.monitoring.alerts.alert import Batch, Evidence, Known
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.normal_scores import Floats
+from scones.monitoring.drift.window_test import check
 
 CLASSES = ("bicycle", "motorcycle")
 PHOTOS = 100

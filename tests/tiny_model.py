@@ -13,9 +13,9 @@ from PIL import Image
 
 from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, read_artefact, write_artefact
 from scones.model.out_of_fold import OutOfFold, fingerprints
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.calibration import calibrate
-from scones.monitoring.channels import measure
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import measure
+from scones.monitoring.drift.stream_statistics import calibrate
 
 SIDE = 32
 # Photos between these levels of gray get a probability between 0.02 and 0.98.

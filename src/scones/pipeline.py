@@ -27,7 +27,7 @@ from scones.domain.errors import NothingYet, SconesError
 from scones.domain.progress import Reporter
 from scones.evaluation.study import Study
 from scones.model.model_file import opened
-from scones.monitoring.labelling import Labelled
+from scones.monitoring.performance.labels import Labelled
 from scones.steps.approve import approve
 from scones.steps.classify import Classified, Outcome, classify
 from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scones.domain.tags import evaluation_id, is_ours
 from scones.lambdas.classify import capture_key, capture_line
 from scones.local.sagemaker.capture import Exchange, record
-from scones.monitoring.capture import Captured, parse
+from scones.monitoring.capture.records import Captured, parse
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 89_000, UTC)
 CONFIG = {

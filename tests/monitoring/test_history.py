@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from batches import CLASSES, baseline, batch, evidence
-from scones.monitoring.accuracy import Estimate
-from scones.monitoring.channels import CHANNELS
+from scones.monitoring.drift.features import CHANNELS
 from scones.monitoring.history import PHOTOS, Point, from_lines, point, to_lines
+from scones.monitoring.performance.accuracy_estimate import Estimate
 from scones.reports.history import render_history
 
 FOUND = evidence(batch(brightness=-2))

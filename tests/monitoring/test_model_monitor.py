@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import CHANNELS
-from scones.monitoring.detectors import check
-from scones.monitoring.intake import Reason
-from scones.monitoring.model_monitor import constraints, statistics, violations
-from scones.monitoring.summary import BUCKETS, Summary
+from scones.monitoring.capture.records import RefusalReason
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.window_test import check
+from scones.monitoring.model_monitor import BUCKETS, Summary, constraints, statistics, violations
 
 RNG = np.random.default_rng(5)
 BASELINE = Baseline(RNG.normal(10, 2, (200, len(CHANNELS))), "v1")
@@ -55,7 +54,7 @@ def test_violations_name_the_feature_the_check_and_what_happened() -> None:
     shifted = BASELINE.values[:100].copy()
     shifted[:, 2] += 20
     verdict = check(BASELINE, shifted, false_alarm_rate=0.05)
-    refused = {Reason.UNREADABLE: 3, Reason.NO_ANSWER: 1, Reason.OURS: 7}
+    refused = {RefusalReason.UNREADABLE: 3, RefusalReason.NO_ANSWER: 1, RefusalReason.OURS: 7}
     found = violations(verdict, refused)["violations"]
     assert isinstance(found, list)
     pairs = {(item["feature_name"], item["constraint_check_type"]) for item in found}
@@ -68,4 +67,4 @@ def test_violations_name_the_feature_the_check_and_what_happened() -> None:
 def test_a_quiet_look_violates_nothing() -> None:
     """Questions of our own are no violation."""
     verdict = check(BASELINE, RNG.normal(10, 2, (100, len(CHANNELS))), false_alarm_rate=0.001)
-    assert violations(verdict, {Reason.OURS: 7}) == {"violations": []}
+    assert violations(verdict, {RefusalReason.OURS: 7}) == {"violations": []}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from batches import batch, evidence, swapped
-from scones.monitoring.alert import Alert, make_alert
+from scones.monitoring.alerts.alert import Alert, make_alert
 from scones.reports.alert import render_alert
 
 DARK = make_alert(evidence(batch(brightness=-2)))

@@ -1,6 +1,6 @@
 """The page shows each photo to label, tells nobody what was answered, and the table names them."""
 
-from scones.monitoring.labelling import Asked
+from scones.monitoring.performance.labels import Asked
 from scones.reports.labels import ToLabel, render_labels, table_to_fill
 from tiny_model import plain_photo
 

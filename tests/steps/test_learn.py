@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from scones.monitoring.channels import CHANNELS
-from scones.monitoring.days import TooFewDays, learnt_key
-from scones.monitoring.measured import PREFIX, Measured
-from scones.monitoring.registered import open_model
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured, TooFewDays, learnt_key
+from scones.monitoring.performance.registered_model import open_model
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import Deployed
 
@@ -29,7 +28,7 @@ def keep(flow: Pipeline, day: int, model: str) -> str:
     names = tuple(f"{day}-{number}" for number in range(PHOTOS))
     times = tuple(f"1999-01-{day:02d}T00:00:{number:02d}Z" for number in range(PHOTOS))
     values = np.random.default_rng(day).normal(size=(PHOTOS, len(CHANNELS)))
-    key = f"{PREFIX}{flow.aws.name}/1999/01/{day:02d}/000000.npz"
+    key = f"{MEASURED_PREFIX}{flow.aws.name}/1999/01/{day:02d}/000000.npz"
     flow.aws.bucket.put(key, Measured(model, names, times, names, np.full((PHOTOS, 2), 0.5), values).to_bytes())
     return key
 
@@ -39,7 +38,7 @@ def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[
     bucket = flow.aws.bucket
     deployed = load_result(bucket, "deploy", Deployed, "")
     model = open_model(bucket.get(bucket.key(deployed.model_uri))).artefact.version
-    standing = [item.key for item in bucket.list(f"{PREFIX}{flow.aws.name}/")]
+    standing = [item.key for item in bucket.list(f"{MEASURED_PREFIX}{flow.aws.name}/")]
     bucket.remove(standing)
     kept += [keep(flow, day, model) for day in range(1, 5)]
     with pytest.raises(TooFewDays):

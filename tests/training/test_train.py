@@ -20,7 +20,7 @@ from scones.data.decode import decode
 from scones.data.sources.synthetic import render
 from scones.model.model_file import read_artefact
 from scones.model.out_of_fold import OutOfFold
-from scones.monitoring.baseline import Baseline
+from scones.monitoring.drift.baseline import Baseline
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

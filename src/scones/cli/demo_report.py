@@ -12,9 +12,9 @@ from scones.deployment.pricing import DECISION_WRITES, SINGLE, Bill, RunUsage, b
 from scones.dispatch.business_value import Line, Worth
 from scones.dispatch.orders import Courier
 from scones.evaluation.business_value import CityDays, Seen
-from scones.monitoring.channels import MEANINGS
-from scones.monitoring.detectors import Verdict
-from scones.monitoring.notice import Told
+from scones.monitoring.alerts.notices import Told
+from scones.monitoring.drift.features import MEANINGS
+from scones.monitoring.drift.window_test import Verdict
 from scones.reports.demo import render_report
 from scones.reports.story import Answer, Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
 from scones.steps.classify import Classified, Execution

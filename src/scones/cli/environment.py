@@ -10,7 +10,7 @@ from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
-    from scones.monitoring.labelling import Labelled
+    from scones.monitoring.performance.labels import Labelled
     from scones.pipeline import Pipeline
     from scones.steps.monitor import Monitored
 

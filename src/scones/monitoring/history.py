@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from scones.monitoring.accuracy import Estimate
-from scones.monitoring.alert import Batch
-from scones.monitoring.channels import CHANNELS
-from scones.monitoring.detectors import Verdict
+from scones.monitoring.alerts.alert import Batch
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.window_test import Verdict
+from scones.monitoring.performance.accuracy_estimate import Estimate
 
-PREFIX: Final = "monitor/history/"
+HISTORY_PREFIX: Final = "monitor/history/"
 PHOTOS: Final = 6
 """So many photos of each window are kept, small."""
 _SIDE_PIXELS = 48

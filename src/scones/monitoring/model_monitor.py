@@ -1,4 +1,4 @@
-"""The three documents of SageMaker's Model Monitor, for the tools that read them; each channel is a feature.
+"""SageMaker Model Monitor's documents and metrics, for the tools that read them.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contract-outputs.html
 """
@@ -8,26 +8,95 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.channels import CHANNELS
-from scones.monitoring.detectors import Verdict
-from scones.monitoring.intake import Reason
-from scones.monitoring.summary import Figures, Summary
+from scones.monitoring.capture.records import RefusalReason
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.window_test import Verdict
+
+BUCKETS = 10
+"""As many as Model Monitor gives."""
+
+Floats = NDArray[np.float64]
+
+
+class Summary:
+    """Mean, spread, extremes and a histogram of each channel.
+
+    The histogram's bounds come from *baseline* [n, channels]; what lies beyond counts in the outermost buckets.
+    """
+
+    def __init__(self, baseline: Floats) -> None:
+        # A channel that a model does not give is not a number in all of its baseline.
+        known = np.where(np.isfinite(baseline), baseline, 0.0)
+        low, high = known.min(axis=0), known.max(axis=0)
+        self.edges: Floats = np.linspace(low, np.where(high > low, high, low + 1), BUCKETS + 1, axis=1)
+        self.photos = 0
+        self.channels = [Figures() for _ in CHANNELS]
+
+    def add(self, values: Floats) -> None:
+        """Count the measurements *values* [n, channels] in; what is not a number is missing."""
+        self.photos += len(values)
+        for figures, column, inner in zip(self.channels, values.T, self.edges[:, 1:-1], strict=True):
+            figures.add(column[np.isfinite(column)], inner)
+
+
+class Figures:
+    """One channel's."""
+
+    def __init__(self) -> None:
+        self.present = 0
+        self.mean = 0.0
+        self.least, self.most = np.inf, -np.inf
+        self.counts = np.zeros(BUCKETS, np.int64)
+        self._squares = 0.0
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation."""
+        return float(np.sqrt(self._squares / max(1, self.present)))
+
+    def add(self, values: Floats, inner: Floats) -> None:
+        """Count *values* [n] in; *inner* are the bounds between the buckets."""
+        if not len(values):
+            return
+        total = self.present + len(values)
+        mean = float(values.mean())
+        gap = mean - self.mean
+        # Chan, Golub and LeVeque, 1979: sums of squares join without losing digits.
+        self._squares += float(((values - mean) ** 2).sum()) + gap**2 * self.present * len(values) / total
+        self.mean += gap * len(values) / total
+        self.present = total
+        self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+        self.counts += np.bincount(np.searchsorted(inner, values, side="right"), minlength=BUCKETS)
+
+
+NAMESPACE = "/aws/sagemaker/Endpoints/data-metrics"
+"""Where Model Monitor's containers publish an endpoint's metrics.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
+"""
+
+
+def dimensions(endpoint: str) -> dict[str, str]:
+    """What tells one endpoint's metrics from another's; the schedule carries the endpoint's name."""
+    return {"Endpoint": endpoint, "MonitoringSchedule": endpoint}
+
 
 Check = Literal["baseline_drift_check", "data_type_check", "completeness_check"]
 Document = dict[str, object]
 
 _VERSION = 0
 # What in a record is wrong, and which of Model Monitor's checks looks at it.
-_CHECKS: Mapping[Reason, tuple[str, Check]] = {
-    Reason.NO_CAPTURE: ("capture", "data_type_check"),
-    Reason.GONE: ("capture", "completeness_check"),
-    Reason.MALFORMED: ("capture", "data_type_check"),
-    Reason.NO_PHOTO: ("photo", "completeness_check"),
-    Reason.NO_ANSWER: ("probabilities", "completeness_check"),
-    Reason.UNREADABLE: ("photo", "data_type_check"),
-    Reason.OTHER_MODEL: ("probabilities", "data_type_check"),
+_CHECKS: Mapping[RefusalReason, tuple[str, Check]] = {
+    RefusalReason.NO_CAPTURE: ("capture", "data_type_check"),
+    RefusalReason.GONE: ("capture", "completeness_check"),
+    RefusalReason.MALFORMED: ("capture", "data_type_check"),
+    RefusalReason.NO_PHOTO: ("photo", "completeness_check"),
+    RefusalReason.NO_ANSWER: ("probabilities", "completeness_check"),
+    RefusalReason.UNREADABLE: ("photo", "data_type_check"),
+    RefusalReason.OTHER_MODEL: ("probabilities", "data_type_check"),
 }
 
 
@@ -78,7 +147,7 @@ def constraints(baseline: Baseline, threshold: float) -> Document:
     return {"version": _VERSION, "features": features, "monitoring_config": config}
 
 
-def violations(verdict: Verdict, refused: Mapping[Reason, int]) -> Document:
+def violations(verdict: Verdict, refused: Mapping[RefusalReason, int]) -> Document:
     """constraint_violations.json: channels beyond the alarm line, and records that could not be used."""
     found = []
     if verdict.alarm:

@@ -3,9 +3,9 @@
 import base64
 from collections.abc import Mapping
 
-from scones.monitoring.alert import Alert, Severity
-from scones.monitoring.cause import Cause
-from scones.monitoring.notice import accuracy_lines, at, odds_lines, since_lines, subject
+from scones.monitoring.alerts.alert import Alert, Severity
+from scones.monitoring.alerts.cause import Cause
+from scones.monitoring.alerts.notices import accuracy_lines, at, odds_lines, since_lines, subject
 from scones.reports.gallery import picture
 from scones.reports.theme import environment
 

@@ -11,10 +11,10 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from scones.monitoring.channels import CHANNELS, MEANINGS
+from scones.monitoring.alerts.notices import at
+from scones.monitoring.drift.features import CHANNELS, MEANINGS
+from scones.monitoring.drift.normal_scores import Floats
 from scones.monitoring.history import Point
-from scones.monitoring.notice import at
-from scones.monitoring.scores import Floats
 from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, Canvas, canvas, environment
 
 _WIDTH, _HIGH, _LOW = 900, 190, 130

@@ -5,8 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scones.monitoring.labelling import Asked
-from scones.monitoring.notice import at
+from scones.monitoring.alerts.notices import at
+from scones.monitoring.performance.labels import Asked
 from scones.reports.gallery import picture
 from scones.reports.theme import environment
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.model.model_file import opened
-from scones.monitoring.labelling import ASKED_KEY, Asked, Labelled, judge, parse_labels
-from scones.monitoring.labels import BadLabels
-from scones.monitoring.measured import PREFIX, Measured
+from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured
+from scones.monitoring.performance.labels import ASKED_KEY, Asked, BadLabels, Labelled, judge, parse_labels
 
 
 def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
@@ -27,6 +26,6 @@ def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
 
 
 def _seen(aws: Aws, endpoint: str) -> Iterator[Measured]:
-    for item, pieces in aws.bucket.read_all(aws.bucket.list(f"{PREFIX}{endpoint}/")):
+    for item, pieces in aws.bucket.read_all(aws.bucket.list(f"{MEASURED_PREFIX}{endpoint}/")):
         if pieces is not None:
             yield Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scones.aws.connection import Aws
-from scones.monitoring.days import learn_days, learnt_key
-from scones.monitoring.measured import MOST_PHOTOS, PREFIX, Measured
-from scones.monitoring.registered import open_model
+from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, MEASURED_PREFIX, Measured, learn_days, learnt_key
+from scones.monitoring.performance.registered_model import open_model
 
 # Twice as many as are learnt, so that days of little traffic are not thinned with the busy ones.
-_MOST_READ = 2 * MOST_PHOTOS
+_MOST_READ = 2 * MAX_PHOTOS_KEPT
 # At one an hour six weeks; what was seen before is not learnt from.
 _MOST_LOOKS = 1000
 
@@ -35,7 +34,7 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Days
     if not days:
         aws.bucket.remove([key])
         return DaysLearnt(0, 0)
-    files = list(aws.bucket.list(f"{PREFIX}{endpoint}/"))[-_MOST_LOOKS:]
+    files = list(aws.bucket.list(f"{MEASURED_PREFIX}{endpoint}/"))[-_MOST_LOOKS:]
     most = max(1, _MOST_READ // max(1, len(files)))
     traffic = [
         Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key)).thinned(most)

@@ -19,31 +19,42 @@ from scones.data.manifest import Sample, split_prefix
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 from scones.domain.tags import canary_id
-from scones.monitoring.accuracy import Estimate
-from scones.monitoring.alert import Alert as DriftAlert
-from scones.monitoring.alert import Batch
-from scones.monitoring.alerting import alert_of
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.budget import Budget
-from scones.monitoring.canary import Canary, candidates, is_sure
-from scones.monitoring.capture import split
-from scones.monitoring.cursor import Cursor, File, Reading, is_capture
-from scones.monitoring.days import learnt_key
-from scones.monitoring.detectors import Verdict
-from scones.monitoring.figures import NAMESPACE, Outcome, dimensions, figures
-from scones.monitoring.findings import of_alert, of_baseline, of_both, of_canaries, of_release
-from scones.monitoring.history import PREFIX, to_lines
-from scones.monitoring.intake import Intake, Reason, Watching
-from scones.monitoring.labelling import ASKED_KEY, Asked
-from scones.monitoring.latch import Alarm, Finding, fresh
-from scones.monitoring.look import Look, Looked, Registered, acknowledged
-from scones.monitoring.measured import PREFIX as MEASURED
-from scones.monitoring.model_monitor import constraints, statistics, violations
-from scones.monitoring.notice import Told, in_short, to_json
-from scones.monitoring.registered import RegisteredModel, open_model
-from scones.monitoring.remembered import Remembered
-from scones.monitoring.replay import Replayed
-from scones.monitoring.summary import Summary
+from scones.monitoring.alerts.alert import Alert as DriftAlert
+from scones.monitoring.alerts.alert import Batch
+from scones.monitoring.alerts.notices import (
+    ActiveAlarm,
+    Finding,
+    Told,
+    fresh,
+    in_short,
+    of_alert,
+    of_baseline,
+    of_both,
+    of_canaries,
+    of_release,
+    to_json,
+)
+from scones.monitoring.capture.cursor import Cursor, File, Reading, is_capture
+from scones.monitoring.capture.records import Intake, RefusalReason, Watching, split
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.traffic import MEASURED_PREFIX as MEASURED
+from scones.monitoring.drift.traffic import learnt_key
+from scones.monitoring.drift.window_test import Budget, Verdict
+from scones.monitoring.history import HISTORY_PREFIX, to_lines
+from scones.monitoring.inspect import Look, Looked, MonitoringFigures, Registered, acknowledged, alert_of, figures
+from scones.monitoring.model_monitor import (
+    NAMESPACE,
+    Summary,
+    constraints,
+    dimensions,
+    statistics,
+    violations,
+)
+from scones.monitoring.monitor_state import Remembered
+from scones.monitoring.performance.accuracy_estimate import Estimate
+from scones.monitoring.performance.labels import ASKED_KEY, Asked
+from scones.monitoring.performance.prediction_check import Canary, Replayed, candidates, is_sure
+from scones.monitoring.performance.registered_model import RegisteredModel, open_model
 from scones.reports.alert import render_alert
 
 _STATE = "monitor/state.json"
@@ -91,9 +102,9 @@ class Monitored:
     """One line for each of the first captured records that could not be used."""
     report_uri: str
     """The page of the alert, while that stands."""
-    refused: Mapping[Reason, int]
+    refused: Mapping[RefusalReason, int]
     """How many records were not looked at, by reason."""
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[ActiveAlarm, ...]
     """What stands until it is acknowledged."""
     acknowledged: int
     canaries: tuple[Canary, ...]
@@ -114,7 +125,7 @@ class _Read:
     """What came of the capture since the last look."""
 
     looked: Looked
-    refused: Mapping[Reason, int]
+    refused: Mapping[RefusalReason, int]
     examples: tuple[str, ...]
     cursor: Cursor
     complete: bool
@@ -152,7 +163,7 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
     # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
     tag = _keep(aws, watched, state, tag)
-    _publish(aws, watched, Outcome(read.looked, read.refused, canaries, state.alarms), deployed.baseline)
+    _publish(aws, watched, MonitoringFigures(read.looked, read.refused, canaries, state.alarms), deployed.baseline)
     alarms = _tell(aws, watched, state, tag)
     result = _result(read, alarms, canaries, alert)
     report.tell(in_words(result))
@@ -169,7 +180,7 @@ def in_words(result: Monitored) -> str:
 
 
 def _result(
-    read: _Read, alarms: tuple[Alarm, ...], canaries: tuple[Canary, ...], alert: DriftAlert | None
+    read: _Read, alarms: tuple[ActiveAlarm, ...], canaries: tuple[Canary, ...], alert: DriftAlert | None
 ) -> Monitored:
     looked = read.looked
     return Monitored(
@@ -231,7 +242,7 @@ def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredMod
                 break
             file = _file(item)
             if pieces is None:
-                intake.refuse_once(Reason.GONE, f"{item.key}: {Reason.GONE}")
+                intake.refuse_once(RefusalReason.GONE, f"{item.key}: {RefusalReason.GONE}")
                 continue
             for seen in intake.take(file, split(pieces)):
                 look.add(seen)
@@ -246,7 +257,7 @@ def _captures(listed: Iterable[Object], watched: Watched, intake: Intake) -> Ite
         if is_capture(item.key, watched.capture_prefix):
             yield _file(item)
         else:
-            intake.refuse_once(Reason.NO_CAPTURE, f"{item.key}: {Reason.NO_CAPTURE}")
+            intake.refuse_once(RefusalReason.NO_CAPTURE, f"{item.key}: {RefusalReason.NO_CAPTURE}")
 
 
 def _file(item: Object) -> File:
@@ -288,7 +299,7 @@ def _asked(batch: Batch | None, registered: Registered) -> Asked | None:
 
 def _drifted(
     aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: Remembered, asked: Asked | None
-) -> Iterator[Alarm]:
+) -> Iterator[ActiveAlarm]:
     """Put the alert's page into the bucket, where it must be before anybody is sent to it; one that stands is kept."""
     if alert is None or asked is None:
         return
@@ -301,7 +312,7 @@ def _drifted(
         document = to_json(alert, page_uri)
         aws.bucket.put(f"{key}.json", document.encode(), "application/json")
         aws.bucket.put(ASKED_KEY, asked.to_json(), "application/json")
-        yield Alarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
+        yield ActiveAlarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
 
 
 def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> dict[str, bytes]:
@@ -312,13 +323,13 @@ def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> 
     return {name: photo for name, photo in found.items() if photo is not None}
 
 
-def _alarms(state: Remembered, findings: Iterable[Finding]) -> Iterator[Alarm]:
+def _alarms(state: Remembered, findings: Iterable[Finding]) -> Iterator[ActiveAlarm]:
     """Date what was found."""
     for finding in fresh(state.alarms, findings):
-        yield Alarm(finding, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        yield ActiveAlarm(finding, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -> None:
+def _publish(aws: Aws, watched: Watched, outcome: MonitoringFigures, baseline: Baseline) -> None:
     """Write Model Monitor's documents, and publish the metrics; silence is an alarm once there was a photo."""
     looked = outcome.looked
     if looked.photos or outcome.refused:
@@ -331,7 +342,7 @@ def _publish(aws: Aws, watched: Watched, outcome: Outcome, baseline: Baseline) -
         aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(looked.verdict, outcome.refused))
     if looked.measured:
         place = f"{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H%M%S}"
-        aws.bucket.put(f"{PREFIX}{place}.jsonl", to_lines(looked.points), "application/jsonl")
+        aws.bucket.put(f"{HISTORY_PREFIX}{place}.jsonl", to_lines(looked.points), "application/jsonl")
         aws.bucket.put(f"{MEASURED}{place}.npz", looked.measured.to_bytes())
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
     if looked.photos:
@@ -344,7 +355,7 @@ def _keep_json(aws: Aws, key: str, value: dict[str, object]) -> None:
         aws.bucket.put_json(key, value)
 
 
-def _tell(aws: Aws, watched: Watched, state: Remembered, tag: str) -> tuple[Alarm, ...]:
+def _tell(aws: Aws, watched: Watched, state: Remembered, tag: str) -> tuple[ActiveAlarm, ...]:
     """Send a notice of each alarm that has had none, and note that; the alarms that stand, all of them told."""
     new = [alarm for alarm in state.alarms if not alarm.told]
     for alarm in new:

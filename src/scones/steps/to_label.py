@@ -7,9 +7,9 @@ from pathlib import Path
 from scones.aws.connection import Aws
 from scones.domain.errors import SconesError
 from scones.model.model_file import opened
-from scones.monitoring.capture import Captured, parse, split
-from scones.monitoring.labelling import ASKED_KEY, Asked
-from scones.monitoring.measured import PREFIX, Measured
+from scones.monitoring.capture.records import Captured, parse, split
+from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured
+from scones.monitoring.performance.labels import ASKED_KEY, Asked
 from scones.reports.labels import ToLabel, render_labels, table_to_fill
 
 NEWEST = 1000
@@ -46,7 +46,7 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
 def _newest(aws: Aws, endpoint: str, model: str) -> Measured:
     """The newest photos, as far as they were answered by this model."""
     parts: list[Measured] = []
-    for item in reversed(list(aws.bucket.list(f"{PREFIX}{endpoint}/"))):
+    for item in reversed(list(aws.bucket.list(f"{MEASURED_PREFIX}{endpoint}/"))):
         part = Measured.from_bytes(aws.bucket.get(item.key), aws.bucket.uri(item.key))
         if part.model == model:
             parts.insert(0, part)

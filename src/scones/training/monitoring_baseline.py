@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
-from scones.monitoring.accuracy import Judged, Lesson
-from scones.monitoring.baseline import Baseline
-from scones.monitoring.calibration import calibrate
-from scones.monitoring.channels import measure, strangest
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import measure, strangest
+from scones.monitoring.drift.stream_statistics import calibrate
+from scones.monitoring.performance.accuracy_estimate import Judged, Lesson
 from scones.training.assemble import Calibrated
 from scones.training.cross_validation import Crossfit, Unseen
 from scones.training.messages import Labelled

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from scones.model.model_file import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
 from scones.model.out_of_fold import OutOfFold, fingerprints
-from scones.monitoring.baseline import Baseline
+from scones.monitoring.drift.baseline import Baseline
 from scones.training.assemble import Calibrated, Models, assemble, calibrate
 from scones.training.cross_validation import FOLDS, Plan, crossfit, crossfit_workers
 from scones.training.label_issues import Votes, vote

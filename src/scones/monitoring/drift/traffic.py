@@ -1,0 +1,152 @@
+"""Recorded traffic: what is kept of each photo, some hundred bytes, and whole days of it as a new baseline.
+
+Training photos are assumed independent and come from any hour. Traffic is not: at night one dark photo follows another.
+A user who knows that some days were normal can make them the baseline; the simulation then draws whole days.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.domain.errors import SconesError
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate
+
+MEASURED_PREFIX: Final = "monitor/measured/"
+MAX_PHOTOS_KEPT: Final = 20_000
+"""A look keeps so many photos at most, the newest."""
+_FORMAT = 1
+_TEXTS = ("events", "times", "hashes")
+
+
+class BadMeasured(SconesError):
+    """What a look kept of its photos is damaged, or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Photos in the order in which they were read: *probabilities* [n, C] and *channels* [n, channels].
+
+    *model* is the version of the one that they were answered by, *hashes* are those of the photos' bytes.
+    """
+
+    model: str
+    events: tuple[str, ...]
+    times: tuple[str, ...]
+    hashes: tuple[str, ...]
+    probabilities: Floats
+    channels: Floats
+
+    def __len__(self) -> int:
+        """How many photos there are."""
+        return len(self.events)
+
+    @classmethod
+    def join(cls, parts: Iterable["Measured"]) -> "Measured":
+        """Put photos of one model together, in the order given; there must be one part or more."""
+        found = list(parts)
+        return cls(
+            model=found[0].model,
+            events=tuple(event for part in found for event in part.events),
+            times=tuple(time for part in found for time in part.times),
+            hashes=tuple(digest for part in found for digest in part.hashes),
+            probabilities=np.concatenate([part.probabilities for part in found]),
+            channels=np.concatenate([part.channels for part in found]),
+        )
+
+    def take(self, rows: NDArray[np.intp]) -> "Measured":
+        """Give some of the photos, by place."""
+        places = rows.tolist()
+        events, times, hashes = (
+            tuple(texts[row] for row in places) for texts in (self.events, self.times, self.hashes)
+        )
+        return Measured(self.model, events, times, hashes, self.probabilities[rows], self.channels[rows])
+
+    def last(self, most: int) -> "Measured":
+        """Give the newest *most* photos at most."""
+        return self if len(self) <= most else self.take(np.arange(len(self) - most, len(self)))
+
+    def thinned(self, most: int) -> "Measured":
+        """Give *most* photos at most, evenly from all."""
+        return self if len(self) <= most else self.take(np.linspace(0, len(self) - 1, most).astype(np.intp))
+
+    def to_bytes(self) -> bytes:
+        """Write it as a npz file that loads without pickle."""
+        out = io.BytesIO()
+        texts = {name: np.array(getattr(self, name), dtype=np.str_) for name in _TEXTS}
+        tables = {"probabilities": self.probabilities, "values": self.channels}
+        head = {"format": np.array(_FORMAT), "channels": np.array(CHANNELS), "model": np.array(self.model)}
+        np.savez_compressed(out, allow_pickle=False, **head, **texts, **tables)
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, body: bytes, where: str) -> "Measured":
+        """Read what `to_bytes` gave; *where* it comes from is for the error.
+
+        Raises:
+            BadMeasured: damaged, or of another version's channels.
+        """
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as file:
+                return cls._read({name: file[name] for name in file.files})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadMeasured(f"cannot read {where} ({error}); delete it, and its photos are left out") from error
+
+    @classmethod
+    def _read(cls, found: Mapping[str, np.ndarray]) -> "Measured":
+        if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != CHANNELS:
+            raise ValueError("it is of another version")
+        events, times, hashes = (tuple(map(str, found[name])) for name in _TEXTS)
+        return cls(str(found["model"]), events, times, hashes, found["probabilities"], found["values"])
+
+
+class TooFewDays(SconesError):
+    """There are not days enough of this model's traffic to learn from."""
+
+
+def learnt_key(model: str) -> str:
+    """Say where in the bucket the days learnt for the *model* of this version lie."""
+    return f"monitor/days/{model}.npz"
+
+
+def learn_days(trained: Baseline, traffic: Iterable[Measured], model: str, days: int, seed: int) -> Baseline:
+    """Make a baseline of the last *days* days (in UTC) of the *model*'s traffic; the rest is as *trained* has it.
+
+    Days of fewer than MIN_PHOTOS photos do not count, so a clock that jumps takes no other day's place; photos whose
+    time nobody knows are left out. Of very many photos some are taken, evenly.
+
+    Raises:
+        TooFewDays: fewer than five days are left.
+    """
+    parts = [part for part in traffic if part.model == model]
+    times = np.array([_day(time) for part in parts for time in part.times], dtype="datetime64[D]")
+    different, counts = np.unique(times[~np.isnat(times)], return_counts=True)
+    learnt = different[counts >= MIN_PHOTOS][-days:]
+    kept = np.isin(times, learnt)
+    if len(learnt) < MIN_BLOCKS:
+        told = f"{len(learnt)} days of {MIN_PHOTOS} photos or more of the model {model}, of the last {days}"
+        raise TooFewDays(f"{told}; learn once there are {MIN_BLOCKS}, better fourteen")
+    joined = Measured.join(parts)
+    order = np.flatnonzero(kept)[np.argsort(np.array(joined.times)[kept], kind="stable")]
+    rows = order[np.linspace(0, len(order) - 1, min(len(order), MAX_PHOTOS_KEPT)).astype(np.intp)]
+    numbers = np.unique(times[rows], return_inverse=True)[1].astype(np.intp)
+    values = joined.channels[rows]
+    calibration = calibrate(values, numbers, seed=seed)
+    return Baseline(values, trained.data_version, calibration, trained.lesson, numbers)
+
+
+def _day(time: str) -> str:
+    """The day of a captured time; "NaT" where it cannot be read."""
+    try:
+        return str(date.fromisoformat(time[:10]))
+    except ValueError:
+        return "NaT"

@@ -1,0 +1,322 @@
+"""The window test: have photos or predictions changed? One verdict per window, with a false-alarm rate that holds.
+
+Seven tests look at the window. Four are T² or the largest single part of it, on normal scores: of all features' levels
+and spreads, of the largest of those, of the predictions' alone, and of how far the prediction goes with every other
+feature. One looks for a few out-of-distribution photos, and so at the tail of the OOD score alone. Two are
+Kolmogorov-Smirnov's: on the prediction, and on the feature that changed most. Each is put on a common scale and the
+largest counts. The threshold is where that maximum lies in clean splits of the baseline, so the number of tests and of
+features, their correlation and the baseline's own size are all accounted for. If the baseline is recorded traffic of
+several days, a split is a stretch of time against all others, since photos of one hour are alike.
+"""
+
+from dataclasses import dataclass
+from math import ceil, exp, log1p
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
+from scones.domain.errors import SconesError
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import ANSWERS, CHANNELS
+from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats, normal, products, rank_together, spreads, whitener
+
+DEFAULT_PER_THOUSAND = 0.1
+_THOUSAND = 1000
+# Either detector finds what the other is slow to find, so neither is worth more.
+_SHARE = 0.5
+
+
+class BadBudget(SconesError):
+    """A number of false alarms that cannot be calibrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The expected number of false alarms per 1,000 photos, half for the stream detector and half for the windows.
+
+    The halves add up whatever the two detectors have in common (Boole's inequality), so the whole is a bound.
+
+    Raises:
+        BadBudget: on construction, if the number is not between MIN_PER_THOUSAND and MAX_PER_THOUSAND.
+    """
+
+    per_thousand: float = DEFAULT_PER_THOUSAND
+
+    def __post_init__(self) -> None:
+        """Refuse what no calibration can promise."""
+        if not MIN_PER_THOUSAND <= self.per_thousand <= MAX_PER_THOUSAND:
+            allowed = f"{MIN_PER_THOUSAND} to {MAX_PER_THOUSAND}"
+            raise BadBudget(f"{self.per_thousand} false alarms per 1,000 photos cannot be promised; choose {allowed}")
+
+    def of_stream(self) -> float:
+        """Give the probability of a false alarm of the stream detector within 1,000 photos."""
+        return 1 - exp(-_SHARE * self.per_thousand)
+
+    def of_window(self, photos: int) -> float:
+        """Give the false-alarm rate of one check of *photos*: large windows are rarer, so each may spend more.
+
+        A window of fewer than `smallest_window` photos gets a lower rate than a check can be calibrated for.
+        """
+        return min(1 - exp(-_SHARE * self.per_thousand * photos / _THOUSAND), MAX_RATE)
+
+    def smallest_window(self) -> int:
+        """Give how many photos to wait for, so that a check can be calibrated for its rate."""
+        return max(MIN_PHOTOS, ceil(-log1p(-MIN_RATE) * _THOUSAND / (_SHARE * self.per_thousand)))
+
+
+Test = Literal["channels", "one channel", "answers", "products", "strange photos", "answer's shape", "worst shape"]
+"""What a test looks at; "products" ring alone where the model, not the photos, is another one."""
+
+MIN_BASELINE = 2 * MIN_PHOTOS
+# Ten splits beyond the line keep the rate's own standard error near a third of it, at a cost under a second.
+_SPLITS_PER_ALARM = 10
+_MIN_SPLITS = 2000
+_CHUNK_SPLITS = 500
+# Stretches of time overlap: more of them say nothing new, and recorded traffic is long.
+_MOST_STRETCHES = 1000
+_TINY = 1e-12
+# In normal scores: of photos like those of the baseline three in a hundred are as unfamiliar.
+_STRANGE = 1.9
+# The columns of every table of statistics.
+_TESTS: tuple[Test, ...] = (
+    *("channels", "one channel", "answers", "products", "strange photos"),
+    *("answer's shape", "worst shape"),
+)
+_WORST = _TESTS.index("worst shape")
+
+
+class BadRate(SconesError):
+    """A false-alarm rate that cannot be calibrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelShift:
+    """One channel's medians in the baseline and in the batch; *score* is on the verdict's scale."""
+
+    name: str
+    before: float
+    now: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the check found; *channels* is sorted, the most changed first.
+
+    *chance* is the share of clean splits that score as high: the odds that this is noise.
+    With too few photos *enough* is false, there is no score, and there is never an alarm.
+    """
+
+    alarm: bool
+    enough: bool
+    photos: int
+    score: float
+    threshold: float
+    channels: tuple[ChannelShift, ...]
+    chance: float = 1.0
+    false_alarm_rate: float = 0.0
+    loudest: Test | None = None
+    """The test that gave the score."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCalibration:
+    """How clean splits of one baseline score, for windows of one size; good for any number of checks."""
+
+    known: NDArray[np.intp]
+    """The channels that are compared."""
+    scale: "_Scale"
+    null: Floats
+
+
+def calibrate_windows(
+    baseline: Baseline, photos: int, false_alarm_rate: float, values: Floats | None = None, seed: int = 0
+) -> WindowCalibration:
+    """Calibrate checks of so many *photos* for this rate or any higher one, on the channels that *values* has too."""
+    known = _known(baseline.values, baseline.values if values is None else values)
+    pooled = _Pool.of(baseline.values[:, known], known)
+    splits = _splits(false_alarm_rate)
+    if baseline.days is not None:
+        splits = min(splits, _MOST_STRETCHES)
+    clean = _statistics_of_splits(pooled, photos, splits, seed, stretches=baseline.days is not None)
+    scale = _Scale.fit(clean)
+    return WindowCalibration(known, scale, scale.standardise(clean).max(axis=1))
+
+
+def check(
+    baseline: Baseline,
+    values: Floats,
+    *,
+    false_alarm_rate: float,
+    seed: int = 0,
+    calibration: WindowCalibration | None = None,
+) -> Verdict:
+    """Compare the measurements *values* [n, channels] of a batch with the baseline.
+
+    *false_alarm_rate* is the share of checks on unchanged photos that may raise an alarm. Photos are taken to be
+    independent, unless the baseline has days: consecutive frames of one camera are not, and need a lower rate.
+    Without a *calibration* for windows of this size one is made.
+
+    Raises:
+        BadRate: the rate is not between MIN_RATE and MAX_RATE.
+    """
+    if not MIN_RATE <= false_alarm_rate <= MAX_RATE:
+        raise BadRate(f"a false-alarm rate of {false_alarm_rate} per check; choose {MIN_RATE} to {MAX_RATE}")
+    photos = len(values)
+    if photos < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
+        return Verdict(False, False, photos, 0.0, 0.0, (), false_alarm_rate=false_alarm_rate)
+    clean = calibration or calibrate_windows(baseline, photos, false_alarm_rate, values, seed)
+    before, now = baseline.values[:, clean.known], values[:, clean.known]
+    threshold = float(np.quantile(clean.null, 1 - false_alarm_rate, method="higher"))
+    statistics, distances = _statistics(before, now, clean.known)
+    scores = clean.scale.standardise(statistics)[0]
+    score = float(scores.max())
+    return Verdict(
+        alarm=score > threshold,
+        enough=True,
+        photos=photos,
+        score=score,
+        threshold=threshold,
+        channels=_shifts(before, now, clean.scale.standardise_channels(distances), clean.known),
+        chance=float((1 + (clean.null >= score).sum()) / (1 + len(clean.null))),
+        false_alarm_rate=false_alarm_rate,
+        loudest=_TESTS[int(scores.argmax())],
+    )
+
+
+def _known(before: Floats, now: Floats) -> NDArray[np.intp]:
+    """The columns that were measured both then and now."""
+    return np.flatnonzero(np.isfinite(before).all(axis=0) & np.isfinite(now).all(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Puts the statistics on one scale: 0 is a usual clean split, 1 the one in twenty."""
+
+    middle: Floats
+    spread: Floats
+
+    @classmethod
+    def fit(cls, clean: Floats) -> "_Scale":
+        middle, high = np.quantile(clean, [0.5, 0.95], axis=0)
+        return cls(middle, np.maximum(high - middle, _TINY))
+
+    def standardise(self, statistics: Floats) -> Floats:
+        return (statistics - self.middle) / self.spread
+
+    def standardise_channels(self, distances: Floats) -> Floats:
+        return np.asarray((distances - self.middle[_WORST]) / self.spread[_WORST])
+
+
+def _splits(false_alarm_rate: float) -> int:
+    return max(_MIN_SPLITS, int(np.ceil(_SPLITS_PER_ALARM / false_alarm_rate)))
+
+
+def _statistics(before: Floats, now: Floats, known: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Every test's statistic [1, tests], and each channel's distance [channels]."""
+    pooled = _Pool.of(np.concatenate([before, now]), known)
+    inside = np.zeros((len(before) + len(now), 1), dtype=bool)
+    inside[len(before) :] = True
+    statistics, distances = pooled.compare(inside)
+    return statistics, distances[0]
+
+
+def _statistics_of_splits(pooled: "_Pool", photos: int, splits: int, seed: int, *, stretches: bool) -> Floats:
+    """The statistics [splits, tests] of windows drawn from the baseline, or *stretches* of it, against its rest.
+
+    All statistics are scaled by the sizes, so a batch as large as the baseline is calibrated on halves of it.
+    """
+    count = len(pooled.features)
+    size = min(photos, count // 2)
+    rng = np.random.default_rng(seed)
+    draw = _stretches if stretches else _scattered
+    chunks = [min(_CHUNK_SPLITS, splits - start) for start in range(0, splits, _CHUNK_SPLITS)]
+    return np.concatenate([pooled.compare(draw(chunk, count, size, rng))[0] for chunk in chunks])
+
+
+def _scattered(splits: int, count: int, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw *size* of *count* photos each time: [count, splits]."""
+    draws = rng.random((splits, count), dtype=np.float32)
+    inside = np.zeros(draws.shape, dtype=bool)
+    np.put_along_axis(inside, np.argpartition(draws, size, axis=1)[:, :size], values=True, axis=1)
+    return np.ascontiguousarray(inside.T)
+
+
+def _stretches(splits: int, count: int, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw *size* photos of *count* that follow each other: [count, splits]."""
+    away = np.arange(count)[:, None] - rng.integers(0, count - size + 1, splits)
+    return np.asarray((away >= 0) & (away < size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Window and reference ranked together, so that under no change every split is alike."""
+
+    features: Floats
+    """Levels and spreads of every channel, products, and how strange the photo is, of mean 0 and variance 1."""
+    blocks: tuple[NDArray[np.intp], ...]
+    """Which features the tests on levels and spreads, on the answers, and on the products look at."""
+    whiteners: tuple[Floats, ...]
+    order: NDArray[np.intp]
+    group_ends: tuple[NDArray[np.intp], ...]
+
+    @classmethod
+    def of(cls, values: Floats, known: NDArray[np.intp]) -> "_Pool":
+        """Rank the columns of *values*, which are those of the channels *known*."""
+        scores = normal((rank_together(values) - 0.5) / len(values))
+        strange = np.maximum(scores[:, known == CHANNELS.index("unfamiliarity")].sum(axis=1) - _STRANGE, 0)
+        features = np.column_stack([scores, spreads(scores), products(scores), strange])
+        features -= features.mean(axis=0)
+        features /= np.maximum(features.std(axis=0), _TINY)
+        channels = len(known)
+        answers = np.flatnonzero([CHANNELS[number] in ANSWERS for number in known])
+        moments, together = np.arange(2 * channels), np.arange(2 * channels, features.shape[1] - 1)
+        blocks = (moments, np.concatenate([answers, channels + answers]), together)
+        order = np.argsort(values, axis=0, kind="stable")
+        ordered = np.take_along_axis(values, order, axis=0)
+        # Among equal values only the last one's step is a step of the distribution function.
+        ends = tuple(np.flatnonzero(np.append(np.diff(column) > 0, True)) for column in ordered.T)
+        return cls(features, blocks, tuple(whitener(features[:, block]) for block in blocks), order, ends)
+
+    def compare(self, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Statistics [splits, tests] and distances [splits, channels] of photos *inside* [photos, splits] and the rest.
+
+        The distances are Kolmogorov-Smirnov's.
+        """
+        total = len(inside)
+        size = int(inside[:, 0].sum())
+        weight = size * (total - size) / total
+        gap = inside.T.astype(np.float64) @ self.features * (1 / size + 1 / (total - size))
+        all_channels, answers, together = (
+            _t2(gap[:, block] @ whiten, weight, total)
+            for block, whiten in zip(self.blocks, self.whiteners, strict=True)
+        )
+        largest = np.abs(gap[:, self.blocks[0]]).max(axis=1) * np.sqrt(weight)
+        distances = self._distances(inside, size) / np.sqrt(weight)
+        strange = gap[:, -1] * np.sqrt(weight)
+        columns = [all_channels, largest, answers, together, strange, distances[:, 0], distances.max(axis=1)]
+        return np.column_stack(columns), distances
+
+    def _distances(self, inside: NDArray[np.bool_], size: int) -> Floats:
+        """The largest gap between photos counted and photos expected, along each channel's order."""
+        distances = np.empty((inside.shape[1], self.order.shape[1]))
+        for column, ends in enumerate(self.group_ends):
+            counts = np.cumsum(inside[self.order[:, column]], axis=0, dtype=np.int32)[ends]
+            expected = ((ends + 1) * (size / len(inside))).astype(np.float32)
+            distances[:, column] = np.abs(counts.astype(np.float32) - expected[:, None]).max(axis=0)
+        return distances
+
+
+def _t2(gap: Floats, weight: float, total: int) -> Floats:
+    """Hotelling's form: variance within the two groups, not across a shift between them."""
+    squares = weight * (gap**2).sum(axis=1)
+    return np.asarray(squares / np.maximum(1 - squares / total, 1 / total))
+
+
+def _shifts(before: Floats, now: Floats, scores: Floats, known: NDArray[np.intp]) -> tuple[ChannelShift, ...]:
+    names = [CHANNELS[number] for number in known]
+    medians = zip(names, np.median(before, axis=0), np.median(now, axis=0), scores, strict=True)
+    shifts = [ChannelShift(name, float(old), float(new), float(score)) for name, old, new, score in medians]
+    return tuple(sorted(shifts, key=lambda shift: -shift.score))

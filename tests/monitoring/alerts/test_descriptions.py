@@ -1,0 +1,76 @@
+"""Shifts are said in words that a person understands."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batches import CLASSES, baseline
+from scones.monitoring.alerts.descriptions import describe, describe_photo
+from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.normal_scores import Floats
+from scones.monitoring.drift.window_test import ChannelShift
+
+
+def said(name: str, before: Floats, now: Floats, classes: tuple[str, ...] = CLASSES) -> str:
+    """Describe a shift between two samples."""
+    shift = ChannelShift(name, float(np.median(before)), float(np.median(now)), 3.0)
+    return str(describe(shift, before, now, line=2.0, classes=classes))
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "words"),
+    [
+        ("brightness", 61.2, "brightness 50% -> 24%: darker than 100% of the photos it learnt from"),
+        ("certainty", 0.0, "certainty 95% -> 50%: less certain than 100% of the photos it learnt from"),
+        ("sharpness", 5.0, "sharpness 100% -> 13%: blurrier than 100% of the photos it learnt from"),
+        ("red_blue", 90.0, "red over blue +2% -> +35%: redder than 100% of the photos it learnt from"),
+    ],
+)
+def test_a_shift_is_said_in_units_of_daily_life(name: str, now: float, words: str) -> None:
+    """Percents and comparisons, no logarithms."""
+    middle = {"brightness": 127.5, "certainty": 3.0, "sharpness": 7.0, "red_blue": 5.0}[name]
+    before = np.linspace(middle - 1, middle + 1, 101)
+    assert said(name, before, np.full(9, now)) == words
+
+
+def test_strange_photos_are_counted() -> None:
+    """Nine in ten of the baseline are alike, so a median would say that nothing changed."""
+    before = np.repeat([1.0, 3.0], [90, 10])
+    now = np.repeat([1.0, 6.0], [45, 55])
+    beyond = "55% of the photos are stranger than 90% of those it learnt from"
+    assert said("unfamiliarity", before, now) == f"unfamiliar photos 10% -> 55%: {beyond}"
+
+
+def test_a_shift_of_the_spread_alone_is_said_to_be_one() -> None:
+    """Where the middle stays, the photos are more or less varied."""
+    before = np.linspace(-1, 1, 101)
+    assert "more varied (3.0 times the spread)" in said("brightness", 120 + before, 120.1 + 3 * before)
+    assert "less varied" in said("brightness", 120 + before, 120.1 + before / 3)
+
+
+def test_with_two_classes_the_lean_names_one() -> None:
+    """With more it is only how sure the model is of its first choice."""
+    before, now = np.linspace(-1, 1, 101), np.full(9, 3.0)
+    assert said("log_odds", before, now).startswith("lean to motorcycle 50% -> 95%: more like a motorcycle than 100%")
+    assert said("log_odds", before, now, ("a", "b", "c")).startswith("probability of the first choice")
+
+
+@given(
+    st.sampled_from(CHANNELS),
+    st.lists(st.floats(-600, 600), min_size=1, max_size=9),
+    st.lists(st.floats(-600, 600), min_size=1, max_size=9),
+)
+def test_any_values_have_words(name: str, before: list[float], now: list[float]) -> None:
+    """However odd the channels, a line comes of it."""
+    line = said(name, np.array(before), np.array(now))
+    assert " -> " in line
+    assert "\n" not in line
+
+
+def test_a_photo_is_described_by_what_is_oddest_about_it() -> None:
+    """The channel in which it is farthest out, and a channel that was not measured says nothing."""
+    values = np.median(baseline(), axis=0)
+    values[CHANNELS.index("noise")] = 99
+    values[CHANNELS.index("unfamiliarity")] = np.nan
+    assert describe_photo(values, baseline(), CLASSES) == "grainier than 100%"

@@ -1,0 +1,127 @@
+"""Intake: what can be looked at is decoded; everything else is counted by its reason, and nothing crashes."""
+
+import base64
+import json
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scones.domain.tags import canary_id, evaluation_id
+from scones.monitoring.capture.cursor import Cursor, File, Reading
+from scones.monitoring.capture.records import MOST_EXAMPLES, Intake, RefusalReason, Seen, Watching, split
+from tiny_model import plain_photo
+
+NOON = 1_790_000_000.0
+FILE = File("capture/e/AllTraffic/2026/09/21/14/a.jsonl", "1", 1, NOON)
+PHOTO = plain_photo(128)
+
+
+def a_line(event: str = "e-1", **changes: object) -> bytes:
+    """One capture record as it stands in a file, changed in the members named."""
+    asked = {"observedContentType": "image/png", "mode": "INPUT", "data": base64.b64encode(PHOTO).decode()}
+    answered = {"observedContentType": "application/json", "mode": "OUTPUT", "data": "[0.25, 0.75]", "encoding": "JSON"}
+    capture = {"endpointInput": {**asked, "encoding": "BASE64"}, "endpointOutput": answered}
+    metadata: dict[str, object] = {"eventId": event, "inferenceTime": "2026-09-21T14:13:20Z"}
+    for name, value in changes.items():
+        place: dict[str, object] = metadata if name in {"inferenceTime", "inferenceId"} else dict(capture)
+        place[name] = value
+        if place is not metadata:
+            capture = place  # type: ignore[assignment]
+    kept = {name: value for name, value in capture.items() if value is not None}
+    return json.dumps({"captureData": kept, "eventMetadata": metadata, "eventVersion": "0"}).encode()
+
+
+def take(*lines: bytes, since: float = 0.0, file: File = FILE) -> tuple[list[Seen], Intake]:
+    """What one file gives."""
+    intake = Intake(Watching(("bicycle", "motorcycle"), 8, since), Reading(Cursor()))
+    return list(intake.take(file, lines)), intake
+
+
+def test_a_photo_and_its_answer_are_seen() -> None:
+    """Decoded to the model's size, with the probabilities in class order."""
+    (seen,), intake = take(a_line())
+    assert (seen.photo.shape, seen.probabilities, seen.event_id) == ((8, 8, 3), (0.25, 0.75), "e-1")
+    assert (intake.counts, intake.examples) == ({}, ())
+
+
+def test_each_reason_is_counted_under_its_own_name() -> None:
+    """A record too many, too few, of another model, of ours, twice: nine lines, nine reasons or photos."""
+    broken = {"data": base64.b64encode(PHOTO[:50]).decode(), "encoding": "BASE64"}
+    three = {"data": "0.2,0.3,0.5", "encoding": "CSV"}
+    seen, intake = take(
+        a_line("good"),
+        a_line("good"),
+        a_line("no-photo", endpointInput=None),
+        a_line("no-answer", endpointOutput=None),
+        a_line("broken", endpointInput=broken),
+        a_line("three", endpointOutput=three),
+        a_line("exam", inferenceId=evaluation_id("f" * 64)),
+        a_line("canary", inferenceId=canary_id("f" * 64)),
+        b'{"captureData": {"endp',
+    )
+    assert [item.event_id for item in seen] == ["good"]
+    assert intake.counts == {
+        RefusalReason.TWICE: 1,
+        RefusalReason.NO_PHOTO: 1,
+        RefusalReason.NO_ANSWER: 1,
+        RefusalReason.UNREADABLE: 1,
+        RefusalReason.OTHER_MODEL: 1,
+        RefusalReason.OURS: 2,
+        RefusalReason.MALFORMED: 1,
+    }
+    assert len(intake.examples) == 5
+    assert any(f"{FILE.key} line 9" in line for line in intake.examples)
+
+
+def test_a_million_bad_lines_are_counted_and_a_few_are_named() -> None:
+    """Memory does not grow with what is wrong."""
+    _, intake = take(*(b"no record %d" % number for number in range(1000)))
+    assert intake.counts == {RefusalReason.MALFORMED: 1000}
+    assert len(intake.examples) == MOST_EXAMPLES
+
+
+def test_a_half_written_line_is_counted_once_and_its_record_when_it_is_whole() -> None:
+    """The same file is read again after more was written: nothing is lost, and nothing counts twice."""
+    intake = Intake(Watching(("bicycle", "motorcycle"), 8), Reading(Cursor()))
+    whole = b"\n".join([a_line("a"), a_line("b")])
+    first = list(intake.take(FILE, split([whole[:-30]])))
+    assert ([item.event_id for item in first], intake.counts) == (["a"], {RefusalReason.MALFORMED: 1})
+    again = list(intake.take(FILE, split([whole[:-30]])))
+    assert (again, intake.counts[RefusalReason.MALFORMED]) == ([], 1)
+    second = list(intake.take(FILE, split([whole])))
+    assert [item.event_id for item in second] == ["b"]
+    assert intake.counts[RefusalReason.MALFORMED] == 1
+
+
+def test_answers_of_an_earlier_deployment_are_passed_over() -> None:
+    """By S3's clock, and by the endpoint's own where the two agree."""
+    at = datetime.fromtimestamp
+    before, after = f"{at(NOON - 60, UTC):%Y-%m-%dT%H:%M:%SZ}", f"{at(NOON, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    seen, intake = take(a_line("old", inferenceTime=before), a_line("new", inferenceTime=after), since=NOON)
+    assert [item.event_id for item in seen] == ["new"]
+    assert intake.counts == {RefusalReason.EARLIER: 1}
+    older = File(FILE.key, "1", 1, NOON - 1)
+    assert take(a_line("new", inferenceTime=after), since=NOON, file=older)[0] == []
+
+
+def test_a_clock_that_jumped_costs_no_photo() -> None:
+    """A time long past, far ahead, or none at all: the photo is looked at, since its file came after the deployment."""
+    times = ["1970-01-01T00:00:00Z", "2099-12-31T23:59:59Z", "yesterday", "0001-01-01T00:00:00+14:00"]
+    lines = [a_line(f"e-{number}", inferenceTime=moment) for number, moment in enumerate(times)]
+    assert len(take(*lines, since=NOON)[0]) == len(times)
+
+
+@given(st.lists(st.binary(max_size=60)), st.integers(1, 40))
+def test_lines_are_the_same_however_the_stream_is_cut(lines: list[bytes], size: int) -> None:
+    """A record that lies across two pieces of a download is one record."""
+    whole = b"\n".join(line.replace(b"\n", b"") for line in lines)
+    pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+    assert list(split(pieces)) == ([*whole.split(b"\n")[:-1], *filter(None, whole.split(b"\n")[-1:])] if whole else [])
+
+
+def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
+    """A hundred megabytes that are no record give one short line."""
+    piece = b"x" * (1 << 20)
+    (line, after) = split([*(piece for _ in range(100)), b"y\nnext"])
+    assert (len(line), after) == (80, b"next")

@@ -1,0 +1,77 @@
+"""The baseline survives a file, and refuses a wrong one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scones.monitoring.drift.baseline import BadBaseline, Baseline
+from scones.monitoring.drift.features import CHANNELS
+
+
+def a_table(photos: int = 5) -> np.ndarray:
+    """Measurements of as many photos."""
+    return np.random.default_rng(0).normal(size=(photos, len(CHANNELS)))
+
+
+def test_a_saved_baseline_reads_back(tmp_path: Path) -> None:
+    """Every value and the data version come back bit for bit."""
+    Baseline(a_table(), "abc").save(tmp_path / "baseline.npz")
+    back = Baseline.load(tmp_path / "baseline.npz")
+    assert (back.values == a_table()).all()
+    assert back.data_version == "abc"
+
+
+def test_the_same_baseline_gives_the_same_bytes(tmp_path: Path) -> None:
+    """The file does not depend on the time it was written, so the artefact's checksum does not either."""
+    for name in ("a", "b"):
+        Baseline(a_table()).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("table", [np.zeros((3, 2)), np.zeros((0, len(CHANNELS))), np.full((3, len(CHANNELS)), np.nan)])
+def test_a_table_that_is_no_baseline_is_refused(table: np.ndarray) -> None:
+    """Other channels, no photos, and values that are not finite are refused."""
+    with pytest.raises(BadBaseline):
+        Baseline(table)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04broken"])
+def test_a_damaged_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    """A file that is no archive is one clear error."""
+    (tmp_path / "baseline.npz").write_bytes(data)
+    with pytest.raises(BadBaseline, match="cannot read"):
+        Baseline.load(tmp_path / "baseline.npz")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """No file is the same clear error."""
+    with pytest.raises(BadBaseline, match="nowhere"):
+        Baseline.load(tmp_path / "nowhere.npz")
+
+
+def test_a_pickle_in_disguise_is_refused(tmp_path: Path) -> None:
+    """An object array, which only pickle can read, is never loaded."""
+    objects = np.array([object()], dtype=object)
+    np.savez(tmp_path / "baseline.npz", format=np.array(1), channels=objects, values=a_table())
+    with pytest.raises(BadBaseline):
+        Baseline.load(tmp_path / "baseline.npz")
+
+
+def test_other_channels_are_refused(tmp_path: Path) -> None:
+    """A baseline of another version's channels is not compared with this version's."""
+    file = tmp_path / "baseline.npz"
+    with file.open("wb") as out:
+        np.savez(out, format=np.array(1), channels=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
+    with pytest.raises(BadBaseline, match="other channels"):
+        Baseline.load(file)
+
+
+def test_a_model_without_unfamiliarity_has_a_baseline_too() -> None:
+    """The last channel may be missing throughout, but not here and there."""
+    table = np.ones((3, len(CHANNELS)))
+    table[:, -1] = np.nan
+    Baseline(table)
+    table[0, -1] = 1
+    with pytest.raises(BadBaseline):
+        Baseline(table)

@@ -1,0 +1,154 @@
+"""One look: any number of photos, judged as they stream by."""
+
+import base64
+import json
+import resource
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from scones.monitoring.capture.cursor import Cursor, File, Reading
+from scones.monitoring.capture.records import Intake, Seen, Watching
+from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import measure
+from scones.monitoring.drift.stream_statistics import calibrate
+from scones.monitoring.drift.window_test import Budget
+from scones.monitoring.inspect import WINDOW_PHOTOS, Look, Registered, acknowledged
+from tiny_model import noisy_photos, noisy_pngs
+
+ANSWER = (0.3, 0.7)
+FILE_RECORDS = 500
+
+
+@cache
+def a_baseline() -> Baseline:
+    """The channels of noisy photos."""
+    photos = noisy_photos(200, seed=1)
+    values = measure(photos, np.tile(ANSWER, (200, 1)))
+    return Baseline(values, "v", calibrate(values, rounds=1))
+
+
+def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
+    """A registered model that gives every photo the same answer."""
+    return np.tile(np.array(ANSWER, np.float32), (len(photos), 1)), None
+
+
+def a_look(stream: str = "", per_thousand: float = 0.1) -> Look:
+    """A look that has seen nothing yet, after those that left *stream*."""
+    return Look(Registered(a_baseline(), ask, Budget(per_thousand), 0, ("bicycle", "motorcycle")), stream)
+
+
+def seen(photos: np.ndarray, start: int = 0) -> Iterator[Seen]:
+    """Photos as they come from the intake."""
+    for number, photo in enumerate(photos, start):
+        yield Seen(f"e{number}", f"2026-11-23T12:{number // 60 % 60:02d}:{number % 60:02d}Z", photo, ANSWER)
+
+
+def test_nothing_seen_is_no_verdict() -> None:
+    """Zero photos, no alarm, nothing to show."""
+    looked = a_look().finish()
+    assert (looked.photos, looked.verdict.enough, looked.verdict.alarm, looked.replayed.photos) == (0, False, False, 0)
+
+
+def test_a_change_in_the_first_of_several_windows_is_not_forgotten() -> None:
+    """The verdict is that of the window that rang, with its own times and photos."""
+    look = a_look()
+    dark = noisy_photos(WINDOW_PHOTOS, seed=2) // 3
+    for item in [*seen(dark), *seen(noisy_photos(60, seed=3), WINDOW_PHOTOS)]:
+        look.add(item)
+    looked = look.finish()
+    assert (looked.photos, looked.verdict.photos, looked.verdict.alarm) == (WINDOW_PHOTOS + 60, WINDOW_PHOTOS, True)
+    assert looked.batch is not None
+    assert (looked.batch.times[0], looked.batch.first) == ("2026-11-23T12:00:00Z", 1)
+    assert [point.photos for point in looked.points] == [WINDOW_PHOTOS, 60]
+    assert looked.summary.photos == looked.photos
+
+
+def test_a_rest_too_small_for_a_verdict_leaves_the_last_one() -> None:
+    """Three photos after a full window are measured, and the window's verdict stands."""
+    look = a_look()
+    for item in seen(noisy_photos(WINDOW_PHOTOS + 3, seed=4)):
+        look.add(item)
+    looked = look.finish()
+    assert (looked.verdict.photos, looked.verdict.enough, looked.summary.photos) == (500, True, 503)
+
+
+def test_another_model_is_found_within_two_photos_even_across_batches() -> None:
+    """Every answer is compared with the registered model's; one odd one is not enough."""
+    look = a_look()
+    for number, item in enumerate(seen(noisy_photos(200, seed=5))):
+        look.add(replace(item, probabilities=(0.9, 0.1)) if number in {10, 150} else item)
+    replayed = look.finish().replayed
+    assert (replayed.photos, replayed.mismatches, replayed.found_after) == (200, (10, 150), 151)
+
+
+def test_a_trickle_of_photos_rings_by_the_stream() -> None:
+    """Ten dark photos an hour are too few for any window; the detector is carried from look to look, and tells."""
+    stream, rung, looks = "", None, 0
+    dark = noisy_photos(100, seed=7) // 2
+    while rung is None:
+        look = a_look(stream)
+        for item in seen(dark[10 * looks : 10 * looks + 10], 10 * looks):
+            look.add(item)
+        looked = look.finish()
+        assert not looked.verdict.enough
+        stream, rung, looks = looked.stream.to_json(), looked.rung, looks + 1
+    assert (rung.onset, looks) == (1, 2)
+    again = a_look(stream)
+    for item in seen(dark[:10], 200):
+        again.add(item)
+    assert again.finish().rung is None
+    registered = Registered(a_baseline(), ask, Budget(), 0)
+    assert a_look(acknowledged(stream, registered)).finish().evidence == 0
+
+
+def test_a_stream_of_another_baseline_begins_anew() -> None:
+    """After a new deployment the detector knows nothing, and nothing is an error."""
+    other = Registered(Baseline(a_baseline().values + 1, "v", a_baseline().calibration), ask, Budget(), 0)
+    look = a_look()
+    for item in seen(noisy_photos(30, seed=8)):
+        look.add(item)
+    stream = look.finish().stream.to_json()
+    assert a_look(stream).finish().stream.photos == 30
+    assert Look(other, stream).finish().stream.photos == 0
+
+
+def lines_of(photos: list[str]) -> Iterator[bytes]:
+    """One file's records; every hundredth line is none, every fiftieth photo has no answer."""
+    for number in range(FILE_RECORDS):
+        asked = {"observedContentType": "image/png", "data": photos[number % len(photos)], "encoding": "BASE64"}
+        capture = {"endpointInput": asked, "endpointOutput": {"data": json.dumps(ANSWER), "encoding": "JSON"}}
+        if number % 50 == 1:
+            del capture["endpointOutput"]
+        metadata = {"eventId": str(uuid.uuid4()), "inferenceTime": "2026-11-23T12:00:00Z"}
+        yield b"{cut" if number % 100 == 2 else json.dumps({"captureData": capture, "eventMetadata": metadata}).encode()
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_thousand_records_take_no_more_memory_than_twenty_thousand() -> None:
+    """Streamed: after the first tenth, the rest adds less than 40 MB, of which the counted events take most."""
+    photos = [base64.b64encode(png).decode() for png in noisy_pngs(40, seed=6)]
+    reading = Reading(Cursor())
+    intake, look = Intake(Watching(("a", "b"), 32), reading), a_look(per_thousand=1)
+    peaks = []
+    for number in range(400):
+        file = File(f"capture/e/v/2026/11/23/12/{number}.jsonl", "1", 1, 1_790_000_000.0 + number)
+        for item in intake.take(file, lines_of(photos)):
+            look.add(item)
+        reading.done(file)
+        if number in {39, 399}:
+            peaks.append(peak_megabytes())
+    looked = look.finish()
+    assert looked.photos + sum(intake.counts.values()) == 400 * FILE_RECORDS
+    assert peaks[1] - peaks[0] < 40
+    assert len(json.dumps(reading.cursor(finished=True).events)) < 3_000_000
