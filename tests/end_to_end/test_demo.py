@@ -89,7 +89,7 @@ def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, st
         assert (demo["drift"]["baseline_alarm"], demo["drift"]["shifted_alarm"]) == (False, True)
         assert demo["dispatch"]["assigned"] > 0
         on_time = demo["on_time"]
-        assert on_time["when nobody looks"] < on_time["with this model"] <= on_time["with perfect knowledge"] + 0.01
+        assert on_time["without a classifier"] < on_time["with this model"] <= on_time["with perfect knowledge"] + 0.01
         assert demo["left_behind"] == 0
         page = Path(demo["report"]).read_text()
         assert "drawings" in page

@@ -139,7 +139,7 @@ def a_city() -> CityDays:
         orders=2900,
         days=3,
         perfect=seen("perfect knowledge", 1, 0.5, 0.96),
-        blind=seen("nobody looks", 0, 0.5, 0.81),
+        blind=seen("no classifier", 0, 0.5, 0.81),
         reviewed=seen("this model, the unsure looked at", 0.945, THRESHOLD, 0.95, 0.12),
         measured=tuple(
             seen("this model", 0.945, threshold, value, value / 9)

@@ -12,7 +12,7 @@ def test_the_chart_names_both_ends_and_each_threshold(demo_report: DemoReport) -
     """Blindness and perfect knowledge with their figures, and one line a threshold."""
     svg = on_time_chart(demo_report.city)
     ET.fromstring(svg)  # noqa: S314 - our own drawing
-    for words in ("nobody looks 81%", "perfect knowledge 96%", "always trusted", "from 80%", "from 95%"):
+    for words in ("no classifier 81%", "perfect knowledge 96%", "always trusted", "from 80%", "from 95%"):
         assert words in svg
 
 
