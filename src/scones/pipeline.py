@@ -23,13 +23,14 @@ from scones.data.sources.folder import collect_shelf
 from scones.dispatch.order_book import moment_of, open_order, see
 from scones.dispatch.orders import Courier, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
+from scones.domain.decision import Outcome
 from scones.domain.errors import NothingYet, SconesError
 from scones.domain.progress import Reporter
 from scones.evaluation.study import Study
 from scones.model.model_file import opened
 from scones.monitoring.performance.labels import Labelled
 from scones.steps.approve import approve
-from scones.steps.classify import Classified, Outcome, classify
+from scones.steps.classify import Classified, classify
 from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch
 from scones.steps.deploy import Deployed, deploy
 from scones.steps.dispatch import Dispatched, dispatch
@@ -408,7 +409,7 @@ def _collect(settings: Settings, report: Reporter, bucket: Bucket | None = None)
 
 def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:
     """Make a courier of each of the first photos that were decided upon, sure or not."""
-    seen = [item for item in classified.executions if item.outcome in (Outcome.SUCCEEDED, Outcome.BELOW_THRESHOLD)]
+    seen = [item for item in classified.executions if item.outcome in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)]
     # Every photo of a class lies together: take them from all over the list.
     step = max(1, len(seen) // COURIERS)
     chosen = seen[::step][:COURIERS]

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.batch.results import (
-    Fate,
     Photo,
     Result,
     RunFiles,
@@ -20,6 +19,7 @@ from scones.batch.results import (
     result_lines,
     run_name,
 )
+from scones.domain.decision import Outcome
 
 keys = st.lists(st.text(min_size=1), unique=True)
 
@@ -32,8 +32,8 @@ def photos(names: list[str]) -> list[Photo]:
 @given(keys, st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))
 def test_every_photo_has_exactly_one_result(names: list[str], done: set[int], failed: set[int]) -> None:
     """Whatever was done, failed or never reached: as many results as photos, in their order, done before failed."""
-    did = {name: Result(name, Fate.CLASSIFIED) for at, name in enumerate(names) if at in done}
-    bad = {name: Result(name, Fate.FAILED, error="X") for at, name in enumerate(names) if at in failed}
+    did = {name: Result(name, Outcome.CLASSIFIED) for at, name in enumerate(names) if at in done}
+    bad = {name: Result(name, Outcome.FAILED, error="X") for at, name in enumerate(names) if at in failed}
     results = account(photos(names), did, bad, "ABORTED")
     assert [result.key for result in results] == names
     assert sum(count(results).values()) == len(names)
@@ -64,7 +64,7 @@ def test_a_run_is_named_by_its_photos_and_terms() -> None:
 
 def test_a_part_that_breaks_off_holds_nothing() -> None:
     """Its name tells how many lines it must have."""
-    whole = result_lines([Result("a", Fate.CLASSIFIED, "bicycle", 0.9, (0.9, 0.1)), Result("b", Fate.UNREADABLE)])
+    whole = result_lines([Result("a", Outcome.CLASSIFIED, "bicycle", 0.9, (0.9, 0.1)), Result("b", Outcome.UNREADABLE)])
     assert [result.key for result in read_part("x/abc-2.jsonl", whole)] == ["a", "b"]
     assert read_part("x/abc-2.jsonl", whole[:-1]) == []
     assert read_part("x/abc-2.jsonl", b"") == []
@@ -90,7 +90,7 @@ def test_a_failed_batch_names_its_photos(cause: str, reason: str) -> None:
 
 def test_columns_are_as_long_as_the_results() -> None:
     """A photo without an answer has no number in the columns of probabilities."""
-    found = columns([Result("a", Fate.CLASSIFIED, "x", 0.9, (0.9, 0.1)), Result("b", Fate.FAILED)], ("x", "y"))
+    found = columns([Result("a", Outcome.CLASSIFIED, "x", 0.9, (0.9, 0.1)), Result("b", Outcome.FAILED)], ("x", "y"))
     assert found["probability_y"] == ("number", [0.1, None])
     assert found["outcome"] == ("text", ["classified", "failed"])
     assert {len(values) for _, values in found.values()} == {2}

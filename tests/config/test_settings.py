@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.config.settings import Settings, merge
-from scones.domain.errors import SettingsError
 from scones.domain import limits
+from scones.domain.errors import SettingsError
 
 
 def test_strings_become_the_settings_own_types() -> None:

@@ -145,7 +145,7 @@ def dispatched(flow: Pipeline, town: float) -> tuple[Item, list[str]]:
     ended = send(flow, photo(), courier=who)
     assert ended.output, (ended.error, ended.cause)
     decisions = [
-        item for item in flow.aws.tables.decisions.query({"photo_id": ended.output["photo_id"]}) if "ruling" in item
+        item for item in flow.aws.tables.decisions.query({"photo_id": ended.output["photo_id"]}) if "outcome" in item
     ]
     assert len(decisions) == 1
     taken = [str(item["order_id"]) for item in flow.aws.tables.orders.scan() if item.get("courier_id") == who["id"]]
@@ -178,7 +178,7 @@ def test_what_fails_for_a_while_delays_a_photo_and_no_more(
         with configured(flow, functions, function, variables={f"AWS_ENDPOINT_URL_{service}": faulty.url}):
             decision, orders = dispatched(flow, town)
         assert faulty.seen > len(faults)
-    assert (decision["ruling"], decision["dispatch"], len(orders)) == ("routed", "done", 2)
+    assert (decision["outcome"], decision["dispatch"], len(orders)) == ("classified", "done", 2)
 
 
 @pytest.mark.parametrize(

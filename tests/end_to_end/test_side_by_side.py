@@ -6,9 +6,9 @@ import pytest
 
 from conftest import deployed, new_settings
 from scones.deployment.inventory import inventory
+from scones.domain.decision import Outcome
 from scones.local.cloud import Cloud
 from scones.pipeline import Pipeline
-from scones.steps.classify import Outcome
 from tiny_model import plain_photo
 
 
@@ -24,10 +24,10 @@ def test_one_environment_goes_and_the_other_serves_on(
         # Registered models are named by their number, within the group of their own environment.
         assert {item for item in shared if not item.startswith("model-package ")} == set()
         for flow in (own_flow, other):
-            assert flow.classify_samples([flow.upload("a.png", plain_photo(220))]).count(Outcome.SUCCEEDED) == 1
+            assert flow.classify_samples([flow.upload("a.png", plain_photo(220))]).count(Outcome.CLASSIFIED) == 1
         own_flow.down()
         assert inventory(own_flow.aws) == ()
         assert standing <= set(inventory(other.aws))
-        assert other.classify_samples([other.upload("b.png", plain_photo(221))]).count(Outcome.SUCCEEDED) == 1
+        assert other.classify_samples([other.upload("b.png", plain_photo(221))]).count(Outcome.CLASSIFIED) == 1
     finally:
         other.down()

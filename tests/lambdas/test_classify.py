@@ -5,13 +5,18 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.domain.tags import evaluation_id, is_ours
-from scones.lambdas.classify import capture_key, capture_line
 from scones.local.sagemaker.capture import Exchange, record
 from scones.monitoring.capture.records import Captured, parse
+
+# The module makes its clients when it is imported, as a function does in its first call.
+with pytest.MonkeyPatch.context() as environ:
+    environ.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    from scones.lambdas.classify import capture_key, capture_line
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 89_000, UTC)
 CONFIG = {

@@ -115,7 +115,7 @@ def test_a_photo_without_a_courier_is_recorded_and_moves_nothing(flow: Pipeline,
     (record,) = flow.aws.tables.decisions.query({"photo_id": output["photo_id"]})
     told = ("inferences", "label", "confidence", "threshold", "classes", "model_version", "s3_key", "seen_at")
     assert {name: record[name] for name in told} == {name: output[name] for name in told}
-    assert (record["ruling"], record["dispatch"]) == ("routed", "none")
+    assert (record["outcome"], record["dispatch"]) == ("classified", "none")
     assert status(flow, booked[0])["status"] == "open"
 
 
@@ -204,7 +204,11 @@ def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_rev
     told = json.loads(reply["Messages"][0]["Body"])
     assert told["photo_id"] == sighting(flow, who["id"])["photo_id"]
     (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
-    assert (record["ruling"], record["dispatch"], record["inferences"]) == ("unsure", "registered", told["inferences"])
+    assert (record["outcome"], record["dispatch"], record["inferences"]) == (
+        "below_threshold",
+        "registered",
+        told["inferences"],
+    )
 
 
 def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Pipeline, town: float) -> None:
@@ -217,9 +221,13 @@ def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Pipelin
     assert flow.aws.tables.couriers.get({"courier_id": who["id"]}) is None
     assert status(flow, booked[0])["status"] == "open"
     (record,) = [
-        item for item in flow.aws.tables.decisions.scan() if item.get("unfamiliarity") == 122 and "ruling" in item
+        item for item in flow.aws.tables.decisions.scan() if item.get("unfamiliarity") == 122 and "outcome" in item
     ]
-    assert (record["ruling"], record["dispatch"], record["inferences"]) == ("unfamiliar", "none", told["inferences"])
+    assert (record["outcome"], record["dispatch"], record["inferences"]) == (
+        "out_of_distribution",
+        "none",
+        told["inferences"],
+    )
 
 
 def test_a_refused_photo_is_recorded_with_the_reason(flow: Pipeline) -> None:
@@ -230,7 +238,7 @@ def test_a_refused_photo_is_recorded_with_the_reason(flow: Pipeline) -> None:
         told = json.loads(json.loads(ended.cause)["errorMessage"])
         assert words in told["reason"]
         (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
-        assert (record["ruling"], record["reason"]) == ("unreadable", told["reason"])
+        assert (record["outcome"], record["reason"]) == ("unreadable", told["reason"])
 
 
 @pytest.mark.parametrize(

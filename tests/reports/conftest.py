@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from scones.deployment.pricing import RunUsage, bill
+from scones.domain.decision import Outcome
 from scones.evaluation.business_value import CityDays, Seen
 from scones.evaluation.metrics import evaluate_predictions
 from scones.reports.demo import render_report
@@ -19,7 +20,6 @@ from scones.reports.story import (
     Dispatch,
     Drift,
     DriftCheck,
-    Outcome,
     Run,
     Trip,
     VehicleLine,
@@ -67,7 +67,7 @@ def runs(given: tuple[Answer, ...], clients: int = 8) -> tuple[Run, ...]:
     for answer in given:
         client = int(np.argmin(free))
         took = float(rng.gamma(12, 0.006))
-        outcome: Outcome = "succeeded" if answer.confidence >= THRESHOLD else "below_threshold"
+        outcome = Outcome.CLASSIFIED if answer.confidence >= THRESHOLD else Outcome.BELOW_THRESHOLD
         made.append(Run(free[client], free[client] + took, outcome))
         free[client] += took + 0.002
     return tuple(made)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scones.domain.decision import Outcome
 from scones.reports import charts
 from scones.reports.story import Answer, DemoReport, Dispatch, DriftCheck, Run
 from scones.reports.theme import CLASSES, UNSURE
@@ -32,7 +33,7 @@ def test_the_histogram_counts_right_and_wrong(demo_report: DemoReport) -> None:
 def test_the_timeline_names_only_outcomes_that_were(demo_report: DemoReport) -> None:
     """No legend for failures where nothing failed."""
     svg = drawn(charts.timeline(demo_report.runs))
-    assert "routed" in svg
+    assert "classified" in svg
     assert "failed" not in svg
 
 
@@ -81,7 +82,7 @@ def test_nothing_to_draw_still_draws() -> None:
 @given(st.lists(st.tuples(seconds, seconds), max_size=40))
 def test_runs_in_one_lane_never_overlap(pairs: list[tuple[float, float]]) -> None:
     """The packing is honest: a lane is free when its next run starts, and no more lanes are used than ran at once."""
-    runs = sorted((Run(start, start + took, "succeeded") for start, took in pairs), key=lambda run: run.started)
+    runs = sorted((Run(start, start + took, Outcome.CLASSIFIED) for start, took in pairs), key=lambda run: run.started)
     lanes = charts.pack(runs)
     for lane in set(lanes):
         mine = [run for run, its in zip(runs, lanes, strict=True) if its == lane]

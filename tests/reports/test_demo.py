@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reports.conftest import a_report
+from scones.domain.decision import Outcome
 from scones.evaluation.metrics import evaluate_predictions
 from scones.reports.demo import latencies, render_report
 from scones.reports.story import DemoReport, Dispatch, DriftCheck, Run
@@ -81,7 +82,7 @@ def odd_page() -> str:
             answers=answers,
             evaluation=replace(report.evaluation, classes=ODD),
             data=replace(report.data, classes=ODD, left_out=((HOSTILE, HOSTILE),)),
-            runs=(*report.runs, Run(0.0, 0.1, "failed")),
+            runs=(*report.runs, Run(0.0, 0.1, Outcome.FAILED)),
             drift=alarmed,
         )
     )
@@ -145,7 +146,7 @@ def test_a_run_with_almost_nothing_still_has_a_report(demo_report: DemoReport) -
 
 def test_latencies_are_percentiles_in_milliseconds() -> None:
     """Ten runs of 10 to 100 ms, one after the other."""
-    runs = [Run(index, index + 0.01 * (index + 1), "succeeded") for index in range(10)]
+    runs = [Run(index, index + 0.01 * (index + 1), Outcome.CLASSIFIED) for index in range(10)]
     found = latencies(runs)
     assert found is not None
     assert found.p50 == pytest.approx(55)

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from scones.aws.client import Client, Credentials
+from scones.domain.decision import Outcome
 from scones.pipeline import Pipeline
-from scones.steps.classify import Execution, Outcome
+from scones.steps.classify import Execution
 from tiny_model import plain_photo, probability
 
 
@@ -19,7 +20,7 @@ def classify(flow: Pipeline, photo: bytes, name: str = "photo.png") -> Execution
 def test_a_sure_photo_is_named_with_its_probabilities(flow: Pipeline) -> None:
     """The result carries the likeliest class, its confidence, and every probability in class order."""
     execution = classify(flow, plain_photo(200))
-    assert (execution.outcome, execution.label) == (Outcome.SUCCEEDED, "motorcycle")
+    assert (execution.outcome, execution.label) == (Outcome.CLASSIFIED, "motorcycle")
     assert execution.confidence == pytest.approx(probability(200), abs=1e-5)
     assert execution.probabilities == pytest.approx((1 - probability(200), probability(200)), abs=1e-5)
     assert execution.started <= execution.stopped
@@ -50,7 +51,7 @@ def test_a_phone_sized_photo_passes_by_reference(flow: Pipeline) -> None:
     """More than Step Functions' 262,144 bytes of state: the photo stays in S3."""
     photo = _phone_photo()
     assert len(photo) > 1_000_000
-    assert classify(flow, photo, "phone.jpg").outcome in (Outcome.SUCCEEDED, Outcome.BELOW_THRESHOLD)
+    assert classify(flow, photo, "phone.jpg").outcome in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)
 
 
 def test_a_missing_photo_fails_and_is_not_lost_in_silence(flow: Pipeline) -> None:

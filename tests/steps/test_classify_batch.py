@@ -13,7 +13,8 @@ from PIL import Image
 
 from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws
-from scones.batch.results import Fate, NoPhotos, RunFiles
+from scones.batch.results import NoPhotos, RunFiles
+from scones.domain.decision import Outcome
 from scones.pipeline import PhotosNotGranted, Pipeline
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
@@ -56,7 +57,7 @@ def test_every_photo_is_accounted_for(flow: Pipeline) -> None:
     batch = flow.classify_batch(source)
     assert batch.photos == 123
     assert batch.counts == {
-        **{fate.value: 0 for fate in Fate},
+        **{outcome.value: 0 for outcome in Outcome},
         "classified": 80,
         "below_threshold": 41,
         "unreadable": 2,

@@ -5,11 +5,11 @@ import pytest
 
 from scones.aws.registry import Approval, Package
 from scones.aws.sagemaker import UpdateRolledBack
+from scones.domain.decision import Outcome
 from scones.domain.progress import Silent
 from scones.model.model_file import MODEL
 from scones.pipeline import Pipeline
 from scones.steps.approve import approve
-from scones.steps.classify import Outcome
 from scones.steps.deploy import deploy
 from scones.steps.register import register
 from tiny_model import plain_photo, tar, write_tiny_artefact
@@ -45,7 +45,7 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Pipeline, tmp_path: Path)
     assert live
     assert first.config != live.config == deployed.config
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
-    assert ended.count(Outcome.SUCCEEDED) == 1
+    assert ended.count(Outcome.CLASSIFIED) == 1
 
 
 def test_with_a_key_the_endpoint_is_deployed_anew_and_names_it(own_flow: Pipeline) -> None:
@@ -67,7 +67,7 @@ def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Pipeline
     with pytest.raises(UpdateRolledBack, match="checksum"):
         deploy(own_flow.aws, own_flow.settings, package, Silent())
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
-    assert ended.count(Outcome.SUCCEEDED) == 1
+    assert ended.count(Outcome.CLASSIFIED) == 1
 
 
 def test_what_stands_behind_an_endpoint_is_known_by_its_instances(flow: Pipeline) -> None:

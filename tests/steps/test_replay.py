@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import deployed, new_settings, put_away
+from scones.domain.decision import Outcome
 from scones.domain.items import Write
 from scones.local.cloud import Cloud
 from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
@@ -47,11 +48,11 @@ def other_model(folder: Path, **changes: str) -> Artefact:
 
 
 def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Pipeline) -> None:
-    """Routed, unsure, unfamiliar and unreadable: photo, model and threshold give the very same record again."""
+    """Every outcome: photo, model and threshold give the very same record again."""
     executions = classify(flow, plain_photo(200), plain_photo(130), plain_photo(250), b"a letter", *noisy_pngs(6, 8))
     replayed = [flow.replay(execution.name) for execution in executions]
     assert [item.differences for item in replayed] == [()] * len(executions)
-    assert [item.ruling for item in replayed[:4]] == ["routed", "unsure", "unfamiliar", "unreadable"]
+    assert [item.outcome for item in replayed[:4]] == list(Outcome)[:4]
     assert [item.confidence for item in replayed[:3]] == [item.confidence for item in executions[:3]]
     assert list(replayed[0].summary())[-1] == "rebuilt bit for bit"
 
@@ -105,8 +106,12 @@ def test_another_threshold_says_what_it_would_have_changed(own_flow: Pipeline) -
     classify(own_flow, plain_photo(40), plain_photo(160), plain_photo(161), plain_photo(130), plain_photo(40))
     assert 0.8 < probability(160) < 0.95 < 1 - probability(40)
     judged = own_flow.judge_again(None, 0.95)
-    assert (judged.photos, judged.same, changes(judged)) == (4, 2, {"motorcycle routed -> motorcycle unsure": 2})
-    assert changes(own_flow.judge_again(None, 0.5)) == {"motorcycle unsure -> motorcycle routed": 1}
+    assert (judged.photos, judged.same, changes(judged)) == (
+        4,
+        2,
+        {"motorcycle classified -> motorcycle below_threshold": 2},
+    )
+    assert changes(own_flow.judge_again(None, 0.5)) == {"motorcycle below_threshold -> motorcycle classified": 1}
     assert own_flow.judge_again(None, 0.8).changes == {}
 
 
@@ -119,7 +124,7 @@ def test_another_model_says_what_it_would_have_decided(own_flow: Pipeline, tmp_p
     turned = other_model(tmp_path / "turned", bicycle="tricycle")
     judged = own_flow.judge_again(tmp_path / "turned", None)
     assert (judged.model_version, judged.photos, judged.same, judged.missing) == (turned.version, 4, 2, 1)
-    assert changes(judged) == {"bicycle routed -> tricycle routed": 1}
+    assert changes(judged) == {"bicycle classified -> tricycle classified": 1}
     write_tiny_artefact(tmp_path / "guarded", guarded=True)
     guarded = own_flow.judge_again(tmp_path / "guarded", None)
-    assert changes(guarded) == {"motorcycle routed -> motorcycle unfamiliar": 1}
+    assert changes(guarded) == {"motorcycle classified -> motorcycle out_of_distribution": 1}

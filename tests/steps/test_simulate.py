@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scones.data.manifest import Sample
+from scones.dispatch.order_book import DispatchStatus
+from scones.domain.decision import Outcome
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.simulate import BadStream, End, Event, Kind, Stream, plan, simulate
+from scones.steps.simulate import BadStream, Event, Kind, Stream, plan, simulate
 from scones.steps.up import Up
 from tiny_model import plain_photo
 
@@ -73,16 +75,16 @@ def test_every_event_is_accounted_for(own_flow: Pipeline) -> None:
     ]
     arn = flow._load("up", Up).workflow_arn
     found = simulate(flow.aws, arn, events, (0, 1), Silent())
-    assert found.ends == {
-        Kind.PLAIN: {End.ROUTED: 2, End.REVIEW: 1},
-        Kind.DUPLICATE: {End.SUPPRESSED: 2},
-        Kind.CORRUPT: {End.REFUSED: 2},
+    assert found.outcomes == {
+        Kind.PLAIN: {Outcome.CLASSIFIED: 2, Outcome.BELOW_THRESHOLD: 1},
+        Kind.DUPLICATE: {DispatchStatus.DUPLICATE: 2},
+        Kind.CORRUPT: {Outcome.UNREADABLE: 2},
     }
     assert found.errors == {}
     taken = [item for item in flow.aws.tables.orders.scan() if item["status"] == "assigned"]
     assert len(taken) == found.orders == 4
     again = simulate(flow.aws, arn, events[:1], (50, 2), Silent())
-    assert again.ends == {Kind.PLAIN: {End.ROUTED: 1}}, "another run shows other photos"
+    assert again.outcomes == {Kind.PLAIN: {Outcome.CLASSIFIED: 1}}, "another run shows other photos"
 
 
 def test_what_cannot_even_start_is_counted_as_failed(own_flow: Pipeline) -> None:
@@ -90,5 +92,5 @@ def test_what_cannot_even_start_is_counted_as_failed(own_flow: Pipeline) -> None
     gone = Event(0, Kind.PLAIN, SAMPLES[0], Kind.PLAIN, (0.0, 0.0))
     there = Event(1, Kind.PLAIN, own_flow.upload("a.png", plain_photo(20)), Kind.PLAIN, (0.0, 0.0))
     found = simulate(own_flow.aws, own_flow._load("up", Up).workflow_arn, [gone, there], (0, 2), Silent())
-    assert found.count(End.FAILED) == found.count(End.ROUTED) == 1
+    assert found.count(Outcome.FAILED) == found.count(Outcome.CLASSIFIED) == 1
     assert found.errors == {"NoSuchKey": 1}

@@ -11,10 +11,10 @@ from scones.aws.cloudformation import DataAtRisk
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.deployment.template import foundation
+from scones.domain.decision import Outcome
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, go_on
-from scones.steps.classify import Outcome
 from scones.steps.up import Consent, up
 from tiny_model import plain_photo, probability
 
@@ -49,7 +49,7 @@ def test_a_changed_threshold_reaches_the_workflow(own_flow: Pipeline) -> None:
     """A photo that was routed is held back once more certainty is asked for; nothing else changes."""
     photo = own_flow.upload("a.png", plain_photo(160))
     assert 0.8 < probability(160) < 0.95
-    assert own_flow.classify_samples([photo]).count(Outcome.SUCCEEDED) == 1
+    assert own_flow.classify_samples([photo]).count(Outcome.CLASSIFIED) == 1
     stricter = Pipeline(own_flow.aws, replace(own_flow.settings, threshold=0.95), Silent())
     assert stricter.up().threshold == 0.95
     assert stricter.classify_samples([photo]).count(Outcome.BELOW_THRESHOLD) == 1

@@ -6,11 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 import msgspec
 
+from scones.domain.decision import Outcome, error_message
 from scones.domain.errors import SconesError
 
 Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
@@ -42,16 +42,6 @@ class NoPhotos(SconesError):
         self.source = source
 
 
-class Fate(StrEnum):
-    """What became of a photo."""
-
-    CLASSIFIED = "classified"
-    BELOW_THRESHOLD = "below_threshold"
-    UNFAMILIAR = "unfamiliar"
-    UNREADABLE = "unreadable"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True)
 class Photo:
     """One photo of a batch: its key, and what S3 says of its content."""
@@ -65,7 +55,7 @@ class Result:
     """What came of one photo; *error* and *reason* say why it was not routed, *probabilities* are in class order."""
 
     key: str
-    outcome: Fate
+    outcome: Outcome
     label: str = ""
     confidence: float | None = None
     probabilities: tuple[float, ...] = ()
@@ -130,10 +120,10 @@ def failures(body: bytes) -> list[Result]:
     """The photos of the batches that failed, from the Distributed Map's own file of them."""
     found = []
     for entry in json.loads(body):
-        reason = _message(entry.get("Cause", ""))
+        reason = error_message(entry.get("Cause", ""))
         error = entry.get("Error", "Unknown")
         items = json.loads(entry["Input"])["Items"]
-        found += [Result(item["key"], Fate.FAILED, error=error, reason=reason) for item in items]
+        found += [Result(item["key"], Outcome.FAILED, error=error, reason=reason) for item in items]
     return found
 
 
@@ -143,15 +133,15 @@ def account(
     """Give every photo exactly one result, in the order of *photos*; *ended* is why some were not reached."""
     unreached = "no batch reached it; run the same command again"
     return [
-        done.get(photo.key) or failed.get(photo.key) or Result(photo.key, Fate.FAILED, error=ended, reason=unreached)
+        done.get(photo.key) or failed.get(photo.key) or Result(photo.key, Outcome.FAILED, error=ended, reason=unreached)
         for photo in photos
     ]
 
 
 def count(results: Iterable[Result]) -> dict[str, int]:
-    """How many photos had each fate, all fates named."""
+    """The number of photos of each outcome, zeros too."""
     found = Counter(result.outcome for result in results)
-    return {fate.value: found[fate] for fate in Fate}
+    return {outcome.value: found[outcome] for outcome in Outcome}
 
 
 def result_lines(results: Iterable[Result]) -> bytes:
@@ -173,12 +163,3 @@ def columns(results: Sequence[Result], classes: Collection[str]) -> dict[str, Co
 
 _decoder = msgspec.json.Decoder(Result)
 _encoder = msgspec.json.Encoder()
-
-
-def _message(cause: str) -> str:
-    """The error's own words: Lambda's cause is JSON that holds them."""
-    try:
-        found = json.loads(cause)
-    except ValueError:
-        return cause
-    return str(found.get("errorMessage", cause)) if isinstance(found, dict) else cause

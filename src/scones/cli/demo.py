@@ -19,11 +19,12 @@ from scones.deployment.inventory import inventory
 from scones.deployment.pricing import Bill
 from scones.dispatch.business_value import Trial, Worth, measured, worth
 from scones.dispatch.orders import Rules
+from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
 from scones.local.cloud import HOST, Cloud, keep, start, stop
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import ORDERS, Pipeline
-from scones.steps.classify import Classified, Outcome
+from scones.steps.classify import Classified
 from scones.steps.evaluate import Evaluated
 
 SHIFTED_PHOTOS = 100

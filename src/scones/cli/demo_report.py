@@ -109,7 +109,7 @@ def _runs(executions: Sequence[Execution]) -> tuple[Run, ...]:
         Run(
             started=(item.started - first).total_seconds(),
             stopped=(item.stopped - first).total_seconds(),
-            outcome=item.outcome.value,
+            outcome=item.outcome,
         )
         for item in executions
     )

@@ -1,16 +1,17 @@
 """Show: each verb's result in a few lines for a person."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from scones.domain.decision import Outcome
 from scones.evaluation.load_test import Level
 from scones.evaluation.robustness import Damaged
 from scones.evaluation.study import Study
-from scones.steps.classify import Classified, Outcome
+from scones.steps.classify import Classified
 from scones.steps.dispatch import Dispatched
 from scones.steps.monitor import Monitored
-from scones.steps.simulate import End, Simulated
+from scones.steps.simulate import Simulated
 from scones.steps.stage import Staged
 from scones.steps.train import Trained
 
@@ -143,15 +144,20 @@ def _dispatched(result: Dispatched) -> Iterable[str]:
     yield f"plan {result.uri}"
 
 
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _simulated(result: Simulated) -> Iterable[str]:
-    for kind, ends in result.ends.items():
-        yield f"{kind:<10} {sum(ends.values()):>6}: " + ", ".join(f"{count} {end}" for end, count in ends.items())
-    ended = ", ".join(f"{count} {end}" for end in End if (count := result.count(end)))
-    yield f"{'all':<10} {result.events:>6}: {ended}"
+    total = Counter[str]()
+    for kind, counts in result.outcomes.items():
+        total.update(counts)
+        yield f"{kind:<10} {sum(counts.values()):>6}: {_counts(counts)}"
+    yield f"{'all':<10} {result.events:>6}: {_counts(total)}"
     rate = result.events / result.seconds
     yield f"{result.orders} orders moved; {rate:.0f} events a second for {result.seconds:.1f} s"
     yield from (f"failed with {error}: {count}" for error, count in result.errors.items())

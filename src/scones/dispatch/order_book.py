@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from scones.dispatch.orders import Bay, Courier, Order, Place
 from scones.domain.items import Item, Value, Write
@@ -10,6 +11,23 @@ from scones.domain.timestamps import written
 OPEN, ASSIGNED = "open", "assigned"
 OLDEST_MINUTES = 30
 """Where a courier was longer ago says nothing of where they are."""
+
+
+class DispatchStatus(StrEnum):
+    """What the Dispatch function did about the courier of a photo."""
+
+    NONE = "none"
+    """The photo names no courier, or was refused."""
+    DONE = "done"
+    """The courier is registered, and got orders if there were any."""
+    REGISTERED = "registered"
+    """The photo is below the threshold: the courier is registered without a vehicle."""
+    DUPLICATE = "duplicate"
+    """An earlier event of the same photo moved the orders."""
+    OUTDATED = "outdated"
+    """A newer photo of the courier is known."""
+    TOO_OLD = "too old"
+    """The photo is older than `OLDEST_MINUTES`."""
 
 
 def order_of(item: Mapping[str, Value]) -> Order:

@@ -1,8 +1,10 @@
-"""The domain's words: what a vehicle decision is."""
+"""Decisions: the classes, the likeliest one of a photo, and the outcome of a photo from the Lambda to the report."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 VEHICLES = ("bicycle", "motorcycle")
 """The default classes, in the order of every list of probabilities."""
@@ -28,47 +30,67 @@ def decide(probabilities: Sequence[float], classes: Sequence[str]) -> Decision:
     return Decision(classes[list(probabilities).index(confidence)], confidence)
 
 
-class Ruling(StrEnum):
-    """What becomes of a photo that the model has answered."""
+class Outcome(StrEnum):
+    """What became of a photo: classified, refused for one of three reasons, or failed.
 
-    ROUTED = "routed"
-    UNSURE = "unsure"
-    """Its confidence is below the threshold."""
-    UNFAMILIAR = "unfamiliar"
-    """It is like none of the photos that the model knows, so its probabilities mean nothing."""
-    UNREADABLE = "unreadable"
-    """It is no photo, or a damaged one."""
-
-
-RULING_OF_ERROR: Mapping[str, Ruling] = {
-    "THRESHOLD_CONFIDENCE_NOT_MET": Ruling.UNSURE,
-    "UnfamiliarPhoto": Ruling.UNFAMILIAR,
-    "UnreadablePhoto": Ruling.UNREADABLE,
-}
-"""The names by which the state machine catches what is not routed; any other error is a failure."""
-ERROR_OF_RULING: Mapping[Ruling, str] = {ruling: error for error, ruling in RULING_OF_ERROR.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A decision, and what becomes of the photo."""
-
-    decision: Decision
-    ruling: Ruling
-
-
-def judge(probabilities: Sequence[float], classes: Sequence[str], threshold: float, *, unfamiliar: bool) -> Verdict:
-    """Decide about one photo, and rule; the filter function and `scones replay` both do it here.
-
-    Raises:
-        ValueError: there are not as many probabilities as classes.
+    The DynamoDB records, the batch results, `--json` and the reports use these values.
     """
-    decision = decide(probabilities, classes)
-    return Verdict(decision, rule(decision.confidence, threshold, unfamiliar=unfamiliar))
+
+    CLASSIFIED = "classified"
+    """The confidence is at or above the threshold, so the decision is used."""
+    BELOW_THRESHOLD = "below_threshold"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    """The photo is unlike the training photos, so its probabilities mean nothing."""
+    UNREADABLE = "unreadable"
+    """It is not an image, or a damaged or too large one."""
+    FAILED = "failed"
+    """The photo got no answer: an error of the endpoint, of S3 or of the workflow."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Outcome | None":
+        """Read the values that version 0.1.0 wrote to DynamoDB and S3."""
+        return {
+            "routed": cls.CLASSIFIED,
+            "succeeded": cls.CLASSIFIED,
+            "unsure": cls.BELOW_THRESHOLD,
+            "unfamiliar": cls.OUT_OF_DISTRIBUTION,
+        }.get(str(value))
 
 
-def rule(confidence: float, threshold: float, *, unfamiliar: bool) -> Ruling:
-    """Say what becomes of a photo whose likeliest class has this *confidence*."""
-    if unfamiliar:
-        return Ruling.UNFAMILIAR
-    return Ruling.UNSURE if confidence < threshold else Ruling.ROUTED
+def outcome_of_confidence(confidence: float, threshold: float, *, out_of_distribution: bool) -> Outcome:
+    """The outcome of a photo whose likeliest class has this *confidence*; a confidence at the threshold is enough."""
+    if out_of_distribution:
+        return Outcome.OUT_OF_DISTRIBUTION
+    return Outcome.BELOW_THRESHOLD if confidence < threshold else Outcome.CLASSIFIED
+
+
+ERROR_OF_OUTCOME: Mapping[Outcome, str] = {
+    Outcome.BELOW_THRESHOLD: "THRESHOLD_CONFIDENCE_NOT_MET",
+    Outcome.OUT_OF_DISTRIBUTION: "UnfamiliarPhoto",
+    Outcome.UNREADABLE: "UnreadablePhoto",
+}
+"""The error with which the state machine refuses a photo; a Catch may name it."""
+_OUTCOME_OF_ERROR = {error: outcome for outcome, error in ERROR_OF_OUTCOME.items()}
+
+
+def outcome_of_error(error: str) -> Outcome:
+    """The outcome of an execution that ended with *error*; empty where it succeeded."""
+    return _OUTCOME_OF_ERROR.get(error, Outcome.FAILED) if error else Outcome.CLASSIFIED
+
+
+def error_message(cause: str) -> str:
+    """The message of a Lambda function's error: *cause* is JSON that holds it; any other text is returned as it is."""
+    try:
+        found = json.loads(cause)
+    except ValueError:
+        return cause
+    return str(found.get("errorMessage", cause)) if isinstance(found, dict) else cause
+
+
+def read_refusal(cause: str) -> dict[str, Any]:
+    """The fields of a refused photo: its message is JSON, with the decision or with the reason; else empty."""
+    try:
+        found = json.loads(error_message(cause))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.domain.decision import ERROR_OF_RULING, Ruling, rule
+from scones.domain.decision import ERROR_OF_OUTCOME, Outcome, outcome_of_confidence
 from scones.lambdas.services import ask
 
 _THRESHOLD = float(os.environ["THRESHOLD"])
@@ -98,7 +98,7 @@ def _classify(bucket: str, keys: Sequence[str], mark: str) -> list[Line]:
             code = error.response["Error"]["Code"]
             if code not in _PERMANENT:
                 raise
-            lines[key] = {"key": key, "outcome": "failed", "error": code, "reason": f"S3: {error}"}
+            lines[key] = {"key": key, "outcome": Outcome.FAILED, "error": code, "reason": f"S3: {error}"}
     for request in _requests(photos):
         lines |= {line["key"]: line for line in _ask(request, mark)}
     return [lines[key] for key in keys]
@@ -142,20 +142,22 @@ def _ask(photos: Sequence[_Photo], mark: str) -> list[Line]:
 def _decision(key: str, answer: dict[str, Any]) -> Line:
     line = {
         "key": key,
-        "outcome": "classified",
+        "outcome": Outcome.CLASSIFIED,
         "label": answer["label"],
         "confidence": answer["confidence"],
         "probabilities": answer["probabilities"],
     }
-    ruling = rule(answer["confidence"], _THRESHOLD, unfamiliar=bool(answer.get("unfamiliar")))
-    if ruling is Ruling.UNFAMILIAR:
+    out_of_distribution = bool(answer.get("unfamiliar"))
+    outcome = outcome_of_confidence(answer["confidence"], _THRESHOLD, out_of_distribution=out_of_distribution)
+    if outcome is Outcome.OUT_OF_DISTRIBUTION:
         reason = f"unlike the training photos (unfamiliarity {answer['unfamiliarity']:.3g})"
-        return {**line, "outcome": "unfamiliar", "error": ERROR_OF_RULING[ruling], "reason": reason}
-    if ruling is Ruling.UNSURE:
+    elif outcome is Outcome.BELOW_THRESHOLD:
         reason = f"confidence {answer['confidence']:.3f} is below {_THRESHOLD}"
-        return {**line, "outcome": "below_threshold", "error": ERROR_OF_RULING[ruling], "reason": reason}
-    return line
+    else:
+        return line
+    return {**line, "outcome": outcome, "error": ERROR_OF_OUTCOME[outcome], "reason": reason}
 
 
 def _refusal(key: str, reason: str) -> Line:
-    return {"key": key, "outcome": "unreadable", "error": ERROR_OF_RULING[Ruling.UNREADABLE], "reason": reason}
+    outcome = Outcome.UNREADABLE
+    return {"key": key, "outcome": outcome, "error": ERROR_OF_OUTCOME[outcome], "reason": reason}

@@ -1,6 +1,5 @@
 """Dispatch: record the decision about one photo; register the courier whom it shows, and give them orders, once."""
 
-import json
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -8,9 +7,9 @@ from typing import Any
 
 import boto3
 
-from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, order_of, see, take
+from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, DispatchStatus, order_of, see, take
 from scones.dispatch.orders import Courier, Order, Rules, choose
-from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.items import Item, Write, from_wire, to_wire, update
 from scones.domain.timestamps import written
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
@@ -44,7 +43,7 @@ class Sighting:
         key: Item = {"photo_id": self.photo_id, "execution": _mark(self.photo_id)}
         return Write(key, {"by": self.execution}, "attribute_not_exists(#photo_id)")
 
-    def decided(self, dispatch: str, orders: tuple[Order, ...] = ()) -> Write:
+    def decided(self, dispatch: DispatchStatus, orders: tuple[Order, ...] = ()) -> Write:
         """Record the decision, and what came of it."""
         return _decision(self.photo_id, self.execution, self.record, dispatch, orders)
 
@@ -61,30 +60,27 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     photo = _with_refusal(event["photo"])
     now = datetime.now(UTC)
     record: Item = {name: photo[name] for name in _KEPT if photo.get(name) is not None}
-    ruling = RULING_OF_ERROR.get(photo.get("error", {}).get("Error", ""), Ruling.ROUTED)
-    record |= {"ruling": ruling.value, "started": event["started"], "recorded": written(now)}
+    outcome = outcome_of_error(photo.get("error", {}).get("Error", ""))
+    record |= {"outcome": outcome.value, "started": event["started"], "recorded": written(now)}
     with storage("the tables"):
         courier = photo.get("courier")
-        if not courier or ruling not in (Ruling.ROUTED, Ruling.UNSURE):
-            _write(_decision(photo["photo_id"], event["execution"], record, "none"))
-            dispatch, orders = "none", list[str]()
+        if not courier or outcome not in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD):
+            _write(_decision(photo["photo_id"], event["execution"], record, DispatchStatus.NONE))
+            dispatch, orders = DispatchStatus.NONE, list[str]()
         else:
-            dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), ruling, now)
+            dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), outcome, now)
     # Twice the cause of a refusal could be more than a state holds.
-    return {**(photo if ruling is Ruling.ROUTED else {}), "dispatch": dispatch, "orders": orders}
+    return {**(photo if outcome is Outcome.CLASSIFIED else {}), "dispatch": dispatch, "orders": orders}
 
 
 def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
-    """Add what the refusing function said: Lambda's cause is JSON, and our message in it is JSON too."""
-    if "error" not in photo:
-        return photo
-    told: dict[str, Any] = json.loads(json.loads(photo["error"]["Cause"])["errorMessage"])
-    return {**photo, **told}
+    """Add the fields of the refusal, if the photo was refused."""
+    return {**photo, **read_refusal(photo["error"]["Cause"])} if "error" in photo else photo
 
 
 def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime) -> Sighting:
     claimed, seen_at = photo["courier"], min(photo["seen_at"], written(now))
-    sure = record["ruling"] == Ruling.ROUTED
+    sure = record["outcome"] == Outcome.CLASSIFIED
     courier = Courier(
         id=claimed["id"],
         vehicle=photo["label"] if sure else "",
@@ -97,17 +93,16 @@ def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime
     return Sighting(photo["photo_id"], execution, {**record, "courier_id": courier.id}, courier, seen_at)
 
 
-def _dispatch(sighting: Sighting, ruling: Ruling, now: datetime) -> tuple[str, list[str]]:
+def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[DispatchStatus, list[str]]:
     """Register the courier; one whose vehicle is known gets orders, all in one transaction."""
     if sighting.seen_at < written(now - _OLDEST):
-        _write(sighting.decided("too old"))
-        return "too old", []
-    if ruling is Ruling.UNSURE:
+        _write(sighting.decided(DispatchStatus.TOO_OLD))
+        return DispatchStatus.TOO_OLD, []
+    if outcome is Outcome.BELOW_THRESHOLD:
         seen = (_COURIERS, see(sighting.courier, sighting.photo_id, sighting.seen_at))
-        done = "outdated" if _transact([(_DECISIONS, sighting.decided("registered")), seen]) else "registered"
-        if done == "outdated":
-            _write(sighting.decided(done))
-        return done, []
+        if _transact([(_DECISIONS, sighting.decided(DispatchStatus.REGISTERED)), seen]):
+            return _outdated(sighting)
+        return DispatchStatus.REGISTERED, []
     # The filter was sure already.
     rules = Rules(sure_confidence=sighting.courier.confidence)
     gone: set[str] = set()
@@ -116,12 +111,11 @@ def _dispatch(sighting: Sighting, ruling: Ruling, now: datetime) -> tuple[str, l
         orders = choose(sighting.courier, _open_orders(gone), rules) if left else ()
         refused = _transact(_writes(sighting, orders, rules))
         if not refused:
-            return "done", [order.id for order in orders]
+            return DispatchStatus.DONE, [order.id for order in orders]
         if 0 in refused:
             return _already(sighting)
         if 1 in refused:
-            _write(sighting.decided("outdated"))
-            return "outdated", []
+            return _outdated(sighting)
         gone |= {orders[position - 3].id for position in refused if position >= 3}
     raise StorageUnavailable("others write the same items all the time")
 
@@ -132,19 +126,25 @@ def _writes(sighting: Sighting, orders: tuple[Order, ...], rules: Rules) -> list
     return [
         (_DECISIONS, sighting.mark()),
         (_COURIERS, see(courier, sighting.photo_id, sighting.seen_at)),
-        (_DECISIONS, sighting.decided("done", orders)),
+        (_DECISIONS, sighting.decided(DispatchStatus.DONE, orders)),
         *((_ORDERS, take(order.id, courier.id, bay)) for order in orders),
     ]
 
 
-def _already(sighting: Sighting) -> tuple[str, list[str]]:
+def _already(sighting: Sighting) -> tuple[DispatchStatus, list[str]]:
     """Another event of the same photo came first, or this one did, and its answer was lost on the way."""
     by = str(_get(sighting.photo_id, _mark(sighting.photo_id))["by"])
     orders = [str(order) for order in _get(sighting.photo_id, by)["orders"]]  # type: ignore[union-attr]
     if by == sighting.execution:
-        return "done", orders
-    _write(sighting.decided("duplicate"))
-    return "duplicate", orders
+        return DispatchStatus.DONE, orders
+    _write(sighting.decided(DispatchStatus.DUPLICATE))
+    return DispatchStatus.DUPLICATE, orders
+
+
+def _outdated(sighting: Sighting) -> tuple[DispatchStatus, list[str]]:
+    """A newer photo of the courier is known."""
+    _write(sighting.decided(DispatchStatus.OUTDATED))
+    return DispatchStatus.OUTDATED, []
 
 
 def _mark(photo_id: str) -> str:
@@ -152,7 +152,9 @@ def _mark(photo_id: str) -> str:
     return f"dispatch of {photo_id}"
 
 
-def _decision(photo_id: str, execution: str, record: Item, dispatch: str, orders: tuple[Order, ...] = ()) -> Write:
+def _decision(
+    photo_id: str, execution: str, record: Item, dispatch: DispatchStatus, orders: tuple[Order, ...] = ()
+) -> Write:
     found: Item = {**record, "dispatch": dispatch, "orders": [order.id for order in orders]}
     return Write({"photo_id": photo_id, "execution": execution}, found)
 

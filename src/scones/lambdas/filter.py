@@ -1,10 +1,10 @@
-"""FilterInferences: name the vehicle, or fail when the model is not sure enough, or has never seen the like."""
+"""FilterInferences: name the vehicle; refuse a photo below the threshold or out of distribution."""
 
 import json
 import os
 from typing import Any
 
-from scones.domain.decision import Ruling, Verdict, judge
+from scones.domain.decision import Decision, Outcome, decide, outcome_of_confidence
 from scones.domain.errors import SconesError
 
 _CLASSES = tuple(os.environ["CLASSES"].split(","))
@@ -12,19 +12,19 @@ _THRESHOLD = float(os.environ["THRESHOLD"])
 
 
 class NotRouted(SconesError):
-    """Its message is JSON: the decision, all probabilities, and what they were held against."""
+    """Its message is JSON: the decision, all probabilities, the threshold and the classes."""
 
-    def __init__(self, verdict: Verdict, event: dict[str, Any]) -> None:
-        told = {"inferences": event["inferences"], "unfamiliarity": event.get("unfamiliarity")}
-        super().__init__(json.dumps({**_told(verdict), **told}))
+    def __init__(self, decision: Decision, event: dict[str, Any]) -> None:
+        answer = {"inferences": event["inferences"], "unfamiliarity": event.get("unfamiliarity")}
+        super().__init__(json.dumps({**_fields(decision), **answer}))
 
 
 class THRESHOLD_CONFIDENCE_NOT_MET(NotRouted):  # noqa: N801 - the workflow's clients catch it by this name
-    """The likeliest class is not likely enough to route an order by."""
+    """The confidence is below the threshold."""
 
 
 class UnfamiliarPhoto(NotRouted):
-    """The photo is like none of those that the model has learnt from, so its probabilities mean nothing."""
+    """The photo is unlike the training photos, so its probabilities mean nothing."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -32,17 +32,18 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     Raises:
         THRESHOLD_CONFIDENCE_NOT_MET: its message is JSON that holds the decision and all probabilities.
-        UnfamiliarPhoto: likewise; only models with a guard tell.
+        UnfamiliarPhoto: likewise; only models with an out-of-distribution detector raise it.
     """
-    verdict = judge(event["inferences"], _CLASSES, _THRESHOLD, unfamiliar=bool(event.get("unfamiliar")))
-    if verdict.ruling is Ruling.UNFAMILIAR:
-        raise UnfamiliarPhoto(verdict, event)
-    if verdict.ruling is Ruling.UNSURE:
-        raise THRESHOLD_CONFIDENCE_NOT_MET(verdict, event)
-    return {**event, **_told(verdict)}
+    decision = decide(event["inferences"], _CLASSES)
+    out_of_distribution = bool(event.get("unfamiliar"))
+    outcome = outcome_of_confidence(decision.confidence, _THRESHOLD, out_of_distribution=out_of_distribution)
+    if outcome is Outcome.OUT_OF_DISTRIBUTION:
+        raise UnfamiliarPhoto(decision, event)
+    if outcome is Outcome.BELOW_THRESHOLD:
+        raise THRESHOLD_CONFIDENCE_NOT_MET(decision, event)
+    return {**event, **_fields(decision)}
 
 
-def _told(verdict: Verdict) -> dict[str, Any]:
-    decision = verdict.decision
-    held_against = {"threshold": _THRESHOLD, "classes": list(_CLASSES)}
-    return {"label": decision.label, "confidence": decision.confidence, **held_against}
+def _fields(decision: Decision) -> dict[str, Any]:
+    terms = {"threshold": _THRESHOLD, "classes": list(_CLASSES)}
+    return {"label": decision.label, "confidence": decision.confidence, **terms}

@@ -9,17 +9,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from scones.domain.decision import Outcome
 from scones.reports.story import Answer, Dispatch, DriftCheck, Run
 from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, canvas
 
 _WIDTH = 480
 _HISTOGRAM_BINS = 20
 _OUTCOMES = {
-    "succeeded": (GOOD, "routed"),
-    "below_threshold": (UNSURE, "not sure enough"),
-    "unfamiliar": (QUIET, "unfamiliar"),
-    "unreadable": (TEXT, "unreadable"),
-    "failed": (BAD, "failed"),
+    Outcome.CLASSIFIED: (GOOD, "classified"),
+    Outcome.BELOW_THRESHOLD: (UNSURE, "below the threshold"),
+    Outcome.OUT_OF_DISTRIBUTION: (QUIET, "out of distribution"),
+    Outcome.UNREADABLE: (TEXT, "unreadable"),
+    Outcome.FAILED: (BAD, "failed"),
 }
 _MARKERS = ("o", "s", "^", "P", "X", "v")
 # Beyond this the bars are thinner than a pixel, and the file grows for nothing.

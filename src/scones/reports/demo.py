@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
+from scones.domain.decision import Outcome
 from scones.reports import charts
 from scones.reports.business_value_chart import on_time_chart
 from scones.reports.gallery import choose
-from scones.reports.story import DemoReport, Outcome, Run
+from scones.reports.story import DemoReport, Run
 from scones.reports.theme import class_colours, environment
 
 
@@ -69,4 +69,4 @@ def latencies(runs: Sequence[Run]) -> Latencies | None:
 
 
 def _outcomes(runs: Sequence[Run]) -> Mapping[str, int]:
-    return {outcome: sum(run.outcome == outcome for run in runs) for outcome in get_args(Outcome)}
+    return {outcome: sum(run.outcome == outcome for run in runs) for outcome in Outcome}

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Literal
 
 from scones.deployment.pricing import Bill
+from scones.domain.decision import Outcome
 from scones.evaluation.business_value import CityDays
 from scones.evaluation.metrics import Evaluation
 
-Outcome = Literal["succeeded", "below_threshold", "unfamiliar", "unreadable", "failed"]
 Point = tuple[float, float]
 """Kilometres east and north."""
 

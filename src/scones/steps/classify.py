@@ -1,36 +1,16 @@
 """Classify: send photos through the Step Functions workflow, and say how each execution ended."""
 
-import json
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import Ended
 from scones.data.manifest import Sample
-from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.progress import Reporter
-
-
-class Outcome(StrEnum):
-    """How an execution ended."""
-
-    SUCCEEDED = "succeeded"
-    BELOW_THRESHOLD = "below_threshold"
-    UNFAMILIAR = "unfamiliar"
-    UNREADABLE = "unreadable"
-    FAILED = "failed"
-
-
-_REFUSED = {
-    Ruling.UNSURE: Outcome.BELOW_THRESHOLD,
-    Ruling.UNFAMILIAR: Outcome.UNFAMILIAR,
-    Ruling.UNREADABLE: Outcome.UNREADABLE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +66,12 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
 
 
 def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
-    decision = ended.output or _refused(ended)
+    decision = ended.output or read_refusal(ended.cause)
     return Execution(
         name=name,
         key=sample.key,
         truth=sample.label,
-        outcome=_outcome(ended),
+        outcome=Outcome.CLASSIFIED if ended.status == "SUCCEEDED" else outcome_of_error(ended.error or ended.status),
         label=decision.get("label", ""),
         confidence=decision.get("confidence", 0.0),
         probabilities=tuple(decision.get("inferences", ())),
@@ -100,21 +80,3 @@ def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
         started=ended.started,
         stopped=ended.stopped,
     )
-
-
-def _outcome(ended: Ended) -> Outcome:
-    if ended.status == "SUCCEEDED":
-        return Outcome.SUCCEEDED
-    ruling = RULING_OF_ERROR.get(ended.error)
-    return _REFUSED[ruling] if ruling else Outcome.FAILED
-
-
-def _refused(ended: Ended) -> dict[str, Any]:
-    """Read the decision that was refused: Lambda's cause is JSON, and our message in it is JSON too."""
-    if ended.error not in RULING_OF_ERROR:
-        return {}
-    try:
-        refused: dict[str, Any] = json.loads(json.loads(ended.cause)["errorMessage"])
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return refused

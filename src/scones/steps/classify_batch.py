@@ -52,7 +52,7 @@ class BatchTerms:
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedBatch:
-    """A run's end: how many photos had each fate, how many were done by this command, and where the results lie."""
+    """The number of photos by outcome, how many this command classified, and where the results are."""
 
     run: str
     photos: int
@@ -68,7 +68,7 @@ class ClassifiedBatch:
     def summary(self) -> Iterable[str]:
         """The lines for a person."""
         yield f"run {self.run}: {self.photos:,} photos"
-        yield ", ".join(f"{number:,} {fate.replace('_', ' ')}" for fate, number in self.counts.items())
+        yield ", ".join(f"{number:,} {outcome.replace('_', ' ')}" for outcome, number in self.counts.items())
         if self.asked:
             yield f"{self.asked:,} asked now, in {self.seconds:.1f} s: {self.photos_per_second:.0f} a second"
         else:

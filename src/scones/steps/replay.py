@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scones.aws.connection import Aws
-from scones.domain.decision import judge
+from scones.domain.decision import Outcome, decide, outcome_of_confidence
 from scones.domain.errors import SconesError
 from scones.domain.items import Item
 from scones.domain.limits import PHOTO_LIMIT_BYTES
@@ -24,8 +24,7 @@ from scones.serving.options import Limits
 from scones.serving.responses import About, answer
 
 _VERBOSE = b"application/json;verbose=true"
-_UNREADABLE = "unreadable"
-_COMPARED = ("model_version", "inferences", "unfamiliarity", "unfamiliar", "label", "confidence", "ruling")
+_COMPARED = ("model_version", "inferences", "unfamiliarity", "unfamiliar", "label", "confidence", "outcome")
 
 
 class CannotReplay(SconesError):
@@ -40,14 +39,14 @@ class Replayed:
     photo_id: str
     photo: str
     model_version: str
-    ruling: str
+    outcome: str
     label: str
     confidence: float
     differences: tuple[str, ...]
 
     def summary(self) -> Iterator[str]:
         """Say it in a few lines for a person."""
-        decision = f"{self.label} {self.confidence:.9g}, {self.ruling}" if self.label else self.ruling
+        decision = f"{self.label} {self.confidence:.9g}, {self.outcome}" if self.label else self.outcome
         yield f"execution {self.execution}: {decision}"
         yield f"photo {self.photo}, sha256 {self.photo_id[:12]}, model {self.model_version or 'none'}"
         yield from (f"DIFFERENT: {difference}" for difference in self.differences)
@@ -61,7 +60,7 @@ class Judged:
     photos: int
     same: int
     changes: Mapping[str, int]
-    """How many photos went from one decision to another: `bicycle routed -> unsure`."""
+    """The number of photos by change of decision: `bicycle classified -> bicycle below_threshold`."""
     missing: int
     """Photos that are in S3 no longer, of which another model cannot be asked."""
     model_version: str
@@ -87,8 +86,8 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
     record = _find(aws, execution)
     photo = _photo(aws, record)
     version = str(record.get("model_version", ""))
-    if record["ruling"] == _UNREADABLE:
-        found: dict[str, Any] = {"ruling": _UNREADABLE} if _is_unreadable(photo) else {"ruling": "readable"}
+    if record["outcome"] == Outcome.UNREADABLE:
+        found: dict[str, Any] = {"outcome": Outcome.UNREADABLE if _is_unreadable(photo) else "readable"}
     else:
         with _model(aws, version, model_uri) as artefact:
             report.tell(f"model {artefact.version}, photo {record['s3_key']}")
@@ -98,7 +97,7 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
         photo_id=str(record["photo_id"]),
         photo=f"s3://{record['s3_bucket']}/{record['s3_key']}",
         model_version=version,
-        ruling=found["ruling"],
+        outcome=found["outcome"],
         label=found.get("label", ""),
         confidence=found.get("confidence", 0.0),
         differences=tuple(_differences(record, found)),
@@ -114,7 +113,7 @@ def judge_again(aws: Aws, artefact: Path | None, threshold: float | None, report
         CannotReplay: nothing was recorded yet.
         BadArtefact: *artefact* cannot be read.
     """
-    records = [record for record in _newest(aws.tables.decisions.scan()) if record["ruling"] != _UNREADABLE]
+    records = [record for record in _newest(aws.tables.decisions.scan()) if record["outcome"] != Outcome.UNREADABLE]
     if not records:
         raise CannotReplay("no decision is recorded in this environment yet; run: scones classify")
     if artefact is None:
@@ -126,10 +125,10 @@ def judge_again(aws: Aws, artefact: Path | None, threshold: float | None, report
 
 
 def _judged(
-    records: Sequence[Item], rulings: Sequence[tuple[str, str] | None], version: str, threshold: float | None
+    records: Sequence[Item], decisions: Sequence[tuple[str, str] | None], version: str, threshold: float | None
 ) -> Judged:
-    before = [(str(record["label"]), str(record["ruling"])) for record in records]
-    pairs = [(old, new) for old, new in zip(before, rulings, strict=True) if new is not None]
+    before = [(str(record["label"]), str(record["outcome"])) for record in records]
+    pairs = [(old, new) for old, new in zip(before, decisions, strict=True) if new is not None]
     changes = Counter(f"{' '.join(old)} -> {' '.join(new)}" for old, new in pairs if old != new)
     return Judged(
         photos=len(records),
@@ -145,7 +144,7 @@ def _find(aws: Aws, execution: str) -> Item:
     for key in aws.tables.decisions.query({"execution": execution}, "by_execution"):
         record = aws.tables.decisions.get({"photo_id": key["photo_id"], "execution": execution})
         if record:
-            return record
+            return _with_outcome(record)
     raise CannotReplay(f"no decision of execution {execution!r} is recorded; `scones classify` shows their names")
 
 
@@ -189,14 +188,17 @@ def _again(artefact: Artefact, photo: bytes, record: Item) -> dict[str, Any]:
         found = _answers(model, [photo] * together)[0]
         if found["probabilities"] == record["inferences"]:
             break
-    verdict = judge(
-        found["probabilities"],
-        [str(name) for name in _list(record["classes"])],
-        float(str(record["threshold"])),
-        unfamiliar=bool(found.get("unfamiliar")),
+    decision = decide(found["probabilities"], [str(name) for name in _list(record["classes"])])
+    outcome = outcome_of_confidence(
+        decision.confidence, float(str(record["threshold"])), out_of_distribution=bool(found.get("unfamiliar"))
     )
-    decision = {"label": verdict.decision.label, "confidence": verdict.decision.confidence}
-    return {**found, "inferences": found["probabilities"], **decision, "ruling": verdict.ruling.value}
+    return {
+        **found,
+        "inferences": found["probabilities"],
+        "label": decision.label,
+        "confidence": decision.confidence,
+        "outcome": outcome.value,
+    }
 
 
 def _answers(model: Model, photos: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -214,8 +216,9 @@ def _differences(record: Item, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _newest(records: Iterator[Item]) -> list[Item]:
-    """One decision a photo; the mark of its dispatch is none."""
-    decisions = sorted((record for record in records if "ruling" in record), key=lambda record: str(record["recorded"]))
+    """The newest decision of each photo; the table also holds marks of dispatches, which have no outcome."""
+    decisions = [_with_outcome(record) for record in records if "outcome" in record or "ruling" in record]
+    decisions.sort(key=lambda record: str(record["recorded"]))
     return list({record["photo_id"]: record for record in decisions}.values())
 
 
@@ -223,8 +226,14 @@ def _judge(record: Item, probabilities: object, unfamiliar: object, threshold: f
     classes = [str(name) for name in _list(record["classes"])]
     line = float(str(record["threshold"])) if threshold is None else threshold
     numbers = [float(str(number)) for number in _list(probabilities)]
-    verdict = judge(numbers, classes, line, unfamiliar=bool(unfamiliar))
-    return verdict.decision.label, verdict.ruling.value
+    decision = decide(numbers, classes)
+    outcome = outcome_of_confidence(decision.confidence, line, out_of_distribution=bool(unfamiliar))
+    return decision.label, outcome.value
+
+
+def _with_outcome(record: Item) -> Item:
+    """The record with its outcome; version 0.1.0 called the attribute `ruling`."""
+    return {**record, "outcome": Outcome(str(record.get("outcome") or record["ruling"])).value}
 
 
 def _ask(

@@ -15,9 +15,10 @@ from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import Ended
 from scones.data.manifest import Sample
+from scones.dispatch.order_book import DispatchStatus
 from scones.dispatch.orders import USUAL_CAPACITY
 from scones.dispatch.simulation import CITY_SPREAD_KM
-from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 from scones.monitoring.shift import darken_and_blur
@@ -30,26 +31,6 @@ class Kind(StrEnum):
     DUPLICATE = "duplicate"
     CORRUPT = "corrupt"
     SHIFTED = "shifted"
-
-
-class End(StrEnum):
-    """What became of an event."""
-
-    ROUTED = "routed"
-    REVIEW = "sent to review"
-    REFUSED = "refused"
-    SUPPRESSED = "duplicate suppressed"
-    LATE = "too late"
-    FAILED = "failed"
-
-
-_DISPATCHED = {
-    "done": End.ROUTED,
-    "duplicate": End.SUPPRESSED,
-    "outdated": End.LATE,
-    "too old": End.LATE,
-}
-_NOT_ROUTED = {Ruling.UNSURE: End.REVIEW, Ruling.UNFAMILIAR: End.REFUSED, Ruling.UNREADABLE: End.REFUSED}
 
 
 class BadStream(SconesError):
@@ -86,17 +67,20 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What became of every event, by kind; *orders* is how many moved, *errors* names what failed."""
+    """The outcomes of all events, by kind; *orders* counts the assigned orders, *errors* the failures by name.
+
+    A classified photo that moved no orders counts under its dispatch status: `duplicate`, `outdated` or `too old`.
+    """
 
     events: int
     seconds: float
-    ends: Mapping[str, Mapping[str, int]]
+    outcomes: Mapping[str, Mapping[str, int]]
     orders: int
     errors: Mapping[str, int]
 
-    def count(self, end: End) -> int:
-        """How many events ended so."""
-        return sum(ends.get(end, 0) for ends in self.ends.values())
+    def count(self, outcome: Outcome | DispatchStatus) -> int:
+        """The number of events with this outcome."""
+        return sum(counts.get(outcome, 0) for counts in self.outcomes.values())
 
 
 def simulate(
@@ -108,13 +92,13 @@ def simulate(
     """
     run = uuid.uuid4().hex[:8]
     started = time.monotonic()
-    tally: Counter[tuple[Kind, End]] = Counter()
+    tally: Counter[tuple[Kind, Outcome | DispatchStatus]] = Counter()
     errors: Counter[str] = Counter()
     orders = 0
     with closing(_send_all(aws, workflow_arn, run, events, rate)) as sent:
         for event, ended in sent:
-            end, moved, error = _read(ended)
-            tally[event.kind, end] += 1
+            outcome, moved, error = _read(ended)
+            tally[event.kind, outcome] += 1
             orders += moved
             errors.update([error] if error else [])
             report.progress(tally.total(), len(events), "events ended")
@@ -122,7 +106,10 @@ def simulate(
     return Simulated(
         events=len(events),
         seconds=time.monotonic() - started,
-        ends={kind: {end: tally[kind, end] for end in End if tally[kind, end]} for kind in kinds},
+        outcomes={
+            kind: {name: tally[kind, name] for name in (*Outcome, *DispatchStatus) if tally[kind, name]}
+            for kind in kinds
+        },
         orders=orders,
         errors=errors,
     )
@@ -200,13 +187,12 @@ def _photo(photo: bytes, event: Event, run: str) -> bytes:
     return photo + f"\n{run} {event.number}".encode()
 
 
-def _read(ended: Ended | AwsError) -> tuple[End, int, str]:
-    """How an event ended, how many orders moved, and the error's name where it failed."""
+def _read(ended: Ended | AwsError) -> tuple[Outcome | DispatchStatus, int, str]:
+    """The outcome of an event, the number of orders that it moved, and the error's name where it failed."""
     if isinstance(ended, AwsError):
-        return End.FAILED, 0, ended.code
+        return Outcome.FAILED, 0, ended.code
     if ended.output is None:
-        ruling = RULING_OF_ERROR.get(ended.error)
-        end = _NOT_ROUTED[ruling] if ruling else End.FAILED
-        return end, 0, ended.error if end is End.FAILED else ""
-    end = _DISPATCHED[ended.output["dispatch"]]
-    return end, len(ended.output["orders"]) if end is End.ROUTED else 0, ""
+        outcome = outcome_of_error(ended.error or ended.status)
+        return outcome, 0, ended.error if outcome is Outcome.FAILED else ""
+    status = DispatchStatus(ended.output["dispatch"])
+    return (Outcome.CLASSIFIED, len(ended.output["orders"]), "") if status is DispatchStatus.DONE else (status, 0, "")

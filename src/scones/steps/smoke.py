@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from scones.aws.connection import Aws
 from scones.data.sources.synthetic import render
+from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 from scones.domain.tags import evaluation_id
 
 _KEY = "asked/smoke-test.png"
-# The model may be unsure of a drawing, or not know its like: each is an answer, and the whole way was gone.
-_ANSWERS = ("THRESHOLD_CONFIDENCE_NOT_MET", "UnfamiliarPhoto")
+# A drawing may be below the threshold or out of distribution: the model answered all the same.
+_ANSWERS = (Outcome.BELOW_THRESHOLD, Outcome.OUT_OF_DISTRIBUTION)
 
 
 class SmokeFailed(SconesError):
@@ -51,7 +52,7 @@ def smoke(aws: Aws, workflow_arn: str, report: Reporter) -> Smoked | None:
     aws.bucket.put(_KEY, stream.getvalue(), "application/x-image")
     event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": _KEY, "inference_id": evaluation_id("smoke")}
     ended = aws.workflow.run(workflow_arn, f"smoke-{uuid.uuid4().hex}", event)
-    if ended.output is None and ended.error not in _ANSWERS:
+    if ended.output is None and outcome_of_error(ended.error) not in _ANSWERS:
         raise SmokeFailed(ended.error or ended.status, ended.cause)
     seconds = (ended.stopped - ended.started).total_seconds()
     answer = ended.error if ended.output is None else f"{ended.output['label']} {ended.output['confidence']:.3f}"

@@ -12,7 +12,7 @@ from scones.config.settings import Settings
 from scones.data.dataset import Collection, path_of
 from scones.data.loading import collect_others
 from scones.data.manifest import Sample
-from scones.domain.decision import RULING_OF_ERROR, Ruling
+from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.progress import Reporter
 from scones.domain.tags import evaluation_id
 from scones.evaluation.examination import Candidate, Plan, Shown, examine
@@ -189,7 +189,7 @@ def _to_workflow(aws: Aws, workflow_arn: str, samples: Sequence[Sample]) -> Send
         key = samples[number % len(samples)].key
         event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _LOAD}
         error = aws.workflow.run(workflow_arn, uuid.uuid4().hex, event).error
-        # A photo that is not sure enough, or unfamiliar, has gone all the way, too.
-        return "" if RULING_OF_ERROR.get(error) in {Ruling.UNSURE, Ruling.UNFAMILIAR} else error
+        # A photo below the threshold or out of distribution was answered, too.
+        return error if outcome_of_error(error) in {Outcome.UNREADABLE, Outcome.FAILED} else ""
 
     return send
