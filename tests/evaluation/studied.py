@@ -11,7 +11,7 @@ from scones.evaluation.int8_comparison import Pair
 from scones.evaluation.model_client import Said
 from scones.evaluation.study import DataFacts, ModelFacts
 from scones.evaluation.thresholds import Costs, Terms, Wish
-from scones.model.out_of_fold import Judged
+from scones.model.out_of_fold import ScoredPredictions
 from tiny_model import noisy_pngs, probability
 
 CLASSES = ("bicycle", "motorcycle")
@@ -59,5 +59,5 @@ def facts(count: int = 40, kind: str = "photos") -> DataFacts:
 
 def candidate(name: str = "model.tar.gz") -> Candidate:
     """The model, with answers to a thousand training photos, all sure and nearly all right."""
-    known = Judged(np.arange(1000) % 100 > 0, np.linspace(0.7, 0.9999, 1000))
+    known = ScoredPredictions(np.arange(1000) % 100 > 0, np.linspace(0.7, 0.9999, 1000))
     return Candidate(ModelFacts(name, "0123456789ab", "test", "2026", 0.8, 32, CLASSES), ask, known)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation.studied import FACTS, PAIR, PLAN, ask, ask_otherwise, candidate, facts, photos
-from scones.evaluation.examination import Candidate, Plan, Shown, examine
+from scones.evaluation.examination import Candidate, CannotEvaluate, Plan, Shown, examine
 from scones.evaluation.load_test import Bounds
-from scones.evaluation.metrics import CannotEvaluate
 from scones.evaluation.ood import NOTHING
 from scones.evaluation.study import Study
 from tiny_model import plain_photo

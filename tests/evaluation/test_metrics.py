@@ -6,14 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.evaluation.metrics import (
-    CannotEvaluate,
     ClassScores,
     binary_auc,
     calibration_error,
     error_by_chance,
     evaluate_predictions,
-    wilson,
 )
+from scones.model.out_of_fold import InvalidPredictions
 
 CLASSES = ("bicycle", "motorcycle")
 
@@ -66,40 +65,6 @@ def test_three_classes_average_their_areas() -> None:
     assert result.accuracy == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize(
-    ("successes", "n", "low", "high"),
-    # Values of the closed form, as statsmodels and R's binom package print them.
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (190, 200, 0.9104, 0.9726)],
-)
-def test_wilson_intervals_are_the_published_ones(successes: int, n: int, low: float, high: float) -> None:
-    """Four known intervals."""
-    interval = wilson(successes, n)
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4)
-
-
-@pytest.mark.parametrize("n", [1, 35, 200])
-def test_none_and_all_end_exactly_at_the_ends(n: int) -> None:
-    """Not at 7e-18, which nobody can read."""
-    assert wilson(0, n).low == 0
-    assert wilson(n, n).high == 1
-
-
-@given(st.integers(1, 10_000), st.data())
-def test_an_interval_holds_its_share(n: int, data: st.DataObject) -> None:
-    """The observed share lies inside, and the ends within 0 and 1."""
-    successes = data.draw(st.integers(0, n))
-    interval = wilson(successes, n)
-    assert 0 <= interval.low <= successes / n + 1e-12
-    assert successes / n - 1e-12 <= interval.high <= 1
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 0), (2, 1), (-1, 3)])
-def test_an_impossible_share_has_no_interval(successes: int, n: int) -> None:
-    """More successes than trials is an error."""
-    with pytest.raises(ValueError, match="successes"):
-        wilson(successes, n)
-
-
 def test_ties_count_half_in_the_area() -> None:
     """An answer that is always the same ranks by chance."""
     assert binary_auc(np.array([True, False, False]), np.zeros(3)) == pytest.approx(0.5)
@@ -123,7 +88,7 @@ def test_calibration_error_is_zero_for_honest_confidence() -> None:
 )
 def test_what_cannot_be_judged_is_an_error(labels: list[str], table: np.ndarray, message: str) -> None:
     """Each wrong input has its own line."""
-    with pytest.raises(CannotEvaluate, match=message):
+    with pytest.raises(InvalidPredictions, match=message):
         evaluate_predictions(labels, table, CLASSES, 0.5)
 
 

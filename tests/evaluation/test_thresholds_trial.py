@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from scones.evaluation.thresholds import Costs, Terms, Wish, at, try_on_halves, try_threshold
-from scones.model.out_of_fold import Judged
+from scones.model.out_of_fold import ScoredPredictions
 
 TERMS = Terms(current=0.6, costs=Costs(10, 0.5), wish=Wish(0.03, 0.1), seed=0)
 
 
-def judged(n: int, seed: int) -> Judged:
+def judged(n: int, seed: int) -> ScoredPredictions:
     """Answers of a model with honest confidence."""
     rng = np.random.default_rng(seed)
     confidence = rng.beta(6, 0.8, n) / 2 + 0.5
-    return Judged(rng.random(n) < confidence, confidence)
+    return ScoredPredictions(rng.random(n) < confidence, confidence)
 
 
 def test_the_test_photos_have_no_say_in_the_choice() -> None:
@@ -63,5 +63,5 @@ def test_the_promise_is_one_plain_sentence() -> None:
     assert not few.guaranteed
     assert "no threshold can promise on 60 photos" in few.promise
     assert f"it takes {TERMS.wish.photos_needed} sure and right answers or more" in few.promise
-    guesses = Judged(np.arange(2000) % 2 > 0, np.linspace(0.5, 1, 2000))
+    guesses = ScoredPredictions(np.arange(2000) % 2 > 0, np.linspace(0.5, 1, 2000))
     assert "not right often enough" in try_threshold(guesses, judged(200, 1), TERMS).promise

@@ -46,7 +46,7 @@ def test_votes_on_the_labels_are_kept_where_there_are_some(tmp_path: Path) -> No
 
 def test_right_and_wrong_are_told_for_any_number_of_classes() -> None:
     """The likeliest class is the answer, its probability the confidence."""
-    judged = known().judged()
+    judged = known().scored()
     assert judged.right.tolist() == [True, False, True]
     assert judged.confidence.tolist() == [0.5, 0.8, 0.9]
 

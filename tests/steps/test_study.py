@@ -13,7 +13,7 @@ from scones.data.decode import decode
 from scones.data.manifest import Sample
 from scones.domain.progress import Silent
 from scones.evaluation.comparison import Comparison
-from scones.evaluation.model_facts import CannotStudy
+from scones.evaluation.examination import CannotEvaluate
 from scones.model.model_file import OUT_OF_FOLD, Description, write_artefact
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import Deployed
@@ -117,7 +117,7 @@ def test_photos_that_the_model_learnt_from_do_not_judge_it(
     assert found.metrics.n == len(LEVELS)
     assert f"3 of {len(LEVELS) + 3} test photos are left out: the model has learnt from them" in told.lines
     only = replace(collection, photos=seen)
-    with pytest.raises(CannotStudy, match="learnt from every one"):
+    with pytest.raises(CannotEvaluate, match="learnt from every one"):
         study_artefact(artefact, only, Settings(), Wanted(tmp_path / "r.html"), Silent())
 
 
@@ -156,7 +156,7 @@ def test_the_guard_is_judged_by_photos_of_other_things(tmp_path: Path) -> None:
 
 def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_path: Path) -> None:
     """Only what is served can be put under load."""
-    with pytest.raises(CannotStudy, match="only an endpoint"):
+    with pytest.raises(CannotEvaluate, match="only an endpoint"):
         study_artefact(artefact, collection, Settings(), Wanted(tmp_path / "r.html", load=True), Silent())
 
 

@@ -78,7 +78,7 @@ def test_photos_become_an_artefact(start: Start, tmp_path: Path) -> None:
     assert artefact.out_of_fold_path is not None
     known = OutOfFold.load(artefact.out_of_fold_path)
     assert (len(known.names), known.names[0], known.labels[0]) == (80, "bicycle/0.png", "bicycle")
-    assert known.judged().right.mean() == artefact.metrics["oof_accuracy"]
+    assert known.scored().right.mean() == artefact.metrics["oof_accuracy"]
     photo = (tmp_path / "input" / "data" / "training" / "bicycle" / "0.png").read_bytes()
     assert known.learnt_from(decode(photo, 32)[None]).all()
     session = onnxruntime.InferenceSession(artefact.model_path)

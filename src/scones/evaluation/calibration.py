@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.evaluation.metrics import Interval, wilson
+from scones.domain.statistics import Interval, wilson_interval
 
 _BINS = 15
 
@@ -48,7 +48,7 @@ def _bin(place: int, right: Flags, confidence: Floats) -> Bin:
         n=len(right),
         confidence=float(confidence.mean()),
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), len(right)),
+        interval=wilson_interval(int(right.sum()), len(right)),
     )
 
 

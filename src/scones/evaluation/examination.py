@@ -6,19 +6,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scones.data.decode import png
+from scones.domain.errors import SconesError
 from scones.evaluation.comparison import Comparison, compare
 from scones.evaluation.gate import Floors, check_floors, not_worse
 from scones.evaluation.int8_comparison import Pair, WholeNumbers, compare_int8
 from scones.evaluation.load_test import Bounds, Send, measure_load
-from scones.evaluation.metrics import CannotEvaluate, columns
 from scones.evaluation.model_client import Ask, Floats, decoded
 from scones.evaluation.ood import NOTHING, Guarding, flat_and_noise, judge_guard
 from scones.evaluation.robustness import Damaged, Judge, measure_robustness
 from scones.evaluation.study import Answers, DataFacts, ModelFacts, Study, study
 from scones.evaluation.thresholds import Terms
-from scones.model.out_of_fold import Judged
+from scones.model.out_of_fold import ScoredPredictions, label_columns
 
 Progress = Callable[[int, int, str], None]
+
+
+class CannotEvaluate(SconesError):
+    """The model cannot be evaluated as requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Candidate:
 
     facts: ModelFacts
     ask: Ask
-    out_of_fold: Judged | None = None
+    out_of_fold: ScoredPredictions | None = None
     senders: tuple[tuple[str, Send], ...] = ()
     pair: Pair | None = None
 
@@ -112,7 +116,7 @@ def _int8(model: Candidate, answers: Answers, photos: Sequence[Shown]) -> WholeN
         return None
     pixels = decoded([photo.data for photo in photos], model.facts.image_size)
     table = np.array(answers.probabilities)
-    truth = columns(answers.labels, table, model.facts.classes)
+    truth = label_columns(answers.labels, table, model.facts.classes)
     return compare_int8(model.pair, pixels, truth, len(model.facts.classes))
 
 

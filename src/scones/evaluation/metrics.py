@@ -5,27 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from scones.domain.errors import SconesError
+from scones.domain.statistics import Interval, wilson_interval
+from scones.model.out_of_fold import label_columns
 
 _ECE_BINS = 15
 _CHANCE_ROUNDS = 500
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-
-class CannotEvaluate(SconesError):
-    """There is nothing to judge, or labels and probabilities do not fit together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A 95% confidence interval, both ends between 0 and 1."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +59,10 @@ def evaluate_predictions(
     """Judge *probabilities* [N, C], whose columns are *classes*, by the true *labels*.
 
     Raises:
-        CannotEvaluate: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
+        InvalidPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
     """
     table = np.asarray(probabilities, dtype=np.float64)
-    truth = columns(labels, table, classes)
+    truth = label_columns(labels, table, classes)
     predicted, confidence = table.argmax(axis=1), table.max(axis=1)
     right = predicted == truth
     covered = confidence >= threshold
@@ -83,35 +71,17 @@ def evaluate_predictions(
         n=len(truth),
         classes=tuple(classes),
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), len(truth)),
+        interval=wilson_interval(int(right.sum()), len(truth)),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         per_class=tuple(_class_scores(confusion, index, label) for index, label in enumerate(classes)),
         ece=calibration_error(right, confidence),
         threshold=threshold,
         coverage=float(covered.mean()),
         accuracy_covered=float(right[covered].mean()) if covered.any() else None,
-        interval_covered=wilson(int(right[covered].sum()), int(covered.sum())) if covered.any() else None,
+        interval_covered=wilson_interval(int(right[covered].sum()), int(covered.sum())) if covered.any() else None,
         auc=_auc(truth, table),
         pr_auc=_pr_auc(truth, table),
     )
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """The 95% interval of a share (E. B. Wilson, 1927): honest for few photos and for shares near 0 and 1.
-
-    Raises:
-        ValueError: *n* is not positive, or there are more successes than trials.
-    """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n}")
-    z = float(special.ndtri(0.975))
-    share = successes / n
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    # At the ends both are equal, but for the last digit.
-    low = float(max(0.0, middle - reach)) if successes else 0.0
-    high = float(min(1.0, middle + reach)) if successes < n else 1.0
-    return Interval(low, high)
 
 
 def calibration_error(right: NDArray[np.bool_], confidence: Floats) -> float:
@@ -153,26 +123,6 @@ def average_precision(positive: NDArray[np.bool_], scores: Floats) -> float | No
     hits = np.cumsum(positive[order])[last]
     precision = hits / (np.flatnonzero(last) + 1)
     return float((np.diff(hits, prepend=0) * precision).sum() / positive.sum())
-
-
-def columns(labels: Sequence[str], table: Floats, classes: Sequence[str]) -> Indices:
-    """Give the *labels* as column numbers of *table*, after everything was checked.
-
-    Raises:
-        CannotEvaluate: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
-    """
-    if not len(labels):
-        raise CannotEvaluate("no photos to evaluate; classify some first")
-    if table.shape != (len(labels), len(classes)):
-        raise CannotEvaluate(f"probabilities are {table.shape}, not ({len(labels)}, {len(classes)}): one row per label")
-    if not np.isfinite(table).all():
-        raise CannotEvaluate("some probabilities are not finite; leave those photos out and count them")
-    place = {label: index for index, label in enumerate(classes)}
-    unknown = sorted(set(labels) - set(place))
-    if unknown:
-        told = f"label {unknown[0]!r} is none of the classes {', '.join(classes)}"
-        raise CannotEvaluate(f"{told}, which are all that this model knows; judge it by photos of these")
-    return np.array([place[label] for label in labels], dtype=np.intp)
 
 
 def _confusion(truth: Indices, predicted: Indices, classes: int) -> Indices:

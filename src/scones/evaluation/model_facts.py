@@ -2,17 +2,12 @@
 
 from collections.abc import Sequence
 
-from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
-from scones.evaluation.examination import Shown
+from scones.evaluation.examination import CannotEvaluate, Shown
 from scones.evaluation.model_client import decoded
 from scones.evaluation.study import ModelFacts
 from scones.model.model_file import Artefact
 from scones.model.out_of_fold import OutOfFold
-
-
-class CannotStudy(SconesError):
-    """What was asked for cannot be done with this model, or on this machine."""
 
 
 def facts_of(artefact: Artefact, name: str) -> ModelFacts:
@@ -42,7 +37,7 @@ def unseen(known: OutOfFold | None, photos: Sequence[Shown], size: int, report: 
     """Leave out the photos that the model has learnt from, and say so.
 
     Raises:
-        CannotStudy: none is left.
+        CannotEvaluate: none is left.
     """
     if known is None or not photos:
         return tuple(photos)
@@ -50,5 +45,5 @@ def unseen(known: OutOfFold | None, photos: Sequence[Shown], size: int, report: 
     if learnt.any():
         report.tell(f"{learnt.sum()} of {len(photos)} test photos are left out: the model has learnt from them")
     if learnt.all():
-        raise CannotStudy("the model has learnt from every one of these test photos; judge it by others")
+        raise CannotEvaluate("the model has learnt from every one of these test photos; judge it by others")
     return tuple(photo for photo, seen in zip(photos, learnt, strict=True) if not seen)

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.evaluation.metrics import Interval, binary_auc, wilson
+from scones.domain.statistics import Interval, wilson_interval
+from scones.evaluation.metrics import binary_auc
 
 NOTHING: Final = "flat and noise"
 """The pictures that Scones makes up."""
@@ -56,7 +57,7 @@ def judge_guard(limit: float, known: Floats, strangers: dict[str, tuple[tuple[st
         limit=limit,
         n=len(known),
         refused=float(refused.mean()),
-        interval=wilson(int(refused.sum()), len(known)),
+        interval=wilson_interval(int(refused.sum()), len(known)),
         scores=tuple(known.tolist()),
         strangers=tuple(_judge(kind, limit, known, *found) for kind, found in strangers.items()),
     )
@@ -81,7 +82,7 @@ def _judge(kind: str, limit: float, known: Floats, keys: tuple[str, ...], scores
         # There are photos of both kinds.
         auc=binary_auc(stranger, np.concatenate([known, scores])) or 0.0,
         accepted=float(accepted.mean()),
-        interval=wilson(int(accepted.sum()), len(scores)),
+        interval=wilson_interval(int(accepted.sum()), len(scores)),
         keys=keys,
         scores=tuple(scores.tolist()),
     )

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from scones.data.decode import png
-from scones.evaluation.metrics import Interval, evaluate_predictions
+from scones.domain.statistics import Interval
+from scones.evaluation.metrics import evaluate_predictions
 from scones.evaluation.model_client import Ask, Progress
 
 SEVERITIES: Final = (1, 3, 5)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scones.domain.statistics import Interval, wilson_interval
 from scones.evaluation.calibration import (
     Bin,
     Point,
@@ -20,17 +21,14 @@ from scones.evaluation.int8_comparison import WholeNumbers
 from scones.evaluation.load_test import Load
 from scones.evaluation.metrics import (
     Evaluation,
-    Interval,
     calibration_error,
-    columns,
     error_by_chance,
     evaluate_predictions,
-    wilson,
 )
 from scones.evaluation.ood import Guarding
 from scones.evaluation.robustness import Damaged
 from scones.evaluation.thresholds import Terms, ThresholdTrial, try_on_halves, try_threshold
-from scones.model.out_of_fold import Judged
+from scones.model.out_of_fold import ScoredPredictions, label_columns
 
 _COVERAGE = 0.9
 
@@ -109,16 +107,18 @@ class Study:
     report: str = ""
 
 
-def study(model: ModelFacts, data: DataFacts, answers: Answers, out_of_fold: Judged | None, terms: Terms) -> Study:
+def study(
+    model: ModelFacts, data: DataFacts, answers: Answers, out_of_fold: ScoredPredictions | None, terms: Terms
+) -> Study:
     """Work out every figure that needs no further question to the model.
 
     The threshold is chosen on the *out_of_fold* answers; without them, on halves of the test photos.
     """
     table = np.asarray(answers.probabilities, np.float64)
-    truth = columns(answers.labels, table, model.classes)
+    truth = label_columns(answers.labels, table, model.classes)
     right, confidence = table.argmax(axis=1) == truth, table.max(axis=1)
     raw = before_temperature(table, model.temperature).max(axis=1)
-    asked = Judged(right, confidence)
+    asked = ScoredPredictions(right, confidence)
     curve = risk_coverage(right, confidence)
     return Study(
         model=model,
@@ -138,4 +138,4 @@ def study(model: ModelFacts, data: DataFacts, answers: Answers, out_of_fold: Jud
 
 
 def _cross_validated(right: NDArray[np.bool_]) -> CrossValidated:
-    return CrossValidated(len(right), float(right.mean()), wilson(int(right.sum()), len(right)))
+    return CrossValidated(len(right), float(right.mean()), wilson_interval(int(right.sum()), len(right)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from scones.model.out_of_fold import Judged
+from scones.model.out_of_fold import ScoredPredictions
 
 GRID: Final = (*(round(0.05 + 0.01 * step, 2) for step in range(95)), 0.995, 0.998, 0.999)
 """The thresholds that may be chosen. Fixed beforehand: a grid made from the answers would void the guarantee."""
@@ -203,7 +203,7 @@ class ThresholdTrial:
     """One sentence on what is certain of the chosen threshold."""
 
 
-def try_threshold(known: Judged, test: Judged, terms: Terms) -> ThresholdTrial:
+def try_threshold(known: ScoredPredictions, test: ScoredPredictions, terms: Terms) -> ThresholdTrial:
     """Choose on the out-of-fold answers, and report on the test photos."""
     choice = choose(known.right, known.confidence, terms.costs, terms.wish)
     then = choice.best.threshold
@@ -224,7 +224,7 @@ def try_threshold(known: Judged, test: Judged, terms: Terms) -> ThresholdTrial:
     )
 
 
-def try_on_halves(test: Judged, terms: Terms) -> ThresholdTrial:
+def try_on_halves(test: ScoredPredictions, terms: Terms) -> ThresholdTrial:
     """Choose on one half of the test photos and report on the other, many times; then choose on all of them."""
     rng = np.random.default_rng(terms.seed)
     halves = [_half(test, rng.permutation(len(test.right)), terms) for _ in range(HALVINGS)]
@@ -259,7 +259,7 @@ def promise(choice: Choice, wish: Wish) -> str:
     )
 
 
-def _half(test: Judged, order: NDArray[np.intp], terms: Terms) -> tuple[At, At]:
+def _half(test: ScoredPredictions, order: NDArray[np.intp], terms: Terms) -> tuple[At, At]:
     # Of a single photo there are no halves: it is both.
     one, other = order[: max(1, len(order) // 2)], order[len(order) // 2 :]
     best = choose(test.right[one], test.confidence[one], terms.costs, terms.wish).best.threshold
@@ -281,6 +281,6 @@ def _mean(points: list[At], threshold: float | None = None) -> At:
     )
 
 
-def _saved(test: Judged, terms: Terms, then: float) -> Floats:
+def _saved(test: ScoredPredictions, terms: Terms, then: float) -> Floats:
     now = dollars(terms.current, test.right, test.confidence, terms.costs)
     return now - dollars(then, test.right, test.confidence, terms.costs)

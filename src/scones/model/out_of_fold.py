@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
-from scones.evaluation.metrics import columns
 from scones.model.model_file import Artefact
 
 _FORMAT = 1
+
+
+class InvalidPredictions(SconesError):
+    """There are no predictions, or the labels and probabilities do not fit together."""
 
 
 class BadOutOfFold(SconesError):
@@ -23,8 +26,8 @@ class BadOutOfFold(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Answers to photos whose truth is known: which were right [N], and how sure of them the model was [N]."""
+class ScoredPredictions:
+    """Predictions for labelled photos: which are right, [N], and their confidence, [N]."""
 
     right: NDArray[np.bool_]
     confidence: NDArray[np.float64]
@@ -56,10 +59,10 @@ class OutOfFold:
         if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
             raise BadOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
 
-    def judged(self) -> Judged:
-        """Say which answers were right, and how sure."""
-        truth = columns(self.labels, self.probabilities, self.classes)
-        return Judged(self.probabilities.argmax(axis=1) == truth, self.probabilities.max(axis=1))
+    def scored(self) -> ScoredPredictions:
+        """Compare the predictions with the labels."""
+        truth = label_columns(self.labels, self.probabilities, self.classes)
+        return ScoredPredictions(self.probabilities.argmax(axis=1) == truth, self.probabilities.max(axis=1))
 
     def learnt_from(self, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Tell which *photos* [N, H, W, 3] the model has learnt from, [N]: those can say nothing of how good it is."""
@@ -105,6 +108,31 @@ class OutOfFold:
                 return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks, votes)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BadOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
+
+
+def label_columns(
+    labels: Sequence[str], probabilities: NDArray[np.float64], classes: Sequence[str]
+) -> NDArray[np.intp]:
+    """Give the column of *probabilities* [N, C] that belongs to each label.
+
+    Raises:
+        InvalidPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
+    """
+    if not len(labels):
+        raise InvalidPredictions("no photos to evaluate; classify some first")
+    shape = len(labels), len(classes)
+    if probabilities.shape != shape:
+        raise InvalidPredictions(f"probabilities are {probabilities.shape}, not {shape}: one row per label")
+    if not np.isfinite(probabilities).all():
+        raise InvalidPredictions("some probabilities are not finite; leave those photos out and count them")
+    place = {label: index for index, label in enumerate(classes)}
+    unknown = sorted(set(labels) - set(place))
+    if unknown:
+        expected = ", ".join(classes)
+        raise InvalidPredictions(
+            f"label {unknown[0]!r} is none of the model's classes {expected}; evaluate it on photos of these classes"
+        )
+    return np.array([place[label] for label in labels], dtype=np.intp)
 
 
 def fingerprints(photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> tuple[str, ...]:

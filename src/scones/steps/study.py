@@ -15,12 +15,12 @@ from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.progress import Reporter
 from scones.domain.tags import evaluation_id
-from scones.evaluation.examination import Candidate, Plan, Shown, examine
+from scones.evaluation.examination import Candidate, CannotEvaluate, Plan, Shown, examine
 from scones.evaluation.gate import Floors
 from scones.evaluation.int8_comparison import Pair
 from scones.evaluation.load_test import Bounds, Send
 from scones.evaluation.model_client import asking_endpoint, asking_model
-from scones.evaluation.model_facts import CannotStudy, answers_kept, facts_of, unseen
+from scones.evaluation.model_facts import answers_kept, facts_of, unseen
 from scones.evaluation.study import DataFacts, Study
 from scones.evaluation.thresholds import Costs, Terms, Wish
 from scones.model.inference import Model
@@ -75,7 +75,7 @@ def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted,
         model = Candidate(
             facts=facts_of(artefact, f"endpoint {served.endpoint}"),
             ask=asking_endpoint(aws.sagemaker.explain, served.endpoint, settings.clients),
-            out_of_fold=known.judged() if known else None,
+            out_of_fold=known.scored() if known else None,
             senders=(
                 ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
                 ("workflow", _to_workflow(aws, served.workflow_arn, test)),
@@ -90,15 +90,14 @@ def study_artefact(path: Path, collection: Collection, settings: Settings, wante
 
     Raises:
         BadArtefact: it cannot be read.
-        CannotStudy: a load test was asked for, or the model has learnt from every photo.
-        CannotEvaluate: there is nothing to judge by.
+        CannotEvaluate: there are no photos that the model was not trained on, or a load test was requested.
         SourceError: there are no photos of other things where they are said to be.
     """
     if wanted.load:
-        raise CannotStudy("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
+        raise CannotEvaluate("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
     with opened(path) as artefact:
         known = answers_kept(artefact, report)
-        model = replace(_candidate(artefact, path), out_of_fold=known.judged() if known else None)
+        model = replace(_candidate(artefact, path), out_of_fold=known.scored() if known else None)
         photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
         photos = unseen(known, photos, artefact.image_size, report)
     return _study(model, (collection.name, collection.kind), photos, (settings, wanted), report)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.evaluation.metrics import columns
+from scones.model.out_of_fold import label_columns
 
 NEIGHBOURS: Final = 40
 """The photos most like one that have a vote on its label; 30 to 60 of them find the same errors."""
@@ -63,9 +63,9 @@ def rank(
     leave for the label ("self-confidence", C. Northcutt et al., "Confident learning", 2021).
 
     Raises:
-        CannotEvaluate: these do not fit together.
+        InvalidPredictions: these do not fit together.
     """
-    truth = columns(labels, probabilities, classes)
+    truth = label_columns(labels, probabilities, classes)
     opinion = probabilities if votes is None else votes
     places = np.arange(len(truth))
     left, others = opinion[places, truth], opinion.copy()

@@ -29,7 +29,7 @@ class RegisteredModel:
             values=self.baseline.values,
             # Only a baseline of the same photos, in the same order, can name them.
             names=found.names if found and self._of_training(len(found.names)) else (),
-            accuracy=float(found.judged().right.mean()) if found else self.artefact.metrics["oof_accuracy"],
+            accuracy=float(found.scored().right.mean()) if found else self.artefact.metrics["oof_accuracy"],
             mix=tuple(labels.count(name) / len(labels) for name in classes),
         )
 
