@@ -40,7 +40,7 @@ def _roles(page: str, rows: list[tuple[str, ...]]) -> Iterator[str]:
     """The page with what each role may do, and on what, in its place."""
     before, _, rest = page.partition(ROLES)
     yield before + ROLES
-    yield "| role | taken on by | may | on |"
+    yield "| role | assumed by | actions | resources |"
     yield "|---|---|---|---|"
     yield from ("| " + " | ".join(row) + " |" for row in rows)
     yield END_OF_ROLES + rest.partition(END_OF_ROLES)[2]
@@ -64,7 +64,7 @@ def _costs(page: str) -> Iterator[str]:
         cells = " | ".join(f"{dollars:,.2f}" for dollars in parts)
         yield f"| {row.way} | {cells} | **{row.photos_dollars:,.2f}** | {row.idle_month_dollars:,.2f} |"
     yield ""
-    yield f"Prices of {table.as_of}, {table.region}. Not seen on AWS's own page: {', '.join(table.unverified)}."
+    yield f"Prices of {table.as_of}, {table.region}. Not verified on AWS's own page: {', '.join(table.unverified)}."
     yield END_OF_COSTS + rest.partition(END_OF_COSTS)[2]
 
 

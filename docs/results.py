@@ -45,10 +45,10 @@ _PLAIN = {
 HEAD = """\
 # What `--json` prints
 
-One JSON object on stdout, and nothing else there; all that is for people goes to stderr. Fields may join those that
-stand here; one that changes or goes is said in the changelog. `[]` is an element of a list, `{}` a value under a
-name. A verb that fails prints nothing, but for `evaluate --gate`, `replay` and `down`: they print what they found,
-and end with 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`, the latter also `standing`;
+With `--json` a command prints one JSON object on stdout; messages for people go to stderr. New fields may be added;
+the changelog announces changed or removed ones. `[]` is an element of a list, `{}` a value of a mapping. A command
+that fails prints no object, except `evaluate --gate`, `replay` and `down`: they print their result and exit with
+status 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`, the latter also `standing`;
 `local down` prints `stopped`; `local env` prints the variables.
 """
 
@@ -76,7 +76,7 @@ def _rows(name: str, kind: object) -> Iterator[tuple[str, str]]:
     elif origin in (typing.Union, types.UnionType):
         parts = [part for part in arguments if part is not types.NoneType]
         if is_dataclass(parts[0]):
-            yield name, "null, or what follows"
+            yield name, "null, or the following"
             yield from _rows(name, parts[0])
         else:
             yield name, ", or ".join(_words(part) for part in (*parts, types.NoneType))
