@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from ministack.services import cloudwatch
 
-from scones.local.alarms import COMPARISONS, Rule, State, evaluate, evaluated_until
-from scones.local.wire import Json
+from scones_local.alarms import COMPARISONS, Rule, State, evaluate, evaluated_until
+from scones_local.wire import Json
 
 TICK_SECONDS = 0.25
 

@@ -5,7 +5,7 @@ import json
 from ministack.services import budgets
 from ministack.services.cloudformation import provisioners
 
-from scones.local.wire import Json, Reply
+from scones_local.wire import Json, Reply
 
 
 def mount() -> None:

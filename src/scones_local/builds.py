@@ -8,8 +8,8 @@ from io import BytesIO
 
 from ministack.services import codebuild, ecr
 
-from scones.local.storage import ObjectStore
-from scones.local.wire import AwsError, Json, Reply, error_reply, json_reply
+from scones_local.storage import ObjectStore
+from scones_local.wire import AwsError, Json, Reply, error_reply, json_reply
 
 WANTED = ("Dockerfile", "buildspec.yml")
 """What a source must have at its root."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scones.domain.errors import SconesError
-from scones.local.processes import clean_environment
+from scones_local.processes import clean_environment
 
 HOST = "127.0.0.1"
 LOCK = "lock"
@@ -82,8 +82,8 @@ class Programs:
     `image_prefix` is how the repository name of an acceptable image begins.
     """
 
-    train: tuple[str, ...] = (sys.executable, "-m", "scones.training")
-    serve: tuple[str, ...] = (sys.executable, "-m", "scones.serving")
+    train: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.train")
+    serve: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.serve")
     image_prefix: str = "scones"
 
 
@@ -294,7 +294,7 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, environment: Map
     reader, writer = os.pipe()
     with (state / "log" / "cloud.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "scones.local.supervisor", str(state), str(lock), str(listener), str(reader)],
+            [sys.executable, "-m", "scones_local.supervisor", str(state), str(lock), str(listener), str(reader)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

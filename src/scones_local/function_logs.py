@@ -9,7 +9,7 @@ import uuid
 from ministack.services import cloudwatch_logs
 from ministack.services import lambda_svc as functions
 
-from scones.local.wire import Json
+from scones_local.wire import Json
 
 KEPT_LINES = 5000
 _DAY = "%Y/%m/%d"

@@ -17,8 +17,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from re import match, sub
 
-from scones.local.runtime_api import ACCEPTED, Event, Posted, RuntimeApi, WorkerGone, WorkerSilent
-from scones.local.wire import Json
+from scones_local.runtime_api import ACCEPTED, Event, Posted, RuntimeApi, WorkerGone, WorkerSilent
+from scones_local.wire import Json
 
 INIT_SECONDS = 10.0
 WAIT_FOR_WORKER_SECONDS = 60.0

@@ -1,6 +1,6 @@
 """The gateway process: ministack with our modules mounted, on a socket that the starter opened.
 
-Usage: python -m scones.local.gateway STATE LISTENER (an inherited, listening file descriptor).
+Usage: python -m scones_local.gateway STATE LISTENER (an inherited, listening file descriptor).
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Any
 
 import uvloop
 
-from scones.local.processes import descendants, kill_all, remove_tree
-from scones.local.wire import AwsError, Json, Reply, error_reply
+from scones_local.processes import descendants, kill_all, remove_tree
+from scones_local.wire import AwsError, Json, Reply, error_reply
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -45,12 +45,12 @@ def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones.local import alarm_mount, budgets, builds, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
-    from scones.local.metrics import Metrics  # noqa: PLC0415
-    from scones.local.sagemaker.api import SageMaker  # noqa: PLC0415
-    from scones.local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
-    from scones.local.scaling import Scaling  # noqa: PLC0415
-    from scones.local.storage import ObjectStore  # noqa: PLC0415
+    from scones_local import alarm_mount, budgets, builds, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
+    from scones_local.metrics import Metrics  # noqa: PLC0415
+    from scones_local.sagemaker.api import SageMaker  # noqa: PLC0415
+    from scones_local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
+    from scones_local.scaling import Scaling  # noqa: PLC0415
+    from scones_local.storage import ObjectStore  # noqa: PLC0415
 
     metrics = Metrics()
     known = json.loads(programs)

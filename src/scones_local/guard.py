@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from scones.local.asl import (
+from scones_local.asl import (
     ANY_STATE,
     CHOICE_OPERATORS,
     FIELDS,
@@ -22,8 +22,8 @@ from scones.local.asl import (
     TEMPLATES,
     TOP_FIELDS,
 )
-from scones.local.guard_maps import map_faults
-from scones.local.wire import Json
+from scones_local.guard_maps import map_faults
+from scones_local.wire import Json
 
 LONGEST_NAME = 80
 WAITS = ("Seconds", "SecondsPath", "Timestamp", "TimestampPath")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from scones.local.wire import Json
+from scones_local.wire import Json
 
 Fault = tuple[str, str]
 """Where below the state, and what is wrong."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ministack.services import lambda_svc
 
-from scones.local import function_logs
-from scones.local.functions import Call, CallerGone, Function, Outcome, definition_of, runtime_packages
-from scones.local.metrics import Metrics
-from scones.local.wire import Json
+from scones_local import function_logs
+from scones_local.functions import Call, CallerGone, Function, Outcome, definition_of, runtime_packages
+from scones_local.metrics import Metrics
+from scones_local.wire import Json
 
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY")
 """What a function may see of this machine's environment, besides what Lambda and the cloud's client settings give."""

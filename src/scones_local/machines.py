@@ -14,10 +14,10 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
-from scones.local import map_runs
-from scones.local.guard import check, refusal
-from scones.local.lambda_mount import GONE, WAITING_UNTIL
-from scones.local.wire import Json
+from scones_local import map_runs
+from scones_local.guard import check, refusal
+from scones_local.lambda_mount import GONE, WAITING_UNTIL
+from scones_local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
 BILLED_MEMORY_MB = 64

@@ -16,8 +16,8 @@ from typing import Any
 
 from ministack.services import stepfunctions as sfn
 
-from scones.local.storage import ObjectStore
-from scones.local.wire import Json
+from scones_local.storage import ObjectStore
+from scones_local.wire import Json
 
 MOST_AT_ONCE = 64
 """How many children run side by side where the definition sets no limit; AWS runs 10,000."""

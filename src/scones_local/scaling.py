@@ -8,8 +8,8 @@ import time
 import uuid
 from collections.abc import Callable
 
-from scones.local.sagemaker.records import Records
-from scones.local.wire import AwsError, Json, Reply, error_reply, json_reply
+from scones_local.sagemaker.records import Records
+from scones_local.wire import AwsError, Json, Reply, error_reply, json_reply
 
 ARN = "arn:aws:autoscaling:us-east-1:000000000000"
 TARGET = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target"

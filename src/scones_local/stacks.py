@@ -8,8 +8,8 @@ from ministack.services import s3
 from ministack.services.cloudformation import changesets, provisioners
 from ministack.services.cloudformation import stacks as engine
 
-from scones.local.sagemaker.api import SageMaker
-from scones.local.wire import AwsError, Json
+from scones_local.sagemaker.api import SageMaker
+from scones_local.wire import AwsError, Json
 
 Created = tuple[str, Json]
 SETTLED = ("InService", "Failed")

@@ -1,6 +1,6 @@
 """The supervisor: it ends the whole cloud and removes its state, whichever way the owner or the gateway dies.
 
-Usage: python -m scones.local.supervisor STATE LOCK LISTENER OWNER (three inherited file descriptors).
+Usage: python -m scones_local.supervisor STATE LOCK LISTENER OWNER (three inherited file descriptors).
 """
 
 import os
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scones.local.processes import adopt_orphans, end_group
+from scones_local.processes import adopt_orphans, end_group
 
 PATIENCE_SECONDS = 2.0
 
@@ -40,7 +40,7 @@ def _start_gateway(state: Path, lock: int, listener: int) -> subprocess.Popen[by
     Its standard input is a pipe that only the supervisor can close: the gateway ends itself when that happens.
     """
     return subprocess.Popen(
-        [sys.executable, "-m", "scones.local.gateway", str(state), str(listener)],
+        [sys.executable, "-m", "scones_local.gateway", str(state), str(listener)],
         stdin=subprocess.PIPE,
         cwd=state,
         pass_fds=(lock, listener),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ministack.services import cloudwatch, cloudwatch_logs, codebuild, stepfunctions, tagging
 from ministack.services.cloudformation import provisioners
 
-from scones.local.wire import Json
+from scones_local.wire import Json
 
 Tagged = Iterator[tuple[str, list[Json]]]
 

@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 import pytest
 
-from local.sagemaker.endpoint import Endpoint
-from scones.local import cloud
+from aws_calls import ROLE, Endpoint
+from scones_local import cloud
 
 HERE = Path(__file__).parent
 PROGRAMS = cloud.Programs(
@@ -42,7 +42,6 @@ class Clients:
         return self._made[name]
 
 
-ROLE = "arn:aws:iam::000000000000:role/test"
 SOURCE = """
 import os, pathlib, time
 class TooDark(Exception): pass

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from scones.local import cloud
+from scones_local import cloud
 
 if __name__ == "__main__":
     # A shell that starts the tests in the background has them ignore Ctrl-C, and we would inherit that.

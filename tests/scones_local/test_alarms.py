@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.local.alarms import Missing, Rule, State, evaluate, evaluated_until
+from scones_local.alarms import Missing, Rule, State, evaluate, evaluated_until
 
 TREATMENTS: tuple[Missing, ...] = get_args(Missing)
 KEPT = "kept"

@@ -15,8 +15,8 @@ import boto3
 import psutil
 import pytest
 
-from local.sagemaker_calls import a_bucket, job_request
-from scones.local import cloud
+from aws_calls import a_bucket, job_request
+from scones_local import cloud
 from waiting import eventually
 
 OWNER = Path(__file__).parent / "owner.py"

@@ -4,7 +4,7 @@ import http.client
 
 import pytest
 
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 
 
 @pytest.mark.parametrize(

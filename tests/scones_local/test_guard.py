@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.local.guard import check, refusal
+from scones_local.guard import check, refusal
 
 LAMBDA = "arn:aws:states:::lambda:invoke"
 GOOD: dict[str, Any] = {

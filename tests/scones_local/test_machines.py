@@ -10,31 +10,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from aws_calls import ROLE, machine, task
 from waiting import eventually
 
-ROLE = "arn:aws:iam::000000000000:role/test"
-
 WAIT = {"StartAt": "W", "TimeoutSeconds": 1, "States": {"W": {"Type": "Wait", "Seconds": 30, "End": True}}}
-
-
-def machine(clients: Any, definition: Any, kind: str = "EXPRESS") -> str:
-    """Create a state machine; returns its ARN."""
-    reply = clients.stepfunctions.create_state_machine(
-        name=f"m-{uuid.uuid4().hex[:8]}", definition=json.dumps(definition), roleArn=ROLE, type=kind
-    )
-    return str(reply["stateMachineArn"])
-
-
-def task(arn: str, **fields: Any) -> dict[str, Any]:
-    """A state that calls a function and keeps its payload."""
-    parameters = {"FunctionName": arn, "Payload.$": "$"}
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": parameters,
-        "OutputPath": "$.Payload",
-        **fields,
-    }
 
 
 def test_errors_are_caught_by_their_class(clients: Any, function: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.test_machines import machine, task
+from aws_calls import machine, task
 
 Items = list[dict[str, Any]]
 

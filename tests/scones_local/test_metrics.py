@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.sagemaker.endpoint import Endpoint
+from aws_calls import Endpoint
 from waiting import eventually
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones.local.runtime_api import Event, Posted, RuntimeApi, WorkerGone, WorkerSilent
+from scones_local.runtime_api import Event, Posted, RuntimeApi, WorkerGone, WorkerSilent
 
 PATH = "/2018-06-01/runtime/invocation/1/response"
 

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from local.sagemaker_calls import IMAGE, ROLE, a_bucket, a_variant, capture, fresh, trained
+from aws_calls import IMAGE, ROLE, a_bucket, a_variant, capture, fresh, trained
 
 
 def settled(clients: Any, stack: str) -> dict[str, Any]:

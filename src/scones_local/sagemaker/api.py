@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from scones.local.metrics import Metrics
-from scones.local.sagemaker.capture import Capture, Exchange
-from scones.local.sagemaker.fleet import Deployment, Fleet
-from scones.local.sagemaker.hosting import Hosting
-from scones.local.sagemaker.programs import Runner
-from scones.local.sagemaker.records import Records
-from scones.local.sagemaker.registry import Registry
-from scones.local.sagemaker.server import Answer, ServerDown
-from scones.local.sagemaker.serverless import check_request
-from scones.local.sagemaker.training import Training
-from scones.local.wire import AwsError, Json, Reply, error_reply, json_reply
+from scones_local.metrics import Metrics
+from scones_local.sagemaker.capture import Capture, Exchange
+from scones_local.sagemaker.fleet import Deployment, Fleet
+from scones_local.sagemaker.hosting import Hosting
+from scones_local.sagemaker.programs import Runner
+from scones_local.sagemaker.records import Records
+from scones_local.sagemaker.registry import Registry
+from scones_local.sagemaker.server import Answer, ServerDown
+from scones_local.sagemaker.serverless import check_request
+from scones_local.sagemaker.training import Training
+from scones_local.wire import AwsError, Json, Reply, error_reply, json_reply
 
 LARGEST_BODY_BYTES = 6_291_456
 CONSOLE = "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logEventViewer:group="

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scones.local.storage import ObjectStore
-from scones.local.wire import Json
+from scones_local.storage import ObjectStore
+from scones_local.wire import Json
 
 FLUSH_SECONDS = 0.5
 RECORDS_A_FILE = 500

@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from scones.local.storage import ObjectStore, split_uri
-from scones.local.wire import Json
+from scones_local.storage import ObjectStore, split_uri
+from scones_local.wire import Json
 
 CHECKPOINTS = "/opt/ml/checkpoints"
 HOST = "localhost"  # `algo-1` does not resolve outside SageMaker's network

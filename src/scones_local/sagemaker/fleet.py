@@ -3,8 +3,8 @@
 import threading
 from dataclasses import dataclass, field
 
-from scones.local.sagemaker.server import Answer, Server, ServerDown
-from scones.local.wire import Json
+from scones_local.sagemaker.server import Answer, Server, ServerDown
+from scones_local.wire import Json
 
 TRIES = 2
 """A request that brings its server down must not be carried to every other instance."""

@@ -7,16 +7,16 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scones.local.metrics import alarm_state
-from scones.local.sagemaker.capture import Capture
-from scones.local.sagemaker.channels import ChannelError, unpack_model
-from scones.local.sagemaker.fleet import Deployment, Fleet
-from scones.local.sagemaker.programs import Runner
-from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
-from scones.local.sagemaker.rollout import Rollout, rollout
-from scones.local.sagemaker.server import STARTUP_SECONDS, Server, ServerFailed
-from scones.local.sagemaker.serverless import check_serverless
-from scones.local.wire import Json
+from scones_local.metrics import alarm_state
+from scones_local.sagemaker.capture import Capture
+from scones_local.sagemaker.channels import ChannelError, unpack_model
+from scones_local.sagemaker.fleet import Deployment, Fleet
+from scones_local.sagemaker.programs import Runner
+from scones_local.sagemaker.records import Records, acceptable_image, invalid, now
+from scones_local.sagemaker.rollout import Rollout, rollout
+from scones_local.sagemaker.server import STARTUP_SECONDS, Server, ServerFailed
+from scones_local.sagemaker.serverless import check_serverless
+from scones_local.wire import Json
 
 MOST_INSTANCES = 8
 POLL_SECONDS = 0.05

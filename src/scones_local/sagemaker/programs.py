@@ -10,7 +10,7 @@ from pathlib import Path
 from ministack.app import call_service_handler_sync
 from ministack.services import cloudwatch_logs
 
-from scones.local.storage import ObjectStore
+from scones_local.storage import ObjectStore
 
 
 class Logs:

@@ -4,7 +4,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from scones.local.wire import AwsError, Json
+from scones_local.wire import AwsError, Json
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 

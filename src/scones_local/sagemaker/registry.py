@@ -5,9 +5,9 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 
 from dataclasses import dataclass
 
-from scones.local.sagemaker.records import Records, Table, invalid, now
-from scones.local.storage import ObjectStore
-from scones.local.wire import AwsError, Json
+from scones_local.sagemaker.records import Records, Table, invalid, now
+from scones_local.storage import ObjectStore
+from scones_local.wire import AwsError, Json
 
 GROUP_MEMBERS = ("ModelPackageGroupDescription",)
 PACKAGE_MEMBERS = (

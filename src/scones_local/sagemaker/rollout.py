@@ -5,8 +5,8 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-bl
 
 from dataclasses import dataclass
 
-from scones.local.sagemaker.records import invalid
-from scones.local.wire import Json
+from scones_local.sagemaker.records import invalid
+from scones_local.wire import Json
 
 LONGEST_WAIT_SECONDS = 3600
 SHORTEST_LIMIT_SECONDS, LONGEST_LIMIT_SECONDS = 600, 28800

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from scones.local.processes import end_tree
-from scones.local.sagemaker.programs import Runner, last_line
+from scones_local.processes import end_tree
+from scones_local.sagemaker.programs import Runner, last_line
 
 PING_SECONDS = 0.05
 STARTUP_SECONDS = 120.0

@@ -3,9 +3,9 @@
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
 """
 
-from scones.local.sagemaker.fleet import Fleet
-from scones.local.sagemaker.records import invalid
-from scones.local.wire import AwsError, Json
+from scones_local.sagemaker.fleet import Fleet
+from scones_local.sagemaker.records import invalid
+from scones_local.wire import AwsError, Json
 
 MEMORIES_MB = tuple(range(1024, 6145, 1024))
 MOST_AT_ONCE = 200

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from scones.local.processes import end_tree
-from scones.local.sagemaker.channels import (
+from scones_local.processes import end_tree
+from scones_local.sagemaker.channels import (
     ChannelError,
     download,
     fetch_checkpoints,
@@ -21,9 +21,9 @@ from scones.local.sagemaker.channels import (
     training_variables,
     write_config,
 )
-from scones.local.sagemaker.programs import Runner
-from scones.local.sagemaker.records import Records, acceptable_image, invalid, now
-from scones.local.wire import Json
+from scones_local.sagemaker.programs import Runner
+from scones_local.sagemaker.records import Records, acceptable_image, invalid, now
+from scones_local.wire import Json
 
 REASON_LENGTH = 1024
 STOP_PATIENCE_SECONDS = 120.0

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.local.sagemaker.capture import Exchange, record
+from scones_local.sagemaker.capture import Exchange, record
 
 NOON = datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC)
 BOTH: dict[str, Any] = {"CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]}

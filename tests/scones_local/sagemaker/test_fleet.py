@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from aws_calls import Endpoint, a_config, an_alarm, settled, shifting, trained
 from load import Load, asker
-from local.sagemaker.endpoint import Endpoint
-from local.sagemaker_calls import a_config, an_alarm, settled, shifting, trained
 from waiting import eventually
 
 STATUSES = ("Creating", "Baking")

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.endpoint import Endpoint
-from local.sagemaker_calls import IMAGE, ROLE, a_config, a_variant, fresh, settled, trained
+from aws_calls import IMAGE, ROLE, Endpoint, a_config, a_variant, fresh, settled, trained
 
 
 def test_an_endpoint_answers(endpoint: Endpoint) -> None:

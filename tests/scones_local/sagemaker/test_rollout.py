@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.local.sagemaker.fleet import Deployment, Fleet
-from scones.local.sagemaker.rollout import Rollout, rollout
-from scones.local.wire import AwsError
+from scones_local.sagemaker.fleet import Deployment, Fleet
+from scones_local.sagemaker.rollout import Rollout, rollout
+from scones_local.wire import AwsError
 
 
 def asked(kind: str, **routing: Any) -> dict[str, Any]:

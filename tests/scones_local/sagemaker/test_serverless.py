@@ -8,8 +8,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.sagemaker.endpoint import Endpoint
-from local.sagemaker_calls import an_alarm, capture, fresh, settled, shifting
+from aws_calls import Endpoint, an_alarm, capture, fresh, settled, shifting
 from waiting import eventually
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker_calls import IMAGE, a_bucket, finished, job_request
+from aws_calls import IMAGE, a_bucket, finished, job_request
 
 
 def test_a_job_trains_and_leaves_an_archive(clients: Any) -> None:

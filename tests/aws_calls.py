@@ -1,5 +1,6 @@
-"""Requests to SageMaker that several tests make."""
+"""Requests to AWS that several tests make."""
 
+import json
 import time
 import uuid
 from typing import Any
@@ -132,3 +133,44 @@ def settled(client: Any, name: str) -> dict[str, Any]:
     while (found := client.describe_endpoint(EndpointName=name))["EndpointStatus"] in ("Creating", "Updating"):
         time.sleep(0.02)
     return dict(found)
+
+
+class Endpoint:
+    """An endpoint in service, its bucket and its clients."""
+
+    def __init__(self, clients: Any) -> None:
+        self.clients = clients
+        self.sagemaker, self.s3, self.runtime = clients.sagemaker, clients.s3, clients.sagemaker_runtime
+        self.bucket = a_bucket(self.s3)
+        self.archive = trained(self.sagemaker, self.bucket)
+        self.config = a_config(self.sagemaker, self.bucket, self.archive)
+        self.name = fresh("endpoint")
+        self.arn = self.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=self.config)["EndpointArn"]
+        assert settled(self.sagemaker, self.name)["EndpointStatus"] == "InService"
+
+    def ask(self, body: bytes = b"photo", **members: Any) -> Any:
+        """What the endpoint answers."""
+        reply = self.runtime.invoke_endpoint(
+            EndpointName=self.name, Body=body, **{"ContentType": "image/png", **members}
+        )
+        return json.loads(reply["Body"].read())
+
+
+def machine(clients: Any, definition: Any, kind: str = "EXPRESS") -> str:
+    """Create a state machine; returns its ARN."""
+    reply = clients.stepfunctions.create_state_machine(
+        name=f"m-{uuid.uuid4().hex[:8]}", definition=json.dumps(definition), roleArn=ROLE, type=kind
+    )
+    return str(reply["stateMachineArn"])
+
+
+def task(arn: str, **fields: Any) -> dict[str, Any]:
+    """A state that calls a function and keeps its payload."""
+    parameters = {"FunctionName": arn, "Payload.$": "$"}
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": parameters,
+        "OutputPath": "$.Payload",
+        **fields,
+    }
