@@ -1,8 +1,7 @@
-"""Start, find and stop a local cloud; its state folder holds everything it ever writes."""
+"""Start, find and stop a local cloud; everything that it writes lies in its state folder."""
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import shutil
@@ -16,23 +15,27 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from scones.domain.errors import SconesError
 from scones_local.processes import clean_environment
 
 HOST = "127.0.0.1"
 LOCK = "lock"
 RECORD = "cloud.json"
+OPTIONS = "options.json"
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
-LEAST_FREE_BYTES = 64 << 20
-"""With less disk a cloud could not even say what it lacks."""
+MIN_FREE_BYTES = 64 << 20
+"""With less free space on the disk a cloud could not even write its log."""
 
 _supervisors: dict[int, tuple[subprocess.Popen[bytes], int]] = {}
 """The supervisors that this process started: pid -> (process, write end of the pipe that they watch)."""
 
 
-class CloudAlreadyRunning(SconesError):
-    """Another local cloud stands on the same state folder."""
+class LocalCloudError(Exception):
+    """The base of all errors that this package raises on purpose; each message is one line."""
+
+
+class CloudAlreadyRunning(LocalCloudError):
+    """Another local cloud uses the same state folder."""
 
     def __init__(self, state: Path, pid: int) -> None:
         super().__init__(f"a local cloud already runs in {state} (pid {pid}); stop it, or use another folder")
@@ -40,15 +43,15 @@ class CloudAlreadyRunning(SconesError):
         self.pid = pid
 
 
-class PortTaken(SconesError):
-    """The wanted port is somebody else's."""
+class PortUnavailable(LocalCloudError):
+    """The requested port cannot be used."""
 
     def __init__(self, port: int, reason: str) -> None:
         super().__init__(f"port {port} on {HOST} cannot be used ({reason}); choose another, or none for a free one")
         self.port = port
 
 
-class StateFolderNotOurs(SconesError):
+class StateFolderInUse(LocalCloudError):
     """The state folder holds files that no local cloud wrote, and a cloud removes its folder when it ends."""
 
     def __init__(self, state: Path) -> None:
@@ -56,19 +59,7 @@ class StateFolderNotOurs(SconesError):
         self.state = state
 
 
-class CloudDied(SconesError):
-    """A cloud that was to stay has ended, not by `stop`: whoever worked on it must not be sent to AWS unasked."""
-
-    def __init__(self, state: Path) -> None:
-        env = state.name
-        super().__init__(
-            f"the local cloud of environment {env!r} has died, with all that was not durable; to start another, run: "
-            f"scones local up --env {env}; to be on AWS from now on, run: scones local down --env {env}"
-        )
-        self.state = state
-
-
-class CloudNotReady(SconesError):
+class CloudNotReady(LocalCloudError):
     """The local cloud ended, or did not answer, while it started."""
 
     def __init__(self, reason: str) -> None:
@@ -77,14 +68,33 @@ class CloudNotReady(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """What SageMaker's containers run here: argument lists, Python first.
+    """The programs that run in place of container images, as argument lists.
 
-    `image_prefix` is how the repository name of an acceptable image begins.
+    Args:
+        image_prefix: images whose repository name begins with it are accepted, all others are refused. A Lambda
+            function of such an image runs its handler in this Python, with everything that is installed in it.
+        train: the program of a SageMaker training job.
+        serve: the program of a SageMaker endpoint; it listens on 127.0.0.1 at the port SAGEMAKER_BIND_TO_PORT.
+        variables: environment variables for both programs.
+        hidden: prefixes of variables of this process's environment that no process of the cloud inherits.
     """
 
-    train: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.train")
-    serve: tuple[str, ...] = (sys.executable, "-m", "scones.runtime.serve")
-    image_prefix: str = "scones"
+    image_prefix: str = ""
+    train: tuple[str, ...] = ()
+    serve: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+
+    def accept(self, image: str) -> bool:
+        """Whether these programs run in place of *image*."""
+        return bool(self.image_prefix) and repository_of(image).startswith(self.image_prefix)
+
+
+def repository_of(image: str) -> str:
+    """The repository name in an image's address: without registry, tag and digest."""
+    registry, slash, rest = image.partition("/")
+    name = rest if slash and ("." in registry or ":" in registry) else image
+    return name.split("@")[0].split(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +107,8 @@ class Cloud:
     pid: int
     region: str = "us-east-1"
     account: str = "000000000000"
-    programs: Programs = field(default_factory=Programs)
-    kept: Path | None = None
-    """Where S3 lies that outlives the cloud's death; only `stop` removes it."""
+    s3_folder: Path | None = None
+    """Where S3 is written if it is to outlive a crash of the cloud; only `stop` removes it."""
 
 
 def start(
@@ -108,19 +117,18 @@ def start(
     port: int | None = None,
     owned: bool = True,
     programs: Programs | None = None,
-    kept: Path | None = None,
+    s3_folder: Path | None = None,
 ) -> Cloud:
     """Start a cloud in *state* and return once it answers.
 
-    An owned cloud ends when this process does, however it dies; `keep` changes that. What lies in S3 is written to
-    *kept*, where that is given, and found there again by a later cloud.
+    An owned cloud ends when this process does, however it ends; `detach` changes that. With *s3_folder*, S3 is written
+    there, and a later cloud with the same folder finds it again. Without *programs*, all container images are refused.
 
     Raises:
-        CloudAlreadyRunning, PortTaken, StateFolderNotOurs, CloudNotReady
+        CloudAlreadyRunning, PortUnavailable, StateFolderInUse, CloudNotReady
     """
     programs = programs or Programs()
-    state, kept = state.absolute(), kept and kept.absolute()
-    environment = _environment(state, programs, kept)
+    state, s3_folder = state.absolute(), s3_folder and s3_folder.absolute()
     try:
         lock = _take_lock(state)
     except OSError as error:
@@ -129,27 +137,28 @@ def start(
         _require_space(state)
         with _listen(port) as listener:
             number = int(listener.getsockname()[1])
-            pid = _launch(state, lock, listener.fileno(), owned, environment)
-    except (PortTaken, CloudNotReady, OSError) as error:
+            _write_json(state / OPTIONS, {"programs": asdict(programs), "s3_folder": str(s3_folder or "")})
+            pid = _launch(state, lock, listener.fileno(), owned, programs.hidden)
+    except (LocalCloudError, OSError) as error:
         shutil.rmtree(state, ignore_errors=True)
-        if isinstance(error, SconesError):
+        if isinstance(error, LocalCloudError):
             raise
         raise CloudNotReady(str(error)) from None
     finally:
         os.close(lock)
-    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, programs=programs, kept=kept)
+    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, s3_folder=s3_folder)
     try:
         _await_ready(cloud)
     except BaseException:  # Ctrl-C included: a half-started cloud must not stay
-        stop(replace(cloud, kept=None))
+        stop(replace(cloud, s3_folder=None))
         raise
     if not owned:
-        _promise(state).touch()
+        _marker(state).touch()
     return cloud
 
 
 def stop(cloud: Cloud) -> None:
-    """End *cloud* and all its processes, and remove its state; nothing happens when it is already gone."""
+    """End *cloud* and all its processes, and remove its state; does nothing if it has already ended."""
     forget(cloud.state)
     process, pipe = _supervisors.pop(cloud.pid, (None, None))
     if process is not None or _lock_holder(cloud.state) == cloud.pid:
@@ -158,25 +167,24 @@ def stop(cloud: Cloud) -> None:
                 os.kill(cloud.pid, signal.SIGTERM)
             _await_end(process, lock)
         shutil.rmtree(cloud.state, ignore_errors=True)
-    if cloud.kept is not None:
-        shutil.rmtree(cloud.kept, ignore_errors=True)
+    if cloud.s3_folder is not None:
+        shutil.rmtree(cloud.s3_folder, ignore_errors=True)
     if pipe is not None:
         os.close(pipe)
 
 
+def has_died(state: Path) -> bool:
+    """Whether a detached cloud was started in *state* and has ended without `stop`."""
+    return _marker(state.absolute()).exists() and _lock_holder(state) is None
+
+
 def forget(state: Path) -> None:
-    """Remember no more that a cloud was to stay in *state*."""
-    _promise(state.absolute()).unlink(missing_ok=True)
+    """Remove the record of a detached cloud in *state*, after which `has_died` is false."""
+    _marker(state.absolute()).unlink(missing_ok=True)
 
 
-def refuse_dead(state: Path) -> None:
-    """Raise CloudDied where a cloud was to stay in *state* and none runs there any more."""
-    if _promise(state.absolute()).exists() and _lock_holder(state) is None:
-        raise CloudDied(state)
-
-
-def standing(state: Path) -> Cloud | None:
-    """The cloud that runs in *state*, if one does."""
+def find(state: Path) -> Cloud | None:
+    """The cloud that runs in *state*, if there is one."""
     state = state.absolute()
     if _lock_holder(state) is None:
         return None
@@ -184,20 +192,16 @@ def standing(state: Path) -> Cloud | None:
         record = json.loads((state / RECORD).read_text())
     except (OSError, ValueError):
         return None
-    found = record.pop("programs")
-    programs = Programs(tuple(found["train"]), tuple(found["serve"]), found["image_prefix"])
-    kept = record.pop("kept")
-    return Cloud(
-        **{**record, "state": Path(record["state"]), "programs": programs, "kept": Path(kept) if kept else None}
-    )
+    s3_folder = record["s3_folder"]
+    return Cloud(**{**record, "state": Path(record["state"]), "s3_folder": Path(s3_folder) if s3_folder else None})
 
 
-def keep(cloud: Cloud) -> None:
-    """Let *cloud* outlive the process that started it; only `stop` ends it then."""
+def detach(cloud: Cloud) -> None:
+    """Let *cloud* outlive the process that started it; from then on only `stop` ends it."""
     _, pipe = _supervisors.get(cloud.pid, (None, None))
     if pipe is not None:
         os.write(pipe, b"k")
-        _promise(cloud.state).touch()
+        _marker(cloud.state).touch()
 
 
 def exports(cloud: Cloud) -> dict[str, str]:
@@ -219,15 +223,15 @@ def exports(cloud: Cloud) -> dict[str, str]:
     }
 
 
-def _promise(state: Path) -> Path:
-    """The file that says that a cloud is to stay: beside its folder, which goes with it however it ends."""
+def _marker(state: Path) -> Path:
+    """The file that records a detached cloud: beside its folder, which is removed however the cloud ends."""
     return state.with_name(f"{state.name}.up")
 
 
 def _take_lock(state: Path) -> int:
-    """Lock the state folder, emptied of what a crashed cloud left; returns the lock's file descriptor."""
+    """Lock the state folder and remove what a crashed cloud left in it; returns the lock's file descriptor."""
     while True:
-        _refuse_foreign(state)
+        _check_folder(state)
         state.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -238,7 +242,7 @@ def _take_lock(state: Path) -> int:
                 raise CloudAlreadyRunning(state, holder) from None
             continue
         with contextlib.suppress(FileNotFoundError):
-            # A cloud that was just ending may have removed the very file that we hold.
+            # A cloud that was just ending may have removed the file that we have locked.
             if os.path.samestat(os.fstat(descriptor), (state / LOCK).stat()):
                 break
         os.close(descriptor)
@@ -248,15 +252,15 @@ def _take_lock(state: Path) -> int:
     return descriptor
 
 
-def _refuse_foreign(state: Path) -> None:
+def _check_folder(state: Path) -> None:
     if not state.exists():
         return
     if not state.is_dir() or ({entry.name for entry in state.iterdir()} and not (state / LOCK).exists()):
-        raise StateFolderNotOurs(state)
+        raise StateFolderInUse(state)
 
 
 def _lock_holder(state: Path) -> int | None:
-    """The pid in the lock file, if a living cloud holds it."""
+    """The pid in the lock file, if a running cloud holds the lock."""
     try:
         with (state / LOCK).open("r+") as file:
             try:
@@ -270,9 +274,9 @@ def _lock_holder(state: Path) -> int | None:
 
 def _require_space(state: Path) -> None:
     free = shutil.disk_usage(state).free
-    if free < LEAST_FREE_BYTES:
-        needed = f"it needs {LEAST_FREE_BYTES >> 20} MB at least: free some, or set state to another disk"
-        raise CloudNotReady(f"the disk of {state} is full but for {free >> 20} MB; {needed}")
+    if free < MIN_FREE_BYTES:
+        needed = f"it needs at least {MIN_FREE_BYTES >> 20} MB: free some, or set state to another disk"
+        raise CloudNotReady(f"the disk of {state} has only {free >> 20} MB free; {needed}")
 
 
 def _listen(port: int | None) -> socket.socket:
@@ -283,12 +287,12 @@ def _listen(port: int | None) -> socket.socket:
         listener.listen(256)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise PortTaken(port or 0, getattr(error, "strerror", None) or str(error)) from None
+        raise PortUnavailable(port or 0, getattr(error, "strerror", None) or str(error)) from None
     return listener
 
 
-def _launch(state: Path, lock: int, listener: int, owned: bool, environment: Mapping[str, str]) -> int:
-    """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it."""
+def _launch(state: Path, lock: int, listener: int, owned: bool, hidden: tuple[str, ...]) -> int:
+    """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it; returns its pid."""
     for name in ("log", "tmp"):
         (state / name).mkdir()
     reader, writer = os.pipe()
@@ -298,7 +302,7 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, environment: Map
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**clean_environment(hidden), "TMPDIR": str(state / "tmp")},
             cwd=state,
             pass_fds=(lock, listener, reader),
             start_new_session=True,
@@ -310,33 +314,33 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, environment: Map
     return process.pid
 
 
-def _environment(state: Path, programs: Programs, kept: Path | None) -> Mapping[str, str]:
-    ours = {"SCONES_LOCAL_PROGRAMS": json.dumps(asdict(programs)), "SCONES_LOCAL_KEPT": str(kept or "")}
-    return {**clean_environment(), "TMPDIR": str(state / "tmp"), **ours}
-
-
 def _await_ready(cloud: Cloud) -> None:
     """Return once the gateway answers; the socket already listens, so one request waits for it.
 
-    The log is opened first: when the gateway fails, the supervisor removes the folder before we could look.
+    The log is opened first: when the gateway fails, the supervisor removes the folder before we could read it.
     """
-    log = (cloud.state / "log" / "cloud.log").open("rb")
-    connection = http.client.HTTPConnection(HOST, cloud.port, timeout=READY_SECONDS)
-    try:
-        connection.request("GET", "/_ministack/health")
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException) as error:
-        raise CloudNotReady(_last_words(log) or str(error)) from None
-    finally:
-        connection.close()
-        log.close()
-    record = {**asdict(cloud), "state": str(cloud.state), "kept": str(cloud.kept or "")}
-    draft = cloud.state / "cloud.draft"
-    draft.write_text(json.dumps(record))
-    draft.replace(cloud.state / RECORD)
+    with (cloud.state / "log" / "cloud.log").open("rb") as log:
+        try:
+            with socket.create_connection((HOST, cloud.port), READY_SECONDS) as connection:
+                connection.sendall(b"GET /_ministack/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                answered = connection.recv(1)
+        except OSError as error:
+            raise CloudNotReady(_last_line(log) or str(error)) from None
+        if not answered:
+            raise CloudNotReady(_last_line(log) or "it ended before it answered")
+    _write_json(
+        cloud.state / RECORD, {**asdict(cloud), "state": str(cloud.state), "s3_folder": str(cloud.s3_folder or "")}
+    )
 
 
-def _last_words(log: BinaryIO) -> str:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a file that other processes may be reading: they see the whole of it, or none."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(content))
+    draft.replace(path)
+
+
+def _last_line(log: BinaryIO) -> str:
     lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
@@ -353,7 +357,7 @@ def _opened(path: Path) -> Iterator[BinaryIO | None]:
 
 
 def _await_end(process: subprocess.Popen[bytes] | None, lock: BinaryIO | None) -> None:
-    """Wait until neither the supervisor nor the gateway is left: both hold the lock for as long as they live."""
+    """Wait until the supervisor and the gateway have ended: both hold the lock for as long as they run."""
     if process is not None:
         try:
             process.wait(STOP_SECONDS)

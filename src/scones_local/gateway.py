@@ -1,4 +1,4 @@
-"""The gateway process: ministack with our modules mounted, on a socket that the starter opened.
+"""The gateway: the process that serves ministack with this package's parts installed, on a socket that is open already.
 
 Usage: python -m scones_local.gateway STATE LISTENER (an inherited, listening file descriptor).
 """
@@ -17,64 +17,60 @@ from typing import Any
 
 import uvloop
 
+from scones_local.cloud import OPTIONS, Programs
 from scones_local.processes import descendants, kill_all, remove_tree
-from scones_local.wire import AwsError, Json, Reply, error_reply
+from scones_local.wire import Json, Reply, ServiceError, error_reply
 
-Application = Callable[[Any, Any, Any], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until the supervisor ends us, or is gone."""
+    """Serve until the supervisor ends this process, or has ended itself."""
     state, listener = Path(arguments[0]), int(arguments[1])
     threading.Thread(target=_end_with_supervisor, args=(state,), daemon=True).start()
     with socket.socket(fileno=os.dup(listener)) as bound:
         port = int(bound.getsockname()[1])
-    inherited = dict(os.environ)
-    programs = inherited.pop("SCONES_LOCAL_PROGRAMS")
-    os.environ.update(_settings(state, port, inherited.pop("SCONES_LOCAL_KEPT", "")))
-    _mount(state, {**inherited, **_client_settings(f"http://127.0.0.1:{port}")}, programs)
+    options = json.loads((state / OPTIONS).read_text())
+    environment = {**os.environ, **_client_settings(f"http://127.0.0.1:{port}")}
+    os.environ.update(_settings(state, port, options["s3_folder"]))
+    _install(state, environment, Programs(**options["programs"]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(listener))
 
 
-def _mount(state: Path, environment: dict[str, str], programs: str) -> None:
+def _install(state: Path, environment: dict[str, str], programs: Programs) -> None:
+    """Put this package's parts in place of ministack's; *environment* is inherited by functions and programs."""
     # ministack reads its settings when it is imported, so what imports it comes after them.
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones_local import alarm_mount, budgets, builds, lambda_mount, machines, stacks, tags_mount  # noqa: PLC0415
-    from scones_local.metrics import Metrics  # noqa: PLC0415
-    from scones_local.sagemaker.api import SageMaker  # noqa: PLC0415
-    from scones_local.sagemaker.programs import Logs, Runner  # noqa: PLC0415
-    from scones_local.scaling import Scaling  # noqa: PLC0415
-    from scones_local.storage import ObjectStore  # noqa: PLC0415
+    from scones_local import builds, cloudwatch, lambdas, machines, map_runs, stacks  # noqa: PLC0415
+    from scones_local.sagemaker.api import SageMakerService  # noqa: PLC0415
+    from scones_local.sagemaker.containers import ContainerRunner  # noqa: PLC0415
+    from scones_local.sagemaker.scaling import AutoScalingService  # noqa: PLC0415
 
-    metrics = Metrics()
-    known = json.loads(programs)
-    lambda_mount.mount(state / "lambda", environment, metrics, known["image_prefix"])
-    machines.mount()
-    alarm_mount.mount()
-    tags_mount.mount()
-    builds.mount(ObjectStore())
-    runner = Runner(**known, environment=environment, store=ObjectStore(), logs=Logs())
-    sagemaker = SageMaker(runner, state / "sagemaker", metrics)
-    app.SERVICE_HANDLERS["sagemaker"] = sagemaker.handle
-    router.SERVICE_PATTERNS["sagemaker"] = {"host_patterns": [], "target_prefixes": ["SageMaker."]}
-    app.SERVICE_HANDLERS["application-autoscaling"] = Scaling(sagemaker.records).handle
-    known_by = {"host_patterns": [], "target_prefixes": ["AnyScaleFrontendService."]}
-    router.SERVICE_PATTERNS["application-autoscaling"] = known_by
-    app.SERVICE_HANDLERS["servicequotas"] = _absent
-    router.SERVICE_PATTERNS["servicequotas"] = {"host_patterns": [], "target_prefixes": ["ServiceQuotasV20190624."]}
-    stacks.mount(sagemaker)
-    budgets.mount()
+    metrics = cloudwatch.install()
+    lambdas.install(state / "lambda", environment, metrics, programs)
+    machines.install()
+    map_runs.install()
+    builds.install()
+    sagemaker = SageMakerService(ContainerRunner(programs, environment), state / "sagemaker", metrics)
+    stacks.install(sagemaker)
+    for service, target, handler in (
+        ("sagemaker", "SageMaker.", sagemaker.handle),
+        ("application-autoscaling", "AnyScaleFrontendService.", AutoScalingService(sagemaker.tables).handle),
+        ("servicequotas", "ServiceQuotasV20190624.", _not_emulated),
+    ):
+        app.SERVICE_HANDLERS[service] = handler
+        router.SERVICE_PATTERNS[service] = {"host_patterns": [], "target_prefixes": [target]}
 
 
-async def _absent(*_request: object) -> Reply:
-    """Say at once that a service is not here: ministack would take seconds, and answer as S3."""
-    return error_reply(AwsError("NoSuchResourceException", "the local cloud has no such service"))
+async def _not_emulated(*_request: object) -> Reply:
+    """Refuse requests to a service that is not here: ministack would take seconds, and answer as S3."""
+    return error_reply(ServiceError("NoSuchResourceException", "the local cloud has no such service"))
 
 
 async def _serve(listener: int) -> None:
@@ -82,7 +78,7 @@ async def _serve(listener: int) -> None:
     from uvicorn import Config, Server  # noqa: PLC0415
 
     config = Config(
-        _unless_browsed(app),
+        _refuse_browsers(app),
         http="httptools",
         lifespan="on",
         log_level="warning",
@@ -92,15 +88,15 @@ async def _serve(listener: int) -> None:
         timeout_keep_alive=75,
     )
     server = Server(config)
-    # Signals keep their default action: the supervisor tidies up, so there is nothing to do gracefully.
+    # Signals keep their default action: the supervisor cleans up, so there is nothing to do gracefully.
     server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
     await server.serve([socket.socket(fileno=listener)])
 
 
-def _unless_browsed(app: Application) -> Application:
-    """Refuse what a web page sends: whoever can create a function here can run code on this machine.
+def _refuse_browsers(app: AsgiApp) -> AsgiApp:
+    """Refuse requests that a web page sends: a client that can create a function here can run code on this machine.
 
-    Browsers add Origin to such requests, and a rebound name shows in Host; no AWS client does either.
+    Browsers add Origin to such requests, and Host shows the name after DNS rebinding; AWS clients do neither.
     """
 
     async def guarded(scope: Json, receive: Any, send: Any) -> None:
@@ -115,16 +111,16 @@ def _unless_browsed(app: Application) -> Application:
     return guarded
 
 
-def _settings(state: Path, port: int, kept: str) -> dict[str, str]:
-    """ministack's settings; *kept* is the folder of an S3 that outlives the cloud, or empty."""
+def _settings(state: Path, port: int, s3_folder: str) -> dict[str, str]:
+    """ministack's settings; *s3_folder* is where S3 outlives a crash, or empty."""
     return {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "S3_DATA_DIR": kept or str(state / "s3"),
-        "S3_PERSIST": "1" if kept else "0",
+        "S3_DATA_DIR": s3_folder or str(state / "s3"),
+        "S3_PERSIST": "1" if s3_folder else "0",
         "DOCKER_HOST": f"unix://{state}/no-docker",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
@@ -133,7 +129,7 @@ def _settings(state: Path, port: int, kept: str) -> dict[str, str]:
 
 
 def _client_settings(endpoint_url: str) -> dict[str, str]:
-    """What points boto3 in a worker at this cloud."""
+    """The variables that point boto3 in functions and programs at this cloud."""
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_REGION": REGION,
@@ -149,10 +145,10 @@ def _client_settings(endpoint_url: str) -> dict[str, str]:
 
 
 def _end_with_supervisor(state: Path) -> None:
-    """End the whole group once standard input closes: the supervisor was killed, so nobody else will."""
+    """End the whole group once standard input closes: the supervisor was killed, so no other process will."""
     while os.read(0, 1):
         pass
-    kill_all(descendants(os.getpid()))  # first, so that few write into the folder again
+    kill_all(descendants(os.getpid()))  # first, so that few of them still write into the folder
     remove_tree(state)
     os.killpg(0, signal.SIGKILL)
 

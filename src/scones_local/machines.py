@@ -1,4 +1,4 @@
-"""Step Functions, mended: guarded definitions, no wait at the start, honest retries, time limits and sync replies."""
+"""Step Functions: checked definitions, and retries, time limits and synchronous replies as on AWS."""
 
 import contextvars
 import json
@@ -14,35 +14,33 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
-from scones_local import map_runs
 from scones_local.guard import check, refusal
-from scones_local.lambda_mount import GONE, WAITING_UNTIL
+from scones_local.lambdas import CALLER_GONE, WAITING_UNTIL
 from scones_local.wire import Json
 
 FIXED_WAIT_SECONDS = 0.15
 BILLED_MEMORY_MB = 64
-# ministack's own name for it, and that of our workers.
+# The names that ministack and our workers use.
 THROTTLES = ("Lambda.Unknown", "TooManyRequestsException")
-MOST_AT_ONCE = 512
-"""Executions with a time limit, and tasks with one, that run side by side; more of them wait."""
+MAX_TIMED = 512
+"""How many executions with a time limit run at the same time, and how many tasks; more of them wait."""
 LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 SNS_PUBLISH = "arn:aws:states:::sns:publish"
 
 
-def mount() -> None:
-    """Replace what ministack's interpreter gets wrong."""
+def install() -> None:
+    """Replace the parts of ministack's interpreter that differ from AWS."""
     sfn.time = SimpleNamespace(**{**vars(time), "sleep": _sleep})
-    sfn._validate_definition_jsonata = _guarded(sfn._validate_definition_jsonata)
-    sfn._validate_state_machine_definition = _diagnosed
-    provisioners._sfn_definition = _guarded_template(provisioners._sfn_definition)
-    sfn._find_matching_retrier = _with_delay(sfn._find_matching_retrier)
-    sfn._run_execution = _limited(sfn._run_execution)
-    sfn._invoke_resource_with_timeout = _in_time(sfn._invoke_resource)
-    sfn._fail_execution = _unless_over(sfn._fail_execution)
-    sfn._start_sync_execution = _sync(sfn._start_sync_execution)
-    map_runs.mount()
-    sfn._call_lambda = _with_throttles(sfn._call_lambda)
-    sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _with_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
+    sfn._validate_definition_jsonata = _patch_validation(sfn._validate_definition_jsonata)
+    sfn._validate_state_machine_definition = validate_definition
+    provisioners._sfn_definition = _patch_template(provisioners._sfn_definition)
+    sfn._find_matching_retrier = _patch_retries(sfn._find_matching_retrier)
+    sfn._run_execution = _patch_execution(sfn._run_execution)
+    sfn._invoke_resource_with_timeout = _patch_task(sfn._invoke_resource)
+    sfn._fail_execution = _patch_failure(sfn._fail_execution)
+    sfn._start_sync_execution = _patch_sync(sfn._start_sync_execution)
+    sfn._call_lambda = _patch_throttles(sfn._call_lambda)
+    sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _patch_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
 
 
 def _sleep(seconds: float) -> None:
@@ -51,12 +49,12 @@ def _sleep(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _guarded(stock: Callable[[str], str | None]) -> Callable[[str], str | None]:
+def _patch_validation(stock: Callable[[str], str | None]) -> Callable[[str], str | None]:
     return lambda definition: refusal(definition) or stock(definition)
 
 
-def _diagnosed(query: Json) -> tuple[int, Json, bytes]:
-    """ValidateStateMachineDefinition: the guard's findings, in AWS's form."""
+def validate_definition(query: Json) -> tuple[int, Json, bytes]:
+    """ValidateStateMachineDefinition: the guard's problems in AWS's form."""
     found = [
         {"severity": "ERROR", "code": problem.code, "message": problem.text, "location": problem.where}
         for problem in check(query["definition"])
@@ -65,7 +63,7 @@ def _diagnosed(query: Json) -> tuple[int, Json, bytes]:
     return reply
 
 
-def _guarded_template(resolve: Callable[[Json], str]) -> Callable[[Json], str]:
+def _patch_template(resolve: Callable[[Json], str]) -> Callable[[Json], str]:
     def resolved(props: Json) -> str:
         definition = resolve(props)
         if message := refusal(definition):
@@ -75,8 +73,8 @@ def _guarded_template(resolve: Callable[[Json], str]) -> Callable[[Json], str]:
     return resolved
 
 
-def _with_delay(find: Callable[..., tuple[Json | None, int]]) -> Callable[..., tuple[Json | None, int]]:
-    """Compute the pause before a retry here: the stock interpreter knows no MaxDelaySeconds and no JitterStrategy."""
+def _patch_retries(find: Callable[..., tuple[Json | None, int]]) -> Callable[..., tuple[Json | None, int]]:
+    """Compute the pause before a retry here: ministack's knows neither MaxDelaySeconds nor JitterStrategy."""
 
     def found(retriers: list[Json], error: str, counts: dict[int, int]) -> tuple[Json | None, int]:
         retrier, index = find(retriers, error, counts)
@@ -91,10 +89,10 @@ def _with_delay(find: Callable[..., tuple[Json | None, int]]) -> Callable[..., t
     return found
 
 
-def _limited(run: Callable[[str], None]) -> Callable[[str], None]:
-    """End an execution at its TimeoutSeconds; the task that it was waiting for is left to itself."""
-    # Threads are kept: starting one for each execution, and one for each task, costs more than the rest of it.
-    pool = ThreadPoolExecutor(MOST_AT_ONCE, "execution")
+def _patch_execution(run: Callable[[str], None]) -> Callable[[str], None]:
+    """End an execution at its TimeoutSeconds; the task that it waits for is not ended."""
+    # Threads are kept: starting one for each execution and each task would cost more than the rest of it.
+    pool = ThreadPoolExecutor(MAX_TIMED, "execution")
 
     def limited(arn: str) -> None:
         execution = sfn._executions[arn]
@@ -114,26 +112,26 @@ def _limited(run: Callable[[str], None]) -> Callable[[str], None]:
     return limited
 
 
-def _in_time(invoke: Callable[[str, Json], Json]) -> Callable[[str, Json, float], Json]:
-    """End a task at its TimeoutSeconds; what it asked for goes on: a function by itself, all else in a kept thread."""
-    pool = ThreadPoolExecutor(MOST_AT_ONCE, "task")
+def _patch_task(invoke: Callable[[str, Json], Json]) -> Callable[[str, Json, float], Json]:
+    """End a task at its TimeoutSeconds; its request goes on: a function by itself, all others in a kept thread."""
+    pool = ThreadPoolExecutor(MAX_TIMED, "task")
 
     def timed_out(seconds: float) -> Exception:
-        failure: Exception = sfn._ExecutionError(GONE, f"Task timed out after {seconds} seconds")
+        failure: Exception = sfn._ExecutionError(CALLER_GONE, f"Task timed out after {seconds} seconds")
         return failure
 
-    def asked(task_input: Json, seconds: float) -> Json:
+    def invoke_function(task_input: Json, seconds: float) -> Json:
         waiting = WAITING_UNTIL.set(time.time() + seconds)
         try:
             return invoke(LAMBDA_INVOKE, task_input)
         except sfn._ExecutionError as error:
-            raise timed_out(seconds) if error.error == GONE else error from None
+            raise timed_out(seconds) if error.error == CALLER_GONE else error from None
         finally:
             WAITING_UNTIL.reset(waiting)
 
     def invoked(resource: str, task_input: Json, seconds: float) -> Json:
         if resource == LAMBDA_INVOKE:
-            return asked(task_input, seconds)
+            return invoke_function(task_input, seconds)
         future = pool.submit(contextvars.copy_context().run, invoke, resource, task_input)
         try:
             return future.result(seconds)
@@ -151,7 +149,7 @@ def _limit(machine: Json) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def _unless_over(fail: Callable[[Json, str, str], None]) -> Callable[[Json, str, str], None]:
+def _patch_failure(fail: Callable[[Json, str, str], None]) -> Callable[[Json, str, str], None]:
     def failed(execution: Json, error: str, cause: str) -> None:
         if execution["status"] == "RUNNING":
             fail(execution, error, cause)
@@ -159,7 +157,7 @@ def _unless_over(fail: Callable[[Json, str, str], None]) -> Callable[[Json, str,
     return failed
 
 
-def _with_throttles(call: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
+def _patch_throttles(call: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
     """Name a throttled function as AWS does, so that a Retry by name matches."""
 
     def called(function: str, event: Json) -> Json:
@@ -173,8 +171,8 @@ def _with_throttles(call: Callable[[str, Json], Json]) -> Callable[[str, Json], 
     return called
 
 
-def _with_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
-    """Pass MessageAttributes on: the stock integration knows them only in the form of SNS's query protocol."""
+def _patch_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
+    """Pass MessageAttributes on: ministack reads them only in the form of SNS's query protocol."""
 
     def published(resource: str, query: Json) -> Json:
         flat = dict(query)
@@ -186,8 +184,8 @@ def _with_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Jso
     return published
 
 
-def _sync(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[Json], tuple[int, Json, bytes]]:
-    """StartSyncExecution: Express only, billing details, no output after a failure, and nothing kept afterwards."""
+def _patch_sync(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[Json], tuple[int, Json, bytes]]:
+    """StartSyncExecution: Express only, billing details, no output after a failure, and no record afterwards."""
 
     def started(query: Json) -> tuple[int, Json, bytes]:
         arn = query.get("stateMachineArn", "")

@@ -19,17 +19,17 @@ from ministack.services import stepfunctions as sfn
 from scones_local.storage import ObjectStore
 from scones_local.wire import Json
 
-MOST_AT_ONCE = 64
-"""How many children run side by side where the definition sets no limit; AWS runs 10,000."""
-LARGEST_INPUT_BYTES = 262_144
+DEFAULT_CONCURRENCY = 64
+"""How many children run at the same time where the definition sets no limit; on AWS it is 10,000."""
+MAX_INPUT_BYTES = 262_144
 STATUSES = ("SUCCEEDED", "FAILED", "PENDING")
-_COUNTED = ("pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten",
+_COUNTS = ("pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten",
             "failuresNotRedrivable", "pendingRedrive")  # fmt: skip
 
 
 @dataclass(slots=True)
-class Child:
-    """One child execution: its input, how many items are in it, and how it ended; PENDING until it started."""
+class ChildExecution:
+    """One child execution: its input, its number of items, and its status; PENDING until it started."""
 
     input: Any
     items: int
@@ -37,12 +37,12 @@ class Child:
     status: str = "PENDING"
 
 
-def mount() -> None:
-    """Replace the stock Distributed Map, which has neither batches nor result files, and runs on past any failure."""
+def install() -> None:
+    """Replace ministack's Distributed Map, which has neither batches nor result files, and tolerates all failures."""
     sfn._run_distributed_map = run
 
 
-def run(  # noqa: PLR0913 - the stock interpreter's signature
+def run(  # noqa: PLR0913 - ministack's signature
     state: Json, raw_input: Any, effective: Any, iterator: Json, execution: Json, ctx: Json
 ) -> tuple[Any, Any]:
     """Run the state; return its output and the name of the next state.
@@ -64,15 +64,17 @@ class MapRun:
         self._state, self._effective, self._iterator = state, effective, iterator
         self._parent, self._ctx = execution, ctx
         items = self._items()
-        self._children = list(self._batches(items)) if "ItemBatcher" in state else [Child(each, 1) for each in items]
-        self._at_once = int(self._number("MaxConcurrency")) or min(max(len(items), 1), MOST_AT_ONCE)
+        self._children = (
+            list(self._batches(items)) if "ItemBatcher" in state else [ChildExecution(each, 1) for each in items]
+        )
+        self._at_once = int(self._number("MaxConcurrency")) or min(max(len(items), 1), DEFAULT_CONCURRENCY)
         self._lock = threading.Lock()
         self._over = threading.Event()
         _, _, _, region, account, _, machine = execution["stateMachineArn"].split(":")
         self._uuid, label = str(uuid.uuid4()), state.get("Label") or str(uuid.uuid4())
         self._where = f"arn:aws:states:{region}:{account}"
         self._machine = f"{machine}/{label}"
-        zero = dict.fromkeys(_COUNTED, 0)
+        zero = dict.fromkeys(_COUNTS, 0)
         self._record: Json = {
             "mapRunArn": f"{self._where}:mapRun:{self._machine}:{self._uuid}",
             "executionArn": execution["executionArn"],
@@ -105,7 +107,7 @@ class MapRun:
             )
 
     def result(self) -> Any:
-        """What the state gives: the children's outputs, or where the result files lie."""
+        """The state's output: the children's outputs, or where the result files are."""
         if "ResultWriter" not in self._state:
             return [json.loads(child.record["output"]) for child in self._children if child.status == "SUCCEEDED"]
         bucket, folder = self._destination()
@@ -113,7 +115,7 @@ class MapRun:
         return {"MapRunArn": self._record["mapRunArn"], "ResultWriterDetails": details}
 
     def _number(self, name: str) -> float:
-        """A limit that stands in the definition, or that its Path finds in the input; 0 where there is none."""
+        """A limit from the definition, or from the input by its Path; 0 if there is none."""
         path = self._state.get(f"{name}Path")
         found = sfn._resolve_path_or_ctx(path, self._effective, self._ctx) if path else self._state.get(name, 0)
         if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
@@ -138,11 +140,11 @@ class MapRun:
         ctx = {**self._ctx, "Map": {"Item": {"Index": index, "Value": item}}}
         return sfn._resolve_params_obj(selector, self._effective, ctx)
 
-    def _batches(self, items: list[Any]) -> Iterator[Child]:
-        """Fill each child up to the number of items or of bytes that is allowed, in the items' order."""
+    def _batches(self, items: list[Any]) -> Iterator[ChildExecution]:
+        """Fill each child up to the allowed number of items or bytes, in the items' order."""
         batcher = self._state["ItemBatcher"]
-        most = int(batcher.get("MaxItemsPerBatch") or len(items) or 1)
-        most_bytes = int(batcher.get("MaxInputBytesPerBatch") or LARGEST_INPUT_BYTES)
+        max_items = int(batcher.get("MaxItemsPerBatch") or len(items) or 1)
+        max_bytes = int(batcher.get("MaxInputBytesPerBatch") or MAX_INPUT_BYTES)
         head = {}
         if "BatchInput" in batcher:
             head["BatchInput"] = sfn._resolve_params_obj(batcher["BatchInput"], self._effective, self._ctx)
@@ -150,15 +152,15 @@ class MapRun:
         batch: list[Any] = []
         for item in items:
             more = len(json.dumps(item)) + 2
-            if batch and (len(batch) >= most or size + more > most_bytes):
-                yield Child({**head, "Items": batch}, len(batch))
+            if batch and (len(batch) >= max_items or size + more > max_bytes):
+                yield ChildExecution({**head, "Items": batch}, len(batch))
                 batch, size = [], empty
             batch.append(item)
             size += more
         if batch:
-            yield Child({**head, "Items": batch}, len(batch))
+            yield ChildExecution({**head, "Items": batch}, len(batch))
 
-    def _run(self, child: Child) -> None:
+    def _run(self, child: ChildExecution) -> None:
         if self._over.is_set() or self._parent["status"] != "RUNNING":
             return
         name = str(uuid.uuid4())
@@ -174,15 +176,15 @@ class MapRun:
             "mapRunArn": self._record["mapRunArn"],
             "events": [],
         }
-        if self._iterator["ProcessorConfig"].get("ExecutionType") != "EXPRESS":  # those alone are ever listed
+        if self._iterator["ProcessorConfig"].get("ExecutionType") != "EXPRESS":  # only those are listed
             sfn._executions[child.record["executionArn"]] = child.record
         self._move(child, "pending", "running")
         self._execute(child)
         child.record |= {"status": child.status, "stopDate": sfn.now_iso()}
-        child.record["events"].clear()  # nobody can ask for them, and they hold every input and output again
+        child.record["events"].clear()  # no request reads them, and they hold each input and output again
         self._move(child, "running", child.status.lower())
 
-    def _execute(self, child: Child) -> None:
+    def _execute(self, child: ChildExecution) -> None:
         start, states = self._iterator["StartAt"], self._iterator["States"]
         try:
             output = sfn._run_sub_machine(states, start, child.input, child.record, copy.deepcopy(self._ctx))
@@ -193,7 +195,7 @@ class MapRun:
             child.status = "SUCCEEDED"
             child.record["output"] = json.dumps(output)
 
-    def _move(self, child: Child, left: str, reached: str) -> None:
+    def _move(self, child: ChildExecution, left: str, reached: str) -> None:
         with self._lock:
             for counts, by in ((self._record["itemCounts"], child.items), (self._record["executionCounts"], 1)):
                 counts[left] -= by
@@ -234,7 +236,7 @@ class MapRun:
             counts["resultsWritten"] = counts["succeeded"] + counts["failed"]
 
 
-def _described(child: Child) -> Json:
+def _described(child: ChildExecution) -> Json:
     """One entry of a result file."""
     included = {"Included": True}
     entry: Json = {"Input": json.dumps(child.input), "InputDetails": included, "Status": child.status}

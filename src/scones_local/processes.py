@@ -1,4 +1,4 @@
-"""Process housekeeping: clean environments, and the end of whole process groups."""
+"""Processes: a clean environment for them, and how to end whole groups and trees of them."""
 
 import contextlib
 import ctypes
@@ -12,17 +12,22 @@ from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 _TRIES = 200
-_DROPPED = ("AWS_", "SCONES_", "SM_", "SAGEMAKER_", "LAMBDA_", "PYTHONWARNINGS")
+_HIDDEN = ("AWS_", "SM_", "SAGEMAKER_", "LAMBDA_", "PYTHONWARNINGS")
 
 
-def clean_environment() -> dict[str, str]:
-    """The environment for the cloud's processes: no account, profile or setting of the user's leaks in."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED) and not k.upper().endswith("_PROXY")}
+def clean_environment(hidden: tuple[str, ...]) -> dict[str, str]:
+    """The environment of the cloud's processes, without the user's AWS account and proxies.
+
+    Args:
+        hidden: prefixes of further variables to leave out.
+    """
+    left_out = (*_HIDDEN, *hidden)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out) and not k.upper().endswith("_PROXY")}
     return {**kept, "NO_PROXY": "127.0.0.1,localhost"}
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants that lose theirs, so that none can slip out of sight (Linux only)."""
+    """Become the parent of descendants that lose theirs, so that all can be ended (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -33,17 +38,17 @@ def end_group(group: int, patience_seconds: float) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, sign)
         deadline = time.monotonic() + patience
-        while _group_lives(group) and time.monotonic() < deadline:
+        while _group_runs(group) and time.monotonic() < deadline:
             _reap()
             time.sleep(0.01)
     deadline = time.monotonic() + patience_seconds
     while (left := _children()) and time.monotonic() < deadline:
-        kill_all(left)  # what had left the group, and became ours when its parent died
+        kill_all(left)  # processes that had left the group and became our children when their parent ended
         _reap()
         time.sleep(0.01)
 
 
-def _group_lives(group: int) -> bool:
+def _group_runs(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
@@ -77,14 +82,14 @@ def end_tree(process: subprocess.Popen[bytes], patience_seconds: float) -> None:
 
 
 def kill_all(pids: list[int]) -> None:
-    """KILL each; who is gone already is no matter."""
+    """KILL each; those that have already ended are ignored."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove *folder* although threads and processes that are just ending may still write in it."""
+    """Remove *folder*, even while threads and processes that are just ending still write in it."""
     for _ in range(_TRIES):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

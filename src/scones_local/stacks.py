@@ -1,18 +1,19 @@
-"""CloudFormation: SageMaker's resource types, and S3 buckets that keep their tags and refuse to vanish while full."""
+"""CloudFormation: SageMaker's types, budgets, buckets that keep their tags and are not deleted while full, and tags."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ministack.services import s3
+from ministack.services import budgets, cloudwatch, cloudwatch_logs, codebuild, s3, stepfunctions, tagging
 from ministack.services.cloudformation import changesets, provisioners
 from ministack.services.cloudformation import stacks as engine
 
-from scones_local.sagemaker.api import SageMaker
-from scones_local.wire import AwsError, Json
+from scones_local.sagemaker.api import SageMakerService
+from scones_local.wire import Json, ServiceError, call
 
 Created = tuple[str, Json]
-SETTLED = ("InService", "Failed")
+END_STATUSES = ("InService", "Failed")
 POLL_SECONDS = 0.05
 NUMBERS = (
     *("InitialInstanceCount", "InitialSamplingPercentage", "ContainerStartupHealthCheckTimeoutInSeconds"),
@@ -21,35 +22,44 @@ NUMBERS = (
 )
 
 
-def mount(sagemaker: SageMaker) -> None:
-    """Register the types with ministack's CloudFormation."""
+def install(sagemaker: SageMakerService) -> None:
+    """Register the types, and correct ministack's own."""
     handlers = provisioners._RESOURCE_HANDLERS
     for kind in ("Model", "EndpointConfig", "Endpoint"):
         handlers[f"AWS::SageMaker::{kind}"] = SageMakerType(sagemaker, kind).handler()
-    changesets._resolve_props_for_diff = _without_unmet(changesets._resolve_props_for_diff)
-    # Ours wait for servers, and ask other services: both must happen off the event loop.
+    handlers["AWS::Budgets::Budget"] = {"create": create_budget, "update": update_budget, "delete": delete_budget}
+    changesets._resolve_props_for_diff = _patch_conditions(changesets._resolve_props_for_diff)
+    # The types of SageMaker wait for servers, and call other services: neither may happen on the event loop.
     stock = engine._runs_on_worker_thread
     engine._runs_on_worker_thread = lambda kind: kind.startswith("AWS::SageMaker::") or stock(kind)
-    bucket = handlers["AWS::S3::Bucket"]
-    restored = Restored()
-    provisioners.s3_bucket_name_conflict = restored.unless_waiting(provisioners.s3_bucket_name_conflict)
-    create_bucket = restored.adopted(bucket["create"])
-    handlers["AWS::S3::Bucket"] = {
-        **bucket,
-        "create": lambda logical_id, props, stack: _tagged(props, create_bucket(logical_id, props, stack)),
-        "update": lambda name, old, new, stack: _tagged(new, bucket["update"](name, old, new, stack)),
-        "delete": lambda name, props: _delete_bucket(bucket["delete"], name, props),
-    }
+    _patch_buckets(handlers)
     function = handlers["AWS::Lambda::Function"]
     handlers["AWS::Lambda::Function"] = {
         **function,
-        "create": lambda logical_id, props, stack: function["create"](logical_id, _with_code(props), stack),
-        "update": lambda arn, old, new, *rest: function["update"](arn, old, _with_code(new), *rest),
+        "create": lambda logical_id, props, stack: function["create"](logical_id, _check_code(props), stack),
+        "update": lambda arn, old, new, *rest: function["update"](arn, old, _check_code(new), *rest),
+    }
+    provisioners._STACK_TAG_PROPERTY.update(dict.fromkeys(("AWS::S3::Bucket", "AWS::Events::Rule"), ("Tags", "list")))
+    tagging._COLLECTORS.update(
+        {"states": _machines, "logs": _log_groups, "cloudwatch": _alarms, "codebuild": _build_projects}
+    )
+
+
+def _patch_buckets(handlers: dict[str, Any]) -> None:
+    bucket = handlers["AWS::S3::Bucket"]
+    kept = KeptBuckets()
+    provisioners.s3_bucket_name_conflict = kept.unless_waiting(provisioners.s3_bucket_name_conflict)
+    create = kept.adopted(bucket["create"])
+    handlers["AWS::S3::Bucket"] = {
+        **bucket,
+        "create": lambda logical_id, props, stack: _tagged(props, create(logical_id, props, stack)),
+        "update": lambda name, old, new, stack: _tagged(new, bucket["update"](name, old, new, stack)),
+        "delete": lambda name, props: _delete_bucket(bucket["delete"], name, props),
     }
 
 
-def _without_unmet(resolve: Callable[..., Json]) -> Callable[..., Json]:
-    """Leave out what a condition leaves out, so that a change set names only what would be made."""
+def _patch_conditions(resolve: Callable[..., Json]) -> Callable[..., Json]:
+    """Leave out resources whose condition is not met, so that a change set names only those that would be created."""
 
     def resolved(template: Json, parameters: Json, *rest: Any) -> Json:
         found = resolve(template, parameters, *rest)
@@ -62,8 +72,8 @@ def _without_unmet(resolve: Callable[..., Json]) -> Callable[..., Json]:
     return resolved
 
 
-class Restored:
-    """Buckets that outlived the cloud which had made them: their stacks did not, so the next takes them over."""
+class KeptBuckets:
+    """Buckets that outlived the crash of their cloud: their stacks did not, so the next stack takes them over."""
 
     def __init__(self) -> None:
         self._waiting = {name for _account, name in s3._buckets._data}
@@ -73,7 +83,7 @@ class Restored:
         return lambda name: None if name in self._waiting else conflict(name)
 
     def adopted(self, create: Callable[[str, Json, str], Created]) -> Callable[[str, Json, str], Created]:
-        """Create a bucket; one that waits keeps its objects."""
+        """Create a bucket; one that waits for its stack keeps its objects."""
 
         def created(logical_id: str, props: Json, stack: str) -> Created:
             name = props.get("BucketName", "")
@@ -90,16 +100,16 @@ class Restored:
 class SageMakerType:
     """One SageMaker resource type; Ref is the ARN, as on AWS."""
 
-    def __init__(self, sagemaker: SageMaker, kind: str) -> None:
+    def __init__(self, sagemaker: SageMakerService, kind: str) -> None:
         self._sagemaker = sagemaker
         self._kind = kind
 
     def handler(self) -> Json:
-        """What ministack's table of types wants."""
+        """The entry for ministack's table of types."""
         return {"create": self.create, "update": self.update, "delete": self.delete, "update_with_logical_id": True}
 
     def create(self, logical_id: str, props: Json, stack: str) -> Created:
-        """Create the resource; an endpoint is waited for."""
+        """Create the resource; returns once an endpoint is in service."""
         name = props.get(f"{self._kind}Name") or provisioners._physical_name(stack, logical_id, max_len=63)
         self._call("Create", {**_typed(props), f"{self._kind}Name": name})
         return self._created(name)
@@ -109,11 +119,11 @@ class SageMakerType:
         name = arn.rsplit("/", 1)[-1]
         renamed = new.get(f"{self._kind}Name", name) != name
         if self._kind == "Endpoint" and not renamed:
-            wanted = new["EndpointConfigName"].rsplit("/", 1)[-1]
+            config = new["EndpointConfigName"].rsplit("/", 1)[-1]
             how = {"DeploymentConfig": _typed(new["DeploymentConfig"])} if "DeploymentConfig" in new else {}
-            self._call("Update", {"EndpointName": name, "EndpointConfigName": wanted, **how})
+            self._call("Update", {"EndpointName": name, "EndpointConfigName": config, **how})
             created = self._created(name)
-            if self._call("Describe", {"EndpointName": name})["EndpointConfigName"] != wanted:
+            if self._call("Describe", {"EndpointName": name})["EndpointConfigName"] != config:
                 raise ValueError(f"Endpoint {name} was not updated: {self._reason(name)}")
             return created
         if new.get(f"{self._kind}Name") and not renamed:
@@ -125,7 +135,7 @@ class SageMakerType:
         return created[0], created[1]
 
     def delete(self, arn: str, _props: Json) -> None:
-        """Delete the resource; what is gone already stays gone."""
+        """Delete the resource, if it exists."""
         try:
             self._call("Delete", {f"{self._kind}Name": arn.rsplit("/", 1)[-1]})
         except ValueError as error:
@@ -134,7 +144,7 @@ class SageMakerType:
 
     def _created(self, name: str) -> Created:
         described = self._call("Describe", {f"{self._kind}Name": name})
-        while self._kind == "Endpoint" and described["EndpointStatus"] not in SETTLED:
+        while self._kind == "Endpoint" and described["EndpointStatus"] not in END_STATUSES:
             time.sleep(POLL_SECONDS)
             described = self._call("Describe", {"EndpointName": name})
         if described.get("EndpointStatus") == "Failed":
@@ -148,13 +158,13 @@ class SageMakerType:
     def _call(self, verb: str, query: Json) -> Json:
         names = {k: v.rsplit("/", 1)[-1] for k, v in query.items() if k == "EndpointConfigName"}
         try:
-            return self._sagemaker.call(f"{verb}{self._kind}", {**query, **names})
-        except AwsError as error:
+            return call(self._sagemaker.operations, f"{verb}{self._kind}", {**query, **names})
+        except ServiceError as error:
             raise ValueError(error.message) from None
 
 
 def _typed(props: Json) -> Json:
-    """Template values as the API's types: parameters arrive as strings, and Ref of a model is an ARN."""
+    """Template values as the API's types: parameters are strings, and Ref of a model is an ARN."""
     return {name: item if name == "Environment" else _value(name, item) for name, item in props.items()}
 
 
@@ -179,8 +189,8 @@ def _tagged(props: Json, created: Created) -> Created:
     return created
 
 
-def _with_code(props: Json) -> Json:
-    """*props*, if the archive that they name exists."""
+def _check_code(props: Json) -> Json:
+    """*props*, if the archive that they name exists; else raises ValueError."""
     code = props.get("Code") or {}
     if "S3Key" in code and s3._get_object_data(code["S3Bucket"], code["S3Key"], code.get("S3ObjectVersion")) is None:
         raise ValueError(
@@ -194,3 +204,53 @@ def _delete_bucket(delete: Callable[[str, Json], None], name: str, props: Json) 
     if (s3._buckets.get(name) or {}).get("objects") or s3._bucket_has_versions(name):
         raise ValueError("The bucket you tried to delete is not empty. You must delete all versions in the bucket.")
     delete(name, props)
+
+
+def create_budget(_logical_id: str, props: Json, _stack: str) -> tuple[str, Json]:
+    """Create the budget; Ref is its name."""
+    status, _, body = budgets._create_budget({**props, "NotificationsWithSubscribers": _notifications(props)})
+    if status >= 300:
+        raise ValueError(json.loads(body).get("message", "the budget was refused"))
+    return props["Budget"]["BudgetName"], {}
+
+
+def update_budget(name: str, old: Json, new: Json, stack: str) -> tuple[str, Json]:
+    """Delete and create it: the local cloud costs nothing, so no spending is lost."""
+    delete_budget(name, old)
+    return create_budget(name, new, stack)
+
+
+def delete_budget(name: str, _props: Json) -> None:
+    """Delete the budget, if it exists."""
+    budgets._delete_budget({"BudgetName": name})
+
+
+def _notifications(props: Json) -> list[Json]:
+    """Notifications with their thresholds as numbers; templates may write them as text."""
+    return [
+        {**entry, "Notification": {**entry["Notification"], "Threshold": float(entry["Notification"]["Threshold"])}}
+        for entry in props.get("NotificationsWithSubscribers") or []
+    ]
+
+
+TaggedResources = Iterator[tuple[str, list[Json]]]
+
+
+def _machines() -> TaggedResources:
+    for arn, tags in list(stepfunctions._tags.items()):
+        yield arn, [{"Key": tag["key"], "Value": tag["value"]} for tag in tags]
+
+
+def _log_groups() -> TaggedResources:
+    for group in list(cloudwatch_logs._log_groups.values()):
+        yield group["arn"].removesuffix(":*"), [{"Key": key, "Value": value} for key, value in group["tags"].items()]
+
+
+def _alarms() -> TaggedResources:
+    for arn, tags in list(cloudwatch._resource_tags.items()):
+        yield arn, [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _build_projects() -> TaggedResources:
+    for project in list(codebuild._projects.values()):
+        yield project["arn"], [{"Key": tag["key"], "Value": tag["value"]} for tag in project.get("tags", ())]

@@ -1,4 +1,4 @@
-"""The supervisor: it ends the whole cloud and removes its state, whichever way the owner or the gateway dies.
+"""The supervisor: a process that ends the whole cloud and removes its state, however the owner or the gateway ends.
 
 Usage: python -m scones_local.supervisor STATE LOCK LISTENER OWNER (three inherited file descriptors).
 """
@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
-    """Run the gateway until it ends, the owner is gone, or a signal comes; then leave nothing."""
+    """Run the gateway until it ends, the owner ends, or a signal comes; then end all processes and remove the state."""
     state, lock, listener, owner = Path(arguments[0]), *map(int, arguments[1:4])
     adopt_orphans()
     wake, alarm = os.pipe()
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _start_gateway(state: Path, lock: int, listener: int) -> subprocess.Popen[bytes]:
-    """The gateway leads a group of its own: the supervisor can end it and stay alive to tidy up.
+    """The gateway leads a group of its own: the supervisor can end it and then clean up.
 
     Its standard input is a pipe that only the supervisor can close: the gateway ends itself when that happens.
     """
@@ -49,14 +49,14 @@ def _start_gateway(state: Path, lock: int, listener: int) -> subprocess.Popen[by
 
 
 def _watch(gateway: subprocess.Popen[bytes], owner: int, wake: int) -> None:
-    """Return when there is a reason to end."""
+    """Return when the gateway ended, its owner ended, or a signal came."""
     watched = [owner, wake]
     while True:
         ready, _, _ = select.select(watched, [], [])
         if owner in ready:
             if os.read(owner, 1) == b"":
                 return
-            watched.remove(owner)  # kept: from now on only a signal or the gateway's end counts
+            watched.remove(owner)  # detached: from now on only a signal or the gateway's end counts
         if wake in ready:
             numbers = os.read(wake, 64)
             if gateway.poll() is not None or set(numbers) - {signal.SIGCHLD}:

@@ -1,7 +1,6 @@
 """SageMaker's two APIs on the wire: the control plane's operations, and InvokeEndpoint."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -10,34 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from scones_local.metrics import Metrics
-from scones_local.sagemaker.capture import Capture, Exchange
-from scones_local.sagemaker.fleet import Deployment, Fleet
-from scones_local.sagemaker.hosting import Hosting
-from scones_local.sagemaker.programs import Runner
-from scones_local.sagemaker.records import Records
-from scones_local.sagemaker.registry import Registry
-from scones_local.sagemaker.server import Answer, ServerDown
-from scones_local.sagemaker.serverless import check_request
-from scones_local.sagemaker.training import Training
-from scones_local.wire import AwsError, Json, Reply, error_reply, json_reply
+from scones_local.cloudwatch import MetricBuffer
+from scones_local.sagemaker.capture import CapturedExchange
+from scones_local.sagemaker.containers import ContainerRunner
+from scones_local.sagemaker.fleet import Answer, EndpointFleets, ServerDown, ServerFleet
+from scones_local.sagemaker.hosting import EndpointHosting
+from scones_local.sagemaker.registry import PackageRegistry
+from scones_local.sagemaker.tables import ResourceTables
+from scones_local.sagemaker.training import TrainingJobs
+from scones_local.wire import Json, Reply, ServiceError, error_reply, respond
 
-LARGEST_BODY_BYTES = 6_291_456
 CONSOLE = "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logEventViewer:group="
 REST_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Invocation:
-    """One InvokeEndpoint request."""
+class EndpointRequest:
+    """One InvokeEndpoint request; *received* is by the performance counter."""
 
     endpoint: str
     headers: dict[str, str]
     body: bytes
     received: float
 
-    def passed_on(self) -> dict[str, str]:
-        """The headers that reach the model."""
+    def model_headers(self) -> dict[str, str]:
+        """The headers that are forwarded to the model."""
         names = ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
         return {
             "Content-Type": self.headers.get("content-type", "application/octet-stream"),
@@ -46,49 +42,29 @@ class Invocation:
         }
 
 
-class SageMaker:
-    """Everything that answers under the name of SageMaker."""
+class SageMakerService:
+    """The operations of SageMaker and of its runtime."""
 
-    def __init__(self, runner: Runner, folder: Path, metrics: Metrics) -> None:
-        self.records = Records()
-        self.training = Training(self.records, runner, folder / "training")
-        self.hosting = Hosting(self.records, runner, folder / "endpoints", Capture(runner.store))
-        self.registry = Registry(self.records, runner.store)
+    def __init__(self, runner: ContainerRunner, folder: Path, metrics: MetricBuffer) -> None:
+        self.tables = ResourceTables()
+        self._training = TrainingJobs(self.tables, runner, folder / "training")
+        self._hosting = EndpointHosting(self.tables, runner, folder / "endpoints")
+        self._registry = PackageRegistry(self.tables, runner.store)
         self._metrics = metrics
         # Requests wait for the model here, and never on the gateway's event loop.
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="sagemaker")
-        self.operations: dict[str, Callable[[Json], Json]] = self._operations()
+        self.operations = self._operations()
 
     async def handle(self, _method: str, path: str, headers: dict[str, str], body: bytes, _query: Json) -> Reply:
-        """Answer one request, as ministack's router passes it on."""
+        """Answer one request from ministack's router."""
         loop = asyncio.get_running_loop()
         if path.startswith("/endpoints/"):
-            invocation = Invocation(unquote(path.split("/")[2]), headers, body, time.perf_counter())
-            return await loop.run_in_executor(self._threads, self._invoke, invocation)
-        operation = headers.get("x-amz-target", "").rpartition(".")[2]
-        return await loop.run_in_executor(self._threads, self._control, operation, body)
-
-    def call(self, operation: str, query: Json) -> Json:
-        """Run one control plane operation.
-
-        Raises:
-            AwsError: it is refused, unknown, or lacks a member.
-        """
-        if operation not in self.operations:
-            raise AwsError("UnknownOperationException", f"{operation} is not part of the local cloud's SageMaker")
-        try:
-            return self.operations[operation](query)
-        except KeyError as error:
-            raise AwsError("ValidationException", f"{operation}: the member {error} is missing") from None
-
-    def _control(self, operation: str, body: bytes) -> Reply:
-        try:
-            return json_reply(self.call(operation, json.loads(body or b"{}")))
-        except AwsError as error:
-            return error_reply(error)
+            request = EndpointRequest(unquote(path.split("/")[2]), headers, body, time.perf_counter())
+            return await loop.run_in_executor(self._threads, self._invoke, request)
+        return await loop.run_in_executor(self._threads, respond, self.operations, headers, body)
 
     def _operations(self) -> dict[str, Callable[[Json], Json]]:
-        hosting, training, tables, registry = self.hosting, self.training, self.records, self.registry
+        hosting, training, tables, registry = self._hosting, self._training, self.tables, self._registry
         return {
             "CreateTrainingJob": training.create,
             "DescribeTrainingJob": training.describe,
@@ -96,16 +72,16 @@ class SageMaker:
             "StopTrainingJob": training.stop,
             "CreateModel": hosting.create_model,
             "DescribeModel": lambda q: dict(tables.models.find(q["ModelName"])),
-            "ListModels": lambda q: hosting.summaries("Model", q),
-            "DeleteModel": lambda q: hosting.delete("Model", q),
+            "ListModels": lambda q: hosting.summaries(tables.models, q),
+            "DeleteModel": lambda q: hosting.delete(tables.models, q),
             "CreateEndpointConfig": hosting.create_config,
             "DescribeEndpointConfig": lambda q: dict(tables.configs.find(q["EndpointConfigName"])),
-            "ListEndpointConfigs": lambda q: hosting.summaries("EndpointConfig", q),
-            "DeleteEndpointConfig": lambda q: hosting.delete("EndpointConfig", q),
+            "ListEndpointConfigs": lambda q: hosting.summaries(tables.configs, q),
+            "DeleteEndpointConfig": lambda q: hosting.delete(tables.configs, q),
             "CreateEndpoint": hosting.create_endpoint,
             "UpdateEndpoint": hosting.update_endpoint,
             "DescribeEndpoint": hosting.describe_endpoint,
-            "ListEndpoints": lambda q: hosting.summaries("Endpoint", q),
+            "ListEndpoints": lambda q: hosting.summaries(tables.endpoints, q),
             "DeleteEndpoint": hosting.delete_endpoint,
             "CreateModelPackageGroup": registry.create_group,
             "DescribeModelPackageGroup": registry.describe_group,
@@ -122,72 +98,71 @@ class SageMaker:
         }
 
     def _tags(self, arn: str) -> list[Json]:
-        return [{"Key": key, "Value": value} for key, value in self.records.tags.get(arn, {}).items()]
+        return [{"Key": key, "Value": value} for key, value in self.tables.tags.get(arn, {}).items()]
 
     def _add_tags(self, query: Json) -> Json:
-        arn = self.records.known_arn(query["ResourceArn"])
-        self.records.remember_tags(arn, query["Tags"])
+        arn = self.tables.known_arn(query["ResourceArn"])
+        self.tables.add_tags(arn, query["Tags"])
         return {"Tags": self._tags(arn)}
 
     def _delete_tags(self, query: Json) -> Json:
         for key in query["TagKeys"]:
-            self.records.tags.get(self.records.known_arn(query["ResourceArn"]), {}).pop(key, None)
+            self.tables.tags.get(self.tables.known_arn(query["ResourceArn"]), {}).pop(key, None)
         return {}
 
-    def _invoke(self, asked: Invocation) -> Reply:
+    def _invoke(self, request: EndpointRequest) -> Reply:
         try:
-            fleet, (status, found, answer) = self._forward(asked, self._serving(asked))
+            fleet, (status, headers, answer) = self._forward(request, self._fleets(request))
             if status >= 300:
-                raise _model_error(asked.endpoint, status, answer)
-        except AwsError as error:
+                raise _model_error(request.endpoint, status, answer)
+        except ServiceError as error:
             return error_reply(error, REST_JSON)
-        kind = found.get("content-type", "application/octet-stream")
-        exchange = Exchange(
-            asked.body,
-            asked.headers.get("content-type", ""),
+        kind = headers.get("content-type", "application/octet-stream")
+        exchange = CapturedExchange(
+            request.body,
+            request.headers.get("content-type", ""),
             answer,
             kind,
-            asked.headers.get("x-amzn-sagemaker-inference-id"),
-            asked.headers.get("x-amzn-sagemaker-custom-attributes"),
+            request.headers.get("x-amzn-sagemaker-inference-id"),
+            request.headers.get("x-amzn-sagemaker-custom-attributes"),
         )
         variant = fleet.variant["VariantName"]
-        self.hosting.capture.note(fleet.capture, asked.endpoint, variant, exchange)
-        echoed = found.get("x-amzn-sagemaker-custom-attributes")
+        self._hosting.capture.add(fleet.capture, request.endpoint, variant, exchange)
+        echoed = headers.get("x-amzn-sagemaker-custom-attributes")
         extra = {"x-amzn-sagemaker-custom-attributes": echoed} if echoed else {}
         return 200, {"content-type": kind, "x-amzn-invoked-production-variant": variant, **extra}, answer
 
-    def _serving(self, asked: Invocation) -> Deployment:
-        deployment = self.hosting.deployments.get(asked.endpoint)
-        if deployment is None:
-            raise AwsError("ValidationError", f"Endpoint {asked.endpoint} of account 000000000000 not found.")
-        variant = deployment.blue.variant["VariantName"]
-        wanted = asked.headers.get("x-amzn-sagemaker-target-variant", variant)
-        if wanted != variant:
-            raise AwsError("ValidationError", f"Variant {wanted} not found for endpoint {asked.endpoint}.")
-        if len(asked.body) > LARGEST_BODY_BYTES:
-            raise AwsError("413", f"HTTP content length exceeded {LARGEST_BODY_BYTES} bytes.", status=413)
-        check_request(deployment.blue, asked.body)
-        return deployment
+    def _fleets(self, request: EndpointRequest) -> EndpointFleets:
+        """The fleets of the endpoint, if they may serve this request."""
+        fleets = self._hosting.deployments.get(request.endpoint)
+        if fleets is None:
+            raise ServiceError("ValidationError", f"Endpoint {request.endpoint} of account 000000000000 not found.")
+        variant = fleets.blue.variant["VariantName"]
+        target = request.headers.get("x-amzn-sagemaker-target-variant", variant)
+        if target != variant:
+            raise ServiceError("ValidationError", f"Variant {target} not found for endpoint {request.endpoint}.")
+        fleets.blue.check_request(request.body)
+        return fleets
 
-    def _forward(self, asked: Invocation, deployment: Deployment) -> tuple[Fleet, Answer]:
-        """Ask the model, and count the invocation whichever way it ends."""
+    def _forward(self, request: EndpointRequest, fleets: EndpointFleets) -> tuple[ServerFleet, Answer]:
+        """Send the request to a model server, and count it however it ends."""
         status, sent = 503, time.perf_counter()
         try:
-            fleet, answer = deployment.request(asked.body, asked.passed_on())
+            fleet, answer = fleets.request(request.body, request.model_headers())
             status = answer[0]
         except ServerDown as error:
             logging.getLogger(__name__).warning("server down: %s", error)
-            raise AwsError("ServiceUnavailable", f"The model server did not answer: {error}", status=503) from None
+            raise ServiceError("ServiceUnavailable", f"The model server did not answer: {error}", status=503) from None
         finally:
-            took, waited = time.perf_counter() - sent, sent - asked.received
-            variant = deployment.blue.variant["VariantName"]
-            dimensions = {"EndpointName": asked.endpoint, "VariantName": variant}
-            self._metrics.note("AWS/SageMaker", dimensions, _measures(status, took, waited))
+            took, waited = time.perf_counter() - sent, sent - request.received
+            variant = fleets.blue.variant["VariantName"]
+            dimensions = {"EndpointName": request.endpoint, "VariantName": variant}
+            self._metrics.add("AWS/SageMaker", dimensions, _measures(status, took, waited))
         return fleet, answer
 
 
 def _measures(status: int, model_seconds: float, waited_seconds: float) -> dict[str, float]:
-    """One invocation, under the names of SageMaker's metrics; latencies in microseconds."""
+    """The metrics of one invocation under SageMaker's names; latencies in microseconds."""
     return {
         "Invocations": 1.0,
         "Invocation4XXErrors": float(400 <= status < 500),
@@ -197,11 +172,11 @@ def _measures(status: int, model_seconds: float, waited_seconds: float) -> dict[
     }
 
 
-def _model_error(name: str, status: int, answer: bytes) -> AwsError:
+def _model_error(name: str, status: int, answer: bytes) -> ServiceError:
     side = "client" if status < 500 else "server"
     text = answer.decode(errors="replace")
     group = f"/aws/sagemaker/Endpoints/{name}"
-    return AwsError(
+    return ServiceError(
         "ModelError",
         f'Received {side} error ({status}) from primary with message "{text}". See {CONSOLE}{group} '
         "in account 000000000000 for more information.",

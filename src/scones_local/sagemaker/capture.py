@@ -1,4 +1,4 @@
-"""Data capture: what endpoints are asked and answer, as JSON Lines in S3, written off the request's path.
+"""Data capture: requests and responses of endpoints as JSON Lines in S3, written after the request is answered.
 
 Layout and format: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html
 """
@@ -19,12 +19,12 @@ from scones_local.storage import ObjectStore
 from scones_local.wire import Json
 
 FLUSH_SECONDS = 0.5
-RECORDS_A_FILE = 500
+RECORDS_PER_FILE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and its answer."""
+class CapturedExchange:
+    """One request and its response."""
 
     request: bytes
     request_type: str
@@ -34,18 +34,17 @@ class Exchange:
     custom_attributes: str | None = None
 
 
-class Capture:
+class CaptureWriter:
     """Collects records and writes them every half second."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._waiting: dict[str, list[str]] = defaultdict(list)
         self._lock = threading.Lock()
-        self._wake = threading.Event()
         threading.Thread(target=self._flush_forever, name="capture", daemon=True).start()
 
-    def note(self, config: Json, endpoint: str, variant: str, exchange: Exchange) -> None:
-        """Keep *exchange* if the endpoint captures and the sample wants it."""
+    def add(self, config: Json, endpoint: str, variant: str, exchange: CapturedExchange) -> None:
+        """Keep *exchange* if the endpoint captures data and the sampling selects it."""
         if not config.get("EnableCapture") or random.uniform(0, 100) >= float(config["InitialSamplingPercentage"]):  # noqa: S311
             return
         moment = datetime.now(UTC)
@@ -54,25 +53,26 @@ class Capture:
             self._waiting[folder].append(json.dumps(record(config, exchange, moment)))
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the records that wait."""
         with self._lock:
             waiting, self._waiting = self._waiting, defaultdict(list)
         for folder, lines in waiting.items():
-            for begin in range(0, len(lines), RECORDS_A_FILE):
+            for begin in range(0, len(lines), RECORDS_PER_FILE):
                 name = f"{datetime.now(UTC):%M-%S}-{time.time_ns() // 1_000_000 % 1000:03d}-{uuid.uuid4()}.jsonl"
-                body = "".join(line + "\n" for line in lines[begin : begin + RECORDS_A_FILE])
+                body = "".join(line + "\n" for line in lines[begin : begin + RECORDS_PER_FILE])
                 try:
                     self._store.put(f"{folder}/{name}", body.encode(), "application/octet-stream")
                 except OSError as error:
-                    logging.getLogger(__name__).warning("capture lost: %s", error)
+                    logging.getLogger(__name__).warning("captured data was lost: %s", error)
 
     def _flush_forever(self) -> None:
-        while not self._wake.wait(FLUSH_SECONDS):
+        while True:
+            time.sleep(FLUSH_SECONDS)
             if self._waiting:
                 self.flush()
 
 
-def record(config: Json, exchange: Exchange, moment: datetime) -> Json:
+def record(config: Json, exchange: CapturedExchange, moment: datetime) -> Json:
     """One line of a capture file."""
     modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
     captured: Json = {}
@@ -93,7 +93,7 @@ def record(config: Json, exchange: Exchange, moment: datetime) -> Json:
 
 
 def _encode(declared: Mapping[str, list[str]], kind: str, body: bytes) -> tuple[str, str]:
-    """Text only where the configuration declares the content type as such; base64 for everything else."""
+    """As text if the configuration declares the content type as CSV or JSON, else as base64."""
     media = kind.partition(";")[0].strip()
     for encoding, member in (("CSV", "CsvContentTypes"), ("JSON", "JsonContentTypes")):
         if {kind, media} & set(declared.get(member) or ()):

@@ -5,9 +5,9 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 
 from dataclasses import dataclass
 
-from scones_local.sagemaker.records import Records, Table, invalid, now
+from scones_local.sagemaker.tables import ResourceTable, ResourceTables, invalid, now
 from scones_local.storage import ObjectStore
-from scones_local.wire import AwsError, Json
+from scones_local.wire import Json, ServiceError
 
 GROUP_MEMBERS = ("ModelPackageGroupDescription",)
 PACKAGE_MEMBERS = (
@@ -26,16 +26,16 @@ APPROVALS = ("Approved", "Rejected", "PendingManualApproval")
 
 
 @dataclass(slots=True)
-class Registry:
-    """Creates, describes, lists, approves and deletes; only versioned packages, as groups hold them."""
+class PackageRegistry:
+    """Creates, describes, lists, approves and deletes model packages; only versioned ones, in groups."""
 
-    records: Records
+    tables: ResourceTables
     store: ObjectStore
 
     def create_group(self, query: Json) -> Json:
         """CreateModelPackageGroup."""
-        name, table = query["ModelPackageGroupName"], self.records.groups
-        with self.records.lock:
+        name, table = query["ModelPackageGroupName"], self.tables.groups
+        with self.tables.lock:
             if name in table.rows:
                 raise invalid(f"Model Package Group already exists: {table.arn(name)}")
             kept = {member: query[member] for member in GROUP_MEMBERS if member in query}
@@ -43,7 +43,7 @@ class Registry:
                 name,
                 {**kept, "CreationTime": now(), "CreatedBy": {}, "ModelPackageGroupStatus": "Completed", "_last": 0},
             )
-            self.records.remember_tags(record["ModelPackageGroupArn"], query.get("Tags"))
+            self.tables.add_tags(record["ModelPackageGroupArn"], query.get("Tags"))
         return {"ModelPackageGroupArn": record["ModelPackageGroupArn"]}
 
     def describe_group(self, query: Json) -> Json:
@@ -52,22 +52,22 @@ class Registry:
 
     def groups(self, query: Json) -> Json:
         """ListModelPackageGroups."""
-        page = self.records.groups.listing(query, GROUP_SUMMARY)
+        page = self.tables.groups.listing(query, GROUP_SUMMARY)
         return {"ModelPackageGroupSummaryList": page.pop("items"), **page}
 
     def delete_group(self, query: Json) -> Json:
-        """DeleteModelPackageGroup: refused while it holds packages."""
-        with self.records.lock:
+        """DeleteModelPackageGroup: refused while the group holds packages."""
+        with self.tables.lock:
             record = self._group(query["ModelPackageGroupName"])
             name = record["ModelPackageGroupName"]
-            if any(row["ModelPackageGroupName"] == name for row in self.records.packages.rows.values()):
-                raise AwsError("ConflictException", f"Model Package Group {name} still holds model packages.")
-            del self.records.groups.rows[name]
-            self.records.tags.pop(record["ModelPackageGroupArn"], None)
+            if any(row["ModelPackageGroupName"] == name for row in self.tables.packages.rows.values()):
+                raise ServiceError("ConflictException", f"Model Package Group {name} still holds model packages.")
+            del self.tables.groups.rows[name]
+            self.tables.tags.pop(record["ModelPackageGroupArn"], None)
         return {}
 
     def create(self, query: Json) -> Json:
-        """CreateModelPackage: the next version of its group; its archives must exist."""
+        """CreateModelPackage: the next version of its group; its model archives must exist."""
         if "ModelPackageGroupName" not in query:
             raise invalid("The local cloud keeps model packages in groups only: name a ModelPackageGroupName")
         if query.get("Tags"):
@@ -77,12 +77,12 @@ class Registry:
             if address and self.store.get(address) is None:
                 raise invalid(f"Could not find model data at {address}.")
         approval = _known_approval(query.get("ModelApprovalStatus", "PendingManualApproval"))
-        with self.records.lock:
+        with self.tables.lock:
             group = self._group(query["ModelPackageGroupName"])
             group["_last"] += 1
             name = group["ModelPackageGroupName"]
             kept = {member: query[member] for member in PACKAGE_MEMBERS if member in query}
-            record = self.records.packages.add(
+            record = self.tables.packages.add(
                 f"{name}/{group['_last']}",
                 {
                     **kept,
@@ -103,7 +103,7 @@ class Registry:
 
     def update(self, query: Json) -> Json:
         """UpdateModelPackage: approval, its reason, and the customer's own properties."""
-        with self.records.lock:
+        with self.tables.lock:
             record = self._package(query["ModelPackageArn"])
             if "ModelApprovalStatus" in query:
                 record["ModelApprovalStatus"] = _known_approval(query["ModelApprovalStatus"])
@@ -121,31 +121,31 @@ class Registry:
         wanted = query.get("ModelApprovalStatus")
         rows = {
             key: row
-            for key, row in list(self.records.packages.rows.items())
+            for key, row in list(self.tables.packages.rows.items())
             if row["ModelPackageGroupName"] == name and wanted in (None, row["ModelApprovalStatus"])
         }
-        found = Table("model-package", "model package", "ModelPackage", rows)
+        found = ResourceTable("model-package", "model package", "ModelPackage", rows)
         page = found.listing({**query, "NameContains": ""}, PACKAGE_SUMMARY)
         return {"ModelPackageSummaryList": page.pop("items"), **page}
 
     def delete(self, query: Json) -> Json:
-        """DeleteModelPackage; its number is not given again."""
-        with self.records.lock:
+        """DeleteModelPackage; its number is not used again."""
+        with self.tables.lock:
             record = self._package(query["ModelPackageName"])
-            del self.records.packages.rows[f"{record['ModelPackageGroupName']}/{record['ModelPackageVersion']}"]
+            del self.tables.packages.rows[f"{record['ModelPackageGroupName']}/{record['ModelPackageVersion']}"]
         return {}
 
     def _group(self, name: str) -> Json:
         name = name.rpartition("/")[2]  # a name, or an ARN
-        if name not in self.records.groups.rows:
-            raise invalid(f"ModelPackageGroup {self.records.groups.arn(name)} does not exist.")
-        return self.records.groups.rows[name]
+        if name not in self.tables.groups.rows:
+            raise invalid(f"ModelPackageGroup {self.tables.groups.arn(name)} does not exist.")
+        return self.tables.groups.rows[name]
 
     def _package(self, arn: str) -> Json:
         name = arn.partition(":model-package/")[2]
-        if name not in self.records.packages.rows:
+        if name not in self.tables.packages.rows:
             raise invalid(f"ModelPackage {arn} does not exist.")
-        return self.records.packages.rows[name]
+        return self.tables.packages.rows[name]
 
 
 def _known_approval(status: str) -> str:

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import IO
 
 from scones_local.processes import end_tree
-from scones_local.sagemaker.channels import (
-    ChannelError,
+from scones_local.sagemaker.containers import (
+    ContainerError,
+    ContainerRunner,
     download,
     fetch_checkpoints,
-    keep_checkpoints,
     pack_folder,
     training_variables,
+    upload_checkpoints,
     write_config,
 )
-from scones_local.sagemaker.programs import Runner
-from scones_local.sagemaker.records import Records, acceptable_image, invalid, now
+from scones_local.sagemaker.tables import ResourceTables, invalid, now
 from scones_local.wire import Json
 
-REASON_LENGTH = 1024
-STOP_PATIENCE_SECONDS = 120.0
+MAX_REASON_CHARACTERS = 1024
+STOP_SECONDS = 120.0
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 MESSAGES = {
     "Starting": "Starting the training job",
@@ -66,59 +66,59 @@ SUMMARY = (
 
 
 @dataclass(slots=True)
-class Training:
+class TrainingJobs:
     """Starts, describes and stops training jobs."""
 
-    records: Records
-    runner: Runner
+    tables: ResourceTables
+    runner: ContainerRunner
     folder: Path
 
     def create(self, query: Json) -> Json:
-        """CreateTrainingJob: check, note, and run in the background."""
+        """CreateTrainingJob: check the request, and run the job in the background."""
         algorithm = query["AlgorithmSpecification"]
-        acceptable_image(algorithm.get("TrainingImage", ""), self.runner.image_prefix)
+        self.runner.check_image(algorithm.get("TrainingImage", ""))
         if algorithm.get("ContainerEntrypoint") or algorithm.get("ContainerArguments"):
             raise invalid("ContainerEntrypoint and ContainerArguments are not supported by the local cloud")
-        _check_waiting(query)
-        with self.records.lock:
-            record = self.records.jobs.add(
+        _check_spot_wait(query)
+        with self.tables.lock:
+            record = self.tables.jobs.add(
                 query["TrainingJobName"],
                 {k: query[k] for k in DESCRIBED if k in query}
                 | {"TrainingJobStatus": "InProgress", "CreationTime": now(), "SecondaryStatusTransitions": []}
                 | {"ModelArtifacts": {"S3ModelArtifacts": f"{_output(query)}/model.tar.gz"}},
             )
-            self.records.remember_tags(record["TrainingJobArn"], query.get("Tags"))
-        _enter(record, "Starting")
-        Job(record, self.runner, self.folder / query["TrainingJobName"]).begin()
+            self.tables.add_tags(record["TrainingJobArn"], query.get("Tags"))
+        _set_status(record, "Starting")
+        TrainingProcess(record, self.runner, self.folder / query["TrainingJobName"]).start()
         return {"TrainingJobArn": record["TrainingJobArn"]}
 
     def describe(self, query: Json) -> Json:
         """DescribeTrainingJob."""
-        record = self.records.jobs.find(query["TrainingJobName"])
+        record = self.tables.jobs.find(query["TrainingJobName"])
         return {name: value for name, value in record.items() if not name.startswith("_")}
 
     def stop(self, query: Json) -> Json:
         """StopTrainingJob: TERM now, KILL after two minutes, as SageMaker does."""
-        record = self.records.jobs.find(query["TrainingJobName"])
+        record = self.tables.jobs.find(query["TrainingJobName"])
         if record["TrainingJobStatus"] != "InProgress":
             raise invalid(
                 f"The request was rejected because the training job is in status {record['TrainingJobStatus']}."
             )
         record["TrainingJobStatus"] = "Stopping"
-        _enter(record, "Stopping")
+        _set_status(record, "Stopping")
         record["_stop"].set()
         return {}
 
     def summaries(self, query: Json) -> Json:
         """ListTrainingJobs."""
-        page = self.records.jobs.listing(query, SUMMARY)
+        page = self.tables.jobs.listing(query, SUMMARY)
         return {"TrainingJobSummaries": page.pop("items"), **page}
 
 
-def _check_waiting(query: Json) -> None:
+def _check_spot_wait(query: Json) -> None:
     """Refuse, as SageMaker does, a wait for Spot that is shorter than the job, and a wait without Spot.
 
-    Nothing is ever waited for here, and no machine is taken away.
+    The local cloud never waits for Spot capacity, and never interrupts a job.
     """
     limit = query["StoppingCondition"]
     wait = limit.get("MaxWaitTimeInSeconds")
@@ -129,10 +129,10 @@ def _check_waiting(query: Json) -> None:
         raise invalid("MaxWaitTimeInSeconds must be given for Spot, and be at least MaxRuntimeInSeconds")
 
 
-class Job:
+class TrainingProcess:
     """One run of the training program."""
 
-    def __init__(self, record: Json, runner: Runner, folder: Path) -> None:
+    def __init__(self, record: Json, runner: ContainerRunner, folder: Path) -> None:
         self._record = record
         self._runner = runner
         self._folder = folder
@@ -141,61 +141,63 @@ class Job:
         self._metrics: dict[str, Json] = {}
         self._last_line = ""
 
-    def begin(self) -> None:
-        """Run in a thread of its own."""
+    def start(self) -> None:
+        """Run the job in a thread of its own."""
         threading.Thread(target=self._run, name=f"training-{self._name}", daemon=True).start()
 
     def _run(self) -> None:
         try:
             self._finish(*self._work())
-        except ChannelError as error:
+        except ContainerError as error:
             self._finish("Failed", f"ClientError: {error}")
         except OSError as error:
             self._finish("Failed", f"InternalServerError: {error}")
         finally:
             if self._record["TrainingJobStatus"] in ("InProgress", "Stopping"):
-                self._finish("Failed", "InternalServerError: the local cloud failed; its log says how")
+                self._finish("Failed", "InternalServerError: the local cloud failed; see its log")
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _work(self) -> tuple[str, str]:
-        """Returns the last secondary status and, where the job failed, why."""
+        """Returns the last secondary status and, if the job failed, the reason."""
         write_config(self._folder, self._record)
-        _enter(self._record, "Downloading")
+        _set_status(self._record, "Downloading")
         for channel in self._record.get("InputDataConfig") or []:
             download(self._runner.store, channel, self._folder / "input" / "data" / channel["ChannelName"])
         fetch_checkpoints(self._runner.store, self._record, self._folder)
         if self._stop.is_set():
             return "Stopped", ""
         self._record["TrainingStartTime"] = now()
-        _enter(self._record, "Training")
+        _set_status(self._record, "Training")
         code, ending = self._train()
         self._record["TrainingEndTime"] = now()
-        keep_checkpoints(self._runner.store, self._record, self._folder)
+        upload_checkpoints(self._runner.store, self._record, self._folder)
         if ending is None and code != 0:
             return "Failed", f"AlgorithmError: {self._failure()}, exit code: {code}"
-        _enter(self._record, "Uploading")
+        _set_status(self._record, "Uploading")
         self._upload()
         return ending or "Completed", ""
 
     def _train(self) -> tuple[int, str | None]:
-        """Run the program; returns its exit code, and what ended it early, if anything did."""
+        """Run the program; returns its exit code and, if it was ended early, the secondary status for that."""
         limit = float((self._record.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds") or 86400)
         deadline = time.monotonic() + limit
-        process = self._runner.start(self._runner.train, self._folder, training_variables(self._folder, self._record))
+        process = self._runner.start(
+            self._runner.programs.train, self._folder, training_variables(self._folder, self._record)
+        )
         reader = threading.Thread(target=self._read_log, args=(process.stdout,), daemon=True)
         reader.start()
         ending = None
         while process.poll() is None:
             if ending is None and (self._stop.wait(0.05) or time.monotonic() > deadline):
                 ending = "Stopped" if self._stop.is_set() else "MaxRuntimeExceeded"
-                end_tree(process, STOP_PATIENCE_SECONDS)
+                end_tree(process, STOP_SECONDS)
         reader.join(5.0)
         if process.stdout:
             process.stdout.close()
         return process.returncode, ending
 
     def _read_log(self, lines: IO[bytes] | None) -> None:
-        """Pass the program's lines on to CloudWatch Logs, and read the metrics that were defined from them."""
+        """Write the program's lines to CloudWatch Logs, and read from them the metrics that the job defines."""
         definitions = [
             (d["Name"], re.compile(d["Regex"]))
             for d in self._record["AlgorithmSpecification"].get("MetricDefinitions") or []
@@ -215,8 +217,8 @@ class Job:
             text = (self._folder / "output" / "failure").read_text(errors="replace")
         except OSError:
             text = ""
-        # On a full disk the file is there, and empty.
-        return (text.strip() or self._last_line)[:REASON_LENGTH]
+        # On a full disk the file exists and is empty.
+        return (text.strip() or self._last_line)[:MAX_REASON_CHARACTERS]
 
     def _upload(self) -> None:
         base = _output(self._record)
@@ -228,13 +230,13 @@ class Job:
     def _finish(self, secondary: str, reason: str) -> None:
         status = "Stopped" if secondary in ("Stopped", "MaxRuntimeExceeded") else secondary
         if reason:
-            self._record["FailureReason"] = reason[:REASON_LENGTH]
+            self._record["FailureReason"] = reason[:MAX_REASON_CHARACTERS]
         self._record.setdefault("TrainingEndTime", now())
-        begun = self._record.get("TrainingStartTime", self._record["TrainingEndTime"])
+        began = self._record.get("TrainingStartTime", self._record["TrainingEndTime"])
         self._record["TrainingTimeInSeconds"] = self._record["BillableTimeInSeconds"] = max(
-            1, round(self._record["TrainingEndTime"] - begun)
+            1, round(self._record["TrainingEndTime"] - began)
         )
-        _enter(self._record, secondary, reason)
+        _set_status(self._record, secondary, reason)
         self._record["TrainingJobStatus"] = status
 
 
@@ -242,8 +244,8 @@ def _output(record: Json) -> str:
     return f"{record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{record['TrainingJobName']}/output"
 
 
-def _enter(record: Json, status: str, message: str = "") -> None:
-    """Note a change of the secondary status."""
+def _set_status(record: Json, status: str, message: str = "") -> None:
+    """Record a change of the secondary status."""
     moment = now()
     transitions = record["SecondaryStatusTransitions"]
     if transitions:

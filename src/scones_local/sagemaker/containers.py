@@ -1,25 +1,63 @@
-"""The `/opt/ml` side of a training job: its configuration files, its variables, its data in and its archive out."""
+"""Containers: programs in their place, `/opt/ml` as a folder, training data in, checkpoints and archives out."""
 
 import io
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from scones_local.storage import ObjectStore, split_uri
+from scones_local.cloud import Programs, repository_of
+from scones_local.sagemaker.tables import invalid
+from scones_local.storage import LogStore, ObjectStore, split_uri
 from scones_local.wire import Json
 
 CHECKPOINTS = "/opt/ml/checkpoints"
 HOST = "localhost"  # `algo-1` does not resolve outside SageMaker's network
 
 
-class ChannelError(Exception):
-    """Input data that cannot be fetched, in SageMaker's words."""
+class ContainerError(Exception):
+    """Data or an archive that a container needs cannot be used; the message is SageMaker's."""
+
+
+class ContainerRunner:
+    """Starts the programs that run in place of containers, and gives them S3 and CloudWatch Logs."""
+
+    def __init__(self, programs: Programs, environment: dict[str, str]) -> None:
+        self.programs = programs
+        self.store = ObjectStore()
+        self.logs = LogStore()
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1", **programs.variables}
+
+    def start(self, program: tuple[str, ...], folder: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start *program* in *folder*; its output and errors come through its `stdout`."""
+        return subprocess.Popen(
+            list(program),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**self._environment, **variables},
+        )
+
+    def check_image(self, image: str) -> None:
+        """Refuse an image that no program runs in place of.
+
+        Raises:
+            ServiceError: the repository name does not begin with the prefix of the accepted images.
+        """
+        if not self.programs.accept(image):
+            raise invalid(
+                f"Image {image!r} cannot run in the local cloud: its repository is {repository_of(image)!r}, and "
+                f"programs run only in place of images whose name begins with {self.programs.image_prefix!r}"
+                if self.programs.image_prefix
+                else "Images cannot run in this local cloud: it was started without programs to run in their place"
+            )
 
 
 def write_config(folder: Path, record: Json) -> None:
-    """Lay out the folder that stands for `/opt/ml`."""
+    """Create the folder that is `/opt/ml` to the training program."""
     for name in ("input/config", "input/data", "model", "output/data", "checkpoints"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     channels = record.get("InputDataConfig") or []
@@ -70,33 +108,37 @@ def download(store: ObjectStore, channel: Json, target: Path) -> None:
     """Fetch a channel's objects in File mode.
 
     Raises:
-        ChannelError: nothing is there, or the channel wants what the local cloud does not do.
+        ContainerError: no object has the prefix, or the local cloud does not support the channel's form.
     """
     source = channel["DataSource"].get("S3DataSource") or {}
     kind, uri = source.get("S3DataType", "S3Prefix"), source.get("S3Uri", "")
     compressed = channel.get("CompressionType", "None") != "None" or channel.get("RecordWrapperType", "None") != "None"
     if kind != "S3Prefix" or channel.get("InputMode") == "Pipe" or compressed:
-        raise ChannelError(f"channel {channel['ChannelName']}: only plain S3Prefix data run locally")
+        raise ContainerError(
+            f"channel {channel['ChannelName']}: the local cloud supports only uncompressed S3Prefix data in File mode"
+        )
     target.mkdir(parents=True, exist_ok=True)
-    wanted = _prefixed(store, uri)
-    if not wanted:
-        raise ChannelError(
+    found = _prefixed(store, uri)
+    if not found:
+        raise ContainerError(
             f'Data download failed:No S3 objects found under S3 URL "{uri}" given in input data source. '
             "Please ensure that the bucket exists and that objects exist under that S3 prefix."
         )
-    _fetch(store, wanted, target)
+    _fetch(store, found, target)
 
 
 def fetch_checkpoints(store: ObjectStore, record: Json, folder: Path) -> None:
-    """Bring back what lies under the job's checkpoint address, as when a Spot job starts again."""
+    """Download the objects under the job's checkpoint address, as when a Spot job starts again."""
     if config := record.get("CheckpointConfig"):
         if config.get("LocalPath", CHECKPOINTS) != CHECKPOINTS:
-            raise ChannelError(f"checkpoints lie in {CHECKPOINTS} in the local cloud, not in {config['LocalPath']}")
+            raise ContainerError(
+                f"the local cloud keeps checkpoints in {CHECKPOINTS} only, not in {config['LocalPath']}"
+            )
         _fetch(store, _prefixed(store, config["S3Uri"]), folder / "checkpoints")
 
 
-def keep_checkpoints(store: ObjectStore, record: Json, folder: Path) -> None:
-    """Copy the job's checkpoints to their address; SageMaker does so all the time, here it is done at the end."""
+def upload_checkpoints(store: ObjectStore, record: Json, folder: Path) -> None:
+    """Upload the job's checkpoints to their address; SageMaker does so all the time, the local cloud at the end."""
     if config := record.get("CheckpointConfig"):
         for path in sorted((folder / "checkpoints").rglob("*")):
             if path.is_file():
@@ -104,12 +146,12 @@ def keep_checkpoints(store: ObjectStore, record: Json, folder: Path) -> None:
                 store.put(f"{config['S3Uri'].rstrip('/')}/{name}", path.read_bytes())
 
 
-def _fetch(store: ObjectStore, wanted: Mapping[str, str], target: Path) -> None:
-    for name, address in wanted.items():
+def _fetch(store: ObjectStore, addresses: Mapping[str, str], target: Path) -> None:
+    for name, address in addresses.items():
         path = (target / name).resolve()
         data = store.get(address)
         if data is None or not path.is_relative_to(target.resolve()):
-            raise ChannelError(f"Data download failed: {address} is missing, or its name leaves the channel's folder")
+            raise ContainerError(f"Data download failed: {address} is missing, or its name leaves the channel's folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
@@ -137,13 +179,13 @@ def unpack_model(archive: bytes | None, folder: Path) -> None:
     """Unpack a model.tar.gz.
 
     Raises:
-        ChannelError: it is gone, it is no tar.gz, or a member would leave *folder*.
+        ContainerError: it does not exist, it is not a tar.gz, or a member would leave *folder*.
     """
     if archive is None:
-        raise ChannelError("the model archive is no longer in its bucket")
+        raise ContainerError("the model archive is no longer in its bucket")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
             opened.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise ChannelError(f"the model archive cannot be unpacked: {error}") from None
+        raise ContainerError(f"the model archive cannot be unpacked: {error}") from None

@@ -1,22 +1,22 @@
-"""SageMaker's records: what exists, under which ARN, with which tags; and the reply when something does not."""
+"""SageMaker's resources: one table a kind, their ARNs and tags, and the errors about names."""
 
 import threading
 import time
 from dataclasses import dataclass, field
 
-from scones_local.wire import AwsError, Json
+from scones_local.wire import Json, ServiceError
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 
 
-def invalid(message: str) -> AwsError:
-    """SageMaker's answer to nearly everything that it refuses."""
-    return AwsError("ValidationException", message)
+def invalid(message: str) -> ServiceError:
+    """The error with which SageMaker refuses nearly everything."""
+    return ServiceError("ValidationException", message)
 
 
 @dataclass(slots=True)
-class Table:
-    """The resources of one kind, by name; *words* is how SageMaker's messages call one."""
+class ResourceTable:
+    """The resources of one kind, by name; *words* is their name in SageMaker's messages."""
 
     kind: str
     words: str
@@ -31,7 +31,7 @@ class Table:
         """The record of *name*.
 
         Raises:
-            AwsError: there is none.
+            ServiceError: it does not exist.
         """
         if name not in self.rows:
             text = "Requested resource not found." if self.kind == "training-job" else None
@@ -39,15 +39,15 @@ class Table:
         return self.rows[name]
 
     def add(self, name: str, record: Json) -> Json:
-        """Keep a new record.
+        """Add a record.
 
         Raises:
-            AwsError: the name is taken.
+            ServiceError: the name is taken.
         """
         if name in self.rows:
             if self.kind == "training-job":
                 text = "Training job names must be unique within an AWS account and region, and a training job with "
-                raise AwsError("ResourceInUse", f"{text}this name already exists ({self.arn(name)})")
+                raise ServiceError("ResourceInUse", f"{text}this name already exists ({self.arn(name)})")
             raise invalid(f'Cannot create already existing {self.words} "{self.arn(name)}".')
         self.rows[name] = {f"{self.title}Name": name, f"{self.title}Arn": self.arn(name), **record}
         return self.rows[name]
@@ -68,31 +68,31 @@ class Table:
         return {**page, "NextToken": str(begin + size)} if begin + size < len(rows) else page
 
 
-class Records:
-    """Every table, the tags, and the lock that guards changes of state."""
+class ResourceTables:
+    """Every table, the tags, and the lock for changes of state."""
 
     def __init__(self) -> None:
-        self.jobs = Table("training-job", "training job", "TrainingJob")
-        self.models = Table("model", "model", "Model")
-        self.configs = Table("endpoint-config", "endpoint configuration", "EndpointConfig")
-        self.endpoints = Table("endpoint", "endpoint", "Endpoint")
-        self.groups = Table("model-package-group", "model package group", "ModelPackageGroup")
-        self.packages = Table("model-package", "model package", "ModelPackage")
+        self.jobs = ResourceTable("training-job", "training job", "TrainingJob")
+        self.models = ResourceTable("model", "model", "Model")
+        self.configs = ResourceTable("endpoint-config", "endpoint configuration", "EndpointConfig")
+        self.endpoints = ResourceTable("endpoint", "endpoint", "Endpoint")
+        self.groups = ResourceTable("model-package-group", "model package group", "ModelPackageGroup")
+        self.packages = ResourceTable("model-package", "model package", "ModelPackage")
         self.targets: dict[str, Json] = {}
-        """What Application Auto Scaling would scale, by the name that it gives a variant."""
+        """The scalable targets of Application Auto Scaling, by its name for a variant."""
         self.tags: dict[str, dict[str, str]] = {}
         self.lock = threading.RLock()
 
-    def remember_tags(self, arn: str, tags: list[Json] | None) -> None:
-        """Keep the tags that came with a creation."""
+    def add_tags(self, arn: str, tags: list[Json] | None) -> None:
+        """Add the tags of a create request."""
         if tags:
             self.tags.setdefault(arn, {}).update({tag["Key"]: tag["Value"] for tag in tags})
 
     def known_arn(self, arn: str) -> str:
-        """*arn*, if it is that of something here.
+        """*arn*, if a resource has it.
 
         Raises:
-            AwsError: it is not.
+            ServiceError: no resource has it.
         """
         tables = (self.jobs, self.models, self.configs, self.endpoints, self.groups, self.packages)
         if any(arn in (row[f"{table.title}Arn"] for row in list(table.rows.values())) for table in tables):
@@ -103,19 +103,3 @@ class Records:
 def now() -> float:
     """The time as SageMaker's JSON carries it: seconds since the epoch, to the millisecond."""
     return round(time.time(), 3)
-
-
-def acceptable_image(image: str, prefix: str) -> None:
-    """Refuse an image whose repository is not one that this cloud has a program for.
-
-    Raises:
-        AwsError: the repository name does not begin with *prefix*.
-    """
-    registry, slash, rest = image.partition("/")
-    name = rest if slash and ("." in registry or ":" in registry) else image
-    repository = name.split("@")[0].split(":")[0]
-    if not repository.startswith(prefix):
-        raise invalid(
-            f"Image {image!r} cannot run in the local cloud: its repository is {repository!r}, "
-            f"and only repositories whose name begins with {prefix!r} stand for a program here"
-        )

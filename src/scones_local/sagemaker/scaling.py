@@ -1,15 +1,14 @@
-"""Application Auto Scaling: targets and policies are kept and described as on AWS; nothing is ever scaled here.
+"""Application Auto Scaling: targets and policies are kept and described as on AWS, but never scale anything.
 
 Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/Welcome.html
 """
 
-import json
 import time
 import uuid
 from collections.abc import Callable
 
-from scones_local.sagemaker.records import Records
-from scones_local.wire import AwsError, Json, Reply, error_reply, json_reply
+from scones_local.sagemaker.tables import ResourceTables, invalid
+from scones_local.wire import Json, Reply, ServiceError, respond
 
 ARN = "arn:aws:autoscaling:us-east-1:000000000000"
 TARGET = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target"
@@ -21,46 +20,41 @@ DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 CAPACITIES = ("MinCapacity", "MaxCapacity")
 
 
-class Scaling:
-    """Everything that answers under the name of Application Auto Scaling; for variants of endpoints only."""
+class AutoScalingService:
+    """The operations of Application Auto Scaling, for variants of endpoints only."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, tables: ResourceTables) -> None:
+        self._tables = tables
         self._policies: dict[tuple[str, str], Json] = {}
-        self._operations: dict[str, Callable[[Json], Json]] = {
+        operations: dict[str, Callable[[Json], Json]] = {
             "RegisterScalableTarget": self._register,
-            "DescribeScalableTargets": self._targets,
+            "DescribeScalableTargets": self._describe_targets,
             "DeregisterScalableTarget": self._deregister,
             "PutScalingPolicy": self._put_policy,
             "DescribeScalingPolicies": self._describe_policies,
         }
+        self._operations = {name: self._checked(operation) for name, operation in operations.items()}
 
     async def handle(self, _method: str, _path: str, headers: dict[str, str], body: bytes, _query: Json) -> Reply:
-        """Answer one request, as ministack's router passes it on."""
-        operation = headers.get("x-amz-target", "").rpartition(".")[2]
-        query = json.loads(body or b"{}")
-        try:
-            return json_reply(self._run(operation, query))
-        except KeyError as error:
-            return error_reply(_invalid(f"{operation}: the member {error} is missing"))
-        except AwsError as error:
-            return error_reply(error)
+        """Answer one request from ministack's router."""
+        return respond(self._operations, headers, body)
 
-    def _run(self, operation: str, query: Json) -> Json:
-        if operation not in self._operations:
-            raise AwsError("UnknownOperationException", f"{operation} is not part of the local cloud's scaling")
-        if (query["ServiceNamespace"], query.get("ScalableDimension", DIMENSION)) != ("sagemaker", DIMENSION):
-            raise _invalid(f"The local cloud knows the dimension {DIMENSION} only")
-        with self._records.lock:
-            return self._operations[operation](query)
+    def _checked(self, operation: Callable[[Json], Json]) -> Callable[[Json], Json]:
+        def run(query: Json) -> Json:
+            if (query["ServiceNamespace"], query.get("ScalableDimension", DIMENSION)) != ("sagemaker", DIMENSION):
+                raise invalid(f"The local cloud supports only the dimension {DIMENSION}")
+            with self._tables.lock:
+                return operation(query)
+
+        return run
 
     def _register(self, query: Json) -> Json:
         name = query["ResourceId"]
         kind, _, rest = name.partition("/")
-        if kind != "endpoint" or rest.partition("/")[0] not in self._records.endpoints.rows:
-            raise _invalid(f"Could not find {name}")
-        known = self._records.targets.get(name, {})
-        given = {member: query[member] for member in CAPACITIES if member in query}
+        if kind != "endpoint" or rest.partition("/")[0] not in self._tables.endpoints.rows:
+            raise invalid(f"Could not find {name}")
+        known = self._tables.targets.get(name, {})
+        capacities = {member: query[member] for member in CAPACITIES if member in query}
         target = {
             "ServiceNamespace": "sagemaker",
             "ResourceId": name,
@@ -69,27 +63,27 @@ class Scaling:
             "CreationTime": round(time.time(), 3),
             "ScalableTargetARN": f"{TARGET}/{uuid.uuid5(uuid.NAMESPACE_URL, name).hex}",
             **known,
-            **given,
+            **capacities,
         }
         if not all(member in target for member in CAPACITIES) or target["MinCapacity"] > target["MaxCapacity"]:
-            raise _invalid("A target has a MinCapacity, and a MaxCapacity that is no less")
-        self._records.targets[name] = target
+            raise invalid("A target needs a MinCapacity, and a MaxCapacity of at least that")
+        self._tables.targets[name] = target
         return {"ScalableTargetARN": target["ScalableTargetARN"]}
 
-    def _targets(self, query: Json) -> Json:
-        wanted = query.get("ResourceIds") or list(self._records.targets)
-        return {"ScalableTargets": [self._records.targets[name] for name in wanted if name in self._records.targets]}
+    def _describe_targets(self, query: Json) -> Json:
+        wanted = query.get("ResourceIds") or list(self._tables.targets)
+        return {"ScalableTargets": [self._tables.targets[name] for name in wanted if name in self._tables.targets]}
 
     def _deregister(self, query: Json) -> Json:
-        """What hangs on the target goes with it."""
-        del self._records.targets[self._known(query["ResourceId"])]
+        """The target's policies are deleted with it."""
+        del self._tables.targets[self._known(query["ResourceId"])]
         self._policies = {key: policy for key, policy in self._policies.items() if key[0] != query["ResourceId"]}
         return {}
 
     def _put_policy(self, query: Json) -> Json:
         name, policy = self._known(query["ResourceId"]), query["PolicyName"]
         if query.get("PolicyType") != "TargetTrackingScaling":
-            raise _invalid("The local cloud knows the policy type TargetTrackingScaling only")
+            raise invalid("The local cloud supports only the policy type TargetTrackingScaling")
         arn = f"{ARN}:scalingPolicy:1:resource/sagemaker/{name}:policyName/{policy}"
         self._policies[name, policy] = {
             "PolicyARN": arn,
@@ -109,10 +103,6 @@ class Scaling:
         return {"ScalingPolicies": [policy for key, policy in self._policies.items() if wanted in (None, key[0])]}
 
     def _known(self, name: str) -> str:
-        if name not in self._records.targets:
-            raise AwsError("ObjectNotFoundException", f"No scalable target found for {name}")
+        if name not in self._tables.targets:
+            raise ServiceError("ObjectNotFoundException", f"No scalable target found for {name}")
         return name
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("ValidationException", message)

@@ -1,0 +1,277 @@
+"""Lambda: ministack keeps the records; functions run in warm processes, one for each concurrent call."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import re
+import sys
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Callable
+from contextvars import ContextVar
+from importlib.metadata import distribution
+from pathlib import Path
+
+from ministack.services import cloudwatch_logs, lambda_svc
+
+from scones_local.cloud import Programs
+from scones_local.cloudwatch import MetricBuffer
+from scones_local.lambda_workers import CallerGone, CallResult, FunctionVersion, LambdaCall, LambdaWorker, error_body
+from scones_local.wire import Json
+
+INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY")
+"""The only variables of this machine that a function inherits, besides those of Lambda and of AWS clients."""
+RUNTIME_PACKAGES = {"boto3", "awslambdaric"}
+"""What Lambda's Python has besides the standard library: the SDK, and the runtime client."""
+WAIT_FOR_WORKER_SECONDS = 60.0
+MAX_LOG_LINES = 5000
+WAITING_UNTIL: ContextVar[float] = ContextVar("WAITING_UNTIL", default=math.inf)
+"""How long the caller of a function waits for it, in seconds since 1970."""
+CALLER_GONE = "States.Timeout"
+"""The errorType of a call whose caller no longer waits; only a state machine's task stops waiting."""
+
+
+def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, programs: Programs) -> None:
+    """Make ministack run functions here; *environment* is what workers inherit, as far as INHERITED allows."""
+    service = LambdaService(folder, environment, metrics, programs)
+    # This package counts every call; ministack does not count those of state machines, and keeps four points a call.
+    lambda_svc._emit_lambda_metrics = lambda *_args, **_members: None
+    lambda_svc._execute_function_warm = service.execute
+    lambda_svc._execute_function_docker = service.execute
+    lambda_svc.invalidate_worker = service.end_environments
+    lambda_svc._reserved_concurrency = reserved_concurrency
+    lambda_svc._emit_lambda_logs = write_log
+
+
+class FunctionPool:
+    """The execution environments of one version of a function."""
+
+    def __init__(self, function: FunctionVersion, folder: Path, python_path: Path, environment: dict[str, str]) -> None:
+        self.function = function
+        self._folder = folder
+        self._environment = {**environment, **_reserved_variables(function, folder), **function.variables}
+        (folder / "task").mkdir(parents=True)
+        if function.code is not None:
+            self._environment["PYTHONPATH"] = str(python_path)
+            with zipfile.ZipFile(io.BytesIO(function.code)) as archive:
+                archive.extractall(folder / "task")  # zipfile drops absolute names and ".."
+        self._idle: list[LambdaWorker] = []
+        self._slots = threading.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def invoke(self, call: LambdaCall, on_end: Callable[[CallResult], None], until: float = math.inf) -> CallResult:
+        """Run the handler once, in an idle environment or a new one; *on_end* gets the result even after CallerGone.
+
+        Raises:
+            CallerGone: *until*, in seconds since 1970, has passed.
+        """
+        if not self._slots.acquire(timeout=max(0.0, min(WAIT_FOR_WORKER_SECONDS, until - time.time()))):
+            if time.time() >= until:
+                raise CallerGone
+            text = f"Rate Exceeded: all environments of {self.function.name} are busy"
+            return CallResult(error_body("TooManyRequestsException", text), failed=True, log="")
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        return self._run(worker, call, on_end, until)
+
+    def close(self) -> None:
+        """End the idle environments now, and each busy one after its call."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.close()
+
+    def _run(
+        self, worker: LambdaWorker | None, call: LambdaCall, on_end: Callable[[CallResult], None], until: float
+    ) -> CallResult:
+        """Run a call in the slot that was taken for it, and free the slot when the call has ended."""
+        try:
+            worker = worker or LambdaWorker(self.function, self._folder, self._environment)
+            result = worker.invoke(call, until)
+            with self._lock:
+                reusable = worker.usable and not self._closed
+                if reusable:
+                    self._idle.append(worker)
+            if not reusable:
+                worker.close()
+        except CallerGone:
+            # Only now a thread of its own: starting one for every call would cost more than the rest of the call.
+            threading.Thread(target=self._run, args=(worker, call, on_end, math.inf), daemon=True).start()
+            raise
+        except BaseException:
+            self._slots.release()
+            raise
+        self._slots.release()
+        on_end(result)
+        return result
+
+
+class LambdaService:
+    """Every function that was invoked, by name and version."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], metrics: MetricBuffer, programs: Programs) -> None:
+        self._metrics = metrics
+        self._programs = programs
+        self._folder = folder
+        self._environment = {k: v for k, v in environment.items() if k in INHERITED or k.startswith("AWS_")}
+        self._python_path = _link_runtime_packages(folder / "python")
+        self._pools: dict[tuple[str, str], tuple[str, FunctionPool]] = {}
+        self._lock = threading.Lock()
+
+    def execute(self, record: Json, event: object, request_id: str) -> Json:
+        """Run *record*'s handler; the result has ministack's form: body, error, log."""
+        config = record.get("config") or record
+        image = config.get("ImageUri")
+        accepted = image is not None and self._programs.accept(image)
+        if not (record.get("code_zip") or accepted) or config.get("Layers"):
+            text = "the local cloud runs functions from a zip or from an accepted image, without Layers"
+            return {"body": {"errorType": "Runtime.NoCode", "errorMessage": text}, "error": True, "log": ""}
+        began = time.perf_counter()
+
+        def count(result: CallResult) -> None:
+            milliseconds = (time.perf_counter() - began) * 1e3
+            values = {"Invocations": 1.0, "Errors": float(result.failed), "Duration": milliseconds}
+            self._metrics.add("AWS/Lambda", {"FunctionName": config["FunctionName"]}, values)
+
+        pool = self._pool(config, None if accepted else record["code_zip"])
+        try:
+            result = pool.invoke(LambdaCall(json.dumps(event).encode(), request_id), count, WAITING_UNTIL.get())
+        except CallerGone:
+            text = "the caller no longer waits"
+            return {"body": {"errorType": CALLER_GONE, "errorMessage": text}, "error": True, "log": ""}
+        reply: Json = {"body": json.loads(result.body or b"null"), "log": result.log}
+        if result.failed:
+            reply |= {"error": True, "function_error": "Unhandled"}
+        return reply
+
+    def end_environments(self, name: str, qualifier: str | None = None, **_: object) -> None:
+        """End the environments of a function that was deleted or changed."""
+        with self._lock:
+            keys = [k for k in self._pools if k[0] == name and qualifier in (None, k[1])]
+            ended = [self._pools.pop(key)[1] for key in keys]
+        for pool in ended:
+            pool.close()
+
+    def _pool(self, config: Json, code: bytes | None) -> FunctionPool:
+        """The environments of this configuration; those of an earlier configuration are ended."""
+        key = (config["FunctionName"], config.get("Version") or "$LATEST")
+        members = ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize", "ImageUri", "ImageConfigResponse")
+        fingerprint = json.dumps([config.get(name) for name in members])
+        with self._lock:
+            known, old = self._pools.get(key, ("", None))
+            if old is not None and known == fingerprint:
+                return old
+            folder = self._folder / f"{key[0]}-{uuid.uuid4().hex[:8]}"
+            new = FunctionPool(_function_version(config, code), folder, self._python_path, self._environment)
+            self._pools[key] = (fingerprint, new)
+        if old is not None:
+            old.close()
+        return new
+
+
+def reserved_concurrency(_record: Json, config: Json) -> int | None:
+    """A function's reserved concurrency, which all its versions share; ministack ignores it for published versions."""
+    function = lambda_svc._functions.get(config["FunctionName"]) or {}
+    reserved: int | None = function.get("concurrency")
+    return reserved
+
+
+def _function_version(config: Json, code: bytes | None) -> FunctionVersion:
+    """Read what Lambda's API calls a FunctionConfiguration; an image's handler is its command."""
+    image = (config.get("ImageConfigResponse") or {}).get("ImageConfig") or {}
+    return FunctionVersion(
+        name=config["FunctionName"],
+        arn=config["FunctionArn"],
+        handler=config["Handler"] or next(iter(image.get("Command") or ()), ""),
+        code=code,
+        variables=dict((config.get("Environment") or {}).get("Variables") or {}),
+        timeout_seconds=float(config.get("Timeout") or 3),
+        memory_mb=int(config.get("MemorySize") or 128),
+        version=config.get("Version") or "$LATEST",
+    )
+
+
+def _reserved_variables(function: FunctionVersion, folder: Path) -> dict[str, str]:
+    """The variables that Lambda sets for every function.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    return {
+        "_HANDLER": function.handler,
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "LAMBDA_TASK_ROOT": str(folder / "task"),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[{function.version}]{uuid.uuid4().hex}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+    }
+
+
+def _link_runtime_packages(folder: Path) -> Path:
+    """Fill *folder* with links to RUNTIME_PACKAGES and what they require."""
+    folder.mkdir(parents=True)
+    waiting, linked = set(RUNTIME_PACKAGES), set[str]()
+    while waiting:
+        name = waiting.pop()
+        linked.add(name)
+        package = distribution(name)
+        for file in package.files or []:
+            top = file.parts[0]
+            if not top.startswith("..") and not top.endswith(".dist-info"):
+                with contextlib.suppress(FileExistsError):
+                    (folder / top).symlink_to(Path(str(package.locate_file(top))))
+        for line in package.requires or []:
+            if "extra ==" not in line and (required := re.match(r"[A-Za-z0-9._-]+", line)):
+                waiting |= {re.sub(r"[-_.]+", "-", required[0]).lower()} - linked
+    return folder
+
+
+def write_log(record: Json, request_id: str, log: str, _error: bool, duration_ms: int, **_: object) -> None:
+    """Write what one call printed to CloudWatch Logs: one stream a version and day, of which the last lines are kept.
+
+    ministack opens a stream for each call, about 5 KB that are never freed: a million calls would take gigabytes.
+    """
+    config = record.get("config") or record
+    version = config.get("Version") or "$LATEST"
+    group = f"/aws/lambda/{config['FunctionName']}"
+    # As on AWS, the name ends in 32 digits; they are the same for the whole day.
+    name = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{uuid.uuid5(uuid.NAMESPACE_URL, group).hex}"
+    now = int(time.time() * 1000)
+    stream = _log_stream(group, name, now)
+    spent = f"Duration: {duration_ms} ms\tBilled Duration: {duration_ms} ms"
+    lines = [
+        f"START RequestId: {request_id} Version: {version}",
+        *log.splitlines(),
+        f"END RequestId: {request_id}",
+        f"REPORT RequestId: {request_id}\t{spent}\tMemory Size: {config.get('MemorySize', 128)} MB",
+    ]
+    events = [{"timestamp": now, "message": line, "ingestionTime": now} for line in lines]
+    cloudwatch_logs._append_log_events(stream, events)
+    if len(stream["events"]) > 2 * MAX_LOG_LINES:
+        with cloudwatch_logs._log_events_lock:
+            stream["events"] = stream["events"][-MAX_LOG_LINES:]
+    cloudwatch_logs._fanout_to_subscription_filters(group, name, [{"timestamp": now, "message": m} for m in lines])
+
+
+def _log_stream(group: str, name: str, now: int) -> Json:
+    found = cloudwatch_logs._log_groups.get(group)
+    if found is None:
+        arn = cloudwatch_logs._make_group_arn(group)
+        found = {"arn": arn, "creationTime": now, "retentionInDays": None, "tags": {}, "subscriptionFilters": {}}
+        found["streams"] = {}
+        cloudwatch_logs._log_groups[group] = found
+    times = dict.fromkeys(("firstEventTimestamp", "lastEventTimestamp", "lastIngestionTime"))
+    stream: Json = found["streams"].setdefault(
+        name, {"events": [], "uploadSequenceToken": "1", "creationTime": now, **times}
+    )
+    return stream
