@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import psutil
 
-from scones.local import cloud
+from scones_local import cloud
 
 HANDLER = "def handler(event, context):\n    return {**event, 'n': event.get('n', 0) + 1}\n"
 Execute = Callable[..., dict[str, Any]]

@@ -28,7 +28,8 @@ from scones.dispatch.assignment import assign
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.progress import Silent
-from scones.local.cloud import Cloud, start, stop
+from scones.cli.local_cloud import PROGRAMS
+from scones_local.cloud import Cloud, start, stop
 from scones.pipeline import Pipeline
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
@@ -77,7 +78,7 @@ def main() -> None:
     """Measure, and show the table."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
-        cloud = start(Path(folder) / "cloud")
+        cloud = start(Path(folder) / "cloud", programs=PROGRAMS)
         try:
             flow, photos = _deployed(cloud, Path(folder), options.photos)
             rows = [*_express(flow, photos), *_batches(flow, cloud, photos, options.sizes, options.rounds)]

@@ -18,7 +18,8 @@ from scones.config.settings import Settings
 from scones.deployment.inventory import endpoints
 from scones.deployment.template import foundation
 from scones.domain.progress import Silent
-from scones.local.cloud import Cloud, start, stop
+from scones.cli.local_cloud import PROGRAMS
+from scones_local.cloud import Cloud, start, stop
 from scones.pipeline import Pipeline, save_result
 from scones.steps.train import Trained
 from tiny_model import tar, write_tiny_artefact
@@ -49,7 +50,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A local cloud, as `scones local up` starts it."""
-    running = start(tmp_path_factory.mktemp("cloud") / "state")
+    running = start(tmp_path_factory.mktemp("cloud") / "state", programs=PROGRAMS)
     yield running
     stop(running)
 

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from tiny_model import plain_photo, probability
 

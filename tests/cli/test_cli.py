@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from faulty import Fault, before
 from scones.cli import main
-from scones.local.cloud import Cloud, exports
 from scones.steps import STEPS
+from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo, write_tiny_artefact
 
 

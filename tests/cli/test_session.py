@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.local.cloud import Cloud, exports
+from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo
 
 README = Path(__file__).parents[1] / "README.md"

@@ -44,5 +44,5 @@ def test_a_misspelt_variable_is_refused_like_a_misspelt_line_of_the_file(tmp_pat
     """It would be passed over otherwise, and the default taken; the programs' own variables are no settings."""
     with pytest.raises(SettingsError, match=r"unknown setting 'epoch' in the environment; did you mean epochs\?"):
         load({}, {"SCONES_EPOCH": "3"}, tmp_path)
-    others = {"SCONES_SERVE_WORKERS": "2", "SCONES_BIND_HOST": "::1", "SCONES_LIVE": "1", "SCONES_LOCAL_KEPT": ""}
+    others = {"SCONES_SERVE_WORKERS": "2", "SCONES_BIND_HOST": "::1", "SCONES_LIVE": "1"}
     assert load({}, others, tmp_path).epochs == load({}, {}, tmp_path).epochs

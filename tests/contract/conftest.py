@@ -17,13 +17,15 @@ from botocore.config import Config
 from botocore.model import OperationModel
 
 from contract.shapes import error_faults, reply_faults
-from scones.local import cloud
+from scones_local import cloud
 
-LOCAL = Path(__file__).parents[1] / "local"
+LOCAL = Path(__file__).parents[1] / "scones_local"
 LIVE = os.environ.get("SCONES_LIVE") == "1"  # noqa: TID251 - the opt-in is a variable
 ROLE = os.environ.get("SCONES_LIVE_ROLE", "arn:aws:iam::000000000000:role/contract")  # noqa: TID251
 PROGRAMS = cloud.Programs(
-    train=(sys.executable, str(LOCAL / "stand_in_train.py")), serve=(sys.executable, str(LOCAL / "stand_in_serve.py"))
+    image_prefix="scones",
+    train=(sys.executable, str(LOCAL / "stand_in_train.py")),
+    serve=(sys.executable, str(LOCAL / "stand_in_serve.py")),
 )
 
 

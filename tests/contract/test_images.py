@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
+from aws_calls import fresh
 from contract.conftest import LIVE, Checked
-from local.sagemaker_calls import fresh
 
 pytestmark = pytest.mark.skipif(LIVE, reason="needs a role that CodeBuild may assume")
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from aws_calls import fresh
 from contract.conftest import LIVE, Checked
-from local.sagemaker_calls import fresh
 
 TAG = {"Key": "scones:env", "Value": "scones-contract"}
 LAMBDA = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}

@@ -5,8 +5,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from contract.conftest import LIVE, Checked
-from local.sagemaker_calls import (
+from aws_calls import (
     IMAGE,
     ROLE,
     a_bucket,
@@ -21,6 +20,7 @@ from local.sagemaker_calls import (
     shifting,
     trained,
 )
+from contract.conftest import LIVE, Checked
 
 pytestmark = pytest.mark.skipif(LIVE, reason="needs the container image in a registry")
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
+from aws_calls import fresh
 from contract.conftest import Checked
-from local.sagemaker_calls import fresh
 
 
 def test_objects(aws: Checked) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from aws_calls import fresh
 from contract.conftest import Checked
-from local.sagemaker_calls import fresh
 
 
 def test_items_and_conditions(aws: Checked) -> None:

@@ -6,8 +6,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
+from aws_calls import fresh
 from contract.conftest import Checked
-from local.sagemaker_calls import fresh
 
 SOURCE = "def handler(event, context):\n    if event.get('fail'):\n        raise KeyError('label')\n    return event\n"
 MACHINE = {"StartAt": "P", "States": {"P": {"Type": "Pass", "Result": {"ok": True}, "End": True}}}

@@ -22,7 +22,7 @@ from scones.deployment.template import function_code
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from tiny_model import plain_photo
 

@@ -23,7 +23,8 @@ from scones.config.settings import Settings
 from scones.deployment.inventory import inventory
 from scones.deployment.lock import KEY
 from scones.domain.progress import Silent
-from scones.local.cloud import Cloud, exports, start, stop
+from scones.cli.local_cloud import PROGRAMS
+from scones_local.cloud import Cloud, exports, start, stop
 from scones.pipeline import save_result
 from scones.steps.down import down
 from scones.steps.train import Trained
@@ -131,7 +132,7 @@ class Life:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud that nobody else uses: whatever stands on it is ours."""
-    running = start(tmp_path_factory.mktemp("life") / "state")
+    running = start(tmp_path_factory.mktemp("life") / "state", programs=PROGRAMS)
     yield running
     stop(running)
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import deployed, new_settings
 from scones.deployment.inventory import inventory
 from scones.domain.decision import Outcome
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from tiny_model import plain_photo
 

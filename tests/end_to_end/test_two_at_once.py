@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holding import holding
-from scones.local.cloud import Cloud, exports
+from scones_local.cloud import Cloud, exports
 from scones.pipeline import Pipeline
 
 SCONES = Path(sys.executable).with_name("scones")

@@ -19,10 +19,10 @@ from scones.data.manifest import Sample, manifest_key, to_lines
 from scones.deployment.template import definition, template
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.local.cloud import Cloud
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import Staged
+from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs, plain_photo
 
 BY_AWS = {

@@ -21,9 +21,9 @@ import pytest
 from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, storage_driver, why_not
 from scones.data.sources.synthetic import render
 from scones.deployment.image_source import image_source
-from scones.local.cloud import Cloud, exports
-from scones.local.runtime_api import Event, Posted, RuntimeApi
 from scones.model.model_file import read_artefact
+from scones_local.cloud import Cloud, exports
+from scones_local.lambda_workers import RuntimeApi, WorkerRequest, event_reply
 from training.test_train import give
 
 DEADLINE_SECONDS = 240.0
@@ -110,8 +110,8 @@ def monitors(store: Store, container: str, cloud: Cloud) -> None:
     with store.running(container, *command, user="993:990"), closing(api):
         asked = received(api)
         assert asked.kind == "next"
-        event = Event("one", b"{}", time.time() + 900, "arn:aws:lambda:us-east-1:000000000000:function:monitor")
-        asked.connection.sendall(event.reply())
+        event = event_reply("one", b"{}", time.time() + 900, "arn:aws:lambda:us-east-1:000000000000:function:monitor")
+        asked.connection.sendall(event)
         answer = received(api)
     assert answer.kind == "response", answer.body
     assert json.loads(answer.body)["looked"] is False
@@ -164,7 +164,7 @@ def wait_until_healthy(port: int, process: "subprocess.Popen[str]") -> None:
     raise AssertionError(f"the server did not answer; its status is {process.poll()}")
 
 
-def received(api: RuntimeApi) -> Posted:
+def received(api: RuntimeApi) -> WorkerRequest:
     """The next request of the worker's."""
     deadline = time.time() + DEADLINE_SECONDS
     while (posted := api.receive(deadline)) is None:

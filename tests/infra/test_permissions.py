@@ -9,7 +9,7 @@ import pytest
 
 from conftest import deployed, new_settings
 from recording import recording
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs
 
 DOCS = Path(__file__).parents[2] / "docs"

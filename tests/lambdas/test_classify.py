@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.domain.tags import evaluation_id, is_ours
-from scones.local.sagemaker.capture import Exchange, record
+from scones_local.sagemaker.capture import CapturedExchange, record
 from scones.monitoring.capture.records import Captured, parse
 
 # The module makes its clients when it is imported, as a function does in its first call.
@@ -39,7 +39,7 @@ def test_what_was_written_is_read_back(photo: bytes, probabilities: list[float])
 
 def test_it_is_the_record_that_an_endpoint_writes() -> None:
     """Member for member, but for the event's own number."""
-    exchange = Exchange(b"photo", "application/x-image", b"[0.1, 0.9]", "application/json")
+    exchange = CapturedExchange(b"photo", "application/x-image", b"[0.1, 0.9]", "application/json")
     ours = json.loads(capture_line(b"photo", "application/x-image", b"[0.1, 0.9]", MOMENT))
     assert _anonymous(ours) == _anonymous(record(CONFIG, exchange, MOMENT))
 

@@ -19,7 +19,7 @@ from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
 from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import written
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from tiny_model import plain_photo, tar, write_tiny_artefact
 

@@ -17,7 +17,9 @@ from scones_local import cloud
 
 HERE = Path(__file__).parent
 PROGRAMS = cloud.Programs(
-    train=(sys.executable, str(HERE / "stand_in_train.py")), serve=(sys.executable, str(HERE / "stand_in_serve.py"))
+    image_prefix="scones",
+    train=(sys.executable, str(HERE / "stand_in_train.py")),
+    serve=(sys.executable, str(HERE / "stand_in_serve.py")),
 )
 
 

@@ -55,5 +55,5 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     if ENVIRONMENT.get("REFUSE"):
         sys.exit("no such model format")
-    address = (ENVIRONMENT["SCONES_BIND_HOST"], int(ENVIRONMENT["SAGEMAKER_BIND_TO_PORT"]))
+    address = ("127.0.0.1", int(ENVIRONMENT["SAGEMAKER_BIND_TO_PORT"]))
     ThreadingHTTPServer(address, Handler).serve_forever()

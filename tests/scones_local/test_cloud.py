@@ -73,10 +73,10 @@ def test_it_answers_and_leaves_nothing(state: Path) -> None:
     assert answers(running.port)
     addresses = {c.laddr.ip for p in processes_of(state) for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
     assert addresses == {"127.0.0.1"}
-    assert cloud.standing(state) == running
+    assert cloud.find(state) == running
     cloud.stop(running)
     assert nothing_left(state, running.port)
-    assert cloud.standing(state) is None
+    assert cloud.find(state) is None
     cloud.stop(running)
 
 
@@ -95,7 +95,7 @@ def test_a_taken_port_is_named(state: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(cloud.PortTaken, match=str(port)):
+        with pytest.raises(cloud.PortUnavailable, match=str(port)):
             cloud.start(state, port=port)
     assert not state.exists()
 
@@ -104,7 +104,7 @@ def test_a_folder_with_other_files_is_left_alone(state: Path) -> None:
     """A folder that holds somebody's files is refused, because a cloud removes its folder in the end."""
     state.mkdir()
     (state / "thesis.txt").write_text("precious")
-    with pytest.raises(cloud.StateFolderNotOurs):
+    with pytest.raises(cloud.StateFolderInUse):
         cloud.start(state)
     assert (state / "thesis.txt").read_text() == "precious"
 
@@ -143,7 +143,7 @@ def test_a_kept_cloud_outlives_its_owner(state: Path) -> None:
     process, pid, port = owner(state, "keep")
     end(process, signal.SIGKILL)
     time.sleep(0.3)
-    found = cloud.standing(state)
+    found = cloud.find(state)
     assert found is not None
     assert (found.pid, found.port) == (pid, port)
     cloud.stop(found)
@@ -205,13 +205,13 @@ def test_a_durable_clouds_objects_outlive_its_crash(state: Path, tmp_path: Path)
         stacks.get_waiter("stack_create_complete").wait(StackName="s", WaiterConfig={"Delay": 1})
         return boto3.client("s3", endpoint_url=running.endpoint_url, **keys)
 
-    first = cloud.start(state, kept=kept)
+    first = cloud.start(state, s3_folder=kept)
     up(first).put_object(**words, Body=b"pixels")
     os.kill(first.pid, signal.SIGKILL)
     assert eventually(lambda: not state.exists())
-    second = cloud.start(state, kept=kept)
+    second = cloud.start(state, s3_folder=kept)
     assert up(second).get_object(**words)["Body"].read() == b"pixels"
-    assert cloud.standing(state) == second
+    assert cloud.find(state) == second
     cloud.stop(second)
     assert not kept.exists()
 
@@ -220,7 +220,7 @@ def test_a_disk_that_is_nearly_full_is_said_before_anything_starts(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing is left of the attempt."""
-    monkeypatch.setattr(cloud, "LEAST_FREE_BYTES", 1 << 60)
-    with pytest.raises(cloud.CloudNotReady, match="is full but for"):
+    monkeypatch.setattr(cloud, "MIN_FREE_BYTES", 1 << 60)
+    with pytest.raises(cloud.CloudNotReady, match="MB free"):
         cloud.start(state)
     assert not state.exists()

@@ -24,7 +24,8 @@ from scones.batch.results import RunFiles
 from scones.deployment.template import function_code
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
-from scones.local.cloud import Programs, start, stop
+from scones.cli.local_cloud import PROGRAMS
+from scones_local.cloud import start, stop
 from scones.pipeline import Pipeline
 from scones.steps.classify_batch import ClassifiedBatch
 from tiny_model import plain_photo
@@ -106,7 +107,7 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Pipeline) -> None:
 def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
     """A durable cloud that is killed and started again goes on with the photos that no whole part holds."""
     state, kept = tmp_path / "state", tmp_path / "kept"
-    cloud = start(state, kept=kept)
+    cloud = start(state, programs=PROGRAMS, s3_folder=kept)
     settings = replace(new_settings(cloud, tmp_path), batch_concurrency=1)
     flow = deployed(settings, tiny_model)
     source = put(flow)
@@ -114,7 +115,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
     assert isinstance(came, SconesError)
     while state.exists():  # what is left of the cloud ends itself, and removes its folder
         time.sleep(0.05)
-    risen = start(state, port=cloud.port, kept=kept)
+    risen = start(state, port=cloud.port, programs=PROGRAMS, s3_folder=kept)
     try:
         flow = Pipeline(connect(settings, KEYS), settings, Silent())
         flow.up()
@@ -135,7 +136,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
 def test_an_overloaded_endpoint_is_asked_again(tmp_path: Path, tiny_model: bytes) -> None:
     """Requests that it refuses with 503 cost time, and no photo."""
     moody = (sys.executable, str(Path(__file__).with_name("moody_serve.py")))
-    cloud = start(tmp_path / "state", programs=Programs(serve=moody))
+    cloud = start(tmp_path / "state", programs=replace(PROGRAMS, serve=moody))
     try:
         flow = deployed(new_settings(cloud, tmp_path), tiny_model)
         batch = flow.classify_batch(put(flow, 400))

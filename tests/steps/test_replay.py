@@ -9,11 +9,11 @@ import pytest
 from conftest import deployed, new_settings, put_away
 from scones.domain.decision import Outcome
 from scones.domain.items import Write
-from scones.local.cloud import Cloud
 from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
 from scones.pipeline import Pipeline
 from scones.steps.classify import Execution
 from scones.steps.replay import CannotReplay, Judged
+from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_artefact
 
 

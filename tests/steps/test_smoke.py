@@ -7,7 +7,7 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.domain.progress import Silent
-from scones.local.cloud import Cloud
+from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from scones.steps.smoke import SmokeFailed, smoke
 

@@ -14,6 +14,7 @@ from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
 from scones.cli.photos import classify, dispatch, replay, simulate
 from scones.domain.errors import SconesError
+from scones_local.cloud import LocalCloudError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
@@ -35,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         scones(arguments, standalone_mode=False)
-    except SconesError as error:
+    except (SconesError, LocalCloudError) as error:
         click.echo(f"scones: {error}", err=True)
-        return error.exit_code
+        return getattr(error, "exit_code", 1)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -13,6 +13,7 @@ from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.aws.registry import Approval
 from scones.cli.demo_report import Shown, found_after, write_report
+from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.manifest import Sample
 from scones.deployment.inventory import inventory
@@ -21,11 +22,11 @@ from scones.dispatch.business_value import Trial, Worth, measured, worth
 from scones.dispatch.orders import Rules
 from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
-from scones.local.cloud import HOST, Cloud, keep, start, stop
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import Classified
 from scones.steps.evaluate import Evaluated
+from scones_local.cloud import HOST, Cloud, detach, start, stop
 
 SHIFTED_PHOTOS = 100
 """How many test photos are darkened and blurred for the drift drill."""
@@ -97,14 +98,14 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
     clock = _Clock(report)
     started = time.monotonic()
     with clock.step("local cloud"):
-        cloud = start(settings.state / settings.env)
+        cloud = start(settings.state / settings.env, programs=PROGRAMS)
     try:
         local = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
         flow = Pipeline(connect(local, Credentials("local", "local")), local, report)
         shown = _steps(flow, clock)
         if keep_standing:
             left = inventory(flow.aws)
-            keep(cloud)
+            detach(cloud)
         else:
             with clock.step("down"):
                 left = flow.down().left

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import options, run
+from scones.cli.group import options, run, tell_result
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
@@ -84,7 +84,6 @@ def cost(as_json: bool, **options: Unpack[_Cost]) -> None:
     """Estimate what the options say."""
     import msgspec
 
-    from scones.cli.session import tell_result
     from scones.deployment.pricing import Asked, cost_table, estimate
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -105,7 +104,7 @@ def status(env: str | None, as_json: bool) -> None:
 @options
 def down(keep_data: bool, env: str | None, as_json: bool) -> None:
     """Delete everything."""
-    from scones.cli.session import end_cloud
+    from scones.cli.local_cloud import end_cloud
 
     receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
     if receipt.left:
@@ -124,7 +123,7 @@ def down(keep_data: bool, env: str | None, as_json: bool) -> None:
 def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: bool) -> None:
     """Run the whole flow on this machine, from nothing, and end with a report and nothing left behind."""
     from scones.cli.demo import run_demo
-    from scones.cli.session import Terminal, tell_result
+    from scones.cli.session import Terminal
     from scones.config.loading import load
 
     settings = load({"env": env, "data": data})

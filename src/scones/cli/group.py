@@ -59,9 +59,23 @@ def run(
     agreed: bool = True,
 ) -> Result:
     """Run one verb of the flow, and show what came of it."""
-    from scones.cli.session import open_pipeline, tell_result
+    from scones.cli.session import open_pipeline
 
     with open_pipeline(verb, flags, agreed=agreed) as flow:
         result = action(flow)
     tell_result(result, as_json=as_json)
     return result
+
+
+def tell_result(result: object, *, as_json: bool) -> None:
+    """Print *result* on stdout: one JSON object, or a few lines for a person."""
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(result).decode())
+    elif isinstance(result, Mapping):
+        click.echo("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in result.items()))
+    else:
+        from scones.cli.render import render
+
+        click.echo(render(result))

@@ -1,40 +1,36 @@
-"""The local cloud's own verbs."""
+"""The commands of `scones local`."""
 
 import shlex
 
 import click
 
-from scones.cli.group import InOrder, options
+from scones.cli.group import InOrder, options, tell_result
 from scones.domain.errors import SconesError
 
 
 @click.group(cls=InOrder)
 def local() -> None:
-    """Start, stop and use the cloud on this machine: S3, Lambda, Step Functions and SageMaker on 127.0.0.1."""
+    """Start, stop and use a local cloud: S3, Lambda, Step Functions and SageMaker on 127.0.0.1."""
 
 
 @local.command("up")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port to listen on. [default: a free one]")
-@click.option("--durable", is_flag=True, help="Write S3 to disk: what lies there outlives a crash of the cloud.")
+@click.option("--durable", is_flag=True, help="Write S3 to disk, so that its objects survive a crash of the cloud.")
 @options
 def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
-    """Start a local cloud for this environment; one that stands already is left as it is."""
-    from scones.cli.session import find_cloud, kept_folder, tell_result
+    """Start a local cloud for this environment, unless one is running."""
+    from scones.cli.local_cloud import start_cloud
     from scones.config.loading import load
-    from scones.local.cloud import start
 
-    settings = load({"env": env})
-    kept = kept_folder(settings)
-    wanted = kept if durable or kept.exists() else None
-    cloud = find_cloud(settings) or start(settings.state / settings.env, port=port, owned=False, kept=wanted)
+    cloud = start_cloud(load({"env": env}), port=port, durable=durable)
     tell_result({"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json=as_json)
 
 
 @local.command("down")
 @options
 def local_down(env: str | None, as_json: bool) -> None:
-    """Stop the local cloud of this environment, with everything in it."""
-    from scones.cli.session import end_cloud, tell_result
+    """Stop the local cloud of this environment and delete everything in it."""
+    from scones.cli.local_cloud import end_cloud
 
     tell_result({"stopped": end_cloud({"env": env})}, as_json=as_json)
 
@@ -42,8 +38,8 @@ def local_down(env: str | None, as_json: bool) -> None:
 @local.command("status")
 @options
 def local_status(env: str | None, as_json: bool) -> None:
-    """Say whether a local cloud stands for this environment, and where."""
-    from scones.cli.session import find_cloud, tell_result
+    """Show whether a local cloud runs for this environment, and its address."""
+    from scones.cli.local_cloud import find_cloud
     from scones.config.loading import load
 
     cloud = find_cloud(load({"env": env}))
@@ -55,18 +51,20 @@ def local_status(env: str | None, as_json: bool) -> None:
 @options
 def local_env(env: str | None, as_json: bool) -> None:
     """Print the exports that point boto3 and the aws command at the local cloud: eval "$(scones local env)"."""
-    from scones.cli.session import find_cloud, tell_result
+    from scones.cli.local_cloud import find_cloud
     from scones.config.loading import load
-    from scones.local.cloud import exports
+    from scones_local.cloud import exports
 
     settings = load({"env": env})
     cloud = find_cloud(settings)
     if cloud is None:
-        raise SconesError(f"no local cloud stands for env {settings.env!r}; run: scones local up --env {settings.env}")
+        raise SconesError(
+            f"no local cloud runs for environment {settings.env!r}; run: scones local up --env {settings.env}"
+        )
     if as_json:
         tell_result(exports(cloud), as_json=True)
         return
-    # A profile that points elsewhere, or nowhere, would win over what follows.
+    # A profile would take precedence over these variables.
     click.echo("unset AWS_PROFILE")
     for name, value in exports(cloud).items():
         click.echo(f"export {name}={shlex.quote(value)}")

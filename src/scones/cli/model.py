@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import options, run, yes_option
+from scones.cli.group import options, run, tell_result, yes_option
 from scones.config.settings import MODES
 from scones.steps import STEPS
 
@@ -169,7 +169,7 @@ def evaluate(
 
 
 def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
-    from scones.cli.session import Terminal, tell_result
+    from scones.cli.session import Terminal
     from scones.config.loading import load
     from scones.pipeline import study_model
 

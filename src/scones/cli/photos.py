@@ -5,7 +5,7 @@ from typing import TypedDict, Unpack
 
 import click
 
-from scones.cli.group import options, run, yes_option
+from scones.cli.group import options, run, tell_result, yes_option
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
@@ -31,7 +31,6 @@ class _Stream(TypedDict):
 def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json: bool) -> None:
     """Classify PHOTOS."""
     if plan:
-        from scones.cli.session import tell_result
         from scones.deployment.pricing import plan_batch
 
         tell_result(plan_batch(plan), as_json=as_json)

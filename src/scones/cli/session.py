@@ -1,26 +1,21 @@
 """Session: open an environment for one command, show progress, and print the result."""
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
-from scones.cli.render import render
+from scones.cli.local_cloud import CloudDied, find_cloud, has_died
 from scones.config.loading import load
-from scones.config.settings import Settings
 from scones.deployment.pricing import price_of
 from scones.domain.errors import SconesError
-from scones.local.cloud import Cloud, forget, refuse_dead, standing, stop
 from scones.pipeline import Pipeline, go_on
 
 
@@ -92,28 +87,18 @@ class Cancelled(SconesError):
         super().__init__("nothing was made; to work without AWS, run: scones local up")
 
 
-def find_cloud(settings: Settings) -> Cloud | None:
-    """Find the local cloud that stands for this environment."""
-    return standing(settings.state / settings.env)
-
-
-def kept_folder(settings: Settings) -> Path:
-    """Where this environment's durable local cloud writes its S3."""
-    return settings.state / f"{settings.env}.s3"
-
-
 @contextmanager
 def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Pipeline]:
-    """Open the environment: the endpoint that was named, else the local cloud that stands for it, else AWS.
+    """Open the environment: the endpoint that was named, else its local cloud if one runs, else AWS.
 
     Raises:
-        CloudDied: the local cloud that stood for it was killed; AWS is not meant.
+        CloudDied: the local cloud of the environment was killed; the command must not reach AWS by mistake.
         NotAgreed: the verb costs money on AWS, and the user, asked, did not go on.
     """
     settings = load(flags)
     cloud = None if settings.endpoint_url else find_cloud(settings)
-    if not (cloud or settings.endpoint_url):
-        refuse_dead(settings.state / settings.env)
+    if not (cloud or settings.endpoint_url) and has_died(settings):
+        raise CloudDied(settings.env)
     if cloud:
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
     aws = connect(settings, LOCAL_KEYS if cloud else None)
@@ -140,20 +125,3 @@ class _Asks:
             self._agreed = self._agreed or click.confirm("this costs money on AWS: go on?", err=True)
         if not self._agreed:
             raise Cancelled
-
-
-def end_cloud(flags: Flags) -> bool:
-    """Stop the local cloud of the environment; tell whether there was one."""
-    settings = load(flags)
-    cloud = find_cloud(settings)
-    if cloud:
-        stop(cloud)
-    forget(settings.state / settings.env)
-    # A durable cloud that was killed left it.
-    shutil.rmtree(kept_folder(settings), ignore_errors=True)
-    return cloud is not None
-
-
-def tell_result(result: object, *, as_json: bool) -> None:
-    """Print *result* on stdout: one JSON object, or a few lines for a person."""
-    click.echo(msgspec.json.encode(result).decode() if as_json else render(result))

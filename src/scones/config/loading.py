@@ -3,26 +3,16 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from scones.aws.client import Credentials
 from scones.config.settings import Settings, merge
 from scones.domain.errors import SettingsError
 
 SETTINGS_FILE = "scones.toml"
 
 _PREFIX = "SCONES_"
-# What the serving program, the local cloud and the live tests read: no settings.
-_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LOCAL_", "SCONES_LIVE")
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a verb runs with; *credentials* is None where boto3's own chain finds them."""
-
-    settings: Settings
-    credentials: Credentials | None = None
+# Variables of the serving program and the live tests are not settings.
+_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE")
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:

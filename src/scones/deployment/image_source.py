@@ -14,8 +14,8 @@ from scones.deployment.template import zipped
 _PACKAGE = files("scones")
 _RECIPE = _PACKAGE.joinpath("infra", "image")
 
-# The image has no use for the local cloud, nor for what CloudFormation and CodeBuild are told.
-_LEFT_OUT = {"infra", "local", "__pycache__"}
+# The image has no use for the templates of CloudFormation and CodeBuild.
+_LEFT_OUT = {"infra", "__pycache__"}
 
 
 @dataclass(frozen=True, slots=True)

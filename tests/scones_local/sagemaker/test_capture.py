@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones_local.sagemaker.capture import Exchange, record
+from scones_local.sagemaker.capture import CapturedExchange, record
 
 NOON = datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC)
 BOTH: dict[str, Any] = {"CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]}
@@ -18,7 +18,7 @@ BOTH: dict[str, Any] = {"CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMo
 def test_nothing_is_lost(body: bytes, answer: str) -> None:
     """Any request comes back from its base64, and any declared JSON answer as it was, through one line of JSON."""
     config = {**BOTH, "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]}}
-    exchange = Exchange(body, "image/png", answer.encode(), "application/json; charset=utf-8")
+    exchange = CapturedExchange(body, "image/png", answer.encode(), "application/json; charset=utf-8")
     line = json.dumps(record(config, exchange, NOON))
     assert "\n" not in line
     found = json.loads(line)["captureData"]
@@ -28,14 +28,14 @@ def test_nothing_is_lost(body: bytes, answer: str) -> None:
 
 def test_undeclared_types_are_base64() -> None:
     """Without declared content types even JSON is captured as base64, as SageMaker does."""
-    found = record(BOTH, Exchange(b"", "text/csv", b"[1]", "application/json"), NOON)["captureData"]
+    found = record(BOTH, CapturedExchange(b"", "text/csv", b"[1]", "application/json"), NOON)["captureData"]
     assert {found[side]["encoding"] for side in found} == {"BASE64"}
 
 
 def test_only_the_wanted_sides_are_kept() -> None:
     """A configuration that captures the output alone leaves the input out; identifiers are in the metadata."""
     config = {"CaptureOptions": [{"CaptureMode": "Output"}]}
-    found = record(config, Exchange(b"", "a/b", b"", "a/b", inference_id="i", custom_attributes="t=1"), NOON)
+    found = record(config, CapturedExchange(b"", "a/b", b"", "a/b", inference_id="i", custom_attributes="t=1"), NOON)
     assert list(found["captureData"]) == ["endpointOutput"]
     assert found["eventMetadata"]["inferenceId"] == "i"
     assert found["eventMetadata"]["customAttributes"] == ["t=1"]

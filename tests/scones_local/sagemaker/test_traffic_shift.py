@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones_local.sagemaker.fleet import Deployment, Fleet
-from scones_local.sagemaker.rollout import Rollout, rollout
-from scones_local.wire import AwsError
+from scones_local.sagemaker.fleet import EndpointFleets, ServerFleet
+from scones_local.sagemaker.hosting import TrafficShift, traffic_shift
+from scones_local.wire import ServiceError
 
 
 def asked(kind: str, **routing: Any) -> dict[str, Any]:
@@ -36,12 +36,12 @@ def size(value: int, kind: str = "CAPACITY_PERCENT") -> dict[str, Any]:
 )
 def test_a_policy_is_a_row_of_shares(config: dict[str, Any], shares: tuple[float, ...]) -> None:
     """Canary takes two steps, linear as many as its size asks for; the last is all of the traffic."""
-    assert rollout(config, 4) == Rollout(shares, wait_seconds=2, alarms=("errors",))
+    assert traffic_shift(config, 4) == TrafficShift(shares, wait_seconds=2, alarms=("errors",))
 
 
 def test_without_a_policy_all_traffic_moves_at_once() -> None:
     """As SageMaker does by default."""
-    assert rollout(None, 1) == Rollout()
+    assert traffic_shift(None, 1) == TrafficShift()
 
 
 @pytest.mark.parametrize(
@@ -57,23 +57,23 @@ def test_without_a_policy_all_traffic_moves_at_once() -> None:
 )
 def test_what_sagemaker_refuses_is_refused(config: dict[str, Any], reason: str) -> None:
     """Sizes beyond half of the fleet, waits beyond an hour, and policies that are not done here."""
-    with pytest.raises(AwsError, match=reason):
-        rollout(config, 4)
+    with pytest.raises(ServiceError, match=reason):
+        traffic_shift(config, 4)
 
 
 def test_a_time_limit_shorter_than_the_waits_is_refused() -> None:
     """SageMaker wants room for every wait."""
     config = asked("CANARY", CanarySize=size(10), WaitIntervalInSeconds=400)
     config["BlueGreenUpdatePolicy"]["MaximumExecutionTimeoutInSeconds"] = 600
-    with pytest.raises(AwsError, match="all the waits"):
-        rollout(config, 1)
+    with pytest.raises(ServiceError, match="all the waits"):
+        traffic_shift(config, 1)
 
 
 @given(st.floats(0, 1), st.integers(1, 300))
 def test_green_gets_its_share_of_every_run(share: float, requests: int) -> None:
     """However many requests: no more and no less than the share, to within one."""
-    blue, green = (Fleet(name, {}, {}, []) for name in ("blue", "green"))
-    deployment = Deployment(blue)
+    blue, green = (ServerFleet(name, {}, {}, []) for name in ("blue", "green"))
+    deployment = EndpointFleets(blue)
     deployment.shift(green, share)
     given_green = sum(deployment.choose() is green for _ in range(requests))
     assert abs(given_green - share * requests) <= 1
@@ -81,8 +81,8 @@ def test_green_gets_its_share_of_every_run(share: float, requests: int) -> None:
 
 def test_a_finished_deployment_gives_nothing_to_the_old_fleet() -> None:
     """Green becomes blue."""
-    blue, green = (Fleet(name, {}, {}, []) for name in ("blue", "green"))
-    deployment = Deployment(blue)
+    blue, green = (ServerFleet(name, {}, {}, []) for name in ("blue", "green"))
+    deployment = EndpointFleets(blue)
     deployment.shift(green, 0.5)
     assert deployment.finish() is blue
     assert {deployment.choose() for _ in range(4)} == {green}

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones_local.alarms import Missing, Rule, State, evaluate, evaluated_until
+from scones_local.cloudwatch import AlarmRule, AlarmState, MissingData, evaluate, evaluated_until
 
-TREATMENTS: tuple[Missing, ...] = get_args(Missing)
+TREATMENTS: tuple[MissingData, ...] = get_args(MissingData)
 KEPT = "kept"
 """The table's "retain current state"."""
 
 
-def rule(periods: int, datapoints: int, missing: Missing) -> Rule:
+def rule(periods: int, datapoints: int, missing: MissingData) -> AlarmRule:
     """At least 1 breaches."""
-    return Rule(periods, datapoints, "GreaterThanOrEqualToThreshold", 1.0, missing)
+    return AlarmRule(periods, datapoints, "GreaterThanOrEqualToThreshold", 1.0, missing)
 
 
 def read(row: str) -> list[float | None]:
@@ -41,7 +41,7 @@ def read(row: str) -> list[float | None]:
 )
 def test_the_documented_tables_hold(datapoints: int, row: str, states: Sequence[str]) -> None:
     """All three, and two, of three datapoints: each treatment of missing data gives the state that AWS prints."""
-    for current in get_args(State):
+    for current in get_args(AlarmState):
         found = [evaluate(rule(3, datapoints, missing), read(row), current) for missing in TREATMENTS]
         assert found == [current if state == KEPT else state for state in states]
 
@@ -50,12 +50,12 @@ VALUES = st.lists(st.sampled_from([0.0, 1.0, None]), min_size=1, max_size=9)
 RULES = st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from(TREATMENTS)).map(
     lambda drawn: rule(drawn[0], min(drawn[:2]), drawn[2])
 )
-STATES = st.sampled_from(cast("list[State]", list(get_args(State))))
+STATES = st.sampled_from(cast("list[AlarmState]", list(get_args(AlarmState))))
 
 
 @given(RULES, VALUES, STATES)
 def test_enough_data_makes_treatment_and_history_irrelevant(
-    asked: Rule, values: list[float | None], was: State
+    asked: AlarmRule, values: list[float | None], was: AlarmState
 ) -> None:
     """With as many datapoints as there are evaluation periods, only the newest of those count."""
     real = [value for value in values if value is not None]
@@ -65,23 +65,25 @@ def test_enough_data_makes_treatment_and_history_irrelevant(
 
 
 @given(RULES, VALUES, STATES)
-def test_only_breaching_data_or_its_treatment_alarms(asked: Rule, values: list[float | None], was: State) -> None:
+def test_only_breaching_data_or_its_treatment_alarms(
+    asked: AlarmRule, values: list[float | None], was: AlarmState
+) -> None:
     """Without any breaching datapoint an alarm is new only where missing data counts as breaching."""
     if 1.0 not in values and asked.missing != "breaching" and was != "ALARM":
         assert evaluate(asked, values, was) != "ALARM"
 
 
 @given(RULES, st.integers(0, 8), STATES)
-def test_an_alarm_returns_to_ok_once_good_data_comes(asked: Rule, before: int, was: State) -> None:
+def test_an_alarm_returns_to_ok_once_good_data_comes(asked: AlarmRule, before: int, was: AlarmState) -> None:
     """As many good datapoints as there are periods end any alarm."""
     assert evaluate(asked, [1.0] * before + [0.0] * asked.periods, was) == "OK"
 
 
 @given(RULES, STATES)
-def test_silence_is_what_the_treatment_says(asked: Rule, was: State) -> None:
+def test_silence_is_what_the_treatment_says(asked: AlarmRule, was: AlarmState) -> None:
     """No data at all: unknown, kept, bad or good."""
     expected = {"missing": "INSUFFICIENT_DATA", "ignore": was, "breaching": "ALARM", "notBreaching": "OK"}
-    assert evaluate(asked, [None] * asked.looks_back, was) == expected[asked.missing]
+    assert evaluate(asked, [None] * asked.evaluated_periods, was) == expected[asked.missing]
 
 
 @given(st.floats(1e9, 2e9), st.sampled_from([10, 30, 60, 300]))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones_local.runtime_api import Event, Posted, RuntimeApi, WorkerGone, WorkerSilent
+from scones_local.lambda_workers import RuntimeApi, WorkerGone, WorkerRequest, WorkerSilent, event_reply
 
 PATH = "/2018-06-01/runtime/invocation/1/response"
 
@@ -27,7 +27,7 @@ def worker(api: RuntimeApi) -> socket.socket:
     return socket.create_connection((host, int(port)))
 
 
-def received(api: RuntimeApi) -> Posted:
+def received(api: RuntimeApi) -> WorkerRequest:
     """The next request, waited for."""
     while (posted := api.receive(time.time() + 30)) is None:
         pass
@@ -69,7 +69,7 @@ def test_a_silent_worker_is_noticed(api: RuntimeApi) -> None:
 
 def test_an_event_carries_what_the_runtime_needs() -> None:
     """The reply to `next` names the request, the deadline in milliseconds and the function."""
-    head, _, body = Event("r-1", b"{}", 1.5, "arn:f").reply().partition(b"\r\n\r\n")
+    head, _, body = event_reply("r-1", b"{}", 1.5, "arn:f").partition(b"\r\n\r\n")
     assert body == b"{}"
     assert b"Lambda-Runtime-Aws-Request-Id: r-1" in head
     assert b"Lambda-Runtime-Deadline-Ms: 1500" in head
