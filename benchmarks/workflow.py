@@ -21,6 +21,7 @@ import psutil
 
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
+from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.manifest import Sample
 from scones.deployment.pricing import orchestration_dollars, plan_batch, single_bill
@@ -28,9 +29,8 @@ from scones.dispatch.assignment import assign
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.progress import Silent
-from scones.cli.local_cloud import PROGRAMS
-from scones_local.cloud import Cloud, start, stop
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud, start, stop
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
 DOCS = Path("docs/workflow-figures.md")

@@ -14,14 +14,14 @@ import pytest
 from scones.aws.client import Credentials
 from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
+from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import endpoints
 from scones.deployment.template import foundation
 from scones.domain.progress import Silent
-from scones.cli.local_cloud import PROGRAMS
-from scones_local.cloud import Cloud, start, stop
 from scones.pipeline import Pipeline, save_result
 from scones.steps.train import Trained
+from scones_local.cloud import Cloud, start, stop
 from tiny_model import tar, write_tiny_artefact
 
 # Started in the background, we would hand "ignore Ctrl-C" down to every program under test.

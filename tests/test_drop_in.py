@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud
 from tiny_model import plain_photo, probability
 
 LEVEL = 200

@@ -16,8 +16,8 @@ from scones.deployment.lock import KEY, EnvironmentBusy, LockHolder, LockLost, d
 from scones.deployment.template import foundation
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud
 
 ELSEWHERE = LockHolder("other", "deploy", "arn:aws:iam::1:user/ann", "laptop x", os.getpid(), "12:00", "13:00", 600)
 

@@ -17,9 +17,9 @@ from scones.config.settings import Settings
 from scones.deployment.inventory import inventory, owns_bucket
 from scones.deployment.template import foundation, function_code, template
 from scones.domain.progress import Silent
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from scones.steps.down import down
+from scones_local.cloud import Cloud
 from waiting import eventually
 
 pytestmark = pytest.mark.slow

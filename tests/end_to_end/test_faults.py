@@ -22,8 +22,8 @@ from scones.deployment.template import function_code
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud
 from tiny_model import plain_photo
 
 pytestmark = pytest.mark.slow

@@ -19,15 +19,15 @@ from conftest import KEYS
 from faulty import Fault, Request, before
 from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
+from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory
 from scones.deployment.lock import KEY
 from scones.domain.progress import Silent
-from scones.cli.local_cloud import PROGRAMS
-from scones_local.cloud import Cloud, exports, start, stop
 from scones.pipeline import save_result
 from scones.steps.down import down
 from scones.steps.train import Trained
+from scones_local.cloud import Cloud, exports, start, stop
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from holding import holding
-from scones_local.cloud import Cloud, exports
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud, exports
 
 SCONES = Path(sys.executable).with_name("scones")
 

@@ -19,8 +19,8 @@ from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
 from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import written
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 NOW = 30_000_000.0

@@ -21,13 +21,13 @@ from live import live
 from scones.aws.client import Client
 from scones.aws.connection import connect
 from scones.batch.results import RunFiles
+from scones.cli.local_cloud import PROGRAMS
 from scones.deployment.template import function_code
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
-from scones.cli.local_cloud import PROGRAMS
-from scones_local.cloud import start, stop
 from scones.pipeline import Pipeline
 from scones.steps.classify_batch import ClassifiedBatch
+from scones_local.cloud import start, stop
 from tiny_model import plain_photo
 
 pytestmark = pytest.mark.slow

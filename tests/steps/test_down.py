@@ -12,10 +12,10 @@ from scones.deployment.inventory import inventory, owns_bucket
 from scones.deployment.template import foundation
 from scones.domain.progress import Silent
 from scones.domain.tags import ENV_TAG
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from scones.steps.down import NothingHere, down
 from scones.steps.status import status
+from scones_local.cloud import Cloud
 from tiny_model import plain_photo
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.domain.progress import Silent
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from scones.steps.smoke import SmokeFailed, smoke
+from scones_local.cloud import Cloud
 
 
 def test_a_drawing_goes_through_the_whole_workflow(flow: Pipeline) -> None:

@@ -8,9 +8,9 @@ from scones.aws.connection import Aws
 from scones.cli.render import render
 from scones.deployment.image_source import image_uri
 from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
 from scones.steps.status import leftovers, status
+from scones_local.cloud import Cloud
 
 
 def test_nothing_stands_and_costs_nothing(aws: Aws) -> None:
