@@ -7,8 +7,8 @@ import pytest
 from conftest import deployed, new_settings
 from scones.deployment.inventory import inventory
 from scones.domain.decision import Outcome
-from scones_local.cloud import Cloud
 from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud
 from tiny_model import plain_photo
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.domain.tags import evaluation_id, is_ours
-from scones_local.sagemaker.capture import CapturedExchange, record
 from scones.monitoring.capture.records import Captured, parse
+from scones_local.sagemaker.capture import CapturedExchange, record
 
 # The module makes its clients when it is imported, as a function does in its first call.
 with pytest.MonkeyPatch.context() as environ:
