@@ -1,52 +1,52 @@
-# The two commands of the README are `make demo` and `make test`; each sets up what it needs, once.
+# `make demo` and `make test` are the README's commands; each creates .venv first if it is missing.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= auto
 
-# ONNX Runtime's wheels report to their maker unless told not to before they load.
+# ONNX Runtime's wheels send telemetry unless it is disabled before they load.
 export ORT_DISABLE_TELEMETRY = 1
-# Every process under test would compile its modules anew, where the environment says to keep nothing.
+# Without this, every process under test compiles its modules again where the environment disables bytecode.
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-live image-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
-help: ## Say what there is
+help: ## List all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.ready ## Make .venv with everything in it, pinned in constraints.txt
+setup: $(VENV)/.ready ## Create .venv with all dependencies, pinned in constraints.txt
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Scones needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	@echo "setting up $(VENV): once, about two minutes" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,train,local,dev]'
-	@# AWS's own rules for state machines have their best checker in npm; without it, that one test is passed over.
+	@# asl-validator, from npm, checks AWS's rules for state machines; without it, that test is skipped.
 	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 >/dev/null 2>&1 \
 		|| echo "asl-validator was not installed (npm is missing, or offline): its test will be skipped" >&2
 	@touch $@
 
-# Apart from the rest, since it pins other versions of what we use; without it, its test is passed over.
+# In an environment of its own, since it pins other versions of our dependencies; without it, its test is skipped.
 $(VENV)/checkov/.ready: $(VENV)/.ready
 	@($(PYTHON) -m venv $(VENV)/checkov && $(VENV)/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30) \
 		|| echo "checkov was not installed (offline?): its test will be skipped" >&2
 	@mkdir -p $(@D) && touch $@
 
-demo: setup ## Run the whole flow on this machine; DATA=<folder> takes your own photos
+demo: setup ## Run the whole workflow on this machine; DATA=<folder> uses your own photos
 	$(BIN)/scones demo --data "$(DATA)"
 
 test: setup ## Run the fast tests, about three minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need what `make image-tools` installs, and are skipped without it
+test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
 	$(BIN)/python -m pytest -n 2 -m slow
 
-test-live: setup ## Ask AWS itself what the local cloud is held to; costs cents, needs credentials and SCONES_LIVE_ROLE
+test-live: setup ## Run the contract tests against AWS; costs cents, needs credentials and SCONES_LIVE_ROLE
 	SCONES_LIVE=1 $(BIN)/python -m pytest -n 0 tests/contract
 
-image-tools: ## Install what builds the container image without Docker: debootstrap, buildah (Debian, as root)
+image-tools: ## Install debootstrap and buildah, to build the container image without Docker (Debian, as root)
 	@if which debootstrap buildah >/dev/null; then echo "debootstrap and buildah are here already" >&2; \
 	elif [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null; then \
 		echo "this needs root and apt-get: the image's test will be skipped" >&2; \
@@ -72,7 +72,7 @@ bench-serving: setup ## Compare the endpoint with six other servers; writes docs
 bench-model: setup ## Measure the model and two peers on the same photos; writes docs/model.md
 	$(BIN)/python -m benchmarks.model --write
 
-bench-staging: setup ## Measure the check of 10,000 photos, small and large: seconds and memory
+bench-staging: setup ## Measure validation of 10,000 photos, small and large: seconds and memory
 	$(BIN)/python -m benchmarks.staging --side 32
 	$(BIN)/python -m benchmarks.staging --side 320
 
@@ -85,12 +85,12 @@ bench-monitor: setup ## Measure drift checks, delays and accuracy estimates, and
 bench-dispatch: setup ## Measure dispatch beside the exact optimum, and simulated days; writes into docs/dispatch.md
 	$(BIN)/python -m benchmarks.dispatch --write
 
-docs: setup ## Write the pages that the code itself says
+docs: setup ## Regenerate the pages that are generated from code
 	$(BIN)/python docs/generate.py
 
-format: setup ## Put the code in its one form
+format: setup ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## Remove what make made
+clean: ## Remove everything that make created
 	rm -rf $(VENV) reports dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
