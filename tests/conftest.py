@@ -17,10 +17,10 @@ from scones.aws.connection import Aws, connect
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import endpoints
-from scones.deployment.template import foundation
+from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result
-from scones.steps.train import Trained
+from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, start, stop
 from tiny_model import tar, write_tiny_artefact
 
@@ -117,9 +117,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def deployed(settings: Settings, tiny_model: bytes) -> Pipeline:
     """Bring an environment up, with the tiny model behind its endpoint."""
     flow = Pipeline(connect(settings, KEYS), settings, Silent())
-    flow.aws.stack.deploy(foundation(), {"Env": settings.env}, Silent().tell)
+    flow.aws.stack.deploy(base_template(), {"Env": settings.env}, Silent().tell)
     uri = flow.aws.bucket.put("models/tiny/output/model.tar.gz", tiny_model)
-    save_result(flow.aws.bucket, "train", Trained("tiny", uri, "test", settings.classes, {}, 0.0))
+    save_result(flow.aws.bucket, "train", TrainingResult("tiny", uri, "test", settings.classes, {}, 0.0))
     flow.up()
     flow.approve()
     flow.deploy()

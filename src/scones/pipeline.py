@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from scones.aws.connection import Aws
-from scones.aws.registry import Approval, Package
+from scones.aws.registry import ApprovalStatus, ModelPackage
 from scones.aws.s3 import SCHEME, Bucket, open_prefix
 from scones.config.settings import Settings
 from scones.data.dataset import SourceError
@@ -20,6 +20,7 @@ from scones.data.loading import Collection, collect
 from scones.data.manifest import Sample, from_lines, manifest_key
 from scones.data.sources.cifar100 import CIFAR100
 from scones.data.sources.folder import collect_shelf
+from scones.deployment.smoke_test import SmokeTestResult, smoke_test
 from scones.dispatch.order_book import moment_of, open_order, see
 from scones.dispatch.orders import Courier, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
@@ -29,30 +30,28 @@ from scones.domain.progress import Reporter
 from scones.evaluation.study import Study
 from scones.model.model_file import opened
 from scones.monitoring.performance.labels import Labelled
-from scones.steps.approve import approve
+from scones.steps.approve import approve, register
 from scones.steps.classify import Classified, classify
 from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch
-from scones.steps.deploy import Deployed, deploy
+from scones.steps.deploy import DeployResult, deploy
 from scones.steps.dispatch import Dispatched, dispatch
-from scones.steps.down import Receipt, down
+from scones.steps.down import TeardownReport, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.history import history
-from scones.steps.image import Image, image
+from scones.steps.image import ImageResult, image
 from scones.steps.label import label
 from scones.steps.learn import DaysLearnt, learn
 from scones.steps.monitor import Monitored, Watched, monitor
-from scones.steps.register import register
 from scones.steps.replay import Judged, Replayed, judge_again, replay
 from scones.steps.rollback import rollback
 from scones.steps.simulate import Simulated, Stream, plan, simulate
-from scones.steps.smoke import Smoked, smoke
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
 from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.to_label import to_label
-from scones.steps.train import Trained, train
-from scones.steps.up import Consent, Up, up
+from scones.steps.train import TrainingResult, train
+from scones.steps.up import ChangeApproval, StackOutputs, up
 from scones.steps.upload import upload
 
 T = TypeVar("T")
@@ -105,7 +104,7 @@ class PhotosNotGranted(SconesError):
         self.source = source
 
 
-def go_on() -> None:
+def auto_approve() -> None:
     """Agree to every change: whoever said --yes, or works where nothing costs, is not asked."""
 
 
@@ -116,7 +115,7 @@ class Pipeline:
     aws: Aws
     settings: Settings
     report: Reporter
-    agree: Callable[[], None] = go_on
+    agree: Callable[[], None] = auto_approve
     """Asks whoever was shown the changes of `up`; raises where they do not go on."""
 
     def stage(self, page: Path | None = None) -> Staged:
@@ -126,54 +125,54 @@ class Pipeline:
         survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
         return staged
 
-    def image(self) -> Image:
+    def image(self) -> ImageResult:
         """Have the container image of this version built, unless it is there."""
         return image(self.aws, self.settings, self.report)
 
-    def train(self) -> Trained:
+    def train(self) -> TrainingResult:
         """Train on the photos staged last, and register the model."""
         staged = self._load("stage", Staged)
         # A registry that is somebody else's is found out before an hour of training, not after it.
-        self.aws.registry.ready()
+        self.aws.registry.check_group()
         self.image()
         trained = self._save("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
         return self._save("train", replace(trained, package=self.registered().number))
 
-    def registered(self) -> Package:
+    def registered(self) -> ModelPackage:
         """Give the model trained last as the registry has it; one that a version of before left out is entered."""
-        trained = self._load("train", Trained)
+        trained = self._load("train", TrainingResult)
         return register(self.aws, self._with(trained.classes), trained.model_uri, self.report)
 
-    def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> Package:
+    def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> ModelPackage:
         """Approve or reject the model of that number in the registry, or the one trained last."""
         chosen = self.registered().number if number is None else number
-        decision = Approval.REJECTED if reject else Approval.APPROVED
+        decision = ApprovalStatus.REJECTED if reject else ApprovalStatus.APPROVED
         return approve(self.aws, chosen, decision, reason, self.report)
 
-    def up(self, *, replace_data: bool = False) -> Up:
+    def up(self, *, replace_data: bool = False) -> StackOutputs:
         """Bring the stack up for the classes staged last, or those of the settings."""
-        consent = Consent(self.agree, self.image, replace_data)
+        consent = ChangeApproval(self.agree, self.image, replace_data)
         return self._save("up", up(self.aws, self._with(self._classes()), consent, self.report))
 
-    def deploy(self, number: int | None = None) -> Deployed:
+    def deploy(self, number: int | None = None) -> DeployResult:
         """Deploy the model of that number in the registry, or the one trained last."""
         package = self.registered() if number is None else self.aws.registry.get(number)
         settings = self._with(self._classes_of(package.model_uri))
         self.image()
-        return self._save("deploy", Deployed.of(deploy(self.aws, settings, package, self.report)))
+        return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report)))
 
-    def rollback(self) -> Deployed:
+    def rollback(self) -> DeployResult:
         """Have the endpoint serve the release before."""
-        return self._save("deploy", Deployed.of(rollback(self.aws, self.settings, self.report)))
+        return self._save("deploy", DeployResult.of(rollback(self.aws, self.settings, self.report)))
 
-    def smoke(self) -> Smoked | None:
+    def smoke(self) -> SmokeTestResult | None:
         """Send one photo the whole way, where a workflow and an endpoint stand."""
         try:
-            workflow_arn = self._load("up", Up).workflow_arn
+            workflow_arn = self._load("up", StackOutputs).workflow_arn
         except NothingYet:
             self.report.tell("smoke test: no workflow stands yet; run: scones up")
             return None
-        return smoke(self.aws, workflow_arn, self.report)
+        return smoke_test(self.aws, workflow_arn, self.report)
 
     def classify(self, photos: Sequence[Path] = ()) -> Classified:
         """Classify *photos*, or the staged test photos where none are named."""
@@ -186,7 +185,7 @@ class Pipeline:
 
     def classify_samples(self, samples: Sequence[Sample]) -> Classified:
         """Classify photos that lie in the bucket."""
-        workflow_arn = self._load("up", Up).workflow_arn
+        workflow_arn = self._load("up", StackOutputs).workflow_arn
         return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
 
     def classify_batch(self, source: str) -> ClassifiedBatch:
@@ -195,7 +194,7 @@ class Pipeline:
         Raises:
             PhotosNotGranted: the photos lie where the stack's functions may not read.
         """
-        deployed, stood = self._load("deploy", Deployed), self._load("up", Up)
+        deployed, stood = self._load("deploy", DeployResult), self._load("up", StackOutputs)
         if not source.startswith("s3://"):
             source = upload(self.aws, Path(source), self.report)
         granted = [self.aws.bucket.uri(prefix) for prefix in _READABLE]
@@ -213,7 +212,7 @@ class Pipeline:
 
     def replay(self, execution: str) -> Replayed:
         """Rebuild one recorded decision."""
-        return replay(self.aws, execution, self._load("deploy", Deployed).model_uri, self.report)
+        return replay(self.aws, execution, self._load("deploy", DeployResult).model_uri, self.report)
 
     def judge_again(self, artefact: Path | None, threshold: float | None) -> Judged:
         """Say what another model, or another threshold, would have decided of every recorded photo."""
@@ -221,17 +220,17 @@ class Pipeline:
 
     def evaluate(self) -> Evaluated:
         """Evaluate the endpoint on the staged test photos."""
-        deployed = self._load("deploy", Deployed)
+        deployed = self._load("deploy", DeployResult)
         settings = self._with(deployed.classes)
         return self._save("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
 
     def study(self, wanted: Wanted) -> Study:
         """Judge the model behind the endpoint in every way that is wanted; with a gate, approve or reject it."""
-        deployed, staged = self._load("deploy", Deployed), self._load("stage", Staged)
+        deployed, staged = self._load("deploy", DeployResult), self._load("stage", Staged)
         served = Served(
             endpoint=deployed.endpoint,
             model_uri=deployed.model_uri,
-            workflow_arn=self._load("up", Up).workflow_arn,
+            workflow_arn=self._load("up", StackOutputs).workflow_arn,
             samples=self.samples(),
             data=(staged.name, staged.kind),
         )
@@ -246,13 +245,13 @@ class Pipeline:
 
         With *acknowledge* the alarms that stand are taken note of first. After *seconds* the rest is left for later.
         """
-        deployed = self._load("deploy", Deployed)
+        deployed = self._load("deploy", DeployResult)
         watched = Watched(
             endpoint=deployed.endpoint,
             config=deployed.config,
             model_uri=deployed.model_uri,
             capture_prefix=deployed.capture_prefix,
-            alert_topic=self._load("up", Up).alert_topic_arn,
+            alert_topic=self._load("up", StackOutputs).alert_topic_arn,
             samples=self._staged_samples(),
             at_least=at_least,
             seconds=seconds,
@@ -262,31 +261,31 @@ class Pipeline:
 
     def learn(self, days: int) -> DaysLearnt:
         """Take the traffic of the last *days* days as what the monitor compares with; 0 forgets it."""
-        deployed = self._load("deploy", Deployed)
+        deployed = self._load("deploy", DeployResult)
         found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
         self.report.tell(f"compared with {found.photos} photos of {found.days} days" if days else "days forgotten")
         return found
 
     def label(self, labels: Path) -> Labelled:
         """Hold what the endpoint answered against *labels* that came later."""
-        deployed = self._load("deploy", Deployed)
+        deployed = self._load("deploy", DeployResult)
         return label(self.aws, deployed.endpoint, deployed.model_uri, labels)
 
     def to_label(self, page: Path) -> None:
         """Choose photos to label next, and write them on *page*."""
-        deployed = self._load("deploy", Deployed)
+        deployed = self._load("deploy", DeployResult)
         photos = to_label(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
 
     def history(self, page: Path) -> None:
         """Draw what all looks have found, over time, as *page*."""
-        deployed = self._load("deploy", Deployed)
+        deployed = self._load("deploy", DeployResult)
         windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"report {page}: {windows} windows")
 
     def dispatch(self, example: int = 0) -> Dispatched:
         """Dispatch the open orders now; before that, *example* orders come in, and couriers as classified last."""
-        self._load("up", Up)
+        self._load("up", StackOutputs)
         if example:
             self.order(example)
             self._register(_couriers(self._load("classify", Classified), self.settings.seed))
@@ -295,7 +294,7 @@ class Pipeline:
 
     def simulate(self, stream: Stream) -> Simulated:
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
-        workflow_arn = self._load("up", Up).workflow_arn
+        workflow_arn = self._load("up", StackOutputs).workflow_arn
         photos = [sample for sample in self.samples() if sample.split == "test"]
         events = plan(photos, stream, self.settings.seed)
         self.order(len(events))
@@ -316,7 +315,7 @@ class Pipeline:
         """Look at what stands."""
         return status(self.aws)
 
-    def down(self, *, keep_data: bool = False) -> Receipt:
+    def down(self, *, keep_data: bool = False) -> TeardownReport:
         """Delete everything, or all but photos, models and records."""
         return down(self.aws, self.report, keep_data=keep_data)
 
@@ -355,7 +354,7 @@ class Pipeline:
     def _learnt(self) -> Learnt | None:
         """The model trained last, whichever photos it was trained on."""
         try:
-            trained = self._load("train", Trained)
+            trained = self._load("train", TrainingResult)
         except NothingYet:
             return None
         return Learnt(trained.job, trained.model_uri, trained.data_version)

@@ -1,6 +1,6 @@
 import pytest
 
-from scones.aws.client import TookTooLong, pauses, wait
+from scones.aws.client import WaitTimeout, poll, wait
 
 
 def test_waiting_ends_with_the_first_thing_found() -> None:
@@ -11,10 +11,10 @@ def test_waiting_ends_with_the_first_thing_found() -> None:
 
 def test_waiting_too_long_says_for_what() -> None:
     """The message names the thing, the limit and where to look."""
-    with pytest.raises(TookTooLong, match=r"it coming did not happen within 0 s; see: scones status"):
+    with pytest.raises(WaitTimeout, match=r"it coming did not happen within 0 s; see: scones status"):
         wait("it coming", lambda: None, 0.2)
 
 
 def test_there_is_always_one_look() -> None:
     """What is so already is found however short the patience."""
-    assert len(list(zip(pauses("anything", 1), range(1), strict=False))) == 1
+    assert len(list(zip(poll("anything", 1), range(1), strict=False))) == 1

@@ -5,7 +5,7 @@ import pytest
 
 from scones.aws.cloudformation import StackFailed, StackMissing
 from scones.aws.connection import Aws
-from scones.deployment.template import foundation, function_code, template
+from scones.deployment.template import base_template, function_code, template
 from scones.domain.progress import Silent
 
 tell = Silent().tell
@@ -13,7 +13,7 @@ tell = Silent().tell
 
 def test_the_foundation_is_the_bucket_the_roles_and_the_guard_of_updates(aws: Aws) -> None:
     """Staging and training need no functions."""
-    stack = aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
+    stack = aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     assert stack.status == "CREATE_COMPLETE"
     guard = {"AlertTopicArn", "EndpointAlarmName"}
     assert set(stack.outputs) == {"BucketName", "TrainingRoleArn", "HostingRoleArn"} | guard
@@ -23,13 +23,13 @@ def test_the_foundation_is_the_bucket_the_roles_and_the_guard_of_updates(aws: Aw
 
 def test_deploying_what_stands_already_changes_nothing(aws: Aws) -> None:
     """CloudFormation's refusal of an empty change set is no error."""
-    first = aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
-    assert aws.stack.deploy(foundation(), {"Env": aws.env}, tell) == first
+    first = aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
+    assert aws.stack.deploy(base_template(), {"Env": aws.env}, tell) == first
 
 
 def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> None:
     """The first reason that CloudFormation gives reaches the user, and the stack goes back."""
-    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     code = function_code()
     aws.bucket.put(code.key, code.body)
     whole = {"Env": aws.env, "CodeKey": code.key}
@@ -41,8 +41,8 @@ def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> N
 
 def test_of_two_that_bring_up_the_same_stack_one_does_and_one_is_told(aws: Aws) -> None:
     """Before there is a bucket nobody can hold the environment: CloudFormation carries out one of two change sets."""
-    first = aws.stack.prepare(foundation(), {"Env": aws.env}, tell)
-    second = aws.stack.prepare(foundation(), {"Env": aws.env}, tell)
+    first = aws.stack.prepare(base_template(), {"Env": aws.env}, tell)
+    second = aws.stack.prepare(base_template(), {"Env": aws.env}, tell)
     assert first
     assert second
     with pytest.raises(StackFailed, match="another command was quicker"):
@@ -52,7 +52,7 @@ def test_of_two_that_bring_up_the_same_stack_one_does_and_one_is_told(aws: Aws) 
 
 def test_deleting_twice_is_no_error(aws: Aws) -> None:
     """What is gone already stays gone."""
-    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     aws.stack.delete(tell)
     aws.stack.delete(tell)
     assert aws.stack.find() is None

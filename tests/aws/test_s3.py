@@ -1,15 +1,15 @@
 from functools import partial
 
 from scones.aws.connection import Aws
-from scones.aws.s3 import Object
+from scones.aws.s3 import S3Object
 from scones.deployment.inventory import inventory
-from scones.deployment.template import foundation
+from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 
 
 def stand(aws: Aws) -> None:
     """Bring up the foundation: the bucket and the roles."""
-    aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, Silent().tell)
 
 
 def test_an_object_reads_back_as_it_was_put(aws: Aws) -> None:
@@ -78,7 +78,7 @@ def test_many_objects_are_read_in_order_large_ones_in_pieces(aws: Aws) -> None:
     bodies = {"r/a": b"a", "r/b": bytes(9 << 20), "r/c": b"c", "r/d": b""}
     for key, body in bodies.items():
         aws.bucket.put(key, body)
-    listed = [*aws.bucket.list("r/"), Object("r/e", 1, "", 0.0)]
+    listed = [*aws.bucket.list("r/"), S3Object("r/e", 1, "", 0.0)]
     found = {item.key: pieces if pieces is None else list(pieces) for item, pieces in aws.bucket.read_all(listed)}
     assert list(found) == [item.key for item in listed]
     assert found.pop("r/e") is None

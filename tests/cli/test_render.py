@@ -6,9 +6,9 @@ from reports.test_evaluation import everything
 from scones.cli.render import render
 from scones.data.loading import LeftOut
 from scones.steps.classify import Classified
-from scones.steps.down import Receipt
+from scones.steps.down import TeardownReport
 from scones.steps.stage import Staged
-from scones.steps.up import Up
+from scones.steps.up import StackOutputs
 
 
 def test_every_photo_left_out_is_a_line_of_its_own() -> None:
@@ -21,14 +21,14 @@ def test_every_photo_left_out_is_a_line_of_its_own() -> None:
 @pytest.mark.parametrize(("left", "words"), [((), "nothing is left"), (("bucket b",), "not everything is gone")])
 def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: str) -> None:
     """The last line is the verdict."""
-    receipt = Receipt(("stack s", *left), ("stack s",), 3, (), left, 0.23, 0.0)
+    receipt = TeardownReport(("stack s", *left), ("stack s",), 3, (), left, 0.23, 0.0)
     assert render(receipt).splitlines()[-1] == f"listed again: {words}"
     assert "stopped: $0.230 an hour" in render(receipt)
 
 
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:
     """Nothing that a verb found out is hidden."""
-    shown = render(Up("s", "b", "w", "h", "a", "f", "r", "c", "o", "d", 0.8))
+    shown = render(StackOutputs("s", "b", "w", "h", "a", "f", "r", "c", "o", "d", 0.8))
     assert "workflow arn: w" in shown
     assert "threshold: 0.8" in shown
 

@@ -125,7 +125,7 @@ def test_a_metric_is_kept(aws: Checked) -> None:
     assert [point["Sum"] for point in found["Datapoints"]] == [3.0]
 
 
-def test_an_alarm_is_let_speak(aws: Checked) -> None:
+def test_an_alarm_is_enabled(aws: Checked) -> None:
     """EnableAlarmActions is accepted, also for an alarm that is not there."""
     cloudwatch, name = aws("cloudwatch"), fresh("contract")
     cloudwatch.put_metric_alarm(

@@ -13,7 +13,7 @@ from holding import holding
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
 from scones.deployment.lock import KEY, EnvironmentBusy, LockHolder, LockLost, deployment_lock
-from scones.deployment.template import foundation
+from scones.deployment.template import base_template
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
@@ -23,105 +23,105 @@ ELSEWHERE = LockHolder("other", "deploy", "arn:aws:iam::1:user/ann", "laptop x",
 
 
 @pytest.fixture
-def founded(aws: Aws) -> Aws:
+def with_bucket(aws: Aws) -> Aws:
     """An environment with a bucket, which holds its lock."""
-    aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, Silent().tell)
     return aws
 
 
-def test_a_second_command_is_refused_and_names_the_first(founded: Aws, settings: Settings) -> None:
+def test_a_second_command_is_refused_and_names_the_first(with_bucket: Aws, settings: Settings) -> None:
     """Another process deploys: the command ends with one line, and can be run again after it."""
-    flow = Pipeline(founded, settings, Silent())
-    with holding(founded, settings) as other:
+    flow = Pipeline(with_bucket, settings, Silent())
+    with holding(with_bucket, settings) as other:
         for change in (flow.rollback, flow.up, flow.down):
-            with pytest.raises(EnvironmentBusy, match=rf"'{founded.env}' is locked by `scones deploy`, run by arn:"):
+            with pytest.raises(EnvironmentBusy, match="is locked by `scones deploy`, run by arn:"):
                 change()
         other.communicate("end\n", timeout=60)
-    assert founded.bucket.find(KEY) is None
+    assert with_bucket.bucket.find(KEY) is None
     with pytest.raises(NothingYet):
         flow.rollback()
 
 
 def test_the_lock_of_a_process_that_was_killed_on_this_machine_is_taken_at_once(
-    founded: Aws, settings: Settings
+    with_bucket: Aws, settings: Settings
 ) -> None:
     """It would expire in ten minutes; nobody has to wait for that."""
-    with holding(founded, settings) as other:
+    with holding(with_bucket, settings) as other:
         other.kill()
         other.wait()
-        assert founded.bucket.find(KEY) is not None
-        with deployment_lock(founded, "up", 600, Silent()):
+        assert with_bucket.bucket.find(KEY) is not None
+        with deployment_lock(with_bucket, "up", 600, Silent()):
             pass
-    assert founded.bucket.find(KEY) is None
+    assert with_bucket.bucket.find(KEY) is None
 
 
-def test_the_lock_of_another_machine_holds_until_it_expires(founded: Aws) -> None:
+def test_the_lock_of_another_machine_holds_until_it_expires(with_bucket: Aws) -> None:
     """The message says who holds it, until when, and what to delete if it crashed; after that it is taken."""
-    founded.bucket.put(KEY, msgspec.json.encode(ELSEWHERE))
+    with_bucket.bucket.put(KEY, msgspec.json.encode(ELSEWHERE))
     expected = rf"user/ann on laptop \(process {os.getpid()}\) since 12:00; .* expires at 13:00, or delete s3://.*{KEY}"
-    with pytest.raises(EnvironmentBusy, match=expected), deployment_lock(founded, "up", 600, Silent()):
+    with pytest.raises(EnvironmentBusy, match=expected), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
-    founded.bucket.put(KEY, msgspec.json.encode(replace(ELSEWHERE, seconds=2)))
+    with_bucket.bucket.put(KEY, msgspec.json.encode(replace(ELSEWHERE, seconds=2)))
     time.sleep(3)  # S3 knows an object's age to the second
-    with deployment_lock(founded, "up", 600, Silent()):
-        assert founded.bucket.find(KEY) is not None
-    assert founded.bucket.find(KEY) is None
+    with deployment_lock(with_bucket, "up", 600, Silent()):
+        assert with_bucket.bucket.find(KEY) is not None
+    assert with_bucket.bucket.find(KEY) is None
 
 
-def test_a_lock_that_another_version_stored_holds_as_well(founded: Aws) -> None:
+def test_a_lock_that_another_version_stored_holds_as_well(with_bucket: Aws) -> None:
     """What cannot be read is somebody's, for an hour at most."""
-    founded.bucket.put(KEY, b"?")
-    with pytest.raises(EnvironmentBusy, match="an unknown user"), deployment_lock(founded, "up", 600, Silent()):
+    with_bucket.bucket.put(KEY, b"?")
+    with pytest.raises(EnvironmentBusy, match="an unknown user"), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
-    founded.bucket.remove([KEY])
+    with_bucket.bucket.remove([KEY])
 
 
-def test_the_lock_is_released_on_an_error(founded: Aws) -> None:
+def test_the_lock_is_released_on_an_error(with_bucket: Aws) -> None:
     """The command's own error reaches the user, and the next one need not wait."""
-    with pytest.raises(ZeroDivisionError), deployment_lock(founded, "up", 600, Silent()):
+    with pytest.raises(ZeroDivisionError), deployment_lock(with_bucket, "up", 600, Silent()):
         _ = 1 / 0
-    with deployment_lock(founded, "up", 600, Silent()):
-        assert founded.bucket.find(KEY) is not None
-    assert founded.bucket.find(KEY) is None
+    with deployment_lock(with_bucket, "up", 600, Silent()):
+        assert with_bucket.bucket.find(KEY) is not None
+    assert with_bucket.bucket.find(KEY) is None
 
 
-def test_a_lost_lock_is_an_error_before_the_next_change_and_at_the_end(founded: Aws) -> None:
+def test_a_lost_lock_is_an_error_before_the_next_change_and_at_the_end(with_bucket: Aws) -> None:
     """A command that took longer than its lock neither goes on nor deletes what another holds by then."""
-    with pytest.raises(LockLost, match="`scones up` took so long"), deployment_lock(founded, "up", 600, Silent()):
-        founded.bucket.put(KEY, b"another's")
-    with pytest.raises(EnvironmentBusy), deployment_lock(founded, "up", 600, Silent()):
+    with pytest.raises(LockLost, match="`scones up` took so long"), deployment_lock(with_bucket, "up", 600, Silent()):
+        with_bucket.bucket.put(KEY, b"another's")
+    with pytest.raises(EnvironmentBusy), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
-    founded.bucket.remove([KEY])
-    with deployment_lock(founded, "up", 600, Silent()) as extend:
+    with_bucket.bucket.remove([KEY])
+    with deployment_lock(with_bucket, "up", 600, Silent()) as extend:
         extend()
 
     def go_on() -> None:
-        with deployment_lock(founded, "up", 600, Silent()) as extend:
-            founded.bucket.put(KEY, b"another's")
+        with deployment_lock(with_bucket, "up", 600, Silent()) as extend:
+            with_bucket.bucket.put(KEY, b"another's")
             extend()
             pytest.fail("the command went on without its lock")
 
     with pytest.raises(LockLost):
         go_on()
-    assert founded.bucket.find(KEY) == b"another's"
-    founded.bucket.remove([KEY])
+    assert with_bucket.bucket.find(KEY) == b"another's"
+    with_bucket.bucket.remove([KEY])
 
 
-def test_a_reply_that_is_lost_loses_no_lock(founded: Aws, settings: Settings, cloud: Cloud) -> None:
+def test_a_reply_that_is_lost_loses_no_lock(with_bucket: Aws, settings: Settings, cloud: Cloud) -> None:
     """S3 took the write; sent again it is refused, for the object is not what it was: it is our own all the same."""
     writes = 0
 
     def lose(request: Request) -> Fault | None:
         nonlocal writes
-        writes += request.operation == f"PUT /{founded.bucket.name}/{KEY}"
+        writes += request.operation == f"PUT /{with_bucket.bucket.name}/{KEY}"
         return Fault("lost") if request.operation.startswith("PUT ") and writes % 3 == 1 else None
 
     with before(cloud.port, decide=lose) as between:
         through = connect(replace(settings, endpoint_url=between.url), KEYS)
         with deployment_lock(through, "up", 600, Silent()):
-            assert founded.bucket.find(KEY) is not None
+            assert with_bucket.bucket.find(KEY) is not None
     assert writes in (5, 6)  # in the same second the second write is the same to the byte
-    assert founded.bucket.find(KEY) is None
+    assert with_bucket.bucket.find(KEY) is None
 
 
 def test_without_a_bucket_nothing_is_locked(aws: Aws) -> None:

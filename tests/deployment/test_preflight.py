@@ -14,7 +14,7 @@ from scones.aws.ecr import Images
 from scones.aws.quotas import Quotas
 from scones.aws.s3 import Bucket
 from scones.config.settings import Settings
-from scones.deployment.preflight import BucketTaken, Check, Verdict, preflight
+from scones.deployment.preflight import BucketTaken, CheckStatus, PreflightCheck, preflight
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def limit(request: pytest.FixtureRequest) -> Iterator[str]:
         yield server.url
 
 
-def checks(aws: Aws, settings: Settings) -> dict[str, Check]:
+def checks(aws: Aws, settings: Settings) -> dict[str, PreflightCheck]:
     """Every check, by the first word of what it looked at."""
     return {check.what.split()[0]: check for check in preflight(aws, settings)}
 
@@ -33,10 +33,10 @@ def checks(aws: Aws, settings: Settings) -> dict[str, Check]:
 def test_what_cannot_be_looked_at_here_is_said(aws: Aws, settings: Settings) -> None:
     """The local cloud has no Service Quotas and no images: neither passes silently."""
     found = checks(aws, settings)
-    assert found["credentials"].verdict is Verdict.GOOD
+    assert found["credentials"].verdict is CheckStatus.GOOD
     assert aws.account in found["credentials"].words
     assert str(found["names"]) == f"preflight: names: {aws.name} is free"
-    assert found["quota"].verdict is Verdict.UNCHECKED
+    assert found["quota"].verdict is CheckStatus.UNCHECKED
     assert ": unchecked: service-quotas answered " in str(found["quota"])
     assert found["image"].words.endswith("is built first")
 
@@ -58,7 +58,7 @@ def test_a_quota_that_aws_does_not_name_is_not_taken_for_enough(aws: Aws, settin
     asked = Client(replace(settings, endpoint_url=limit), "service-quotas", KEYS)
     other = replace(settings, endpoint_instance="ml.c5.large")
     found = checks(replace(aws, quotas=Quotas(asked)), other)["quota"]
-    assert (found.verdict, found.words) == (Verdict.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
+    assert (found.verdict, found.words) == (CheckStatus.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
 
 
 def test_an_image_that_may_not_be_looked_for_is_said(aws: Aws, settings: Settings) -> None:
@@ -75,7 +75,7 @@ def test_a_bucket_without_its_stack_is_pointed_out(aws: Aws, settings: Settings)
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
     found = checks(aws, settings)["names"]
     aws.bucket.delete()
-    assert found.verdict is Verdict.ATTENTION
+    assert found.verdict is CheckStatus.ATTENTION
     assert "stands without a stack" in found.words
 
 
@@ -86,7 +86,7 @@ def test_who_may_not_ask_for_quotas_may_go_on(aws: Aws, settings: Settings) -> N
         asked = Client(replace(settings, endpoint_url=server.url), "service-quotas", KEYS, attempts=1)
         found = checks(replace(aws, quotas=Quotas(asked)), settings)["quota"]
     assert "servicequotas:ListServiceQuotas" in found.words
-    assert found.verdict is Verdict.UNCHECKED
+    assert found.verdict is CheckStatus.UNCHECKED
 
 
 def test_a_bucket_of_somebody_else_s_stops_it_all(aws: Aws, settings: Settings) -> None:

@@ -13,7 +13,7 @@ from scones.deployment.pricing import (
     plan_batch,
     single_bill,
 )
-from scones.deployment.template import definition, template
+from scones.deployment.template import state_machine, template
 
 MILLION = 1_000_000
 
@@ -25,7 +25,7 @@ def over(plan: BatchPlan) -> list[str]:
 
 def test_the_plan_assumes_what_infra_says() -> None:
     """The batch's size, and the function's memory."""
-    batcher = definition("batch.asl.json")["States"]["ClassifyBatches"]["ItemBatcher"]  # type: ignore[index]
+    batcher = state_machine("batch.asl.json")["States"]["ClassifyBatches"]["ItemBatcher"]  # type: ignore[index]
     function = template()["Resources"]["ClassifyBatchFunction"]["Properties"]  # type: ignore[index]
     assert Assumptions().batch == batcher["MaxItemsPerBatch"]
     assert Assumptions().memory_gigabytes == function["MemorySize"] / 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.deployment.template import definition, function_code, template
+from scones.deployment.template import function_code, state_machine, template
 
 ALLOWED = {
     "base64",
@@ -72,7 +72,7 @@ def test_the_unpacked_zip_imports_by_itself(tmp_path: Path) -> None:
 def test_the_template_holds_the_state_machine_natively() -> None:
     """Linters and people see states, not a string."""
     machine = template()["Resources"]["Workflow"]["Properties"]  # type: ignore[index]
-    assert machine["Definition"] == definition("classify.asl.json")
+    assert machine["Definition"] == state_machine("classify.asl.json")
     assert "DefinitionS3Location" not in machine
 
 

@@ -11,11 +11,11 @@ import pytest
 from conftest import KEYS
 from faulty import Fault, Faulty, Request, before
 from scones.aws.client import AwsError, Client
-from scones.aws.cloudformation import StackFailed, StackHalfGone
+from scones.aws.cloudformation import StackDeletionIncomplete, StackFailed
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory, owns_bucket
-from scones.deployment.template import foundation, function_code, template
+from scones.deployment.template import base_template, function_code, template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.down import down
@@ -50,7 +50,7 @@ def test_a_bucket_refilled_while_it_is_emptied_goes_all_the_same(cloud: Cloud, o
     with through(cloud, own_flow.settings, refill) as (aws, _):
         receipt = down(aws, Silent())
     assert next(late, None) is None
-    assert receipt.left == inventory(own_flow.aws) == ()
+    assert receipt.remaining == inventory(own_flow.aws) == ()
     assert receipt.objects > 4
 
 
@@ -66,7 +66,7 @@ def test_throttling_in_the_middle_delays_and_no_more(cloud: Cloud, own_flow: Pip
         return THROTTLED if request.speaks_json else BUSY
 
     with through(cloud, own_flow.settings, throttle) as (aws, _):
-        assert down(aws, Silent()).left == ()
+        assert down(aws, Silent()).remaining == ()
     assert calls > 50
     assert inventory(own_flow.aws) == ()
 
@@ -84,7 +84,7 @@ def test_throttling_without_an_end_is_told_in_one_line_and_goes_on_later(cloud: 
         down(aws, Silent())
     assert "\n" not in str(told.value)
     assert inventory(own_flow.aws) != ()
-    assert down(own_flow.aws, Silent()).left == ()
+    assert down(own_flow.aws, Silent()).remaining == ()
 
 
 def test_a_bucket_of_somebody_else_s_stops_the_stack_and_stays(aws: Aws, settings: Settings) -> None:
@@ -95,7 +95,7 @@ def test_a_bucket_of_somebody_else_s_stops_the_stack_and_stays(aws: Aws, setting
         Pipeline(aws, settings, Silent()).up()
     assert "\n" not in str(told.value)
     receipt = down(aws, Silent())
-    assert (receipt.left, inventory(aws)) == ((), ())
+    assert (receipt.remaining, inventory(aws)) == ((), ())
     assert aws.bucket.get("theirs.txt") == b"theirs"
     aws.bucket.empty()
     aws.bucket.delete()
@@ -104,7 +104,7 @@ def test_a_bucket_of_somebody_else_s_stops_the_stack_and_stays(aws: Aws, setting
 def stuck(aws: Aws) -> Any:
     """Leave the stack in UPDATE_ROLLBACK_FAILED: the code that it would go back to is gone; give that code."""
     code = function_code()
-    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     for key in ("code/old.zip", "code/new.zip"):
         aws.bucket.put(key, code.body)
     aws.stack.deploy(template(), {"Env": aws.env, "CodeKey": "code/old.zip"}, tell)
@@ -123,12 +123,12 @@ def test_a_stack_stuck_in_its_rollback_is_freed_or_taken_down(aws: Aws) -> None:
     assert "\n" not in str(told.value)
     aws.bucket.put("code/old.zip", code.body)
     assert aws.stack.deploy(template(), {"Env": aws.env, "CodeKey": "code/new.zip"}, tell).status == "UPDATE_COMPLETE"
-    assert down(aws, Silent()).left == ()
+    assert down(aws, Silent()).remaining == ()
     stuck(aws)
-    assert down(aws, Silent()).left == ()
+    assert down(aws, Silent()).remaining == ()
 
 
-def test_a_stack_that_never_stood_and_would_not_go_is_taken_down(aws: Aws) -> None:
+def test_a_stack_that_was_never_created_and_would_not_go_is_taken_down(aws: Aws) -> None:
     """ROLLBACK_FAILED: the bucket was filled while the stack failed to come up."""
     handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
     wait = {
@@ -149,21 +149,21 @@ def test_a_stack_that_never_stood_and_would_not_go_is_taken_down(aws: Aws) -> No
 
     assert eventually(lambda: status() == "ROLLBACK_FAILED")
     receipt = down(aws, Silent())
-    assert (receipt.left, receipt.objects) == ((), 1)
+    assert (receipt.remaining, receipt.objects) == ((), 1)
     assert not aws.bucket.exists()
 
 
 def test_what_a_stack_cannot_delete_is_deleted_by_itself(aws: Aws, settings: Settings) -> None:
     """DELETE_FAILED: somebody attached a policy to a role. `up` says to go down, and `down` leaves nothing."""
-    aws.stack.deploy(foundation(), {"Env": aws.env}, tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     aws.bucket.put("in-the-way.txt", b"of the first deletion")
     role = next(each.physical_id for each in aws.stack.resources() if each.logical_id == "TrainingRole")
     policy = "arn:aws:iam::aws:policy/ReadOnlyAccess"
     Client(settings, "iam", KEYS).call("attach_role_policy", RoleName=role, PolicyArn=policy)
     with pytest.raises(StackFailed, match="DELETE_FAILED"):
         aws.stack.delete(Silent().tell)
-    with pytest.raises(StackHalfGone, match="run: scones down"):
+    with pytest.raises(StackDeletionIncomplete, match="run: scones down"):
         aws.stack.deploy(template(), {"Env": aws.env}, tell)
-    with pytest.raises(StackHalfGone, match="run: scones down"):
+    with pytest.raises(StackDeletionIncomplete, match="run: scones down"):
         down(aws, Silent(), keep_data=True)
-    assert down(aws, Silent()).left == inventory(aws) == ()
+    assert down(aws, Silent()).remaining == inventory(aws) == ()

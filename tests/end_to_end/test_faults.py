@@ -17,7 +17,7 @@ from conftest import KEYS, deployed, new_settings
 from faulty import Fault, Faulty, before
 from live import live
 from scones.aws.client import Client
-from scones.aws.stepfunctions import Ended
+from scones.aws.stepfunctions import ExecutionResult
 from scones.deployment.template import function_code
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
@@ -132,7 +132,7 @@ def photo(level: int = 220) -> bytes:
     return plain_photo(level) + uuid.uuid4().bytes
 
 
-def send(flow: Pipeline, body: bytes, **event: object) -> Ended:
+def send(flow: Pipeline, body: bytes, **event: object) -> ExecutionResult:
     """Send one photo through the workflow."""
     sample = flow.upload("photo.png", body)
     whole = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": [], **event}

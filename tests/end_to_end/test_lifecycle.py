@@ -26,7 +26,7 @@ from scones.deployment.lock import KEY
 from scones.domain.progress import Silent
 from scones.pipeline import save_result
 from scones.steps.down import down
-from scones.steps.train import Trained
+from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, exports, start, stop
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
@@ -126,7 +126,7 @@ class Life:
             write_tiny_artefact(folder)
             (folder / "NOTE.txt").write_text(name)
         uri = aws.bucket.put(f"models/{name}/output/model.tar.gz", tar(folder))
-        save_result(aws.bucket, "train", Trained(name, uri, "test", self.settings.classes, {}, 0.0))
+        save_result(aws.bucket, "train", TrainingResult(name, uri, "test", self.settings.classes, {}, 0.0))
 
 
 @pytest.fixture(scope="module")

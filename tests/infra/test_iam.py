@@ -16,7 +16,7 @@ from infra.policies import Grant, grants, key_grants, resources
 from recording import Call, Recorder, recording
 from scones.aws.client import Client
 from scones.data.manifest import Sample, manifest_key, to_lines
-from scones.deployment.template import definition, template
+from scones.deployment.template import state_machine, template
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.monitoring.shift import darken_and_blur
@@ -106,7 +106,7 @@ def work(flow: Pipeline) -> None:
     flow.aws.bucket.put("asked/many/one.png", sure)
     flow.classify_batch(flow.aws.bucket.uri("asked/many/"))
     stage(flow)
-    flow.aws.metrics.let_speak(f"{flow.aws.name}-silence")
+    flow.aws.metrics.enable_alarm(f"{flow.aws.name}-silence")
     look(flow)
     flow.classify_samples([flow.upload(f"{n}.png", darken_and_blur(p)) for n, p in enumerate(noisy_pngs(40, seed=3))])
     deadline = time.monotonic() + 60
@@ -224,7 +224,7 @@ OF_MAPS |= {"s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
 )
 def test_a_state_machine_may_do_what_its_states_say(role: str, machine: str, besides: set[str]) -> None:
     """Its tasks name the actions; the rest is what AWS's documents ask for logs and for a Distributed Map."""
-    tasks = set(re.findall(r'"Resource": "([^"]+)"', json.dumps(definition(machine))))
+    tasks = set(re.findall(r'"Resource": "([^"]+)"', json.dumps(state_machine(machine))))
     allowed = {grant.action for grant in grants() if grant.role == role}
     assert allowed == {INTEGRATIONS[task] for task in tasks} | besides
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.payload import Bound, Leaf, Object, Unproven, prove, worst_seconds
-from scones.deployment.template import definition
+from scones.deployment.template import state_machine
 from scones.domain import limits
 
 # A float's longest JSON is 25 bytes, a character's six (\\u0000); a list adds a comma and a space an item.
@@ -71,7 +71,7 @@ FUNCTIONS = {
 
 def machine() -> dict[str, Any]:
     """The workflow, to be changed at will."""
-    return copy.deepcopy(definition("classify.asl.json"))
+    return copy.deepcopy(state_machine("classify.asl.json"))
 
 
 def too_large(sizes: dict[str, int]) -> list[str]:

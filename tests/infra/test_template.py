@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.policies import composed, grants, is_known, listed, resources, statements, takes_resources
-from scones.deployment.template import foundation, function_release
+from scones.deployment.template import base_template, function_release
 
 SERVERLESS_MEMORY_MB = {1024, 2048, 3072, 4096, 5120, 6144}
 ANYWHERE = {"cloudwatch:PutMetricData": "held to a namespace by a condition"}
@@ -160,9 +160,9 @@ def test_serverless_endpoints_have_a_size_that_sagemaker_takes_and_no_capture() 
 
 def test_the_foundation_is_sent_whole_and_needs_nothing_of_the_rest() -> None:
     """It is what makes the bucket through which the whole template goes."""
-    text = json.dumps(foundation(), separators=(",", ":"))
+    text = json.dumps(base_template(), separators=(",", ":"))
     assert len(text) < 51_200
-    present: Any = foundation()["Resources"]
+    present: Any = base_template()["Resources"]
     named = set(re.findall(r'"(?:Ref|Fn::GetAtt)":\[?"(\w+)"', text))
     assert named & set(composed()) <= set(present)
 

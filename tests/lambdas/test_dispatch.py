@@ -13,7 +13,7 @@ import pytest
 
 from conftest import KEYS, deployed, new_settings, put_away
 from scones.aws.client import Client
-from scones.aws.stepfunctions import Ended
+from scones.aws.stepfunctions import ExecutionResult
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.items import Item
@@ -65,7 +65,7 @@ def orders(flow: Pipeline, town: float, number: int) -> list[str]:
     return [order.id for order in made]
 
 
-def send(flow: Pipeline, body: bytes, **event: object) -> Ended:
+def send(flow: Pipeline, body: bytes, **event: object) -> ExecutionResult:
     """Send one photo through the workflow."""
     sample = flow.upload("photo.png", body)
     whole = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": [], **event}

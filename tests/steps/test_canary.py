@@ -13,9 +13,9 @@ from conftest import deployed, put_away
 from load import Load, asker
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.config.settings import Settings
-from scones.deployment.releases import releases
+from scones.deployment.releases import list_releases
 from scones.pipeline import Pipeline, save_result
-from scones.steps.train import Trained
+from scones.steps.train import TrainingResult
 from tiny_model import plain_photo, tar, write_tiny_artefact
 from waiting import eventually
 
@@ -36,7 +36,7 @@ def train(flow: Pipeline, folder: Path, *, breaks: bool = False) -> None:
     """Put a newly trained model where `deploy` looks for it."""
     write_tiny_artefact(folder, breaks=breaks)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
-    save_result(flow.aws.bucket, "train", Trained("next", uri, "test", flow.settings.classes, {}, 0.0))
+    save_result(flow.aws.bucket, "train", TrainingResult("next", uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()
 
 
@@ -83,7 +83,7 @@ def test_an_alarm_ends_a_rollback_as_it_ends_a_deploy(canary_flow: Pipeline, tmp
     live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert live is not None
     assert (live.status, live.config) == ("InService", newer.config)
-    kept = releases(flow.aws.bucket)
+    kept = list_releases(flow.aws.bucket)
     assert [(release.number, release.finished) for release in kept] == [(1, True), (2, True), (3, True)]
 
 

@@ -3,19 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from scones.aws.registry import Approval, Package
+from scones.aws.registry import ApprovalStatus, ModelPackage
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.domain.decision import Outcome
 from scones.domain.progress import Silent
 from scones.model.model_file import MODEL
 from scones.pipeline import Pipeline
-from scones.steps.approve import approve
+from scones.steps.approve import approve, register
 from scones.steps.deploy import deploy
-from scones.steps.register import register
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 
-def another_model(flow: Pipeline, folder: Path, *, damaged: bool = False) -> Package:
+def another_model(flow: Pipeline, folder: Path, *, damaged: bool = False) -> ModelPackage:
     """Put a second model into the bucket, approved; a damaged one differs from its checksums since then."""
     write_tiny_artefact(folder)
     (folder / "NOTE.txt").write_text("another archive")
@@ -25,7 +24,7 @@ def another_model(flow: Pipeline, folder: Path, *, damaged: bool = False) -> Pac
         with (folder / MODEL).open("ab") as file:
             file.write(b"\0")
         flow.aws.bucket.put(key, tar(folder))
-    return approve(flow.aws, package.number, Approval.APPROVED, "for the test", Silent())
+    return approve(flow.aws, package.number, ApprovalStatus.APPROVED, "for the test", Silent())
 
 
 def test_deploying_the_same_model_again_changes_nothing(own_flow: Pipeline) -> None:

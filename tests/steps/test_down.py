@@ -5,15 +5,15 @@ import pytest
 
 from conftest import KEYS, new_settings
 from scones.aws.client import Client
-from scones.aws.cloudformation import StackNotOurs
+from scones.aws.cloudformation import ForeignStack
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory, owns_bucket
-from scones.deployment.template import foundation
+from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 from scones.domain.tags import ENV_TAG
 from scones.pipeline import Pipeline
-from scones.steps.down import NothingHere, down
+from scones.steps.down import WrongRegion, down
 from scones.steps.status import status
 from scones_local.cloud import Cloud
 from tiny_model import plain_photo
@@ -35,14 +35,14 @@ def test_everything_goes_and_the_receipt_says_what(own_flow: Pipeline) -> None:
     stood = status(own_flow.aws)
     assert (stood.stack, stood.endpoint) == ("UPDATE_COMPLETE", "InService")
     receipt = own_flow.down()
-    assert set(receipt.stood) == set(receipt.deleted) == set(stood.standing)
+    assert set(receipt.existed) == set(receipt.deleted) == set(stood.resources)
     of_the_stack = {"bucket", "function", "state-machine", "queue", "topic", "table", "rule", "alarm", "dashboard"}
     of_the_stack |= {"repository", "build-project"}
     hosted = {"endpoint", "endpoint-config", "model", "model-package", "model-package-group"}
-    assert of_the_stack | hosted | {"stack", "log-group", "role"} <= kinds(receipt.stood)
+    assert of_the_stack | hosted | {"stack", "log-group", "role"} <= kinds(receipt.existed)
     assert receipt.objects > 0
     assert receipt.hourly_dollars_stopped == pytest.approx(0.115)
-    assert (receipt.kept, receipt.left, inventory(own_flow.aws)) == ((), (), ())
+    assert (receipt.kept, receipt.remaining, inventory(own_flow.aws)) == ((), (), ())
     assert status(own_flow.aws).stack == ""
 
 
@@ -50,7 +50,7 @@ def test_going_down_twice_is_no_error(own_flow: Pipeline) -> None:
     """The second time there is nothing, and the receipt says so."""
     own_flow.down()
     receipt = own_flow.down()
-    assert (receipt.deleted, receipt.objects, receipt.left, receipt.hourly_dollars_stopped) == ((), 0, (), 0)
+    assert (receipt.deleted, receipt.objects, receipt.remaining, receipt.hourly_dollars_stopped) == ((), 0, (), 0)
 
 
 def test_environments_whose_names_begin_alike_stay(own_flow: Pipeline) -> None:
@@ -58,7 +58,7 @@ def test_environments_whose_names_begin_alike_stay(own_flow: Pipeline) -> None:
     before = inventory(own_flow.aws)
     env = own_flow.settings.env
     longer = connect(replace(own_flow.settings, env=f"{env}-two"), KEYS)
-    longer.stack.deploy(foundation(), {"Env": longer.env}, Silent().tell)
+    longer.stack.deploy(base_template(), {"Env": longer.env}, Silent().tell)
     standing = inventory(longer)
     down(connect(replace(own_flow.settings, env=env[:-1]), KEYS), Silent())
     assert (inventory(own_flow.aws), inventory(longer)) == (before, standing)
@@ -87,7 +87,7 @@ def test_what_outlived_its_stack_goes_too_whichever_version_made_it(aws: Aws, se
     logs.call("create_log_group", logGroupName=f"/aws/lambda/{aws.name}-filter")
     receipt = down(aws, Silent())
     assert kinds(receipt.deleted) == {"bucket", "table", "queue", "repository", "log-group"}
-    assert receipt.left == ()
+    assert receipt.remaining == ()
     assert not aws.bucket.exists()
     assert not aws.tables.orders.exists()
 
@@ -102,7 +102,7 @@ def test_what_scones_did_not_make_stays(aws: Aws, settings: Settings) -> None:
     aws.bucket.put("theirs.txt", b"theirs")
     assert inventory(aws) == ()
     receipt = down(aws, Silent())
-    assert (receipt.stood, receipt.left) == ((), ())
+    assert (receipt.existed, receipt.remaining) == ((), ())
     assert aws.bucket.get("theirs.txt") == b"theirs"
     assert (aws.logs.groups(group), sqs.call("get_queue_url", QueueName=f"{aws.name}-mine")["QueueUrl"]) == (
         [group],
@@ -119,8 +119,11 @@ def test_a_stack_that_scones_did_not_make_is_refused_by_every_verb(aws: Aws, set
     client = Client(settings, "cloudformation", KEYS)
     body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     client.call("create_stack", StackName=aws.name, TemplateBody=json.dumps(body))
-    for verb in (lambda: down(aws, Silent()), lambda: aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)):
-        with pytest.raises(StackNotOurs, match=r"somebody else's.*use another --env"):
+    for verb in (
+        lambda: down(aws, Silent()),
+        lambda: aws.stack.deploy(base_template(), {"Env": aws.env}, Silent().tell),
+    ):
+        with pytest.raises(ForeignStack, match=r"somebody else's.*use another --env"):
             verb()
     assert client.call("describe_stacks", StackName=aws.name)["Stacks"][0]["StackStatus"].startswith("CREATE_")
     client.call("delete_stack", StackName=aws.name)
@@ -132,7 +135,7 @@ def test_data_is_kept_and_taken_up_again(own_flow: Pipeline) -> None:
     own_flow.upload("a.png", plain_photo(200))
     keys = {item.key for item in own_flow.aws.bucket.list()}
     receipt = own_flow.down(keep_data=True)
-    assert receipt.left == ()
+    assert receipt.remaining == ()
     image, models = {"repository", "build-project", "log-group"}, {"model-package", "model-package-group"}
     assert kinds(receipt.kept) == {"stack", "bucket", "role", "topic", "alarm"} | image | models
     assert {"endpoint", "function", "table", "state-machine", "rule", "queue"} <= kinds(receipt.deleted)
@@ -140,11 +143,11 @@ def test_data_is_kept_and_taken_up_again(own_flow: Pipeline) -> None:
     assert {item.key for item in own_flow.aws.bucket.list()} == keys
     assert set(inventory(own_flow.aws)) == set(receipt.kept)
     again = own_flow.down(keep_data=True)
-    assert (again.deleted, again.left, again.kept) == ((), (), receipt.kept)
+    assert (again.deleted, again.remaining, again.kept) == ((), (), receipt.kept)
     own_flow.up()
     own_flow.deploy()
     assert own_flow.classify_samples([own_flow.upload("b.png", plain_photo(200))]).executions
-    assert own_flow.down().left == ()
+    assert own_flow.down().remaining == ()
     assert not owns_bucket(own_flow.aws)
 
 
@@ -154,10 +157,10 @@ def test_the_wrong_region_is_told_by_the_right_one(settings: Settings) -> None:
     here = connect(replace(settings, env=env), KEYS)
     bucket = here.bucket.beside(f"{here.name}-{here.account}-eu-west-1")
     bucket._client.call("create_bucket", Bucket=bucket.name)
-    with pytest.raises(NothingHere, match=f"AWS_REGION=eu-west-1 scones down --env {env}"):
+    with pytest.raises(WrongRegion, match=f"AWS_REGION=eu-west-1 scones down --env {env}"):
         down(here, Silent())
     bucket.delete()
-    assert down(here, Silent()).left == ()
+    assert down(here, Silent()).remaining == ()
 
 
 @pytest.mark.slow
@@ -168,6 +171,6 @@ def test_what_this_version_cannot_delete_is_named(cloud: Cloud, settings: Settin
     arn = client.call("create_cluster", clusterName=later.name, tags=[{"key": ENV_TAG, "value": later.name}])[
         "cluster"
     ]["clusterArn"]
-    assert down(later, Silent()).left == (f"resource {arn}",)
+    assert down(later, Silent()).remaining == (f"resource {arn}",)
     client.call("delete_cluster", cluster=arn)
-    assert down(later, Silent()).left == ()
+    assert down(later, Silent()).remaining == ()

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from scones.pipeline import Pipeline, load_result
-from scones.steps.deploy import Deployed
+from scones.steps.deploy import DeployResult
 from scones.steps.history import history
 from tiny_model import noisy_pngs
 
@@ -20,6 +20,6 @@ def test_what_was_looked_at_is_on_the_page(quiet: Pipeline, tmp_path: Path) -> N
 
 def test_before_any_look_the_page_says_so(quiet: Pipeline, tmp_path: Path) -> None:
     """An endpoint that nobody asked has no history, and that is no error."""
-    deployed = load_result(quiet.aws.bucket, "deploy", Deployed, "")
+    deployed = load_result(quiet.aws.bucket, "deploy", DeployResult, "")
     assert history(quiet.aws, "scones-unheard-of", deployed.model_uri, tmp_path / "page.html") == 0
     assert "No photo has been looked at yet" in (tmp_path / "page.html").read_text()

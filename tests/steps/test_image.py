@@ -15,7 +15,7 @@ from scones.deployment.inventory import inventory
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.down import down
-from scones.steps.image import ImageNotBuilt, image
+from scones.steps.image import ImageBuildFailed, image
 
 
 def client(settings: Settings, service: str) -> Any:
@@ -102,7 +102,7 @@ def test_a_build_that_fails_is_told_with_its_reason(aws: Aws, settings: Settings
     """Which build, in which phase, why, and where its log is."""
     image(aws, settings, Silent())
     client(settings, "ecr").delete_repository(repositoryName=aws.name, force=True)
-    with pytest.raises(ImageNotBuilt, match=rf"FAILED: BUILD: .*'{aws.name}' does not exist.*/aws/codebuild/"):
+    with pytest.raises(ImageBuildFailed, match=rf"FAILED: BUILD: .*'{aws.name}' does not exist.*/aws/codebuild/"):
         image(aws, settings, Silent())
 
 
@@ -138,7 +138,7 @@ def test_down_takes_the_images_with_it(aws: Aws, settings: Settings) -> None:
     assert made <= set(inventory(aws))
     receipt = down(aws, Silent())
     assert made <= set(receipt.deleted)
-    assert (receipt.left, inventory(aws)) == ((), ())
+    assert (receipt.remaining, inventory(aws)) == ((), ())
 
 
 def test_down_stops_a_build_under_way(aws: Aws) -> None:

@@ -9,7 +9,7 @@ from scones.monitoring.drift.features import CHANNELS
 from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured, TooFewDays, learnt_key
 from scones.monitoring.performance.registered_model import open_model
 from scones.pipeline import Pipeline, load_result
-from scones.steps.deploy import Deployed
+from scones.steps.deploy import DeployResult
 
 PHOTOS = 25
 
@@ -36,7 +36,7 @@ def keep(flow: Pipeline, day: int, model: str) -> str:
 def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[str]) -> None:
     """Six days are the baseline of this model until 0 forgets them; four are refused, and change nothing."""
     bucket = flow.aws.bucket
-    deployed = load_result(bucket, "deploy", Deployed, "")
+    deployed = load_result(bucket, "deploy", DeployResult, "")
     model = open_model(bucket.get(bucket.key(deployed.model_uri))).artefact.version
     standing = [item.key for item in bucket.list(f"{MEASURED_PREFIX}{flow.aws.name}/")]
     bucket.remove(standing)

@@ -10,18 +10,18 @@ import boto3
 import pytest
 
 from scones.aws.client import AwsError
-from scones.aws.s3 import Bucket, Object
+from scones.aws.s3 import Bucket, S3Object
 from scones.data.manifest import Sample, manifest_key, to_lines
 from scones.domain.progress import Silent
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import StateUnreadable
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, load_result, save_result
-from scones.steps.deploy import Deployed
+from scones.steps.deploy import DeployResult
 from scones.steps.monitor import LookOvertaken, Monitored, Watched, monitor
 from scones.steps.stage import Staged
-from scones.steps.train import Trained
-from scones.steps.up import Up
+from scones.steps.train import TrainingResult
+from scones.steps.up import StackOutputs
 from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_artefact
 
 PHOTOS = 40
@@ -40,7 +40,7 @@ class Inbox:
         self._sqs = client(flow, "sqs")
         self._queue = self._sqs.create_queue(QueueName=f"inbox-{datetime.now(UTC):%H%M%S%f}")["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        topic = load_result(flow.aws.bucket, "up", Up, "").alert_topic_arn
+        topic = load_result(flow.aws.bucket, "up", StackOutputs, "").alert_topic_arn
         client(flow, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
 
     def subjects(self) -> list[str]:
@@ -117,7 +117,7 @@ class Interrupted:
         """All that the bucket can do."""
         return getattr(self._bucket, name)
 
-    def list(self, *words: Any) -> Iterator[Object]:
+    def list(self, *words: Any) -> Iterator[S3Object]:
         """List it, after what happens first."""
         while self._todo:
             self._todo.pop()()
@@ -141,7 +141,7 @@ def test_of_two_looks_at_once_one_counts(quiet: Pipeline) -> None:
 
 def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_look(quiet: Pipeline) -> None:
     """The alarm was kept before anybody was told."""
-    deployed = load_result(quiet.aws.bucket, "deploy", Deployed, "")
+    deployed = load_result(quiet.aws.bucket, "deploy", DeployResult, "")
     photos = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=24)]
     quiet.classify_samples([quiet.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     watched = Watched(
@@ -181,11 +181,11 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeli
     save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
     well = own_flow.monitor()
     assert (len(well.canaries), all(canary.right for canary in well.canaries), well.alarms) == (4, True, ())
-    released = load_result(bucket, "deploy", Deployed, "")
+    released = load_result(bucket, "deploy", DeployResult, "")
     own_flow.settings.state.mkdir(parents=True)
     write_tiny_artefact(own_flow.settings.state / "other", breaks=True)
     uri = bucket.put("models/other/output/model.tar.gz", tar(own_flow.settings.state / "other"))
-    save_result(bucket, "train", replace(load_result(bucket, "train", Trained, ""), model_uri=uri))
+    save_result(bucket, "train", replace(load_result(bucket, "train", TrainingResult, ""), model_uri=uri))
     own_flow.approve()
     own_flow.deploy()
     save_result(bucket, "deploy", released)

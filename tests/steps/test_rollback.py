@@ -10,17 +10,17 @@ import pytest
 
 from conftest import KEYS
 from faulty import Fault, before
-from scones.aws.client import Client, pauses
+from scones.aws.client import Client, poll
 from scones.aws.connection import connect
 from scones.aws.sagemaker import UpdateRolledBack, hosting_of
 from scones.deployment.image_source import image_uri
-from scones.deployment.releases import ReleaseUnreadable, keep, releases
+from scones.deployment.releases import ReleaseUnreadable, list_releases, save_release
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, load_result, save_result
-from scones.steps.deploy import Deployed
-from scones.steps.rollback import NothingToGoBackTo
-from scones.steps.train import Trained
+from scones.steps.deploy import DeployResult
+from scones.steps.rollback import NoPreviousRelease
+from scones.steps.train import TrainingResult
 from tiny_model import tar, write_tiny_artefact
 
 
@@ -29,7 +29,7 @@ def train(flow: Pipeline, folder: Path) -> None:
     write_tiny_artefact(folder)
     (folder / "NOTE.txt").write_text(folder.name)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
-    save_result(flow.aws.bucket, "train", Trained(folder.name, uri, "test", flow.settings.classes, {}, 0.0))
+    save_result(flow.aws.bucket, "train", TrainingResult(folder.name, uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()
 
 
@@ -55,13 +55,13 @@ def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Pipeline,
         deployed.append(own_flow.deploy())
     assert [(item.release, item.package) for item in deployed] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     kept = deployed[1:]
-    assert [release.number for release in releases(own_flow.aws.bucket)] == [2, 3, 4]
+    assert [release.number for release in list_releases(own_flow.aws.bucket)] == [2, 3, 4]
     assert hosted(own_flow) == ({item.config for item in kept}, {item.model for item in kept})
     for wanted in (kept[1], kept[0]):
         assert own_flow.rollback() == wanted
         assert live(own_flow) == wanted.config
-        assert load_result(own_flow.aws.bucket, "deploy", Deployed, "") == wanted
-    with pytest.raises(NothingToGoBackTo, match="release 2 is the first"):
+        assert load_result(own_flow.aws.bucket, "deploy", DeployResult, "") == wanted
+    with pytest.raises(NoPreviousRelease, match="release 2 is the first"):
         own_flow.rollback()
     assert hosted(own_flow) == ({kept[0].config}, {kept[0].model})
     # What was left may come again, as a new release.
@@ -75,20 +75,20 @@ def test_what_was_cut_off_is_brought_to_its_end(own_flow: Pipeline, tmp_path: Pa
     bucket, first = own_flow.aws.bucket, own_flow.deploy()
     train(own_flow, tmp_path / "second")
     second = own_flow.deploy()
-    newest = releases(bucket)[-1]
+    newest = list_releases(bucket)[-1]
     # A rollback that ended after its first step, then one that ended before its last.
-    keep(bucket, newest, finished=False)
+    save_release(bucket, newest, finished=False)
     assert own_flow.rollback() == first
-    keep(bucket, newest, finished=False)
+    save_release(bucket, newest, finished=False)
     assert own_flow.rollback() == first
     assert live(own_flow) == first.config
-    assert [release.number for release in releases(bucket)] == [1]
+    assert [release.number for release in list_releases(bucket)] == [1]
     # A deploy that ended before its last step: the endpoint serves, and nobody wrote that down.
     again = own_flow.deploy()
     assert (again.config, again.release) == (second.config, 3)
-    keep(bucket, releases(bucket)[-1], finished=False)
+    save_release(bucket, list_releases(bucket)[-1], finished=False)
     assert own_flow.deploy() == replace(again, release=4)
-    assert [release.number for release in releases(bucket)] == [1, 4]
+    assert [release.number for release in list_releases(bucket)] == [1, 4]
 
 
 @pytest.mark.slow
@@ -100,12 +100,12 @@ def test_a_rejected_model_is_not_gone_back_to(own_flow: Pipeline, tmp_path: Path
         third = own_flow.deploy()
     own_flow.approve(2, "it confuses scooters", reject=True)
     own_flow.approve(1, "it, too", reject=True)
-    with pytest.raises(NothingToGoBackTo):
+    with pytest.raises(NoPreviousRelease):
         own_flow.rollback()
-    assert (live(own_flow), len(releases(own_flow.aws.bucket))) == (third.config, 3)
+    assert (live(own_flow), len(list_releases(own_flow.aws.bucket))) == (third.config, 3)
     own_flow.approve(1)
     own_flow.aws.sagemaker.delete_config(first.config)
-    with pytest.raises(NothingToGoBackTo):
+    with pytest.raises(NoPreviousRelease):
         own_flow.rollback()
     own_flow.approve(2)
     assert own_flow.rollback().package == 2
@@ -120,9 +120,9 @@ def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Pipeline, t
     tag = image_uri(own_flow.aws).rpartition(":")[2]
     registry = Client(own_flow.settings, "ecr", KEYS)
     registry.call("batch_delete_image", repositoryName=own_flow.aws.name, imageIds=[{"imageTag": tag}])
-    with pytest.raises(NothingToGoBackTo):
+    with pytest.raises(NoPreviousRelease):
         own_flow.rollback()
-    assert (live(own_flow), len(releases(own_flow.aws.bucket))) == (second.config, 2)
+    assert (live(own_flow), len(list_releases(own_flow.aws.bucket))) == (second.config, 2)
     own_flow.image()
     assert own_flow.rollback().release == 1
 
@@ -139,7 +139,7 @@ def test_an_old_release_that_does_not_start_any_more_leaves_the_new_one(own_flow
     with pytest.raises(UpdateRolledBack):
         own_flow.rollback()
     assert live(own_flow) == second.config
-    assert [release.finished for release in releases(own_flow.aws.bucket)] == [True, True]
+    assert [release.finished for release in list_releases(own_flow.aws.bucket)] == [True, True]
     own_flow.aws.bucket.put(key, archive)
     assert own_flow.rollback() == first
 
@@ -155,7 +155,7 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Pipeline, t
         with pytest.raises(UpdateRolledBack, match="gave no reason"):
             flow.deploy()
         assert not stand.faults
-        assert [release.number for release in releases(own_flow.aws.bucket)] == [1]
+        assert [release.number for release in list_releases(own_flow.aws.bucket)] == [1]
         assert hosted(own_flow) == ({first.config}, {first.model})
         second = flow.deploy()
         stand.faults.append(taken)
@@ -189,11 +189,11 @@ def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: 
     train(own_flow, tmp_path / "second")
     Pipeline(own_flow.aws, replace(scaled, endpoint_instance="ml.m5.xlarge"), Silent()).deploy()
     flow.rollback()
-    assert f"scalable-target {own_flow.aws.scaling.name}" in flow.status().standing
+    assert f"scalable-target {own_flow.aws.scaling.name}" in flow.status().resources
     Pipeline(own_flow.aws, own_flow.settings, Silent()).deploy()
     assert not own_flow.aws.scaling.exists()
     flow.deploy()
-    assert flow.down().left == ()
+    assert flow.down().remaining == ()
     assert not own_flow.aws.scaling.exists()
 
 
@@ -202,10 +202,10 @@ def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Pipel
     """Where it was scaled, and only there; SageMaker is then asked to keep the count."""
     hosting = hosting_of(own_flow.settings, "s3://b/capture", "alarm")
     assert own_flow.aws.scaling.pause(hosting, 4) == hosting
-    own_flow.aws.scaling.follow(replace(own_flow.settings, endpoint_most_instances=4))
+    own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_most_instances=4))
     grown = own_flow.aws.scaling.pause(hosting, 4)
     assert grown.update() == {**hosting.update(), "RetainAllVariantProperties": True}
-    own_flow.aws.scaling.follow(replace(own_flow.settings, endpoint_most_instances=4))
+    own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_most_instances=4))
     assert own_flow.aws.scaling.pause(hosting, 1) == hosting
 
 
@@ -218,11 +218,11 @@ def test_a_command_killed_in_the_midst_is_finished_by_the_next(own_flow: Pipelin
     if verb == "rollback":
         own_flow.deploy()
     kill_while_updating(own_flow, tmp_path, verb)
-    assert releases(own_flow.aws.bucket)[-1].finished is False
+    assert list_releases(own_flow.aws.bucket)[-1].finished is False
     done = own_flow.deploy() if verb == "deploy" else own_flow.rollback()
     assert live(own_flow) == done.config
     assert (done == first) is (verb == "rollback")
-    left = releases(own_flow.aws.bucket)
+    left = list_releases(own_flow.aws.bucket)
     assert all(release.finished for release in left)
     assert left[-1].config == done.config
 
@@ -241,7 +241,7 @@ def kill_while_updating(flow: Pipeline, folder: Path, verb: str) -> None:
     }
     process = subprocess.Popen([Path(sys.executable).with_name("scones"), verb], env=environment, cwd=folder)
     try:
-        for _ in pauses("the update beginning", 60):
+        for _ in poll("the update beginning", 60):
             found = flow.aws.sagemaker.find_endpoint(flow.aws.name)
             if found and found.status == "Updating":
                 return

@@ -12,7 +12,7 @@ from scones.domain.decision import Outcome
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.simulate import BadStream, Event, Kind, Stream, plan, simulate
-from scones.steps.up import Up
+from scones.steps.up import StackOutputs
 from tiny_model import plain_photo
 
 SAMPLES = [Sample(f"data/{number}.png", "bicycle", "test", str(number)) for number in range(7)]
@@ -73,7 +73,7 @@ def test_every_event_is_accounted_for(own_flow: Pipeline) -> None:
         event(0, bicycle, kind=Kind.DUPLICATE),
         event(1, motorcycle, kind=Kind.DUPLICATE),
     ]
-    arn = flow._load("up", Up).workflow_arn
+    arn = flow._load("up", StackOutputs).workflow_arn
     found = simulate(flow.aws, arn, events, (0, 1), Silent())
     assert found.outcomes == {
         Kind.PLAIN: {Outcome.CLASSIFIED: 2, Outcome.BELOW_THRESHOLD: 1},
@@ -91,6 +91,6 @@ def test_what_cannot_even_start_is_counted_as_failed(own_flow: Pipeline) -> None
     """An event whose photo is gone fails by name, and the others go on."""
     gone = Event(0, Kind.PLAIN, SAMPLES[0], Kind.PLAIN, (0.0, 0.0))
     there = Event(1, Kind.PLAIN, own_flow.upload("a.png", plain_photo(20)), Kind.PLAIN, (0.0, 0.0))
-    found = simulate(own_flow.aws, own_flow._load("up", Up).workflow_arn, [gone, there], (0, 2), Silent())
+    found = simulate(own_flow.aws, own_flow._load("up", StackOutputs).workflow_arn, [gone, there], (0, 2), Silent())
     assert found.count(Outcome.FAILED) == found.count(Outcome.CLASSIFIED) == 1
     assert found.errors == {"NoSuchKey": 1}

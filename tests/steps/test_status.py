@@ -16,7 +16,7 @@ from scones_local.cloud import Cloud
 def test_nothing_stands_and_costs_nothing(aws: Aws) -> None:
     """An empty account: no drift to look for, and not a cent."""
     found = status(aws)
-    assert (found.stack, found.drift, found.dollars_an_hour, found.leftovers, found.standing) == ("", None, 0, (), ())
+    assert (found.stack, found.drift, found.hourly_dollars, found.leftovers, found.resources) == ("", None, 0, (), ())
     assert "stack none, endpoint none" in render(found)
 
 
@@ -26,7 +26,7 @@ def test_what_was_deployed_serves_at_its_price(flow: Pipeline) -> None:
     assert found.endpoint_config == found.wanted_config != ""
     instance = hourly_dollars({flow.settings.endpoint_instance: flow.settings.endpoint_instances})
     assert instance
-    assert found.dollars_an_hour == instance + stack_hourly_dollars(flow.settings.monitor_minutes)
+    assert found.hourly_dollars == instance + stack_hourly_dollars(flow.settings.monitor_minutes)
     assert found.leftovers == ()
     assert "as the last release wants it" in render(found)
 
@@ -34,7 +34,7 @@ def test_what_was_deployed_serves_at_its_price(flow: Pipeline) -> None:
 def test_many_things_of_a_kind_are_one_line(aws: Aws) -> None:
     """Sixty lines would hide what matters; the first names and the count are shown, and `--json` has every name."""
     standing = ("bucket b", *(f"alarm a{number}" for number in range(5)), "endpoint e")
-    lines = render(replace(status(aws), standing=standing)).splitlines()
+    lines = render(replace(status(aws), resources=standing)).splitlines()
     assert lines[-3:] == ["standing: bucket: b", "standing: alarm x 5: a0, a1, a2 and 2 more", "standing: endpoint: e"]
 
 

@@ -16,9 +16,9 @@ from scones.evaluation.comparison import Comparison
 from scones.evaluation.examination import CannotEvaluate
 from scones.model.model_file import OUT_OF_FOLD, Description, write_artefact
 from scones.pipeline import Pipeline, load_result
-from scones.steps.deploy import Deployed
+from scones.steps.deploy import DeployResult
 from scones.steps.study import Served, Wanted, study_artefact, study_endpoint
-from scones.steps.up import Up
+from scones.steps.up import StackOutputs
 from tiny_model import noisy_pngs, plain_photo, probability, write_tiny_artefact
 
 CLASSES = ("bicycle", "motorcycle")
@@ -67,8 +67,8 @@ def served(flow: Pipeline, collection: Collection) -> Served:
     for photo in chosen:
         sample = flow.upload(f"{photo.split}-{photo.name}", photo.data)
         samples.append(Sample(sample.key, photo.label, photo.split, sample.sha256))
-    deployed = load_result(flow.aws.bucket, "deploy", Deployed, flow.settings.env)
-    workflow = load_result(flow.aws.bucket, "up", Up, flow.settings.env).workflow_arn
+    deployed = load_result(flow.aws.bucket, "deploy", DeployResult, flow.settings.env)
+    workflow = load_result(flow.aws.bucket, "up", StackOutputs, flow.settings.env).workflow_arn
     return Served(deployed.endpoint, deployed.model_uri, workflow, tuple(samples), ("grays", "photos"))
 
 

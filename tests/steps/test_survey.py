@@ -15,7 +15,7 @@ from scones.model.out_of_fold import OutOfFold
 from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import stage
 from scones.steps.survey import Learnt, Surveyed, survey
-from scones.steps.train import Trained
+from scones.steps.train import TrainingResult
 from tiny_model import plain_photo, tar, write_tiny_artefact
 
 CLASSES = ("bicycle", "motorcycle")
@@ -122,7 +122,7 @@ def test_the_flow_asks_the_model_trained_last(aws: Aws, settings: Settings, tmp_
         CLASSES,
     )
     model = model_of(aws, tmp_path / "model", collection, first.version)
-    save_result(aws.bucket, "train", Trained(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
+    save_result(aws.bucket, "train", TrainingResult(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
     again = flow.stage(tmp_path / "data.html")
     assert (again.uploaded, again.version) == (0, first.version)
     assert json.loads((tmp_path / "data.json").read_bytes())["doubts"][0][:2] == ["train/bicycle/é 0.png", "motorcycle"]

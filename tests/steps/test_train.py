@@ -14,7 +14,7 @@ from scones.domain.progress import Silent
 from scones.model.model_file import read_artefact, unpack
 from scones.pipeline import Pipeline, load_result
 from scones.steps.stage import stage
-from scones.steps.train import METRICS, Trained, train
+from scones.steps.train import METRICS, TrainingResult, train
 from tiny_model import plain_photo
 
 
@@ -68,7 +68,7 @@ def test_what_was_trained_has_its_number_in_the_registry(aws: Aws, settings: Set
     flow.stage()
     trained = flow.train()
     assert aws.registry.get(trained.package).model_uri == trained.model_uri
-    assert load_result(aws.bucket, "train", Trained, "") == trained
+    assert load_result(aws.bucket, "train", TrainingResult, "") == trained
 
 
 @pytest.mark.slow

@@ -10,12 +10,12 @@ from scones.aws.client import AwsError, Client
 from scones.aws.cloudformation import DataAtRisk
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.deployment.template import foundation
+from scones.deployment.template import base_template
 from scones.domain.decision import Outcome
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, go_on
-from scones.steps.up import Consent, up
+from scones.pipeline import Pipeline, auto_approve
+from scones.steps.up import ChangeApproval, up
 from tiny_model import plain_photo, probability
 
 
@@ -92,7 +92,7 @@ def test_price_and_checks_and_changes_are_said_before_anything_is_made(aws: Aws,
     """Whoever then says no has made nothing: no stack, no bucket, and no empty stack under review."""
     heard = Heard()
     with pytest.raises(No):
-        up(aws, settings, Consent(refuse, refuse), heard)
+        up(aws, settings, ChangeApproval(refuse, refuse), heard)
     first = [line.split()[0].rstrip(":") for line in heard.lines]
     assert first.index("price") < first.index("preflight") < first.index("changes")
     assert any(line.split()[:2] == ["add", "AWS::S3::Bucket"] for line in heard.lines)
@@ -103,31 +103,31 @@ def test_price_and_checks_and_changes_are_said_before_anything_is_made(aws: Aws,
 def test_progress_counts_the_resources(aws: Aws, settings: Settings) -> None:
     """It ends with all of them done, the foundation first; asked again, nothing is to be done."""
     heard = Heard()
-    up(aws, settings, Consent(go_on, go_on), heard)
+    up(aws, settings, ChangeApproval(auto_approve, auto_approve), heard)
     ends = [step for step in heard.steps if step[0] == step[1]]
     assert len({total for _, total in ends}) == 2
     again = Heard()
-    up(aws, settings, Consent(refuse, go_on), again)
+    up(aws, settings, ChangeApproval(refuse, auto_approve), again)
     assert f"stack {aws.name} matches already" in again.lines
 
 
 def test_a_stack_that_would_lose_data_is_not_touched(aws: Aws, settings: Settings) -> None:
     """A bucket outside the template would go, with what is in it: refused, and the stack can still be updated."""
-    other = foundation()
+    other = base_template()
     other["Resources"]["Old"] = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": f"old-{uuid.uuid4().hex}"}}  # type: ignore[index]
     aws.stack.deploy(other, {"Env": aws.env}, Silent().tell)
     with pytest.raises(DataAtRisk, match=r"remove AWS::S3::Bucket Old.*--replace-data"):
-        up(aws, settings, Consent(go_on, go_on), Silent())
-    assert up(aws, settings, Consent(go_on, go_on, replace_data=True), Silent()).stack == aws.name
+        up(aws, settings, ChangeApproval(auto_approve, auto_approve), Silent())
+    assert up(aws, settings, ChangeApproval(auto_approve, auto_approve, replace_data=True), Silent()).stack == aws.name
 
 
 def test_killed_between_change_set_and_execution_it_goes_on(aws: Aws, settings: Settings) -> None:
     """A change set that nobody executed leaves an empty stack under review; the next run takes its place."""
-    assert aws.stack.prepare(foundation(), {"Env": aws.env}, Silent().tell)
+    assert aws.stack.prepare(base_template(), {"Env": aws.env}, Silent().tell)
     stood = aws.stack.find()
     assert stood
     assert stood.status == "REVIEW_IN_PROGRESS"
-    assert up(aws, settings, Consent(go_on, go_on), Silent()).stack == aws.name
+    assert up(aws, settings, ChangeApproval(auto_approve, auto_approve), Silent()).stack == aws.name
 
 
 def test_killed_while_the_stack_is_made_it_is_waited_for(aws: Aws, settings: Settings) -> None:
@@ -140,14 +140,14 @@ def test_killed_while_the_stack_is_made_it_is_waited_for(aws: Aws, settings: Set
 
     impatient = Impatient()
     with pytest.raises(KeyboardInterrupt):
-        up(aws, settings, Consent(go_on, go_on), impatient)
+        up(aws, settings, ChangeApproval(auto_approve, auto_approve), impatient)
     assert "goes on by itself" in impatient.lines[-1]
-    assert up(aws, settings, Consent(go_on, go_on), Silent()).stack == aws.name
+    assert up(aws, settings, ChangeApproval(auto_approve, auto_approve), Silent()).stack == aws.name
 
 
 def test_an_instance_without_a_price_stops_nobody(aws: Aws, settings: Settings) -> None:
     """The price table cannot know every type; what it lacks is said."""
     heard = Heard()
     with pytest.raises(No):
-        up(aws, replace(settings, endpoint_instance="ml.new.large"), Consent(refuse, refuse), heard)
+        up(aws, replace(settings, endpoint_instance="ml.new.large"), ChangeApproval(refuse, refuse), heard)
     assert "no price for instance 'ml.new.large'" in heard.lines[0]

@@ -30,7 +30,7 @@ class Scaling:
         asked = {"ServiceNamespace": "sagemaker", "ResourceIds": [self.name]}
         return any(page["ScalableTargets"] for page in self._client.pages("describe_scalable_targets", **asked))
 
-    def follow(self, settings: Settings) -> bool:
+    def configure(self, settings: Settings) -> bool:
         """Scale the endpoint, which is in service, within the settings' bounds, or not; tell which."""
         if settings.mode == "serverless" or settings.endpoint_most_instances <= settings.endpoint_instances:
             self.stop()

@@ -36,7 +36,7 @@ _LONGEST_SECONDS = 15.0
 _SHARE_OF_WAIT = 0.05
 
 
-class TookTooLong(SconesError):
+class WaitTimeout(SconesError):
     """What was waited for did not happen in time."""
 
     def __init__(self, what: str, seconds: float) -> None:
@@ -44,7 +44,7 @@ class TookTooLong(SconesError):
         self.what = what
 
 
-def pauses(what: str, seconds: float) -> Iterator[None]:
+def poll(what: str, seconds: float) -> Iterator[None]:
     """Yield before each look; sleep a twentieth of the wait so far between them, 0.05 s to 15 s.
 
     Raises:
@@ -54,12 +54,12 @@ def pauses(what: str, seconds: float) -> Iterator[None]:
     while (waited := time.monotonic() - started) < seconds:
         yield
         time.sleep(min(max(_SHORTEST_SECONDS, waited * _SHARE_OF_WAIT), _LONGEST_SECONDS))
-    raise TookTooLong(what, seconds)
+    raise WaitTimeout(what, seconds)
 
 
 def wait(what: str, look: Callable[[], T | None], seconds: float) -> T:
     """Call *look* until it returns something; raises TookTooLong."""
-    for _ in pauses(what, seconds):
+    for _ in poll(what, seconds):
         found = look()
         if found is not None:
             return found
@@ -149,7 +149,7 @@ def _session(region: str, credentials: Credentials | None) -> boto3.Session:
     )
 
 
-def known_region(region: str) -> None:
+def check_region(region: str) -> None:
     """Refuse a region that does not exist: nobody would answer there, whatever was done about it.
 
     Raises:

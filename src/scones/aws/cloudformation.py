@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scones.aws.client import AwsError, Client, TookTooLong, pauses, wait
+from scones.aws.client import AwsError, Client, WaitTimeout, poll, wait
 from scones.aws.s3 import Bucket
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter, Silent
@@ -18,7 +18,7 @@ from scones.domain.tags import ENV_TAG
 _HOLDS_DATA = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 
 
-class Deed(StrEnum):
+class ChangeAction(StrEnum):
     """What happens to one resource."""
 
     ADD = "add"
@@ -28,8 +28,8 @@ class Deed(StrEnum):
     REMOVE = "remove"
 
 
-_REPLACEMENTS = {"True": Deed.REPLACE, "Conditional": Deed.MAY_REPLACE}
-_LOSING = {Deed.MAY_REPLACE, Deed.REPLACE, Deed.REMOVE}
+_REPLACEMENTS = {"True": ChangeAction.REPLACE, "Conditional": ChangeAction.MAY_REPLACE}
+_LOSING = {ChangeAction.MAY_REPLACE, ChangeAction.REPLACE, ChangeAction.REMOVE}
 
 
 class DataAtRisk(SconesError):
@@ -44,10 +44,10 @@ class DataAtRisk(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One resource's *deed*; *why* names the properties or parameters that change."""
+class ResourceChange:
+    """One resource's *action*; *why* names the properties or parameters that change."""
 
-    deed: Deed
+    action: ChangeAction
     name: str
     kind: str
     why: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Change:
     @property
     def loses_data(self) -> bool:
         """Whether photos, orders or decisions could be lost; a replacement that is only possible counts."""
-        return self.kind in _HOLDS_DATA and self.deed in _LOSING
+        return self.kind in _HOLDS_DATA and self.action in _LOSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +64,39 @@ class ChangeSet:
 
     name: str
     new: bool
-    changes: tuple[Change, ...]
+    changes: tuple[ResourceChange, ...]
 
     def losses(self) -> list[str]:
         """Name what holds data and would be replaced or removed."""
-        return [f"{item.deed} {item.kind} {item.name}" for item in self.changes if item.loses_data]
+        return [f"{item.action} {item.kind} {item.name}" for item in self.changes if item.loses_data]
 
     def lines(self) -> Iterable[str]:
         """The table for a person: what is added by kind, everything else one by one."""
-        counts = Counter(item.deed for item in self.changes)
-        yield "changes: " + (", ".join(f"{counts[deed]} to {deed}" for deed in Deed if counts[deed]) or "none")
-        added = Counter(item.kind for item in self.changes if item.deed is Deed.ADD)
-        yield from (_row(Deed.ADD, kind, f"x {count}") for kind, count in sorted(added.items()))
-        for item in sorted(self.changes, key=lambda each: (each.deed, each.name)):
-            if item.deed is not Deed.ADD:
+        counts = Counter(item.action for item in self.changes)
+        yield "changes: " + (
+            ", ".join(f"{counts[action]} to {action}" for action in ChangeAction if counts[action]) or "none"
+        )
+        added = Counter(item.kind for item in self.changes if item.action is ChangeAction.ADD)
+        yield from (_row(ChangeAction.ADD, kind, f"x {count}") for kind, count in sorted(added.items()))
+        for item in sorted(self.changes, key=lambda each: (each.action, each.name)):
+            if item.action is not ChangeAction.ADD:
                 why = f" ({', '.join(item.why)})" if item.why else ""
-                yield _row(item.deed, item.kind, item.name + why)
+                yield _row(item.action, item.kind, item.name + why)
 
 
-def change(reply: Mapping[str, Any]) -> Change:
+def parse_change(reply: Mapping[str, Any]) -> ResourceChange:
     """Read one entry of DescribeChangeSet's `Changes`."""
     found = reply["ResourceChange"]
-    deed = {"Add": Deed.ADD, "Remove": Deed.REMOVE}.get(found["Action"], Deed.MODIFY)
-    if deed is Deed.MODIFY:
-        deed = _REPLACEMENTS.get(found.get("Replacement", ""), Deed.MODIFY)
+    action = {"Add": ChangeAction.ADD, "Remove": ChangeAction.REMOVE}.get(found["Action"], ChangeAction.MODIFY)
+    if action is ChangeAction.MODIFY:
+        action = _REPLACEMENTS.get(found.get("Replacement", ""), ChangeAction.MODIFY)
     targets = (detail.get("Target", {}) for detail in found.get("Details", ()))
     why = dict.fromkeys(target.get("Name") or target.get("Attribute", "") for target in targets)
-    return Change(deed, found["LogicalResourceId"], found["ResourceType"], tuple(filter(None, why)))
+    return ResourceChange(action, found["LogicalResourceId"], found["ResourceType"], tuple(filter(None, why)))
 
 
-def _row(deed: Deed, kind: str, what: str) -> str:
-    return f"  {deed:<11}  {kind:<38}  {what}"
+def _row(action: ChangeAction, kind: str, what: str) -> str:
+    return f"  {action:<11}  {kind:<38}  {what}"
 
 
 _DETECTION_SECONDS = 180.0
@@ -120,7 +122,7 @@ class StackDrift:
         return f"{words}, in {self.checked} of {self.resources} resources{aside}"
 
 
-def find_drift(client: Client, stack: str) -> StackDrift:
+def detect_drift(client: Client, stack: str) -> StackDrift:
     """Have CloudFormation compare what stands with what it made; takes a minute on AWS, and changes nothing."""
     try:
         detection = client.call("detect_stack_drift", StackName=stack)["StackDriftDetectionId"]
@@ -135,12 +137,12 @@ def find_drift(client: Client, stack: str) -> StackDrift:
         resources = sum(len(page["StackResourceSummaries"]) for page in pages)
     except AwsError as error:
         return StackDrift(why=f"{error.code}: {error.message}")
-    except TookTooLong as error:
+    except WaitTimeout as error:
         return StackDrift(why=str(error))
-    return drift_of(looked, resources)
+    return summarize_drift(looked, resources)
 
 
-def drift_of(looked: Iterable[Mapping[str, Any]], resources: int) -> StackDrift:
+def summarize_drift(looked: Iterable[Mapping[str, Any]], resources: int) -> StackDrift:
     """Judge a stack of so many *resources* by those that CloudFormation *looked* at, not always with success."""
     checked = [each for each in looked if each["StackResourceDriftStatus"] in {"IN_SYNC", *_CHANGED}]
     changed = tuple(_words(each) for each in checked if each["StackResourceDriftStatus"] in _CHANGED)
@@ -199,7 +201,7 @@ class StackMissing(SconesError):
         self.name = name
 
 
-class StackHalfGone(SconesError):
+class StackDeletionIncomplete(SconesError):
     """Somebody began to delete the stack, and it stands still: it can only go on going."""
 
     def __init__(self, name: str, status: str) -> None:
@@ -207,7 +209,7 @@ class StackHalfGone(SconesError):
         self.name = name
 
 
-class StackNotOurs(SconesError):
+class ForeignStack(SconesError):
     """A stack of the environment's name stands, and Scones did not make it."""
 
     def __init__(self, name: str) -> None:
@@ -218,7 +220,7 @@ class StackNotOurs(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class StackResource:
     """One resource of a stack: its name in the template, its type, and what it is called in its service."""
 
     logical_id: str
@@ -237,7 +239,7 @@ class Stack:
     parameters: Mapping[str, str]
 
     @property
-    def never_stood(self) -> bool:
+    def never_created(self) -> bool:
         """Whether it ended before it was made: it can only be deleted."""
         return self.status in _DEAD
 
@@ -267,12 +269,12 @@ class Stacks:
         # A stack has its tags from its first change set on, which is carried out once it is no longer in review.
         tag = {"Key": ENV_TAG, "Value": self.name}
         if found[0]["StackStatus"] != _REVIEW and tag not in found[0].get("Tags", ()):
-            raise StackNotOurs(self.name)
+            raise ForeignStack(self.name)
         outputs = {item["OutputKey"]: item["OutputValue"] for item in found[0].get("Outputs", ())}
         parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", ())}
         return Stack(self.name, found[0]["StackStatus"], outputs, parameters)
 
-    def founded(self, tell: Tell) -> bool:
+    def base_exists(self, tell: Tell) -> bool:
         """Tell whether the foundation stands, once nobody is changing it; who began it may not have got that far."""
         stack = self._at_rest(tell)
         return stack is not None and "BucketName" in stack.outputs
@@ -333,7 +335,7 @@ class Stacks:
                 raise
             raise StackFailed(self.name, "unchanged", "another command was quicker to change it") from error
 
-        def settled() -> Stack | None:
+        def finished() -> Stack | None:
             events = list(self._events(since=before))
             done, now = _progress(events, self.name)
             if change_set.changes:
@@ -341,16 +343,16 @@ class Stacks:
                 total = len(change_set.changes)
                 report.progress(min(done, total), total, f"resources of {self.name}", now)
             # Right after the call the stack may still show the state before it; its events do not.
-            return self._settled() if any(_of_stack(event, self.name) for event in events) else None
+            return self._find_settled() if any(_of_stack(event, self.name) for event in events) else None
 
-        stack = wait(f"stack {self.name} settling", settled, STACK_SECONDS)
+        stack = wait(f"stack {self.name} settling", finished, STACK_SECONDS)
         if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             raise StackFailed(self.name, stack.status, self._first_reason(since=before))
         return stack
 
     def drift(self) -> StackDrift:
         """Compare what stands with what CloudFormation made."""
-        return find_drift(self._client, self.name)
+        return detect_drift(self._client, self.name)
 
     def discard(self, change_set: ChangeSet) -> None:
         """Forget a change set that nobody wants, with the empty stack that it was to fill."""
@@ -358,13 +360,13 @@ class Stacks:
         if change_set.new:
             self.delete(Silent().tell)
 
-    def resources(self) -> list[Resource]:
+    def resources(self) -> list[StackResource]:
         """List what the stack has made and not deleted; nothing where there is no stack."""
         if self.find() is None:
             return []
         pages = self._client.pages("list_stack_resources", StackName=self.name)
         found = [
-            Resource(
+            StackResource(
                 each["LogicalResourceId"],
                 each["ResourceType"],
                 each.get("PhysicalResourceId", ""),
@@ -376,10 +378,10 @@ class Stacks:
         # What failed to be made may bear the name of what somebody else made before.
         return [each for each in found if each.status not in {"CREATE_FAILED", "DELETE_COMPLETE"}]
 
-    def delete(self, tell: Tell, *, leave_stubborn: bool = False) -> None:
+    def delete(self, tell: Tell, *, retain_failed: bool = False) -> None:
         """Delete the stack and wait until it is gone; nothing happens where there is none.
 
-        What could not be deleted the last time is tried again; with *leave_stubborn* it is left standing, for the
+        What could not be deleted the last time is tried again; with *retain_failed* it is left standing, for the
         caller to delete, and the stack goes without it.
 
         Raises:
@@ -389,8 +391,8 @@ class Stacks:
         stack = self._at_rest(tell)
         if stack is None:
             return
-        stubborn = [each.logical_id for each in self.resources() if each.status == "DELETE_FAILED"]
-        left = {"RetainResources": stubborn} if leave_stubborn and stack.status == "DELETE_FAILED" else {}
+        failed = [each.logical_id for each in self.resources() if each.status == "DELETE_FAILED"]
+        left = {"RetainResources": failed} if retain_failed and stack.status == "DELETE_FAILED" else {}
         self._client.call("delete_stack", StackName=self.name, **left)
 
         def gone() -> bool | None:
@@ -428,7 +430,9 @@ class Stacks:
                 return None
             raise StackFailed(self.name, "unchanged", reason)
         pages = self._client.pages("describe_change_set", **which)
-        return ChangeSet(name, kind == "CREATE", tuple(change(item) for page in pages for item in page["Changes"]))
+        return ChangeSet(
+            name, kind == "CREATE", tuple(parse_change(item) for page in pages for item in page["Changes"])
+        )
 
     def _which(self, change_set: str) -> dict[str, str]:
         return {"StackName": self.name, "ChangeSetName": change_set}
@@ -439,12 +443,12 @@ class Stacks:
         if stack and stack.status == _STUCK:
             tell(f"stack {self.name} is {stack.status}: going on with it")
             self._client.call("continue_update_rollback", StackName=self.name)
-            stack = wait(f"stack {self.name} settling", self._settled, STACK_SECONDS)
+            stack = wait(f"stack {self.name} settling", self._find_settled, STACK_SECONDS)
             if stack.status == _STUCK:
                 raise StackFailed(self.name, stack.status, self._first_reason())
         if stack and stack.status == "DELETE_FAILED":
-            raise StackHalfGone(self.name, stack.status)
-        if stack and stack.never_stood:
+            raise StackDeletionIncomplete(self.name, stack.status)
+        if stack and stack.never_created:
             tell(f"stack {self.name} is {stack.status}: removing it first")
             self.delete(tell)
             return None
@@ -453,7 +457,7 @@ class Stacks:
     def _at_rest(self, tell: Tell) -> Stack | None:
         """The stack, once nobody is changing it any more; None where there is none, or it went meanwhile."""
         told = False
-        for _ in pauses(f"stack {self.name} settling", STACK_SECONDS):
+        for _ in poll(f"stack {self.name} settling", STACK_SECONDS):
             stack = self.find()
             if stack is None or stack.status == _REVIEW or not stack.status.endswith("_IN_PROGRESS"):
                 return stack
@@ -471,7 +475,7 @@ class Stacks:
         self._bucket.put(key, text, "application/json")
         return {"TemplateURL": self._bucket.url(key)}
 
-    def _settled(self) -> Stack | None:
+    def _find_settled(self) -> Stack | None:
         stack = self.must_find()
         return None if stack.status.endswith("_IN_PROGRESS") else stack
 

@@ -22,7 +22,7 @@ class Metrics:
             batch = data[start : start + _AT_ONCE]
             self._client.call("put_metric_data", Namespace=namespace, MetricData=batch)
 
-    def let_speak(self, alarm: str) -> None:
+    def enable_alarm(self, alarm: str) -> None:
         """Have an alarm tell its topic from now on; one that is not there is passed over."""
         self._client.call("enable_alarm_actions", AlarmNames=[alarm])
 

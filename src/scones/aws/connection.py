@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from scones.aws.autoscaling import Scaling
-from scones.aws.client import Client, Credentials, known_region
+from scones.aws.client import Client, Credentials, check_region
 from scones.aws.cloudformation import Stacks
 from scones.aws.cloudwatch import Logs, Metrics
 from scones.aws.dynamodb import Tables
@@ -67,7 +67,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         AwsUnreachable: no credentials, none that are accepted, no such region, or nobody answers.
     """
     if settings.endpoint_url is None:
-        known_region(settings.region)
+        check_region(settings.region)
 
     @cache
     def client(service: str) -> Client:

@@ -9,14 +9,14 @@ _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class ServiceQuota:
     """How many of something the account may have; *code* asks AWS for more."""
 
     code: str
     limit: float
 
 
-class Unchecked(SconesError):
+class QuotaUnavailable(SconesError):
     """Nobody could tell; its message says why."""
 
 
@@ -26,7 +26,7 @@ class Quotas:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def find(self, service: str, name: str) -> Quota | None:
+    def find(self, service: str, name: str) -> ServiceQuota | None:
         """Find a quota by its name, or None where the service has no such quota.
 
         Raises:
@@ -36,14 +36,14 @@ class Quotas:
             for page in self._client.pages("list_service_quotas", ServiceCode=service):
                 for item in page["Quotas"]:
                     if item["QuotaName"] == name:
-                        return Quota(item["QuotaCode"], item["Value"])
+                        return ServiceQuota(item["QuotaCode"], item["Value"])
         except AwsError as error:
-            raise unchecked(error, "servicequotas:ListServiceQuotas") from error
+            raise quota_unavailable(error, "servicequotas:ListServiceQuotas") from error
         return None
 
 
-def unchecked(error: AwsError, action: str) -> Unchecked:
+def quota_unavailable(error: AwsError, action: str) -> QuotaUnavailable:
     """Say why *action* told nothing."""
     if error.code in _DENIED:
-        return Unchecked(f"these credentials may not call {action}")
-    return Unchecked(f"{error.service} answered {error.code} here")
+        return QuotaUnavailable(f"these credentials may not call {action}")
+    return QuotaUnavailable(f"{error.service} answered {error.code} here")

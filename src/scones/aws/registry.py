@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from scones.aws.client import AwsError, Client
-from scones.aws.sagemaker import missing
+from scones.aws.sagemaker import is_not_found
 from scones.domain.errors import SconesError
 from scones.domain.tags import ENV_TAG
 
@@ -14,7 +14,7 @@ CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
 _LONGEST_REASON = 1024
 
 
-class Approval(StrEnum):
+class ApprovalStatus(StrEnum):
     """What SageMaker calls the three states of a model's approval."""
 
     APPROVED = "Approved"
@@ -45,7 +45,7 @@ class NoSuchModel(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ModelRegistration:
     """A model about to be registered; *statistics_uri* names its evaluation in S3, and is empty without one."""
 
     image: str
@@ -55,12 +55,12 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class ModelPackage:
     """A registered model; *reason* says why it is approved, rejected or waits."""
 
     number: int
     arn: str
-    approval: Approval
+    approval: ApprovalStatus
     reason: str
     model_uri: str
     properties: Mapping[str, str]
@@ -73,13 +73,13 @@ class Registry:
         self._client = client
         self.group = group
 
-    def register(self, candidate: Candidate) -> Package:
+    def register(self, candidate: ModelRegistration) -> ModelPackage:
         """Enter a model, which then waits for its approval; the group comes into being with its first.
 
         Raises:
             RegistryTaken: the group is somebody else's.
         """
-        if not self.ready():
+        if not self.check_group():
             tags = [{"Key": ENV_TAG, "Value": self.group}]
             self._client.call("create_model_package_group", ModelPackageGroupName=self.group, Tags=tags)
         statistics = {"ContentType": "application/json", "S3Uri": candidate.statistics_uri}
@@ -94,13 +94,13 @@ class Registry:
                 "SupportedContentTypes": list(CONTENT_TYPES),
                 "SupportedResponseMIMETypes": ["application/json"],
             },
-            ModelApprovalStatus=Approval.PENDING,
+            ModelApprovalStatus=ApprovalStatus.PENDING,
             CustomerMetadataProperties=dict(candidate.properties),
             **metrics,
         )
         return self._describe(reply["ModelPackageArn"])
 
-    def ready(self) -> bool:
+    def check_group(self) -> bool:
         """Tell whether this environment's group stands.
 
         Raises:
@@ -112,7 +112,7 @@ class Registry:
             return False
         raise RegistryTaken(self.group)
 
-    def decide(self, package: Package, approval: Approval, reason: str) -> Package:
+    def decide(self, package: ModelPackage, approval: ApprovalStatus, reason: str) -> ModelPackage:
         """Approve or reject a model, or leave it waiting, and keep the reason."""
         self._client.call(
             "update_model_package",
@@ -122,7 +122,7 @@ class Registry:
         )
         return self._describe(package.arn)
 
-    def get(self, number: int) -> Package:
+    def get(self, number: int) -> ModelPackage:
         """Read the model of that number.
 
         Raises:
@@ -133,7 +133,7 @@ class Registry:
             raise NoSuchModel(number, self.group, list(known))
         return self._describe(known[number])
 
-    def find(self, model_uri: str) -> Package | None:
+    def find(self, model_uri: str) -> ModelPackage | None:
         """Read the newest entry of the model at *model_uri*, or None where it is not registered."""
         for item in self._summaries():
             if item.get("ModelPackageDescription") == model_uri:
@@ -168,15 +168,15 @@ class Registry:
             for page in self._client.pages("list_model_packages", **query):
                 yield from page["ModelPackageSummaryList"]
         except AwsError as error:
-            if not missing(error):
+            if not is_not_found(error):
                 raise
 
-    def _describe(self, arn: str) -> Package:
+    def _describe(self, arn: str) -> ModelPackage:
         found = self._client.call("describe_model_package", ModelPackageName=arn)
-        return Package(
+        return ModelPackage(
             number=found["ModelPackageVersion"],
             arn=arn,
-            approval=Approval(found["ModelApprovalStatus"]),
+            approval=ApprovalStatus(found["ModelApprovalStatus"]),
             reason=found.get("ApprovalDescription", ""),
             model_uri=found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"],
             properties=found.get("CustomerMetadataProperties", {}),
@@ -186,7 +186,7 @@ class Registry:
         try:
             found = self._client.call("describe_model_package_group", ModelPackageGroupName=self.group)
         except AwsError as error:
-            if missing(error):
+            if is_not_found(error):
                 return None
             raise
         arn: str = found["ModelPackageGroupArn"]
@@ -196,5 +196,5 @@ class Registry:
         try:
             self._client.call(operation, **name)
         except AwsError as error:
-            if not missing(error):
+            if not is_not_found(error):
                 raise

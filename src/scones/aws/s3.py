@@ -23,7 +23,7 @@ _GROUP_BYTES, _GROUP_OBJECTS = 8 << 20, 64
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class S3Object:
     """One object: its *key*, its size in bytes, what names its content, and when S3 took it (seconds since 1970)."""
 
     key: str
@@ -138,7 +138,7 @@ class Bucket:
         """Yield one object, a piece at a time."""
         return self._client.stream("get_object", Bucket=self.name, Key=key)
 
-    def read_all(self, objects: Iterable[Object]) -> Iterator[tuple[Object, Iterable[bytes] | None]]:
+    def read_all(self, objects: Iterable[S3Object]) -> Iterator[tuple[S3Object, Iterable[bytes] | None]]:
         """Yield each object with its pieces, in order; None for one that is gone. Small ones are read side by side."""
         for group in _groups(objects):
             if len(group) == 1 and group[0].size > _GROUP_BYTES:
@@ -154,7 +154,7 @@ class Bucket:
         path.write_bytes(self.get(key))
         return path
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Object]:
+    def list(self, prefix: str = "", after: str = "") -> Iterator[S3Object]:
         """Yield the objects below *prefix* whose keys come after *after*, by key; nothing where there is no bucket."""
         where = {"Prefix": prefix, **({"StartAfter": after} if after else {})}
         try:
@@ -244,13 +244,13 @@ class Bucket:
         return len(named)
 
 
-def _object(item: dict[str, Any]) -> Object:
-    return Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
+def _object(item: dict[str, Any]) -> S3Object:
+    return S3Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
 
 
-def _groups(objects: Iterable[Object]) -> Iterator[list[Object]]:
+def _groups(objects: Iterable[S3Object]) -> Iterator[list[S3Object]]:
     """Put neighbours together, as many as fit into a few megabytes."""
-    group: list[Object] = []
+    group: list[S3Object] = []
     for item in objects:
         if group and (len(group) == _GROUP_OBJECTS or sum(each.size for each in group) + item.size > _GROUP_BYTES):
             yield group
@@ -287,7 +287,7 @@ def open_prefix(ours: Bucket, uri: str) -> Shelf:
     return Shelf(prefix.rstrip("/").rpartition("/")[2] or name, uri, items)
 
 
-def _read(bucket: Bucket, item: Object) -> bytes:
+def _read(bucket: Bucket, item: S3Object) -> bytes:
     require_photo_size(item.size)
     try:
         return bucket.get(item.key)

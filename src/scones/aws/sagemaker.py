@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scones.aws.client import AwsError, Client, pauses, wait
+from scones.aws.client import AwsError, Client, poll, wait
 from scones.config.settings import Settings
 from scones.domain.errors import SconesError
 
@@ -45,13 +45,13 @@ class Realtime:
                 "DestinationS3Uri": self.capture_uri,
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
-                **given("KmsKeyId", self.key),
+                **optional_member("KmsKeyId", self.key),
             }
         }
 
     def disk(self) -> dict[str, str]:
         """How the instances' disks are encrypted."""
-        return given("KmsKeyId", disk_key(self.instance, self.key))
+        return optional_member("KmsKeyId", disk_key(self.instance, self.key))
 
     def update(self) -> dict[str, Any]:
         """Blue/green; a canary may be half of the fleet at most, so a single instance is updated whole."""
@@ -60,16 +60,16 @@ class Realtime:
             routing |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}}
         policy = {
             "TrafficRoutingConfiguration": routing,
-            "MaximumExecutionTimeoutInSeconds": int(self.longest_seconds),
+            "MaximumExecutionTimeoutInSeconds": int(self.max_seconds),
         }
         alarms = {"Alarms": [{"AlarmName": self.alarm}]}
         kept = {"RetainAllVariantProperties": True} if self.keeps_count else {}
         return {"DeploymentConfig": {"BlueGreenUpdatePolicy": policy, "AutoRollbackConfiguration": alarms}, **kept}
 
     @property
-    def longest_seconds(self) -> float:
+    def max_seconds(self) -> float:
         """The longest a deployment may take."""
-        return update_seconds(self.baking_seconds)
+        return max_update_seconds(self.baking_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Serverless:
 
     memory_mb: int
     concurrency: int
-    longest_seconds: float = ENDPOINT_SECONDS
+    max_seconds: float = ENDPOINT_SECONDS
 
     def variant(self) -> dict[str, Any]:
         """The production variant's own members."""
@@ -112,12 +112,12 @@ class EndpointPlan:
     """What the model, the configuration and the endpoint carry."""
 
 
-def update_seconds(baking_seconds: int) -> float:
+def max_update_seconds(baking_seconds: int) -> float:
     """The longest that an endpoint may be under way: two bakings, and the time that it needs to start."""
     return ENDPOINT_SECONDS + 2 * baking_seconds
 
 
-def given(name: str, value: str) -> dict[str, str]:
+def optional_member(name: str, value: str) -> dict[str, str]:
     """One member of a request, or none where there is nothing to say."""
     return {name: value} if value else {}
 
@@ -191,7 +191,7 @@ class TrainingPlan:
     """Where SageMaker keeps what the job may go on from, should its machine be taken away."""
     hyperparameters: Mapping[str, str]
     instance: str
-    longest_seconds: int
+    max_seconds: int
     spot_wait_seconds: int
     """How much longer it may take to wait for Spot instances; 0: it runs on instances that nobody takes away."""
     key: str
@@ -201,7 +201,7 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingStatus:
     """A training job as it stands; *model_uri* is set once it is Completed."""
 
     job: str
@@ -239,9 +239,9 @@ class SageMaker:
 
     def start_training(self, plan: TrainingPlan) -> None:
         """Start a job; its name must be new."""
-        longest = {"MaxRuntimeInSeconds": plan.longest_seconds}
+        longest = {"MaxRuntimeInSeconds": plan.max_seconds}
         if plan.spot_wait_seconds:
-            longest["MaxWaitTimeInSeconds"] = plan.longest_seconds + plan.spot_wait_seconds
+            longest["MaxWaitTimeInSeconds"] = plan.max_seconds + plan.spot_wait_seconds
         self._client.call(
             "create_training_job",
             TrainingJobName=plan.job,
@@ -252,12 +252,12 @@ class SageMaker:
                 "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in plan.metrics.items()],
             },
             InputDataConfig=[_channel(name, uri) for name, uri in plan.channels.items()],
-            OutputDataConfig={"S3OutputPath": plan.output_uri, **given("KmsKeyId", plan.key)},
+            OutputDataConfig={"S3OutputPath": plan.output_uri, **optional_member("KmsKeyId", plan.key)},
             ResourceConfig={
                 "InstanceType": plan.instance,
                 "InstanceCount": 1,
                 "VolumeSizeInGB": 10,
-                **given("VolumeKmsKeyId", disk_key(plan.instance, plan.key)),
+                **optional_member("VolumeKmsKeyId", disk_key(plan.instance, plan.key)),
             },
             CheckpointConfig={"S3Uri": plan.checkpoint_uri},
             EnableManagedSpotTraining=plan.spot_wait_seconds > 0,
@@ -265,10 +265,10 @@ class SageMaker:
             HyperParameters=dict(plan.hyperparameters),
         )
 
-    def training(self, job: str) -> Training:
+    def training(self, job: str) -> TrainingStatus:
         """Describe a job."""
         reply = self._client.call("describe_training_job", TrainingJobName=job)
-        return Training(
+        return TrainingStatus(
             job=job,
             status=reply["TrainingJobStatus"],
             stage=reply.get("SecondaryStatus", ""),
@@ -308,7 +308,7 @@ class SageMaker:
         try:
             reply = self._client.call("describe_endpoint", EndpointName=name)
         except AwsError as error:
-            if missing(error):
+            if is_not_found(error):
                 return None
             raise
         return Endpoint(
@@ -329,7 +329,7 @@ class SageMaker:
         """
         self._ensure("model", plan.model, self._create_model, plan)
         self._ensure("endpoint_config", plan.config, self._create_config, plan)
-        endpoint = self.settled(plan.name, plan.hosting.longest_seconds)
+        endpoint = self.wait_until_settled(plan.name, plan.hosting.max_seconds)
         if endpoint and endpoint.status == "Failed":
             self.delete_endpoint(plan.name)
             endpoint = None
@@ -350,7 +350,7 @@ class SageMaker:
         if endpoint and endpoint.config != config:
             how = hosting.update()
             self._client.call("update_endpoint", EndpointName=name, EndpointConfigName=config, **how)
-        live = self.settled(name, hosting.longest_seconds)
+        live = self.wait_until_settled(name, hosting.max_seconds)
         if live is None:
             raise EndpointFailed(name, "gone", "somebody deleted it meanwhile")
         if live.status != "InService":
@@ -360,9 +360,9 @@ class SageMaker:
             raise UpdateRolledBack(name, live.config, live.reason)
         return live
 
-    def settled(self, name: str, longest_seconds: float) -> Endpoint | None:
+    def wait_until_settled(self, name: str, max_seconds: float) -> Endpoint | None:
         """Describe the endpoint once nothing is under way there any more; None where there is none."""
-        for _ in pauses(f"endpoint {name} coming into service", longest_seconds):
+        for _ in poll(f"endpoint {name} coming into service", max_seconds):
             endpoint = self.find_endpoint(name)
             if endpoint is None or endpoint.status in _SETTLED:
                 return endpoint
@@ -427,7 +427,7 @@ class SageMaker:
             variants = self._client.call("describe_endpoint", EndpointName=endpoint.name).get("ProductionVariants", ())
             wanted = self._client.call("describe_endpoint_config", EndpointConfigName=endpoint.config)
         except AwsError as error:
-            if missing(error):
+            if is_not_found(error):
                 return {}
             raise
         standing = {each["VariantName"]: each.get("CurrentInstanceCount", 0) for each in variants}
@@ -444,7 +444,7 @@ class SageMaker:
         try:
             found = self._client.call("describe_endpoint_config", EndpointConfigName=config)
         except AwsError as error:
-            if missing(error):
+            if is_not_found(error):
                 return ""
             raise
         name: str = found["ProductionVariants"][0]["ModelName"]
@@ -455,7 +455,7 @@ class SageMaker:
         try:
             found = self._client.call("describe_model", ModelName=model)
         except AwsError as error:
-            if missing(error):
+            if is_not_found(error):
                 return ""
             raise
         image: str = found["PrimaryContainer"]["Image"]
@@ -494,7 +494,7 @@ class SageMaker:
         try:
             self._client.call(f"describe_{kind}", **{argument: name})
         except AwsError as error:
-            if not missing(error):
+            if not is_not_found(error):
                 raise
             create(plan)
 
@@ -503,7 +503,7 @@ class SageMaker:
         try:
             self._client.call(f"delete_{kind}", **{argument: name})
         except AwsError as error:
-            if missing(error):
+            if is_not_found(error):
                 return False
             raise
         return True
@@ -522,7 +522,7 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
     return {"ChannelName": name, "ContentType": "application/x-image", "DataSource": {"S3DataSource": source}}
 
 
-def missing(error: AwsError) -> bool:
+def is_not_found(error: AwsError) -> bool:
     """Tell whether SageMaker says that there is no such thing."""
     return error.code in {"ValidationException", "ResourceNotFound"} and any(
         words in error.message for words in _NOT_FOUND

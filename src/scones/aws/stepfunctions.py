@@ -10,7 +10,7 @@ from scones.aws.client import AwsError, Client
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ExecutionResult:
     """One execution that has ended: its output where it succeeded, else the error's name and cause."""
 
     arn: str
@@ -28,10 +28,10 @@ class Workflow:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def run(self, arn: str, name: str, event: Mapping[str, object]) -> Ended:
+    def run(self, arn: str, name: str, event: Mapping[str, object]) -> ExecutionResult:
         """Start an execution and wait for it, five minutes at most; raises AwsError when it cannot start."""
         reply = self._client.call("start_sync_execution", stateMachineArn=arn, name=name, input=json.dumps(event))
-        return Ended(
+        return ExecutionResult(
             arn=reply["executionArn"],
             status=reply["status"],
             output=json.loads(reply["output"]) if reply["status"] == "SUCCEEDED" else None,
@@ -43,7 +43,7 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ExecutionStatus:
     """Where an execution stands: *error* names why it failed."""
 
     status: str
@@ -65,7 +65,7 @@ class Batches:
         """Start an execution; its name must be new."""
         self._client.call("start_execution", stateMachineArn=machine, name=name, input=json.dumps(event))
 
-    def find(self, execution: str) -> Standing | None:
+    def find(self, execution: str) -> ExecutionStatus | None:
         """Look at an execution; None where there is none."""
         try:
             reply = self._client.call("describe_execution", executionArn=execution)
@@ -73,7 +73,7 @@ class Batches:
             if error.code == "ExecutionDoesNotExist":
                 return None
             raise
-        return Standing(reply["status"], reply.get("error", ""))
+        return ExecutionStatus(reply["status"], reply.get("error", ""))
 
     def items_left(self, execution: str) -> int | None:
         """How many items its map run is not done with; None before it has one."""

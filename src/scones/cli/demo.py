@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
-from scones.aws.registry import Approval
+from scones.aws.registry import ApprovalStatus
 from scones.cli.demo_report import Shown, found_after, write_report
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
@@ -108,7 +108,7 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
             detach(cloud)
         else:
             with clock.step("down"):
-                left = flow.down().left
+                left = flow.down().remaining
     except BaseException:
         stop(cloud)
         raise
@@ -127,7 +127,7 @@ def _steps(flow: Pipeline, clock: _Clock) -> Shown:
     with clock.step("train"):
         trained = flow.train()
         # What the gate says of the photos at hand was told; a demonstration goes on whatever they are.
-        if flow.registered().approval is not Approval.APPROVED:
+        if flow.registered().approval is not ApprovalStatus.APPROVED:
             flow.approve(reason="for the demo")
     with clock.step("up"):
         flow.up()

@@ -18,12 +18,12 @@ from scones.monitoring.drift.window_test import Verdict
 from scones.reports.demo import render_report
 from scones.reports.story import Answer, Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
 from scones.steps.classify import Classified, Execution
-from scones.steps.deploy import Deployed
+from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import Dispatched
 from scones.steps.evaluate import Evaluated
 from scones.steps.monitor import Monitored
 from scones.steps.stage import Staged
-from scones.steps.train import Trained
+from scones.steps.train import TrainingResult
 
 _PAIRS = 6
 _FUNCTION_GIGABYTES = 0.5
@@ -36,8 +36,8 @@ class Shown:
 
     settings: Settings
     staged: Staged
-    trained: Trained
-    deployed: Deployed
+    trained: TrainingResult
+    deployed: DeployResult
     classified: Classified
     evaluated: Evaluated
     calm: Monitored

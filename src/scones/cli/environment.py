@@ -107,8 +107,8 @@ def down(keep_data: bool, env: str | None, as_json: bool) -> None:
     from scones.cli.local_cloud import end_cloud
 
     receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
-    if receipt.left:
-        raise SconesError(f"still there: {', '.join(receipt.left)}; run: scones down")
+    if receipt.remaining:
+        raise SconesError(f"still there: {', '.join(receipt.remaining)}; run: scones down")
     if not keep_data:
         end_cloud({"env": env})
 

@@ -13,9 +13,9 @@ from scones.steps import STEPS
 if TYPE_CHECKING:
     from scones.evaluation.study import Study
     from scones.pipeline import Pipeline
-    from scones.steps.deploy import Deployed
+    from scones.steps.deploy import DeployResult
     from scones.steps.study import Wanted
-    from scones.steps.up import Up
+    from scones.steps.up import StackOutputs
 
 
 class _Wanted(TypedDict):
@@ -88,7 +88,7 @@ def approve(model: int | None, reject: str | None, env: str | None, as_json: boo
 def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bool, yes: bool) -> None:
     """Bring the stack up."""
 
-    def bring(flow: "Pipeline") -> "Up":
+    def bring(flow: "Pipeline") -> "StackOutputs":
         stands = flow.up(replace_data=replace_data)
         flow.smoke()
         return stands
@@ -106,7 +106,7 @@ def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bo
 def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
     """Deploy MODEL."""
 
-    def put(flow: "Pipeline") -> "Deployed":
+    def put(flow: "Pipeline") -> "DeployResult":
         serves = flow.deploy(model)
         flow.smoke()
         return serves
@@ -119,7 +119,7 @@ def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, 
 def rollback(env: str | None, as_json: bool) -> None:
     """Return to the release before."""
 
-    def back(flow: "Pipeline") -> "Deployed":
+    def back(flow: "Pipeline") -> "DeployResult":
         serves = flow.rollback()
         flow.smoke()
         return serves

@@ -13,7 +13,7 @@ from scones.steps.dispatch import Dispatched
 from scones.steps.monitor import Monitored
 from scones.steps.simulate import Simulated
 from scones.steps.stage import Staged
-from scones.steps.train import Trained
+from scones.steps.train import TrainingResult
 
 _FEW = 10
 """A few photos are shown one by one; of many, the counts."""
@@ -36,7 +36,7 @@ def _staged(result: Staged) -> Iterable[str]:
         yield f"left out: {photo.name}: {photo.reason}"
 
 
-def _trained(result: Trained) -> Iterable[str]:
+def _trained(result: TrainingResult) -> Iterable[str]:
     yield f"{result.job}: {result.seconds:.0f} s"
     yield from (f"{name} {value:.4g}" for name, value in result.metrics.items())
     yield f"model {result.model_uri}"
@@ -174,7 +174,7 @@ def _fields(result: object) -> Iterable[str]:
 
 _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     Staged: _staged,
-    Trained: _trained,
+    TrainingResult: _trained,
     Classified: _classified,
     Study: _study,
     Monitored: _monitored,

@@ -16,7 +16,7 @@ from scones.cli.local_cloud import CloudDied, find_cloud, has_died
 from scones.config.loading import load
 from scones.deployment.pricing import price_of
 from scones.domain.errors import SconesError
-from scones.pipeline import Pipeline, go_on
+from scones.pipeline import Pipeline, auto_approve
 
 
 class Terminal:
@@ -110,7 +110,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Pipeline
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
         raise Cancelled
     with Terminal() as terminal:
-        yield Pipeline(aws, settings, terminal, _Asks(terminal) if ask else go_on)
+        yield Pipeline(aws, settings, terminal, _Asks(terminal) if ask else auto_approve)
 
 
 class _Asks:

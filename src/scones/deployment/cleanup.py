@@ -18,7 +18,7 @@ _GONE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class OwnedResource:
     """One resource: its *kind* as ARNs put it (`lambda:function`), its name, and its ARN where that is known."""
 
     kind: str
@@ -27,21 +27,23 @@ class Leftover:
 
     def __str__(self) -> str:
         """How an inventory names it; what this version does not know goes by its ARN."""
-        return f"{KINDS[self.kind].word} {self.name}" if self.kind in KINDS else f"resource {self.arn}"
+        return (
+            f"{RESOURCE_KINDS[self.kind].word} {self.name}" if self.kind in RESOURCE_KINDS else f"resource {self.arn}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ResourceKind:
     """One kind of resource: the word for it, its service, its type in templates, how to look for and to delete one."""
 
     word: str
     service: str
     type: str
-    stands: Callable[[Client, Leftover], object]
-    delete: Callable[[Client, Leftover], object]
+    find: Callable[[Client, OwnedResource], object]
+    delete: Callable[[Client, OwnedResource], object]
 
 
-class Leftovers:
+class Cleanup:
     """What of the environment whose stack is called *stack* stands by itself; raises AwsError as its calls do."""
 
     def __init__(self, open_client: Callable[[str], Client], stack: str, account: str) -> None:
@@ -49,7 +51,7 @@ class Leftovers:
         self._stack = stack
         self._account = account
 
-    def tagged(self, besides: Iterable[Leftover] = ()) -> list[Leftover]:
+    def tagged(self, besides: Iterable[OwnedResource] = ()) -> list[OwnedResource]:
         """Find everything that carries the environment's tag and still stands, *besides* what is known to.
 
         AWS goes on listing what was deleted a short while ago: each is looked for by itself.
@@ -57,21 +59,21 @@ class Leftovers:
         known = {(each.kind, each.name) for each in besides}
         listed = (*self._by_tag(), *self._roles(), *self._dashboards(), *self._budgets())
         new = (each for each in listed if (each.kind, each.name) not in known and not _seen_elsewhere(each.kind))
-        return [each for each in new if self.stands(each)]
+        return [each for each in new if self.exists(each)]
 
-    def stands(self, leftover: Leftover) -> bool:
+    def exists(self, resource: OwnedResource) -> bool:
         """Look for one; what this version does not know is taken to stand."""
-        kind = KINDS.get(leftover.kind)
+        kind = RESOURCE_KINDS.get(resource.kind)
         if kind is None:
             return True
         try:
-            return bool(kind.stands(self._open(kind.service), leftover))
+            return bool(kind.find(self._open(kind.service), resource))
         except AwsError as error:
             if error.code in _GONE:
                 return False
             raise
 
-    def silence(self, rule: str) -> None:
+    def disable_rule(self, rule: str) -> None:
         """Disable a rule, so that it starts nothing more; one that is gone stays gone."""
         try:
             self._open("events").call("disable_rule", Name=rule)
@@ -79,30 +81,30 @@ class Leftovers:
             if error.code not in _GONE:
                 raise
 
-    def delete(self, leftover: Leftover) -> bool:
+    def delete(self, resource: OwnedResource) -> bool:
         """Delete one; what is gone already stays gone. False where this version does not know how."""
-        kind = KINDS.get(leftover.kind)
+        kind = RESOURCE_KINDS.get(resource.kind)
         if kind is None:
             return False
         try:
-            kind.delete(self._open(kind.service), leftover)
+            kind.delete(self._open(kind.service), resource)
         except AwsError as error:
             if error.code not in _GONE:
                 raise
         return True
 
-    def _by_tag(self) -> Iterable[Leftover]:
+    def _by_tag(self) -> Iterable[OwnedResource]:
         tag = {"Key": ENV_TAG, "Values": [self._stack]}
         for page in self._open("resourcegroupstaggingapi").pages("get_resources", TagFilters=[tag]):
-            yield from (parse(each["ResourceARN"]) for each in page["ResourceTagMappingList"])
+            yield from (parse_arn(each["ResourceARN"]) for each in page["ResourceTagMappingList"])
 
-    def _roles(self) -> Iterable[Leftover]:
+    def _roles(self) -> Iterable[OwnedResource]:
         """Roles, which AWS does not list by tag."""
         client = self._open("iam")
         names = [role["RoleName"] for page in client.pages("list_roles") for role in page["Roles"]]
         for name in names:
             if name.startswith(f"{self._stack}-") and self._owns_role(client, name):
-                yield Leftover("iam:role", name, "")
+                yield OwnedResource("iam:role", name, "")
 
     def _owns_role(self, client: Client, name: str) -> bool:
         try:
@@ -112,44 +114,44 @@ class Leftovers:
                 return False
             raise
 
-    def _dashboards(self) -> Iterable[Leftover]:
+    def _dashboards(self) -> Iterable[OwnedResource]:
         """The dashboard, which has no tags; no other environment's is called the same."""
         pages = self._open("cloudwatch").pages("list_dashboards", DashboardNamePrefix=self._stack)
         names = [each["DashboardName"] for page in pages for each in page.get("DashboardEntries", ())]
-        return [Leftover("cloudwatch:dashboard", name, "") for name in names if name == self._stack]
+        return [OwnedResource("cloudwatch:dashboard", name, "") for name in names if name == self._stack]
 
-    def _budgets(self) -> Iterable[Leftover]:
+    def _budgets(self) -> Iterable[OwnedResource]:
         """The budget, by its name; many who may do all else may not look at budgets, and then there is none of ours."""
-        budget = Leftover("budgets:budget", self._stack, f"arn:aws:budgets::{self._account}:budget/{self._stack}")
+        budget = OwnedResource("budgets:budget", self._stack, f"arn:aws:budgets::{self._account}:budget/{self._stack}")
         try:
-            return [budget] if self.stands(budget) else []
+            return [budget] if self.exists(budget) else []
         except AwsError as error:
             if error.code in {"AccessDenied", "AccessDeniedException"}:
                 return []
             raise
 
 
-def parse(arn: str) -> Leftover:
+def parse_arn(arn: str) -> OwnedResource:
     """Read an ARN: `arn:aws:lambda:<region>:<account>:function:<name>`, or with `/`, or with a name alone."""
     service, rest = arn.split(":", 5)[2], arn.split(":", 5)[5]
     if service in {"s3", "sns", "sqs"}:
-        return Leftover(service, rest, arn)
+        return OwnedResource(service, rest, arn)
     kind, _, name = re.sub("[:/]", "\n", rest, count=1).partition("\n")
-    return Leftover(f"{service}:{kind}", name.removesuffix(":*"), arn)
+    return OwnedResource(f"{service}:{kind}", name.removesuffix(":*"), arn)
 
 
-def of_stack(resource_type: str, physical_id: str) -> Leftover | None:
+def stack_member(resource_type: str, physical_id: str) -> OwnedResource | None:
     """Name a stack's resource by its physical ID, which is a name, an ARN or a URL; None for a type without a row."""
-    kinds = [kind for kind, about in KINDS.items() if about.type == resource_type]
+    kinds = [kind for kind, about in RESOURCE_KINDS.items() if about.type == resource_type]
     if not kinds:
         return None
     if physical_id.startswith("arn:"):
-        return parse(physical_id)
+        return parse_arn(physical_id)
     name = physical_id.rpartition("/")[2] if "://" in physical_id else physical_id
-    return Leftover(kinds[0], name, "")
+    return OwnedResource(kinds[0], name, "")
 
 
-def _delete_rule(client: Client, it: Leftover) -> None:
+def _delete_rule(client: Client, it: OwnedResource) -> None:
     pages = client.pages("list_targets_by_rule", Rule=it.name)
     targets = [target["Id"] for page in pages for target in page["Targets"]]
     if targets:
@@ -157,7 +159,7 @@ def _delete_rule(client: Client, it: Leftover) -> None:
     client.call("delete_rule", Name=it.name)
 
 
-def _delete_role(client: Client, it: Leftover) -> None:
+def _delete_role(client: Client, it: OwnedResource) -> None:
     which = {"RoleName": it.name}
     for page in client.pages("list_role_policies", **which):
         for name in page["PolicyNames"]:
@@ -168,16 +170,16 @@ def _delete_role(client: Client, it: Leftover) -> None:
     client.call("delete_role", **which)
 
 
-def _budget(it: Leftover) -> dict[str, str]:
+def _budget(it: OwnedResource) -> dict[str, str]:
     return {"AccountId": it.arn.split(":")[4], "BudgetName": it.name}
 
 
-def _queue_url(client: Client, it: Leftover) -> str:
+def _queue_url(client: Client, it: OwnedResource) -> str:
     url: str = client.call("get_queue_url", QueueName=it.name)["QueueUrl"]
     return url
 
 
-def _groups(client: Client, it: Leftover) -> list[str]:
+def _groups(client: Client, it: OwnedResource) -> list[str]:
     groups = client.call("describe_log_groups", logGroupNamePrefix=it.name)["logGroups"]
     return [group["logGroupName"] for group in groups if group["logGroupName"] == it.name]
 
@@ -187,78 +189,78 @@ def _seen_elsewhere(kind: str) -> bool:
     return kind in {"s3", "cloudformation:stack"} or kind.startswith("sagemaker:")
 
 
-KINDS = {
-    "lambda:function": Kind(
+RESOURCE_KINDS = {
+    "lambda:function": ResourceKind(
         "function",
         "lambda",
         "AWS::Lambda::Function",
         lambda client, it: client.call("get_function_configuration", FunctionName=it.name),
         lambda client, it: client.call("delete_function", FunctionName=it.name),
     ),
-    "states:stateMachine": Kind(
+    "states:stateMachine": ResourceKind(
         "state-machine",
         "stepfunctions",
         "AWS::StepFunctions::StateMachine",
         lambda client, it: client.call("describe_state_machine", stateMachineArn=it.arn)["status"] != "DELETING",
         lambda client, it: client.call("delete_state_machine", stateMachineArn=it.arn),
     ),
-    "sqs": Kind(
+    "sqs": ResourceKind(
         "queue",
         "sqs",
         "AWS::SQS::Queue",
         _queue_url,
         lambda client, it: client.call("delete_queue", QueueUrl=_queue_url(client, it)),
     ),
-    "sns": Kind(
+    "sns": ResourceKind(
         "topic",
         "sns",
         "AWS::SNS::Topic",
         lambda client, it: client.call("get_topic_attributes", TopicArn=it.arn),
         lambda client, it: client.call("delete_topic", TopicArn=it.arn),
     ),
-    "dynamodb:table": Kind(
+    "dynamodb:table": ResourceKind(
         "table",
         "dynamodb",
         "AWS::DynamoDB::Table",
         lambda client, it: client.call("describe_table", TableName=it.name),
         lambda client, it: client.call("delete_table", TableName=it.name),
     ),
-    "events:rule": Kind(
+    "events:rule": ResourceKind(
         "rule",
         "events",
         "AWS::Events::Rule",
         lambda client, it: client.call("describe_rule", Name=it.name),
         _delete_rule,
     ),
-    "cloudwatch:alarm": Kind(
+    "cloudwatch:alarm": ResourceKind(
         "alarm",
         "cloudwatch",
         "AWS::CloudWatch::Alarm",
         lambda client, it: client.call("describe_alarms", AlarmNames=[it.name])["MetricAlarms"],
         lambda client, it: client.call("delete_alarms", AlarmNames=[it.name]),
     ),
-    "cloudwatch:dashboard": Kind(
+    "cloudwatch:dashboard": ResourceKind(
         "dashboard",
         "cloudwatch",
         "AWS::CloudWatch::Dashboard",
         lambda client, it: client.call("get_dashboard", DashboardName=it.name),
         lambda client, it: client.call("delete_dashboards", DashboardNames=[it.name]),
     ),
-    "logs:log-group": Kind(
+    "logs:log-group": ResourceKind(
         "log-group",
         "logs",
         "AWS::Logs::LogGroup",
         _groups,
         lambda client, it: client.call("delete_log_group", logGroupName=it.name),
     ),
-    "ecr:repository": Kind(
+    "ecr:repository": ResourceKind(
         "repository",
         "ecr",
         "AWS::ECR::Repository",
         lambda client, it: client.call("describe_repositories", repositoryNames=[it.name]),
         lambda client, it: client.call("delete_repository", repositoryName=it.name, force=True),
     ),
-    "codebuild:project": Kind(
+    "codebuild:project": ResourceKind(
         "build-project",
         "codebuild",
         "AWS::CodeBuild::Project",
@@ -266,7 +268,7 @@ KINDS = {
         lambda client, it: client.call("delete_project", name=it.name),
     ),
     # A key is paid for until its deletion is scheduled; AWS then waits for a week or more.
-    "kms:key": Kind(
+    "kms:key": ResourceKind(
         "key",
         "kms",
         "AWS::KMS::Key",
@@ -274,14 +276,14 @@ KINDS = {
         lambda client, it: client.call("schedule_key_deletion", KeyId=it.name, PendingWindowInDays=7),
     ),
     # Of no type: without an account a stack's own listing does not name it, and it is found by its name.
-    "budgets:budget": Kind(
+    "budgets:budget": ResourceKind(
         "budget",
         "budgets",
         "",
         lambda client, it: client.call("describe_budget", **_budget(it)),
         lambda client, it: client.call("delete_budget", **_budget(it)),
     ),
-    "iam:role": Kind(
+    "iam:role": ResourceKind(
         "role",
         "iam",
         "AWS::IAM::Role",
@@ -292,6 +294,6 @@ KINDS = {
 """What this version knows how to delete, by the kinds in ARNs."""
 
 
-def leftovers_of(aws: Aws) -> Leftovers:
+def open_cleanup(aws: Aws) -> Cleanup:
     """The leftovers of the environment that *aws* is connected to."""
-    return Leftovers(aws.client, aws.name, aws.account)
+    return Cleanup(aws.client, aws.name, aws.account)

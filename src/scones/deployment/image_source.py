@@ -9,7 +9,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from scones.aws.connection import Aws
-from scones.deployment.template import zipped
+from scones.deployment.template import zip_entries
 
 _PACKAGE = files("scones")
 _RECIPE = _PACKAGE.joinpath("infra", "image")
@@ -19,7 +19,7 @@ _LEFT_OUT = {"infra", "__pycache__"}
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImageSource:
     """What is built, as a zip with the Dockerfile at its root; *tag* is the hash of it, *base* the image below it."""
 
     tag: str
@@ -33,14 +33,14 @@ class Source:
 
 
 @cache
-def image_source() -> Source:
+def image_source() -> ImageSource:
     """Collect the recipe, the pinned requirements and the package; the same sources have the same tag."""
     entries = sorted([*_entries(_RECIPE, ""), *_entries(_PACKAGE, "scones/")])
     whole = hashlib.sha256()
     # Of what is in the zip, not of its bytes: two versions of zlib may write them differently.
     for name, body in entries:
         whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(body).digest())
-    return Source(whole.hexdigest()[:16], _base(), zipped(entries))
+    return ImageSource(whole.hexdigest()[:16], _base(), zip_entries(entries))
 
 
 def _base() -> str:

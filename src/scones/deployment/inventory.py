@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scones.aws.connection import Aws
-from scones.deployment.cleanup import Leftover, leftovers_of, of_stack
+from scones.deployment.cleanup import OwnedResource, open_cleanup, stack_member
 from scones.deployment.template import function_names
 from scones.domain.tags import ENV_TAG
 
@@ -13,52 +13,52 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class TaggedResources:
     """What the stack says that it made, and what else bears the environment's tag: another version's, or a user's."""
 
-    members: Sequence[Leftover]
-    strays: Sequence[Leftover]
+    members: Sequence[OwnedResource]
+    unmanaged: Sequence[OwnedResource]
 
     @property
-    def together(self) -> list[Leftover]:
+    def all(self) -> list[OwnedResource]:
         """Both, in a lasting order."""
-        return sorted([*self.members, *self.strays], key=str)
+        return sorted([*self.members, *self.unmanaged], key=str)
 
 
-def marked(aws: Aws) -> Marked:
+def tagged_resources(aws: Aws) -> TaggedResources:
     """Look once for what is this environment's by its stack, or by its tag."""
     members = stack_members(aws)
-    return Marked(members, leftovers_of(aws).tagged(besides=members))
+    return TaggedResources(members, open_cleanup(aws).tagged(besides=members))
 
 
-def stack_members(aws: Aws) -> list[Leftover]:
+def stack_members(aws: Aws) -> list[OwnedResource]:
     """What the stack says that it made, as far as this version knows its kinds."""
-    named = (of_stack(each.type, each.physical_id) for each in aws.stack.resources())
+    named = (stack_member(each.type, each.physical_id) for each in aws.stack.resources())
     return [each for each in named if each]
 
 
-def inventory(aws: Aws, known: Marked | None = None) -> tuple[str, ...]:
+def inventory(aws: Aws, known: TaggedResources | None = None) -> tuple[str, ...]:
     """Name what stands, one `kind name` each; training jobs that have ended cannot be deleted and do not count.
 
     It is found in three ways: by the names that we give, by the stack's own list, and by the environment's tag, which
     also finds what another version made and what a stack left behind. The last two take many calls: whoever has found
     them already gives what is *known*.
     """
-    known = known or marked(aws)
+    known = known or tagged_resources(aws)
     found = [f"training-job {name}" for name in aws.sagemaker.running_trainings(aws.prefix)]
     found += [f"endpoint {name}" for name in endpoints(aws)]
     if aws.scaling.exists():
         found.append(f"scalable-target {aws.scaling.name}")
     found += [f"endpoint-config {name}" for name in aws.sagemaker.configs(aws.prefix)]
     found += [f"model {name}" for name in aws.sagemaker.models(aws.prefix)]
-    found += registered(aws)
+    found += registered_models(aws)
     stack = aws.stack.find()
     if stack:
         found.append(f"stack {stack.name}")
     if owns_bucket(aws):
         found.append(f"bucket {aws.bucket.name}")
-    found += map(str, known.together)
-    found += [f"log-group {name}" for name in log_groups(aws, known.together)]
+    found += map(str, known.all)
+    found += [f"log-group {name}" for name in log_groups(aws, known.all)]
     found += [f"log-stream {name}" for name in aws.logs.training_streams(aws.prefix)]
     return tuple(dict.fromkeys(found))
 
@@ -69,7 +69,7 @@ def endpoints(aws: Aws) -> list[str]:
     return own + aws.sagemaker.endpoints(aws.prefix)
 
 
-def registered(aws: Aws) -> list[str]:
+def registered_models(aws: Aws) -> list[str]:
     """Name the registered models of this environment, and their group."""
     group = [f"model-package-group {aws.registry.group}"] if aws.registry.exists() else []
     return [f"model-package {number}" for number in aws.registry.numbers()] + group
@@ -80,7 +80,7 @@ def owns_bucket(aws: Aws) -> bool:
     return aws.bucket.tags().get(ENV_TAG) == aws.name
 
 
-def log_groups(aws: Aws, members: Iterable[Leftover]) -> list[str]:
+def log_groups(aws: Aws, members: Iterable[OwnedResource]) -> list[str]:
     """Name the log groups that AWS made by itself for this environment, which carry no tag.
 
     They are looked for by their whole names: what merely begins alike may be another environment's, or a user's own.
@@ -104,7 +104,7 @@ def other_regions(aws: Aws) -> tuple[str, ...]:
     return tuple(sorted(name for name in regions if _REGION.fullmatch(name) and name != aws.region))
 
 
-def by_the_hour(aws: Aws) -> dict[str, int]:
+def running_instances(aws: Aws) -> dict[str, int]:
     """Count the instances that are paid for now, behind endpoints and in training jobs, by type."""
     found: dict[str, int] = {}
     for name in endpoints(aws):

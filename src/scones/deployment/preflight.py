@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.quotas import Unchecked, unchecked
+from scones.aws.quotas import QuotaUnavailable, quota_unavailable
 from scones.config.settings import Settings
 from scones.deployment.image_source import image_uri
 from scones.domain.errors import SconesError
@@ -23,7 +23,7 @@ class BucketTaken(SconesError):
         self.bucket = bucket
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """What a check found."""
 
     GOOD = "good"
@@ -32,62 +32,64 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PreflightCheck:
     """One look at the account."""
 
     what: str
-    verdict: Verdict
+    verdict: CheckStatus
     words: str
 
     def __str__(self) -> str:
         """The line for a person."""
-        return f"preflight: {self.what}: {'' if self.verdict is Verdict.GOOD else self.verdict + ': '}{self.words}"
+        return f"preflight: {self.what}: {'' if self.verdict is CheckStatus.GOOD else self.verdict + ': '}{self.words}"
 
 
-def preflight(aws: Aws, settings: Settings) -> Iterable[Check]:
+def preflight(aws: Aws, settings: Settings) -> Iterable[PreflightCheck]:
     """Look at the credentials, the names, the quota of the endpoint's instances, and the image.
 
     Raises:
         BucketTaken: nothing can be made under this name.
         CredentialsRefused: the credentials have expired meanwhile.
     """
-    yield Check("credentials", Verdict.GOOD, f"{aws.caller}, account {aws.account}, region {aws.region}")
+    yield PreflightCheck("credentials", CheckStatus.GOOD, f"{aws.caller}, account {aws.account}, region {aws.region}")
     yield _names(aws)
     if settings.mode == "realtime":
         yield _quota(aws, settings.endpoint_instance, settings.endpoint_instances)
     yield _image(aws)
 
 
-def _names(aws: Aws) -> Check:
+def _names(aws: Aws) -> PreflightCheck:
     stands = aws.stack.find() is not None
     if aws.bucket.taken():
         raise BucketTaken(aws.bucket.name, aws.env)
     if not stands and aws.bucket.exists():
         words = f"bucket {aws.bucket.name} stands without a stack; if it is refused, run: scones down"
-        return Check("names", Verdict.ATTENTION, words)
+        return PreflightCheck("names", CheckStatus.ATTENTION, words)
     words = f"stack {aws.name} stands, and is brought to the template" if stands else f"{aws.name} is free"
-    return Check("names", Verdict.GOOD, words)
+    return PreflightCheck("names", CheckStatus.GOOD, words)
 
 
-def _quota(aws: Aws, instance: str, wanted: int) -> Check:
+def _quota(aws: Aws, instance: str, wanted: int) -> PreflightCheck:
     what = f"quota of {instance} for endpoints"
     try:
         quota = aws.quotas.find("sagemaker", f"{instance} for endpoint usage")
-    except Unchecked as why:
-        return Check(what, Verdict.UNCHECKED, str(why))
+    except QuotaUnavailable as why:
+        return PreflightCheck(what, CheckStatus.UNCHECKED, str(why))
     if quota is None:
-        return Check(what, Verdict.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
+        return PreflightCheck(what, CheckStatus.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
     more = f"of {quota.limit:g} (ask AWS for more of {quota.code})"
     if quota.limit < wanted:
-        return Check(what, Verdict.ATTENTION, f"deploy wants {wanted} {more}")
+        return PreflightCheck(what, CheckStatus.ATTENTION, f"deploy wants {wanted} {more}")
     if quota.limit < 2 * wanted:
-        return Check(what, Verdict.ATTENTION, f"an update has {2 * wanted} for a while, {more}")
-    return Check(what, Verdict.GOOD, f"{quota.limit:g}; an update takes {2 * wanted}")
+        return PreflightCheck(what, CheckStatus.ATTENTION, f"an update has {2 * wanted} for a while, {more}")
+    return PreflightCheck(what, CheckStatus.GOOD, f"{quota.limit:g}; an update takes {2 * wanted}")
 
 
-def _image(aws: Aws) -> Check:
+def _image(aws: Aws) -> PreflightCheck:
     try:
         found = aws.images.digest(image_uri(aws).rpartition(":")[2])
     except AwsError as error:
-        return Check("image", Verdict.UNCHECKED, str(unchecked(error, "ecr:DescribeImages")))
-    return Check("image", Verdict.GOOD, f"{image_uri(aws)} {'is in the registry' if found else 'is built first'}")
+        return PreflightCheck("image", CheckStatus.UNCHECKED, str(quota_unavailable(error, "ecr:DescribeImages")))
+    return PreflightCheck(
+        "image", CheckStatus.GOOD, f"{image_uri(aws)} {'is in the registry' if found else 'is built first'}"
+    )

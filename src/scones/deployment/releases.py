@@ -10,7 +10,7 @@ from scones.aws.s3 import Bucket
 from scones.config.settings import Settings
 from scones.domain.errors import SconesError
 
-KEPT = 3
+MAX_RELEASES = 3
 """The release that serves, and two to go back to."""
 _PREFIX = "releases/"
 _LAST = "flow/release-number.json"
@@ -47,7 +47,7 @@ class Release:
     finished: bool = False
 
 
-def releases(bucket: Bucket) -> list[Release]:
+def list_releases(bucket: Bucket) -> list[Release]:
     """Read all that are kept, oldest first.
 
     Raises:
@@ -66,7 +66,7 @@ def next_number(bucket: Bucket) -> int:
             return number
 
 
-def keep(bucket: Bucket, release: Release, *, finished: bool) -> Release:
+def save_release(bucket: Bucket, release: Release, *, finished: bool) -> Release:
     """Write a release down, finished or not."""
     written = replace(release, finished=finished)
     bucket.put(_key(release.number), msgspec.json.encode(written), "application/json")
@@ -79,9 +79,9 @@ def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
     What none of the others needs is deleted; an unfinished release that is newer may be somebody else's deploy.
     """
     numbers = {release.number for release in gone}
-    found = releases(aws.bucket)
+    found = list_releases(aws.bucket)
     left = [release for release in found if release.number not in numbers]
-    kept = [release for release in left if release.finished][-KEPT:]
+    kept = [release for release in left if release.finished][-MAX_RELEASES:]
     kept += [release for release in left if not release.finished and release.number > (kept[-1].number if kept else 0)]
     needed = {name for release in kept for name in (release.config, release.model)}
     # Whatever serves must not lose its configuration, be it a release or not.
@@ -98,11 +98,11 @@ def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
     aws.bucket.remove(_key(release.number) for release in found if release not in kept)
 
 
-def recover(aws: Aws, settings: Settings, gone: Iterable[Release] = ()) -> None:
+def restore_release(aws: Aws, settings: Settings, gone: Iterable[Release] = ()) -> None:
     """After an update that failed: let what serves scale again, and drop what it does not need."""
     live = aws.sagemaker.find_endpoint(aws.name)
     if live and live.status == "InService":
-        aws.scaling.follow(settings)
+        aws.scaling.configure(settings)
     prune(aws, gone)
 
 

@@ -53,17 +53,17 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class FunctionCode:
     """The functions' zip, and the S3 key that names its content."""
 
     key: str
     body: bytes
 
 
-def function_code() -> Code:
+def function_code() -> FunctionCode:
     """Zip the Lambda functions; the same sources give the same bytes."""
-    body = zipped((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
-    return Code(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
+    body = zip_entries((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
+    return FunctionCode(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
 
 
 def code_version() -> str:
@@ -77,7 +77,7 @@ def function_release(parameters: Mapping[str, str]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def zipped(entries: Iterable[tuple[str, bytes]]) -> bytes:
+def zip_entries(entries: Iterable[tuple[str, bytes]]) -> bytes:
     """Zip names and contents; the same entries in the same order give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -105,7 +105,7 @@ def _template_text() -> str:
     for resource in resources.values():
         properties = resource["Properties"]
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
-            properties["Definition"] = definition(properties.pop("DefinitionS3Location"))
+            properties["Definition"] = state_machine(properties.pop("DefinitionS3Location"))
     return json.dumps(stack)
 
 
@@ -118,7 +118,7 @@ def function_names() -> tuple[str, ...]:
     return tuple(each["FunctionName"]["Fn::Sub"].removeprefix("scones-${Env}-") for each in named)
 
 
-def foundation() -> dict[str, object]:
+def base_template() -> dict[str, object]:
     """Leave out of the template what stands with the workflow only: the rest is short enough to need no bucket."""
     stack = template()
     conditions = stack["Conditions"]
@@ -150,7 +150,7 @@ def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:
             stack[section] = entries
 
 
-def definition(name: str) -> dict[str, object]:
+def state_machine(name: str) -> dict[str, object]:
     """Read one state machine from infra/; its `${...}` are CloudFormation's to fill."""
     states: dict[str, object] = json.loads(_PACKAGE.joinpath("infra", name).read_text())
     return states
@@ -176,17 +176,17 @@ def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Mappin
 _CloudFormationYaml.add_multi_constructor("!", _short_form)
 
 
-def lay(aws: Aws, settings: Settings, tell: Tell) -> None:
+def create_base_stack(aws: Aws, settings: Settings, tell: Tell) -> None:
     """Bring the foundation up, unless it stands: what is put into its bucket first is kept and encrypted like the rest.
 
     Raises:
         StackFailed: with the first reason that CloudFormation gives.
     """
-    if not aws.stack.founded(tell):
-        aws.stack.deploy(foundation(), founding(aws, settings), tell)
+    if not aws.stack.base_exists(tell):
+        aws.stack.deploy(base_template(), base_parameters(aws, settings), tell)
 
 
-def founding(aws: Aws, settings: Settings) -> dict[str, str]:
+def base_parameters(aws: Aws, settings: Settings) -> dict[str, str]:
     """The stack's parameters for its name, and for what is kept, encrypted, deleted and told."""
     chosen = {
         "Env": aws.env,

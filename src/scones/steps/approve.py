@@ -1,11 +1,20 @@
-"""Approve: let a registered model out, or reject it, and keep the reason."""
+"""Approve: register trained models, by the gate, and approve or reject them."""
+
+from dataclasses import asdict
 
 from scones.aws.connection import Aws
-from scones.aws.registry import Approval, Package
+from scones.aws.registry import ApprovalStatus, ModelPackage, ModelRegistration
+from scones.config.settings import Settings
+from scones.deployment.image_source import image_uri
+from scones.deployment.template import code_version
 from scones.domain.progress import Reporter
+from scones.evaluation.gate import Check, Floors, check_floors
+from scones.evaluation.metrics import Evaluation, evaluate_predictions
+from scones.model.model_file import Artefact, opened
+from scones.model.out_of_fold import OutOfFold
 
 
-def approve(aws: Aws, number: int, approval: Approval, reason: str, report: Reporter) -> Package:
+def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report: Reporter) -> ModelPackage:
     """Decide on the model of that *number*; deciding anew replaces what was decided before.
 
     Raises:
@@ -14,3 +23,72 @@ def approve(aws: Aws, number: int, approval: Approval, reason: str, report: Repo
     package = aws.registry.decide(aws.registry.get(number), approval, reason)
     report.tell(f"model {package.number} is {approval.lower()}: {reason}")
     return package
+
+
+UNJUDGED = "it keeps no answers to photos that its network had not seen"
+
+
+def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> ModelPackage:
+    """Enter the model at *model_uri*; one that is registered already, and was judged, stays as it is.
+
+    Raises:
+        BadArtefact: the model cannot be read.
+        RegistryTaken: the registry's name belongs to somebody else.
+    """
+    package = aws.registry.find(model_uri)
+    if package and package.reason:
+        return package
+    with opened(aws.bucket.get(aws.bucket.key(model_uri))) as artefact:
+        evaluation = _out_of_fold(artefact, settings)
+        if package is None:
+            statistics = _keep(aws, model_uri, evaluation) if evaluation else ""
+            facts = _lineage(artefact, evaluation)
+            package = aws.registry.register(ModelRegistration(image_uri(aws), model_uri, statistics, facts))
+    approval, reason = _judge(evaluation, Floors.of(settings))
+    package = aws.registry.decide(package, approval, reason)
+    words = "approved" if approval is ApprovalStatus.APPROVED else "waits for approval"
+    report.tell(f"model {package.number} is registered and {words}: {reason}")
+    return package
+
+
+def _out_of_fold(artefact: Artefact, settings: Settings) -> Evaluation | None:
+    """No test photo is looked at: the gate must not be what the model is chosen by."""
+    known = OutOfFold.kept(artefact)
+    if known is None:
+        return None
+    return evaluate_predictions(known.labels, known.probabilities, known.classes, settings.threshold)
+
+
+def _judge(evaluation: Evaluation | None, floors: Floors) -> tuple[ApprovalStatus, str]:
+    if evaluation is None:
+        return ApprovalStatus.PENDING, UNJUDGED
+    missed = [check for check in check_floors(evaluation, floors) if not check.passed]
+    if missed:
+        return ApprovalStatus.PENDING, _reason(missed)
+    return ApprovalStatus.APPROVED, f"by the gate: {evaluation.accuracy:.3f} right out of fold, n = {evaluation.n}"
+
+
+def _reason(missed: list[Check]) -> str:
+    return f"out of fold, {'; '.join(str(check) for check in missed)}"
+
+
+def _lineage(artefact: Artefact, evaluation: Evaluation | None) -> dict[str, str]:
+    """What the model comes from, in the few characters that the registry takes."""
+    measured = {"accuracy-out-of-fold": f"{evaluation.accuracy:.4f}", "n": str(evaluation.n)} if evaluation else {}
+    return {
+        "data-version": artefact.data_version,
+        "code-version": code_version(),
+        "seed": str(artefact.seed),
+        "artefact-version": artefact.version,
+        **measured,
+    }
+
+
+def _keep(aws: Aws, model_uri: str, evaluation: Evaluation) -> str:
+    """Put the evaluation beside the model, in the form that SageMaker draws."""
+    spread = (evaluation.accuracy * (1 - evaluation.accuracy) / evaluation.n) ** 0.5
+    figures = {"accuracy": {"value": evaluation.accuracy, "standard_deviation": spread}}
+    folder = aws.bucket.key(model_uri).rpartition("/")[0]
+    return aws.bucket.put_json(
+        f"{folder}/out-of-fold.json", {"multiclass_classification_metrics": figures, "scones": asdict(evaluation)}
+    )

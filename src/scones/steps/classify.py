@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scones.aws.connection import Aws
-from scones.aws.stepfunctions import Ended
+from scones.aws.stepfunctions import ExecutionResult
 from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.progress import Reporter
@@ -65,7 +65,7 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
     return Classified(tuple(executions))
 
 
-def _execution(name: str, sample: Sample, ended: Ended) -> Execution:
+def _execution(name: str, sample: Sample, ended: ExecutionResult) -> Execution:
     decision = ended.output or read_refusal(ended.cause)
     return Execution(
         name=name,

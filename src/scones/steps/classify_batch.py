@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scones.aws.client import pauses
+from scones.aws.client import poll
 from scones.aws.connection import Aws
-from scones.aws.stepfunctions import Standing, execution_arn
+from scones.aws.stepfunctions import ExecutionStatus, execution_arn
 from scones.batch.results import (
     NoPhotos,
     Photo,
@@ -147,7 +147,7 @@ class _Run:
     def _execution(self, attempt: int) -> str:
         return f"{self._files.name}-{attempt:04d}"
 
-    def _find(self, attempt: int) -> Standing | None:
+    def _find(self, attempt: int) -> ExecutionStatus | None:
         return self._aws.batches.find(self._arn(attempt)) if attempt else None
 
     def _start(self, attempt: int, left: Sequence[Photo], before: int) -> None:
@@ -165,10 +165,10 @@ class _Run:
         }
         self._aws.batches.start(self._aws.batch_machine, self._execution(attempt), event)
 
-    def _wait(self, attempt: int) -> Standing:
+    def _wait(self, attempt: int) -> ExecutionStatus:
         total = len(self._photos)
         try:
-            for _ in pauses(f"the end of run {self._files.name}", _LONGEST_SECONDS):
+            for _ in poll(f"the end of run {self._files.name}", _LONGEST_SECONDS):
                 standing = self._find(attempt)
                 if standing is None or not standing.running:
                     break

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from scones.aws.client import AwsError
 from scones.aws.cloudformation import STACK_SECONDS
 from scones.aws.connection import Aws
-from scones.aws.registry import Approval, Package
+from scones.aws.registry import ApprovalStatus, ModelPackage
 from scones.aws.sagemaker import (
     VARIANT,
     EndpointFailed,
@@ -15,12 +15,12 @@ from scones.aws.sagemaker import (
     Serverless,
     UpdateRolledBack,
     hosting_of,
-    update_seconds,
+    max_update_seconds,
 )
 from scones.config.settings import Settings
 from scones.deployment.image_source import image_uri
 from scones.deployment.lock import deployment_lock
-from scones.deployment.releases import Release, keep, next_number, prune, recover, releases
+from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
 from scones.deployment.template import CAPTURE_PARAMETER, code_version, template
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
@@ -30,7 +30,7 @@ _DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class DeployResult:
     """The endpoint, and the model behind it: the number of the release, and the model's in the registry."""
 
     endpoint: str
@@ -45,7 +45,7 @@ class Deployed:
     """Both are 0 where a version of before the registry deployed."""
 
     @classmethod
-    def of(cls, release: Release) -> "Deployed":
+    def of(cls, release: Release) -> "DeployResult":
         """Say it of a release that serves."""
         return cls(
             endpoint=release.endpoint,
@@ -62,8 +62,8 @@ class Deployed:
 class NotApproved(SconesError):
     """A model that is registered may not be deployed."""
 
-    def __init__(self, package: Package, env: str) -> None:
-        state = "was rejected" if package.approval is Approval.REJECTED else "waits for approval"
+    def __init__(self, package: ModelPackage, env: str) -> None:
+        state = "was rejected" if package.approval is ApprovalStatus.REJECTED else "waits for approval"
         super().__init__(
             f"model {package.number} {state}: {package.reason or 'nobody has judged it'}; "
             f"to deploy it all the same, run: scones approve {package.number} --env {env}"
@@ -71,7 +71,7 @@ class NotApproved(SconesError):
         self.package = package
 
 
-def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> Release:
+def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter) -> Release:
     """Create or update the endpoint; where the newest release is this very one, it is left as it is.
 
     Raises:
@@ -81,21 +81,21 @@ def deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> 
         UpdateRolledBack: the new model failed under traffic or did not start; the one before goes on serving.
         StackMissing: the stack lacks the role, or the alarm that guards updates.
     """
-    if package.approval is not Approval.APPROVED:
+    if package.approval is not ApprovalStatus.APPROVED:
         raise NotApproved(package, aws.env)
     # The stack may change first; then the endpoint may settle before it is updated.
-    seconds = STACK_SECONDS + 2 * update_seconds(settings.baking_seconds)
+    seconds = STACK_SECONDS + 2 * max_update_seconds(settings.baking_seconds)
     with deployment_lock(aws, "deploy", seconds, report):
         return _deploy(aws, settings, package, report)
 
 
-def _deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) -> Release:
+def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter) -> Release:
     plan = _plan(aws, settings, package)
     _let_functions_capture(aws, isinstance(plan.hosting, Serverless), report)
     release = _release(aws, settings, package, plan)
     if not release.finished:
         # Written first: a deploy that is cut off can be told from one that ended.
-        keep(aws.bucket, release, finished=False)
+        save_release(aws.bucket, release, finished=False)
     watched = f"; each step of an update is watched for {settings.baking_seconds} s" if plan.hosting.update() else ""
     report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}{watched}")
     if not release.finished:
@@ -104,17 +104,17 @@ def _deploy(aws: Aws, settings: Settings, package: Package, report: Reporter) ->
     try:
         endpoint = aws.sagemaker.deploy(plan)
     except (EndpointFailed, UpdateRolledBack, AwsError):
-        recover(aws, settings, [] if release.finished else [release])
+        restore_release(aws, settings, [] if release.finished else [release])
         raise
-    aws.scaling.follow(settings)
-    release = keep(aws.bucket, release, finished=True)
+    aws.scaling.configure(settings)
+    release = save_release(aws.bucket, release, finished=True)
     prune(aws)
     _set_expiry(aws, endpoint.arn, settings.endpoint_hours)
     report.tell(f"endpoint {plan.name} is in service: release {release.number}, model {release.package}")
     return release
 
 
-def _plan(aws: Aws, settings: Settings, package: Package) -> EndpointPlan:
+def _plan(aws: Aws, settings: Settings, package: ModelPackage) -> EndpointPlan:
     role = aws.stack.find_output("HostingRoleArn")
     key = aws.stack.key()
     hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"), key)
@@ -130,7 +130,7 @@ def _plan(aws: Aws, settings: Settings, package: Package) -> EndpointPlan:
     )
 
 
-def _release(aws: Aws, settings: Settings, package: Package, plan: EndpointPlan) -> Release:
+def _release(aws: Aws, settings: Settings, package: ModelPackage, plan: EndpointPlan) -> Release:
     """The newest release, if that is what is wanted; else a new one."""
     wanted = Release(
         number=0,
@@ -146,7 +146,7 @@ def _release(aws: Aws, settings: Settings, package: Package, plan: EndpointPlan)
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         by=code_version(),
     )
-    before = releases(aws.bucket)
+    before = list_releases(aws.bucket)
     if before:
         newest = before[-1]
         if newest == replace(wanted, number=newest.number, when=newest.when, by=newest.by, finished=True):

@@ -4,37 +4,37 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scones.aws.client import AwsError, TookTooLong, pauses
-from scones.aws.cloudformation import STACK_SECONDS, StackFailed, StackHalfGone
+from scones.aws.client import AwsError, WaitTimeout, poll
+from scones.aws.cloudformation import STACK_SECONDS, StackDeletionIncomplete, StackFailed
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import ENDPOINT_SECONDS
-from scones.deployment.cleanup import Leftover, leftovers_of
+from scones.deployment.cleanup import OwnedResource, open_cleanup
 from scones.deployment.inventory import (
-    by_the_hour,
     endpoints,
     inventory,
     log_groups,
-    marked,
     other_regions,
     owns_bucket,
-    registered,
+    registered_models,
+    running_instances,
     stack_members,
+    tagged_resources,
 )
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import hourly_dollars, kept_monthly_dollars
-from scones.deployment.template import foundation, parameter_names
+from scones.deployment.template import base_template, parameter_names
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 
 # What is captured, logged or stopped late may still be written, for minutes, into what is being emptied.
 _REFILL_SECONDS = 900.0
 _LOOK_SECONDS = 60.0
-_STUBBORN = 2
+_MAX_STACK_FAILURES = 2
 # The endpoint is deleted, and with --keep-data the stack settles and is updated.
 _LOCK_SECONDS = ENDPOINT_SECONDS + 2 * STACK_SECONDS
 
 
-class NothingHere(SconesError):
+class WrongRegion(SconesError):
     """Nothing of the environment stands in this region, and something does in another."""
 
     def __init__(self, env: str, region: str, others: tuple[str, ...]) -> None:
@@ -46,16 +46,16 @@ class NothingHere(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class TeardownReport:
     """What stood before, what of it was deleted, and what was found when everything was listed again."""
 
-    stood: tuple[str, ...]
+    existed: tuple[str, ...]
     deleted: tuple[str, ...]
     objects: int
     """How many objects were deleted, versions included."""
     kept: tuple[str, ...]
     """What `--keep-data` left standing."""
-    left: tuple[str, ...]
+    remaining: tuple[str, ...]
     """What else is still there: nothing, unless something went wrong."""
     hourly_dollars_stopped: float | None
     """What ran by the hour; None where the price table does not know the instances."""
@@ -70,12 +70,12 @@ class Receipt:
         yield from (f"kept: {item}" for item in self.kept)
         if self.kept:
             yield f"kept data costs about ${self.monthly_dollars_kept:.2f} a month"
-        yield from (f"STILL THERE: {item}" for item in self.left)
+        yield from (f"STILL THERE: {item}" for item in self.remaining)
         nothing = "nothing else is left" if self.kept else "nothing is left"
-        yield f"listed again: {nothing}" if not self.left else "listed again: not everything is gone"
+        yield f"listed again: {nothing}" if not self.remaining else "listed again: not everything is gone"
 
 
-def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
+def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownReport:
     """Delete all that is this environment's; what is gone already is no error, and it may be run again at any point.
 
     With *keep_data* the stack goes back to its foundation: the bucket, with photos, models and records, stays.
@@ -87,12 +87,12 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
         StackHalfGone: its data cannot be kept, because its deletion began before.
         StackNotOurs: a stack of this name was made by somebody else.
     """
-    known = marked(aws)
+    known = tagged_resources(aws)
     stood = inventory(aws, known)
     if not stood and (others := other_regions(aws)):
-        raise NothingHere(aws.env, aws.region, others)
-    stopped = hourly_dollars(by_the_hour(aws))
-    members = known.together
+        raise WrongRegion(aws.env, aws.region, others)
+    stopped = hourly_dollars(running_instances(aws))
+    members = known.all
     groups = log_groups(aws, members)
     # Held until the bucket is emptied: from there on the stack itself says that it is going.
     with deployment_lock(aws, "down", _LOCK_SECONDS, report):
@@ -107,14 +107,14 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> Receipt:
     left = _look_again(aws, kept)
     deleted = tuple(item for item in stood if item not in left and item not in kept)
     report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
-    return Receipt(stood, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
+    return TeardownReport(stood, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
 
 
-def _stop(aws: Aws, members: list[Leftover], report: Reporter) -> None:
+def _stop(aws: Aws, members: list[OwnedResource], report: Reporter) -> None:
     """First of all, that nothing begins any more; then what goes on."""
     for member in members:
         if member.kind == "events:rule":
-            leftovers_of(aws).silence(member.name)
+            open_cleanup(aws).disable_rule(member.name)
     if stopped := aws.batches.stop_all(aws.batch_machine):
         report.tell(f"{stopped} batch runs: stopped")
     for job in list(aws.sagemaker.running_trainings(aws.prefix)):
@@ -141,20 +141,20 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
     if _bucket_of_somebody_else(aws):
         report.tell(f"bucket {aws.bucket.name} is somebody else's (it lacks this environment's tag): left alone")
     objects = failures = 0
-    for _ in pauses(f"stack {aws.name} going", _REFILL_SECONDS):
+    for _ in poll(f"stack {aws.name} going", _REFILL_SECONDS):
         objects += _empty(aws)
         try:
-            aws.stack.delete(report.tell, leave_stubborn=failures >= _STUBBORN)
+            aws.stack.delete(report.tell, retain_failed=failures >= _MAX_STACK_FAILURES)
             break
         except StackFailed as error:
             refilled = _empty(aws)
             objects += refilled
-            if failures > _STUBBORN:
+            if failures > _MAX_STACK_FAILURES:
                 raise
             report.tell(f"{error.reason}: trying again")
             # A bucket that somebody fills is no fault of the stack's.
             failures += not refilled
-    for _ in pauses(f"bucket {aws.bucket.name} going", _REFILL_SECONDS):
+    for _ in poll(f"bucket {aws.bucket.name} going", _REFILL_SECONDS):
         if not owns_bucket(aws):
             return objects
         objects += _empty(aws)
@@ -184,12 +184,12 @@ def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
     stack = aws.stack.find()
     if stack is None:
         return owns_bucket(aws)
-    if stack.never_stood:
+    if stack.never_created:
         return False
     if stack.status == "DELETE_FAILED":
-        raise StackHalfGone(stack.name, stack.status)
+        raise StackDeletionIncomplete(stack.name, stack.status)
     # With all that was chosen, but for the functions' code: a key that goes would take the data along.
-    first = foundation()
+    first = base_template()
     known = parameter_names(first) - {"CodeKey"}
     chosen = {name: value for name, value in stack.parameters.items() if name in known}
     aws.stack.deploy(first, chosen, report.tell)
@@ -202,15 +202,15 @@ def _foundation(aws: Aws) -> tuple[str, ...]:
     stack = aws.stack.find()
     members = sorted(map(str, stack_members(aws)))
     bucket = [f"bucket {aws.bucket.name}"] if owns_bucket(aws) else []
-    return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered(aws))
+    return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered_models(aws))
 
 
-def _sweep(aws: Aws, members: list[Leftover], groups: list[str], kept: tuple[str, ...], report: Reporter) -> None:
+def _sweep(aws: Aws, members: list[OwnedResource], groups: list[str], kept: tuple[str, ...], report: Reporter) -> None:
     """Delete what outlived the stack, and what AWS made by itself on its behalf."""
-    for leftover in [*members, *leftovers_of(aws).tagged(besides=members)]:
-        if str(leftover) not in kept and leftovers_of(aws).stands(leftover):
+    for leftover in [*members, *open_cleanup(aws).tagged(besides=members)]:
+        if str(leftover) not in kept and open_cleanup(aws).exists(leftover):
             report.tell(f"{leftover}: outlived its stack")
-            if not leftovers_of(aws).delete(leftover):
+            if not open_cleanup(aws).delete(leftover):
                 report.tell(f"{leftover}: this version cannot delete it; delete it by hand")
     for group in dict.fromkeys([*groups, *log_groups(aws, members)]):
         aws.logs.delete_group(group)
@@ -223,8 +223,8 @@ def _look_again(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
     """List what stands but for what is *kept*; for a while, because AWS takes its time to forget."""
     records = ("log-stream ",) if kept else ()
     left: tuple[str, ...] = ()
-    with contextlib.suppress(TookTooLong):
-        for _ in pauses("everything going", _LOOK_SECONDS):
+    with contextlib.suppress(WaitTimeout):
+        for _ in poll("everything going", _LOOK_SECONDS):
             left = tuple(item for item in inventory(aws) if item not in kept and not item.startswith(records))
             if not left:
                 break

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass
 
-from scones.aws.client import pauses
+from scones.aws.client import poll
 from scones.aws.connection import Aws
 from scones.aws.ecr import Build
 from scones.config.settings import Settings
-from scones.deployment.image_source import Source, image_source, image_uri
-from scones.deployment.template import lay
+from scones.deployment.image_source import ImageSource, image_source, image_uri
+from scones.deployment.template import create_base_stack
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 
@@ -16,7 +16,7 @@ from scones.domain.progress import Reporter
 _BUILD_SECONDS = 3900.0
 
 
-class ImageNotBuilt(SconesError):
+class ImageBuildFailed(SconesError):
     """CodeBuild could not build the image."""
 
     def __init__(self, build: Build) -> None:
@@ -27,7 +27,7 @@ class ImageNotBuilt(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImageResult:
     """Which image there is now; *digest* names its very bytes."""
 
     uri: str
@@ -38,7 +38,7 @@ class Image:
     seconds: float
 
 
-def image(aws: Aws, settings: Settings, report: Reporter) -> Image:
+def image(aws: Aws, settings: Settings, report: Reporter) -> ImageResult:
     """Build the image; one that has the tag of these sources is not built again, a build under way is waited for.
 
     Raises:
@@ -46,19 +46,19 @@ def image(aws: Aws, settings: Settings, report: Reporter) -> Image:
     """
     source, started = image_source(), time.monotonic()
     if digest := aws.images.digest(source.tag):
-        return Image(image_uri(aws), digest, "", built=False, seconds=0.0)
-    lay(aws, settings, report.tell)
+        return ImageResult(image_uri(aws), digest, "", built=False, seconds=0.0)
+    create_base_stack(aws, settings, report.tell)
     build = _follow(aws, _begin(aws, source, settings.package_index, report), report)
     # Whoever pushed the tag first has pushed the same: it is the hash of the sources.
     digest = aws.images.digest(source.tag)
     if digest is None:
-        raise ImageNotBuilt(build)
+        raise ImageBuildFailed(build)
     seconds = time.monotonic() - started
     report.tell(f"image {source.tag} is {digest}, on {build.base}")
-    return Image(image_uri(aws), digest, build.base, built=True, seconds=seconds)
+    return ImageResult(image_uri(aws), digest, build.base, built=True, seconds=seconds)
 
 
-def _begin(aws: Aws, source: Source, package_index: str, report: Reporter) -> Build:
+def _begin(aws: Aws, source: ImageSource, package_index: str, report: Reporter) -> Build:
     for build in aws.images.running():
         if build.tag == source.tag:
             report.tell(f"build {build.id} is under way")
@@ -74,7 +74,7 @@ def _begin(aws: Aws, source: Source, package_index: str, report: Reporter) -> Bu
 def _follow(aws: Aws, build: Build, report: Reporter) -> Build:
     phase = ""
     try:
-        for _ in pauses(f"image build {build.id} ending", _BUILD_SECONDS):
+        for _ in poll(f"image build {build.id} ending", _BUILD_SECONDS):
             build = aws.images.build(build.id)
             if build.ended:
                 return build

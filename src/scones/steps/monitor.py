@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from scones.aws.client import AwsError, AwsUnreachable, pauses
+from scones.aws.client import AwsError, AwsUnreachable, poll
 from scones.aws.connection import Aws
-from scones.aws.s3 import Object
+from scones.aws.s3 import S3Object
 from scones.aws.sagemaker import Endpoint
 from scones.config.settings import Settings
 from scones.data.decode import decode
@@ -234,7 +234,7 @@ def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredMod
     deadline = time.monotonic() + watched.seconds
     after = state.cursor.start_after(watched.capture_prefix)
     complete = True
-    for _ in pauses(f"capture of {watched.at_least} photos of endpoint {watched.endpoint}", _CAPTURE_SECONDS):
+    for _ in poll(f"capture of {watched.at_least} photos of endpoint {watched.endpoint}", _CAPTURE_SECONDS):
         listed = _captures(aws.bucket.list(watched.capture_prefix, after), watched, intake)
         for item, pieces in aws.bucket.read_all(_objects(reading.choose(listed, complete=not after))):
             if time.monotonic() > deadline:
@@ -252,7 +252,7 @@ def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredMod
     return _Read(look.finish(), intake.counts, intake.examples, reading.cursor(finished=complete), complete)
 
 
-def _captures(listed: Iterable[Object], watched: Watched, intake: Intake) -> Iterator[File]:
+def _captures(listed: Iterable[S3Object], watched: Watched, intake: Intake) -> Iterator[File]:
     for item in listed:
         if is_capture(item.key, watched.capture_prefix):
             yield _file(item)
@@ -260,12 +260,12 @@ def _captures(listed: Iterable[Object], watched: Watched, intake: Intake) -> Ite
             intake.refuse_once(RefusalReason.NO_CAPTURE, f"{item.key}: {RefusalReason.NO_CAPTURE}")
 
 
-def _file(item: Object) -> File:
+def _file(item: S3Object) -> File:
     return File(item.key, item.etag, item.size, item.modified)
 
 
-def _objects(files: Iterable[File]) -> Iterator[Object]:
-    return (Object(file.key, file.size, file.etag, file.modified) for file in files)
+def _objects(files: Iterable[File]) -> Iterator[S3Object]:
+    return (S3Object(file.key, file.size, file.etag, file.modified) for file in files)
 
 
 def _send_canaries(aws: Aws, watched: Watched, deployed: RegisteredModel) -> Iterator[Canary]:
@@ -346,7 +346,7 @@ def _publish(aws: Aws, watched: Watched, outcome: MonitoringFigures, baseline: B
         aws.bucket.put(f"{MEASURED}{place}.npz", looked.measured.to_bytes())
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
     if looked.photos:
-        aws.metrics.let_speak(f"{aws.name}-silence")
+        aws.metrics.enable_alarm(f"{aws.name}-silence")
 
 
 def _keep_json(aws: Aws, key: str, value: dict[str, object]) -> None:

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.registry import Approval
-from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hosting_of, update_seconds
+from scones.aws.registry import ApprovalStatus
+from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hosting_of, max_update_seconds
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
-from scones.deployment.releases import Release, keep, prune, recover, releases
+from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
 from scones.domain.errors import NothingYet, SconesError
 from scones.domain.progress import Reporter
 
 
-class NothingToGoBackTo(SconesError):
+class NoPreviousRelease(SconesError):
     """There is no release before the one that serves, or none that may serve."""
 
     def __init__(self, reason: str) -> None:
@@ -32,20 +32,20 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
         EnvironmentBusy: another command changes the environment.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
     """
-    with deployment_lock(aws, "rollback", 2 * update_seconds(settings.baking_seconds), report):
+    with deployment_lock(aws, "rollback", 2 * max_update_seconds(settings.baking_seconds), report):
         return _rollback(aws, settings, report)
 
 
 def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
-    live = aws.sagemaker.settled(aws.name, update_seconds(settings.baking_seconds))
-    found = releases(aws.bucket)
+    live = aws.sagemaker.wait_until_settled(aws.name, max_update_seconds(settings.baking_seconds))
+    found = list_releases(aws.bucket)
     if live is None:
         raise NothingYet("deploy", aws.env)
     target = _choose(aws, found, live, report)
     settings = replace(settings, mode=target.mode, endpoint_instances=max(1, target.instances))
     left = [release for release in found if release.finished and release.number > target.number]
     for release in left:
-        keep(aws.bucket, release, finished=False)
+        save_release(aws.bucket, release, finished=False)
     report.tell(f"endpoint {aws.name}: going back to release {target.number}, model {target.package}")
     hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"))
     hosting = aws.scaling.pause(hosting, sum(aws.sagemaker.instances(live).values()))
@@ -53,10 +53,10 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
         aws.sagemaker.update(aws.name, target.config, hosting)
     except (EndpointFailed, UpdateRolledBack, AwsError):
         for release in left:
-            keep(aws.bucket, release, finished=True)
-        recover(aws, settings)
+            save_release(aws.bucket, release, finished=True)
+        restore_release(aws, settings)
         raise
-    aws.scaling.follow(settings)
+    aws.scaling.configure(settings)
     prune(aws, [release for release in found if release.number > target.number])
     report.tell(f"endpoint {aws.name} is in service: release {target.number}, model {target.package}")
     return target
@@ -69,19 +69,19 @@ def _choose(aws: Aws, found: Sequence[Release], live: Endpoint, report: Reporter
     serving = finished.pop() if settled else None
     for release in reversed(finished):
         if serving and release.mode != serving.mode:
-            raise NothingToGoBackTo(f"release {release.number} is {release.mode}, and an endpoint cannot change that")
+            raise NoPreviousRelease(f"release {release.number} is {release.mode}, and an endpoint cannot change that")
         reason = _refuse(aws, release)
         if not reason:
             return release
         report.tell(f"release {release.number} is passed over: {reason}")
     first = f"release {serving.number} is the first that is kept and may serve" if serving else "no release is kept"
-    raise NothingToGoBackTo(first)
+    raise NoPreviousRelease(first)
 
 
 def _refuse(aws: Aws, release: Release) -> str:
     """Why the release may not serve, or nothing."""
     package = aws.registry.find(release.model_uri)
-    if package is None or package.approval is not Approval.APPROVED:
+    if package is None or package.approval is not ApprovalStatus.APPROVED:
         return f"its model {release.package} is not approved any more"
     model = aws.sagemaker.model_behind(release.config)
     if not model:

@@ -13,7 +13,7 @@ import numpy as np
 
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
-from scones.aws.stepfunctions import Ended
+from scones.aws.stepfunctions import ExecutionResult
 from scones.data.manifest import Sample
 from scones.dispatch.order_book import DispatchStatus
 from scones.dispatch.orders import USUAL_CAPACITY
@@ -142,11 +142,11 @@ def plan(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[Event, .
 
 def _send_all(
     aws: Aws, workflow_arn: str, run: str, events: Sequence[Event], rate: tuple[float, int]
-) -> Generator[tuple[Event, Ended | AwsError]]:
+) -> Generator[tuple[Event, ExecutionResult | AwsError]]:
     """Send each event at its time, and yield those that have ended, in their order."""
     per_second, clients = rate
     started = time.monotonic()
-    waiting: deque[tuple[Event, Future[Ended | AwsError]]] = deque()
+    waiting: deque[tuple[Event, Future[ExecutionResult | AwsError]]] = deque()
     pool = ThreadPoolExecutor(clients)
     try:
         for number, event in enumerate(events):
@@ -163,7 +163,7 @@ def _send_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> Ended | AwsError:
+def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> ExecutionResult | AwsError:
     east, north = event.place
     courier = {"id": f"{run}-{event.number}", "x_km": east, "y_km": north, "capacity": USUAL_CAPACITY}
     key = f"asked/{run}/{event.number:05d}"
@@ -187,7 +187,7 @@ def _photo(photo: bytes, event: Event, run: str) -> bytes:
     return photo + f"\n{run} {event.number}".encode()
 
 
-def _read(ended: Ended | AwsError) -> tuple[Outcome | DispatchStatus, int, str]:
+def _read(ended: ExecutionResult | AwsError) -> tuple[Outcome | DispatchStatus, int, str]:
     """The outcome of an event, the number of orders that it moved, and the error's name where it failed."""
     if isinstance(ended, AwsError):
         return Outcome.FAILED, 0, ended.code

@@ -18,7 +18,7 @@ from scones.data.manifest import (
     to_list,
     version_prefix,
 )
-from scones.deployment.template import lay
+from scones.deployment.template import create_base_stack
 from scones.domain.progress import Reporter
 
 _VERSION_DIGITS = 12
@@ -51,7 +51,7 @@ def stage(aws: Aws, settings: Settings, collection: Collection, report: Reporter
 
     A version's key is never written with another content: what an interrupted upload left there is good.
     """
-    lay(aws, settings, report.tell)
+    create_base_stack(aws, settings, report.tell)
     version = _version(collection.photos, collection.outliers)
     there = {item.key for item in aws.bucket.list(version_prefix(version))}
     missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in there]

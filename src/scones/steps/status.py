@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from scones.aws.cloudformation import Stack, StackDrift
 from scones.aws.connection import Aws
-from scones.deployment.inventory import by_the_hour, inventory, marked
+from scones.deployment.inventory import inventory, running_instances, tagged_resources
 from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
-from scones.deployment.releases import Release, releases
+from scones.deployment.releases import Release, list_releases
 
 _NAMED = 3
 """Of so many things of a kind a person is told the names; `--json` has them all."""
@@ -27,11 +27,11 @@ class Status:
     endpoint_config: str
     wanted_config: str
     """What the last release recorded."""
-    dollars_an_hour: float | None
+    hourly_dollars: float | None
     """On AWS, by the dated prices; None where the price table lacks an instance type."""
     leftovers: tuple[str, ...]
     """What stands, and belongs to no stack and no release."""
-    standing: tuple[str, ...]
+    resources: tuple[str, ...]
 
     def summary(self) -> Iterable[str]:
         """The lines for a person."""
@@ -44,13 +44,13 @@ class Status:
             yield f"ENDPOINT: {self.endpoint_config or 'nothing'} is live, {wanted} is wanted; run: scones deploy"
         elif self.endpoint:
             yield f"endpoint configuration {self.endpoint_config}, as the last release wants it"
-        dollars = "unknown, for an instance type has no price" if self.dollars_an_hour is None else self._cost()
+        dollars = "unknown, for an instance type has no price" if self.hourly_dollars is None else self._cost()
         yield f"on AWS right now: {dollars}"
-        yield from (f"standing: {line}" for line in _by_kind(self.standing))
+        yield from (f"standing: {line}" for line in _by_kind(self.resources))
         yield from (f"LEFT OVER: {item}" for item in self.leftovers)
 
     def _cost(self) -> str:
-        return f"${self.dollars_an_hour:.3f} an hour, besides what is sent and stored"
+        return f"${self.hourly_dollars:.3f} an hour, besides what is sent and stored"
 
 
 def _by_kind(items: Iterable[str]) -> Iterable[str]:
@@ -69,10 +69,10 @@ def status(aws: Aws) -> Status:
     """Look, and change nothing."""
     stack = aws.stack.find()
     endpoint = aws.sagemaker.find_endpoint(aws.name)
-    kept = [release for release in releases(aws.bucket) if release.finished]
-    known = marked(aws)
-    standing = inventory(aws, known)
-    hourly = hourly_dollars(by_the_hour(aws))
+    kept = [release for release in list_releases(aws.bucket) if release.finished]
+    known = tagged_resources(aws)
+    resources = inventory(aws, known)
+    hourly = hourly_dollars(running_instances(aws))
     waiting = _waiting(stack) if stack and "WorkflowArn" in stack.outputs else 0.0
     return Status(
         env=aws.env,
@@ -83,10 +83,10 @@ def status(aws: Aws) -> Status:
         endpoint=endpoint.status if endpoint else "",
         endpoint_config=endpoint.config if endpoint else "",
         wanted_config=kept[-1].config if kept else "",
-        dollars_an_hour=None if hourly is None else hourly + waiting,
-        leftovers=leftovers(standing, _needed(kept, endpoint.config if endpoint else ""), stands=stack is not None)
-        + (tuple(map(str, known.strays)) if stack else ()),
-        standing=standing,
+        hourly_dollars=None if hourly is None else hourly + waiting,
+        leftovers=leftovers(resources, _needed(kept, endpoint.config if endpoint else ""), stands=stack is not None)
+        + (tuple(map(str, known.unmanaged)) if stack else ()),
+        resources=resources,
     )
 
 

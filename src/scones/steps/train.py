@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scones.aws.client import pauses
+from scones.aws.client import poll
 from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
-from scones.aws.sagemaker import Training, TrainingFailed, TrainingPlan
+from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
 from scones.data.manifest import outliers_prefix, split_prefix
 from scones.deployment.image_source import image_uri
@@ -31,7 +31,7 @@ _PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """Where the model is, and what it says of itself."""
 
     job: str
@@ -44,7 +44,7 @@ class Trained:
     """The model's number in the registry; 0 until it is registered."""
 
 
-def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Trained:
+def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> TrainingResult:
     """Train on the data *version*; every call runs a new job, which goes on where one of its kind was cut off.
 
     Raises:
@@ -68,7 +68,7 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
     aws.bucket.remove([item.key for item in aws.bucket.list(kept)])
     seconds = time.monotonic() - started
     report.tell(f"trained {plan.job} in {seconds:.0f} s")
-    return Trained(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
+    return TrainingResult(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
 
 
 def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
@@ -89,7 +89,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         checkpoint_uri=aws.bucket.uri(f"checkpoints/{_kind(image_uri(aws), hyperparameters)}"),
         hyperparameters=hyperparameters,
         instance=settings.training_instance,
-        longest_seconds=settings.training_seconds,
+        max_seconds=settings.training_seconds,
         spot_wait_seconds=settings.spot_wait_seconds,
         key=aws.stack.key(),
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
@@ -107,10 +107,10 @@ def _channels(aws: Aws, version: str) -> dict[str, str]:
     return {name: prefix for name, prefix in channels.items() if name == "training" or any(aws.bucket.list(prefix))}
 
 
-def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> Training:
+def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> TrainingStatus:
     log = aws.logs.training(plan.job)
     # SageMaker stops a job that takes too long; the rest is for starting it and for its upload.
-    for _ in pauses(f"training job {plan.job} ending", plan.longest_seconds + plan.spot_wait_seconds + 1800):
+    for _ in poll(f"training job {plan.job} ending", plan.max_seconds + plan.spot_wait_seconds + 1800):
         training = aws.sagemaker.training(plan.job)
         _show_progress(log, report)
         if training.ended:

@@ -11,7 +11,7 @@ from scones.deployment.inventory import owns_bucket
 from scones.deployment.lock import deployment_lock
 from scones.deployment.preflight import preflight
 from scones.deployment.pricing import up_price
-from scones.deployment.template import foundation, founding, function_code, function_release, template
+from scones.deployment.template import base_parameters, base_template, function_code, function_release, template
 from scones.domain.progress import Reporter
 
 # Waiting for the stack, building the image and changing the stack each take at most half an hour to an hour.
@@ -19,7 +19,7 @@ _LOCK_SECONDS = 3 * STACK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
+class StackOutputs:
     """What stands, by name."""
 
     stack: str
@@ -36,7 +36,7 @@ class Up:
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class ChangeApproval:
     """What whoever runs `up` agrees to; *ask* raises where they do not go on with the changes that they were shown."""
 
     ask: Callable[[], None]
@@ -46,7 +46,7 @@ class Consent:
     """Whether a bucket or a table may be replaced or removed, with what is in it."""
 
 
-def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
+def up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> StackOutputs:
     """Create or update the stack; one that matches already is left as it is.
 
     Raises:
@@ -72,13 +72,13 @@ def up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
         return _up(aws, settings, replace(consent, build=build), report)
 
 
-def _found(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> None:
+def _found(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> None:
     """Bring up the foundation, unless it stands: the functions' zip needs the bucket, which the stack owns."""
-    if not aws.stack.founded(report.tell):
-        _bring(aws, foundation(), founding(aws, settings), replace(consent, build=_nothing), report)
+    if not aws.stack.base_exists(report.tell):
+        _bring(aws, base_template(), base_parameters(aws, settings), replace(consent, build=_nothing), report)
 
 
-def _up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
+def _up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> StackOutputs:
     code = function_code()
     aws.bucket.put(code.key, code.body)
     workflow = {
@@ -89,8 +89,8 @@ def _up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
     }
     workflow["FunctionRelease"] = function_release(workflow)
     watch = {"ImageTag": image_source().tag} | _watch(settings)
-    stack = _bring(aws, template(), founding(aws, settings) | workflow | watch, consent, report)
-    return Up(
+    stack = _bring(aws, template(), base_parameters(aws, settings) | workflow | watch, consent, report)
+    return StackOutputs(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
         workflow_arn=stack.outputs["WorkflowArn"],
@@ -106,7 +106,7 @@ def _up(aws: Aws, settings: Settings, consent: Consent, report: Reporter) -> Up:
 
 
 def _bring(
-    aws: Aws, wanted: Mapping[str, object], parameters: Mapping[str, str], consent: Consent, report: Reporter
+    aws: Aws, wanted: Mapping[str, object], parameters: Mapping[str, str], consent: ChangeApproval, report: Reporter
 ) -> Stack:
     """Show what would change, have it agreed to, and carry it out."""
     change_set = aws.stack.prepare(wanted, parameters, report.tell)
@@ -133,7 +133,7 @@ def _nothing() -> None:
     """The foundation has no function that runs from the image."""
 
 
-def _agree(stack: str, change_set: ChangeSet, consent: Consent, report: Reporter) -> None:
+def _agree(stack: str, change_set: ChangeSet, consent: ChangeApproval, report: Reporter) -> None:
     for line in change_set.lines():
         report.tell(line)
     if (losses := change_set.losses()) and not consent.replace_data:

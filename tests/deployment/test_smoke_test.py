@@ -6,9 +6,10 @@ import boto3
 import pytest
 
 from scones.aws.connection import Aws
+from scones.deployment.smoke_test import SmokeTestFailed, smoke_test
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.smoke import SmokeFailed, smoke
+from scones.deployment.smoke_test import SmokeTestFailed, smoke_test
 from scones_local.cloud import Cloud
 
 
@@ -27,7 +28,7 @@ def test_before_an_endpoint_serves_there_is_nothing_to_ask(aws: Aws) -> None:
         def tell(self, line: str) -> None:
             said.append(line)
 
-    assert smoke(aws, "arn:aws:states:us-east-1:000000000000:stateMachine:none", Heard()) is None
+    assert smoke_test(aws, "arn:aws:states:us-east-1:000000000000:stateMachine:none", Heard()) is None
     assert "no endpoint serves yet" in said[0]
 
 
@@ -43,7 +44,7 @@ def test_a_photo_without_an_answer_is_one_clear_line(flow: Pipeline, cloud: Clou
     made = {"name": "smoke-fails", "type": "EXPRESS", "roleArn": role, "definition": json.dumps(fails)}
     arn = states.create_state_machine(**made)["stateMachineArn"]
     try:
-        with pytest.raises(SmokeFailed, match="EndpointUnavailable: no body; look at the functions' logs"):
-            smoke(flow.aws, arn, Silent())
+        with pytest.raises(SmokeTestFailed, match="EndpointUnavailable: no body; look at the functions' logs"):
+            smoke_test(flow.aws, arn, Silent())
     finally:
         states.delete_state_machine(stateMachineArn=arn)

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from scones.aws.connection import Aws
-from scones.aws.registry import Approval, NoSuchModel, RegistryTaken
+from scones.aws.registry import ApprovalStatus, NoSuchModel, RegistryTaken
 from scones.config.settings import Settings
 from scones.data.manifest import Sample, manifest_key, to_lines
 from scones.deployment.inventory import inventory
-from scones.deployment.template import foundation
+from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result
+from scones.steps.approve import register
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
-from scones.steps.register import register
 from scones.steps.stage import Staged
 from scones.steps.study import Wanted
 from tiny_model import plain_photo, tar, write_tiny_artefact
@@ -25,7 +25,7 @@ from tiny_model import plain_photo, tar, write_tiny_artefact
 @pytest.fixture
 def model_uri(aws: Aws, tmp_path: Path) -> str:
     """A model in the bucket of a foundation; one in ten of its out-of-fold answers is wrong."""
-    aws.stack.deploy(foundation(), {"Env": aws.env}, Silent().tell)
+    aws.stack.deploy(base_template(), {"Env": aws.env}, Silent().tell)
     write_tiny_artefact(tmp_path / "model")
     return aws.bucket.put("models/job/output/model.tar.gz", tar(tmp_path / "model"))
 
@@ -39,7 +39,7 @@ def test_a_model_that_passes_the_gate_is_approved_with_its_lineage(
     """The data's and the code's version, the seed and the accuracy stand in the registry; the figures in the bucket."""
     lenient = replace(settings, **LENIENT)  # type: ignore[arg-type]
     found = register(aws, lenient, model_uri, Silent())
-    assert (found.number, found.approval, found.model_uri) == (1, Approval.APPROVED, model_uri)
+    assert (found.number, found.approval, found.model_uri) == (1, ApprovalStatus.APPROVED, model_uri)
     assert "n = 400" in found.reason
     assert {"data-version": "test", "seed": "0", "n": "400"}.items() <= found.properties.items()
     assert found.properties["code-version"].startswith("scones-")
@@ -54,10 +54,10 @@ def test_a_model_that_passes_the_gate_is_approved_with_its_lineage(
 def test_a_model_below_a_floor_waits_and_is_not_deployed(aws: Aws, settings: Settings, model_uri: str) -> None:
     """The refusal says which floor it misses, and how to approve it all the same; a rejected one is refused alike."""
     waiting = register(aws, settings, model_uri, Silent())
-    assert waiting.approval is Approval.PENDING
+    assert waiting.approval is ApprovalStatus.PENDING
     with pytest.raises(NotApproved, match=rf"waits.*gate_accuracy.*scones approve 1 --env {aws.env}"):
         deploy(aws, settings, waiting, Silent())
-    rejected = aws.registry.decide(waiting, Approval.REJECTED, "it confuses scooters")
+    rejected = aws.registry.decide(waiting, ApprovalStatus.REJECTED, "it confuses scooters")
     with pytest.raises(NotApproved, match="rejected: it confuses scooters"):
         deploy(aws, settings, rejected, Silent())
     assert aws.sagemaker.find_endpoint(aws.name) is None
@@ -67,7 +67,7 @@ def test_a_model_below_a_floor_waits_and_is_not_deployed(aws: Aws, settings: Set
 def test_a_registration_that_was_cut_off_is_completed(aws: Aws, settings: Settings, model_uri: str) -> None:
     """Entered, and not judged: the next time it is judged, and not entered again."""
     found = register(aws, settings, model_uri, Silent())
-    aws.registry.decide(found, Approval.PENDING, "")
+    aws.registry.decide(found, ApprovalStatus.PENDING, "")
     assert register(aws, settings, model_uri, Silent()) == found
 
 
@@ -87,7 +87,7 @@ def test_a_registry_of_somebody_else_is_left_alone(aws: Aws, settings: Settings,
     with pytest.raises(RegistryTaken, match=aws.name):
         register(aws, settings, model_uri, Silent())
     assert [item for item in inventory(aws) if item.startswith("model-package")] == []
-    assert down(aws, Silent()).left == ()
+    assert down(aws, Silent()).remaining == ()
     assert client.call("describe_model_package_group", ModelPackageGroupName=aws.name)
     client.call("delete_model_package_group", ModelPackageGroupName=aws.name)
 
@@ -103,9 +103,9 @@ def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeli
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
     save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
     own_flow.study(Wanted(tmp_path / "report.html"))
-    assert own_flow.registered().approval is Approval.APPROVED
+    assert own_flow.registered().approval is ApprovalStatus.APPROVED
     own_flow.study(Wanted(tmp_path / "report.html", gate=True))
     found = own_flow.registered()
-    assert (found.approval, "gate_accuracy" in found.reason) == (Approval.REJECTED, True)
+    assert (found.approval, "gate_accuracy" in found.reason) == (ApprovalStatus.REJECTED, True)
     with pytest.raises(NotApproved, match="gate_accuracy"):
         own_flow.deploy()

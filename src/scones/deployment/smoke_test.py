@@ -16,7 +16,7 @@ _KEY = "asked/smoke-test.png"
 _ANSWERS = (Outcome.BELOW_THRESHOLD, Outcome.OUT_OF_DISTRIBUTION)
 
 
-class SmokeFailed(SconesError):
+class SmokeTestFailed(SconesError):
     """The photo came to no answer."""
 
     def __init__(self, error: str, cause: str) -> None:
@@ -28,14 +28,14 @@ class SmokeFailed(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Smoked:
+class SmokeTestResult:
     """How the one photo ended: its label, or why it was refused."""
 
     answer: str
     seconds: float
 
 
-def smoke(aws: Aws, workflow_arn: str, report: Reporter) -> Smoked | None:
+def smoke_test(aws: Aws, workflow_arn: str, report: Reporter) -> SmokeTestResult | None:
     """Classify a drawing that nobody else sends; None where no endpoint serves yet.
 
     The monitor passes it over, for it carries the mark of our own questions.
@@ -53,9 +53,9 @@ def smoke(aws: Aws, workflow_arn: str, report: Reporter) -> Smoked | None:
     event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": _KEY, "inference_id": evaluation_id("smoke")}
     ended = aws.workflow.run(workflow_arn, f"smoke-{uuid.uuid4().hex}", event)
     if ended.output is None and outcome_of_error(ended.error) not in _ANSWERS:
-        raise SmokeFailed(ended.error or ended.status, ended.cause)
+        raise SmokeTestFailed(ended.error or ended.status, ended.cause)
     seconds = (ended.stopped - ended.started).total_seconds()
     answer = ended.error if ended.output is None else f"{ended.output['label']} {ended.output['confidence']:.3f}"
     # A drawing is no photo: that a model is not sure of it, or refuses it, is an answer like any other.
     report.tell(f"smoke test passed: one drawing went through the workflow in {seconds:.2f} s; the answer was {answer}")
-    return Smoked(answer, seconds)
+    return SmokeTestResult(answer, seconds)
