@@ -48,7 +48,7 @@ def poll(what: str, seconds: float) -> Iterator[None]:
     """Yield before each look; sleep a twentieth of the wait so far between them, 0.05 s to 15 s.
 
     Raises:
-        TookTooLong: *seconds* have passed.
+        WaitTimeout: *seconds* have passed.
     """
     started = time.monotonic()
     while (waited := time.monotonic() - started) < seconds:
@@ -58,12 +58,12 @@ def poll(what: str, seconds: float) -> Iterator[None]:
 
 
 def wait(what: str, look: Callable[[], T | None], seconds: float) -> T:
-    """Call *look* until it returns something; raises TookTooLong."""
+    """Call *look* until it returns something; raises WaitTimeout."""
     for _ in poll(what, seconds):
         found = look()
         if found is not None:
             return found
-    raise AssertionError("pauses ends only by raising")
+    raise AssertionError("poll ends only by raising")
 
 
 _PIECE_BYTES = 1 << 20

@@ -256,7 +256,7 @@ class Stacks:
         """Describe the stack, or None where there is none.
 
         Raises:
-            StackNotOurs: there is one, and Scones did not make it.
+            ForeignStack: there is one, and Scones did not make it.
         """
         try:
             found = self._client.call("describe_stacks", StackName=self.name)["Stacks"]
@@ -302,8 +302,8 @@ class Stacks:
 
         Raises:
             StackFailed: with the first reason that CloudFormation gives.
-            StackHalfGone: its deletion began before; it has to go first.
-            StackNotOurs: Scones did not make it.
+            StackDeletionIncomplete: its deletion began before; it has to go first.
+            ForeignStack: Scones did not make it.
         """
         change_set = self.prepare(template, parameters, tell)
         stack = self.execute(change_set, Silent()) if change_set else self.must_find()
@@ -386,7 +386,7 @@ class Stacks:
 
         Raises:
             StackFailed: something in it could not be deleted.
-            StackNotOurs: Scones did not make it.
+            ForeignStack: Scones did not make it.
         """
         stack = self._at_rest(tell)
         if stack is None:
@@ -464,7 +464,7 @@ class Stacks:
             if not told:
                 tell(f"stack {self.name} is {stack.status}: waiting until it is not")
             told = True
-        raise AssertionError("pauses ends only by raising")
+        raise AssertionError("poll ends only by raising")
 
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
         """The template itself, or, where it is too long for a request, its place in the environment's bucket."""

@@ -30,7 +30,7 @@ class Quotas:
         """Find a quota by its name, or None where the service has no such quota.
 
         Raises:
-            Unchecked: the caller may not ask, or nobody answers such questions here.
+            QuotaUnavailable: the caller may not ask, or nobody answers such questions here.
         """
         try:
             for page in self._client.pages("list_service_quotas", ServiceCode=service):

@@ -366,7 +366,7 @@ class SageMaker:
             endpoint = self.find_endpoint(name)
             if endpoint is None or endpoint.status in _SETTLED:
                 return endpoint
-        raise AssertionError("pauses ends only by raising")
+        raise AssertionError("poll ends only by raising")
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Set tags, and leave all others."""

@@ -81,11 +81,11 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownRepo
     With *keep_data* the stack goes back to its foundation: the bucket, with photos, models and records, stays.
 
     Raises:
-        NothingHere: this environment stands in another region.
+        WrongRegion: this environment stands in another region.
         EnvironmentBusy: another command changes the environment.
         StackFailed: the stack could not be deleted; run it again.
-        StackHalfGone: its data cannot be kept, because its deletion began before.
-        StackNotOurs: a stack of this name was made by somebody else.
+        StackDeletionIncomplete: its data cannot be kept, because its deletion began before.
+        ForeignStack: a stack of this name was made by somebody else.
     """
     known = tagged_resources(aws)
     stood = inventory(aws, known)
@@ -163,7 +163,7 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
         except AwsError as error:
             if error.code != "BucketNotEmpty":
                 raise
-    raise AssertionError("pauses ends only by raising")
+    raise AssertionError("poll ends only by raising")
 
 
 def _bucket_of_somebody_else(aws: Aws) -> bool:

@@ -85,4 +85,4 @@ def _follow(aws: Aws, build: Build, report: Reporter) -> Build:
         # Nobody waits for it any more, and it costs money by the minute.
         aws.images.stop(build)
         raise
-    raise AssertionError("pauses ends only by raising")
+    raise AssertionError("poll ends only by raising")

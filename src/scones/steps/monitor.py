@@ -135,7 +135,7 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     """Look at each captured photo once: the state in the bucket says how far the capture was read.
 
     Raises:
-        TookTooLong: fewer than *at_least* photos were captured in a minute.
+        WaitTimeout: fewer than *at_least* photos were captured in a minute.
         LookOvertaken: another look ended meanwhile; nothing of this one is kept.
         StateUnreadable: the state in the bucket is damaged.
     """

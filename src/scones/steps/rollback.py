@@ -28,7 +28,7 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
 
     Raises:
         NothingYet: there is no endpoint.
-        NothingToGoBackTo: there is no release before.
+        NoPreviousRelease: there is no release before.
         EnvironmentBusy: another command changes the environment.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
     """

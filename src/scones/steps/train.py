@@ -115,7 +115,7 @@ def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> TrainingStatus:
         _show_progress(log, report)
         if training.ended:
             return training
-    raise AssertionError("pauses ends only by raising")
+    raise AssertionError("poll ends only by raising")
 
 
 def _show_progress(log: TrainingLog, report: Reporter) -> None:
