@@ -9,7 +9,6 @@ from scones.aws.connection import Aws
 from scones.deployment.smoke_test import SmokeTestFailed, smoke_test
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.deployment.smoke_test import SmokeTestFailed, smoke_test
 from scones_local.cloud import Cloud
 
 
