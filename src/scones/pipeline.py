@@ -17,7 +17,7 @@ from scones.config.settings import Settings
 from scones.data.dataset import SourceError
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.loading import Collection, collect
-from scones.data.manifest import Sample, from_lines, manifest_key
+from scones.data.manifest import Sample, from_lines
 from scones.data.sources.cifar100 import CIFAR100
 from scones.data.sources.folder import collect_shelf
 from scones.deployment.smoke_test import SmokeTestResult, smoke_test
@@ -26,6 +26,7 @@ from scones.dispatch.orders import Courier, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.decision import Outcome
 from scones.domain.errors import NothingYet, SconesError
+from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES, manifest_key, result_key
 from scones.domain.progress import Reporter
 from scones.evaluation.study import Study
 from scones.model.model_file import opened
@@ -59,7 +60,7 @@ T = TypeVar("T")
 
 def save_result(bucket: Bucket, step: str, result: object) -> None:
     """Keep the newest *result* of *step*."""
-    bucket.put(_key(step), msgspec.json.encode(result), "application/json")
+    bucket.put(result_key(step), msgspec.json.encode(result), "application/json")
 
 
 def load_result(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
@@ -68,7 +69,7 @@ def load_result(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
     Raises:
         NothingYet: there is none, or an older version wrote it in another shape.
     """
-    body = bucket.find(_key(step))
+    body = bucket.find(result_key(step))
     if body is None:
         raise NothingYet(step, env)
     try:
@@ -77,12 +78,6 @@ def load_result(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
         raise NothingYet(step, env) from error
 
 
-def _key(step: str) -> str:
-    return f"flow/{step}.json"
-
-
-# What infra/stack/functions.yaml lets the functions read of the environment's own bucket.
-_READABLE = ("asked/", "data/")
 COURIERS = 24
 ORDERS = 40
 
@@ -99,7 +94,7 @@ class PhotosNotGranted(SconesError):
     """Photos to classify lie where the stack's functions may not read."""
 
     def __init__(self, source: str, own: str) -> None:
-        ways = f"put them below s3://{own}/asked/, or set photo_bucket to their bucket and run: scones up"
+        ways = f"put them below s3://{own}/{ASKED_PREFIX}, or set photo_bucket to their bucket and run: scones up"
         super().__init__(f"the functions may not read {source}; {ways}")
         self.source = source
 
@@ -197,7 +192,7 @@ class Pipeline:
         deployed, stood = self._load("deploy", DeployResult), self._load("up", StackOutputs)
         if not source.startswith("s3://"):
             source = upload(self.aws, Path(source), self.report)
-        granted = [self.aws.bucket.uri(prefix) for prefix in _READABLE]
+        granted = [self.aws.bucket.uri(prefix) for prefix in READABLE_PREFIXES]
         if self.settings.photo_bucket:
             granted.append(f"s3://{self.settings.photo_bucket}/")
         if not source.startswith(tuple(granted)):
@@ -337,7 +332,7 @@ class Pipeline:
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
         """Put one photo where it can be classified; below `incoming/` it would start an execution by itself."""
         digest = hashlib.sha256(photo).hexdigest()
-        key = f"asked/{digest[:12]}-{name}"
+        key = f"{ASKED_PREFIX}{digest[:12]}-{name}"
         self.aws.bucket.put(key, photo, "application/x-image")
         return Sample(key, label, "asked", digest)
 

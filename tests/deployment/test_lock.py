@@ -12,9 +12,10 @@ from faulty import Fault, Request, before
 from holding import holding
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
-from scones.deployment.lock import KEY, EnvironmentBusy, LockHolder, LockLost, deployment_lock
+from scones.deployment.lock import EnvironmentBusy, LockHolder, LockLost, deployment_lock
 from scones.deployment.template import base_template
 from scones.domain.errors import NothingYet
+from scones.domain.keys import LOCK_KEY
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
@@ -37,7 +38,7 @@ def test_a_second_command_is_refused_and_names_the_first(with_bucket: Aws, setti
             with pytest.raises(EnvironmentBusy, match="is locked by `scones deploy`, run by arn:"):
                 change()
         other.communicate("end\n", timeout=60)
-    assert with_bucket.bucket.find(KEY) is None
+    assert with_bucket.bucket.find(LOCK_KEY) is None
     with pytest.raises(NothingYet):
         flow.rollback()
 
@@ -49,31 +50,33 @@ def test_the_lock_of_a_process_that_was_killed_on_this_machine_is_taken_at_once(
     with holding(with_bucket, settings) as other:
         other.kill()
         other.wait()
-        assert with_bucket.bucket.find(KEY) is not None
+        assert with_bucket.bucket.find(LOCK_KEY) is not None
         with deployment_lock(with_bucket, "up", 600, Silent()):
             pass
-    assert with_bucket.bucket.find(KEY) is None
+    assert with_bucket.bucket.find(LOCK_KEY) is None
 
 
 def test_the_lock_of_another_machine_holds_until_it_expires(with_bucket: Aws) -> None:
     """The message says who holds it, until when, and what to delete if it crashed; after that it is taken."""
-    with_bucket.bucket.put(KEY, msgspec.json.encode(ELSEWHERE))
-    expected = rf"user/ann on laptop \(process {os.getpid()}\) since 12:00; .* expires at 13:00, or delete s3://.*{KEY}"
+    with_bucket.bucket.put(LOCK_KEY, msgspec.json.encode(ELSEWHERE))
+    expected = (
+        rf"user/ann on laptop \(process {os.getpid()}\) since 12:00; .* expires at 13:00, or delete s3://.*{LOCK_KEY}"
+    )
     with pytest.raises(EnvironmentBusy, match=expected), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
-    with_bucket.bucket.put(KEY, msgspec.json.encode(replace(ELSEWHERE, seconds=2)))
+    with_bucket.bucket.put(LOCK_KEY, msgspec.json.encode(replace(ELSEWHERE, seconds=2)))
     time.sleep(3)  # S3 knows an object's age to the second
     with deployment_lock(with_bucket, "up", 600, Silent()):
-        assert with_bucket.bucket.find(KEY) is not None
-    assert with_bucket.bucket.find(KEY) is None
+        assert with_bucket.bucket.find(LOCK_KEY) is not None
+    assert with_bucket.bucket.find(LOCK_KEY) is None
 
 
 def test_a_lock_that_another_version_stored_holds_as_well(with_bucket: Aws) -> None:
     """What cannot be read is somebody's, for an hour at most."""
-    with_bucket.bucket.put(KEY, b"?")
+    with_bucket.bucket.put(LOCK_KEY, b"?")
     with pytest.raises(EnvironmentBusy, match="an unknown user"), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
-    with_bucket.bucket.remove([KEY])
+    with_bucket.bucket.remove([LOCK_KEY])
 
 
 def test_the_lock_is_released_on_an_error(with_bucket: Aws) -> None:
@@ -81,30 +84,30 @@ def test_the_lock_is_released_on_an_error(with_bucket: Aws) -> None:
     with pytest.raises(ZeroDivisionError), deployment_lock(with_bucket, "up", 600, Silent()):
         _ = 1 / 0
     with deployment_lock(with_bucket, "up", 600, Silent()):
-        assert with_bucket.bucket.find(KEY) is not None
-    assert with_bucket.bucket.find(KEY) is None
+        assert with_bucket.bucket.find(LOCK_KEY) is not None
+    assert with_bucket.bucket.find(LOCK_KEY) is None
 
 
 def test_a_lost_lock_is_an_error_before_the_next_change_and_at_the_end(with_bucket: Aws) -> None:
     """A command that took longer than its lock neither goes on nor deletes what another holds by then."""
     with pytest.raises(LockLost, match="`scones up` took so long"), deployment_lock(with_bucket, "up", 600, Silent()):
-        with_bucket.bucket.put(KEY, b"another's")
+        with_bucket.bucket.put(LOCK_KEY, b"another's")
     with pytest.raises(EnvironmentBusy), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
-    with_bucket.bucket.remove([KEY])
+    with_bucket.bucket.remove([LOCK_KEY])
     with deployment_lock(with_bucket, "up", 600, Silent()) as extend:
         extend()
 
     def go_on() -> None:
         with deployment_lock(with_bucket, "up", 600, Silent()) as extend:
-            with_bucket.bucket.put(KEY, b"another's")
+            with_bucket.bucket.put(LOCK_KEY, b"another's")
             extend()
             pytest.fail("the command went on without its lock")
 
     with pytest.raises(LockLost):
         go_on()
-    assert with_bucket.bucket.find(KEY) == b"another's"
-    with_bucket.bucket.remove([KEY])
+    assert with_bucket.bucket.find(LOCK_KEY) == b"another's"
+    with_bucket.bucket.remove([LOCK_KEY])
 
 
 def test_a_reply_that_is_lost_loses_no_lock(with_bucket: Aws, settings: Settings, cloud: Cloud) -> None:
@@ -113,15 +116,15 @@ def test_a_reply_that_is_lost_loses_no_lock(with_bucket: Aws, settings: Settings
 
     def lose(request: Request) -> Fault | None:
         nonlocal writes
-        writes += request.operation == f"PUT /{with_bucket.bucket.name}/{KEY}"
+        writes += request.operation == f"PUT /{with_bucket.bucket.name}/{LOCK_KEY}"
         return Fault("lost") if request.operation.startswith("PUT ") and writes % 3 == 1 else None
 
     with before(cloud.port, decide=lose) as between:
         through = connect(replace(settings, endpoint_url=between.url), KEYS)
         with deployment_lock(through, "up", 600, Silent()):
-            assert with_bucket.bucket.find(KEY) is not None
+            assert with_bucket.bucket.find(LOCK_KEY) is not None
     assert writes in (5, 6)  # in the same second the second write is the same to the byte
-    assert with_bucket.bucket.find(KEY) is None
+    assert with_bucket.bucket.find(LOCK_KEY) is None
 
 
 def test_without_a_bucket_nothing_is_locked(aws: Aws) -> None:
@@ -130,5 +133,5 @@ def test_without_a_bucket_nothing_is_locked(aws: Aws) -> None:
         extend()
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
     with deployment_lock(aws, "up", 600, Silent()):
-        assert aws.bucket.find(KEY) is None
+        assert aws.bucket.find(LOCK_KEY) is None
     aws.bucket.delete()

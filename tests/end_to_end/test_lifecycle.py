@@ -22,7 +22,7 @@ from scones.aws.connection import Aws, connect
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory
-from scones.deployment.lock import KEY
+from scones.domain.keys import LOCK_KEY
 from scones.domain.progress import Silent
 from scones.pipeline import save_result
 from scones.steps.down import down
@@ -77,7 +77,7 @@ class Life:
 
     def decide(self, request: Request) -> Fault | None:
         """Count a change; the one to be killed at arrives at the cloud, or does not."""
-        if not request.changes or request.operation.endswith(KEY):
+        if not request.changes or request.operation.endswith(LOCK_KEY):
             return None
         self.changes += 1
         if self.changes != self.kill_at or self._process is None:

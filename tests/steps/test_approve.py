@@ -9,7 +9,7 @@ import pytest
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, NoSuchModel, RegistryTaken
 from scones.config.settings import Settings
-from scones.data.manifest import Sample, manifest_key, to_lines
+from scones.data.manifest import Sample, to_lines
 from scones.deployment.inventory import inventory
 from scones.deployment.template import base_template
 from scones.domain.progress import Silent

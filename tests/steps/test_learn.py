@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from scones.domain.keys import features_prefix, learned_baseline_key
 from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured, TooFewDays, learnt_key
+from scones.monitoring.drift.traffic import Measured, TooFewDays
 from scones.monitoring.performance.registered_model import open_model
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import DeployResult
@@ -28,7 +29,7 @@ def keep(flow: Pipeline, day: int, model: str) -> str:
     names = tuple(f"{day}-{number}" for number in range(PHOTOS))
     times = tuple(f"1999-01-{day:02d}T00:00:{number:02d}Z" for number in range(PHOTOS))
     values = np.random.default_rng(day).normal(size=(PHOTOS, len(CHANNELS)))
-    key = f"{MEASURED_PREFIX}{flow.aws.name}/1999/01/{day:02d}/000000.npz"
+    key = f"{features_prefix(flow.aws.name)}1999/01/{day:02d}/000000.npz"
     flow.aws.bucket.put(key, Measured(model, names, times, names, np.full((PHOTOS, 2), 0.5), values).to_bytes())
     return key
 
@@ -38,15 +39,15 @@ def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[
     bucket = flow.aws.bucket
     deployed = load_result(bucket, "deploy", DeployResult, "")
     model = open_model(bucket.get(bucket.key(deployed.model_uri))).artefact.version
-    standing = [item.key for item in bucket.list(f"{MEASURED_PREFIX}{flow.aws.name}/")]
+    standing = [item.key for item in bucket.list(features_prefix(flow.aws.name))]
     bucket.remove(standing)
     kept += [keep(flow, day, model) for day in range(1, 5)]
     with pytest.raises(TooFewDays):
         flow.learn(14)
-    assert bucket.find(learnt_key(model)) is None
+    assert bucket.find(learned_baseline_key(model)) is None
     kept += [keep(flow, day, model) for day in range(5, 7)]
     learnt = flow.learn(14)
     assert (learnt.photos, learnt.days) == (6 * PHOTOS, 6)
-    assert bucket.find(learnt_key(model)) is not None
+    assert bucket.find(learned_baseline_key(model)) is not None
     flow.learn(0)
-    assert bucket.find(learnt_key(model)) is None
+    assert bucket.find(learned_baseline_key(model)) is None

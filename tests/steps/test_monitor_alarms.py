@@ -11,7 +11,8 @@ import pytest
 
 from scones.aws.client import AwsError
 from scones.aws.s3 import Bucket, S3Object
-from scones.data.manifest import Sample, manifest_key, to_lines
+from scones.data.manifest import Sample, to_lines
+from scones.domain.keys import manifest_key
 from scones.domain.progress import Silent
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import StateUnreadable

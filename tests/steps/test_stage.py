@@ -6,7 +6,8 @@ import pytest
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Collection, LeftOut, SourceError, photo_of
-from scones.data.manifest import Sample, from_lines, list_key, manifest_key, outliers_prefix, split_prefix
+from scones.data.manifest import Sample, from_lines
+from scones.domain.keys import list_key, manifest_key, outliers_prefix, split_prefix
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.stage import stage

@@ -8,7 +8,7 @@ import pytest
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Collection, LeftOut, photo_of
-from scones.data.manifest import report_key
+from scones.domain.keys import report_key
 from scones.domain.progress import Silent
 from scones.model.model_file import OUT_OF_FOLD, write_artefact
 from scones.model.out_of_fold import OutOfFold

@@ -12,6 +12,7 @@ from typing import Any
 from scones.aws.client import AwsError, Client, WaitTimeout, poll, wait
 from scones.aws.s3 import Bucket
 from scones.domain.errors import SconesError
+from scones.domain.keys import code_key
 from scones.domain.progress import Reporter, Silent
 from scones.domain.tags import ENV_TAG
 
@@ -471,7 +472,7 @@ class Stacks:
         text = json.dumps(template, separators=(",", ":")).encode()
         if len(text) <= _LONGEST_BODY_BYTES:
             return {"TemplateBody": text.decode()}
-        key = f"code/template-{hashlib.sha256(text).hexdigest()[:16]}.json"
+        key = code_key(f"template-{hashlib.sha256(text).hexdigest()[:16]}.json")
         self._bucket.put(key, text, "application/json")
         return {"TemplateURL": self._bucket.url(key)}
 

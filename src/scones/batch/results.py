@@ -12,6 +12,7 @@ import msgspec
 
 from scones.domain.decision import Outcome, error_message
 from scones.domain.errors import SconesError
+from scones.domain.keys import BATCHES_PREFIX
 
 Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
 """What a column holds, and its values; a number may be missing."""
@@ -30,7 +31,6 @@ def to_parquet(columns: Mapping[str, Column]) -> bytes:
     return buffer.getvalue()
 
 
-PREFIX = "batches/"
 _DIGITS = 16
 
 
@@ -72,7 +72,7 @@ class RunFiles:
     @property
     def prefix(self) -> str:
         """Everything of the run."""
-        return f"{PREFIX}{self.name}/"
+        return f"{BATCHES_PREFIX}{self.name}/"
 
     @property
     def manifests(self) -> str:

@@ -15,36 +15,6 @@ class BadManifest(SconesError):
     """The manifest in the bucket is not as Scones writes it."""
 
 
-def version_prefix(version: str) -> str:
-    """Where everything of a data version lies in the bucket."""
-    return f"data/{version}/"
-
-
-def manifest_key(version: str, split: str) -> str:
-    """Where the manifest of one split of a data version lies in the bucket."""
-    return f"{version_prefix(version)}{split}.jsonl"
-
-
-def list_key(version: str, split: str) -> str:
-    """Where the list of one split lies, for SageMaker's built-in image classification."""
-    return f"{version_prefix(version)}{split}.lst"
-
-
-def report_key(version: str, form: str) -> str:
-    """Where the report on a data version lies, in the *form* `html` or `json`."""
-    return f"{version_prefix(version)}report.{form}"
-
-
-def split_prefix(version: str, split: str) -> str:
-    """Where the photos of one split lie, one folder a class: training is given `train` and never sees `test`."""
-    return f"{version_prefix(version)}{split}/"
-
-
-def outliers_prefix(version: str) -> str:
-    """Where photos of other things lie, from which the guard learns; the manifest does not list them."""
-    return f"{version_prefix(version)}outliers/"
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One staged photo: its S3 key, and what it shows."""

@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 
 from scones.aws.connection import Aws
 from scones.deployment.template import zip_entries
+from scones.domain.keys import image_source_key
 
 _PACKAGE = files("scones")
 _RECIPE = _PACKAGE.joinpath("infra", "image")
@@ -29,7 +30,7 @@ class ImageSource:
     @property
     def key(self) -> str:
         """Where the zip lies in the environment's bucket."""
-        return f"image/{self.tag}.zip"
+        return image_source_key(self.tag)
 
 
 @cache

@@ -18,9 +18,8 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.deployment.inventory import owns_bucket
 from scones.domain.errors import SconesError
+from scones.domain.keys import LOCK_KEY
 from scones.domain.progress import Reporter
-
-KEY = "flow/lock.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +109,9 @@ class _Lock:
         while not self._store():
             other, self._tag = self._other()
             if other:
-                age = self._bucket.age_seconds(KEY)
+                age = self._bucket.age_seconds(LOCK_KEY)
                 if age is not None and age < other.seconds and not other.has_ended():
-                    raise EnvironmentBusy(self._env, other, self._bucket.uri(KEY))
+                    raise EnvironmentBusy(self._env, other, self._bucket.uri(LOCK_KEY))
                 report.tell(f"removing the lock of {other}: it expired, or its process is gone")
 
     def extend(self) -> None:
@@ -124,19 +123,19 @@ class _Lock:
 
     def release(self) -> None:
         self.extend()  # so that no other command can take the lock before it is deleted
-        self._bucket.remove([KEY])
+        self._bucket.remove([LOCK_KEY])
 
     def _store(self) -> bool:
         """Store the lock unless another was stored since it was last read."""
         until = datetime.now(UTC) + timedelta(seconds=self._holder.seconds)
         body = msgspec.json.encode(replace(self._holder, until=until.isoformat(timespec="seconds")))
-        tag = self._bucket.replace(KEY, body, self._tag)
+        tag = self._bucket.replace(LOCK_KEY, body, self._tag)
         self._tag = tag or self._tag
         return tag is not None
 
     def _other(self) -> tuple[LockHolder | None, str]:
         """Read who else holds the lock: nobody if it is free, or ours, which S3 stored though its reply was lost."""
-        body, tag = self._bucket.find_version(KEY)
+        body, tag = self._bucket.find_version(LOCK_KEY)
         try:
             found = msgspec.json.decode(body, type=LockHolder) if body is not None else self._holder
         except msgspec.DecodeError:  # another version of Scones stored it

@@ -9,11 +9,10 @@ from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket
 from scones.config.settings import Settings
 from scones.domain.errors import SconesError
+from scones.domain.keys import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
 
 MAX_RELEASES = 3
 """The release that serves, and two to go back to."""
-_PREFIX = "releases/"
-_LAST = "flow/release-number.json"
 
 
 class ReleaseUnreadable(SconesError):
@@ -53,23 +52,23 @@ def list_releases(bucket: Bucket) -> list[Release]:
     Raises:
         ReleaseUnreadable: one cannot be read.
     """
-    keys = [item.key for item in bucket.list(_PREFIX)]
+    keys = [item.key for item in bucket.list(RELEASES_PREFIX)]
     return [_read(bucket, key, body) for key, body in zip(keys, bucket.get_all(keys), strict=True)]
 
 
 def next_number(bucket: Bucket) -> int:
     """Give a number that no release ever had, and take it: one that was rolled back keeps its number."""
     while True:
-        last, tag = bucket.find_version(_LAST)
+        last, tag = bucket.find_version(RELEASE_NUMBER_KEY)
         number = int(last or 0) + 1
-        if bucket.replace(_LAST, str(number).encode(), tag) is not None:
+        if bucket.replace(RELEASE_NUMBER_KEY, str(number).encode(), tag) is not None:
             return number
 
 
 def save_release(bucket: Bucket, release: Release, *, finished: bool) -> Release:
     """Write a release down, finished or not."""
     written = replace(release, finished=finished)
-    bucket.put(_key(release.number), msgspec.json.encode(written), "application/json")
+    bucket.put(release_key(release.number), msgspec.json.encode(written), "application/json")
     return written
 
 
@@ -95,7 +94,7 @@ def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
         if model not in needed:
             aws.sagemaker.delete_model(model)
     # The records last: cut off in between, the rest is found again.
-    aws.bucket.remove(_key(release.number) for release in found if release not in kept)
+    aws.bucket.remove(release_key(release.number) for release in found if release not in kept)
 
 
 def restore_release(aws: Aws, settings: Settings, gone: Iterable[Release] = ()) -> None:
@@ -111,8 +110,3 @@ def _read(bucket: Bucket, key: str, body: bytes) -> Release:
         return msgspec.json.decode(body, type=Release)
     except msgspec.DecodeError as error:
         raise ReleaseUnreadable(bucket.uri(key)) from error
-
-
-def _key(number: int) -> str:
-    # The listing is by key, and should be by number.
-    return f"{_PREFIX}{number:06d}.json"

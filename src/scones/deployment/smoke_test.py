@@ -8,10 +8,11 @@ from scones.aws.connection import Aws
 from scones.data.sources.synthetic import render
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import SconesError
+from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
 from scones.domain.tags import evaluation_id
 
-_KEY = "asked/smoke-test.png"
+_KEY = f"{ASKED_PREFIX}smoke-test.png"
 # A drawing may be below the threshold or out of distribution: the model answered all the same.
 _ANSWERS = (Outcome.BELOW_THRESHOLD, Outcome.OUT_OF_DISTRIBUTION)
 

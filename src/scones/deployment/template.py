@@ -15,6 +15,7 @@ from scones import __version__
 from scones.aws.cloudformation import Stack, Tell
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
+from scones.domain.keys import code_key
 
 CAPTURE_PARAMETER = "FunctionCapture"
 """The stack's parameter by which the classify function captures in the endpoint's stead."""
@@ -36,6 +37,7 @@ _FUNCTION_MODULES = (
     "domain/decision.py",
     "domain/errors.py",
     "domain/items.py",
+    "domain/keys.py",
     "domain/limits.py",
     "domain/tags.py",
     "domain/timestamps.py",
@@ -63,7 +65,7 @@ class FunctionCode:
 def function_code() -> FunctionCode:
     """Zip the Lambda functions; the same sources give the same bytes."""
     body = zip_entries((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
-    return FunctionCode(f"code/functions-{hashlib.sha256(body).hexdigest()[:16]}.zip", body)
+    return FunctionCode(code_key(f"functions-{hashlib.sha256(body).hexdigest()[:16]}.zip"), body)
 
 
 def code_version() -> str:

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import SconesError
+from scones.domain.keys import capture_prefix
 from scones.domain.limits import LONGEST_ID, MOST_CLASSES
 from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
 
@@ -24,7 +25,7 @@ def capture_key(endpoint: str, moment: datetime) -> str:
     """Where SageMaker would put the record: by endpoint, variant and hour."""
     milliseconds = moment.microsecond // 1000
     name = f"{moment:%M-%S}-{milliseconds:03d}-{uuid.uuid4()}.jsonl"
-    return f"capture/{endpoint}/{_VARIANT}/{moment:%Y/%m/%d/%H}/{name}"
+    return f"{capture_prefix(endpoint, _VARIANT)}{moment:%Y/%m/%d/%H}/{name}"
 
 
 def capture_line(

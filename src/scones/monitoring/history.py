@@ -16,7 +16,6 @@ from scones.monitoring.drift.features import CHANNELS
 from scones.monitoring.drift.window_test import Verdict
 from scones.monitoring.performance.accuracy_estimate import Estimate
 
-HISTORY_PREFIX: Final = "monitor/history/"
 PHOTOS: Final = 6
 """So many photos of each window are kept, small."""
 _SIDE_PIXELS = 48

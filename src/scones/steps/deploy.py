@@ -23,6 +23,7 @@ from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
 from scones.deployment.template import CAPTURE_PARAMETER, code_version, template
 from scones.domain.errors import SconesError
+from scones.domain.keys import CAPTURE_FOLDER, capture_prefix
 from scones.domain.progress import Reporter
 from scones.domain.tags import ENV_TAG, EXPIRES_TAG
 
@@ -117,7 +118,7 @@ def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporte
 def _plan(aws: Aws, settings: Settings, package: ModelPackage) -> EndpointPlan:
     role = aws.stack.find_output("HostingRoleArn")
     key = aws.stack.key()
-    hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"), key)
+    hosting = hosting_of(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"), key)
     return EndpointPlan(
         name=aws.name,
         config=aws.prefix + _digest(package.model_uri, image_uri(aws), role, str(hosting.variant()) + key),
@@ -142,7 +143,7 @@ def _release(aws: Aws, settings: Settings, package: ModelPackage, plan: Endpoint
         model=plan.model,
         mode=settings.mode,
         instances=0 if isinstance(plan.hosting, Serverless) else plan.hosting.instances,
-        capture_prefix=f"capture/{plan.name}/{VARIANT}/",
+        capture_prefix=capture_prefix(plan.name, VARIANT),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         by=code_version(),
     )

@@ -14,6 +14,7 @@ from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
 from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, order_of, spend, take
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.domain.items import Item
+from scones.domain.keys import PLAN_KEY
 from scones.domain.progress import Reporter
 
 # Couriers who are seen meanwhile take orders of their own accord: what they took is planned anew.
@@ -54,7 +55,7 @@ def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatch
             break
     left = (*plan.unassigned, *(Unassigned(item.order, _MEANWHILE) for item in missed))
     plan = Plan(tuple(given), left)
-    uri = aws.bucket.put("dispatch/plan.json", json.dumps(asdict(plan), indent=1).encode(), "application/json")
+    uri = aws.bucket.put(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode(), "application/json")
     report.tell(f"{len(given)} of {len(orders)} open orders given")
     return Dispatched(tuple(couriers.values()), tuple(orders.values()), plan, uri)
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scones.aws.connection import Aws
+from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import opened
-from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured
-from scones.monitoring.performance.labels import ASKED_KEY, Asked, BadLabels, Labelled, judge, parse_labels
+from scones.monitoring.drift.traffic import Measured
+from scones.monitoring.performance.labels import Asked, BadLabels, Labelled, judge, parse_labels
 
 
 def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
@@ -21,11 +22,11 @@ def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
         labels = parse_labels(file.read_text("utf-8-sig"), classes)
     except (OSError, UnicodeDecodeError) as error:
         raise BadLabels(f"cannot read {file}: {error}") from error
-    asked = aws.bucket.find(ASKED_KEY)
+    asked = aws.bucket.find(LABEL_SAMPLE_KEY)
     return judge(_seen(aws, endpoint), labels, Asked.from_json(asked) if asked else None, model, classes)
 
 
 def _seen(aws: Aws, endpoint: str) -> Iterator[Measured]:
-    for item, pieces in aws.bucket.read_all(aws.bucket.list(f"{MEASURED_PREFIX}{endpoint}/")):
+    for item, pieces in aws.bucket.read_all(aws.bucket.list(features_prefix(endpoint))):
         if pieces is not None:
             yield Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scones.aws.connection import Aws
-from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, MEASURED_PREFIX, Measured, learn_days, learnt_key
+from scones.domain.keys import features_prefix, learned_baseline_key
+from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, Measured, learn_days
 from scones.monitoring.performance.registered_model import open_model
 
 # Twice as many as are learnt, so that days of little traffic are not thinned with the busy ones.
@@ -30,11 +31,11 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Days
     """
     deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
     version = deployed.artefact.version
-    key = learnt_key(version)
+    key = learned_baseline_key(version)
     if not days:
         aws.bucket.remove([key])
         return DaysLearnt(0, 0)
-    files = list(aws.bucket.list(f"{MEASURED_PREFIX}{endpoint}/"))[-_MOST_LOOKS:]
+    files = list(aws.bucket.list(features_prefix(endpoint)))[-_MOST_LOOKS:]
     most = max(1, _MOST_READ // max(1, len(files)))
     traffic = [
         Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key)).thinned(most)

@@ -15,8 +15,20 @@ from scones.aws.s3 import S3Object
 from scones.aws.sagemaker import Endpoint
 from scones.config.settings import Settings
 from scones.data.decode import decode
-from scones.data.manifest import Sample, split_prefix
+from scones.data.manifest import Sample
 from scones.domain.errors import SconesError
+from scones.domain.keys import (
+    LABEL_SAMPLE_KEY,
+    MONITOR_STATE_KEY,
+    alert_key,
+    baseline_key,
+    features_prefix,
+    history_prefix,
+    learned_baseline_key,
+    monitor_results_key,
+    run_suffix,
+    split_prefix,
+)
 from scones.domain.progress import Reporter
 from scones.domain.tags import canary_id
 from scones.monitoring.alerts.alert import Alert as DriftAlert
@@ -37,10 +49,8 @@ from scones.monitoring.alerts.notices import (
 from scones.monitoring.capture.cursor import Cursor, File, Reading, is_capture
 from scones.monitoring.capture.records import Intake, RefusalReason, Watching, split
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.traffic import MEASURED_PREFIX as MEASURED
-from scones.monitoring.drift.traffic import learnt_key
 from scones.monitoring.drift.window_test import Budget, Verdict
-from scones.monitoring.history import HISTORY_PREFIX, to_lines
+from scones.monitoring.history import to_lines
 from scones.monitoring.inspect import Look, Looked, MonitoringFigures, Registered, acknowledged, alert_of, figures
 from scones.monitoring.model_monitor import (
     NAMESPACE,
@@ -52,12 +62,11 @@ from scones.monitoring.model_monitor import (
 )
 from scones.monitoring.monitor_state import Remembered
 from scones.monitoring.performance.accuracy_estimate import Estimate
-from scones.monitoring.performance.labels import ASKED_KEY, Asked
+from scones.monitoring.performance.labels import Asked
 from scones.monitoring.performance.prediction_check import Canary, Replayed, candidates, is_sure
 from scones.monitoring.performance.registered_model import RegisteredModel, open_model
 from scones.reports.alert import render_alert
 
-_STATE = "monitor/state.json"
 _STATISTICS = "statistics.json"
 _CAPTURE_SECONDS = 60.0
 _UNTIL_ACKNOWLEDGED = "No further notice of this comes until: scones monitor --acknowledge"
@@ -201,12 +210,12 @@ def _result(
 
 
 def _recall(aws: Aws) -> tuple[Remembered, str]:
-    body, tag = aws.bucket.find_version(_STATE)
-    return Remembered() if body is None else Remembered.from_json(body, aws.bucket.uri(_STATE)), tag
+    body, tag = aws.bucket.find_version(MONITOR_STATE_KEY)
+    return Remembered() if body is None else Remembered.from_json(body, aws.bucket.uri(MONITOR_STATE_KEY)), tag
 
 
 def _keep(aws: Aws, watched: Watched, state: Remembered, tag: str) -> str:
-    kept = aws.bucket.replace(_STATE, state.to_json(), tag)
+    kept = aws.bucket.replace(MONITOR_STATE_KEY, state.to_json(), tag)
     if kept is None:
         raise LookOvertaken(watched.endpoint)
     return kept
@@ -222,7 +231,7 @@ def _at(endpoint: Endpoint | None, state: Remembered) -> Remembered:
 def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
     """Open the model; where days of traffic were learnt for it, what is seen is compared with those."""
     deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
-    key = learnt_key(deployed.artefact.version)
+    key = learned_baseline_key(deployed.artefact.version)
     learnt = aws.bucket.find(key)
     return replace(deployed, baseline=Baseline.from_bytes(learnt, aws.bucket.uri(key))) if learnt else deployed
 
@@ -304,14 +313,13 @@ def _drifted(
     if alert is None or asked is None:
         return
     moment = datetime.now(UTC)
-    key = f"monitor/alerts/{moment:%Y%m%d-%H%M%S}"
-    page_uri = aws.bucket.uri(f"{key}.html")
+    page_uri = aws.bucket.uri(alert_key(moment, "html"))
     for finding in fresh(state.alarms, [of_alert(alert, page_uri)]):
         page = render_alert(alert, _training_photos(aws, alert, deployed))
-        aws.bucket.put(f"{key}.html", page.encode(), "text/html")
+        aws.bucket.put(alert_key(moment, "html"), page.encode(), "text/html")
         document = to_json(alert, page_uri)
-        aws.bucket.put(f"{key}.json", document.encode(), "application/json")
-        aws.bucket.put(ASKED_KEY, asked.to_json(), "application/json")
+        aws.bucket.put(alert_key(moment, "json"), document.encode(), "application/json")
+        aws.bucket.put(LABEL_SAMPLE_KEY, asked.to_json(), "application/json")
         yield ActiveAlarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
 
 
@@ -331,19 +339,19 @@ def _alarms(state: Remembered, findings: Iterable[Finding]) -> Iterator[ActiveAl
 
 def _publish(aws: Aws, watched: Watched, outcome: MonitoringFigures, baseline: Baseline) -> None:
     """Write Model Monitor's documents, and publish the metrics; silence is an alarm once there was a photo."""
-    looked = outcome.looked
+    looked, moment = outcome.looked, datetime.now(UTC)
     if looked.photos or outcome.refused:
         standard = Summary(baseline.values)
         standard.add(baseline.values)
-        _keep_json(aws, f"monitor/baseline/{_STATISTICS}", statistics(standard))
-        _keep_json(aws, "monitor/baseline/constraints.json", constraints(baseline, looked.verdict.threshold))
-        folder = f"monitor/results/{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H/%M-%S}"
-        aws.bucket.put_json(f"{folder}/{_STATISTICS}", statistics(looked.summary))
-        aws.bucket.put_json(f"{folder}/constraint_violations.json", violations(looked.verdict, outcome.refused))
+        _keep_json(aws, baseline_key(_STATISTICS), statistics(standard))
+        _keep_json(aws, baseline_key("constraints.json"), constraints(baseline, looked.verdict.threshold))
+        aws.bucket.put_json(monitor_results_key(watched.endpoint, moment, _STATISTICS), statistics(looked.summary))
+        key = monitor_results_key(watched.endpoint, moment, "constraint_violations.json")
+        aws.bucket.put_json(key, violations(looked.verdict, outcome.refused))
     if looked.measured:
-        place = f"{watched.endpoint}/{datetime.now(UTC):%Y/%m/%d/%H%M%S}"
-        aws.bucket.put(f"{HISTORY_PREFIX}{place}.jsonl", to_lines(looked.points), "application/jsonl")
-        aws.bucket.put(f"{MEASURED}{place}.npz", looked.measured.to_bytes())
+        run = run_suffix(moment)
+        aws.bucket.put(f"{history_prefix(watched.endpoint)}{run}.jsonl", to_lines(looked.points), "application/jsonl")
+        aws.bucket.put(f"{features_prefix(watched.endpoint)}{run}.npz", looked.measured.to_bytes())
     aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
     if looked.photos:
         aws.metrics.enable_alarm(f"{aws.name}-silence")

@@ -15,6 +15,7 @@ from scones.aws.connection import Aws
 from scones.domain.decision import Outcome, decide, outcome_of_confidence
 from scones.domain.errors import SconesError
 from scones.domain.items import Item
+from scones.domain.keys import MODELS_PREFIX
 from scones.domain.limits import PHOTO_LIMIT_BYTES
 from scones.domain.progress import Reporter
 from scones.model.inference import Model
@@ -162,7 +163,7 @@ def _photo(aws: Aws, record: Item) -> bytes:
 def _model(aws: Aws, version: str, first: str) -> Iterator[Artefact]:
     """Open the model of that *version*, wherever in the bucket it lies."""
     first_key = aws.bucket.key(first)
-    keys = [item.key for item in aws.bucket.list("models/") if item.key.endswith("model.tar.gz")]
+    keys = [item.key for item in aws.bucket.list(MODELS_PREFIX) if item.key.endswith("model.tar.gz")]
     for key in sorted(keys, key=lambda key: key != first_key):
         with opened(aws.bucket.get(key)) as artefact:
             if artefact.version == version:

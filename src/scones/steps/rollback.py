@@ -11,6 +11,7 @@ from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
 from scones.domain.errors import NothingYet, SconesError
+from scones.domain.keys import CAPTURE_FOLDER
 from scones.domain.progress import Reporter
 
 
@@ -47,7 +48,7 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     for release in left:
         save_release(aws.bucket, release, finished=False)
     report.tell(f"endpoint {aws.name}: going back to release {target.number}, model {target.package}")
-    hosting = hosting_of(settings, aws.bucket.uri("capture"), aws.stack.find_output("EndpointAlarmName"))
+    hosting = hosting_of(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"))
     hosting = aws.scaling.pause(hosting, sum(aws.sagemaker.instances(live).values()))
     try:
         aws.sagemaker.update(aws.name, target.config, hosting)

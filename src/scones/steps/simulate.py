@@ -20,6 +20,7 @@ from scones.dispatch.orders import USUAL_CAPACITY
 from scones.dispatch.simulation import CITY_SPREAD_KM
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import SconesError
+from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
 from scones.monitoring.shift import darken_and_blur
 
@@ -166,7 +167,7 @@ def _send_all(
 def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> ExecutionResult | AwsError:
     east, north = event.place
     courier = {"id": f"{run}-{event.number}", "x_km": east, "y_km": north, "capacity": USUAL_CAPACITY}
-    key = f"asked/{run}/{event.number:05d}"
+    key = f"{ASKED_PREFIX}{run}/{event.number:05d}"
     try:
         aws.bucket.put(key, _photo(aws.bucket.get(event.sample.key), event, run), "application/x-image")
         asked = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "courier": courier}

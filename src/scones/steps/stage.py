@@ -8,17 +8,9 @@ from typing import Literal
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Collection, LabelledPhoto, LeftOut
-from scones.data.manifest import (
-    Sample,
-    list_key,
-    manifest_key,
-    outliers_prefix,
-    split_prefix,
-    to_lines,
-    to_list,
-    version_prefix,
-)
+from scones.data.manifest import Sample, to_lines, to_list
 from scones.deployment.template import create_base_stack
+from scones.domain.keys import list_key, manifest_key, outliers_prefix, split_prefix, version_prefix
 from scones.domain.progress import Reporter
 
 _VERSION_DIGITS = 12

@@ -7,7 +7,8 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.data.dataset import Collection
-from scones.data.manifest import from_lines, manifest_key, report_key, split_prefix
+from scones.data.manifest import from_lines
+from scones.domain.keys import manifest_key, report_key, split_prefix
 from scones.domain.progress import Reporter
 from scones.model.model_file import BadArtefact, opened
 from scones.model.out_of_fold import BadOutOfFold, OutOfFold

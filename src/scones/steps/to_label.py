@@ -6,10 +6,11 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.domain.errors import SconesError
+from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import opened
 from scones.monitoring.capture.records import Captured, parse, split
-from scones.monitoring.drift.traffic import MEASURED_PREFIX, Measured
-from scones.monitoring.performance.labels import ASKED_KEY, Asked
+from scones.monitoring.drift.traffic import Measured
+from scones.monitoring.performance.labels import Asked
 from scones.reports.labels import ToLabel, render_labels, table_to_fill
 
 NEWEST = 1000
@@ -39,14 +40,14 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render_labels(endpoint, classes, photos, table.name), "utf-8")
     table.write_text(table_to_fill(asked, pictures), "utf-8")
-    aws.bucket.put(ASKED_KEY, asked.to_json(), "application/json")
+    aws.bucket.put(LABEL_SAMPLE_KEY, asked.to_json(), "application/json")
     return len(photos)
 
 
 def _newest(aws: Aws, endpoint: str, model: str) -> Measured:
     """The newest photos, as far as they were answered by this model."""
     parts: list[Measured] = []
-    for item in reversed(list(aws.bucket.list(f"{MEASURED_PREFIX}{endpoint}/"))):
+    for item in reversed(list(aws.bucket.list(features_prefix(endpoint)))):
         part = Measured.from_bytes(aws.bucket.get(item.key), aws.bucket.uri(item.key))
         if part.model == model:
             parts.insert(0, part)

@@ -12,8 +12,8 @@ from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
-from scones.data.manifest import outliers_prefix, split_prefix
 from scones.deployment.image_source import image_uri
+from scones.domain.keys import MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
 from scones.domain.progress import Reporter
 
 METRICS = (
@@ -85,8 +85,8 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         image=image_uri(aws),
         role=aws.stack.find_output("TrainingRoleArn"),
         channels={name: aws.bucket.uri(prefix) for name, prefix in _channels(aws, version).items()},
-        output_uri=aws.bucket.uri("models"),
-        checkpoint_uri=aws.bucket.uri(f"checkpoints/{_kind(image_uri(aws), hyperparameters)}"),
+        output_uri=aws.bucket.uri(MODELS_PREFIX.rstrip("/")),
+        checkpoint_uri=aws.bucket.uri(checkpoint_prefix(_kind(image_uri(aws), hyperparameters))),
         hyperparameters=hyperparameters,
         instance=settings.training_instance,
         max_seconds=settings.training_seconds,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos
+from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
@@ -18,7 +19,7 @@ def upload(aws: Aws, folder: Path, report: Reporter) -> str:
     Raises:
         NoPhotos: the folder holds none.
     """
-    prefix = f"asked/{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}/"
+    prefix = f"{ASKED_PREFIX}{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}/"
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not paths:
         raise NoPhotos(str(folder))

@@ -21,7 +21,6 @@ from scones.monitoring.drift.features import CHANNELS
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
 from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate
 
-MEASURED_PREFIX: Final = "monitor/measured/"
 MAX_PHOTOS_KEPT: Final = 20_000
 """A look keeps so many photos at most, the newest."""
 _FORMAT = 1
@@ -111,11 +110,6 @@ class Measured:
 
 class TooFewDays(SconesError):
     """There are not days enough of this model's traffic to learn from."""
-
-
-def learnt_key(model: str) -> str:
-    """Say where in the bucket the days learnt for the *model* of this version lie."""
-    return f"monitor/days/{model}.npz"
 
 
 def learn_days(trained: Baseline, traffic: Iterable[Measured], model: str, days: int, seed: int) -> Baseline:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
+from scones.domain.keys import LABEL_SAMPLE_KEY
 from scones.monitoring.drift.normal_scores import Floats
 from scones.monitoring.drift.traffic import Measured
 from scones.monitoring.performance.accuracy_estimate import Estimate
@@ -127,8 +128,6 @@ def _trust(right: Floats, believed: Floats) -> float:
     return float(np.clip(np.cov(right, believed, ddof=0)[0, 1] / spread, 0, 1)) if spread > 0 else 0.0
 
 
-ASKED_KEY: Final = "monitor/labels/asked.json"
-"""Where in the bucket it lies which photos were to be labelled last."""
 _NAMES = ("photo", "event")
 
 
@@ -165,7 +164,9 @@ class Asked:
         try:
             return msgspec.json.decode(body, type=cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise BadLabels(f"{ASKED_KEY} cannot be read ({error}); run: scones monitor --to-label FILE") from error
+            raise BadLabels(
+                f"{LABEL_SAMPLE_KEY} cannot be read ({error}); run: scones monitor --to-label FILE"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,33 @@
+"""Keys: the stack and the code name the same places in the bucket, and one module spells them."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scones.domain import keys
+
+ROOT = Path(keys.__file__).parents[3]
+PREFIXES = set(re.findall(r"`(\w+/)", keys.__doc__ or ""))
+
+
+def test_the_stack_names_no_other_prefix() -> None:
+    """Policies and lifecycle rules hold for what the code writes."""
+    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "infra" / "stack").glob("*.yaml")))
+    named = set(re.findall(r"\$\{Bucket\.Arn\}/(\w+/)", text)) | set(re.findall(r"\bPrefix: (\w+/)", text))
+    assert named <= PREFIXES
+    assert len(named) > 7
+
+
+def test_no_other_module_spells_a_prefix() -> None:
+    """A key that is written in two places changes in one of them."""
+    spelled = re.compile(r"""f?["'](?:asked|batches|capture|checkpoints|flow|incoming|models|monitor|releases)/""")
+    paths = [path for path in (ROOT / "src" / "scones").rglob("*.py") if path.name != "keys.py"]
+    assert [str(path) for path in paths if spelled.search(path.read_text("utf-8"))] == []
+
+
+def test_keys_of_runs_and_releases_sort_by_time_and_number() -> None:
+    """A listing of the bucket is in the order of the text."""
+    assert keys.release_key(2) < keys.release_key(10)
+    earlier, later = datetime(2026, 9, 30, 9, 5, tzinfo=UTC), datetime(2026, 10, 1, 8, tzinfo=UTC)
+    assert keys.run_suffix(earlier) < keys.run_suffix(later)
+    assert keys.alert_key(earlier, "html") < keys.alert_key(later, "html")
