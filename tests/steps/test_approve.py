@@ -12,6 +12,7 @@ from scones.config.settings import Settings
 from scones.data.manifest import Sample, to_lines
 from scones.deployment.inventory import inventory
 from scones.deployment.template import base_template
+from scones.domain.keys import manifest_key
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result
 from scones.steps.approve import register
