@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from scones.domain.decision import VEHICLES
 from scones.monitoring.alerts.cause import Cause, Signs, estimate_mix, likely_cause
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.window_test import check
-from scones.monitoring.performance.prediction_check import compare
+from scones.monitoring.drift.window_test import window_test
+from scones.monitoring.performance.prediction_check import check_predictions
 from scones.training.messages import Labelled
 
 RATE = 0.01
@@ -119,12 +119,12 @@ def _causes(world: World, change: Change, options: argparse.Namespace, *, replay
         half = len(order) // 2
         reference = Baseline(world.seen[CLEAN].channels[order[:half]])
         window = _window(world, change, order[half:], options.size, rng)
-        verdict = check(reference, window.channels(), false_alarm_rate=RATE, seed=split)
+        verdict = window_test(reference, window.channels(), false_alarm_rate=RATE, seed=split)
         if not verdict.alarm:
             continue
         answers = window.probabilities()
         registered = world.seen[CLEAN].probabilities[window.rows] if change.truth is Cause.MODEL else answers
-        replay = compare(answers, registered) if replayed else None
+        replay = check_predictions(answers, registered) if replayed else None
         yield likely_cause(Signs(verdict, replay, MIX, estimate_mix(answers, MIX))).cause
 
 

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from scones.monitoring.alerts.cause import estimate_mix
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import measure
-from scones.monitoring.drift.stream_detector import Watch
-from scones.monitoring.drift.stream_statistics import calibrate
-from scones.monitoring.drift.window_test import Budget, check
-from scones.monitoring.performance.accuracy_estimate import Estimator, Judged, Lesson
-from scones.monitoring.performance.labels import choose, correct, exact
-from scones.monitoring.performance.prediction_check import compare
+from scones.monitoring.drift.features import measure_features
+from scones.monitoring.drift.stream_detector import StreamDetector
+from scones.monitoring.drift.stream_statistics import calibrate_stream
+from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator, LabelledPhotos, SimulatedDamage
+from scones.monitoring.performance.labels import choose_photos, corrected_accuracy, labelled_accuracy
+from scones.monitoring.performance.prediction_check import check_predictions
 from scones.training.calibration import fit_temperature, soften
 
 WINDOW, LABELS, DAMAGED = 200, 30, 170
@@ -60,7 +60,7 @@ def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
             names = [name for name in world.simulated if name.split()[0] not in left_out]
             draws = {name: rng.choice(reference, DAMAGED, replace=False) for name in names}
             damaged = {name: _judge(world.simulated[name], rows) for name, rows in draws.items()}
-            estimator = Estimator.learn(Lesson(_judge(world.seen[CLEAN], reference), damaged), number)
+            estimator = AccuracyEstimator.learn(SimulatedDamage(_judge(world.seen[CLEAN], reference), damaged), number)
             own = [cell for cell in DAMAGES if cell.split()[0] == family]
             for cell in own or [CLEAN, *PRIORS, *(c for c in CELLS if c.startswith("unfamiliar") and c != STRANGERS)]:
                 _estimate(found, cell, estimator, world.window(cell, stream, WINDOW, rng), rng)
@@ -68,17 +68,19 @@ def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
     return found
 
 
-def _judge(seen: Seen, rows: NDArray[np.intp]) -> Judged:
-    return Judged(seen.channels[rows], seen.probabilities[rows], seen.right[rows])
+def _judge(seen: Seen, rows: NDArray[np.intp]) -> LabelledPhotos:
+    return LabelledPhotos(seen.channels[rows], seen.probabilities[rows], seen.right[rows])
 
 
-def _estimate(found: Accuracies, cell: str, estimator: Estimator, window: Window, rng: np.random.Generator) -> None:
+def _estimate(
+    found: Accuracies, cell: str, estimator: AccuracyEstimator, window: Window, rng: np.random.Generator
+) -> None:
     probabilities, right = window.probabilities(), window.right()
     confidence, truth = probabilities.max(axis=1), float(right.mean())
     estimate = estimator.estimate(window.channels(), probabilities)
-    choice = choose(confidence, LABELS, int(rng.integers(1 << 30)))
-    corrected = correct(confidence, choice, right[choice.photos])
-    some = exact(right[rng.choice(WINDOW, LABELS, replace=False)])
+    choice = choose_photos(confidence, LABELS, int(rng.integers(1 << 30)))
+    corrected = corrected_accuracy(confidence, choice, right[choice.photos])
+    some = labelled_accuracy(right[rng.choice(WINDOW, LABELS, replace=False)])
     for name, value in (
         ("estimated, no labels", estimate.accuracy),
         ("mean confidence", float(confidence.mean())),
@@ -113,9 +115,9 @@ def measure_replay(world: World, streams: int, seed: int) -> dict[str, list[int 
     for _ in range(streams):
         rows = rng.permutation(len(expected))[:WINDOW]
         for cell in (MISTRAINED, SWAPPED):
-            found[cell].append(compare(world.seen[cell].probabilities[rows], expected[rows]).found_after)
+            found[cell].append(check_predictions(world.seen[cell].probabilities[rows], expected[rows]).found_after)
         shaken = expected[rows] + rng.uniform(-_NUMERICS, _NUMERICS, (WINDOW, 1)) * np.array([1, -1])
-        found["the same model, in int8"].append(compare(shaken, expected[rows]).found_after)
+        found["the same model, in int8"].append(check_predictions(shaken, expected[rows]).found_after)
     return found
 
 
@@ -123,13 +125,13 @@ def measure_times(world: World, photos: Pixels) -> dict[str, float]:
     """Processor seconds: for one look at 200 photos, and for all that the baseline costs."""
     seen = world.seen[CLEAN]
     started = time.process_time()
-    line = calibrate(seen.channels).line(Budget().of_stream())
+    line = calibrate_stream(seen.channels).line(FalseAlarmBudget().of_stream())
     damaged = {name: _judge(other, np.arange(DAMAGED)) for name, other in world.simulated.items()}
-    watch = Watch.of(seen.channels, line)
-    estimator = Estimator.learn(Lesson(_judge(seen, np.arange(len(seen.right))), damaged))
+    watch = StreamDetector.of(seen.channels, line)
+    estimator = AccuracyEstimator.learn(SimulatedDamage(_judge(seen, np.arange(len(seen.right))), damaged))
     made = time.process_time()
-    values = measure(photos[:WINDOW], seen.probabilities[:WINDOW], seen.channels[:WINDOW, -1])
+    values = measure_features(photos[:WINDOW], seen.probabilities[:WINDOW], seen.channels[:WINDOW, -1])
     watch.look(watch.begin(), values)
-    check(Baseline(seen.channels), values, false_alarm_rate=Budget().of_window(WINDOW))
+    window_test(Baseline(seen.channels), values, false_alarm_rate=FalseAlarmBudget().of_window(WINDOW))
     estimator.estimate(values, seen.probabilities[:WINDOW])
     return {"baseline": made - started, "look": time.process_time() - made}

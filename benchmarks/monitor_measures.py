@@ -15,10 +15,17 @@ from benchmarks.monitor_world import CELLS, CLEAN, Floats, World
 from numpy.typing import NDArray
 
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.stream_detector import Watch
-from scones.monitoring.drift.stream_statistics import STREAM_PHOTOS, Line, Reference, Steps, calibrate, statistics
-from scones.monitoring.drift.window_test import calibrate_windows, check
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_detector import StreamDetector
+from scones.monitoring.drift.stream_statistics import (
+    STREAM_PHOTOS,
+    StreamIncrements,
+    StreamReference,
+    StreamThreshold,
+    calibrate_stream,
+    statistic_values,
+)
+from scones.monitoring.drift.window_test import calibrate_windows, window_test
 
 SIZES = (50, 100, 200)
 USUAL, STRICT = 0.05, 0.003
@@ -70,7 +77,7 @@ def measure_windows(world: World, splits: int, peer_splits: int, seed: int) -> W
             for cell in (*[CLEAN] * _CLEAN_WINDOWS, *(CELLS if number < splits else ())):
                 values = world.window(cell, stream, photos, rng).channels()
                 for rate in (USUAL, STRICT):
-                    alarm = check(baseline, values, false_alarm_rate=rate, calibration=calibration).alarm
+                    alarm = window_test(baseline, values, false_alarm_rate=rate, calibration=calibration).alarm
                     (found.false[photos, rate] if cell == CLEAN else found.rings[photos, rate, cell]).append(alarm)
                 if number < peer_splits:
                     _ask_peers(found, baseline.values, values, cell)
@@ -103,18 +110,18 @@ def measure_streams(world: World, splits: int, seed: int, build: Path) -> Stream
     for number in range(splits):
         reference, stream = split(world, rng)
         values = world.seen[CLEAN].channels[reference]
-        line = calibrate(values, seed=number).line(STREAM_RATE)
-        ours, clean = Reference.of(values), world.seen[CLEAN].channels[stream]
+        line = calibrate_stream(values, seed=number).line(STREAM_RATE)
+        ours, clean = StreamReference.of(values), world.seen[CLEAN].channels[stream]
         rows = rng.choice(len(clean), (_CLEAN_STREAMS, STREAM_PHOTOS))
         found.repeated += [first <= STREAM_PHOTOS for first in _first(ours.steps(clean), rows, line)]
-        sure = CHANNELS.index("certainty")
+        sure = FEATURES.index("certainty")
         streams = {CLEAN: clean[rows[0], sure]}
         for cell, changed in _changed(world, stream, rng):
             rows = rng.choice(len(changed), (STREAMS, LONGEST))
             found.delays[cell] += _first(ours.steps(changed), rows, line)
             streams[cell] = changed[rows[0], sure]
         _ask_river(found, python, values[:, sure], streams)
-        found.onsets += _onsets(world, Watch.of(values, line), stream, rng)
+        found.onsets += _onsets(world, StreamDetector.of(values, line), stream, rng)
     return found
 
 
@@ -124,9 +131,9 @@ def measure_fresh(values: Floats, splits: int, seed: int) -> list[bool]:
     for number in range(splits):
         order = rng.permutation(len(values))
         reference, stream = values[order[STREAM_PHOTOS:]], values[order[:STREAM_PHOTOS]]
-        line = calibrate(reference, seed=number).line(STREAM_RATE)
+        line = calibrate_stream(reference, seed=number).line(STREAM_RATE)
         orders = np.stack([rng.permutation(STREAM_PHOTOS) for _ in range(_FRESH_STREAMS)])
-        found += [first <= STREAM_PHOTOS for first in _first(Reference.of(reference).steps(stream), orders, line)]
+        found += [first <= STREAM_PHOTOS for first in _first(StreamReference.of(reference).steps(stream), orders, line)]
     return found
 
 
@@ -136,7 +143,7 @@ def _changed(world: World, stream: NDArray[np.intp], rng: np.random.Generator) -
         yield cell, world.window(cell, stream, 4 * LONGEST, rng).channels()
 
 
-def _first(steps: Steps, streams: NDArray[np.intp], line: Line) -> list[int]:
+def _first(steps: StreamIncrements, streams: NDArray[np.intp], line: StreamThreshold) -> list[int]:
     """The photo at which each stream [streams, photos] rang; one more than there are if it did not."""
     motion = steps.start(len(streams))
     never = streams.shape[1] + 1
@@ -144,12 +151,12 @@ def _first(steps: Steps, streams: NDArray[np.intp], line: Line) -> list[int]:
     for seen, photos in enumerate(streams.T, start=1):
         motion = steps.move(motion, photos)
         if seen >= 20:
-            rings = line.score(statistics(motion, seen)) > line.height
+            rings = line.score(statistic_values(motion, seen)) > line.height
             first = np.where(rings & (first == never), seen, first)
     return [int(place) for place in first]
 
 
-def _onsets(world: World, watch: Watch, stream: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
+def _onsets(world: World, watch: StreamDetector, stream: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
     """How far the estimated onset lies from the true one, where the change comes after calm photos and is found."""
     found = []
     for cell in ("blur 1.5", "noise 10", "brightness -40", "contrast 0.6", "unfamiliar 30%"):

@@ -8,9 +8,9 @@ from benchmarks.monitor_world import LIGHT_LEFT, Floats, Pixels, Quick, Seen, da
 from numpy.typing import NDArray
 
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.stream_detector import Watch
-from scones.monitoring.drift.stream_statistics import calibrate
-from scones.monitoring.drift.window_test import Budget, calibrate_windows, check
+from scones.monitoring.drift.stream_detector import StreamDetector
+from scones.monitoring.drift.stream_statistics import calibrate_stream
+from scones.monitoring.drift.window_test import FalseAlarmBudget, calibrate_windows, window_test
 
 DAYS, CLEAN_DAYS, A_DAY, CHANGED_DAYS = 30, 14, 1000, 20
 BY_WINDOWS = (40, 500)
@@ -43,9 +43,11 @@ def measure_month(lights: list[Seen], changed: dict[str, list[Seen]], seed: int)
     rows = np.arange(len(lights[0].channels))
     clean = np.concatenate([_day(lights, rows, rng) for _ in range(CLEAN_DAYS)])
     days = [_day(lights, rows, rng) for _ in range(DAYS)]
-    rate = Budget().of_stream()
+    rate = FalseAlarmBudget().of_stream()
     blocks = np.arange(len(clean)) // A_DAY
-    by_days, alike = (Watch.of(clean, calibrate(clean, groups, seed=seed).line(rate)) for groups in (blocks, None))
+    by_days, alike = (
+        StreamDetector.of(clean, calibrate_stream(clean, groups, seed=seed).line(rate)) for groups in (blocks, None)
+    )
     windows = {
         photos: (_windows(Baseline(clean, days=blocks), days, photos), _windows(Baseline(clean[::7]), days, photos))
         for photos in BY_WINDOWS
@@ -71,7 +73,7 @@ def _busy() -> Floats:
     return np.asarray(busy / busy.sum())
 
 
-def _count(watch: Watch, days: list[Floats]) -> int:
+def _count(watch: StreamDetector, days: list[Floats]) -> int:
     state, rings = watch.begin(), 0
     for day in days:
         state = watch.look(state, day)
@@ -80,7 +82,7 @@ def _count(watch: Watch, days: list[Floats]) -> int:
     return rings
 
 
-def _rings(watch: Watch, day: Floats) -> int:
+def _rings(watch: StreamDetector, day: Floats) -> int:
     """The photo at which the day rang; one more than there are if it did not."""
     alarm = watch.look(watch.begin(), day).alarm
     return len(day) + 1 if alarm is None else alarm.photo
@@ -88,10 +90,10 @@ def _rings(watch: Watch, day: Floats) -> int:
 
 def _windows(baseline: Baseline, days: list[Floats], photos: int) -> int:
     """The alarms of checks of so many *photos*, one after the other through all days."""
-    rate, month = Budget().of_window(photos), np.concatenate(days)
+    rate, month = FalseAlarmBudget().of_window(photos), np.concatenate(days)
     calibration = calibrate_windows(baseline, photos, rate)
     windows = [month[start : start + photos] for start in range(0, len(month), photos)]
-    return sum(check(baseline, each, false_alarm_rate=rate, calibration=calibration).alarm for each in windows)
+    return sum(window_test(baseline, each, false_alarm_rate=rate, calibration=calibration).alarm for each in windows)
 
 
 def measure_months(model: Quick, photos: Pixels, labels: NDArray[np.int64], seed: int) -> dict[str, Month]:

@@ -19,11 +19,11 @@ from scones.data.decode import decode
 from scones.model.inference import Model
 from scones.model.model_file import opened
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import Photos, measure, strangest
+from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
-from scones.monitoring.drift.stream_detector import Watch
-from scones.monitoring.drift.stream_statistics import statistics
-from scones.monitoring.drift.window_test import Budget, check
+from scones.monitoring.drift.stream_detector import StreamDetector
+from scones.monitoring.drift.stream_statistics import statistic_values
+from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
 from scones.monitoring.inspect import Registered
 from scones.monitoring.performance.registered_model import RegisteredModel
 from scones.monitoring.shift import darken_and_blur
@@ -90,9 +90,9 @@ def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
     side = artefact.image_size
     clean, right = _look(deployed, np.stack([decode(file.read_bytes(), side) for file in files]), labels)
     dirty, _ = _look(deployed, np.stack([decode(darken_and_blur(file.read_bytes()), side) for file in files]), labels)
-    budget = Budget()
+    budget = FalseAlarmBudget()
     rate = budget.of_window(len(clean))
-    verdict = check(deployed.baseline, clean, false_alarm_rate=rate)
+    verdict = window_test(deployed.baseline, clean, false_alarm_rate=rate)
     watch = Registered(deployed.baseline, deployed.ask, budget, seed=0).watch()
     rng = np.random.default_rng(artefact.seed)
     count = len(clean)
@@ -113,19 +113,19 @@ def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
 def _look(deployed: RegisteredModel, photos: Photos, labels: list[int]) -> tuple[Floats, float]:
     """Measure the photos as a look does; and the share of right answers."""
     probabilities, unfamiliarity = deployed.ask(photos)
-    strange = None if unfamiliarity is None else strangest(unfamiliarity, deployed.baseline.familiar)
-    values = measure(photos, probabilities.astype(np.float64), strange)
+    strange = None if unfamiliarity is None else clip_ood_score(unfamiliarity, deployed.baseline.familiar)
+    values = measure_features(photos, probabilities.astype(np.float64), strange)
     return values, float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def _evidence(watch: Watch, values: Floats, orders: NDArray[np.intp]) -> Floats:
+def _evidence(watch: StreamDetector, values: Floats, orders: NDArray[np.intp]) -> Floats:
     """Give the stream's evidence after each photo, in alarm lines, [orders, photos]; as `Watch.look`, all at once."""
     steps = watch.reference.steps(values)
     motion, heights = steps.start(len(orders)), np.zeros(orders.shape)
     for seen, photos in enumerate(orders.T, start=1):
         motion = steps.move(motion, photos)
         if seen >= MIN_PHOTOS:
-            heights[:, seen - 1] = watch.line.score(statistics(motion, seen)) / watch.line.height
+            heights[:, seen - 1] = watch.line.score(statistic_values(motion, seen)) / watch.line.height
     return heights
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from scones.data.decode import decode
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
-from scones.monitoring.drift.features import CHANNELS, measure, strangest
+from scones.monitoring.drift.features import FEATURES, clip_ood_score, measure_features
 from scones.training.calibration import soften
 from scones.training.fit import fit
 from scones.training.messages import Labelled
@@ -149,14 +149,14 @@ class Quick:
         memory = remember(see(network, data.photos))
         strangeness = answer(see(network, unseen), memory).strangeness
         guard = fit_guard(strangeness, learnt=learnt)
-        return cls(network, memory, guard, float(strangest(guard.score(strangeness)).min()))
+        return cls(network, memory, guard, float(clip_ood_score(guard.score(strangeness)).min()))
 
     def look(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
         answers = answer(see(self.network, photos), self.memory)
         probabilities = soften(answers.log_probabilities, 1.0)
-        strange = strangest(self.guard.score(answers.strangeness), self.familiar)
-        table = measure(photos, probabilities, strange)
+        strange = clip_ood_score(self.guard.score(answers.strangeness), self.familiar)
+        table = measure_features(photos, probabilities, strange)
         return Seen(table, probabilities, probabilities.argmax(axis=1) == labels)
 
 
@@ -179,8 +179,8 @@ def look_at_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.i
     seen[STRANGERS] = model.look(others, np.full(len(others), -1))
     seen[MISTRAINED] = wrong.look(photos, labels)
     # Only the labels are swapped: the network, and so the unfamiliarity, is the right one.
-    unfamiliarity = clean.channels[:, CHANNELS.index("unfamiliarity")]
-    seen[SWAPPED] = Seen(measure(photos, mirrored, unfamiliarity), mirrored, ~clean.right)
+    unfamiliarity = clean.channels[:, FEATURES.index("unfamiliarity")]
+    seen[SWAPPED] = Seen(measure_features(photos, mirrored, unfamiliarity), mirrored, ~clean.right)
     simulated = {
         f"{kind} {severity}": model.look(corrupt(photos, kind, severity, 0), labels)
         for kind in CORRUPTIONS

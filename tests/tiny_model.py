@@ -14,8 +14,8 @@ from PIL import Image
 from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, read_artefact, write_artefact
 from scones.model.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import measure
-from scones.monitoring.drift.stream_statistics import calibrate
+from scones.monitoring.drift.features import measure_features
+from scones.monitoring.drift.stream_statistics import calibrate_stream
 
 SIDE = 32
 # Photos between these levels of gray get a probability between 0.02 and 0.98.
@@ -107,8 +107,8 @@ def _write(folder: Path, *, breaks: bool, guarded: bool) -> None:
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
     answers = np.column_stack([1 - second, second])
-    channels = measure(photos, answers)
-    Baseline(channels, "test", calibrate(channels[:100], rounds=1)).save(folder / BASELINE)
+    channels = measure_features(photos, answers)
+    Baseline(channels, "test", calibrate_stream(channels[:100], rounds=1)).save(folder / BASELINE)
     classes = ("bicycle", "motorcycle")
     labels = tuple(classes[int((value > 0.5) != (index % 10 == 9))] for index, value in enumerate(second))
     names = tuple(f"{label}/{index}.png" for index, label in enumerate(labels))

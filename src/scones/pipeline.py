@@ -30,7 +30,7 @@ from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES, manifest_key, re
 from scones.domain.progress import Reporter
 from scones.evaluation.study import Study
 from scones.model.model_file import opened
-from scones.monitoring.performance.labels import Labelled
+from scones.monitoring.performance.labels import LabelResult
 from scones.steps.approve import approve, register
 from scones.steps.classify import Classified, classify
 from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch
@@ -41,8 +41,8 @@ from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.history import history
 from scones.steps.image import ImageResult, image
 from scones.steps.label import label
-from scones.steps.learn import DaysLearnt, learn
-from scones.steps.monitor import Monitored, Watched, monitor
+from scones.steps.learn import LearnedDays, learn
+from scones.steps.monitor import MonitorResult, MonitorTarget, monitor
 from scones.steps.replay import Judged, Replayed, judge_again, replay
 from scones.steps.rollback import rollback
 from scones.steps.simulate import Simulated, Stream, plan, simulate
@@ -235,13 +235,13 @@ class Pipeline:
             self.approve(deployed.package, "; ".join(missed) or "by the gate, at the endpoint", reject=bool(missed))
         return self._save("study", found)
 
-    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> Monitored:
+    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> MonitorResult:
         """Check the traffic since the last look, once at least so many photos were captured.
 
         With *acknowledge* the alarms that stand are taken note of first. After *seconds* the rest is left for later.
         """
         deployed = self._load("deploy", DeployResult)
-        watched = Watched(
+        watched = MonitorTarget(
             endpoint=deployed.endpoint,
             config=deployed.config,
             model_uri=deployed.model_uri,
@@ -254,14 +254,14 @@ class Pipeline:
         )
         return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
-    def learn(self, days: int) -> DaysLearnt:
+    def learn(self, days: int) -> LearnedDays:
         """Take the traffic of the last *days* days as what the monitor compares with; 0 forgets it."""
         deployed = self._load("deploy", DeployResult)
         found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
         self.report.tell(f"compared with {found.photos} photos of {found.days} days" if days else "days forgotten")
         return found
 
-    def label(self, labels: Path) -> Labelled:
+    def label(self, labels: Path) -> LabelResult:
         """Hold what the endpoint answered against *labels* that came later."""
         deployed = self._load("deploy", DeployResult)
         return label(self.aws, deployed.endpoint, deployed.model_uri, labels)

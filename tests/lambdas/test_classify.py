@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.domain.tags import evaluation_id, is_ours
-from scones.monitoring.capture.records import Captured, parse
+from scones.monitoring.capture.records import CapturedRecord, parse_records
 from scones_local.sagemaker.capture import CapturedExchange, record
 
 # The module makes its clients when it is imported, as a function does in its first call.
@@ -30,8 +30,8 @@ def test_what_was_written_is_read_back(photo: bytes, probabilities: list[float])
     """One line, however odd the photo: the monitor finds the very bytes and numbers."""
     line = capture_line(photo, "application/x-image", json.dumps(probabilities).encode(), MOMENT)
     assert line.count(b"\n") == 1
-    (found,) = parse([line])
-    assert isinstance(found, Captured)
+    (found,) = parse_records([line])
+    assert isinstance(found, CapturedRecord)
     assert (found.photo, found.content_type) == (photo, "application/x-image")
     assert found.probabilities == tuple(probabilities)
     assert found.inference_time == "2026-03-04T05:06:07Z"
@@ -59,6 +59,6 @@ def _anonymous(found: dict[str, Any]) -> dict[str, Any]:
 def test_a_question_of_our_own_keeps_its_mark() -> None:
     """The monitor passes evaluations over by their inference id, behind a serverless endpoint too."""
     line = capture_line(b"photo", "application/x-image", b"[0.1, 0.9]", MOMENT, evaluation_id("0" * 64))
-    captured = next(parse([line]))
-    assert isinstance(captured, Captured)
+    captured = next(parse_records([line]))
+    assert isinstance(captured, CapturedRecord)
     assert is_ours(captured.inference_id)

@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 
 from batches import CLASSES, baseline, batch, evidence
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.history import PHOTOS, Point, from_lines, point, to_lines
-from scones.monitoring.performance.accuracy_estimate import Estimate
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.history import THUMBNAILS, HistoryPoint, from_lines, history_point, to_lines
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 from scones.reports.history import render_history
 
 FOUND = evidence(batch(brightness=-2))
-ESTIMATE = Estimate(0.71, 0.64, 0.78, trusted=False, why="label some")
+ESTIMATE = AccuracyEstimate(0.71, 0.64, 0.78, trusted=False, why="label some")
 
 
-def a_point(day: int = 23, evidence: float = 3.0) -> Point:
+def a_point(day: int = 23, evidence: float = 3.0) -> HistoryPoint:
     """A window of dark photos."""
     times = tuple(time.replace("-23T", f"-{day:02}T") for time in FOUND.batch.times)
-    return point(replace(FOUND.batch, times=times), FOUND.verdict, CLASSES, evidence=evidence, accuracy=ESTIMATE)
+    return history_point(
+        replace(FOUND.batch, times=times), FOUND.verdict, CLASSES, evidence=evidence, accuracy=ESTIMATE
+    )
 
 
 def test_a_point_holds_quartiles_drift_and_a_few_photos() -> None:
@@ -28,7 +30,7 @@ def test_a_point_holds_quartiles_drift_and_a_few_photos() -> None:
     low, middle, high = found.quartiles["brightness"]
     assert low < middle < high < 120
     assert found.drift["brightness"] > 1
-    assert (found.number, found.photos, found.alarm, len(found.shots)) == (1100, 100, True, PHOTOS)
+    assert (found.number, found.photos, found.alarm, len(found.shots)) == (1100, 100, True, THUMBNAILS)
     assert len(to_lines([found])) < 12_000
 
 
@@ -44,31 +46,31 @@ EVIL = "</script><script>alert(1)//"
 
 
 @pytest.fixture(scope="module")
-def odd() -> Point:
+def odd() -> HistoryPoint:
     """A window without the last channel, whose photos have names from outside."""
     values = FOUND.batch.values.copy()
     values[:, -1] = np.nan
-    found = point(replace(FOUND.batch, values=values), FOUND.verdict, CLASSES, evidence=0.1)
+    found = history_point(replace(FOUND.batch, values=values), FOUND.verdict, CLASSES, evidence=0.1)
     return replace(found, shots=tuple(replace(shot, said=EVIL) for shot in found.shots))
 
 
 @pytest.fixture(scope="module")
-def odd_page(odd: Point) -> str:
+def odd_page(odd: HistoryPoint) -> str:
     """The page of that one window."""
     return render_history(EVIL, [odd], baseline(), 0.9)
 
 
-def test_a_channel_that_was_not_measured_is_left_out(odd: Point, odd_page: str) -> None:
+def test_a_channel_that_was_not_measured_is_left_out(odd: HistoryPoint, odd_page: str) -> None:
     """A model without a guard tells no unfamiliarity."""
-    assert CHANNELS[-1] not in odd.quartiles
-    assert f"<b>{CHANNELS[-1]}</b>" not in odd_page
+    assert FEATURES[-1] not in odd.quartiles
+    assert f"<b>{FEATURES[-1]}</b>" not in odd_page
 
 
 def test_the_page_draws_all_channels_and_holds_the_photos() -> None:
     """Evidence, accuracy and one chart a channel; it fetches nothing."""
     page = render_history("scones-test", [a_point(24), a_point(23, evidence=0.5)], baseline(), 0.88)
-    assert page.count('<figure class="chart"') == 2 + len(CHANNELS)
-    assert page.count("data:image/jpeg") == 2 * PHOTOS
+    assert page.count('<figure class="chart"') == 2 + len(FEATURES)
+    assert page.count("data:image/jpeg") == 2 * THUMBNAILS
     assert "1 window beyond the alarm line" in page
     assert "from 2026-11-23 03:01 UTC to 2026-11-24 03:01 UTC" in page
     for outside in ('src="http', 'href="http', "url(http", "@import", "fetch("):

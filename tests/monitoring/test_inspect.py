@@ -11,12 +11,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scones.monitoring.capture.cursor import Cursor, File, Reading
-from scones.monitoring.capture.records import Intake, Seen, Watching
+from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading
+from scones.monitoring.capture.records import CapturedPhoto, CaptureReader, Watching
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import measure
-from scones.monitoring.drift.stream_statistics import calibrate
-from scones.monitoring.drift.window_test import Budget
+from scones.monitoring.drift.features import measure_features
+from scones.monitoring.drift.stream_statistics import calibrate_stream
+from scones.monitoring.drift.window_test import FalseAlarmBudget
 from scones.monitoring.inspect import WINDOW_PHOTOS, Look, Registered, acknowledged
 from tiny_model import noisy_photos, noisy_pngs
 
@@ -28,8 +28,8 @@ FILE_RECORDS = 500
 def a_baseline() -> Baseline:
     """The channels of noisy photos."""
     photos = noisy_photos(200, seed=1)
-    values = measure(photos, np.tile(ANSWER, (200, 1)))
-    return Baseline(values, "v", calibrate(values, rounds=1))
+    values = measure_features(photos, np.tile(ANSWER, (200, 1)))
+    return Baseline(values, "v", calibrate_stream(values, rounds=1))
 
 
 def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
@@ -39,13 +39,13 @@ def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
 
 def a_look(stream: str = "", per_thousand: float = 0.1) -> Look:
     """A look that has seen nothing yet, after those that left *stream*."""
-    return Look(Registered(a_baseline(), ask, Budget(per_thousand), 0, ("bicycle", "motorcycle")), stream)
+    return Look(Registered(a_baseline(), ask, FalseAlarmBudget(per_thousand), 0, ("bicycle", "motorcycle")), stream)
 
 
-def seen(photos: np.ndarray, start: int = 0) -> Iterator[Seen]:
+def seen(photos: np.ndarray, start: int = 0) -> Iterator[CapturedPhoto]:
     """Photos as they come from the intake."""
     for number, photo in enumerate(photos, start):
-        yield Seen(f"e{number}", f"2026-11-23T12:{number // 60 % 60:02d}:{number % 60:02d}Z", photo, ANSWER)
+        yield CapturedPhoto(f"e{number}", f"2026-11-23T12:{number // 60 % 60:02d}:{number % 60:02d}Z", photo, ANSWER)
 
 
 def test_nothing_seen_is_no_verdict() -> None:
@@ -102,13 +102,13 @@ def test_a_trickle_of_photos_rings_by_the_stream() -> None:
     for item in seen(dark[:10], 200):
         again.add(item)
     assert again.finish().rung is None
-    registered = Registered(a_baseline(), ask, Budget(), 0)
+    registered = Registered(a_baseline(), ask, FalseAlarmBudget(), 0)
     assert a_look(acknowledged(stream, registered)).finish().evidence == 0
 
 
 def test_a_stream_of_another_baseline_begins_anew() -> None:
     """After a new deployment the detector knows nothing, and nothing is an error."""
-    other = Registered(Baseline(a_baseline().values + 1, "v", a_baseline().calibration), ask, Budget(), 0)
+    other = Registered(Baseline(a_baseline().values + 1, "v", a_baseline().calibration), ask, FalseAlarmBudget(), 0)
     look = a_look()
     for item in seen(noisy_photos(30, seed=8)):
         look.add(item)
@@ -138,11 +138,11 @@ def peak_megabytes() -> float:
 def test_two_hundred_thousand_records_take_no_more_memory_than_twenty_thousand() -> None:
     """Streamed: after the first tenth, the rest adds less than 40 MB, of which the counted events take most."""
     photos = [base64.b64encode(png).decode() for png in noisy_pngs(40, seed=6)]
-    reading = Reading(Cursor())
-    intake, look = Intake(Watching(("a", "b"), 32), reading), a_look(per_thousand=1)
+    reading = Reading(CaptureCursor())
+    intake, look = CaptureReader(Watching(("a", "b"), 32), reading), a_look(per_thousand=1)
     peaks = []
     for number in range(400):
-        file = File(f"capture/e/v/2026/11/23/12/{number}.jsonl", "1", 1, 1_790_000_000.0 + number)
+        file = CaptureFile(f"capture/e/v/2026/11/23/12/{number}.jsonl", "1", 1, 1_790_000_000.0 + number)
         for item in intake.take(file, lines_of(photos)):
             look.add(item)
         reading.done(file)

@@ -6,17 +6,23 @@ import numpy as np
 
 from scones.monitoring.capture.records import RefusalReason
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.window_test import check
-from scones.monitoring.model_monitor import BUCKETS, Summary, constraints, statistics, violations
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.window_test import window_test
+from scones.monitoring.model_monitor import (
+    BUCKETS,
+    FeatureSummary,
+    constraints_document,
+    statistics_document,
+    violations_document,
+)
 
 RNG = np.random.default_rng(5)
-BASELINE = Baseline(RNG.normal(10, 2, (200, len(CHANNELS))), "v1")
+BASELINE = Baseline(RNG.normal(10, 2, (200, len(FEATURES))), "v1")
 
 
-def summed(*batches: np.ndarray) -> Summary:
+def summed(*batches: np.ndarray) -> FeatureSummary:
     """A summary of batches, one after another."""
-    summary = Summary(BASELINE.values)
+    summary = FeatureSummary(BASELINE.values)
     for batch in batches:
         summary.add(batch)
     return summary
@@ -24,11 +30,11 @@ def summed(*batches: np.ndarray) -> Summary:
 
 def test_statistics_have_model_monitor_s_members() -> None:
     """Each channel is a feature with counts, moments and ten buckets that cover every value."""
-    values = RNG.normal(10, 9, (50, len(CHANNELS)))
+    values = RNG.normal(10, 9, (50, len(FEATURES)))
     values[:10, -1] = np.nan
-    document = json.loads(json.dumps(statistics(summed(values)), allow_nan=False))
+    document = json.loads(json.dumps(statistics_document(summed(values)), allow_nan=False))
     assert (document["version"], document["dataset"]) == (0, {"item_count": 50})
-    assert [feature["name"] for feature in document["features"]] == list(CHANNELS)
+    assert [feature["name"] for feature in document["features"]] == list(FEATURES)
     numbers = document["features"][0]["numerical_statistics"]
     assert set(numbers) == {"common", "mean", "sum", "std_dev", "min", "max", "distribution"}
     buckets = numbers["distribution"]["kll"]["buckets"]
@@ -37,12 +43,12 @@ def test_statistics_have_model_monitor_s_members() -> None:
     assert (buckets[0]["lower_bound"], buckets[-1]["upper_bound"]) == (numbers["min"], numbers["max"])
     last = document["features"][-1]["numerical_statistics"]["common"]
     assert last == {"num_present": 40, "num_missing": 10}
-    json.dumps(statistics(summed()), allow_nan=False)
+    json.dumps(statistics_document(summed()), allow_nan=False)
 
 
 def test_constraints_say_what_is_compared_and_where_the_line_is() -> None:
     """Completeness and sign come from the baseline, the threshold from the verdict."""
-    document = json.loads(json.dumps(constraints(BASELINE, 1.5), allow_nan=False))
+    document = json.loads(json.dumps(constraints_document(BASELINE, 1.5), allow_nan=False))
     comparison = document["monitoring_config"]["distribution_constraints"]
     assert (comparison["comparison_threshold"], comparison["perform_comparison"]) == (1.5, "Enabled")
     assert {feature["completeness"] for feature in document["features"]} == {1.0}
@@ -53,12 +59,12 @@ def test_violations_name_the_feature_the_check_and_what_happened() -> None:
     """Drift, wrong types and missing data each come under Model Monitor's own name."""
     shifted = BASELINE.values[:100].copy()
     shifted[:, 2] += 20
-    verdict = check(BASELINE, shifted, false_alarm_rate=0.05)
+    verdict = window_test(BASELINE, shifted, false_alarm_rate=0.05)
     refused = {RefusalReason.UNREADABLE: 3, RefusalReason.NO_ANSWER: 1, RefusalReason.OURS: 7}
-    found = violations(verdict, refused)["violations"]
+    found = violations_document(verdict, refused)["violations"]
     assert isinstance(found, list)
     pairs = {(item["feature_name"], item["constraint_check_type"]) for item in found}
-    assert (CHANNELS[2], "baseline_drift_check") in pairs
+    assert (FEATURES[2], "baseline_drift_check") in pairs
     assert {("photo", "data_type_check"), ("probabilities", "completeness_check")} < pairs
     assert all(set(item) == {"feature_name", "constraint_check_type", "description"} for item in found)
     assert "unreadable" not in str(pairs)
@@ -66,5 +72,5 @@ def test_violations_name_the_feature_the_check_and_what_happened() -> None:
 
 def test_a_quiet_look_violates_nothing() -> None:
     """Questions of our own are no violation."""
-    verdict = check(BASELINE, RNG.normal(10, 2, (100, len(CHANNELS))), false_alarm_rate=0.001)
-    assert violations(verdict, {RefusalReason.OURS: 7}) == {"violations": []}
+    verdict = window_test(BASELINE, RNG.normal(10, 2, (100, len(FEATURES))), false_alarm_rate=0.001)
+    assert violations_document(verdict, {RefusalReason.OURS: 7}) == {"violations": []}

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.model_monitor import Summary
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.model_monitor import FeatureSummary
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6))
 def test_a_summary_is_the_same_in_one_piece_or_in_many(sizes: list[int]) -> None:
     """Mean, spread, extremes and histogram do not depend on how the photos were batched."""
-    batches = [np.random.default_rng(number).normal(9, 5, (size, len(CHANNELS))) for number, size in enumerate(sizes)]
+    batches = [np.random.default_rng(number).normal(9, 5, (size, len(FEATURES))) for number, size in enumerate(sizes)]
     whole = np.concatenate(batches)
-    summary = Summary(np.random.default_rng(9).normal(10, 2, (200, len(CHANNELS))))
+    summary = FeatureSummary(np.random.default_rng(9).normal(10, 2, (200, len(FEATURES))))
     for batch in batches:
         summary.add(batch)
     assert summary.photos == len(whole)

@@ -1,16 +1,16 @@
 """The page shows each photo to label, tells nobody what was answered, and the table names them."""
 
-from scones.monitoring.performance.labels import Asked
-from scones.reports.labels import ToLabel, render_labels, table_to_fill
+from scones.monitoring.performance.labels import LabelRequest
+from scones.reports.labels import LabelPagePhoto, render_labels, table_to_fill
 from tiny_model import plain_photo
 
 PHOTO = plain_photo(120)
-ASKED = Asked("m", ("e1", "<e2>"), (4, 9), (0.5, 0.5), (0.8,) * 10)
+ASKED = LabelRequest("m", ("e1", "<e2>"), (4, 9), (0.5, 0.5), (0.8,) * 10)
 
 
 def test_each_photo_is_shown_with_its_event_and_where_to_write() -> None:
     """One that the capture has no longer is said to be gone; names from anywhere are escaped."""
-    photos = [ToLabel("e1", "2026-11-23T03:00:00Z", PHOTO), ToLabel("<e2>", "soon", None)]
+    photos = [LabelPagePhoto("e1", "2026-11-23T03:00:00Z", PHOTO), LabelPagePhoto("<e2>", "soon", None)]
     page = render_labels("scones-dev", ("bicycle", "motorcycle"), photos, "new.csv")
     assert page.count("<img") == 1
     assert "no longer in the capture" in page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.monitoring.performance.labels import BadLabels
+from scones.monitoring.performance.labels import InvalidLabels
 from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 
@@ -34,8 +34,8 @@ def test_photos_are_given_out_and_their_labels_come_back(flow: Pipeline, tmp_pat
 
 def test_labels_that_cannot_be_read_are_one_clear_error(flow: Pipeline, tmp_path: Path) -> None:
     """No file, or one that is no text."""
-    with pytest.raises(BadLabels, match="cannot read"):
+    with pytest.raises(InvalidLabels, match="cannot read"):
         flow.label(tmp_path / "none.csv")
     (tmp_path / "photo.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadLabels, match="cannot read"):
+    with pytest.raises(InvalidLabels, match="cannot read"):
         flow.label(tmp_path / "photo.csv")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scones.domain.keys import features_prefix, learned_baseline_key
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.traffic import Measured, TooFewDays
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.traffic import RecordedTraffic, TooFewDays
 from scones.monitoring.performance.registered_model import open_model
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import DeployResult
@@ -28,9 +28,9 @@ def keep(flow: Pipeline, day: int, model: str) -> str:
     """Keep one day of 1999, as a look would have."""
     names = tuple(f"{day}-{number}" for number in range(PHOTOS))
     times = tuple(f"1999-01-{day:02d}T00:00:{number:02d}Z" for number in range(PHOTOS))
-    values = np.random.default_rng(day).normal(size=(PHOTOS, len(CHANNELS)))
+    values = np.random.default_rng(day).normal(size=(PHOTOS, len(FEATURES)))
     key = f"{features_prefix(flow.aws.name)}1999/01/{day:02d}/000000.npz"
-    flow.aws.bucket.put(key, Measured(model, names, times, names, np.full((PHOTOS, 2), 0.5), values).to_bytes())
+    flow.aws.bucket.put(key, RecordedTraffic(model, names, times, names, np.full((PHOTOS, 2), 0.5), values).to_bytes())
     return key
 
 

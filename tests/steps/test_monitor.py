@@ -4,13 +4,13 @@ import pytest
 
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline
-from scones.steps.monitor import Monitored
+from scones.steps.monitor import MonitorResult
 from tiny_model import noisy_pngs
 
 PHOTOS = 60
 
 
-def send(flow: Pipeline, photos: list[bytes]) -> Monitored:
+def send(flow: Pipeline, photos: list[bytes]) -> MonitorResult:
     """Classify *photos* and look at what was captured of them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))

@@ -15,11 +15,11 @@ from scones.data.manifest import Sample, to_lines
 from scones.domain.keys import manifest_key
 from scones.domain.progress import Silent
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
-from scones.monitoring.monitor_state import StateUnreadable
+from scones.monitoring.monitor_state import UnreadableMonitorState
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
-from scones.steps.monitor import LookOvertaken, Monitored, Watched, monitor
+from scones.steps.monitor import ConcurrentRunError, MonitorResult, MonitorTarget, monitor
 from scones.steps.stage import Staged
 from scones.steps.train import TrainingResult
 from scones.steps.up import StackOutputs
@@ -54,7 +54,7 @@ class Inbox:
         return [subject for subject in found if subject.startswith("Scones")]
 
 
-def send(flow: Pipeline, photos: list[bytes]) -> Monitored:
+def send(flow: Pipeline, photos: list[bytes]) -> MonitorResult:
     """Classify *photos*, and look at them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))
@@ -135,7 +135,7 @@ def test_of_two_looks_at_once_one_counts(quiet: Pipeline) -> None:
         quiet.classify_samples([two])
 
     bucket: Any = Interrupted(quiet.aws.bucket, another_look)
-    with pytest.raises(LookOvertaken):
+    with pytest.raises(ConcurrentRunError):
         replace(quiet, aws=replace(quiet.aws, bucket=bucket)).monitor(at_least=2)
     assert quiet.monitor().photos == 1
 
@@ -145,7 +145,7 @@ def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_look(quiet: Pipelin
     deployed = load_result(quiet.aws.bucket, "deploy", DeployResult, "")
     photos = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=24)]
     quiet.classify_samples([quiet.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
-    watched = Watched(
+    watched = MonitorTarget(
         endpoint=deployed.endpoint,
         config=deployed.config,
         model_uri=deployed.model_uri,
@@ -165,7 +165,7 @@ def test_a_damaged_state_is_named(quiet: Pipeline) -> None:
     bucket = quiet.aws.bucket
     kept = bucket.get("monitor/state.json")
     bucket.put("monitor/state.json", b'{"cursor": 7}')
-    with pytest.raises(StateUnreadable, match=r"monitor/state\.json"):
+    with pytest.raises(UnreadableMonitorState, match=r"monitor/state\.json"):
         quiet.monitor()
     bucket.put("monitor/state.json", kept)
 

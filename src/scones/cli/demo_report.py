@@ -12,16 +12,16 @@ from scones.deployment.pricing import DECISION_WRITES, SINGLE, Bill, RunUsage, b
 from scones.dispatch.business_value import Line, Worth
 from scones.dispatch.orders import Courier
 from scones.evaluation.business_value import CityDays, Seen
-from scones.monitoring.alerts.notices import Told
-from scones.monitoring.drift.features import MEANINGS
-from scones.monitoring.drift.window_test import Verdict
+from scones.monitoring.alerts.notices import AlertSummary
+from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
+from scones.monitoring.drift.window_test import WindowVerdict
 from scones.reports.demo import render_report
 from scones.reports.story import Answer, Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
 from scones.steps.classify import Classified, Execution
 from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import Dispatched
 from scones.steps.evaluate import Evaluated
-from scones.steps.monitor import Monitored
+from scones.steps.monitor import MonitorResult
 from scones.steps.stage import Staged
 from scones.steps.train import TrainingResult
 
@@ -40,9 +40,9 @@ class Shown:
     deployed: DeployResult
     classified: Classified
     evaluated: Evaluated
-    calm: Monitored
+    calm: MonitorResult
     shifted: Classified
-    alarmed: Monitored
+    alarmed: MonitorResult
     dispatched: Dispatched
     days: Worth
     photos: Mapping[str, bytes]
@@ -131,12 +131,12 @@ def _drift(shown: Shown) -> Drift:
     )
 
 
-def found_after(calm: Monitored, alarmed: Monitored) -> int | None:
+def found_after(calm: MonitorResult, alarmed: MonitorResult) -> int | None:
     """How many changed photos it took: they came after the unchanged ones of the look before."""
     return None if alarmed.alert is None else alarmed.alert.photo - calm.photos
 
 
-def _said(alert: Told | None) -> tuple[str, ...]:
+def _said(alert: AlertSummary | None) -> tuple[str, ...]:
     if alert is None:
         return ()
     return (alert.subject, f"since {alert.since}", *(f"right answers: {line}" for line in alert.accuracy), *alert.moved)
@@ -148,7 +148,7 @@ def _seen(execution: Execution, photo: bytes) -> Answer:
     )
 
 
-def _check(verdict: Verdict) -> DriftCheck:
+def _check(verdict: WindowVerdict) -> DriftCheck:
     return DriftCheck(
         photos=verdict.photos,
         enough=verdict.enough,
@@ -157,7 +157,8 @@ def _check(verdict: Verdict) -> DriftCheck:
         threshold=verdict.threshold,
         chance=verdict.chance,
         channels=tuple(
-            Channel(item.name, MEANINGS[item.name], item.before, item.now, item.score) for item in verdict.channels
+            Channel(item.name, FEATURE_DESCRIPTIONS[item.name], item.before, item.now, item.score)
+            for item in verdict.channels
         ),
     )
 

@@ -10,9 +10,9 @@ from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
-    from scones.monitoring.performance.labels import Labelled
+    from scones.monitoring.performance.labels import LabelResult
     from scones.pipeline import Pipeline
-    from scones.steps.monitor import Monitored
+    from scones.steps.monitor import MonitorResult
 
 
 class _Asked(TypedDict):
@@ -44,7 +44,7 @@ class _Asked(TypedDict):
 def monitor(env: str | None, as_json: bool, **asked: Unpack[_Asked]) -> None:
     """Look at what was captured since the last look."""
 
-    def look(flow: "Pipeline") -> "Monitored | Labelled":
+    def look(flow: "Pipeline") -> "MonitorResult | LabelResult":
         if asked["labels"]:
             return flow.label(asked["labels"])
         if asked["learn"] is not None:

@@ -10,7 +10,7 @@ from scones.evaluation.robustness import Damaged
 from scones.evaluation.study import Study
 from scones.steps.classify import Classified
 from scones.steps.dispatch import Dispatched
-from scones.steps.monitor import Monitored
+from scones.steps.monitor import MonitorResult
 from scones.steps.simulate import Simulated
 from scones.steps.stage import Staged
 from scones.steps.train import TrainingResult
@@ -103,7 +103,7 @@ def _level(target: str, level: Level) -> str:
     return f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
 
 
-def _monitored(result: Monitored) -> Iterable[str]:
+def _monitored(result: MonitorResult) -> Iterable[str]:
     verdict = result.verdict
     if not verdict.enough:
         yield f"{_count(result.photos, 'photo')} since the last look: too few for a verdict"
@@ -177,7 +177,7 @@ _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     TrainingResult: _trained,
     Classified: _classified,
     Study: _study,
-    Monitored: _monitored,
+    MonitorResult: _monitored,
     Dispatched: _dispatched,
     Simulated: _simulated,
 }

@@ -9,7 +9,7 @@ from scones.config.loading import load
 from scones.domain.errors import NothingYet
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.monitor import LookOvertaken
+from scones.steps.monitor import ConcurrentRunError
 
 # What is left when the reading stops: for the checks, and for what is written down.
 _RESERVE_SECONDS = 60.0
@@ -34,7 +34,7 @@ def handler(_event: object, context: _Context) -> dict[str, Any]:
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     try:
         result = flow.monitor(seconds=seconds)
-    except (NothingYet, LookOvertaken) as reason:
+    except (NothingYet, ConcurrentRunError) as reason:
         return _told({"looked": False, "reason": str(reason)})
     return _told(
         {

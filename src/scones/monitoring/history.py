@@ -11,19 +11,19 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from scones.monitoring.alerts.alert import Batch
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.window_test import Verdict
-from scones.monitoring.performance.accuracy_estimate import Estimate
+from scones.monitoring.alerts.alert import PhotoWindow
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 
-PHOTOS: Final = 6
+THUMBNAILS: Final = 6
 """So many photos of each window are kept, small."""
 _SIDE_PIXELS = 48
 _DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class Thumbnail:
     """A photo of the window, as a JPEG in base64, and what was answered."""
 
     jpeg: str
@@ -33,7 +33,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class HistoryPoint:
     """One window: the time and number of its last photo, how many there are, and what was found.
 
     *evidence* is in alarm lines. *quartiles* of each channel are at 25, 50 and 75%, and *drift* is in alarm lines.
@@ -46,41 +46,46 @@ class Point:
     alarm: bool
     quartiles: Mapping[str, tuple[float, float, float]]
     drift: Mapping[str, float]
-    shots: tuple[Shot, ...]
-    accuracy: Estimate | None = None
+    shots: tuple[Thumbnail, ...]
+    accuracy: AccuracyEstimate | None = None
 
 
-def point(
-    batch: Batch, verdict: Verdict, classes: tuple[str, ...], *, evidence: float, accuracy: Estimate | None = None
-) -> Point:
+def history_point(
+    batch: PhotoWindow,
+    verdict: WindowVerdict,
+    classes: tuple[str, ...],
+    *,
+    evidence: float,
+    accuracy: AccuracyEstimate | None = None,
+) -> HistoryPoint:
     """Sum a window up; *evidence* may come from the watch over the stream. A window has one photo or more."""
-    known = [place for place in range(len(CHANNELS)) if np.isfinite(batch.values[:, place]).all()]
+    known = [place for place in range(len(FEATURES)) if np.isfinite(batch.values[:, place]).all()]
     cuts = np.quantile(batch.values[:, known], [0.25, 0.5, 0.75], axis=0).T
     last = max(range(len(batch)), key=lambda place: batch.times[place])
-    chosen = np.unique(np.linspace(0, len(batch) - 1, PHOTOS).astype(int)).tolist()
-    return Point(
+    chosen = np.unique(np.linspace(0, len(batch) - 1, THUMBNAILS).astype(int)).tolist()
+    return HistoryPoint(
         time=batch.times[last],
         number=batch.first + len(batch) - 1,
         photos=len(batch),
         evidence=round(evidence, _DIGITS),
         alarm=evidence > 1,
-        quartiles={CHANNELS[place]: _three(quartiles.tolist()) for place, quartiles in zip(known, cuts, strict=True)},
+        quartiles={FEATURES[place]: _three(quartiles.tolist()) for place, quartiles in zip(known, cuts, strict=True)},
         drift={shift.name: round(shift.score / verdict.threshold, _DIGITS) for shift in verdict.channels},
-        shots=tuple(_shot(batch, place, classes) for place in chosen),
+        shots=tuple(_thumbnail(batch, place, classes) for place in chosen),
         accuracy=accuracy,
     )
 
 
-def to_lines(points: Iterable[Point]) -> bytes:
+def to_lines(points: Iterable[HistoryPoint]) -> bytes:
     """Write the points, one JSON object a line."""
     return b"".join(msgspec.json.encode(point) + b"\n" for point in points)
 
 
-def from_lines(body: bytes) -> Iterator[Point]:
+def from_lines(body: bytes) -> Iterator[HistoryPoint]:
     """Read points back; what another version wrote, or what is damaged, is passed over: it is only for drawing."""
     for line in body.splitlines():
         try:
-            point = msgspec.json.decode(line, type=Point)
+            point = msgspec.json.decode(line, type=HistoryPoint)
             # The endpoint's clock is written down as it came.
             datetime.fromisoformat(point.time)
         except (msgspec.ValidationError, msgspec.DecodeError, ValueError):
@@ -93,13 +98,13 @@ def _three(values: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def _shot(batch: Batch, place: int, classes: tuple[str, ...]) -> Shot:
+def _thumbnail(batch: PhotoWindow, place: int, classes: tuple[str, ...]) -> Thumbnail:
     image = Image.fromarray(np.ascontiguousarray(batch.photos[place]))
     image.thumbnail((_SIDE_PIXELS, _SIDE_PIXELS))
     out = io.BytesIO()
     image.save(out, format="JPEG", quality=85)
     answer = batch.probabilities[place]
-    return Shot(
+    return Thumbnail(
         jpeg=base64.b64encode(out.getvalue()).decode("ascii"),
         said=classes[int(answer.argmax())],
         confidence=round(float(answer.max()), _DIGITS),

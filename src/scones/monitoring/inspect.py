@@ -8,27 +8,32 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.alerts.alert import Alert, Batch, Evidence, Known, make_alert
+from scones.monitoring.alerts.alert import Alert, Evidence, Known, PhotoWindow, make_alert
 from scones.monitoring.alerts.notices import ActiveAlarm
-from scones.monitoring.capture.records import PASSED_OVER, RefusalReason, Seen
+from scones.monitoring.capture.records import IGNORED, CapturedPhoto, RefusalReason
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import Photos, measure, strangest
+from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
-from scones.monitoring.drift.stream_detector import BadState, State, StreamAlarm, Watch
-from scones.monitoring.drift.stream_statistics import calibrate
-from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, Measured
-from scones.monitoring.drift.window_test import MIN_BASELINE, Budget, Verdict, check
-from scones.monitoring.history import Point, point
-from scones.monitoring.model_monitor import Summary
-from scones.monitoring.performance.accuracy_estimate import Estimate, Estimator
-from scones.monitoring.performance.prediction_check import ENOUGH_MISMATCHES, Canary, Replayed, compare
+from scones.monitoring.drift.stream_detector import InvalidStreamState, StreamAlarm, StreamDetector, StreamState
+from scones.monitoring.drift.stream_statistics import calibrate_stream
+from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic
+from scones.monitoring.drift.window_test import MIN_BASELINE, FalseAlarmBudget, WindowVerdict, window_test
+from scones.monitoring.history import HistoryPoint, history_point
+from scones.monitoring.model_monitor import FeatureSummary
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate, AccuracyEstimator
+from scones.monitoring.performance.prediction_check import (
+    MIN_MISMATCHES,
+    PredictionCheck,
+    ProbeResult,
+    check_predictions,
+)
 
 WINDOW_PHOTOS = 500
 """So many photos at most are judged together, and kept in memory."""
 _BATCH = 64
-_MOST_POINTS = 200
-_MOST_WINDOWS = MAX_PHOTOS_KEPT // WINDOW_PHOTOS
-_NOTHING = Verdict(False, False, 0, 0.0, 0.0, ())
+_MAX_POINTS = 200
+_MAX_WINDOWS = MAX_PHOTOS_KEPT // WINDOW_PHOTOS
+_NOTHING = WindowVerdict(False, False, 0, 0.0, 0.0, ())
 
 Ask = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 """The registered model: photos [n, side, side, 3] give probabilities [n, C], and unfamiliarity [n] if it has that."""
@@ -40,17 +45,17 @@ class Registered:
 
     baseline: Baseline
     ask: Ask
-    budget: Budget
+    budget: FalseAlarmBudget
     seed: int
     classes: tuple[str, ...] = ()
     model: str = ""
     """The model's version."""
 
-    def watch(self) -> Watch:
+    def watch(self) -> StreamDetector:
         """The stream detector; training has calibrated it, unless the baseline was made by hand."""
         values = self.baseline.values
-        calibration = self.baseline.calibration or calibrate(values, seed=self.seed)
-        return Watch.of(values, calibration.line(self.budget.of_stream()))
+        calibration = self.baseline.calibration or calibrate_stream(values, seed=self.seed)
+        return StreamDetector.of(values, calibration.line(self.budget.of_stream()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +63,23 @@ class Looked:
     """What one look found: the first verdict that is an alarm, else the newest; and the window that it is about."""
 
     photos: int
-    verdict: Verdict
-    batch: Batch | None
+    verdict: WindowVerdict
+    batch: PhotoWindow | None
     """The window; None if there were no photos."""
-    summary: Summary
-    replayed: Replayed
+    summary: FeatureSummary
+    replayed: PredictionCheck
     """How all captured answers compare with the registered model's."""
-    stream: State
+    stream: StreamState
     """What the stream detector carries to the next look."""
     evidence: float
     """The stream's highest statistic after the last photo, in alarm lines; 0 while there are too few photos."""
     rung: StreamAlarm | None
     """Its alarm, if that rang at this look, by the number of photo, the first ever seen being 1."""
-    accuracy: Estimate | None
+    accuracy: AccuracyEstimate | None
     """Estimated for the window; None where there is nothing to learn it from, or another model answers."""
-    points: tuple[Point, ...]
+    points: tuple[HistoryPoint, ...]
     """Every window in short; of very many, some."""
-    measured: Measured | None
+    measured: RecordedTraffic | None
     """What is kept of each photo, of very many of the newest; None if there were none."""
 
 
@@ -82,9 +87,9 @@ class Looked:
 class _Window:
     """A window that was judged; *rang* says whether there is something to tell of it."""
 
-    verdict: Verdict
-    batch: Batch
-    accuracy: Estimate | None
+    verdict: WindowVerdict
+    batch: PhotoWindow
+    accuracy: AccuracyEstimate | None
     rang: bool
 
 
@@ -96,14 +101,14 @@ class Look:
         self._registered = registered
         self._watch = registered.watch()
         self._before = self._stream = _resume(self._watch, stream)
-        self._summary = Summary(registered.baseline.values)
-        self._seen: list[Seen] = []
+        self._summary = FeatureSummary(registered.baseline.values)
+        self._seen: list[CapturedPhoto] = []
         self._judged: _Window | None = None
-        self._replayed = Replayed(photos=0, mismatches=(), largest=0.0, found_after=None)
-        self._points = Points()
-        self._measured: deque[Measured] = deque(maxlen=_MOST_WINDOWS)
+        self._replayed = PredictionCheck(photos=0, mismatches=(), largest=0.0, found_after=None)
+        self._points = ThinnedHistory()
+        self._measured: deque[RecordedTraffic] = deque(maxlen=_MAX_WINDOWS)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: CapturedPhoto) -> None:
         """Take one photo."""
         self.photos += 1
         self._seen.append(seen)
@@ -126,7 +131,7 @@ class Look:
             rung=self._stream.alarm if self._before.alarm is None else None,
             accuracy=judged.accuracy if judged else None,
             points=tuple(self._points.kept),
-            measured=Measured.join(self._measured) if self._measured else None,
+            measured=RecordedTraffic.join(self._measured) if self._measured else None,
         )
 
     def _judge(self) -> None:
@@ -137,19 +142,19 @@ class Look:
         accuracy = self._estimate(batch)
         window = _Window(verdict, batch, accuracy, rang)
         evidence = max(self._stream.score / self._watch.line.height, verdict.score / (verdict.threshold or 1))
-        self._points.add(point(batch, verdict, self._registered.classes, evidence=evidence, accuracy=accuracy))
+        self._points.add(history_point(batch, verdict, self._registered.classes, evidence=evidence, accuracy=accuracy))
         # What rang first is told; a rest of a few photos is not worth more than the window before it.
         if self._judged is None or (not self._judged.rang and (rang or len(batch) >= MIN_PHOTOS)):
             self._judged = window
 
-    def _verdict(self, batch: Batch) -> Verdict:
+    def _verdict(self, batch: PhotoWindow) -> WindowVerdict:
         budget = self._registered.budget
         if len(batch) < budget.smallest_window():
             return replace(_NOTHING, photos=len(batch))
         rate = budget.of_window(len(batch))
-        return check(self._registered.baseline, batch.values, false_alarm_rate=rate, seed=self._registered.seed)
+        return window_test(self._registered.baseline, batch.values, false_alarm_rate=rate, seed=self._registered.seed)
 
-    def _measure(self) -> Batch:
+    def _measure(self) -> PhotoWindow:
         seen, self._seen = self._seen, []
         photos = np.stack([each.photo for each in seen])
         captured = np.array([each.probabilities for each in seen])
@@ -163,43 +168,43 @@ class Look:
         self._stream = self._watch.look(self._stream, values)
         times, events = tuple(each.time for each in seen), tuple(each.event_id for each in seen)
         hashes = tuple(each.sha256 for each in seen)
-        self._measured.append(Measured(self._registered.model, events, times, hashes, captured, values))
-        return Batch(photos, values, captured, times, events, first, replayed)
+        self._measured.append(RecordedTraffic(self._registered.model, events, times, hashes, captured, values))
+        return PhotoWindow(photos, values, captured, times, events, first, replayed)
 
     def _ask(self, photos: Photos, captured: Floats) -> tuple[Floats, Floats]:
         """Measure some photos, with the help of the registered model, and compare its answers, which come second."""
         replayed, unfamiliarity = self._registered.ask(photos)
         answers = replayed.astype(np.float64)
-        self._replayed = _joined(self._replayed, compare(captured, answers))
+        self._replayed = _add_check(self._replayed, check_predictions(captured, answers))
         familiar = self._registered.baseline.familiar
-        strange = None if unfamiliarity is None else strangest(unfamiliarity, familiar)
-        return measure(photos, captured, strange), answers
+        strange = None if unfamiliarity is None else clip_ood_score(unfamiliarity, familiar)
+        return measure_features(photos, captured, strange), answers
 
     @cached_property
-    def _estimator(self) -> Estimator | None:
+    def _estimator(self) -> AccuracyEstimator | None:
         # Learnt when there is a photo to estimate: most looks of a quiet night see none.
         lesson = self._registered.baseline.lesson
-        return None if lesson is None else Estimator.learn(lesson, self._registered.seed)
+        return None if lesson is None else AccuracyEstimator.learn(lesson, self._registered.seed)
 
-    def _estimate(self, batch: Batch) -> Estimate | None:
+    def _estimate(self, batch: PhotoWindow) -> AccuracyEstimate | None:
         if self._replayed.another_model or self._estimator is None:
             return None
         return self._estimator.estimate(batch.values, batch.probabilities)
 
 
-class Points:
+class ThinnedHistory:
     """Keeps an even choice of any number of points, so that a look at very many photos leaves a small history."""
 
     def __init__(self) -> None:
-        self.kept: list[Point] = []
+        self.kept: list[HistoryPoint] = []
         self._seen, self._every = 0, 1
 
-    def add(self, new: Point) -> None:
+    def add(self, new: HistoryPoint) -> None:
         """Keep it, if it is one of those chosen."""
         if self._seen % self._every == 0:
             self.kept.append(new)
         self._seen += 1
-        if len(self.kept) > _MOST_POINTS:
+        if len(self.kept) > _MAX_POINTS:
             self._every *= 2
             del self.kept[1::2]
 
@@ -210,24 +215,24 @@ def acknowledged(stream: str, registered: Registered) -> str:
     return watch.acknowledge(_resume(watch, stream)).to_json()
 
 
-def _resume(watch: Watch, stream: str) -> State:
+def _resume(watch: StreamDetector, stream: str) -> StreamState:
     """Go on where the last look stopped; against another baseline, or another version's, begin anew."""
     try:
         return watch.resume(stream) if stream else watch.begin()
-    except BadState:
+    except InvalidStreamState:
         return watch.begin()
 
 
-def _joined(before: Replayed, now: Replayed) -> Replayed:
+def _add_check(before: PredictionCheck, now: PredictionCheck) -> PredictionCheck:
     """Add the comparison of the photos that followed; enough mismatches may come from several batches together."""
     mismatches = (*before.mismatches, *(before.photos + index for index in now.mismatches))
-    certain = len(mismatches) >= ENOUGH_MISMATCHES
+    certain = len(mismatches) >= MIN_MISMATCHES
     return replace(
         before,
         photos=before.photos + now.photos,
         mismatches=mismatches,
         largest=max(before.largest, now.largest),
-        found_after=mismatches[ENOUGH_MISMATCHES - 1] + 1 if certain else None,
+        found_after=mismatches[MIN_MISMATCHES - 1] + 1 if certain else None,
     )
 
 
@@ -253,12 +258,12 @@ def alert_of(looked: Looked, known: Known, registered: Registered) -> Alert | No
     return make_alert(evidence, registered.seed)
 
 
-def _describe(looked: Looked, registered: Registered) -> Verdict:
+def _describe(looked: Looked, registered: Registered) -> WindowVerdict:
     """Say what moved in a window that is too small for a verdict of its own."""
     batch, baseline = looked.batch, registered.baseline
     if batch is None or len(batch) < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
         return looked.verdict
-    found = check(baseline, batch.values, false_alarm_rate=_DESCRIPTION_RATE, seed=registered.seed)
+    found = window_test(baseline, batch.values, false_alarm_rate=_DESCRIPTION_RATE, seed=registered.seed)
     return replace(found, alarm=False, enough=False)
 
 
@@ -268,7 +273,7 @@ class MonitoringFigures:
 
     looked: Looked
     refused: Mapping[RefusalReason, int]
-    canaries: Sequence[Canary]
+    canaries: Sequence[ProbeResult]
     alarms: Sequence[ActiveAlarm]
     """Those that stand after it."""
 
@@ -282,7 +287,7 @@ def figures(outcome: MonitoringFigures) -> dict[str, float]:
     verdict, accuracy = looked.verdict, looked.accuracy
     found = {
         "images_seen": float(looked.photos),
-        "records_refused": float(sum(count for reason, count in outcome.refused.items() if reason not in PASSED_OVER)),
+        "records_refused": float(sum(count for reason, count in outcome.refused.items() if reason not in IGNORED)),
         "replay_mismatch": float(len(looked.replayed.mismatches)),
         "drift_alarm": float(any(alarm.kind == "drift" for alarm in outcome.alarms)),
         "drift_evidence": max(looked.evidence, verdict.score / verdict.threshold if verdict.enough else 0.0),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from scones.monitoring.capture.records import RefusalReason
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.window_test import Verdict
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.window_test import WindowVerdict
 
 BUCKETS = 10
 """As many as Model Monitor gives."""
@@ -21,7 +21,7 @@ BUCKETS = 10
 Floats = NDArray[np.float64]
 
 
-class Summary:
+class FeatureSummary:
     """Mean, spread, extremes and a histogram of each channel.
 
     The histogram's bounds come from *baseline* [n, channels]; what lies beyond counts in the outermost buckets.
@@ -33,7 +33,7 @@ class Summary:
         low, high = known.min(axis=0), known.max(axis=0)
         self.edges: Floats = np.linspace(low, np.where(high > low, high, low + 1), BUCKETS + 1, axis=1)
         self.photos = 0
-        self.channels = [Figures() for _ in CHANNELS]
+        self.channels = [FeatureStatistics() for _ in FEATURES]
 
     def add(self, values: Floats) -> None:
         """Count the measurements *values* [n, channels] in; what is not a number is missing."""
@@ -42,7 +42,7 @@ class Summary:
             figures.add(column[np.isfinite(column)], inner)
 
 
-class Figures:
+class FeatureStatistics:
     """One channel's."""
 
     def __init__(self) -> None:
@@ -84,12 +84,12 @@ def dimensions(endpoint: str) -> dict[str, str]:
     return {"Endpoint": endpoint, "MonitoringSchedule": endpoint}
 
 
-Check = Literal["baseline_drift_check", "data_type_check", "completeness_check"]
+CheckType = Literal["baseline_drift_check", "data_type_check", "completeness_check"]
 Document = dict[str, object]
 
 _VERSION = 0
 # What in a record is wrong, and which of Model Monitor's checks looks at it.
-_CHECKS: Mapping[RefusalReason, tuple[str, Check]] = {
+_CHECK_OF_REASON: Mapping[RefusalReason, tuple[str, CheckType]] = {
     RefusalReason.NO_CAPTURE: ("capture", "data_type_check"),
     RefusalReason.GONE: ("capture", "completeness_check"),
     RefusalReason.MALFORMED: ("capture", "data_type_check"),
@@ -100,10 +100,10 @@ _CHECKS: Mapping[RefusalReason, tuple[str, Check]] = {
 }
 
 
-def statistics(summary: Summary) -> Document:
+def statistics_document(summary: FeatureSummary) -> Document:
     """statistics.json; no sketch, which cannot be had without one more library, but the histogram that is drawn."""
     features = []
-    for name, figures, edges in zip(CHANNELS, summary.channels, summary.edges, strict=True):
+    for name, figures, edges in zip(FEATURES, summary.channels, summary.edges, strict=True):
         common = {"num_present": figures.present, "num_missing": summary.photos - figures.present}
         numbers = {
             "common": common,
@@ -118,7 +118,7 @@ def statistics(summary: Summary) -> Document:
     return {"version": _VERSION, "dataset": {"item_count": summary.photos}, "features": features}
 
 
-def constraints(baseline: Baseline, threshold: float) -> Document:
+def constraints_document(baseline: Baseline, threshold: float) -> Document:
     """constraints.json: how much of each channel there is, and the *threshold* beyond which its drift is an alarm."""
     known = np.isfinite(baseline.values)
     least = np.where(known, baseline.values, 0.0).min(axis=0)
@@ -129,7 +129,7 @@ def constraints(baseline: Baseline, threshold: float) -> Document:
             "completeness": float(known[:, index].mean()),
             "num_constraints": {"is_non_negative": bool(least[index] >= 0)},
         }
-        for index, name in enumerate(CHANNELS)
+        for index, name in enumerate(FEATURES)
     ]
     comparison = {
         "perform_comparison": "Enabled",
@@ -147,7 +147,7 @@ def constraints(baseline: Baseline, threshold: float) -> Document:
     return {"version": _VERSION, "features": features, "monitoring_config": config}
 
 
-def violations(verdict: Verdict, refused: Mapping[RefusalReason, int]) -> Document:
+def violations_document(verdict: WindowVerdict, refused: Mapping[RefusalReason, int]) -> Document:
     """constraint_violations.json: channels beyond the alarm line, and records that could not be used."""
     found = []
     if verdict.alarm:
@@ -163,17 +163,17 @@ def violations(verdict: Verdict, refused: Mapping[RefusalReason, int]) -> Docume
             for shift in loud
         ]
     for reason, count in refused.items():
-        if reason in _CHECKS:
-            feature, check = _CHECKS[reason]
+        if reason in _CHECK_OF_REASON:
+            feature, check = _CHECK_OF_REASON[reason]
             found.append(_violation(feature, check, f"{reason}: {count}"))
     return {"violations": found}
 
 
-def _violation(feature: str, check: Check, description: str) -> dict[str, str]:
+def _violation(feature: str, check: CheckType, description: str) -> dict[str, str]:
     return {"feature_name": feature, "constraint_check_type": check, "description": description}
 
 
-def _buckets(figures: Figures, bounds: list[float]) -> list[Document]:
+def _buckets(figures: FeatureStatistics, bounds: list[float]) -> list[Document]:
     if figures.present:
         bounds = [min(bounds[0], figures.least), *bounds[1:-1], max(bounds[-1], figures.most)]
     return [

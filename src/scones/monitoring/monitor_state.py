@@ -7,10 +7,10 @@ import msgspec
 
 from scones.domain.errors import SconesError
 from scones.monitoring.alerts.notices import ActiveAlarm
-from scones.monitoring.capture.cursor import Cursor
+from scones.monitoring.capture.cursor import CaptureCursor
 
 
-class StateUnreadable(SconesError):
+class UnreadableMonitorState(SconesError):
     """What the looks before this one left in the bucket is damaged, or of another version."""
 
     def __init__(self, uri: str, reason: str) -> None:
@@ -18,10 +18,10 @@ class StateUnreadable(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class MonitorState:
     """How far the capture was read, the alarms that stand, and what the endpoint serves since when."""
 
-    cursor: Cursor = field(default_factory=Cursor)
+    cursor: CaptureCursor = field(default_factory=CaptureCursor)
     alarms: tuple[ActiveAlarm, ...] = ()
     config: str = ""
     since: float = 0.0
@@ -29,7 +29,7 @@ class Remembered:
     stream: str = ""
     """What the stream detector carries from look to look."""
 
-    def serving(self, config: str, since: float) -> "Remembered":
+    def serving(self, config: str, since: float) -> "MonitorState":
         """Note what the endpoint serves, if that is new."""
         # Captures tell the time in whole seconds.
         return self if config == self.config else replace(self, config=config, since=math.floor(since))
@@ -39,7 +39,7 @@ class Remembered:
         return msgspec.json.encode(self)
 
     @classmethod
-    def from_json(cls, body: bytes, uri: str) -> "Remembered":
+    def from_json(cls, body: bytes, uri: str) -> "MonitorState":
         """Read what `to_json` wrote; *uri* is for the error.
 
         Raises:
@@ -48,4 +48,4 @@ class Remembered:
         try:
             return msgspec.json.decode(body, type=cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateUnreadable(uri, str(error)) from error
+            raise UnreadableMonitorState(uri, str(error)) from error

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from scones.monitoring.alerts.alert import Alert, Severity
 from scones.monitoring.alerts.cause import Cause
-from scones.monitoring.alerts.notices import accuracy_lines, at, odds_lines, since_lines, subject
+from scones.monitoring.alerts.notices import accuracy_lines, format_time, odds_lines, since_lines, subject_line
 from scones.reports.gallery import picture
 from scones.reports.theme import environment
 
@@ -30,7 +30,7 @@ def render_alert(alert: Alert, training_photos: Mapping[str, bytes]) -> str:
         .get_template("alert_page.html.j2")
         .render(
             alert=alert,
-            subject=subject(alert),
+            subject=subject_line(alert),
             title=_TITLES[alert.reason.cause],
             soon=_SOON[alert.severity],
             # The sentence below the title says all of it.
@@ -38,7 +38,7 @@ def render_alert(alert: Alert, training_photos: Mapping[str, bytes]) -> str:
             accuracy=list(accuracy_lines(alert.accuracy)),
             since=list(since_lines(alert.since)),
             odds=list(odds_lines(alert)),
-            at=at,
+            at=format_time,
             picture=picture,
             pictures={name: picture(photo) for name, photo in training_photos.items()},
             uri=_uri,

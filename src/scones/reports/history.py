@@ -11,10 +11,10 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from scones.monitoring.alerts.notices import at
-from scones.monitoring.drift.features import CHANNELS, MEANINGS
+from scones.monitoring.alerts.notices import format_time
+from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS, FEATURES
 from scones.monitoring.drift.normal_scores import Floats
-from scones.monitoring.history import Point
+from scones.monitoring.history import HistoryPoint
 from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, Canvas, canvas, environment
 
 _WIDTH, _HIGH, _LOW = 900, 190, 130
@@ -25,7 +25,7 @@ _DAYS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class HistoryChart:
     """A drawing, and where in it, as shares of its width, the axis of time begins and ends."""
 
     title: str
@@ -36,7 +36,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class TimeAxis:
     """The points on the axis of time, and what of it is shown."""
 
     numbers: Floats
@@ -44,7 +44,7 @@ class Times:
     high: float
 
     @classmethod
-    def of(cls, points: Sequence[Point]) -> "Times":
+    def of(cls, points: Sequence[HistoryPoint]) -> "TimeAxis":
         """Take the points, of which there are one or more, in the order of time."""
         numbers = np.array([datetime.fromisoformat(point.time).timestamp() / _DAY_SECONDS for point in points])
         margin = max(float(np.ptp(numbers)) * _MARGIN, 1e-4)
@@ -55,7 +55,7 @@ class Times:
         return [round(float(share), 5) for share in (self.numbers - self.low) / (self.high - self.low)]
 
 
-def evidence_chart(points: Sequence[Point], times: Times) -> Chart:
+def drift_chart(points: Sequence[HistoryPoint], times: TimeAxis) -> HistoryChart:
     """Evidence of a change, with the alarm line, and the photos beyond it in the colour of alarms."""
     values = np.array([point.evidence for point in points])
     with canvas(_WIDTH, _HIGH) as drawing:
@@ -70,7 +70,7 @@ def evidence_chart(points: Sequence[Point], times: Times) -> Chart:
         return _chart(drawing, "Evidence that the photos changed", "in alarm lines", "evidence")
 
 
-def accuracy_chart(points: Sequence[Point], times: Times, before: float) -> Chart | None:
+def accuracy_chart(points: Sequence[HistoryPoint], times: TimeAxis, before: float) -> HistoryChart | None:
     """The estimated accuracy with its band; hollow where it is not trusted. None if nothing was estimated."""
     found = [(place, point.accuracy) for place, point in enumerate(points) if point.accuracy is not None]
     if not found:
@@ -95,13 +95,13 @@ def accuracy_chart(points: Sequence[Point], times: Times, before: float) -> Char
         return _chart(drawing, "Right answers", about, "accuracy")
 
 
-def channel_charts(points: Sequence[Point], times: Times, baseline: Floats) -> list[Chart]:
+def feature_charts(points: Sequence[HistoryPoint], times: TimeAxis, baseline: Floats) -> list[HistoryChart]:
     """One chart a channel that was measured: median and quartiles, before those of the *baseline* [n, channels]."""
-    measured = [name for name in CHANNELS if any(name in point.quartiles for point in points)]
-    return [_channel_chart(points, times, name, baseline[:, CHANNELS.index(name)]) for name in measured]
+    measured = [name for name in FEATURES if any(name in point.quartiles for point in points)]
+    return [_feature_chart(points, times, name, baseline[:, FEATURES.index(name)]) for name in measured]
 
 
-def _channel_chart(points: Sequence[Point], times: Times, name: str, baseline: Floats) -> Chart:
+def _feature_chart(points: Sequence[HistoryPoint], times: TimeAxis, name: str, baseline: Floats) -> HistoryChart:
     nothing = (np.nan, np.nan, np.nan)
     low, middle, high = np.array([point.quartiles.get(name, nothing) for point in points]).T
     loud = np.array([point.drift.get(name, 0.0) > 1 for point in points])
@@ -115,10 +115,10 @@ def _channel_chart(points: Sequence[Point], times: Times, name: str, baseline: F
         axes.plot(times.numbers, middle, color=CLASSES[0], linewidth=1.4)
         _dots(axes, times, middle, loud)
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        return _chart(drawing, name.replace("_", " "), MEANINGS[name], f"channel-{name}")
+        return _chart(drawing, name.replace("_", " "), FEATURE_DESCRIPTIONS[name], f"channel-{name}")
 
 
-def _prepare(drawing: Canvas, times: Times) -> Axes:
+def _prepare(drawing: Canvas, times: TimeAxis) -> Axes:
     axes = drawing.axes
     locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     formatter = ConciseDateFormatter(locator, formats=_DAYS, show_offset=False)  # type: ignore[no-untyped-call]
@@ -128,21 +128,21 @@ def _prepare(drawing: Canvas, times: Times) -> Axes:
     return axes
 
 
-def _dots(axes: Axes, times: Times, values: Floats, beyond: NDArray[np.bool_]) -> None:
+def _dots(axes: Axes, times: TimeAxis, values: Floats, beyond: NDArray[np.bool_]) -> None:
     axes.plot(times.numbers[~beyond], values[~beyond], "o", color=QUIET, markersize=3.5)
     axes.plot(times.numbers[beyond], values[beyond], "o", color=BAD, markersize=6)
 
 
-def _chart(drawing: Canvas, title: str, about: str, name: str) -> Chart:
+def _chart(drawing: Canvas, title: str, about: str, name: str) -> HistoryChart:
     svg = drawing.svg(name, f"{title} over time")
     left, right = drawing.span()
-    return Chart(title, about, svg, round(left, 5), round(right, 5))
+    return HistoryChart(title, about, svg, round(left, 5), round(right, 5))
 
 
-def render_history(endpoint: str, points: Sequence[Point], baseline: Floats, accuracy: float) -> str:
+def render_history(endpoint: str, points: Sequence[HistoryPoint], baseline: Floats, accuracy: float) -> str:
     """Render the page; *accuracy* is the one of training, whose channels the *baseline* holds, [n, channels]."""
     ordered = sorted(points, key=lambda point: datetime.fromisoformat(point.time).timestamp())
-    times = Times.of(ordered) if ordered else None
+    times = TimeAxis.of(ordered) if ordered else None
     return (
         environment()
         .get_template("history_page.html.j2")
@@ -151,23 +151,23 @@ def render_history(endpoint: str, points: Sequence[Point], baseline: Floats, acc
             points=ordered,
             photos=sum(point.photos for point in ordered),
             alarms=sum(point.alarm for point in ordered),
-            evidence=evidence_chart(ordered, times) if times else None,
+            evidence=drift_chart(ordered, times) if times else None,
             accuracy=accuracy_chart(ordered, times, accuracy) if times else None,
-            channels=channel_charts(ordered, times, baseline) if times else [],
+            channels=feature_charts(ordered, times, baseline) if times else [],
             shown=_shown(ordered, times),
-            at=at,
+            at=format_time,
         )
     )
 
 
-def _shown(points: Sequence[Point], times: Times | None) -> list[dict[str, object]]:
+def _shown(points: Sequence[HistoryPoint], times: TimeAxis | None) -> list[dict[str, object]]:
     """What the page shows of each point when one points at it."""
     if times is None:
         return []
     return [
         {
             "x": share,
-            "title": f"{at(point.time)}: photos {point.number - point.photos + 1:,} to {point.number:,}",
+            "title": f"{format_time(point.time)}: photos {point.number - point.photos + 1:,} to {point.number:,}",
             "text": _text(point),
             "alarm": point.alarm,
             "shots": [
@@ -178,7 +178,7 @@ def _shown(points: Sequence[Point], times: Times | None) -> list[dict[str, objec
     ]
 
 
-def _text(point: Point) -> str:
+def _text(point: HistoryPoint) -> str:
     parts = [f"evidence {point.evidence:.2g} x the alarm line"]
     if point.accuracy is not None:
         trust = "trusted" if point.accuracy.trusted else "not to be trusted"

@@ -5,14 +5,14 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scones.monitoring.alerts.notices import at
-from scones.monitoring.performance.labels import Asked
+from scones.monitoring.alerts.notices import format_time
+from scones.monitoring.performance.labels import LabelRequest
 from scones.reports.gallery import picture
 from scones.reports.theme import environment
 
 
 @dataclass(frozen=True, slots=True)
-class ToLabel:
+class LabelPagePhoto:
     """One photo to label: what was answered is left out, so that it leads nobody."""
 
     event: str
@@ -21,14 +21,16 @@ class ToLabel:
     """None where the capture has it no longer."""
 
 
-def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[ToLabel], table: str) -> str:
+def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelPagePhoto], table: str) -> str:
     """Render the page; *table* is the name of the file to fill in."""
     pictures = {item.event: picture(item.photo) for item in photos if item.photo is not None}
     template = environment().get_template("label_page.html.j2")
-    return template.render(endpoint=endpoint, classes=classes, photos=photos, pictures=pictures, table=table, at=at)
+    return template.render(
+        endpoint=endpoint, classes=classes, photos=photos, pictures=pictures, table=table, at=format_time
+    )
 
 
-def table_to_fill(asked: Asked, pictures: Mapping[str, bytes]) -> str:
+def table_to_fill(asked: LabelRequest, pictures: Mapping[str, bytes]) -> str:
     """Write the table: a row a photo, with its number on the page and an empty label."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")

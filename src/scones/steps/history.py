@@ -7,7 +7,7 @@ from scones.domain.keys import history_prefix
 from scones.monitoring.history import from_lines
 from scones.monitoring.performance.registered_model import open_model
 
-MOST_LOOKS = 1000
+MAX_RUNS = 1000
 """So many looks at most are drawn, the newest: at one an hour about six weeks."""
 
 
@@ -15,7 +15,7 @@ def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
     """Write the page about *endpoint*, whose model is at *model_uri*; give the number of windows on it."""
     from scones.reports.history import render_history  # noqa: PLC0415 - matplotlib loads only to draw
 
-    keys = [item.key for item in aws.bucket.list(history_prefix(endpoint))][-MOST_LOOKS:]
+    keys = [item.key for item in aws.bucket.list(history_prefix(endpoint))][-MAX_RUNS:]
     points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]
     known = open_model(aws.bucket.get(aws.bucket.key(model_uri))).known(endpoint)
     page.parent.mkdir(parents=True, exist_ok=True)

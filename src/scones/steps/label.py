@@ -6,11 +6,11 @@ from pathlib import Path
 from scones.aws.connection import Aws
 from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import opened
-from scones.monitoring.drift.traffic import Measured
-from scones.monitoring.performance.labels import Asked, BadLabels, Labelled, judge, parse_labels
+from scones.monitoring.drift.traffic import RecordedTraffic
+from scones.monitoring.performance.labels import InvalidLabels, LabelRequest, LabelResult, compare_labels, parse_labels
 
 
-def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
+def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> LabelResult:
     """Read the labels in *file*, CSV or JSON Lines, and judge the answers of the model at *model_uri* by them.
 
     Raises:
@@ -21,12 +21,14 @@ def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> Labelled:
     try:
         labels = parse_labels(file.read_text("utf-8-sig"), classes)
     except (OSError, UnicodeDecodeError) as error:
-        raise BadLabels(f"cannot read {file}: {error}") from error
+        raise InvalidLabels(f"cannot read {file}: {error}") from error
     asked = aws.bucket.find(LABEL_SAMPLE_KEY)
-    return judge(_seen(aws, endpoint), labels, Asked.from_json(asked) if asked else None, model, classes)
+    return compare_labels(
+        _seen(aws, endpoint), labels, LabelRequest.from_json(asked) if asked else None, model, classes
+    )
 
 
-def _seen(aws: Aws, endpoint: str) -> Iterator[Measured]:
+def _seen(aws: Aws, endpoint: str) -> Iterator[RecordedTraffic]:
     for item, pieces in aws.bucket.read_all(aws.bucket.list(features_prefix(endpoint))):
         if pieces is not None:
-            yield Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))
+            yield RecordedTraffic.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))

@@ -6,24 +6,24 @@ import numpy as np
 
 from scones.aws.connection import Aws
 from scones.domain.keys import features_prefix, learned_baseline_key
-from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, Measured, learn_days
+from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic, learn_days
 from scones.monitoring.performance.registered_model import open_model
 
 # Twice as many as are learnt, so that days of little traffic are not thinned with the busy ones.
-_MOST_READ = 2 * MAX_PHOTOS_KEPT
+_MAX_READ = 2 * MAX_PHOTOS_KEPT
 # At one an hour six weeks; what was seen before is not learnt from.
-_MOST_LOOKS = 1000
+_MAX_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class DaysLearnt:
+class LearnedDays:
     """How many photos of how many days are the baseline from now on; none where the photos of training are again."""
 
     photos: int
     days: int
 
 
-def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> DaysLearnt:
+def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> LearnedDays:
     """Learn the last *days* days of the *endpoint*'s traffic, as looks have measured it; 0 forgets what was learnt.
 
     Raises:
@@ -34,14 +34,14 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Days
     key = learned_baseline_key(version)
     if not days:
         aws.bucket.remove([key])
-        return DaysLearnt(0, 0)
-    files = list(aws.bucket.list(features_prefix(endpoint)))[-_MOST_LOOKS:]
-    most = max(1, _MOST_READ // max(1, len(files)))
+        return LearnedDays(0, 0)
+    files = list(aws.bucket.list(features_prefix(endpoint)))[-_MAX_RUNS:]
+    most = max(1, _MAX_READ // max(1, len(files)))
     traffic = [
-        Measured.from_bytes(b"".join(pieces), aws.bucket.uri(item.key)).thinned(most)
+        RecordedTraffic.from_bytes(b"".join(pieces), aws.bucket.uri(item.key)).thinned(most)
         for item, pieces in aws.bucket.read_all(files)
         if pieces is not None
     ]
     found = learn_days(deployed.baseline, traffic, version, days, seed)
     aws.bucket.put(key, found.to_bytes())
-    return DaysLearnt(len(found.values), 0 if found.days is None else len(np.unique(found.days)))
+    return LearnedDays(len(found.values), 0 if found.days is None else len(np.unique(found.days)))

@@ -32,38 +32,38 @@ from scones.domain.keys import (
 from scones.domain.progress import Reporter
 from scones.domain.tags import canary_id
 from scones.monitoring.alerts.alert import Alert as DriftAlert
-from scones.monitoring.alerts.alert import Batch
+from scones.monitoring.alerts.alert import PhotoWindow
 from scones.monitoring.alerts.notices import (
     ActiveAlarm,
-    Finding,
-    Told,
-    fresh,
-    in_short,
-    of_alert,
-    of_baseline,
-    of_both,
-    of_canaries,
-    of_release,
-    to_json,
+    AlarmEvent,
+    AlertSummary,
+    alert_event,
+    alert_json,
+    baseline_event,
+    drift_beside_model_event,
+    new_alarms,
+    probe_event,
+    release_event,
+    summarize,
 )
-from scones.monitoring.capture.cursor import Cursor, File, Reading, is_capture
-from scones.monitoring.capture.records import Intake, RefusalReason, Watching, split
+from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading, is_capture
+from scones.monitoring.capture.records import CaptureReader, RefusalReason, Watching, split_lines
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.window_test import Budget, Verdict
+from scones.monitoring.drift.window_test import FalseAlarmBudget, WindowVerdict
 from scones.monitoring.history import to_lines
 from scones.monitoring.inspect import Look, Looked, MonitoringFigures, Registered, acknowledged, alert_of, figures
 from scones.monitoring.model_monitor import (
     NAMESPACE,
-    Summary,
-    constraints,
+    FeatureSummary,
+    constraints_document,
     dimensions,
-    statistics,
-    violations,
+    statistics_document,
+    violations_document,
 )
-from scones.monitoring.monitor_state import Remembered
-from scones.monitoring.performance.accuracy_estimate import Estimate
-from scones.monitoring.performance.labels import Asked
-from scones.monitoring.performance.prediction_check import Canary, Replayed, candidates, is_sure
+from scones.monitoring.monitor_state import MonitorState
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
+from scones.monitoring.performance.labels import LabelRequest
+from scones.monitoring.performance.prediction_check import PredictionCheck, ProbeResult, is_reliable_probe, probe_images
 from scones.monitoring.performance.registered_model import RegisteredModel, open_model
 from scones.reports.alert import render_alert
 
@@ -72,7 +72,7 @@ _CAPTURE_SECONDS = 60.0
 _UNTIL_ACKNOWLEDGED = "No further notice of this comes until: scones monitor --acknowledge"
 
 
-class LookOvertaken(SconesError):
+class ConcurrentRunError(SconesError):
     """Two looks at once: each record counts in the one that ended first."""
 
     def __init__(self, endpoint: str) -> None:
@@ -82,7 +82,7 @@ class LookOvertaken(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitorTarget:
     """What to look at: the endpoint and its configuration, its capture, the model deployed last, and where alerts go.
 
     *at_least* photos are waited for: the capture reaches the bucket some time after the answers. After *seconds* what
@@ -102,10 +102,10 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Monitored:
+class MonitorResult:
     """The verdict on the photos since the last look, everything that could not be used, and the alarms that stand."""
 
-    verdict: Verdict
+    verdict: WindowVerdict
     photos: int
     malformed: tuple[str, ...]
     """One line for each of the first captured records that could not be used."""
@@ -116,14 +116,14 @@ class Monitored:
     alarms: tuple[ActiveAlarm, ...]
     """What stands until it is acknowledged."""
     acknowledged: int
-    canaries: tuple[Canary, ...]
-    replayed: Replayed
+    canaries: tuple[ProbeResult, ...]
+    replayed: PredictionCheck
     """How the captured answers compare with the registered model's."""
     evidence: float
     """The stream detector's, in alarm lines."""
-    alert: Told | None
+    alert: AlertSummary | None
     """What this look found, if that is worth an alert."""
-    accuracy: Estimate | None
+    accuracy: AccuracyEstimate | None
     """Estimated without labels, for the newest photos."""
     complete: bool
     """Whether the capture was read to its end."""
@@ -136,11 +136,11 @@ class _Read:
     looked: Looked
     refused: Mapping[RefusalReason, int]
     examples: tuple[str, ...]
-    cursor: Cursor
+    cursor: CaptureCursor
     complete: bool
 
 
-def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) -> Monitored:
+def monitor(aws: Aws, settings: Settings, watched: MonitorTarget, report: Reporter) -> MonitorResult:
     """Look at each captured photo once: the state in the bucket says how far the capture was read.
 
     Raises:
@@ -151,7 +151,7 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     endpoint = aws.sagemaker.find_endpoint(watched.endpoint)
     before, tag = _recall(aws)
     deployed = _fetch_model(aws, watched.model_uri)
-    budget = Budget(settings.false_alarms_per_1000_photos)
+    budget = FalseAlarmBudget(settings.false_alarms_per_1000_photos)
     artefact = deployed.artefact
     registered = Registered(
         deployed.baseline, deployed.ask, budget, settings.seed, artefact.classes, model=artefact.version
@@ -163,10 +163,10 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     alert = alert_of(read.looked, deployed.known(watched.endpoint), registered)
     canaries = tuple(_send_canaries(aws, watched, deployed))
     findings = (
-        *of_canaries(canaries),
+        *probe_event(canaries),
         *_of_release(endpoint, watched),
-        *of_both(alert, read.looked.verdict, read.looked.rung),
-        *of_baseline(deployed.baseline.data_version, artefact.data_version),
+        *drift_beside_model_event(alert, read.looked.verdict, read.looked.rung),
+        *baseline_event(deployed.baseline.data_version, artefact.data_version),
     )
     new = (*_drifted(aws, alert, deployed, state, _asked(read.looked.batch, registered)), *_alarms(state, findings))
     state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
@@ -179,7 +179,7 @@ def monitor(aws: Aws, settings: Settings, watched: Watched, report: Reporter) ->
     return replace(result, acknowledged=len(before.alarms) if watched.acknowledge else 0)
 
 
-def in_words(result: Monitored) -> str:
+def in_words(result: MonitorResult) -> str:
     """Say in a line what the look found."""
     if result.alert:
         return result.alert.subject
@@ -189,10 +189,10 @@ def in_words(result: Monitored) -> str:
 
 
 def _result(
-    read: _Read, alarms: tuple[ActiveAlarm, ...], canaries: tuple[Canary, ...], alert: DriftAlert | None
-) -> Monitored:
+    read: _Read, alarms: tuple[ActiveAlarm, ...], canaries: tuple[ProbeResult, ...], alert: DriftAlert | None
+) -> MonitorResult:
     looked = read.looked
-    return Monitored(
+    return MonitorResult(
         verdict=looked.verdict,
         photos=looked.photos,
         malformed=read.examples,
@@ -203,25 +203,25 @@ def _result(
         canaries=canaries,
         replayed=looked.replayed,
         evidence=looked.evidence,
-        alert=in_short(alert) if alert else None,
+        alert=summarize(alert) if alert else None,
         accuracy=looked.accuracy,
         complete=read.complete,
     )
 
 
-def _recall(aws: Aws) -> tuple[Remembered, str]:
+def _recall(aws: Aws) -> tuple[MonitorState, str]:
     body, tag = aws.bucket.find_version(MONITOR_STATE_KEY)
-    return Remembered() if body is None else Remembered.from_json(body, aws.bucket.uri(MONITOR_STATE_KEY)), tag
+    return MonitorState() if body is None else MonitorState.from_json(body, aws.bucket.uri(MONITOR_STATE_KEY)), tag
 
 
-def _keep(aws: Aws, watched: Watched, state: Remembered, tag: str) -> str:
+def _keep(aws: Aws, watched: MonitorTarget, state: MonitorState, tag: str) -> str:
     kept = aws.bucket.replace(MONITOR_STATE_KEY, state.to_json(), tag)
     if kept is None:
-        raise LookOvertaken(watched.endpoint)
+        raise ConcurrentRunError(watched.endpoint)
     return kept
 
 
-def _at(endpoint: Endpoint | None, state: Remembered) -> Remembered:
+def _at(endpoint: Endpoint | None, state: MonitorState) -> MonitorState:
     """Note since when the endpoint serves what it serves; scaling changes it too, but not its configuration."""
     if endpoint is None or endpoint.status != "InService":
         return state
@@ -236,9 +236,11 @@ def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
     return replace(deployed, baseline=Baseline.from_bytes(learnt, aws.bucket.uri(key))) if learnt else deployed
 
 
-def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredModel, registered: Registered) -> _Read:
+def _read(
+    aws: Aws, watched: MonitorTarget, state: MonitorState, deployed: RegisteredModel, registered: Registered
+) -> _Read:
     artefact, reading = deployed.artefact, Reading(state.cursor)
-    intake = Intake(Watching(artefact.classes, artefact.image_size, state.since), reading)
+    intake = CaptureReader(Watching(artefact.classes, artefact.image_size, state.since), reading)
     look = Look(registered, state.stream)
     deadline = time.monotonic() + watched.seconds
     after = state.cursor.start_after(watched.capture_prefix)
@@ -253,7 +255,7 @@ def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredMod
             if pieces is None:
                 intake.refuse_once(RefusalReason.GONE, f"{item.key}: {RefusalReason.GONE}")
                 continue
-            for seen in intake.take(file, split(pieces)):
+            for seen in intake.take(file, split_lines(pieces)):
                 look.add(seen)
             reading.done(file)
         if look.photos >= watched.at_least or not complete:
@@ -261,7 +263,7 @@ def _read(aws: Aws, watched: Watched, state: Remembered, deployed: RegisteredMod
     return _Read(look.finish(), intake.counts, intake.examples, reading.cursor(finished=complete), complete)
 
 
-def _captures(listed: Iterable[S3Object], watched: Watched, intake: Intake) -> Iterator[File]:
+def _captures(listed: Iterable[S3Object], watched: MonitorTarget, intake: CaptureReader) -> Iterator[CaptureFile]:
     for item in listed:
         if is_capture(item.key, watched.capture_prefix):
             yield _file(item)
@@ -269,55 +271,55 @@ def _captures(listed: Iterable[S3Object], watched: Watched, intake: Intake) -> I
             intake.refuse_once(RefusalReason.NO_CAPTURE, f"{item.key}: {RefusalReason.NO_CAPTURE}")
 
 
-def _file(item: S3Object) -> File:
-    return File(item.key, item.etag, item.size, item.modified)
+def _file(item: S3Object) -> CaptureFile:
+    return CaptureFile(item.key, item.etag, item.size, item.modified)
 
 
-def _objects(files: Iterable[File]) -> Iterator[S3Object]:
+def _objects(files: Iterable[CaptureFile]) -> Iterator[S3Object]:
     return (S3Object(file.key, file.size, file.etag, file.modified) for file in files)
 
 
-def _send_canaries(aws: Aws, watched: Watched, deployed: RegisteredModel) -> Iterator[Canary]:
+def _send_canaries(aws: Aws, watched: MonitorTarget, deployed: RegisteredModel) -> Iterator[ProbeResult]:
     """Ask the endpoint about staged photos of which the registered model is sure, and right."""
     artefact = deployed.artefact
-    for sample in candidates(watched.samples):
+    for sample in probe_images(watched.samples):
         photo = aws.bucket.get(sample.key)
         pixels = decode(photo, artefact.image_size)[None]
-        if not is_sure(sample.label, deployed.model.predict(pixels)[0], artefact.classes):
+        if not is_reliable_probe(sample.label, deployed.model.predict(pixels)[0], artefact.classes):
             continue
         try:
             reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", canary_id(sample.sha256))
             answer = artefact.classes[int(np.argmax(json.loads(reply)))]
         except (AwsError, AwsUnreachable, ValueError, IndexError):
             answer = ""
-        yield Canary(sample.key, sample.label, answer)
+        yield ProbeResult(sample.key, sample.label, answer)
 
 
-def _of_release(endpoint: Endpoint | None, watched: Watched) -> Iterator[Finding]:
+def _of_release(endpoint: Endpoint | None, watched: MonitorTarget) -> Iterator[AlarmEvent]:
     """Compare what serves with what was deployed; while it is being updated, either may."""
     if endpoint is None or endpoint.status == "InService":
-        yield from of_release(watched.endpoint, endpoint.config if endpoint else None, watched.config)
+        yield from release_event(watched.endpoint, endpoint.config if endpoint else None, watched.config)
 
 
-def _asked(batch: Batch | None, registered: Registered) -> Asked | None:
+def _asked(batch: PhotoWindow | None, registered: Registered) -> LabelRequest | None:
     """The photos that the alert on this batch shows as those to label."""
     if batch is None:
         return None
-    return Asked.of(registered.model, batch.events, batch.probabilities, registered.seed)
+    return LabelRequest.of(registered.model, batch.events, batch.probabilities, registered.seed)
 
 
 def _drifted(
-    aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: Remembered, asked: Asked | None
+    aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: MonitorState, asked: LabelRequest | None
 ) -> Iterator[ActiveAlarm]:
     """Put the alert's page into the bucket, where it must be before anybody is sent to it; one that stands is kept."""
     if alert is None or asked is None:
         return
     moment = datetime.now(UTC)
     page_uri = aws.bucket.uri(alert_key(moment, "html"))
-    for finding in fresh(state.alarms, [of_alert(alert, page_uri)]):
+    for finding in new_alarms(state.alarms, [alert_event(alert, page_uri)]):
         page = render_alert(alert, _training_photos(aws, alert, deployed))
         aws.bucket.put(alert_key(moment, "html"), page.encode(), "text/html")
-        document = to_json(alert, page_uri)
+        document = alert_json(alert, page_uri)
         aws.bucket.put(alert_key(moment, "json"), document.encode(), "application/json")
         aws.bucket.put(LABEL_SAMPLE_KEY, asked.to_json(), "application/json")
         yield ActiveAlarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
@@ -331,23 +333,25 @@ def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> 
     return {name: photo for name, photo in found.items() if photo is not None}
 
 
-def _alarms(state: Remembered, findings: Iterable[Finding]) -> Iterator[ActiveAlarm]:
+def _alarms(state: MonitorState, findings: Iterable[AlarmEvent]) -> Iterator[ActiveAlarm]:
     """Date what was found."""
-    for finding in fresh(state.alarms, findings):
+    for finding in new_alarms(state.alarms, findings):
         yield ActiveAlarm(finding, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _publish(aws: Aws, watched: Watched, outcome: MonitoringFigures, baseline: Baseline) -> None:
+def _publish(aws: Aws, watched: MonitorTarget, outcome: MonitoringFigures, baseline: Baseline) -> None:
     """Write Model Monitor's documents, and publish the metrics; silence is an alarm once there was a photo."""
     looked, moment = outcome.looked, datetime.now(UTC)
     if looked.photos or outcome.refused:
-        standard = Summary(baseline.values)
+        standard = FeatureSummary(baseline.values)
         standard.add(baseline.values)
-        _keep_json(aws, baseline_key(_STATISTICS), statistics(standard))
-        _keep_json(aws, baseline_key("constraints.json"), constraints(baseline, looked.verdict.threshold))
-        aws.bucket.put_json(monitor_results_key(watched.endpoint, moment, _STATISTICS), statistics(looked.summary))
+        _keep_json(aws, baseline_key(_STATISTICS), statistics_document(standard))
+        _keep_json(aws, baseline_key("constraints.json"), constraints_document(baseline, looked.verdict.threshold))
+        aws.bucket.put_json(
+            monitor_results_key(watched.endpoint, moment, _STATISTICS), statistics_document(looked.summary)
+        )
         key = monitor_results_key(watched.endpoint, moment, "constraint_violations.json")
-        aws.bucket.put_json(key, violations(looked.verdict, outcome.refused))
+        aws.bucket.put_json(key, violations_document(looked.verdict, outcome.refused))
     if looked.measured:
         run = run_suffix(moment)
         aws.bucket.put(f"{history_prefix(watched.endpoint)}{run}.jsonl", to_lines(looked.points), "application/jsonl")
@@ -363,7 +367,7 @@ def _keep_json(aws: Aws, key: str, value: dict[str, object]) -> None:
         aws.bucket.put_json(key, value)
 
 
-def _tell(aws: Aws, watched: Watched, state: Remembered, tag: str) -> tuple[ActiveAlarm, ...]:
+def _tell(aws: Aws, watched: MonitorTarget, state: MonitorState, tag: str) -> tuple[ActiveAlarm, ...]:
     """Send a notice of each alarm that has had none, and note that; the alarms that stand, all of them told."""
     new = [alarm for alarm in state.alarms if not alarm.told]
     for alarm in new:

@@ -8,10 +8,10 @@ from scones.aws.connection import Aws
 from scones.domain.errors import SconesError
 from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import opened
-from scones.monitoring.capture.records import Captured, parse, split
-from scones.monitoring.drift.traffic import Measured
-from scones.monitoring.performance.labels import Asked
-from scones.reports.labels import ToLabel, render_labels, table_to_fill
+from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
+from scones.monitoring.drift.traffic import RecordedTraffic
+from scones.monitoring.performance.labels import LabelRequest
+from scones.reports.labels import LabelPagePhoto, render_labels, table_to_fill
 
 NEWEST = 1000
 """Among so many photos is chosen."""
@@ -32,10 +32,10 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
         classes, model = artefact.classes, artefact.version
     measured = _newest(aws, endpoint, model)
     # The photos differ from day to day, and with them what is chosen.
-    asked = Asked.of(measured.model, measured.events, measured.probabilities, seed=len(measured))
+    asked = LabelRequest.of(measured.model, measured.events, measured.probabilities, seed=len(measured))
     times = [measured.times[place] for place in asked.places]
     pictures = dict(_pictures(aws, capture_prefix, asked.events, times))
-    photos = [ToLabel(event, time, pictures.get(event)) for event, time in zip(asked.events, times, strict=True)]
+    photos = [LabelPagePhoto(event, time, pictures.get(event)) for event, time in zip(asked.events, times, strict=True)]
     table = page.with_suffix(".csv")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render_labels(endpoint, classes, photos, table.name), "utf-8")
@@ -44,18 +44,18 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
     return len(photos)
 
 
-def _newest(aws: Aws, endpoint: str, model: str) -> Measured:
+def _newest(aws: Aws, endpoint: str, model: str) -> RecordedTraffic:
     """The newest photos, as far as they were answered by this model."""
-    parts: list[Measured] = []
+    parts: list[RecordedTraffic] = []
     for item in reversed(list(aws.bucket.list(features_prefix(endpoint)))):
-        part = Measured.from_bytes(aws.bucket.get(item.key), aws.bucket.uri(item.key))
+        part = RecordedTraffic.from_bytes(aws.bucket.get(item.key), aws.bucket.uri(item.key))
         if part.model == model:
             parts.insert(0, part)
         if part.model != model or sum(map(len, parts)) >= NEWEST:
             break
     if not parts:
         raise NothingToLabel(f"no look at endpoint {endpoint!r} has seen a photo of this model; run: scones monitor")
-    return Measured.join(parts).last(NEWEST)
+    return RecordedTraffic.join(parts).last(NEWEST)
 
 
 def _pictures(aws: Aws, prefix: str, events: Sequence[str], times: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -63,8 +63,8 @@ def _pictures(aws: Aws, prefix: str, events: Sequence[str], times: Sequence[str]
     wanted = set(events)
     for folder in sorted({folder for time in times for folder in _folders(time)}):
         for _, pieces in aws.bucket.read_all(aws.bucket.list(f"{prefix}{folder}/")):
-            for record in parse(split(pieces or ())):
-                if isinstance(record, Captured) and record.event_id in wanted and record.photo is not None:
+            for record in parse_records(split_lines(pieces or ())):
+                if isinstance(record, CapturedRecord) and record.event_id in wanted and record.photo is not None:
                     yield record.event_id, record.photo
 
 

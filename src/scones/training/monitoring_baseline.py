@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import measure, strangest
-from scones.monitoring.drift.stream_statistics import calibrate
-from scones.monitoring.performance.accuracy_estimate import Judged, Lesson
+from scones.monitoring.drift.features import clip_ood_score, measure_features
+from scones.monitoring.drift.stream_statistics import calibrate_stream
+from scones.monitoring.performance.accuracy_estimate import LabelledPhotos, SimulatedDamage
 from scones.training.assemble import Calibrated
 from scones.training.cross_validation import Crossfit, Unseen
 from scones.training.messages import Labelled
@@ -31,29 +31,31 @@ def baseline_of(data: Labelled, networks: Crossfit, calibrated: Calibrated, seed
 
     The data's version is left for the caller to add.
     """
-    strange = strangest(calibrated.guard.score(networks.photos.strangeness))
-    channels = measure(data.photos, calibrated.probabilities, strange)
+    strange = clip_ood_score(calibrated.guard.score(networks.photos.strangeness))
+    channels = measure_features(data.photos, calibrated.probabilities, strange)
     clean = _judge(channels, calibrated.probabilities, data.labels)
     trained = calibrated.trained(networks.final, data.photos.shape[1])
     # Most of it is done outside of Python, where threads run side by side.
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, os.cpu_count() or 1)) as pool:
-        calibration = pool.submit(calibrate, channels, seed=seed)
+        calibration = pool.submit(calibrate_stream, channels, seed=seed)
         damaged = _damaged(data, Unseen.of(networks, trained), float(strange.min()), seed, pool)
-        return Baseline(channels, calibration=calibration.result(), lesson=Lesson(clean, damaged))
+        return Baseline(channels, calibration=calibration.result(), lesson=SimulatedDamage(clean, damaged))
 
 
-def _damaged(data: Labelled, unseen: Unseen, familiar: float, seed: int, pool: ThreadPoolExecutor) -> dict[str, Judged]:
+def _damaged(
+    data: Labelled, unseen: Unseen, familiar: float, seed: int, pool: ThreadPoolExecutor
+) -> dict[str, LabelledPhotos]:
     """Damage a sample of photos in each way, and ask the network that had seen neither the photo nor the damage."""
     # Large photos take longer, by the square; the estimate needs no more of them.
     side = data.photos.shape[1]
     count = min(len(data.photos), max(_FEWEST, _PHOTOS * _SMALL_SIDE // max(side, _SMALL_SIDE)))
     rng = np.random.default_rng(seed)
 
-    def damage(kind: str, severity: int, rows: npt.NDArray[np.intp]) -> Judged:
+    def damage(kind: str, severity: int, rows: npt.NDArray[np.intp]) -> LabelledPhotos:
         photos = corrupt(data.photos[rows], kind, severity, seed)
         probabilities, strange = unseen.ask(photos, rows)
         answers = probabilities.astype(np.float64)
-        return _judge(measure(photos, answers, np.maximum(strange, familiar)), answers, data.labels[rows])
+        return _judge(measure_features(photos, answers, np.maximum(strange, familiar)), answers, data.labels[rows])
 
     found = {
         f"{kind} {severity}": pool.submit(
@@ -65,5 +67,5 @@ def _damaged(data: Labelled, unseen: Unseen, familiar: float, seed: int, pool: T
     return {name: judged.result() for name, judged in found.items()}
 
 
-def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> Judged:
-    return Judged(channels, probabilities, probabilities.argmax(axis=1) == labels)
+def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> LabelledPhotos:
+    return LabelledPhotos(channels, probabilities, probabilities.argmax(axis=1) == labels)

@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 
 from batches import batch, evidence, swapped
-from scones.monitoring.alerts.alert import MOST_EXAMPLES, Evidence, Severity, make_alert
+from scones.monitoring.alerts.alert import MAX_EXAMPLES, Evidence, Severity, make_alert
 from scones.monitoring.alerts.cause import Cause
 from scones.monitoring.drift.stream_detector import StreamAlarm
-from scones.monitoring.performance.accuracy_estimate import Estimate
-from scones.monitoring.performance.labels import TO_LABEL, Figure
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
+from scones.monitoring.performance.labels import PHOTOS_TO_LABEL, LabelledAccuracy
 
-HELD = Estimate(0.87, 0.8, 0.93, trusted=True, why="photos like these were simulated")
+HELD = AccuracyEstimate(0.87, 0.8, 0.93, trusted=True, why="photos like these were simulated")
 DARK = evidence(batch(brightness=-2, sharpness=-2))
 
 
-def with_estimate(estimate: Estimate | None, found: Evidence = DARK) -> Severity:
+def with_estimate(estimate: AccuracyEstimate | None, found: Evidence = DARK) -> Severity:
     """How severe a darker batch is with this estimate."""
     return make_alert(replace(found, estimate=estimate)).severity
 
@@ -39,7 +39,7 @@ def test_severity_follows_the_accuracy() -> None:
 
 def test_labels_are_believed_before_an_estimate() -> None:
     """What was counted on labels outweighs what was estimated without."""
-    fell = Figure(0.6, 0.5, 0.7, 30)
+    fell = LabelledAccuracy(0.6, 0.5, 0.7, 30)
     assert make_alert(replace(DARK, estimate=HELD, exact=fell)).severity is Severity.CRITICAL
 
 
@@ -91,9 +91,9 @@ def test_the_mix_is_told_only_while_the_pictures_are_quiet() -> None:
 def test_a_dozen_worst_photos_stand_beside_training_photos() -> None:
     """Each names the photo that it is most like, if the names are known; thirty are to be labelled."""
     alert = make_alert(DARK)
-    assert len(alert.worst) == MOST_EXAMPLES
+    assert len(alert.worst) == MAX_EXAMPLES
     assert all(example.like.startswith("bicycle/") for example in alert.worst)
-    assert len({item.event for item in alert.label}) == TO_LABEL
+    assert len({item.event for item in alert.label}) == PHOTOS_TO_LABEL
     assert not any(example.like for example in make_alert(evidence(DARK.batch, names=False)).worst)
 
 

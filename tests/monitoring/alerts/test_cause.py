@@ -3,18 +3,18 @@
 import pytest
 
 from batches import batch, evidence, swapped
-from scones.monitoring.alerts.alert import Batch, make_alert
+from scones.monitoring.alerts.alert import PhotoWindow, make_alert
 from scones.monitoring.alerts.cause import Cause, Signs, likely_cause
-from scones.monitoring.drift.window_test import ChannelShift, Verdict
-from scones.monitoring.performance.prediction_check import Replayed
+from scones.monitoring.drift.window_test import FeatureShift, WindowVerdict
+from scones.monitoring.performance.prediction_check import PredictionCheck
 
 QUIET = {"log_odds": 0.1, "certainty": 0.1, "brightness": 0.1, "left_right": 0.1, "unfamiliarity": 0.1}
 
 
-def signs(replay: Replayed | None = None, mix: float = 0.5, loudest: str = "channels", **loud: float) -> Signs:
+def signs(replay: PredictionCheck | None = None, mix: float = 0.5, loudest: str = "channels", **loud: float) -> Signs:
     """Signs with the alarm line at 1."""
-    shifts = tuple(ChannelShift(name, 0.0, 1.0, score) for name, score in (QUIET | loud).items())
-    verdict = Verdict(True, True, 100, 3.0, 1.0, shifts, 0.001, 0.01, loudest)  # type: ignore[arg-type]
+    shifts = tuple(FeatureShift(name, 0.0, 1.0, score) for name, score in (QUIET | loud).items())
+    verdict = WindowVerdict(True, True, 100, 3.0, 1.0, shifts, 0.001, 0.01, loudest)  # type: ignore[arg-type]
     return Signs(verdict, replay, (0.5, 0.5), (mix, 1 - mix))
 
 
@@ -28,21 +28,21 @@ def signs(replay: Replayed | None = None, mix: float = 0.5, loudest: str = "chan
         (swapped(batch()), Cause.MODEL),
     ],
 )
-def test_each_cause_is_recognised(photos: Batch, cause: Cause) -> None:
+def test_each_cause_is_recognised(photos: PhotoWindow, cause: Cause) -> None:
     """Darker and blurred, strange, of other classes, or answered by another model: measured and judged as in a look."""
     assert make_alert(evidence(photos)).reason.cause is cause
 
 
 def test_a_replay_that_differs_is_certain_whatever_moved() -> None:
     """Photos may be dark as well; that another model answers comes first."""
-    reason = likely_cause(signs(Replayed(20, (0, 3), 0.4, 4), brightness=9.0))
+    reason = likely_cause(signs(PredictionCheck(20, (0, 3), 0.4, 4), brightness=9.0))
     assert (reason.cause, reason.certain) == (Cause.MODEL, True)
     assert "of 20 photos replayed, the model deployed last answers 2 otherwise" in reason.because
 
 
 def test_a_replay_that_agrees_excludes_the_model() -> None:
     """Answers that moved though the registered model gives the same ones are no other model's."""
-    agreed = Replayed(20, (), 0.01, None)
+    agreed = PredictionCheck(20, (), 0.01, None)
     assert likely_cause(signs(certainty=3.0)).cause is Cause.MODEL
     assert likely_cause(signs(agreed, certainty=3.0)).cause is Cause.UNCLEAR
     assert likely_cause(signs(agreed, loudest="products")).cause is Cause.UNCLEAR
@@ -56,7 +56,7 @@ def test_a_turned_camera_is_a_matter_of_the_picture() -> None:
 
 def test_a_few_strange_photos_are_unfamiliar_whatever_else_moved_a_little() -> None:
     """The test that looks for them alone rang; no channel is beyond the line as a whole."""
-    agreed = Replayed(20, (), 0.01, None)
+    agreed = PredictionCheck(20, (), 0.01, None)
     assert likely_cause(signs(agreed, loudest="strange photos", certainty=0.6)).cause is Cause.UNFAMILIAR
 
 
@@ -73,4 +73,4 @@ def test_a_lean_without_another_mix_is_no_class_mix() -> None:
 
 def test_without_channels_nothing_is_claimed() -> None:
     """Too few photos for a verdict tell no cause."""
-    assert likely_cause(Signs(Verdict(False, False, 3, 0.0, 0.0, ()))).cause is Cause.UNCLEAR
+    assert likely_cause(Signs(WindowVerdict(False, False, 3, 0.0, 0.0, ()))).cause is Cause.UNCLEAR

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.monitoring.alerts.cause import estimate_mix, mix_can_be_shown
-from scones.monitoring.drift.window_test import ChannelShift, Verdict
+from scones.monitoring.drift.window_test import FeatureShift, WindowVerdict
 
 
 def answers(count: int, share: float, seed: int) -> np.ndarray:
@@ -39,6 +39,6 @@ def test_a_mix_is_always_one(count: int, share: float, seed: int) -> None:
 def test_it_is_shown_only_where_the_photos_are_as_they_were(loud: str, shown: bool) -> None:
     """Dark or unfamiliar photos answer as another mix would."""
     names = ("log_odds", "brightness", "unfamiliarity")
-    shifts = tuple(ChannelShift(name, 0, 1, 9 if name == loud else 0) for name in names)
-    assert mix_can_be_shown(Verdict(True, True, 100, 9, 2, shifts)) is shown
-    assert not mix_can_be_shown(Verdict(False, False, 5, 0, 0, ()))
+    shifts = tuple(FeatureShift(name, 0, 1, 9 if name == loud else 0) for name in names)
+    assert mix_can_be_shown(WindowVerdict(True, True, 100, 9, 2, shifts)) is shown
+    assert not mix_can_be_shown(WindowVerdict(False, False, 5, 0, 0, ()))

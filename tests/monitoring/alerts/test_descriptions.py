@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import CLASSES, baseline
-from scones.monitoring.alerts.descriptions import describe, describe_photo
-from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.alerts.descriptions import describe_photo, describe_shift
+from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.normal_scores import Floats
-from scones.monitoring.drift.window_test import ChannelShift
+from scones.monitoring.drift.window_test import FeatureShift
 
 
 def said(name: str, before: Floats, now: Floats, classes: tuple[str, ...] = CLASSES) -> str:
     """Describe a shift between two samples."""
-    shift = ChannelShift(name, float(np.median(before)), float(np.median(now)), 3.0)
-    return str(describe(shift, before, now, line=2.0, classes=classes))
+    shift = FeatureShift(name, float(np.median(before)), float(np.median(now)), 3.0)
+    return str(describe_shift(shift, before, now, line=2.0, classes=classes))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_with_two_classes_the_lean_names_one() -> None:
 
 
 @given(
-    st.sampled_from(CHANNELS),
+    st.sampled_from(FEATURES),
     st.lists(st.floats(-600, 600), min_size=1, max_size=9),
     st.lists(st.floats(-600, 600), min_size=1, max_size=9),
 )
@@ -71,6 +71,6 @@ def test_any_values_have_words(name: str, before: list[float], now: list[float])
 def test_a_photo_is_described_by_what_is_oddest_about_it() -> None:
     """The channel in which it is farthest out, and a channel that was not measured says nothing."""
     values = np.median(baseline(), axis=0)
-    values[CHANNELS.index("noise")] = 99
-    values[CHANNELS.index("unfamiliarity")] = np.nan
+    values[FEATURES.index("noise")] = 99
+    values[FEATURES.index("unfamiliarity")] = np.nan
     assert describe_photo(values, baseline(), CLASSES) == "grainier than 100%"

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from scones.monitoring.capture.cursor import (
     DAY_SECONDS,
-    FEW_FILES,
     MARGIN_SECONDS,
-    Cursor,
-    File,
+    MAX_FULL_LISTING_FILES,
+    CaptureCursor,
+    CaptureFile,
     Reading,
     is_capture,
 )
@@ -20,12 +20,14 @@ PREFIX = "capture/e/AllTraffic/"
 NOON = 1_790_000_000.0
 
 
-def a_file(name: str, modified: float = NOON, etag: str = "1") -> File:
+def a_file(name: str, modified: float = NOON, etag: str = "1") -> CaptureFile:
     """A capture file."""
-    return File(f"{PREFIX}2026/11/23/12/{name}.jsonl", etag, 100, modified)
+    return CaptureFile(f"{PREFIX}2026/11/23/12/{name}.jsonl", etag, 100, modified)
 
 
-def look(cursor: Cursor, files: list[File], *, complete: bool = True) -> tuple[list[File], Cursor]:
+def look(
+    cursor: CaptureCursor, files: list[CaptureFile], *, complete: bool = True
+) -> tuple[list[CaptureFile], CaptureCursor]:
     """One whole look: what it reads, and the cursor after it."""
     reading = Reading(cursor)
     chosen = reading.choose(files, complete=complete)
@@ -37,7 +39,7 @@ def look(cursor: Cursor, files: list[File], *, complete: bool = True) -> tuple[l
 def test_a_file_is_read_once() -> None:
     """The second look finds nothing new, and the third only what came since."""
     files = [a_file("a"), a_file("b")]
-    chosen, cursor = look(Cursor(), files)
+    chosen, cursor = look(CaptureCursor(), files)
     assert chosen == files
     assert look(cursor, files)[0] == []
     assert look(cursor, [*files, a_file("c", NOON + 5)])[0] == [a_file("c", NOON + 5)]
@@ -45,28 +47,28 @@ def test_a_file_is_read_once() -> None:
 
 def test_a_file_that_is_written_again_is_read_again() -> None:
     """More in it means another name of its content."""
-    cursor = look(Cursor(), [a_file("a")])[1]
+    cursor = look(CaptureCursor(), [a_file("a")])[1]
     grown = a_file("a", NOON + 60, etag="2")
     assert look(cursor, [grown])[0] == [grown]
 
 
 def test_a_late_file_in_a_folder_long_past_is_read() -> None:
     """What counts is when S3 took it, not the hour that its folder names."""
-    cursor = look(Cursor(), [a_file("a")])[1]
-    late = File(f"{PREFIX}2025/01/01/00/late.jsonl", "9", 10, NOON + 30)
+    cursor = look(CaptureCursor(), [a_file("a")])[1]
+    late = CaptureFile(f"{PREFIX}2025/01/01/00/late.jsonl", "9", 10, NOON + 30)
     assert look(cursor, [a_file("a"), late])[0] == [late]
 
 
 def test_a_folder_of_the_future_does_not_hide_the_present() -> None:
     """A clock that jumped ahead leaves one odd folder; what comes after it in time is read as always."""
-    odd = File(f"{PREFIX}2099/01/01/00/odd.jsonl", "9", 10, NOON)
-    cursor = look(Cursor(), [odd])[1]
+    odd = CaptureFile(f"{PREFIX}2099/01/01/00/odd.jsonl", "9", 10, NOON)
+    cursor = look(CaptureCursor(), [odd])[1]
     assert look(cursor, [odd, a_file("b", NOON + 1)])[0] == [a_file("b", NOON + 1)]
 
 
 def test_an_event_counts_once_whichever_file_it_comes_in() -> None:
     """Within a look and between two."""
-    reading = Reading(Cursor())
+    reading = Reading(CaptureCursor())
     assert [reading.is_new("e1"), reading.is_new("e1"), reading.is_new("e2")] == [True, False, True]
     reading.done(a_file("a"))
     again = Reading(reading.cursor(finished=True))
@@ -75,7 +77,7 @@ def test_an_event_counts_once_whichever_file_it_comes_in() -> None:
 
 def test_events_are_remembered_for_a_day_and_then_forgotten() -> None:
     """Twice a day's events are the most that is kept."""
-    cursor = Cursor()
+    cursor = CaptureCursor()
     sizes = []
     for day in range(6):
         reading = Reading(cursor)
@@ -92,7 +94,7 @@ def test_events_are_remembered_for_a_day_and_then_forgotten() -> None:
 def test_years_of_hours_leave_a_small_cursor() -> None:
     """One file an hour for ten years: the cursor keeps the last hour's, under a kilobyte."""
     files = [a_file(f"{hour}", NOON + 3600 * hour) for hour in range(24 * 365)]
-    cursor = look(Cursor(), files)[1]
+    cursor = look(CaptureCursor(), files)[1]
     assert len(cursor.read) == 2
     assert len(json.dumps(asdict(cursor))) < 1000
 
@@ -100,7 +102,7 @@ def test_years_of_hours_leave_a_small_cursor() -> None:
 def test_what_one_look_leaves_the_next_one_reads() -> None:
     """A look that ran out of time has read some files; the rest is neither lost nor are those read again."""
     files = [a_file(name, NOON + number) for number, name in enumerate("abcd")]
-    reading = Reading(Cursor())
+    reading = Reading(CaptureCursor())
     chosen = reading.choose(files, complete=True)
     for file in chosen[:2]:
         reading.done(file)
@@ -111,8 +113,8 @@ def test_what_one_look_leaves_the_next_one_reads() -> None:
 
 def test_a_large_capture_is_listed_from_yesterday_and_in_full_once_a_day() -> None:
     """Few files are always listed in full."""
-    small = Cursor(until=NOON, listed=FEW_FILES)
-    large = replace(small, listed=FEW_FILES + 1)
+    small = CaptureCursor(until=NOON, listed=MAX_FULL_LISTING_FILES)
+    large = replace(small, listed=MAX_FULL_LISTING_FILES + 1)
     assert small.start_after(PREFIX) == ""
     assert large.start_after(PREFIX) == f"{PREFIX}2026/09/20/14/"
     assert replace(large, read={"x": NOON + DAY_SECONDS + 1}).start_after(PREFIX) == ""
@@ -120,7 +122,7 @@ def test_a_large_capture_is_listed_from_yesterday_and_in_full_once_a_day() -> No
 
 def test_between_two_complete_listings_nothing_is_lost_or_read_twice() -> None:
     """A partial listing leaves the line where it was; what it did not show is found by the complete one."""
-    cursor = look(Cursor(), [a_file("a")])[1]
+    cursor = look(CaptureCursor(), [a_file("a")])[1]
     newer, hidden = a_file("b", NOON + 2 * MARGIN_SECONDS), a_file("h", NOON + MARGIN_SECONDS)
     chosen, cursor = look(cursor, [newer], complete=False)
     assert chosen == [newer]
@@ -138,7 +140,7 @@ def test_only_sagemaker_s_layout_is_a_capture() -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1800)), max_size=30))
 def test_each_file_is_read_once_in_any_order_of_arrival(arrivals: list[tuple[int, float]]) -> None:
     """Files may come to S3 up to the margin out of order, spread over any number of looks."""
-    cursor, known, read, now = Cursor(), [], [], NOON
+    cursor, known, read, now = CaptureCursor(), [], [], NOON
     for number, (looks, delay) in enumerate(arrivals):
         now += 600
         known.append(a_file(str(number), now - delay))

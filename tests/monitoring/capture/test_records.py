@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.monitoring.capture.records import Captured, Malformed, parse
+from scones.monitoring.capture.records import CapturedRecord, MalformedRecord, parse_records
 
 PHOTO = b"\x89PNG\r\n\x1a\n and more"
 
@@ -42,15 +42,15 @@ def a_record(**changes: Any) -> dict[str, Any]:
     return record
 
 
-def read(record: object) -> Captured | Malformed:
+def read(record: object) -> CapturedRecord | MalformedRecord:
     """What one record parses to."""
-    (result,) = parse([json.dumps(record)])
+    (result,) = parse_records([json.dumps(record)])
     return result
 
 
 def test_a_real_record_reads() -> None:
     """Photo, answer, identity and time come out of SageMaker's own form."""
-    assert read(a_record()) == Captured("e-1", "2025-10-04T08:44:11Z", None, PHOTO, "image/png", (0.82, 0.18))
+    assert read(a_record()) == CapturedRecord("e-1", "2025-10-04T08:44:11Z", None, PHOTO, "image/png", (0.82, 0.18))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_every_encoding_of_an_answer_reads(data: str, encoding: str) -> None:
     """JSON, verbose or plain, CSV and base64 of either give the same probabilities."""
     output = {"data": data, "encoding": encoding}
     result = read(a_record(captureData__endpointOutput=output))
-    assert isinstance(result, Captured)
+    assert isinstance(result, CapturedRecord)
     assert result.probabilities == (0.82, 0.18)
 
 
@@ -78,7 +78,7 @@ def test_a_missing_output_is_said_and_not_invented() -> None:
     record = a_record()
     del record["captureData"]["endpointOutput"]
     result = read(record)
-    assert isinstance(result, Captured)
+    assert isinstance(result, CapturedRecord)
     assert result.probabilities is None
     assert result.photo == PHOTO
 
@@ -88,20 +88,22 @@ def test_an_answer_without_its_photo_reads() -> None:
     record = a_record()
     del record["captureData"]["endpointInput"]
     result = read(record)
-    assert isinstance(result, Captured)
+    assert isinstance(result, CapturedRecord)
     assert (result.photo, result.content_type, result.probabilities) == (None, "", (0.82, 0.18))
 
 
 def test_the_caller_s_own_identity_is_kept() -> None:
     """inferenceId joins a record with its late label."""
     result = read(a_record(eventMetadata__inferenceId="photo-17"))
-    assert isinstance(result, Captured)
+    assert isinstance(result, CapturedRecord)
     assert result.inference_id == "photo-17"
 
 
 def test_unknown_fields_do_no_harm() -> None:
     """A newer record with more fields still reads."""
-    assert isinstance(read(a_record(eventVersion="9", extra={"a": 1}, eventMetadata__customAttributes=["x"])), Captured)
+    assert isinstance(
+        read(a_record(eventVersion="9", extra={"a": 1}, eventMetadata__customAttributes=["x"])), CapturedRecord
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,16 +126,16 @@ def test_unknown_fields_do_no_harm() -> None:
 def test_a_wrong_record_is_named(record: object, reason: str) -> None:
     """Each way of being wrong has its own reason."""
     result = read(record)
-    assert isinstance(result, Malformed)
+    assert isinstance(result, MalformedRecord)
     assert reason in result.reason
 
 
 def test_a_half_written_line_is_counted_with_its_number() -> None:
     """The cut line is reported; the ones around it read."""
     whole = json.dumps(a_record())
-    results = list(parse([whole, whole[: len(whole) // 2], "", whole]))
-    assert [type(result) for result in results] == [Captured, Malformed, Captured]
-    assert isinstance(results[1], Malformed)
+    results = list(parse_records([whole, whole[: len(whole) // 2], "", whole]))
+    assert [type(result) for result in results] == [CapturedRecord, MalformedRecord, CapturedRecord]
+    assert isinstance(results[1], MalformedRecord)
     assert results[1].line == 2
 
 
@@ -141,7 +143,7 @@ def test_a_half_written_line_is_counted_with_its_number() -> None:
 def test_any_bytes_give_one_result_a_line(lines: list[bytes | str]) -> None:
     """Nothing raises, and every line that is not blank is either read or counted."""
     full = [line for line in lines if (line.decode(errors="replace") if isinstance(line, bytes) else line).strip()]
-    assert len(list(parse(lines))) == len(full)
+    assert len(list(parse_records(lines))) == len(full)
 
 
 json_values = st.recursive(
@@ -170,15 +172,15 @@ json_values = st.recursive(
 )
 def test_any_value_in_any_field_is_read_or_named(field: str, value: object) -> None:
     """A record with one field replaced by anything at all gives one result and no error."""
-    assert isinstance(read(a_record(**{field: value})), Captured | Malformed)
+    assert isinstance(read(a_record(**{field: value})), CapturedRecord | MalformedRecord)
 
 
 @given(st.integers(0, 400))
 def test_a_record_cut_anywhere_is_malformed(length: int) -> None:
     """No prefix of a record passes for a record."""
     whole = json.dumps(a_record())
-    results = list(parse([whole[: min(length, len(whole) - 1)]]))
-    assert all(isinstance(result, Malformed) for result in results)
+    results = list(parse_records([whole[: min(length, len(whole) - 1)]]))
+    assert all(isinstance(result, MalformedRecord) for result in results)
 
 
 @given(st.binary(max_size=200), st.lists(st.floats(0, 1), min_size=1, max_size=4))
@@ -189,5 +191,5 @@ def test_what_an_endpoint_captures_reads_back(photo: bytes, probabilities: list[
         captureData__endpointOutput__data=json.dumps(probabilities),
     )
     result = read(record)
-    assert isinstance(result, Captured)
+    assert isinstance(result, CapturedRecord)
     assert (result.photo, result.probabilities) == (photo, tuple(probabilities))

@@ -8,12 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.domain.tags import canary_id, evaluation_id
-from scones.monitoring.capture.cursor import Cursor, File, Reading
-from scones.monitoring.capture.records import MOST_EXAMPLES, Intake, RefusalReason, Seen, Watching, split
+from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading
+from scones.monitoring.capture.records import (
+    MAX_NAMED_RECORDS,
+    CapturedPhoto,
+    CaptureReader,
+    RefusalReason,
+    Watching,
+    split_lines,
+)
 from tiny_model import plain_photo
 
 NOON = 1_790_000_000.0
-FILE = File("capture/e/AllTraffic/2026/09/21/14/a.jsonl", "1", 1, NOON)
+FILE = CaptureFile("capture/e/AllTraffic/2026/09/21/14/a.jsonl", "1", 1, NOON)
 PHOTO = plain_photo(128)
 
 
@@ -32,9 +39,9 @@ def a_line(event: str = "e-1", **changes: object) -> bytes:
     return json.dumps({"captureData": kept, "eventMetadata": metadata, "eventVersion": "0"}).encode()
 
 
-def take(*lines: bytes, since: float = 0.0, file: File = FILE) -> tuple[list[Seen], Intake]:
+def take(*lines: bytes, since: float = 0.0, file: CaptureFile = FILE) -> tuple[list[CapturedPhoto], CaptureReader]:
     """What one file gives."""
-    intake = Intake(Watching(("bicycle", "motorcycle"), 8, since), Reading(Cursor()))
+    intake = CaptureReader(Watching(("bicycle", "motorcycle"), 8, since), Reading(CaptureCursor()))
     return list(intake.take(file, lines)), intake
 
 
@@ -78,18 +85,18 @@ def test_a_million_bad_lines_are_counted_and_a_few_are_named() -> None:
     """Memory does not grow with what is wrong."""
     _, intake = take(*(b"no record %d" % number for number in range(1000)))
     assert intake.counts == {RefusalReason.MALFORMED: 1000}
-    assert len(intake.examples) == MOST_EXAMPLES
+    assert len(intake.examples) == MAX_NAMED_RECORDS
 
 
 def test_a_half_written_line_is_counted_once_and_its_record_when_it_is_whole() -> None:
     """The same file is read again after more was written: nothing is lost, and nothing counts twice."""
-    intake = Intake(Watching(("bicycle", "motorcycle"), 8), Reading(Cursor()))
+    intake = CaptureReader(Watching(("bicycle", "motorcycle"), 8), Reading(CaptureCursor()))
     whole = b"\n".join([a_line("a"), a_line("b")])
-    first = list(intake.take(FILE, split([whole[:-30]])))
+    first = list(intake.take(FILE, split_lines([whole[:-30]])))
     assert ([item.event_id for item in first], intake.counts) == (["a"], {RefusalReason.MALFORMED: 1})
-    again = list(intake.take(FILE, split([whole[:-30]])))
+    again = list(intake.take(FILE, split_lines([whole[:-30]])))
     assert (again, intake.counts[RefusalReason.MALFORMED]) == ([], 1)
-    second = list(intake.take(FILE, split([whole])))
+    second = list(intake.take(FILE, split_lines([whole])))
     assert [item.event_id for item in second] == ["b"]
     assert intake.counts[RefusalReason.MALFORMED] == 1
 
@@ -101,7 +108,7 @@ def test_answers_of_an_earlier_deployment_are_passed_over() -> None:
     seen, intake = take(a_line("old", inferenceTime=before), a_line("new", inferenceTime=after), since=NOON)
     assert [item.event_id for item in seen] == ["new"]
     assert intake.counts == {RefusalReason.EARLIER: 1}
-    older = File(FILE.key, "1", 1, NOON - 1)
+    older = CaptureFile(FILE.key, "1", 1, NOON - 1)
     assert take(a_line("new", inferenceTime=after), since=NOON, file=older)[0] == []
 
 
@@ -117,11 +124,13 @@ def test_lines_are_the_same_however_the_stream_is_cut(lines: list[bytes], size: 
     """A record that lies across two pieces of a download is one record."""
     whole = b"\n".join(line.replace(b"\n", b"") for line in lines)
     pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
-    assert list(split(pieces)) == ([*whole.split(b"\n")[:-1], *filter(None, whole.split(b"\n")[-1:])] if whole else [])
+    assert list(split_lines(pieces)) == (
+        [*whole.split(b"\n")[:-1], *filter(None, whole.split(b"\n")[-1:])] if whole else []
+    )
 
 
 def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
     """A hundred megabytes that are no record give one short line."""
     piece = b"x" * (1 << 20)
-    (line, after) = split([*(piece for _ in range(100)), b"y\nnext"])
+    (line, after) = split_lines([*(piece for _ in range(100)), b"y\nnext"])
     assert (len(line), after) == (80, b"next")

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scones.monitoring.drift.baseline import BadBaseline, Baseline
-from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.baseline import Baseline, InvalidBaseline
+from scones.monitoring.drift.features import FEATURES
 
 
 def a_table(photos: int = 5) -> np.ndarray:
     """Measurements of as many photos."""
-    return np.random.default_rng(0).normal(size=(photos, len(CHANNELS)))
+    return np.random.default_rng(0).normal(size=(photos, len(FEATURES)))
 
 
 def test_a_saved_baseline_reads_back(tmp_path: Path) -> None:
@@ -29,10 +29,10 @@ def test_the_same_baseline_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-@pytest.mark.parametrize("table", [np.zeros((3, 2)), np.zeros((0, len(CHANNELS))), np.full((3, len(CHANNELS)), np.nan)])
+@pytest.mark.parametrize("table", [np.zeros((3, 2)), np.zeros((0, len(FEATURES))), np.full((3, len(FEATURES)), np.nan)])
 def test_a_table_that_is_no_baseline_is_refused(table: np.ndarray) -> None:
     """Other channels, no photos, and values that are not finite are refused."""
-    with pytest.raises(BadBaseline):
+    with pytest.raises(InvalidBaseline):
         Baseline(table)
 
 
@@ -40,13 +40,13 @@ def test_a_table_that_is_no_baseline_is_refused(table: np.ndarray) -> None:
 def test_a_damaged_file_is_refused(tmp_path: Path, data: bytes) -> None:
     """A file that is no archive is one clear error."""
     (tmp_path / "baseline.npz").write_bytes(data)
-    with pytest.raises(BadBaseline, match="cannot read"):
+    with pytest.raises(InvalidBaseline, match="cannot read"):
         Baseline.load(tmp_path / "baseline.npz")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """No file is the same clear error."""
-    with pytest.raises(BadBaseline, match="nowhere"):
+    with pytest.raises(InvalidBaseline, match="nowhere"):
         Baseline.load(tmp_path / "nowhere.npz")
 
 
@@ -54,7 +54,7 @@ def test_a_pickle_in_disguise_is_refused(tmp_path: Path) -> None:
     """An object array, which only pickle can read, is never loaded."""
     objects = np.array([object()], dtype=object)
     np.savez(tmp_path / "baseline.npz", format=np.array(1), channels=objects, values=a_table())
-    with pytest.raises(BadBaseline):
+    with pytest.raises(InvalidBaseline):
         Baseline.load(tmp_path / "baseline.npz")
 
 
@@ -63,15 +63,15 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "baseline.npz"
     with file.open("wb") as out:
         np.savez(out, format=np.array(1), channels=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
-    with pytest.raises(BadBaseline, match="other channels"):
+    with pytest.raises(InvalidBaseline, match="other channels"):
         Baseline.load(file)
 
 
 def test_a_model_without_unfamiliarity_has_a_baseline_too() -> None:
     """The last channel may be missing throughout, but not here and there."""
-    table = np.ones((3, len(CHANNELS)))
+    table = np.ones((3, len(FEATURES)))
     table[:, -1] = np.nan
     Baseline(table)
     table[0, -1] = 1
-    with pytest.raises(BadBaseline):
+    with pytest.raises(InvalidBaseline):
         Baseline(table)

@@ -6,14 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scones.monitoring.drift.features import CHANNELS, MEANINGS, BadMeasurement, measure, strangest
+from scones.monitoring.drift.features import (
+    FEATURE_DESCRIPTIONS,
+    FEATURES,
+    InvalidMeasurement,
+    clip_ood_score,
+    measure_features,
+)
 
 EVEN = np.array([[0.5, 0.5]])
 
 
 def channel(name: str, photo: np.ndarray, probabilities: np.ndarray = EVEN) -> float:
     """One channel of one photo."""
-    return float(measure(photo[None].astype(np.uint8), probabilities)[0, CHANNELS.index(name)])
+    return float(measure_features(photo[None].astype(np.uint8), probabilities)[0, FEATURES.index(name)])
 
 
 def flat(red: int, green: int, blue: int) -> np.ndarray:
@@ -28,38 +34,38 @@ def a_photo(seed: int = 0) -> np.ndarray:
 
 def test_every_channel_has_words_for_people() -> None:
     """A report can explain every channel that it names."""
-    assert tuple(MEANINGS) == CHANNELS
+    assert tuple(FEATURE_DESCRIPTIONS) == FEATURES
 
 
 def test_a_flat_grey_photo_is_only_bright() -> None:
     """A photo of one grey has its brightness and nothing else."""
-    row = measure(flat(100, 100, 100)[None], EVEN, np.zeros(1))[0]
-    assert row[CHANNELS.index("brightness")] == pytest.approx(100)
-    others = [i for i, name in enumerate(CHANNELS) if name != "brightness"]
+    row = measure_features(flat(100, 100, 100)[None], EVEN, np.zeros(1))[0]
+    assert row[FEATURES.index("brightness")] == pytest.approx(100)
+    others = [i for i, name in enumerate(FEATURES) if name != "brightness"]
     assert row[others] == pytest.approx(0)
 
 
 def test_log_odds_are_those_of_the_second_class() -> None:
     """Probabilities .2 and .8 give ln 4, and the same margin."""
-    row = measure(flat(1, 1, 1)[None], np.array([[0.2, 0.8]]))[0]
+    row = measure_features(flat(1, 1, 1)[None], np.array([[0.2, 0.8]]))[0]
     assert row[:2] == pytest.approx([np.log(4), np.log(4)])
 
 
 def test_the_certainty_of_two_classes_forgets_which() -> None:
     """Swapping the answers turns the log-odds and keeps the margin."""
-    there, back = (measure(flat(1, 1, 1)[None], np.array([p]))[0] for p in ([0.2, 0.8], [0.8, 0.2]))
+    there, back = (measure_features(flat(1, 1, 1)[None], np.array([p]))[0] for p in ([0.2, 0.8], [0.8, 0.2]))
     assert (there[0], there[1]) == pytest.approx((-back[0], back[1]))
 
 
 def test_with_three_classes_the_likeliest_is_measured() -> None:
     """Log-odds of the first choice, and its margin over the second."""
-    row = measure(flat(1, 1, 1)[None], np.array([[0.1, 0.6, 0.3]]))[0]
+    row = measure_features(flat(1, 1, 1)[None], np.array([[0.1, 0.6, 0.3]]))[0]
     assert row[:2] == pytest.approx([np.log(0.6 / 0.4), np.log(2)])
 
 
 def test_a_saturated_answer_stays_finite() -> None:
     """Probabilities of exactly 0 and 1 give large numbers, not infinite ones."""
-    assert np.isfinite(measure(flat(1, 1, 1)[None], np.array([[0.0, 1.0]]))[:, :-1]).all()
+    assert np.isfinite(measure_features(flat(1, 1, 1)[None], np.array([[0.0, 1.0]]))[:, :-1]).all()
 
 
 def test_red_is_positive_and_blue_negative() -> None:
@@ -96,21 +102,21 @@ def test_photos_in_chunks_measure_as_they_do_alone() -> None:
     photos = np.stack([a_photo(seed) for seed in range(300)])
     answers = np.random.default_rng(0).dirichlet([1, 1], 300)
     strange = np.arange(300.0)
-    table = measure(photos, answers, strange)
+    table = measure_features(photos, answers, strange)
     assert table[[0, 255, 256, 299]] == pytest.approx(
-        np.concatenate([measure(photos[[i]], answers[[i]], strange[[i]]) for i in (0, 255, 256, 299)])
+        np.concatenate([measure_features(photos[[i]], answers[[i]], strange[[i]]) for i in (0, 255, 256, 299)])
     )
 
 
 def test_no_photos_give_an_empty_table() -> None:
     """Nothing in, nothing out, with the right number of columns."""
-    assert measure(np.empty((0, 32, 32, 3), np.uint8), np.empty((0, 2))).shape == (0, len(CHANNELS))
+    assert measure_features(np.empty((0, 32, 32, 3), np.uint8), np.empty((0, 2))).shape == (0, len(FEATURES))
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_every_photo_of_any_size_measures_finite(photos: np.ndarray) -> None:
     """No photo, however small, gives a value that is not finite."""
-    assert np.isfinite(measure(photos, np.full((len(photos), 2), 0.5), np.zeros(len(photos)))).all()
+    assert np.isfinite(measure_features(photos, np.full((len(photos), 2), 0.5), np.zeros(len(photos)))).all()
 
 
 @pytest.mark.parametrize(
@@ -125,8 +131,8 @@ def test_every_photo_of_any_size_measures_finite(photos: np.ndarray) -> None:
 )
 def test_what_cannot_be_measured_is_refused(photos: np.ndarray, probabilities: np.ndarray) -> None:
     """Wrong shapes and types, and answers that are not finite, are errors and not numbers."""
-    with pytest.raises(BadMeasurement):
-        measure(photos, probabilities)
+    with pytest.raises(InvalidMeasurement):
+        measure_features(photos, probabilities)
 
 
 def test_a_photo_on_its_side_swaps_its_edges() -> None:
@@ -141,14 +147,14 @@ def test_a_photo_on_its_side_swaps_its_edges() -> None:
 def test_unfamiliarity_is_handed_through_or_missing() -> None:
     """The model's own score is the last column; without it the column is NaN."""
     photos, answers = np.stack([flat(1, 1, 1)] * 2), np.repeat(EVEN, 2, axis=0)
-    assert measure(photos, answers, np.array([0.5, -2.0]))[:, -1].tolist() == [0.5, -2.0]
-    assert np.isnan(measure(photos, answers)[:, -1]).all()
+    assert measure_features(photos, answers, np.array([0.5, -2.0]))[:, -1].tolist() == [0.5, -2.0]
+    assert np.isnan(measure_features(photos, answers)[:, -1]).all()
 
 
 def test_a_network_that_knows_more_photos_and_finds_all_a_little_more_familiar_is_no_change() -> None:
     """Scores below what nine in ten stay below are one; those above stay as they are."""
     scores = np.random.default_rng(0).normal(size=500)
-    known = strangest(scores)
+    known = clip_ood_score(scores)
     assert known.min() == np.quantile(scores, 0.9)
     assert (known == scores).mean() == pytest.approx(0.1, abs=0.01)
     lower = np.maximum(scores - 0.1, known.min())

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from scones.monitoring.drift.normal_scores import Yardstick, normal, products, rank_together, spreads, whitener
+from scones.monitoring.drift.normal_scores import (
+    NormalScores,
+    normal_quantiles,
+    products,
+    rank_columns,
+    spreads,
+    whitener,
+)
 
 TABLES = hnp.arrays(np.float64, (12, 3), elements=st.integers(-4, 4).map(float))
 
@@ -15,23 +22,23 @@ TABLES = hnp.arrays(np.float64, (12, 3), elements=st.integers(-4, 4).map(float))
 @given(TABLES)
 def test_ranks_are_those_of_scipy(values: np.ndarray) -> None:
     """Equal values share their mean rank."""
-    assert rank_together(values) == pytest.approx(stats.rankdata(values, axis=0))
+    assert rank_columns(values) == pytest.approx(stats.rankdata(values, axis=0))
 
 
 @given(hnp.arrays(np.float64, (7,), elements=st.floats(1e-9, 1 - 1e-9)))
 def test_quantiles_are_those_of_scipy(shares: np.ndarray) -> None:
     """The normal quantile, exactly."""
-    assert normal(shares) == pytest.approx(stats.norm.ppf(shares), abs=1e-7)
+    assert normal_quantiles(shares) == pytest.approx(stats.norm.ppf(shares), abs=1e-7)
 
 
 @given(TABLES, st.integers(-3, 3), st.integers(-5, 5))
 def test_scores_forget_units_and_keep_order(values: np.ndarray, power: int, offset: int) -> None:
     """Other units give the same scores, larger values no smaller ones, and all are finite."""
-    scores = Yardstick.of(values).score(values)
+    scores = NormalScores.of(values).score(values)
     other = values * 2.0**power + offset
-    assert Yardstick.of(other).score(other) == pytest.approx(scores)
+    assert NormalScores.of(other).score(other) == pytest.approx(scores)
     assert (np.diff(scores[np.argsort(values[:, 0], kind="stable"), 0]) >= 0).all()
-    assert np.isfinite(Yardstick.of(values).score(values * 1e6)).all()
+    assert np.isfinite(NormalScores.of(values).score(values * 1e6)).all()
 
 
 def test_features_of_the_bell_curve_are_centred() -> None:

@@ -7,39 +7,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.stream_detector import BadState, State, Watch
-from scones.monitoring.drift.stream_statistics import Calibration, calibrate
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_detector import InvalidStreamState, StreamDetector, StreamState
+from scones.monitoring.drift.stream_statistics import StreamCalibration, calibrate_stream
 
 RATE = 0.1
 
 
 def photos(count: int, seed: int, moved: float = 0.0) -> np.ndarray:
     """Channels of clean photos; *moved* shifts the third channel by so many deviations."""
-    table = np.random.default_rng(seed).normal(size=(count, len(CHANNELS)))
+    table = np.random.default_rng(seed).normal(size=(count, len(FEATURES)))
     table[:, 2] += moved
     return table
 
 
 @pytest.fixture(scope="module")
-def calibration() -> Calibration:
+def calibration() -> StreamCalibration:
     """A calibration, made once."""
-    return calibrate(photos(200, 0), rounds=1)
+    return calibrate_stream(photos(200, 0), rounds=1)
 
 
 @pytest.fixture(scope="module")
-def watch(calibration: Calibration) -> Watch:
+def watch(calibration: StreamCalibration) -> StreamDetector:
     """A watch over clean photos."""
-    return Watch.of(photos(200, 0), calibration.line(RATE))
+    return StreamDetector.of(photos(200, 0), calibration.line(RATE))
 
 
-def told(state: State) -> list[float]:
+def told(state: StreamState) -> list[float]:
     """What a state says, in numbers; the last bits of sums depend on how many photos were looked at together."""
     alarm = state.alarm
     return [state.photos, state.score, *([alarm.photo, alarm.onset, alarm.score] if alarm else [])]
 
 
-def test_a_change_rings_soon_and_its_beginning_is_found(watch: Watch) -> None:
+def test_a_change_rings_soon_and_its_beginning_is_found(watch: StreamDetector) -> None:
     """The alarm names the photo, and the onset lies near the true one."""
     state = watch.look(watch.begin(), np.concatenate([photos(300, 1), photos(200, 2, moved=1.5)]))
     assert state.alarm is not None
@@ -47,13 +47,13 @@ def test_a_change_rings_soon_and_its_beginning_is_found(watch: Watch) -> None:
     assert state.alarm.onset == pytest.approx(301, abs=10)
 
 
-def test_unchanged_photos_ring_seldom(watch: Watch) -> None:
+def test_unchanged_photos_ring_seldom(watch: StreamDetector) -> None:
     """Over 20 streams of 500 unchanged photos at most a quarter rings (the line allows for a tenth of 1,000)."""
     rings = [watch.look(watch.begin(), photos(500, 100 + seed)).alarm is not None for seed in range(20)]
     assert np.mean(rings) <= 0.25
 
 
-def test_an_alarm_stays_until_it_is_acknowledged(watch: Watch) -> None:
+def test_an_alarm_stays_until_it_is_acknowledged(watch: StreamDetector) -> None:
     """Calm photos do not clear it, nor does a second change replace it; after it the count of photos goes on."""
     alarmed = watch.look(watch.begin(), photos(100, 3, moved=3))
     later = watch.look(alarmed, photos(200, 4))
@@ -66,7 +66,7 @@ def test_an_alarm_stays_until_it_is_acknowledged(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 19])
-def test_too_few_photos_are_never_a_verdict(watch: Watch, count: int) -> None:
+def test_too_few_photos_are_never_a_verdict(watch: StreamDetector, count: int) -> None:
     """Under twenty photos, however odd, nothing rings."""
     state = watch.look(watch.begin(), photos(count, 6, moved=100))
     assert (state.enough, state.alarm, state.score) == (False, None, 0.0)
@@ -74,7 +74,7 @@ def test_too_few_photos_are_never_a_verdict(watch: Watch, count: int) -> None:
 
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 60), st.integers(0, 1000))
-def test_looks_may_be_cut_anywhere(watch: Watch, cut: int, seed: int) -> None:
+def test_looks_may_be_cut_anywhere(watch: StreamDetector, cut: int, seed: int) -> None:
     """Two looks with the state written and read between them are one look."""
     table = photos(60, seed, moved=1)
     whole = watch.look(watch.begin(), table)
@@ -82,7 +82,7 @@ def test_looks_may_be_cut_anywhere(watch: Watch, cut: int, seed: int) -> None:
     assert told(watch.look(first, table[cut:])) == pytest.approx(told(whole))
 
 
-def test_a_channel_that_is_not_measured_brings_no_news(watch: Watch) -> None:
+def test_a_channel_that_is_not_measured_brings_no_news(watch: StreamDetector) -> None:
     """Photos without the model's own score neither ring nor fail; other channels still ring."""
     calm, odd = photos(300, 7), photos(100, 8, moved=3)
     calm[:, -1] = odd[:, -1] = np.nan
@@ -91,7 +91,7 @@ def test_a_channel_that_is_not_measured_brings_no_news(watch: Watch) -> None:
     assert watch.look(state, odd).alarm is not None
 
 
-def test_a_state_is_small(watch: Watch) -> None:
+def test_a_state_is_small(watch: StreamDetector) -> None:
     """It fits into any store of values."""
     assert len(watch.look(watch.begin(), photos(50, 9)).to_json()) < 10_000
 
@@ -108,22 +108,22 @@ def test_a_state_is_small(watch: Watch) -> None:
         {"alarm": "yes"},
     ],
 )
-def test_a_state_of_something_else_is_refused(watch: Watch, change: dict[str, object]) -> None:
+def test_a_state_of_something_else_is_refused(watch: StreamDetector, change: dict[str, object]) -> None:
     """Another version, another baseline or damage is one line, and no misreading."""
     text = json.dumps(json.loads(watch.begin().to_json()) | change)
-    with pytest.raises(BadState, match="begin a new one"):
+    with pytest.raises(InvalidStreamState, match="begin a new one"):
         watch.resume(text)
 
 
 @given(st.text(max_size=40))
-def test_no_text_crashes_the_reader(watch: Watch, text: str) -> None:
+def test_no_text_crashes_the_reader(watch: StreamDetector, text: str) -> None:
     """Whatever lies where the state should be is refused."""
-    with pytest.raises(BadState):
+    with pytest.raises(InvalidStreamState):
         watch.resume(text)
 
 
-def test_a_stranger_state_is_not_looked_at_with(watch: Watch, calibration: Calibration) -> None:
+def test_a_stranger_state_is_not_looked_at_with(watch: StreamDetector, calibration: StreamCalibration) -> None:
     """A state moves with its own baseline only."""
-    other = Watch.of(photos(200, 10), calibration.line(RATE))
-    with pytest.raises(BadState, match="begin a new one"):
+    other = StreamDetector.of(photos(200, 10), calibration.line(RATE))
+    with pytest.raises(InvalidStreamState, match="begin a new one"):
         watch.look(other.begin(), photos(1, 0))

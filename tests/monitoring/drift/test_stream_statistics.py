@@ -2,28 +2,28 @@
 
 import numpy as np
 
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.stream_statistics import Reference, Steps
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_statistics import StreamIncrements, StreamReference
 
-LAST = len(CHANNELS) - 1
+LAST = len(FEATURES) - 1
 
 
 def photos(count: int, seed: int, exceeding: float) -> np.ndarray:
     """Channels of clean photos; in the last one most are alike, and a share exceeds that."""
     rng = np.random.default_rng(seed)
-    table = rng.normal(size=(count, len(CHANNELS)))
+    table = rng.normal(size=(count, len(FEATURES)))
     table[:, LAST] = np.where(rng.random(count) < exceeding, np.abs(table[:, LAST]), 0.0)
     return table
 
 
-def grown(steps: Steps) -> np.ndarray:
+def grown(steps: StreamIncrements) -> np.ndarray:
     """The logarithm of what each possible change has gathered."""
     return np.asarray(np.log(steps.factors).sum(axis=0))
 
 
 def test_what_is_seldom_exceeded_and_then_often_is_evidence() -> None:
     """Three times as many photos beyond what most are alike in speak for a change; as many as ever speak against it."""
-    reference = Reference.of(photos(400, 1, 0.1))
+    reference = StreamReference.of(photos(400, 1, 0.1))
     often, as_ever = (grown(reference.steps(photos(300, 2, share))) for share in (0.3, 0.1))
     assert often[-2:].min() > 10
     assert as_ever[-2:].max() < 1
@@ -31,12 +31,12 @@ def test_what_is_seldom_exceeded_and_then_often_is_evidence() -> None:
 
 def test_what_half_of_the_photos_exceed_is_not_watched() -> None:
     """Ratios of likelihoods hold for what is rare; a channel with 45% beyond its commonest value adds nothing."""
-    assert (grown(Reference.of(photos(400, 1, 0.45)).steps(photos(300, 2, 0.9)))[-2:] == 0).all()
+    assert (grown(StreamReference.of(photos(400, 1, 0.45)).steps(photos(300, 2, 0.9)))[-2:] == 0).all()
 
 
 def test_a_channel_that_is_missing_adds_nothing() -> None:
     """Neither one that the baseline has not got, nor one that a photo lacks."""
     table = photos(100, 1, 0.1)
     table[:, LAST] = np.nan
-    assert (grown(Reference.of(table).steps(photos(50, 2, 0.5)))[-2:] == 0).all()
-    assert (grown(Reference.of(photos(100, 1, 0.1)).steps(table))[-2:] == 0).all()
+    assert (grown(StreamReference.of(table).steps(photos(50, 2, 0.5)))[-2:] == 0).all()
+    assert (grown(StreamReference.of(photos(100, 1, 0.1)).steps(table))[-2:] == 0).all()

@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.traffic import Measured, TooFewDays, learn_days
-from scones.monitoring.drift.window_test import check
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.traffic import RecordedTraffic, TooFewDays, learn_days
+from scones.monitoring.drift.window_test import window_test
 
 A_DAY, HALF = 60, 30
-BRIGHTNESS = CHANNELS.index("brightness")
+BRIGHTNESS = FEATURES.index("brightness")
 
 
-def a_day(day: int, model: str = "m", photos: int = A_DAY) -> Measured:
+def a_day(day: int, model: str = "m", photos: int = A_DAY) -> RecordedTraffic:
     """Half of a day's photos are dark, and come first."""
-    values = np.random.default_rng(day).normal(size=(photos, len(CHANNELS)))
+    values = np.random.default_rng(day).normal(size=(photos, len(FEATURES)))
     values[: photos // 2, BRIGHTNESS] -= 3
     times = tuple(f"2026-11-{day:02d}T{24 * number // photos:02d}:00:00Z" for number in range(photos))
     names = tuple(f"{day}-{number}" for number in range(photos))
-    return Measured(model, names, times, names, np.full((photos, 2), 0.5), values)
+    return RecordedTraffic(model, names, times, names, np.full((photos, 2), 0.5), values)
 
 
 def trained() -> Baseline:
     """What training left: photos of any hour."""
-    return Baseline(np.random.default_rng(0).normal(size=(100, len(CHANNELS))), "v")
+    return Baseline(np.random.default_rng(0).normal(size=(100, len(FEATURES))), "v")
 
 
 def test_a_night_rings_until_days_are_learnt() -> None:
@@ -32,15 +32,17 @@ def test_a_night_rings_until_days_are_learnt() -> None:
     alike = Baseline(photos[np.random.default_rng(1).permutation(len(photos))])
     learnt = learn_days(trained(), [a_day(day) for day in range(1, 9)], "m", 30, 0)
     night = a_day(20).channels[:HALF]
-    assert check(alike, night, false_alarm_rate=0.05).alarm
-    assert not check(learnt, night, false_alarm_rate=0.05).alarm
+    assert window_test(alike, night, false_alarm_rate=0.05).alarm
+    assert not window_test(learnt, night, false_alarm_rate=0.05).alarm
     night[:, BRIGHTNESS] -= 5
-    assert check(learnt, night, false_alarm_rate=0.05).alarm
+    assert window_test(learnt, night, false_alarm_rate=0.05).alarm
 
 
 def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
     """Another model's, those of few photos, of no readable time, of a clock that jumped and of long ago are not."""
-    odd = Measured("m", ("x", "y"), ("soon", "2099-01-01T00:00:00Z"), ("x", "y"), np.ones((2, 2)), np.ones((2, 13)))
+    odd = RecordedTraffic(
+        "m", ("x", "y"), ("soon", "2099-01-01T00:00:00Z"), ("x", "y"), np.ones((2, 2)), np.ones((2, 13))
+    )
     days = [a_day(day) for day in (9, 3, 4, 5, 6, 7)]
     learnt = learn_days(trained(), [*days, a_day(8, model="other"), a_day(2, photos=10), a_day(1), odd], "m", 6, 0)
     assert (learnt.data_version, len(learnt.values)) == ("v", 6 * A_DAY)

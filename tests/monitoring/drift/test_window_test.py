@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS, measure
+from scones.monitoring.drift.features import FEATURES, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS
-from scones.monitoring.drift.window_test import BadRate, check
+from scones.monitoring.drift.window_test import InvalidFalseAlarmRate, window_test
 from scones.monitoring.shift import darken_and_blur
 
 TWO_WHEELERS = Path(__file__).parents[3].parent / "shared" / "data" / "cifar100-two-wheelers" / "train"
@@ -22,8 +22,8 @@ TWO_WHEELERS = Path(__file__).parents[3].parent / "shared" / "data" / "cifar100-
 def photos(count: int, seed: int) -> np.ndarray:
     """Measurements of photos that never change: correlated, skewed and partly tied, as real channels are."""
     rng = np.random.default_rng(seed)
-    mix = np.random.default_rng(1).normal(size=(len(CHANNELS), len(CHANNELS)))
-    table = rng.normal(size=(count, len(CHANNELS))) @ mix
+    mix = np.random.default_rng(1).normal(size=(len(FEATURES), len(FEATURES)))
+    table = rng.normal(size=(count, len(FEATURES))) @ mix
     table[:, 3] = np.exp(table[:, 3])
     table[:, 7] = np.maximum(0, np.round(table[:, 7]))
     return table
@@ -32,13 +32,13 @@ def photos(count: int, seed: int) -> np.ndarray:
 def shifted(count: int, seed: int, channel: str, by: float) -> np.ndarray:
     """The same photos with one channel moved."""
     table = photos(count, seed)
-    table[:, CHANNELS.index(channel)] += by
+    table[:, FEATURES.index(channel)] += by
     return table
 
 
 def test_unchanged_photos_do_not_alarm() -> None:
     """A batch like the baseline stays under the line."""
-    verdict = check(Baseline(photos(500, 0)), photos(200, 1), false_alarm_rate=0.005)
+    verdict = window_test(Baseline(photos(500, 0)), photos(200, 1), false_alarm_rate=0.005)
     assert verdict.enough
     assert not verdict.alarm
     assert verdict.chance > 0.005
@@ -46,19 +46,19 @@ def test_unchanged_photos_do_not_alarm() -> None:
 
 def test_a_changed_channel_alarms_and_is_named_first() -> None:
     """The channel that moved heads the list, with its medians before and now."""
-    verdict = check(Baseline(photos(500, 0)), shifted(100, 1, "sharpness", -9), false_alarm_rate=0.005)
+    verdict = window_test(Baseline(photos(500, 0)), shifted(100, 1, "sharpness", -9), false_alarm_rate=0.005)
     assert verdict.alarm
     assert verdict.score > verdict.threshold
     assert verdict.channels[0].name == "sharpness"
     assert verdict.channels[0].now - verdict.channels[0].before == pytest.approx(-9, abs=1.5)
-    assert {shift.name for shift in verdict.channels} == set(CHANNELS)
+    assert {shift.name for shift in verdict.channels} == set(FEATURES)
 
 
 def test_a_change_of_spread_alone_alarms() -> None:
     """The same mean with twice the spread is a change too."""
     table = photos(200, 1)
     table[:, 4] = 2 * table[:, 4]
-    assert check(Baseline(photos(500, 0)), table, false_alarm_rate=0.01).alarm
+    assert window_test(Baseline(photos(500, 0)), table, false_alarm_rate=0.01).alarm
 
 
 def test_swapped_answers_alarm_though_no_channel_changed() -> None:
@@ -66,7 +66,7 @@ def test_swapped_answers_alarm_though_no_channel_changed() -> None:
     before, now = photos(500, 0), photos(200, 1)
     before[:, 0] -= before[:, 0].mean()
     now[:, 0] = now[:, 0].mean() - now[:, 0]
-    verdict = check(Baseline(before), now, false_alarm_rate=0.005)
+    verdict = window_test(Baseline(before), now, false_alarm_rate=0.005)
     assert verdict.alarm
     assert verdict.loudest == "products"
 
@@ -74,11 +74,11 @@ def test_swapped_answers_alarm_though_no_channel_changed() -> None:
 def test_a_few_strange_photos_alarm_though_most_are_as_before() -> None:
     """One photo in eight is stranger than all of the baseline; the others are like it."""
     now = photos(100, 1)
-    strange = CHANNELS.index("unfamiliarity")
+    strange = FEATURES.index("unfamiliarity")
     clean = photos(500, 0)
     now[:12, strange] = clean[:, strange].max() + 1
-    assert not check(Baseline(clean), photos(100, 1), false_alarm_rate=0.01).alarm
-    verdict = check(Baseline(clean), now, false_alarm_rate=0.01)
+    assert not window_test(Baseline(clean), photos(100, 1), false_alarm_rate=0.01).alarm
+    verdict = window_test(Baseline(clean), now, false_alarm_rate=0.01)
     assert verdict.alarm
     assert verdict.loudest == "strange photos"
 
@@ -87,50 +87,50 @@ def test_a_channel_that_is_missing_now_is_left_out() -> None:
     """Without the model's own score the other channels are still compared."""
     now = photos(200, 1)
     now[:, -1] = np.nan
-    verdict = check(Baseline(photos(500, 0)), now, false_alarm_rate=0.005)
+    verdict = window_test(Baseline(photos(500, 0)), now, false_alarm_rate=0.005)
     assert not verdict.alarm
-    assert CHANNELS[-1] not in {shift.name for shift in verdict.channels}
+    assert FEATURES[-1] not in {shift.name for shift in verdict.channels}
 
 
 @pytest.mark.parametrize("count", [0, 1, MIN_PHOTOS - 1])
 def test_too_few_photos_are_never_a_verdict(count: int) -> None:
     """Under the minimum even the wildest batch is not enough."""
-    verdict = check(Baseline(photos(500, 0)), shifted(count, 1, "brightness", 1e3), false_alarm_rate=0.05)
+    verdict = window_test(Baseline(photos(500, 0)), shifted(count, 1, "brightness", 1e3), false_alarm_rate=0.05)
     assert (verdict.enough, verdict.alarm, verdict.photos) == (False, False, count)
 
 
 def test_a_tiny_baseline_is_never_a_verdict() -> None:
     """What was never seen cannot be missed."""
-    assert not check(Baseline(photos(10, 0)), photos(200, 1), false_alarm_rate=0.05).enough
+    assert not window_test(Baseline(photos(10, 0)), photos(200, 1), false_alarm_rate=0.05).enough
 
 
 def test_a_batch_larger_than_the_baseline_is_judged() -> None:
     """More photos than the baseline holds are no obstacle."""
     baseline = Baseline(photos(100, 0))
-    assert not check(baseline, photos(400, 3), false_alarm_rate=0.005).alarm
-    assert check(baseline, shifted(400, 3, "noise", 4), false_alarm_rate=0.005).alarm
+    assert not window_test(baseline, photos(400, 3), false_alarm_rate=0.005).alarm
+    assert window_test(baseline, shifted(400, 3, "noise", 4), false_alarm_rate=0.005).alarm
 
 
 def test_a_channel_that_was_always_the_same_still_rings() -> None:
     """A constant channel does not break the check, and a change of it alarms."""
     before, now = photos(300, 0), photos(100, 1)
     before[:, 5] = now[:, 5] = 0
-    assert not check(Baseline(before), now, false_alarm_rate=0.005).alarm
+    assert not window_test(Baseline(before), now, false_alarm_rate=0.005).alarm
     now[:, 5] = 1
-    assert check(Baseline(before), now, false_alarm_rate=0.005).alarm
+    assert window_test(Baseline(before), now, false_alarm_rate=0.005).alarm
 
 
 def test_the_same_seed_gives_the_same_verdict() -> None:
     """A check can be repeated."""
     baseline, batch = Baseline(photos(200, 0)), photos(50, 1)
-    assert check(baseline, batch, false_alarm_rate=0.01) == check(baseline, batch, false_alarm_rate=0.01)
+    assert window_test(baseline, batch, false_alarm_rate=0.01) == window_test(baseline, batch, false_alarm_rate=0.01)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.0001, 0.9, float("nan")])
 def test_a_rate_that_cannot_be_calibrated_is_refused(rate: float) -> None:
     """Zero false alarms cannot be promised."""
-    with pytest.raises(BadRate, match="choose"):
-        check(Baseline(photos(100, 0)), photos(50, 1), false_alarm_rate=rate)
+    with pytest.raises(InvalidFalseAlarmRate, match="choose"):
+        window_test(Baseline(photos(100, 0)), photos(50, 1), false_alarm_rate=rate)
 
 
 @settings(deadline=None, max_examples=8)
@@ -138,7 +138,7 @@ def test_a_rate_that_cannot_be_calibrated_is_refused(rate: float) -> None:
 def test_the_order_of_photos_does_not_matter(seed: int, order: list[int]) -> None:
     """A batch is a set: shuffling it leaves the score."""
     baseline, batch = Baseline(photos(120, 0)), photos(60, seed)
-    one, other = (check(baseline, table, false_alarm_rate=0.05) for table in (batch, batch[order]))
+    one, other = (window_test(baseline, table, false_alarm_rate=0.05) for table in (batch, batch[order]))
     assert one.score == pytest.approx(other.score)
 
 
@@ -147,8 +147,8 @@ def test_the_order_of_photos_does_not_matter(seed: int, order: list[int]) -> Non
 def test_units_do_not_matter(seed: int, factor: float, offset: float) -> None:
     """The verdict is the same in other units, since only ranks count."""
     before, now = photos(120, 0), photos(60, seed)
-    plain = check(Baseline(before), now, false_alarm_rate=0.05)
-    scaled = check(Baseline(before * factor + offset), now * factor + offset, false_alarm_rate=0.05)
+    plain = window_test(Baseline(before), now, false_alarm_rate=0.05)
+    scaled = window_test(Baseline(before * factor + offset), now * factor + offset, false_alarm_rate=0.05)
     assert plain.score == pytest.approx(scaled.score, rel=1e-3, abs=1e-3)
 
 
@@ -156,7 +156,7 @@ def test_a_check_takes_less_than_a_second() -> None:
     """200 photos against 1,000 at one false alarm in 200 checks cost under a second of processor time."""
     baseline, batch = Baseline(photos(1000, 0)), photos(200, 1)
     start = time.process_time()
-    check(baseline, batch, false_alarm_rate=0.005)
+    window_test(baseline, batch, false_alarm_rate=0.005)
     # Twice the promise: the processor time of other threads of the linear algebra counts here.
     assert time.process_time() - start < 2
 
@@ -165,7 +165,7 @@ def test_a_check_takes_less_than_a_second() -> None:
 def test_the_false_alarm_rate_holds() -> None:
     """Over 400 fresh baselines and batches a nominal 5% is 5%, within three standard errors."""
     alarms = [
-        check(Baseline(photos(150, seed)), photos(50, 100_000 + seed), false_alarm_rate=0.05).alarm
+        window_test(Baseline(photos(150, seed)), photos(50, 100_000 + seed), false_alarm_rate=0.05).alarm
         for seed in range(400)
     ]
     assert np.mean(alarms) == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 400))
@@ -180,14 +180,14 @@ def test_on_real_photos_the_rate_holds_and_darkness_rings() -> None:
 
     def table(photos: list[bytes]) -> np.ndarray:
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(photo)).convert("RGB")) for photo in photos])
-        return measure(pixels, answers)
+        return measure_features(pixels, answers)
 
     clean, dark = table(data), table([darken_and_blur(photo) for photo in data])
     alarms, rings = [], []
     for seed in range(60):
         order = np.random.default_rng(seed).permutation(len(data))
         baseline = Baseline(clean[order[:500]])
-        alarms.append(check(baseline, clean[order[500:700]], false_alarm_rate=0.05, seed=seed).alarm)
-        rings.append(check(baseline, dark[order[500:540]], false_alarm_rate=0.005, seed=seed).alarm)
+        alarms.append(window_test(baseline, clean[order[500:700]], false_alarm_rate=0.05, seed=seed).alarm)
+        rings.append(window_test(baseline, dark[order[500:540]], false_alarm_rate=0.005, seed=seed).alarm)
     assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
     assert all(rings)

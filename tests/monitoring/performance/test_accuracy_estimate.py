@@ -6,23 +6,28 @@ import numpy as np
 import pytest
 
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.stream_statistics import Calibration
-from scones.monitoring.performance.accuracy_estimate import BadLesson, Estimator, Judged, Lesson
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_statistics import StreamCalibration
+from scones.monitoring.performance.accuracy_estimate import (
+    AccuracyEstimator,
+    InvalidSimulation,
+    LabelledPhotos,
+    SimulatedDamage,
+)
 
 
-def judged(count: int, seed: int, damage: float = 0.0, channel: int = 2) -> Judged:
+def judged(count: int, seed: int, damage: float = 0.0, channel: int = 2) -> LabelledPhotos:
     """Photos of which one channel moves with the damage; the model stays as sure, and is wrong more often."""
     rng = np.random.default_rng(seed)
-    table = rng.normal(size=(count, len(CHANNELS)))
+    table = rng.normal(size=(count, len(FEATURES)))
     table[:, channel] += 3 * damage
     first = rng.uniform(0.85, 1, count)
     first = np.where(rng.random(count) < 0.5, first, 1 - first)
-    return Judged(table, np.column_stack([first, 1 - first]), rng.random(count) < 0.95 - 0.4 * damage)
+    return LabelledPhotos(table, np.column_stack([first, 1 - first]), rng.random(count) < 0.95 - 0.4 * damage)
 
 
 @pytest.fixture(scope="module")
-def lesson() -> Lesson:
+def lesson() -> SimulatedDamage:
     """Three kinds of damage in three strengths, two of which show in the same channel."""
     kinds = {"dark": 2, "fog": 2, "blur": 4}
     damaged = {
@@ -30,17 +35,17 @@ def lesson() -> Lesson:
         for place, (kind, channel) in enumerate(kinds.items())
         for part in (1, 2, 3)
     }
-    return Lesson(judged(300, 99), damaged)
+    return SimulatedDamage(judged(300, 99), damaged)
 
 
 @pytest.fixture(scope="module")
-def estimator(lesson: Lesson) -> Estimator:
+def estimator(lesson: SimulatedDamage) -> AccuracyEstimator:
     """An estimator, taught once."""
-    return Estimator.learn(lesson)
+    return AccuracyEstimator.learn(lesson)
 
 
 @pytest.mark.parametrize("damage", [0.0, 0.5, 1.0])
-def test_damage_is_seen_where_confidence_sees_none(estimator: Estimator, damage: float) -> None:
+def test_damage_is_seen_where_confidence_sees_none(estimator: AccuracyEstimator, damage: float) -> None:
     """The estimate follows the truth within its interval."""
     window = judged(200, 7, damage)
     estimate = estimator.estimate(window.channels, window.probabilities)
@@ -50,7 +55,7 @@ def test_damage_is_seen_where_confidence_sees_none(estimator: Estimator, damage:
         assert abs(estimate.accuracy - truth) < abs(window.probabilities.max(axis=1).mean() - truth)
 
 
-def test_what_was_never_simulated_is_not_trusted(estimator: Estimator) -> None:
+def test_what_was_never_simulated_is_not_trusted(estimator: AccuracyEstimator) -> None:
     """Photos far from all that was learnt get a figure, and a warning."""
     window = judged(200, 8)
     strange = window.channels.copy()
@@ -61,7 +66,7 @@ def test_what_was_never_simulated_is_not_trusted(estimator: Estimator) -> None:
     assert "label some" in estimate.why
 
 
-def test_few_photos_are_not_trusted_and_doubt_is_larger(estimator: Estimator) -> None:
+def test_few_photos_are_not_trusted_and_doubt_is_larger(estimator: AccuracyEstimator) -> None:
     """Five photos prove nothing."""
     few, many = judged(5, 9), judged(200, 9)
     small, large = (estimator.estimate(window.channels, window.probabilities) for window in (few, many))
@@ -69,21 +74,21 @@ def test_few_photos_are_not_trusted_and_doubt_is_larger(estimator: Estimator) ->
     assert small.high - small.low >= large.high - large.low
 
 
-def test_no_photos_have_no_accuracy(estimator: Estimator) -> None:
+def test_no_photos_have_no_accuracy(estimator: AccuracyEstimator) -> None:
     """Nothing to estimate on is an error."""
-    with pytest.raises(BadLesson, match="wait"):
-        estimator.estimate(np.empty((0, len(CHANNELS))), np.empty((0, 2)))
+    with pytest.raises(InvalidSimulation, match="wait"):
+        estimator.estimate(np.empty((0, len(FEATURES))), np.empty((0, 2)))
 
 
 def test_one_kind_of_damage_teaches_nothing() -> None:
     """There must be one to leave out."""
-    with pytest.raises(BadLesson, match="two kinds"):
-        Lesson(judged(50, 0), {"dark 1": judged(50, 1), "dark 2": judged(50, 2)})
+    with pytest.raises(InvalidSimulation, match="two kinds"):
+        SimulatedDamage(judged(50, 0), {"dark 1": judged(50, 1), "dark 2": judged(50, 2)})
 
 
-def test_a_baseline_keeps_lesson_and_calibration(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_baseline_keeps_lesson_and_calibration(lesson: SimulatedDamage, tmp_path: Path) -> None:
     """What was saved is what is read."""
-    whole = Baseline(lesson.clean.channels, "v1", Calibration(np.arange(6.0).reshape(2, 3)), lesson)
+    whole = Baseline(lesson.clean.channels, "v1", StreamCalibration(np.arange(6.0).reshape(2, 3)), lesson)
     whole.save(tmp_path / "baseline.npz")
     read = Baseline.load(tmp_path / "baseline.npz")
     assert read.calibration is not None
@@ -95,7 +100,7 @@ def test_a_baseline_keeps_lesson_and_calibration(lesson: Lesson, tmp_path: Path)
     assert read.lesson.clean.probabilities == pytest.approx(lesson.clean.probabilities, abs=1e-5)
 
 
-def test_a_lesson_of_an_older_version_is_left_out(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_lesson_of_an_older_version_is_left_out(lesson: SimulatedDamage, tmp_path: Path) -> None:
     """Such a baseline kept how sure the answers were, not the answers; all else of it is read."""
     path = tmp_path / "baseline.npz"
     Baseline(lesson.clean.channels, "v1", lesson=lesson).save(path)

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.normal_scores import Floats, Yardstick
-from scones.monitoring.performance.accuracy_estimate import Balance, weigh
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.normal_scores import Floats, NormalScores
+from scones.monitoring.performance.accuracy_estimate import PredictionSkew, reweight
 
-BRIGHTNESS = CHANNELS.index("brightness")
+BRIGHTNESS = FEATURES.index("brightness")
 FEW, MANY = 30, 2000
 
 
@@ -23,31 +23,31 @@ def answered(count: int, seed: int, second: float = 0.5, lean: float = 0.0) -> t
     # Normal log-odds of variance twice the mean are calibrated where both classes come as often.
     odds = rng.normal(np.where(labels, 2, -2), 2, count) + lean
     chance = 1 / (1 + np.exp(-odds))
-    channels = rng.normal(size=(count, len(CHANNELS)))
+    channels = rng.normal(size=(count, len(FEATURES)))
     channels[:, BRIGHTNESS] += np.where(labels, 0.3, -0.3)
     return channels, np.column_stack([1 - chance, chance]), (odds > 0) == labels
 
 
 @pytest.fixture(scope="module")
-def yardstick() -> Yardstick:
+def yardstick() -> NormalScores:
     """That of the clean photos."""
-    return Yardstick.of(answered(MANY, 0)[0])
+    return NormalScores.of(answered(MANY, 0)[0])
 
 
 @pytest.fixture(scope="module")
-def balance(yardstick: Yardstick) -> Balance:
+def balance(yardstick: NormalScores) -> PredictionSkew:
     """What clean photos are like."""
     channels, answers, right = answered(MANY, 0)
-    return Balance.of(yardstick, channels, answers, float(right.mean()))
+    return PredictionSkew.of(yardstick, channels, answers, float(right.mean()))
 
 
-def test_clean_photos_are_believed_to_be_as_right_as_they_are(balance: Balance, yardstick: Yardstick) -> None:
+def test_clean_photos_are_believed_to_be_as_right_as_they_are(balance: PredictionSkew, yardstick: NormalScores) -> None:
     """Within what so many photos tell."""
     channels, answers, right = answered(MANY, 1)
     assert balance.believed(yardstick, channels, answers) == pytest.approx(right.mean(), abs=0.02)
 
 
-def test_a_lean_is_error_where_pictures_changed(balance: Balance, yardstick: Yardstick) -> None:
+def test_a_lean_is_error_where_pictures_changed(balance: PredictionSkew, yardstick: NormalScores) -> None:
     """Dark photos that are nearly all taken for one class are believed in as little as they deserve."""
     channels, answers, right = answered(MANY, 2, lean=3)
     channels[:, BRIGHTNESS] -= 2
@@ -55,13 +55,13 @@ def test_a_lean_is_error_where_pictures_changed(balance: Balance, yardstick: Yar
     assert balance.believed(yardstick, channels, answers) == pytest.approx(right.mean(), abs=0.03)
 
 
-def test_a_lean_is_another_mix_where_pictures_did_not(balance: Balance, yardstick: Yardstick) -> None:
+def test_a_lean_is_another_mix_where_pictures_did_not(balance: PredictionSkew, yardstick: NormalScores) -> None:
     """Nine in ten of the second class: the pictures are such as that class has, and the answers stand."""
     channels, answers, right = answered(MANY, 3, second=0.9)
     assert balance.believed(yardstick, channels, answers) == pytest.approx(right.mean(), abs=0.03)
 
 
-def test_a_few_more_of_one_class_are_no_error(balance: Balance, yardstick: Yardstick) -> None:
+def test_a_few_more_of_one_class_are_no_error(balance: PredictionSkew, yardstick: NormalScores) -> None:
     """Of thirty dark photos six in ten may be of one class by chance."""
     channels, answers, _ = answered(FEW, 4, second=0.6)
     channels[:, BRIGHTNESS] -= 2
@@ -84,4 +84,4 @@ def test_weighed_answers_name_each_class_as_often_as_asked(
     logs = rng.normal(0, sharpness, (100, classes))
     logs[:, 0] += lean
     mix = rng.dirichlet(np.full(classes, 20.0))
-    assert weigh(logs, mix).mean(axis=0) == pytest.approx(mix, abs=1e-3)
+    assert reweight(logs, mix).mean(axis=0) == pytest.approx(mix, abs=1e-3)

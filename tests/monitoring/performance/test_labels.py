@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scones.monitoring.performance.labels import BadLabels, choose, correct, exact
+from scones.monitoring.performance.labels import InvalidLabels, choose_photos, corrected_accuracy, labelled_accuracy
 
 CONFIDENCE = hnp.arrays(np.float64, st.integers(3, 60), elements=st.floats(0.5, 1))
 
@@ -20,17 +20,17 @@ def too_sure(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_exact_figure_has_wilsons_interval() -> None:
     """8 of 10, by the formula; all of none is refused."""
-    figure = exact(np.array([True] * 8 + [False] * 2))
+    figure = labelled_accuracy(np.array([True] * 8 + [False] * 2))
     assert (figure.accuracy, figure.labels) == (0.8, 10)
     assert (figure.low, figure.high) == pytest.approx((0.541, 0.931), abs=0.001)
-    with pytest.raises(BadLabels, match="label some"):
-        exact(np.array([], bool))
+    with pytest.raises(InvalidLabels, match="label some"):
+        labelled_accuracy(np.array([], bool))
 
 
 @given(CONFIDENCE, st.integers(1, 80), st.integers(0, 1000))
 def test_exactly_as_many_photos_are_chosen_as_asked(confidence: np.ndarray, count: int, seed: int) -> None:
     """Each once, or all where there are no more; chances are chances and add up."""
-    choice = choose(confidence, count, seed)
+    choice = choose_photos(confidence, count, seed)
     assert len(set(choice.photos.tolist())) == len(choice.photos) == min(count, len(confidence))
     assert ((choice.chances > 0) & (choice.chances <= 1)).all()
 
@@ -38,7 +38,7 @@ def test_exactly_as_many_photos_are_chosen_as_asked(confidence: np.ndarray, coun
 def test_unsure_photos_are_chosen_more_often() -> None:
     """But even sure ones have a chance, since confidence may be wrong."""
     confidence = np.repeat([0.5, 0.999], 100)
-    chosen = np.concatenate([choose(confidence, 20, seed).photos for seed in range(50)])
+    chosen = np.concatenate([choose_photos(confidence, 20, seed).photos for seed in range(50)])
     assert (chosen < 100).sum() > 2 * (chosen >= 100).sum() > 0
 
 
@@ -47,8 +47,8 @@ def test_corrected_confidence_is_unbiased_and_its_interval_holds() -> None:
     confidence, right = too_sure(200, 0)
     truth, found = right.mean(), []
     for seed in range(300):
-        choice = choose(confidence, 30, seed)
-        found.append(correct(confidence, choice, right[choice.photos]))
+        choice = choose_photos(confidence, 30, seed)
+        found.append(corrected_accuracy(confidence, choice, right[choice.photos]))
     assert confidence.mean() > truth + 0.12
     assert np.mean([figure.accuracy for figure in found]) == pytest.approx(truth, abs=0.02)
     assert np.mean([figure.low <= truth <= figure.high for figure in found]) >= 0.85
@@ -57,13 +57,13 @@ def test_corrected_confidence_is_unbiased_and_its_interval_holds() -> None:
 def test_all_labels_leave_no_doubt() -> None:
     """With every photo labelled the figure is the truth."""
     confidence, right = too_sure(50, 1)
-    figure = correct(confidence, choose(confidence, 50), right)
+    figure = corrected_accuracy(confidence, choose_photos(confidence, 50), right)
     assert figure.accuracy == pytest.approx(right.mean())
     assert figure.high - figure.low < 0.1
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
     """One label for each chosen photo."""
-    choice = choose(np.full(10, 0.7), 5)
-    with pytest.raises(BadLabels, match="give one for each"):
-        correct(np.full(10, 0.7), choice, np.ones(4, bool))
+    choice = choose_photos(np.full(10, 0.7), 5)
+    with pytest.raises(InvalidLabels, match="give one for each"):
+        corrected_accuracy(np.full(10, 0.7), choice, np.ones(4, bool))

@@ -7,31 +7,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.traffic import Measured
-from scones.monitoring.performance.labels import TO_LABEL, Asked, BadLabels, judge, parse_labels
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.traffic import RecordedTraffic
+from scones.monitoring.performance.labels import (
+    PHOTOS_TO_LABEL,
+    InvalidLabels,
+    LabelRequest,
+    compare_labels,
+    parse_labels,
+)
 
 CLASSES = ("bicycle", "motorcycle")
 PHOTOS = 200
 
 
-def measured(model: str = "m") -> Measured:
+def measured(model: str = "m") -> RecordedTraffic:
     """Photos that were answered as motorcycles, more or less surely."""
     sure = np.random.default_rng(0).uniform(0.5, 1, PHOTOS)
     names = [str(number) for number in range(PHOTOS)]
-    return Measured(
+    return RecordedTraffic(
         model,
         tuple(f"e{name}" for name in names),
         ("",) * PHOTOS,
         tuple(f"h{name}" for name in names),
         np.column_stack([1 - sure, sure]),
-        np.zeros((PHOTOS, len(CHANNELS))),
+        np.zeros((PHOTOS, len(FEATURES))),
     )
 
 
-def asked(part: Measured) -> Asked:
+def asked(part: RecordedTraffic) -> LabelRequest:
     """Which of them to label."""
-    return Asked.of(part.model, part.events, part.probabilities, seed=1)
+    return LabelRequest.of(part.model, part.events, part.probabilities, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +66,14 @@ def test_tables_and_lines_read_alike(text: str) -> None:
 )
 def test_what_cannot_be_a_label_is_named_with_its_line(text: str, told: str) -> None:
     """Nothing is guessed."""
-    with pytest.raises(BadLabels, match=told):
+    with pytest.raises(InvalidLabels, match=told):
         parse_labels(text, CLASSES)
 
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text crashes the reader."""
-    with suppress(BadLabels):
+    with suppress(InvalidLabels):
         parse_labels(text, CLASSES)
 
 
@@ -77,8 +83,13 @@ def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:
     right = np.random.default_rng(1).random(PHOTOS) < 0.6
     wanted = asked(part)
     labels = {event: CLASSES[int(right[place])] for event, place in zip(wanted.events, wanted.places, strict=True)}
-    found = judge([part, measured("other")], labels | {"lost": "bicycle"}, wanted, "m", CLASSES)
-    assert (found.labels, found.photos, found.unknown, found.asked) == (TO_LABEL + 1, TO_LABEL, 1, TO_LABEL)
+    found = compare_labels([part, measured("other")], labels | {"lost": "bicycle"}, wanted, "m", CLASSES)
+    assert (found.labels, found.photos, found.unknown, found.asked) == (
+        PHOTOS_TO_LABEL + 1,
+        PHOTOS_TO_LABEL,
+        1,
+        PHOTOS_TO_LABEL,
+    )
     assert found.exact.accuracy == pytest.approx(right[list(wanted.places)].mean())
     assert found.corrected is not None
     assert found.corrected.low < right.mean() < found.corrected.high
@@ -88,8 +99,8 @@ def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:
 def test_a_photo_is_known_by_its_bytes_however_often_it_was_sent() -> None:
     """One label by SHA-256 judges each answer to that photo; without chosen photos there is no corrected figure."""
     part = measured()
-    twice = Measured.join([part, part.take(np.array([5]))])
-    found = judge([twice], {"h5": "motorcycle", "h6": "bicycle"}, None, "m", CLASSES)
+    twice = RecordedTraffic.join([part, part.take(np.array([5]))])
+    found = compare_labels([twice], {"h5": "motorcycle", "h6": "bicycle"}, None, "m", CLASSES)
     assert (found.exact.labels, found.corrected) == (2, None)
 
 
@@ -98,29 +109,29 @@ def test_some_labels_of_those_asked_for_are_used_and_the_gap_is_told() -> None:
     part = measured()
     wanted = asked(part)
     labels = dict.fromkeys(wanted.events[:20], "motorcycle")
-    found = judge([part], labels, wanted, "m", CLASSES)
+    found = compare_labels([part], labels, wanted, "m", CLASSES)
     assert found.corrected is not None
-    assert (found.corrected.labels, found.asked) == (20, TO_LABEL)
-    assert "10 of the photos asked for have no label" in "\n".join(found.summary())
-    assert judge([part], labels, asked(measured("other")), "m", CLASSES).corrected is None
+    assert (found.corrected.labels, found.asked) == (20, PHOTOS_TO_LABEL)
+    assert "10 of the requested photos have no label" in "\n".join(found.summary())
+    assert compare_labels([part], labels, asked(measured("other")), "m", CLASSES).corrected is None
 
 
 def test_labels_of_photos_that_nobody_saw_are_refused() -> None:
     """They may be of another endpoint, or of a model before this one."""
-    with pytest.raises(BadLabels, match="none of 1 labels"):
-        judge([measured("other")], {"e1": "bicycle"}, None, "m", CLASSES)
+    with pytest.raises(InvalidLabels, match="none of 1 labels"):
+        compare_labels([measured("other")], {"e1": "bicycle"}, None, "m", CLASSES)
 
 
 def test_labels_that_contradict_each_other_are_refused() -> None:
     """One by the photo's bytes and one by its event: which of them is right is not guessed."""
-    with pytest.raises(BadLabels, match="photo h5 and its event e5 have other labels: bicycle, motorcycle"):
-        judge([measured()], {"h5": "motorcycle", "e5": "bicycle"}, None, "m", CLASSES)
-    assert judge([measured()], {"h5": "motorcycle", "e5": "motorcycle"}, None, "m", CLASSES).unknown == 0
+    with pytest.raises(InvalidLabels, match="photo h5 and its event e5 have other labels: bicycle, motorcycle"):
+        compare_labels([measured()], {"h5": "motorcycle", "e5": "bicycle"}, None, "m", CLASSES)
+    assert compare_labels([measured()], {"h5": "motorcycle", "e5": "motorcycle"}, None, "m", CLASSES).unknown == 0
 
 
 def test_what_was_asked_reads_back_and_damage_is_named() -> None:
     """Between asking and labelling lie days."""
     wanted = asked(measured())
-    assert Asked.from_json(wanted.to_json()) == wanted
-    with pytest.raises(BadLabels, match="cannot be read"):
-        Asked.from_json(b"{}")
+    assert LabelRequest.from_json(wanted.to_json()) == wanted
+    with pytest.raises(InvalidLabels, match="cannot be read"):
+        LabelRequest.from_json(b"{}")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from scones.data.manifest import Sample
-from scones.monitoring.performance.prediction_check import CANDIDATES_PER_CLASS, candidates, is_sure
+from scones.monitoring.performance.prediction_check import PROBES_PER_CLASS, is_reliable_probe, probe_images
 
 
 def test_canaries_are_a_few_test_photos_of_each_class_and_always_the_same() -> None:
@@ -14,15 +14,15 @@ def test_canaries_are_a_few_test_photos_of_each_class_and_always_the_same() -> N
         for label in ("bicycle", "motorcycle")
         for split in ("train", "test")
     ]
-    chosen = candidates(samples)
-    assert chosen == candidates(reversed(samples))
-    assert len(chosen) == 2 * CANDIDATES_PER_CLASS
+    chosen = probe_images(samples)
+    assert chosen == probe_images(reversed(samples))
+    assert len(chosen) == 2 * PROBES_PER_CLASS
     assert {sample.split for sample in chosen} == {"test"}
 
 
 def test_only_photos_that_the_model_itself_knows_are_canaries() -> None:
     """Wrong, or not sure: such a photo says nothing of the endpoint."""
     classes = ("bicycle", "motorcycle")
-    assert is_sure("bicycle", np.array([0.97, 0.03]), classes)
-    assert not is_sure("motorcycle", np.array([0.97, 0.03]), classes)
-    assert not is_sure("bicycle", np.array([0.8, 0.2]), classes)
+    assert is_reliable_probe("bicycle", np.array([0.97, 0.03]), classes)
+    assert not is_reliable_probe("motorcycle", np.array([0.97, 0.03]), classes)
+    assert not is_reliable_probe("bicycle", np.array([0.8, 0.2]), classes)

@@ -8,23 +8,31 @@ from scones.data.decode import png
 from scones.monitoring.alerts.cause import (
     Cause,
     NextStep,
-    Reason,
+    ProbableCause,
     Signs,
     estimate_mix,
     likely_cause,
     mix_can_be_shown,
     next_steps,
 )
-from scones.monitoring.alerts.descriptions import Direction, Moved, describe, describe_photo, nearest, onset, worst
-from scones.monitoring.drift.features import ANSWERS, CHANNELS, Photos
+from scones.monitoring.alerts.descriptions import (
+    ChangeDirection,
+    FeatureChange,
+    describe_photo,
+    describe_shift,
+    estimate_onset,
+    most_changed,
+    nearest_baseline,
+)
+from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES, Photos
 from scones.monitoring.drift.normal_scores import Floats
 from scones.monitoring.drift.stream_detector import StreamAlarm
-from scones.monitoring.drift.window_test import Verdict
-from scones.monitoring.performance.accuracy_estimate import Estimate
-from scones.monitoring.performance.labels import TO_LABEL, Figure, choose
-from scones.monitoring.performance.prediction_check import Replayed, compare
+from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
+from scones.monitoring.performance.labels import PHOTOS_TO_LABEL, LabelledAccuracy, choose_photos
+from scones.monitoring.performance.prediction_check import PredictionCheck, check_predictions
 
-MOST_EXAMPLES: Final = 12
+MAX_EXAMPLES: Final = 12
 _TOP_CHANNELS: Final = 3
 _TOP_WORDS: Final = 4
 _BAD_LOSS: Final = 0.1
@@ -43,7 +51,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PhotoWindow:
     """Photos in the order in which they came, and what is known of each.
 
     *photos* is uint8 [n, H, W, 3], *values* [n, channels], *probabilities* [n, C]; *first* is the first one's number.
@@ -83,19 +91,19 @@ class Evidence:
     """
 
     known: Known
-    batch: Batch
-    verdict: Verdict
+    batch: PhotoWindow
+    verdict: WindowVerdict
     per_thousand: float
     alarm: StreamAlarm | None = None
-    replay: Replayed | None = None
+    replay: PredictionCheck | None = None
     """Of the batch, or of more photos than that."""
-    estimate: Estimate | None = None
-    exact: Figure | None = None
-    corrected: Figure | None = None
+    estimate: AccuracyEstimate | None = None
+    exact: LabelledAccuracy | None = None
+    corrected: LabelledAccuracy | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
+class AlarmTime:
     """By the number of a photo and by time: when it rang, and when it likely began."""
 
     photo: int
@@ -105,17 +113,17 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
+class AccuracyChange:
     """The accuracy on the baseline, and now: estimated, if it was, and by labels, if there are any."""
 
     before: float
-    estimate: Estimate | None
-    exact: Figure | None
-    corrected: Figure | None
+    estimate: AccuracyEstimate | None
+    exact: LabelledAccuracy | None
+    corrected: LabelledAccuracy | None
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ExamplePhoto:
     """One of the worst photos, as a PNG: what the endpoint made of it, what is odd about it, and what is most like it.
 
     *expected* is what the registered model says of it, where that was asked; *like* names a training photo.
@@ -132,7 +140,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PhotoToLabel:
     """A photo to label next, as a PNG, and the chance that it had of being chosen."""
 
     event: str
@@ -142,7 +150,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Odds:
+class FalseAlarmOdds:
     """How sure the alarm is: one in *unchanged* batches as large scores as high; the budget is in false alarms.
 
     *times_the_line* is 0 where only the watch over the stream rang, and none of the batch's own tests.
@@ -159,19 +167,19 @@ class Alert:
     """The alert."""
 
     severity: Severity
-    reason: Reason
+    reason: ProbableCause
     headline: tuple[str, ...]
     """What a subject line should say beside the cause, the most telling first."""
     endpoint: str
-    since: Since
-    moved: tuple[Moved, ...]
-    accuracy: Accuracy
+    since: AlarmTime
+    moved: tuple[FeatureChange, ...]
+    accuracy: AccuracyChange
     mix: tuple[tuple[str, float, float], ...]
     """Each class's share before and now; nothing where it could not be told."""
-    odds: Odds
+    odds: FalseAlarmOdds
     steps: tuple[NextStep, ...]
-    worst: tuple[Example, ...]
-    label: tuple[Candidate, ...]
+    worst: tuple[ExamplePhoto, ...]
+    label: tuple[PhotoToLabel, ...]
 
 
 def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
@@ -180,28 +188,28 @@ def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
     replay = evidence.replay or _compare(batch)
     mix = estimate_mix(batch.probabilities, known.mix)
     reason = likely_cause(Signs(verdict, replay, known.mix, mix))
-    direction = Direction.of(known.values, batch.values, verdict.channels)
-    accuracy = Accuracy(known.accuracy, _estimate(reason, evidence.estimate), evidence.exact, evidence.corrected)
+    direction = ChangeDirection.of(known.values, batch.values, verdict.channels)
+    accuracy = AccuracyChange(known.accuracy, _estimate(reason, evidence.estimate), evidence.exact, evidence.corrected)
     changes = tuple(zip(known.classes, known.mix, mix, strict=True))
     return Alert(
         severity=_severity(reason, accuracy),
         reason=reason,
-        headline=_headline(reason, _moved(evidence, len(CHANNELS)), changes),
+        headline=_headline(reason, _changes(evidence, len(FEATURES)), changes),
         endpoint=known.endpoint,
         since=_since(evidence, direction),
         # Beside a certain cause, what moved by chance would only mislead.
-        moved=() if reason.certain else _moved(evidence, _TOP_CHANNELS),
+        moved=() if reason.certain else _changes(evidence, _TOP_CHANNELS),
         accuracy=accuracy,
         # The answers of another model tell nothing of the classes, and photos of something else are of none.
         mix=changes if reason.cause not in {Cause.MODEL, Cause.UNFAMILIAR} and mix_can_be_shown(verdict) else (),
         odds=_odds(evidence),
         steps=next_steps(reason.cause),
-        worst=_worst(evidence, direction),
+        worst=_examples(evidence, direction),
         label=_to_label(batch, seed),
     )
 
 
-def _estimate(reason: Reason, estimate: Estimate | None) -> Estimate | None:
+def _estimate(reason: ProbableCause, estimate: AccuracyEstimate | None) -> AccuracyEstimate | None:
     """Say so where no estimate can hold."""
     if estimate is None or reason.cause is Cause.MODEL:
         return None
@@ -210,7 +218,9 @@ def _estimate(reason: Reason, estimate: Estimate | None) -> Estimate | None:
     return estimate
 
 
-def _headline(reason: Reason, moved: tuple[Moved, ...], mix: tuple[tuple[str, float, float], ...]) -> tuple[str, ...]:
+def _headline(
+    reason: ProbableCause, moved: tuple[FeatureChange, ...], mix: tuple[tuple[str, float, float], ...]
+) -> tuple[str, ...]:
     loud = [change for change in moved if change.times >= 1] or list(moved[:1])
     if reason.cause is Cause.MODEL:
         return (reason.because,)
@@ -221,26 +231,26 @@ def _headline(reason: Reason, moved: tuple[Moved, ...], mix: tuple[tuple[str, fl
         strange = (change for change in moved if change.channel == "unfamiliarity")
         return tuple(f"{change.now} of the photos are strange, {change.before} is usual" for change in strange)
     if reason.cause is Cause.QUALITY:
-        loud = [change for change in loud if change.channel not in ANSWERS]
+        loud = [change for change in loud if change.channel not in PREDICTION_FEATURES]
     return tuple(dict.fromkeys(change.word for change in loud))[:_TOP_WORDS]
 
 
-def _compare(batch: Batch) -> Replayed | None:
-    return None if batch.replayed is None else compare(batch.probabilities, batch.replayed)
+def _compare(batch: PhotoWindow) -> PredictionCheck | None:
+    return None if batch.replayed is None else check_predictions(batch.probabilities, batch.replayed)
 
 
-def _severity(reason: Reason, accuracy: Accuracy) -> Severity:
+def _severity(reason: ProbableCause, accuracy: AccuracyChange) -> Severity:
     if reason.cause is Cause.MODEL:
         return Severity.CRITICAL if reason.certain else Severity.WARNING
     best = accuracy.corrected or accuracy.exact or accuracy.estimate
-    if best is None or (isinstance(best, Estimate) and not best.trusted):
+    if best is None or (isinstance(best, AccuracyEstimate) and not best.trusted):
         return Severity.WARNING
     if best.high < accuracy.before and best.accuracy <= accuracy.before - _BAD_LOSS:
         return Severity.CRITICAL
     return Severity.NOTICE if best.accuracy >= accuracy.before - _NO_LOSS else Severity.WARNING
 
 
-def _since(evidence: Evidence, direction: Direction) -> Since:
+def _since(evidence: Evidence, direction: ChangeDirection) -> AlarmTime:
     batch, alarm, replay = evidence.batch, evidence.alarm, _compare(evidence.batch)
     last = batch.first + len(batch) - 1
     if replay is not None and replay.another_model:
@@ -248,23 +258,23 @@ def _since(evidence: Evidence, direction: Direction) -> Since:
     elif alarm is not None:
         began, last = alarm.onset, alarm.photo
     else:
-        began = batch.first + onset(direction.along(evidence.known.values), direction.along(batch.values))
-    return Since(last, _time(batch, last), began, _time(batch, began))
+        began = batch.first + estimate_onset(direction.along(evidence.known.values), direction.along(batch.values))
+    return AlarmTime(last, _time(batch, last), began, _time(batch, began))
 
 
-def _time(batch: Batch, number: int) -> str:
+def _time(batch: PhotoWindow, number: int) -> str:
     """The time of a photo; empty where it came before this batch."""
     place = number - batch.first
     return batch.times[place] if 0 <= place < len(batch) else ""
 
 
-def _moved(evidence: Evidence, most: int) -> tuple[Moved, ...]:
+def _changes(evidence: Evidence, most: int) -> tuple[FeatureChange, ...]:
     known, batch, verdict = evidence.known, evidence.batch, evidence.verdict
     return tuple(
-        describe(
+        describe_shift(
             shift,
-            known.values[:, CHANNELS.index(shift.name)],
-            batch.values[:, CHANNELS.index(shift.name)],
+            known.values[:, FEATURES.index(shift.name)],
+            batch.values[:, FEATURES.index(shift.name)],
             line=verdict.threshold,
             classes=known.classes,
         )
@@ -272,20 +282,20 @@ def _moved(evidence: Evidence, most: int) -> tuple[Moved, ...]:
     )
 
 
-def _odds(evidence: Evidence) -> Odds:
+def _odds(evidence: Evidence) -> FalseAlarmOdds:
     verdict = evidence.verdict
     times = verdict.score / verdict.threshold if verdict.alarm else 0.0
-    return Odds(len(evidence.batch), times, 1 / verdict.chance, evidence.per_thousand)
+    return FalseAlarmOdds(len(evidence.batch), times, 1 / verdict.chance, evidence.per_thousand)
 
 
-def _worst(evidence: Evidence, direction: Direction) -> tuple[Example, ...]:
+def _examples(evidence: Evidence, direction: ChangeDirection) -> tuple[ExamplePhoto, ...]:
     """Show what the two models disagree about, where they do; else what lies farthest in the change's direction."""
     known, batch = evidence.known, evidence.batch
     replay = _compare(batch)
     if replay is not None and replay.another_model:
-        return tuple(_example(known, batch, place) for place in replay.mismatches[:MOST_EXAMPLES])
-    places = worst(direction.along(batch.values), MOST_EXAMPLES)
-    likes = nearest(known.values, batch.values[places]) if known.names else ()
+        return tuple(_example(known, batch, place) for place in replay.mismatches[:MAX_EXAMPLES])
+    places = most_changed(direction.along(batch.values), MAX_EXAMPLES)
+    likes = nearest_baseline(known.values, batch.values[places]) if known.names else ()
     names = [known.names[like] for like in likes] or [""] * len(places)
     return tuple(
         replace(_example(known, batch, int(place)), expected="", like=name)
@@ -293,26 +303,26 @@ def _worst(evidence: Evidence, direction: Direction) -> tuple[Example, ...]:
     )
 
 
-def _example(known: Known, batch: Batch, place: int) -> Example:
+def _example(known: Known, batch: PhotoWindow, place: int) -> ExamplePhoto:
     answer = batch.probabilities[place]
-    return Example(
+    return ExamplePhoto(
         png=png(batch.photos[place]),
         event=batch.events[place],
         time=batch.times[place],
         said=known.classes[int(answer.argmax())],
         confidence=float(answer.max()),
         odd=describe_photo(batch.values[place], known.values, known.classes),
-        expected="" if batch.replayed is None else _said(batch.replayed[place], known.classes),
+        expected="" if batch.replayed is None else _prediction(batch.replayed[place], known.classes),
     )
 
 
-def _said(answer: Floats, classes: tuple[str, ...]) -> str:
+def _prediction(answer: Floats, classes: tuple[str, ...]) -> str:
     return f"{classes[int(answer.argmax())]} {answer.max():.0%}"
 
 
-def _to_label(batch: Batch, seed: int) -> tuple[Candidate, ...]:
-    choice = choose(batch.probabilities.max(axis=1), TO_LABEL, seed)
+def _to_label(batch: PhotoWindow, seed: int) -> tuple[PhotoToLabel, ...]:
+    choice = choose_photos(batch.probabilities.max(axis=1), PHOTOS_TO_LABEL, seed)
     return tuple(
-        Candidate(batch.events[place], batch.times[place], png(batch.photos[place]), chance)
+        PhotoToLabel(batch.events[place], batch.times[place], png(batch.photos[place]), chance)
         for place, chance in zip(choice.photos.tolist(), choice.chances.tolist(), strict=True)
     )

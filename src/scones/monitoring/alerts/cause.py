@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.drift.features import ANSWERS
-from scones.monitoring.drift.window_test import Verdict
-from scones.monitoring.performance.prediction_check import Replayed
+from scones.monitoring.drift.features import PREDICTION_FEATURES
+from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.performance.prediction_check import PredictionCheck
 
 _ROUNDS = 200
 _SMALLEST = 1e-12
@@ -39,12 +39,12 @@ def estimate_mix(probabilities: Floats, baseline_mix: Sequence[float]) -> tuple[
     return tuple(float(share) for share in mix / mix.sum())
 
 
-def mix_can_be_shown(verdict: Verdict) -> bool:
+def mix_can_be_shown(verdict: WindowVerdict) -> bool:
     """Whether the image channels are quiet: the method takes photos of each class to look as they did.
 
     Too few photos show nothing. Unfamiliar photos are of no class, so they forbid it too.
     """
-    lean = ANSWERS - {"unfamiliarity"}
+    lean = PREDICTION_FEATURES - {"unfamiliarity"}
     loud = {shift.name for shift in verdict.channels if shift.score > verdict.threshold}
     return verdict.enough and loud <= lean
 
@@ -61,7 +61,7 @@ class Cause(StrEnum):
 
 MIX_CHANGED: Final = 0.1
 """A class's share must move by as much for the mix to be a cause."""
-_TURNED: Final = frozenset({"top_bottom", "left_right", "orientation"})
+_ROTATION_FEATURES: Final = frozenset({"top_bottom", "left_right", "orientation"})
 """What a camera that is held another way changes; other things on the photo do not."""
 
 
@@ -69,14 +69,14 @@ _TURNED: Final = frozenset({"top_bottom", "left_right", "orientation"})
 class Signs:
     """What the cause is read from: the verdict, the replay if there was one, and each class's share then and now."""
 
-    verdict: Verdict
-    replay: Replayed | None = None
+    verdict: WindowVerdict
+    replay: PredictionCheck | None = None
     mix_before: tuple[float, ...] = ()
     mix_now: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class ProbableCause:
     """A cause, whether it is certain, and in a sentence what it was read from."""
 
     cause: Cause
@@ -84,12 +84,12 @@ class Reason:
     because: str
 
 
-def likely_cause(signs: Signs) -> Reason:
+def likely_cause(signs: Signs) -> ProbableCause:
     """Say what most likely changed."""
     replay = signs.replay
     if replay is not None and replay.another_model:
         told = f"of {replay.photos} photos replayed, the model deployed last answers {len(replay.mismatches)} otherwise"
-        return Reason(Cause.MODEL, True, told)
+        return ProbableCause(Cause.MODEL, True, told)
     shifts = {
         # Photos that the guard finds more familiar than before show nothing else than before.
         shift.name: 0.0
@@ -98,35 +98,37 @@ def likely_cause(signs: Signs) -> Reason:
         for shift in signs.verdict.channels
     }
     if not shifts:
-        return Reason(Cause.UNCLEAR, False, "there are too few photos to tell")
-    pictures = {name: times for name, times in shifts.items() if name not in ANSWERS}
+        return ProbableCause(Cause.UNCLEAR, False, "there are too few photos to tell")
+    pictures = {name: times for name, times in shifts.items() if name not in PREDICTION_FEATURES}
     loudest = max(pictures.values(), default=0.0)
     strange = shifts.get("unfamiliarity", 0.0)
     if max(loudest, strange) >= max(1.0, shifts["log_odds"]):
-        turned = max((shifts.get(name, 0.0) for name in _TURNED), default=0.0)
+        turned = max((shifts.get(name, 0.0) for name in _ROTATION_FEATURES), default=0.0)
         if strange > loudest and turned < 1:
             told = "the guard finds the photos stranger than any change of light or sharpness explains"
-            return Reason(Cause.UNFAMILIAR, False, told)
-        return Reason(Cause.QUALITY, False, "the pictures themselves changed, more than what is on them")
-    return _quiet_pictures(signs, shifts)
+            return ProbableCause(Cause.UNFAMILIAR, False, told)
+        return ProbableCause(Cause.QUALITY, False, "the pictures themselves changed, more than what is on them")
+    return _cause_of_unchanged_images(signs, shifts)
 
 
-def _quiet_pictures(signs: Signs, shifts: dict[str, float]) -> Reason:
+def _cause_of_unchanged_images(signs: Signs, shifts: dict[str, float]) -> ProbableCause:
     """The pictures look as before: it is what they show, or who answers."""
     lean, certainty = shifts["log_odds"], shifts["certainty"]
     could_be_another_model = signs.replay is None
     if could_be_another_model and (signs.verdict.loudest == "products" or certainty >= max(1.0, lean)):
         told = "the pictures look as before, but the answers to them changed; no photo was replayed to make sure"
-        return Reason(Cause.MODEL, False, told)
-    moved = _mix_moved(signs.mix_before, signs.mix_now)
+        return ProbableCause(Cause.MODEL, False, told)
+    moved = _mix_change(signs.mix_before, signs.mix_now)
     if lean >= max(certainty, shifts.get("unfamiliarity", 0.0)) and moved >= MIX_CHANGED:
-        return Reason(Cause.MIX, False, "the pictures look as before; only which class they show changed")
+        return ProbableCause(Cause.MIX, False, "the pictures look as before; only which class they show changed")
     if signs.verdict.loudest == "strange photos" or shifts.get("unfamiliarity", 0.0) > max(lean, certainty, 0.0):
-        return Reason(Cause.UNFAMILIAR, False, "some photos are strange to the guard; no picture channel stands out")
-    return Reason(Cause.UNCLEAR, False, "no channel stands out by itself; several moved a little, together")
+        return ProbableCause(
+            Cause.UNFAMILIAR, False, "some photos are strange to the guard; no picture channel stands out"
+        )
+    return ProbableCause(Cause.UNCLEAR, False, "no channel stands out by itself; several moved a little, together")
 
 
-def _mix_moved(before: Sequence[float], now: Sequence[float]) -> float:
+def _mix_change(before: Sequence[float], now: Sequence[float]) -> float:
     return max((abs(new - old) for old, new in zip(before, now, strict=False)), default=0.0)
 
 

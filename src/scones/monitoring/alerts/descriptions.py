@@ -8,34 +8,34 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.drift.features import CHANNELS, FAMILIAR
-from scones.monitoring.drift.normal_scores import Floats, Yardstick
-from scones.monitoring.drift.window_test import ChannelShift
+from scones.monitoring.drift.features import FEATURES, OOD_QUANTILE
+from scones.monitoring.drift.normal_scores import Floats, NormalScores
+from scones.monitoring.drift.window_test import FeatureShift
 
 # Below, a channel's level has not moved, though it may have become more varied.
 _MOVED = 0.25
-_FEWEST_AFTER = 5
+_MIN_PHOTOS_AFTER = 5
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
+class ChangeDirection:
     """How the photos changed, on the scale of normal scores: the weight of each channel's level and of its size."""
 
-    yardstick: Yardstick
+    yardstick: NormalScores
     levels: Floats
     sizes: Floats
 
     @classmethod
-    def of(cls, baseline: Floats, values: Floats, shifts: Sequence[ChannelShift]) -> "Direction":
+    def of(cls, baseline: Floats, values: Floats, shifts: Sequence[FeatureShift]) -> "ChangeDirection":
         """Take the direction in which *values* [n, channels] lie from the *baseline*, [m, channels].
 
         What is not a number says nothing.
         """
-        yardstick = Yardstick.of(np.nan_to_num(baseline))
+        yardstick = NormalScores.of(np.nan_to_num(baseline))
         middle = np.median(yardstick.score(np.nan_to_num(values)), axis=0)
         weights = {shift.name: max(shift.score, 0.0) for shift in shifts}
-        loudness = np.array([weights.get(name, 0.0) for name in CHANNELS])
+        loudness = np.array([weights.get(name, 0.0) for name in FEATURES])
         moved = np.abs(middle) >= _MOVED
         return cls(yardstick, np.where(moved, loudness * np.sign(middle), 0), np.where(moved, 0, loudness))
 
@@ -45,36 +45,36 @@ class Direction:
         return np.asarray(scores @ self.levels + np.abs(scores) @ self.sizes)
 
 
-def worst(along: Floats, count: int) -> NDArray[np.intp]:
+def most_changed(along: Floats, count: int) -> NDArray[np.intp]:
     """Give the places of the photos that lie farthest, the worst first."""
     return np.argsort(-along, kind="stable")[:count]
 
 
-def nearest(baseline: Floats, values: Floats) -> NDArray[np.intp]:
+def nearest_baseline(baseline: Floats, values: Floats) -> NDArray[np.intp]:
     """Give the place in the *baseline* of the photo most like each of *values*, over all channels."""
-    yardstick = Yardstick.of(np.nan_to_num(baseline))
+    yardstick = NormalScores.of(np.nan_to_num(baseline))
     known, asked = (yardstick.score(np.nan_to_num(table)) for table in (baseline, values))
     apart = (known**2).sum(axis=1) - 2 * asked @ known.T
     return np.asarray(apart.argmin(axis=1))
 
 
-def onset(before: Floats, now: Floats) -> int:
+def estimate_onset(before: Floats, now: Floats) -> int:
     """Estimate the place in *now* [n] from which on it is no longer as *before* [m]: the likeliest step of a mean."""
     scores = (now - before.mean()) / (before.std() + _TINY)
     left = np.arange(len(scores), 0, -1)
     gains = np.maximum(np.cumsum(scores[::-1])[::-1], 0) ** 2 / left
-    gains[left < _FEWEST_AFTER] = 0
+    gains[left < _MIN_PHOTOS_AFTER] = 0
     return int(gains.argmax()) if len(gains) else 0
 
 
 _WHITE = 255
 # A median among the middle half of the baseline has not moved in a way that anybody would see.
 _MIDDLE = 0.75
-_MOST_TIMES = 100.0
+_MAX_PERCENT_RATIO = 100.0
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class FeatureChange:
     """One channel's medians in words, and which way it went; *times* says how far beyond the alarm line it is."""
 
     channel: str
@@ -114,7 +114,7 @@ def _of_usual(value: float, usual: float) -> str:
     if not math.expm1(usual) > 0:
         return f"{math.expm1(value):.2g}"
     share = math.expm1(value) / math.expm1(usual)
-    return f"{share:.0%}" if share < _MOST_TIMES else f"{share:.0f} x"
+    return f"{share:.0%}" if share < _MAX_PERCENT_RATIO else f"{share:.0f} x"
 
 
 def _probability(value: float, _usual: float) -> str:
@@ -148,7 +148,9 @@ _CHANNELS: Mapping[str, _Words] = MappingProxyType(
 )
 
 
-def describe(shift: ChannelShift, before: Floats, now: Floats, *, line: float, classes: Sequence[str]) -> Moved:
+def describe_shift(
+    shift: FeatureShift, before: Floats, now: Floats, *, line: float, classes: Sequence[str]
+) -> FeatureChange:
     """Put a shift into words, given the channel's values in the baseline and now.
 
     *line* is the alarm line that the shift's score is held against.
@@ -156,7 +158,7 @@ def describe(shift: ChannelShift, before: Floats, now: Floats, *, line: float, c
     channel = _channel(shift.name, classes)
     times = shift.score / line if line > 0 else 0.0
     if shift.name == "unfamiliarity":
-        return _stranger(channel, before, now, times)
+        return _describe_ood(channel, before, now, times)
     lower, higher = float((before < shift.now).mean()), float((before > shift.now).mean())
     word, share = (channel.more, lower) if lower >= higher else (channel.less, higher)
     beyond = f"{word} than {math.floor(100 * share)}% of the photos it learnt from"
@@ -165,7 +167,7 @@ def describe(shift: ChannelShift, before: Floats, now: Floats, *, line: float, c
         beyond = f"{a_little}, and {word} ({spread:.1f} times the spread)"
     elif share < _MIDDLE:
         word, beyond = f"a little {word}", f"a little {word} than usual"
-    return Moved(
+    return FeatureChange(
         channel=shift.name,
         label=channel.label,
         before=channel.show(shift.before, shift.before),
@@ -176,17 +178,17 @@ def describe(shift: ChannelShift, before: Floats, now: Floats, *, line: float, c
     )
 
 
-def _stranger(channel: _Words, before: Floats, now: Floats, times: float) -> Moved:
+def _describe_ood(channel: _Words, before: Floats, now: Floats, times: float) -> FeatureChange:
     """Say how many photos are strange: most are alike in their unfamiliarity, so its median tells nothing."""
-    usual = np.quantile(before, FAMILIAR)
+    usual = np.quantile(before, OOD_QUANTILE)
     then, share = float((before > usual).mean()), float((now > usual).mean())
-    return Moved(
+    return FeatureChange(
         channel="unfamiliarity",
         label=channel.label,
         before=f"{then:.0%}",
         now=f"{share:.0%}",
         word=channel.more if share >= then else channel.less,
-        beyond=f"{share:.0%} of the photos are stranger than {FAMILIAR:.0%} of those it learnt from",
+        beyond=f"{share:.0%} of the photos are stranger than {OOD_QUANTILE:.0%} of those it learnt from",
         times=times,
     )
 
@@ -196,7 +198,7 @@ def describe_photo(values: Floats, baseline: Floats, classes: Sequence[str]) -> 
     lower, higher = (baseline < values).mean(axis=0), (baseline > values).mean(axis=0)
     shares = np.where(np.isfinite(values) & np.isfinite(baseline).all(axis=0), np.maximum(lower, higher), 0)
     place = int(shares.argmax())
-    channel = _channel(CHANNELS[place], classes)
+    channel = _channel(FEATURES[place], classes)
     return f"{channel.more if lower[place] >= higher[place] else channel.less} than {math.floor(100 * shares[place])}%"
 
 

@@ -5,23 +5,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scones.monitoring.alerts.alert import Accuracy, Alert, Odds, Since
+from scones.monitoring.alerts.alert import AccuracyChange, AlarmTime, Alert, FalseAlarmOdds
 from scones.monitoring.drift.stream_detector import StreamAlarm
-from scones.monitoring.drift.window_test import Verdict
-from scones.monitoring.performance.accuracy_estimate import Estimate
-from scones.monitoring.performance.labels import Figure, in_range
-from scones.monitoring.performance.prediction_check import Canary
+from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
+from scones.monitoring.performance.labels import LabelledAccuracy, with_interval
+from scones.monitoring.performance.prediction_check import ProbeResult
 
-Kind = Literal["drift", "replay", "canary", "release"]
+AlarmKind = Literal["drift", "replay", "canary", "release"]
 """Changed photos; answers that the registered model does not give; known photos that are answered wrongly; another
 model than the one deployed last."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AlarmEvent:
     """What is wrong: a subject of one short line, and a body of a few more."""
 
-    kind: Kind
+    kind: AlarmKind
     subject: str
     body: str
 
@@ -30,7 +30,7 @@ class Finding:
 class ActiveAlarm:
     """An alarm that stands: what was found first, and when (UTC); *told* says whether the notice has gone out."""
 
-    finding: Finding
+    finding: AlarmEvent
     since: str
     report_uri: str = ""
     """The page that shows it, if there is one."""
@@ -39,12 +39,12 @@ class ActiveAlarm:
     told: bool = False
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> AlarmKind:
         """What kind of alarm it is; of each, one stands at a time."""
         return self.finding.kind
 
 
-def fresh(standing: Iterable[ActiveAlarm], findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def new_alarms(standing: Iterable[ActiveAlarm], findings: Iterable[AlarmEvent]) -> tuple[AlarmEvent, ...]:
     """Give those of *findings* whose kind does not stand yet; one that stands is neither renewed nor told again."""
     kinds = {alarm.kind for alarm in standing}
     return tuple(finding for finding in findings if finding.kind not in kinds)
@@ -55,7 +55,7 @@ SUBJECT_CHARACTERS = 100
 _MINUTES = len("2026-11-23T03:00")
 
 
-def subject(alert: Alert) -> str:
+def subject_line(alert: Alert) -> str:
     """Say the cause, and how the photos changed, in as many whole phrases as a subject line holds."""
     words = list(alert.headline)
     start = f"Scones {alert.severity}: {alert.reason.cause}"
@@ -69,12 +69,12 @@ def subject(alert: Alert) -> str:
     return line if len(line) <= SUBJECT_CHARACTERS else start
 
 
-def text(alert: Alert, page_uri: str) -> str:
+def notice_text(alert: Alert, page_uri: str) -> str:
     """Write the notice's body: what, since when, how sure, what to do, and where the page with the photos is."""
     return "\n".join(_lines(alert, page_uri)) + "\n"
 
 
-def to_json(alert: Alert, page_uri: str) -> str:
+def alert_json(alert: Alert, page_uri: str) -> str:
     """Write the alert for programs: all but the photos, of which the captured events are named."""
     accuracy = alert.accuracy
     found = {
@@ -84,7 +84,7 @@ def to_json(alert: Alert, page_uri: str) -> str:
         "certain": alert.reason.certain,
         "because": alert.reason.because,
         "endpoint": alert.endpoint,
-        "since": {name: getattr(alert.since, name) for name in Since.__slots__},
+        "since": {name: getattr(alert.since, name) for name in AlarmTime.__slots__},
         "channels": [
             {"name": m.channel, "before": m.before, "now": m.now, "word": m.word, "times_the_line": round(m.times, 3)}
             for m in alert.moved
@@ -92,7 +92,7 @@ def to_json(alert: Alert, page_uri: str) -> str:
         "accuracy": {"before": accuracy.before}
         | {name: _figure(getattr(accuracy, name)) for name in ("estimate", "exact", "corrected")},
         "mix": {name: {"before": before, "now": now} for name, before, now in alert.mix},
-        "odds": {name: getattr(alert.odds, name) for name in Odds.__slots__},
+        "odds": {name: getattr(alert.odds, name) for name in FalseAlarmOdds.__slots__},
         "steps": [{"text": step.text, "command": step.command} for step in alert.steps],
         "worst": [example.event for example in alert.worst],
         "label": [{"event": item.event, "time": item.time, "chance": item.chance} for item in alert.label],
@@ -101,30 +101,32 @@ def to_json(alert: Alert, page_uri: str) -> str:
     return json.dumps(found)
 
 
-def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
+def accuracy_lines(accuracy: AccuracyChange) -> Iterator[str]:
     """Say what is known of the accuracy, the best figure first."""
     before = f"{accuracy.before:.0%}"
     if accuracy.corrected is not None:
-        yield f"{before} -> {in_range(accuracy.corrected)} on all photos, from {accuracy.corrected.labels} labels"
+        yield f"{before} -> {with_interval(accuracy.corrected)} on all photos, from {accuracy.corrected.labels} labels"
     if accuracy.exact is not None:
-        yield f"{before} -> {in_range(accuracy.exact)} on the {accuracy.exact.labels} labelled photos"
+        yield f"{before} -> {with_interval(accuracy.exact)} on the {accuracy.exact.labels} labelled photos"
     estimate = accuracy.estimate
     if estimate is not None:
         trust = "trusted" if estimate.trusted else "NOT to be trusted"
-        yield f"{before} -> {in_range(estimate)}, estimated without labels, {trust}: {estimate.why}"
+        yield f"{before} -> {with_interval(estimate)}, estimated without labels, {trust}: {estimate.why}"
     elif accuracy.exact is None:
         yield f"{before} when trained; not known now"
 
 
-def at(time: str) -> str:
+def format_time(time: str) -> str:
     """Show a captured time to the minute."""
     return f"{time[:_MINUTES].replace('T', ' ')} UTC" if len(time) >= _MINUTES else time or "an unknown time"
 
 
-def since_lines(since: Since) -> Iterator[str]:
+def since_lines(since: AlarmTime) -> Iterator[str]:
     """Say when it began, by estimate, and when it rang."""
-    began = f"photo {since.onset:,}" + (f", {at(since.onset_time)}" if since.onset_time else "")
-    yield f"{began} (estimated); it rang at photo {since.photo:,}" + (f", {at(since.time)}" if since.time else "")
+    began = f"photo {since.onset:,}" + (f", {format_time(since.onset_time)}" if since.onset_time else "")
+    yield f"{began} (estimated); it rang at photo {since.photo:,}" + (
+        f", {format_time(since.time)}" if since.time else ""
+    )
 
 
 def odds_lines(alert: Alert) -> Iterator[str]:
@@ -164,14 +166,14 @@ def _lines(alert: Alert, page_uri: str) -> Iterator[str]:
     yield f"The photos, and {len(alert.label)} to label next: {page_uri}"
 
 
-def _loss(accuracy: Accuracy) -> str:
+def _loss(accuracy: AccuracyChange) -> str:
     best = accuracy.corrected or accuracy.exact or accuracy.estimate
-    if best is None or (isinstance(best, Estimate) and not best.trusted):
+    if best is None or (isinstance(best, AccuracyEstimate) and not best.trusted):
         return ""
     return f"; accuracy {accuracy.before:.0%} -> {best.accuracy:.0%}"
 
 
-def _figure(figure: Figure | Estimate | None) -> dict[str, object] | None:
+def _figure(figure: LabelledAccuracy | AccuracyEstimate | None) -> dict[str, object] | None:
     return None if figure is None else {name: getattr(figure, name) for name in type(figure).__slots__}
 
 
@@ -180,7 +182,7 @@ def _sentence(words: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlertSummary:
     """The essence of an alert in words, for whoever shows it among other things."""
 
     subject: str
@@ -194,10 +196,10 @@ class Told:
     moved: tuple[str, ...]
 
 
-def in_short(alert: Alert) -> Told:
+def summarize(alert: Alert) -> AlertSummary:
     """Say the essence."""
-    return Told(
-        subject=subject(alert),
+    return AlertSummary(
+        subject=subject_line(alert),
         severity=alert.severity,
         cause=alert.reason.cause,
         because=alert.reason.because,
@@ -208,13 +210,15 @@ def in_short(alert: Alert) -> Told:
     )
 
 
-def of_alert(alert: Alert, page_uri: str) -> Finding:
+def alert_event(alert: Alert, page_uri: str) -> AlarmEvent:
     """Photos or answers have changed, or another model answers."""
-    kind: Kind = "replay" if alert.reason.certain else "drift"
-    return Finding(kind, subject(alert), text(alert, page_uri))
+    kind: AlarmKind = "replay" if alert.reason.certain else "drift"
+    return AlarmEvent(kind, subject_line(alert), notice_text(alert, page_uri))
 
 
-def of_both(alert: Alert | None, verdict: Verdict, rung: StreamAlarm | None) -> Iterator[Finding]:
+def drift_beside_model_event(
+    alert: Alert | None, verdict: WindowVerdict, rung: StreamAlarm | None
+) -> Iterator[AlarmEvent]:
     """Photos or answers that changed too, in a look that found another model: the alert is of that alone."""
     if alert is None or not alert.reason.certain or not (verdict.alarm or rung):
         return
@@ -226,28 +230,28 @@ def of_both(alert: Alert | None, verdict: Verdict, rung: StreamAlarm | None) -> 
         "Other answers may be all there is to it. Put the model right first: scones deploy",
         "Then acknowledge: what is wrong with the photos themselves rings again.",
     ]
-    yield Finding("drift", f"Scones: photos or answers changed too{since}", "\n".join(lines))
+    yield AlarmEvent("drift", f"Scones: photos or answers changed too{since}", "\n".join(lines))
 
 
-def of_canaries(canaries: Sequence[Canary]) -> Iterator[Finding]:
+def probe_event(canaries: Sequence[ProbeResult]) -> Iterator[AlarmEvent]:
     """Photos that the registered model knows were answered wrongly, or not."""
     wrong = [canary for canary in canaries if not canary.right]
     if wrong:
         lines = [f"{canary.key}: {canary.answer or 'no answer'} instead of {canary.label}" for canary in wrong]
         lines.append("The registered model knows these photos. Look at the endpoint: scones status")
-        yield Finding(
+        yield AlarmEvent(
             "canary",
             f"Scones: the endpoint answers {len(wrong)} of {len(canaries)} known photos wrongly",
             "\n".join(lines),
         )
 
 
-def of_release(endpoint: str, serves: str | None, deployed: str) -> Iterator[Finding]:
+def release_event(endpoint: str, serves: str | None, deployed: str) -> Iterator[AlarmEvent]:
     """Another configuration at *endpoint* than was *deployed* last; *serves* is None where the endpoint is gone."""
     if serves is None:
-        yield Finding("release", f"Scones: endpoint {endpoint} is gone", "Bring it back with: scones deploy")
+        yield AlarmEvent("release", f"Scones: endpoint {endpoint} is gone", "Bring it back with: scones deploy")
     elif serves != deployed:
-        yield Finding(
+        yield AlarmEvent(
             "release",
             f"Scones: endpoint {endpoint} serves another model than was deployed",
             f"It has the configuration {serves}; deployed last was {deployed}, and photos are compared with the "
@@ -255,10 +259,10 @@ def of_release(endpoint: str, serves: str | None, deployed: str) -> Iterator[Fin
         )
 
 
-def of_baseline(baseline: str, model: str) -> Iterator[Finding]:
+def baseline_event(baseline: str, model: str) -> Iterator[AlarmEvent]:
     """A baseline measured on photos of another version than the model was trained on."""
     if baseline != model:
-        yield Finding(
+        yield AlarmEvent(
             "release",
             "Scones: the baseline is of other photos than the model was trained on",
             f"The baseline says {baseline}, the model {model}; no verdict on drift can be trusted. "

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 MARGIN_SECONDS = 3600.0
 """How much older than the newest file of a listing one may be that the listing did not show yet."""
 DAY_SECONDS = 86_400.0
-FEW_FILES = 10_000
+MAX_FULL_LISTING_FILES = 10_000
 """So many are listed in ten calls, at every look; a larger capture from yesterday on, and in full once a day."""
-MOST_EVENTS = 250_000
+MAX_EVENTS = 250_000
 """Of so many events is remembered, twice over, that they were counted."""
 
 _LAYOUT = re.compile(r"\d{4}/\d{2}/\d{2}/\d{2}/[^/]+\.jsonl")
@@ -26,7 +26,7 @@ _DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class CaptureFile:
     """A capture file: its key, what names its content, its size, and when S3 took it (seconds since 1970)."""
 
     key: str
@@ -36,7 +36,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class CaptureCursor:
     """What is kept between two looks."""
 
     until: float = 0.0
@@ -52,7 +52,7 @@ class Cursor:
 
     def start_after(self, prefix: str) -> str:
         """The key below *prefix* after which to list; empty for a complete listing."""
-        if self.listed <= FEW_FILES:
+        if self.listed <= MAX_FULL_LISTING_FILES:
             return ""
         newest = max(self.read.values(), default=self.until)
         if newest - self.until > DAY_SECONDS:
@@ -64,14 +64,14 @@ class Cursor:
 class Reading:
     """One look's work on a cursor."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: CaptureCursor) -> None:
         self._cursor = cursor
         self._read = dict(cursor.read)
         self._before, self._since = (_unpack(text) for text in cursor.events)
         self._turned = cursor.turned
         self._listing = (cursor.until, cursor.listed)
 
-    def choose(self, files: Iterable[File], *, complete: bool) -> list[File]:
+    def choose(self, files: Iterable[CaptureFile], *, complete: bool) -> list[CaptureFile]:
         """Name the files of a listing that have not been read, the oldest first."""
         fresh, newest, count = [], self._cursor.until, 0
         for file in files:
@@ -89,20 +89,20 @@ class Reading:
         if digest in self._since or digest in self._before:
             return False
         self._since.add(digest)
-        if len(self._since) >= MOST_EVENTS:
+        if len(self._since) >= MAX_EVENTS:
             self._turn(self._turned)
         return True
 
-    def done(self, file: File) -> None:
+    def done(self, file: CaptureFile) -> None:
         """Note that *file* was read to its end."""
         self._read[_file_digest(file)] = file.modified
         if file.modified - self._turned > DAY_SECONDS:
             self._turn(file.modified)
 
-    def cursor(self, *, finished: bool) -> Cursor:
+    def cursor(self, *, finished: bool) -> CaptureCursor:
         """What to keep; *finished* says whether every chosen file was read, or some were left for the next look."""
         until, listed = self._listing if finished else (self._cursor.until, self._cursor.listed)
-        return Cursor(
+        return CaptureCursor(
             until=until,
             listed=listed,
             read={digest: moment for digest, moment in self._read.items() if moment >= until - MARGIN_SECONDS},
@@ -119,7 +119,7 @@ def is_capture(key: str, prefix: str) -> bool:
     return key.startswith(prefix) and _LAYOUT.fullmatch(key[len(prefix) :]) is not None
 
 
-def _file_digest(file: File) -> str:
+def _file_digest(file: CaptureFile) -> str:
     name = f"{file.key}\n{file.etag}\n{file.size}".encode("utf-8", "surrogatepass")
     return base64.b64encode(hashlib.blake2b(name, digest_size=_DIGEST_BYTES).digest()).decode().rstrip("=")
 

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.tags import is_ours
-from scones.monitoring.capture.cursor import File, Reading
+from scones.monitoring.capture.cursor import CaptureFile, Reading
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 _EXCERPT_CHARACTERS = 80
 # SageMaker takes 25 MB at most; in base64 and twice over that is less.
-_LONGEST_LINE_BYTES = 96 << 20
+_MAX_LINE_BYTES = 96 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
+class CapturedRecord:
     """One request and its answer; *photo* or *probabilities* is None where the endpoint captured only the other.
 
     Both are None where the question is our own: it may hold many photos, and nobody looks at it.
@@ -51,7 +51,7 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
+class MalformedRecord:
     """A line that is no capture record: its number (from 1), why, and how it begins."""
 
     line: int
@@ -59,11 +59,11 @@ class Malformed:
     excerpt: str
 
 
-class _NotARecord(ValueError):
+class _InvalidRecord(ValueError):
     """Why a line is no capture record."""
 
 
-def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Cut a stream into its lines, without their ends; the last one may be half written.
 
     Of a line that is longer than any record can be only the beginning is given, which reads as no record.
@@ -74,7 +74,7 @@ def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
         for end in ends:
             yield bytes(line if too_long else line + end)
             line, too_long = bytearray(), False
-        if len(line) + len(rest) > _LONGEST_LINE_BYTES:
+        if len(line) + len(rest) > _MAX_LINE_BYTES:
             line, too_long = (line + rest)[:_EXCERPT_CHARACTERS], True
         elif not too_long:
             line += rest
@@ -82,7 +82,7 @@ def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(line)
 
 
-def parse(lines: Iterable[bytes | str]) -> Iterator[Captured | Malformed]:
+def parse_records(lines: Iterable[bytes | str]) -> Iterator[CapturedRecord | MalformedRecord]:
     """Read capture records one by one; each line that is not blank gives exactly one result.
 
     Fields that this version does not know are ignored, so newer records still read.
@@ -93,15 +93,15 @@ def parse(lines: Iterable[bytes | str]) -> Iterator[Captured | Malformed]:
             continue
         try:
             yield _record(text)
-        except _NotARecord as why:
-            yield Malformed(number, str(why), text.strip()[:_EXCERPT_CHARACTERS])
+        except _InvalidRecord as why:
+            yield MalformedRecord(number, str(why), text.strip()[:_EXCERPT_CHARACTERS])
 
 
-def _record(text: str) -> Captured:
+def _record(text: str) -> CapturedRecord:
     try:
         record: Json = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _NotARecord("not JSON, or cut off while being written") from error
+        raise _InvalidRecord("not JSON, or cut off while being written") from error
     capture = _mapping(record, "captureData")
     metadata = _mapping(record, "eventMetadata")
     identity = metadata.get("inferenceId")
@@ -109,8 +109,8 @@ def _record(text: str) -> Captured:
     seen = None if ours else _data(capture.get("endpointInput"), "input")
     answer = None if ours else _data(capture.get("endpointOutput"), "output")
     if seen is None and answer is None and not ours:
-        raise _NotARecord("neither input nor output was captured")
-    return Captured(
+        raise _InvalidRecord("neither input nor output was captured")
+    return CapturedRecord(
         event_id=_text(metadata.get("eventId"), "eventId"),
         inference_time=_text(metadata.get("inferenceTime"), "inferenceTime"),
         inference_id=identity if isinstance(identity, str) else None,
@@ -123,13 +123,13 @@ def _record(text: str) -> Captured:
 def _mapping(record: Json, key: str) -> dict[str, Json]:
     found = record.get(key) if isinstance(record, dict) else None
     if not isinstance(found, dict):
-        raise _NotARecord(f"no {key}: not a capture record")
+        raise _InvalidRecord(f"no {key}: not a capture record")
     return found
 
 
 def _text(value: Json, key: str) -> str:
     if not isinstance(value, str) or not value:
-        raise _NotARecord(f"no {key} in eventMetadata")
+        raise _InvalidRecord(f"no {key} in eventMetadata")
     return value
 
 
@@ -144,14 +144,14 @@ def _data(side: Json, name: str) -> bytes | None:
         return None
     data = side.get("data") if isinstance(side, dict) else None
     if not isinstance(side, dict) or not isinstance(data, str):
-        raise _NotARecord(f"the {name} holds no data")
+        raise _InvalidRecord(f"the {name} holds no data")
     # Text encodings (JSON, CSV) hold the body as it was sent; only BASE64 is wrapped.
     if str(side.get("encoding", "")).upper() != "BASE64":
         return data.encode("utf-8", errors="surrogatepass")
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _NotARecord(f"the {name} is not base64") from error
+        raise _InvalidRecord(f"the {name} is not base64") from error
 
 
 def _probabilities(answer: bytes) -> tuple[float, ...]:
@@ -160,25 +160,25 @@ def _probabilities(answer: bytes) -> tuple[float, ...]:
     try:
         parsed: Json = json.loads(text if text.startswith(("[", "{")) else f"[{text}]")
     except (ValueError, RecursionError) as error:
-        raise _NotARecord("the output is no list of probabilities") from error
+        raise _InvalidRecord("the output is no list of probabilities") from error
     if isinstance(parsed, dict):
         parsed = parsed.get("probabilities")
     if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], list):
         parsed = parsed[0]
     numbers = tuple(_number(value) for value in parsed) if isinstance(parsed, list) else ()
     if not numbers:
-        raise _NotARecord("the output is no list of probabilities")
+        raise _InvalidRecord("the output is no list of probabilities")
     return numbers
 
 
 def _number(value: Json) -> float:
     # Not a number fails the comparison too, so it needs no test of its own.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise _NotARecord("the output holds something that is no probability")
+        raise _InvalidRecord("the output holds something that is no probability")
     return float(value)
 
 
-MOST_EXAMPLES = 20
+MAX_NAMED_RECORDS = 20
 """So many of the records that cannot be used are named one by one."""
 
 _FLUSH_SECONDS = 3600.0
@@ -200,7 +200,7 @@ class RefusalReason(StrEnum):
     OURS = "asked by ourselves"
 
 
-PASSED_OVER = frozenset({RefusalReason.EARLIER, RefusalReason.TWICE, RefusalReason.OURS})
+IGNORED = frozenset({RefusalReason.EARLIER, RefusalReason.TWICE, RefusalReason.OURS})
 """Nothing is wrong with these; they are only not the traffic that is watched."""
 
 
@@ -217,7 +217,7 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CapturedPhoto:
     """One photo that a user sent, decoded to uint8 [side, side, 3], and what the endpoint answered."""
 
     event_id: str
@@ -228,7 +228,7 @@ class Seen:
     """Of the photo's bytes, as they were sent."""
 
 
-class Intake:
+class CaptureReader:
     """Sorts the records of one look."""
 
     def __init__(self, watching: Watching, reading: Reading) -> None:
@@ -250,7 +250,7 @@ class Intake:
     def refuse(self, reason: RefusalReason, where: str) -> None:
         """Count one, and name it if it is among the first."""
         self._counts[reason] += 1
-        if reason not in PASSED_OVER and len(self._examples) < MOST_EXAMPLES:
+        if reason not in IGNORED and len(self._examples) < MAX_NAMED_RECORDS:
             self._examples.append(where)
 
     def refuse_once(self, reason: RefusalReason, where: str) -> None:
@@ -258,10 +258,10 @@ class Intake:
         if self._reading.is_new(where):
             self.refuse(reason, where)
 
-    def take(self, file: File, lines: Iterable[bytes]) -> Iterator[Seen]:
+    def take(self, file: CaptureFile, lines: Iterable[bytes]) -> Iterator[CapturedPhoto]:
         """Yield what can be looked at in *file*, and count the rest."""
-        for record in parse(lines):
-            if isinstance(record, Malformed):
+        for record in parse_records(lines):
+            if isinstance(record, MalformedRecord):
                 # Of a file that is written again, with more in it, each bad line counts once too.
                 self.refuse_once(RefusalReason.MALFORMED, f"{file.key} line {record.line}: {record.reason}")
             elif reason := self._why_not(file, record):
@@ -269,7 +269,7 @@ class Intake:
             elif seen := self._decoded(record):
                 yield seen
 
-    def _why_not(self, file: File, record: Captured) -> RefusalReason | None:
+    def _why_not(self, file: CaptureFile, record: CapturedRecord) -> RefusalReason | None:
         if is_ours(record.inference_id):
             return RefusalReason.OURS
         if not self._reading.is_new(record.event_id):
@@ -282,7 +282,7 @@ class Intake:
             return RefusalReason.NO_ANSWER
         return None if len(record.probabilities) == len(self._watching.classes) else RefusalReason.OTHER_MODEL
 
-    def _decoded(self, record: Captured) -> Seen | None:
+    def _decoded(self, record: CapturedRecord) -> CapturedPhoto | None:
         assert record.photo is not None  # noqa: S101 - `_why_not` saw to both
         assert record.probabilities is not None  # noqa: S101
         try:
@@ -291,9 +291,9 @@ class Intake:
             self.refuse(RefusalReason.UNREADABLE, f"event {record.event_id}: the photo {error.reason}")
             return None
         digest = hashlib.sha256(record.photo).hexdigest()
-        return Seen(record.event_id, record.inference_time, photo, record.probabilities, digest)
+        return CapturedPhoto(record.event_id, record.inference_time, photo, record.probabilities, digest)
 
-    def _is_earlier(self, file: File, record: Captured) -> bool:
+    def _is_earlier(self, file: CaptureFile, record: CapturedRecord) -> bool:
         """Whether another model answered. The endpoint's clock is believed only where S3's own bears it out."""
         since, moment = self._watching.since, record.moment
         return file.modified < since or (moment is not None and since - _FLUSH_SECONDS <= moment < since)

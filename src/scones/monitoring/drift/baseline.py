@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
-from scones.monitoring.drift.features import CHANNELS
-from scones.monitoring.drift.stream_statistics import Calibration
-from scones.monitoring.performance.accuracy_estimate import BadLesson, Judged, Lesson
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_statistics import StreamCalibration
+from scones.monitoring.performance.accuracy_estimate import InvalidSimulation, LabelledPhotos, SimulatedDamage
 
 _FORMAT = 2
 
 Array: TypeAlias = NDArray[np.generic]
 
 
-class BadBaseline(SconesError):
+class InvalidBaseline(SconesError):
     """The baseline is missing, damaged, or was measured with other channels."""
 
 
@@ -37,9 +37,9 @@ class Baseline:
 
     values: NDArray[np.float64]
     data_version: str = ""
-    calibration: Calibration | None = None
+    calibration: StreamCalibration | None = None
     """How high the stream detector's statistics rise on clean photos; without it, calibrate anew."""
-    lesson: Lesson | None = None
+    lesson: SimulatedDamage | None = None
     """What the accuracy without labels is estimated from."""
     days: NDArray[np.intp] | None = None
     """Of recorded traffic, in the order of time: the number of each photo's day. Photos of training have none."""
@@ -47,14 +47,14 @@ class Baseline:
     def __post_init__(self) -> None:
         """Refuse a table that no detector could use."""
         shape = self.values.shape
-        if len(shape) != 2 or shape[1] != len(CHANNELS) or not shape[0]:
-            raise BadBaseline(f"the baseline is {shape}, not [n, {len(CHANNELS)}]; train again with this version")
+        if len(shape) != 2 or shape[1] != len(FEATURES) or not shape[0]:
+            raise InvalidBaseline(f"the baseline is {shape}, not [n, {len(FEATURES)}]; train again with this version")
         holes = ~np.isfinite(self.values)
         # A model without that output gives no unfamiliarity at all; any other hole is damage.
         if holes[:, :-1].any() or (holes[:, -1].any() and not np.isnan(self.values[:, -1]).all()):
-            raise BadBaseline("the baseline holds values that are not finite; train again")
+            raise InvalidBaseline("the baseline holds values that are not finite; train again")
         if self.days is not None and len(self.days) != len(self.values):
-            raise BadBaseline(
+            raise InvalidBaseline(
                 f"the baseline has {len(self.values)} photos and the days of {len(self.days)}; learn it again"
             )
 
@@ -76,7 +76,7 @@ class Baseline:
     def _tables(self) -> dict[str, Array]:
         tables: dict[str, Array] = {
             "format": np.array(_FORMAT),
-            "channels": np.array(CHANNELS),
+            "channels": np.array(FEATURES),
             "values": np.asarray(self.values, dtype=np.float64),
             "data_version": np.array(self.data_version),
         }
@@ -96,7 +96,7 @@ class Baseline:
         try:
             return cls.from_bytes(path.read_bytes(), str(path))
         except OSError as error:
-            raise BadBaseline(f"cannot read the baseline {path}: {error}; train again") from error
+            raise InvalidBaseline(f"cannot read the baseline {path}: {error}; train again") from error
 
     @classmethod
     def from_bytes(cls, body: bytes, where: str) -> "Baseline":
@@ -108,21 +108,23 @@ class Baseline:
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as file:
                 return cls._read(where, {name: file[name] for name in file.files})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, BadLesson) as error:
-            raise BadBaseline(f"cannot read the baseline {where}: {error}; train again") from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, InvalidSimulation) as error:
+            raise InvalidBaseline(f"cannot read the baseline {where}: {error}; train again") from error
 
     @classmethod
     def _read(cls, where: str, found: Mapping[str, Array]) -> "Baseline":
-        if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != CHANNELS:
-            raise BadBaseline(f"the baseline {where} was measured with other channels; train again with this version")
-        calibration = Calibration(found["highest"].astype(np.float64)) if "highest" in found else None
+        if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != FEATURES:
+            raise InvalidBaseline(
+                f"the baseline {where} was measured with other channels; train again with this version"
+            )
+        calibration = StreamCalibration(found["highest"].astype(np.float64)) if "highest" in found else None
         # Lessons of before the whole answers were kept teach nothing; the rest of such a baseline is as good as ever.
         lesson = _unpack(found) if "judged_probabilities" in found else None
         days = found["days"].astype(np.intp) if "days" in found else None
         return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, lesson, days)
 
 
-def _pack(lesson: Lesson) -> dict[str, Array]:
+def _pack(lesson: SimulatedDamage) -> dict[str, Array]:
     """One table of all photos, the clean ones first, and how many there are of each name."""
     parts = {"": lesson.clean} | dict(lesson.damaged)
     return {
@@ -134,11 +136,11 @@ def _pack(lesson: Lesson) -> dict[str, Array]:
     }
 
 
-def _unpack(found: Mapping[str, Array]) -> Lesson:
+def _unpack(found: Mapping[str, Array]) -> SimulatedDamage:
     ends = np.cumsum(found["counts"])[:-1]
     tables = (np.split(found[f"judged_{name}"], ends) for name in ("channels", "probabilities", "right"))
     parts = {
-        str(name): Judged(channels.astype(np.float64), probabilities.astype(np.float64), right.astype(bool))
+        str(name): LabelledPhotos(channels.astype(np.float64), probabilities.astype(np.float64), right.astype(bool))
         for name, channels, probabilities, right in zip(found["names"], *tables, strict=True)
     }
-    return Lesson(parts.pop(""), parts)
+    return SimulatedDamage(parts.pop(""), parts)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
 
-CHANNELS = (
+FEATURES = (
     "log_odds",
     "certainty",
     "brightness",
@@ -25,10 +25,10 @@ CHANNELS = (
 )
 """The columns of every table of measurements, in this order; a column that could not be measured is NaN throughout."""
 
-ANSWERS = frozenset({"log_odds", "certainty", "unfamiliarity"})
+PREDICTION_FEATURES = frozenset({"log_odds", "certainty", "unfamiliarity"})
 """The channels that say what the model makes of a photo; the others only look at the photo."""
 
-MEANINGS: Mapping[str, str] = MappingProxyType(
+FEATURE_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "log_odds": "which way the model leans (log-odds)",
         "certainty": "how decided the model is (log-odds margin)",
@@ -47,7 +47,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
 )
 """What each channel says, in words and with its unit."""
 
-FAMILIAR = 0.9
+OOD_QUANTILE = 0.9
 """The share of a baseline's photos whose unfamiliarity is not told apart."""
 
 # float32 saturates at 0 and 1; a floor keeps the logarithm finite without moving any real answer.
@@ -59,21 +59,21 @@ Floats = NDArray[np.float64]
 Photos = NDArray[np.uint8]
 
 
-class BadMeasurement(SconesError):
+class InvalidMeasurement(SconesError):
     """Photos and probabilities do not fit together, or hold values that cannot be measured."""
 
 
-def strangest(unfamiliarity: NDArray[np.floating], familiar: float | None = None) -> Floats:
+def clip_ood_score(unfamiliarity: NDArray[np.floating], familiar: float | None = None) -> Floats:
     """Raise the scores [N] to *familiar*, by default the one that nine in ten stay below: what is above is compared.
 
     A baseline is scored by networks that lack a part of the photos; the one that is served knows them all, and finds
     every photo a little more familiar. That is no change of the traffic.
     """
     scores = np.asarray(unfamiliarity, np.float64)
-    return np.maximum(scores, np.quantile(scores, FAMILIAR) if familiar is None else familiar)
+    return np.maximum(scores, np.quantile(scores, OOD_QUANTILE) if familiar is None else familiar)
 
 
-def measure(
+def measure_features(
     photos: Photos, probabilities: NDArray[np.floating], unfamiliarity: NDArray[np.floating] | None = None
 ) -> Floats:
     """Measure every photo: uint8 [N, H, W, 3] RGB and [N, C] probabilities give [N, len(CHANNELS)].
@@ -85,26 +85,26 @@ def measure(
         BadMeasurement: wrong shapes, or probabilities that are not finite.
     """
     _check_shapes(photos, probabilities)
-    table = np.empty((len(photos), len(CHANNELS)))
+    table = np.empty((len(photos), len(FEATURES)))
     for start in range(0, len(photos), _CHUNK_PHOTOS):
         rows = slice(start, start + _CHUNK_PHOTOS)
-        table[rows, :-1] = np.column_stack([_answers(probabilities[rows]), _pixels(photos[rows])])
+        table[rows, :-1] = np.column_stack([_prediction_features(probabilities[rows]), _pixel_features(photos[rows])])
     table[:, -1] = np.nan if unfamiliarity is None else unfamiliarity
     return table
 
 
 def _check_shapes(photos: Photos, probabilities: NDArray[np.floating]) -> None:
     if photos.ndim != 4 or photos.shape[3] != 3 or photos.dtype != np.uint8:
-        raise BadMeasurement(f"photos are {photos.dtype} {photos.shape}, not uint8 [N, H, W, 3]; decode them first")
+        raise InvalidMeasurement(f"photos are {photos.dtype} {photos.shape}, not uint8 [N, H, W, 3]; decode them first")
     if probabilities.ndim != 2 or probabilities.shape[1] < 2 or len(probabilities) != len(photos):
-        raise BadMeasurement(
+        raise InvalidMeasurement(
             f"probabilities are {probabilities.shape}, not [{len(photos)}, 2 or more]; give one row for each photo"
         )
     if not np.isfinite(probabilities).all():
-        raise BadMeasurement("some probabilities are not finite; leave those photos out and count them")
+        raise InvalidMeasurement("some probabilities are not finite; leave those photos out and count them")
 
 
-def _answers(probabilities: NDArray[np.floating]) -> Floats:
+def _prediction_features(probabilities: NDArray[np.floating]) -> Floats:
     """Columns: which way the model leans, and by how much it prefers its first choice to its second."""
     floored = np.clip(probabilities.astype(np.float64), _FLOOR, 1 - _FLOOR)
     ranked = np.sort(floored, axis=1)
@@ -114,7 +114,7 @@ def _answers(probabilities: NDArray[np.floating]) -> Floats:
     return np.column_stack([np.log(ranked[:, -1] / (1 - ranked[:, -1])), margin])
 
 
-def _pixels(photos: Photos) -> Floats:
+def _pixel_features(photos: Photos) -> Floats:
     """Columns: the ten channels that only look at the photo."""
     colour = photos.astype(np.float32)
     grey = colour.mean(axis=3)

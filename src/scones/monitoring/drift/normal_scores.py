@@ -14,7 +14,7 @@ _RIDGE = 0.02
 _TINY = 1e-12
 
 
-def rank_together(values: Floats) -> Floats:
+def rank_columns(values: Floats) -> Floats:
     """Rank each column of [n, k] from 1 to n; equal values share their mean rank."""
     ranks = np.empty(values.shape)
     for number, column in enumerate(values.T):
@@ -24,7 +24,7 @@ def rank_together(values: Floats) -> Floats:
     return ranks
 
 
-def normal(shares: Floats) -> Floats:
+def normal_quantiles(shares: Floats) -> Floats:
     """Give the standard normal quantile of each of *shares*, which lie between 0 and 1."""
     # Ranks take few different values, so the exact function, one number at a time, is quick enough.
     different, place = np.unique(shares, return_inverse=True)
@@ -54,7 +54,7 @@ def whitener(features: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
+class NormalScores:
     """Scores photos one by one against those of a baseline."""
 
     ordered: Floats
@@ -62,10 +62,10 @@ class Yardstick:
     quantiles: Floats
 
     @classmethod
-    def of(cls, values: Floats) -> "Yardstick":
+    def of(cls, values: Floats) -> "NormalScores":
         """Take the baseline's channels, [n, k]."""
         count = len(values)
-        return cls(np.sort(values, axis=0), normal((np.arange(2 * count + 1) / 2 + 0.5) / (count + 1)))
+        return cls(np.sort(values, axis=0), normal_quantiles((np.arange(2 * count + 1) / 2 + 0.5) / (count + 1)))
 
     def score(self, values: Floats) -> Floats:
         """Give the normal scores [m, k] of photos [m, k]; one beyond all of the baseline still has a finite score."""

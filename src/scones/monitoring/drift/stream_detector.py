@@ -9,14 +9,20 @@ from typing import Final
 import numpy as np
 
 from scones.domain.errors import SconesError
-from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
-from scones.monitoring.drift.stream_statistics import Line, Motion, Reference, Steps, statistics
+from scones.monitoring.drift.stream_statistics import (
+    StreamIncrements,
+    StreamReference,
+    StreamStatistics,
+    StreamThreshold,
+    statistic_values,
+)
 
 FORMAT: Final = "scones-watch-1"
 
 
-class BadState(SconesError):
+class InvalidStreamState(SconesError):
     """The remembered state is damaged, or of another baseline or version."""
 
 
@@ -31,7 +37,7 @@ class StreamAlarm:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StreamState:
     """What is carried from look to look; about eight kilobytes as text.
 
     An alarm stays until it is acknowledged, and no other rings meanwhile.
@@ -42,7 +48,7 @@ class State:
     """Seen since the first of all."""
     started: int
     """Of those, seen before the statistics started: at the beginning, or at the last acknowledgement."""
-    motion: Motion
+    motion: StreamStatistics
     sums: Floats
     """Page's sums of the logarithms of evidence, which tell the onset: each is 0 where its change began."""
     onsets: Floats
@@ -59,51 +65,53 @@ class State:
         """Write the state as text."""
         alarm = None if self.alarm is None else [self.alarm.photo, self.alarm.onset, self.alarm.score]
         arrays = {name: _pack(array) for name, array in self._arrays().items()}
-        head = {"format": FORMAT, "channels": CHANNELS, "baseline": self.baseline, "photos": self.photos}
+        head = {"format": FORMAT, "channels": FEATURES, "baseline": self.baseline, "photos": self.photos}
         return json.dumps(head | {"started": self.started, "score": self.score, "alarm": alarm} | arrays)
 
     def _arrays(self) -> dict[str, Floats]:
-        motion = {name: getattr(self.motion, name) for name in Motion.__slots__}
+        motion = {name: getattr(self.motion, name) for name in StreamStatistics.__slots__}
         return motion | {"sums": self.sums, "onsets": self.onsets}
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class StreamDetector:
     """A baseline and an alarm line, ready to look at photos."""
 
-    reference: Reference
-    line: Line
+    reference: StreamReference
+    line: StreamThreshold
     baseline: str
     """The fingerprint of the baseline, which a state must bear too."""
 
     @classmethod
-    def of(cls, values: Floats, line: Line) -> "Watch":
+    def of(cls, values: Floats, line: StreamThreshold) -> "StreamDetector":
         """Watch against the baseline's channels, [n, channels], with a line that was calibrated on them."""
-        return cls(Reference.of(values), line, sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12])
+        return cls(StreamReference.of(values), line, sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12])
 
-    def begin(self) -> State:
+    def begin(self) -> StreamState:
         """Begin where nothing was seen."""
         return self._restart(0)
 
-    def look(self, state: State, values: Floats) -> State:
+    def look(self, state: StreamState, values: Floats) -> StreamState:
         """Take in the channels, [n, channels], of the photos since the last look, in their order.
 
         Raises:
             BadState: the state belongs to another baseline.
         """
         if state.baseline != self.baseline:
-            raise BadState(f"the watch's state is of baseline {state.baseline}, not {self.baseline}; begin a new one")
+            raise InvalidStreamState(
+                f"the watch's state is of baseline {state.baseline}, not {self.baseline}; begin a new one"
+            )
         steps = self.reference.steps(values)
         logs = np.log(steps.factors)
         for number in range(len(values)):
             state = self._take(state, steps, logs[number], number)
         return state
 
-    def acknowledge(self, state: State) -> State:
+    def acknowledge(self, state: StreamState) -> StreamState:
         """Take note of the alarm: the statistics start anew, and the next alarm can ring."""
         return self._restart(state.photos)
 
-    def resume(self, text: str) -> State:
+    def resume(self, text: str) -> StreamState:
         """Read what `State.to_json` wrote.
 
         Raises:
@@ -111,46 +119,50 @@ class Watch:
         """
         try:
             found = json.loads(text)
-            if found["format"] != FORMAT or tuple(found["channels"]) != CHANNELS:
-                raise BadState(f"the watch's state is of another version ({found['format']}); begin a new one")
+            if found["format"] != FORMAT or tuple(found["channels"]) != FEATURES:
+                raise InvalidStreamState(
+                    f"the watch's state is of another version ({found['format']}); begin a new one"
+                )
             if found["baseline"] != self.baseline:
                 other = found["baseline"]
-                raise BadState(f"the watch's state is of baseline {other}, not {self.baseline}; begin a new one")
+                raise InvalidStreamState(
+                    f"the watch's state is of baseline {other}, not {self.baseline}; begin a new one"
+                )
             return self._read(found)
         except (ValueError, KeyError, TypeError) as error:
-            raise BadState(f"the watch's state cannot be read ({error!r}); begin a new one") from error
+            raise InvalidStreamState(f"the watch's state cannot be read ({error!r}); begin a new one") from error
 
-    def _read(self, found: dict[str, object]) -> State:
+    def _read(self, found: dict[str, object]) -> StreamState:
         blank = self._restart(0)
         arrays = {name: _unpack(found[name], array) for name, array in blank._arrays().items()}
         alarm = found["alarm"]
         if not (alarm is None or isinstance(alarm, list)):
             raise TypeError("alarm")
-        return State(
+        return StreamState(
             baseline=self.baseline,
             photos=_count(found["photos"]),
             started=_count(found["started"]),
-            motion=Motion(*(arrays[name] for name in Motion.__slots__)),
+            motion=StreamStatistics(*(arrays[name] for name in StreamStatistics.__slots__)),
             sums=arrays["sums"],
             onsets=arrays["onsets"],
             score=_finite(found["score"]),
             alarm=None if alarm is None else StreamAlarm(_count(alarm[0]), _count(alarm[1]), _finite(alarm[2])),
         )
 
-    def _restart(self, photos: int) -> State:
-        steps = self.reference.steps(np.full((1, len(CHANNELS)), np.nan))
+    def _restart(self, photos: int) -> StreamState:
+        steps = self.reference.steps(np.full((1, len(FEATURES)), np.nan))
         components = steps.factors.shape[1]
         onsets = np.full(components, float(photos + 1))
-        return State(self.baseline, photos, photos, steps.start(), np.zeros(components), onsets)
+        return StreamState(self.baseline, photos, photos, steps.start(), np.zeros(components), onsets)
 
-    def _take(self, state: State, steps: Steps, logs: Floats, number: int) -> State:
+    def _take(self, state: StreamState, steps: StreamIncrements, logs: Floats, number: int) -> StreamState:
         photos = state.photos + 1
         motion = steps.move(state.motion, number)
         sums = np.maximum(state.sums + logs, 0)
         onsets = np.where(sums > 0, state.onsets, photos + 1.0)
         score, alarm = 0.0, state.alarm
         if photos - state.started >= MIN_PHOTOS:
-            score = float(self.line.score(statistics(motion, photos - state.started)))
+            score = float(self.line.score(statistic_values(motion, photos - state.started)))
             if alarm is None and score > self.line.height:
                 alarm = StreamAlarm(photos, min(photos, int(onsets[sums.argmax()])), score)
         return replace(state, photos=photos, motion=motion, sums=sums, onsets=onsets, score=score, alarm=alarm)

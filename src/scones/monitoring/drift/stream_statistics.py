@@ -16,24 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats, Yardstick, products, spreads, whitener
+from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats, NormalScores, products, spreads, whitener
 
 STATISTICS = 3
-FORGETTING = 0.02
+DECAY = 0.02
 """The weight of the newest photo in the means: they remember about a hundred."""
 _LEVELS = np.array([-1.0, -0.5, 0.5, 1.0])
 _SPREADS = np.array([0.5, 2.0])
 _TOGETHER = np.array([-0.5, 0.5])
-_OFTENER = np.array([1.5, 2.5])
-_SELDOM = 0.2
+_RATE_RATIOS = np.array([1.5, 2.5])
+_RARE = 0.2
 # Beyond these, one photo would count as much as many.
-_MOST_SCORE, _MOST_PRODUCT = 3.0, 4.0
-_MOST_EVIDENCE = 1e250
+_MAX_SCORE, _MAX_PRODUCT = 3.0, 4.0
+_MAX_EVIDENCE = 1e250
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class StreamStatistics:
     """Where the statistics stand on one stream, or, with a leading axis, on many at once."""
 
     moments: Floats
@@ -42,30 +42,30 @@ class Motion:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class StreamIncrements:
     """What each photo adds: whitened levels and spreads, whitened products, and the factor of each sum of evidence."""
 
     moments: Floats
     together: Floats
     factors: Floats
 
-    def start(self, *streams: int) -> Motion:
+    def start(self, *streams: int) -> StreamStatistics:
         """Stand at the beginning of as many streams."""
         parts = (self.moments, self.together, self.factors)
-        return Motion(*(np.zeros((*streams, part.shape[1])) for part in parts))
+        return StreamStatistics(*(np.zeros((*streams, part.shape[1])) for part in parts))
 
-    def move(self, motion: Motion, photos: NDArray[np.intp] | int) -> Motion:
+    def move(self, motion: StreamStatistics, photos: NDArray[np.intp] | int) -> StreamStatistics:
         """Take in the next photo: one number, or one for each stream."""
-        return Motion(
-            motion.moments + FORGETTING * (self.moments[photos] - motion.moments),
-            motion.together + FORGETTING * (self.together[photos] - motion.together),
-            np.minimum((motion.evidence + 1) * self.factors[photos], _MOST_EVIDENCE),
+        return StreamStatistics(
+            motion.moments + DECAY * (self.moments[photos] - motion.moments),
+            motion.together + DECAY * (self.together[photos] - motion.together),
+            np.minimum((motion.evidence + 1) * self.factors[photos], _MAX_EVIDENCE),
         )
 
 
-def statistics(motion: Motion, seen: int) -> Floats:
+def statistic_values(motion: StreamStatistics, seen: int) -> Floats:
     """Give the three statistics, [..., 3], after *seen* photos."""
-    variance = FORGETTING / (2 - FORGETTING) * (1 - (1 - FORGETTING) ** (2 * seen))
+    variance = DECAY / (2 - DECAY) * (1 - (1 - DECAY) ** (2 * seen))
     parts = [
         (motion.moments**2).sum(axis=-1) / variance,
         (motion.together**2).sum(axis=-1) / variance,
@@ -75,10 +75,10 @@ def statistics(motion: Motion, seen: int) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class StreamReference:
     """The baseline as the stream is measured against it."""
 
-    yardstick: Yardstick
+    yardstick: NormalScores
     centre: Floats
     spread: Floats
     whiteners: tuple[Floats, Floats]
@@ -90,13 +90,13 @@ class Reference:
     """How often it is exceeded."""
 
     @classmethod
-    def of(cls, values: Floats) -> "Reference":
+    def of(cls, values: Floats) -> "StreamReference":
         """Take the baseline's channels, [n, channels]; one that was not measured says nothing later either."""
-        commonest, alike = np.array([_commonest(column) for column in values.T]).T
+        commonest, alike = np.array([_most_frequent(column) for column in values.T]).T
         absent = np.asarray(np.isnan(values).any(axis=0) | (alike > len(values) / 2))
         often = np.maximum((values > commonest).mean(axis=0), 1 / len(values))
-        usual = np.where(absent & (often < _SELDOM), commonest, np.nan)
-        yardstick = Yardstick.of(np.where(absent, 0, values))
+        usual = np.where(absent & (often < _RARE), commonest, np.nan)
+        yardstick = NormalScores.of(np.where(absent, 0, values))
         scores = yardstick.score(np.where(absent, 0, values))
         features = np.column_stack([scores, spreads(scores), products(scores)])
         centre, spread = features.mean(axis=0), np.maximum(features.std(axis=0), _TINY)
@@ -104,7 +104,7 @@ class Reference:
         whiteners = whitener(features[:, :cut]), whitener(features[:, cut:])
         return cls(yardstick, centre, spread, whiteners, absent, usual, often)
 
-    def steps(self, values: Floats) -> Steps:
+    def steps(self, values: Floats) -> StreamIncrements:
         """Turn the channels of photos, [m, channels], into what they add; a channel that is NaN adds nothing."""
         missing = np.isnan(values) | self.absent
         scores = self.yardstick.score(np.nan_to_num(values))
@@ -112,25 +112,25 @@ class Reference:
         without = np.column_stack([missing, missing, missing[:, 1:] | missing[:, :1]])
         away[without] = 0
         cut = 2 * values.shape[1]
-        near = np.clip(np.where(missing, 0, scores), -_MOST_SCORE, _MOST_SCORE)
-        together = np.clip(away[:, cut:] / self.spread[cut:], -_MOST_PRODUCT, _MOST_PRODUCT)
+        near = np.clip(np.where(missing, 0, scores), -_MAX_SCORE, _MAX_SCORE)
+        together = np.clip(away[:, cut:] / self.spread[cut:], -_MAX_PRODUCT, _MAX_PRODUCT)
         logs = [_shifted(near, _LEVELS), _widened(near), _shifted(together, _TOGETHER)]
         logs[1][np.repeat(missing, len(_SPREADS), axis=1)] = 0
         logs.append(self._oftener(values))
-        return Steps(
+        return StreamIncrements(
             away[:, :cut] @ self.whiteners[0], away[:, cut:] @ self.whiteners[1], np.exp(np.column_stack(logs))
         )
 
     def _oftener(self, values: Floats) -> Floats:
         """The log-likelihood ratios, [m, channels * 2], of exceeding what is usual more often than the baseline."""
-        often = np.minimum(self.often, _SELDOM)[:, None]
-        beyond, within = np.log(_OFTENER), np.log((1 - _OFTENER * often) / (1 - often))
+        often = np.minimum(self.often, _RARE)[:, None]
+        beyond, within = np.log(_RATE_RATIOS), np.log((1 - _RATE_RATIOS * often) / (1 - often))
         logs = np.where((values > self.usual)[..., None], beyond, within)
         logs[np.isnan(values) | np.isnan(self.usual)] = 0
         return _flat(logs)
 
 
-def _commonest(column: Floats) -> tuple[float, int]:
+def _most_frequent(column: Floats) -> tuple[float, int]:
     """The value that occurs most often, and how often."""
     different, counts = np.unique(column, return_counts=True)
     return float(different[counts.argmax()]), int(counts.max())
@@ -170,7 +170,7 @@ class TooFewBlocks(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StreamThreshold:
     """The alarm line for one false-alarm rate, and the common scale of the statistics: 1 is the usual worst of ten."""
 
     middle: Floats
@@ -183,20 +183,22 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class StreamCalibration:
     """How high each statistic rose on each simulated stream: [streams, 3]."""
 
     highest: Floats
 
-    def line(self, rate: float) -> Line:
+    def line(self, rate: float) -> StreamThreshold:
         """Find the line that the share *rate* of unchanged streams of 1,000 photos crosses."""
         middle, high = np.quantile(self.highest, [0.5, 0.9], axis=0)
-        scale = Line(middle, np.maximum(high - middle, _TINY), 0.0)
+        scale = StreamThreshold(middle, np.maximum(high - middle, _TINY), 0.0)
         height = float(np.quantile(scale.score(self.highest), 1 - rate, method="higher"))
-        return Line(scale.middle, scale.spread, height)
+        return StreamThreshold(scale.middle, scale.spread, height)
 
 
-def calibrate(values: Floats, blocks: Places | None = None, *, seed: int = 0, rounds: int = ROUNDS) -> Calibration:
+def calibrate_stream(
+    values: Floats, blocks: Places | None = None, *, seed: int = 0, rounds: int = ROUNDS
+) -> StreamCalibration:
     """Simulate streams of the channels *values*, [n, channels], of clean photos.
 
     Photos that depend on each other, as by day and night, need *blocks* [n]: numbers that are the same for photos of
@@ -212,24 +214,24 @@ def calibrate(values: Floats, blocks: Places | None = None, *, seed: int = 0, ro
     rng = np.random.default_rng(seed)
     # One round after the other: the tables of all would not fit into a small function's memory.
     found = [_highest(*_join([_sample(values, groups, rng) for _ in range(_SAMPLES_AT_ONCE)])) for _ in range(rounds)]
-    return Calibration(np.concatenate(found))
+    return StreamCalibration(np.concatenate(found))
 
 
-def _sample(values: Floats, groups: list[Places], rng: np.random.Generator) -> tuple[Steps, Places]:
+def _sample(values: Floats, groups: list[Places], rng: np.random.Generator) -> tuple[StreamIncrements, Places]:
     """Draw a baseline; give what each photo adds against it, and some streams of them, [streams, photos]."""
     measured_by = rng.integers(0, len(groups), len(groups))
-    reference = Reference.of(values[np.concatenate([groups[number] for number in measured_by])])
+    reference = StreamReference.of(values[np.concatenate([groups[number] for number in measured_by])])
     rows = np.stack([_stream(groups, rng) for _ in range(_STREAMS)])
     # Only the photos that occur are measured.
     needed, places = np.unique(rows, return_inverse=True)
     return reference.steps(values[needed]), places.reshape(rows.shape)
 
 
-def _join(samples: list[tuple[Steps, Places]]) -> tuple[Steps, Places]:
+def _join(samples: list[tuple[StreamIncrements, Places]]) -> tuple[StreamIncrements, Places]:
     """Make one table of the steps of several samples, and one of their streams."""
     firsts = np.cumsum([0] + [len(steps.factors) for steps, _ in samples[:-1]])
-    parts = ([getattr(steps, name) for steps, _ in samples] for name in Steps.__slots__)
-    joined = Steps(*(np.concatenate(part) for part in parts))
+    parts = ([getattr(steps, name) for steps, _ in samples] for name in StreamIncrements.__slots__)
+    joined = StreamIncrements(*(np.concatenate(part) for part in parts))
     return joined, np.concatenate([streams + first for first, (_, streams) in zip(firsts, samples, strict=True)])
 
 
@@ -248,12 +250,12 @@ def _stream(groups: list[Places], rng: np.random.Generator) -> Places:
     return np.concatenate([first[rng.integers(0, len(first)) :], *others])[:STREAM_PHOTOS]
 
 
-def _highest(steps: Steps, streams: Places) -> Floats:
+def _highest(steps: StreamIncrements, streams: Places) -> Floats:
     """Let every stream run, [streams, photos]; give the highest value of each statistic, [streams, 3]."""
     motion = steps.start(len(streams))
     highest = np.full((len(streams), STATISTICS), -np.inf)
     for seen, photos in enumerate(streams.T, start=1):
         motion = steps.move(motion, photos)
         if seen >= MIN_PHOTOS:
-            highest = np.maximum(highest, statistics(motion, seen))
+            highest = np.maximum(highest, statistic_values(motion, seen))
     return highest

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import CHANNELS
+from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
-from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate
+from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate_stream
 
 MAX_PHOTOS_KEPT: Final = 20_000
 """A look keeps so many photos at most, the newest."""
@@ -27,12 +27,12 @@ _FORMAT = 1
 _TEXTS = ("events", "times", "hashes")
 
 
-class BadMeasured(SconesError):
+class UnreadableTraffic(SconesError):
     """What a look kept of its photos is damaged, or of another version."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RecordedTraffic:
     """Photos in the order in which they were read: *probabilities* [n, C] and *channels* [n, channels].
 
     *model* is the version of the one that they were answered by, *hashes* are those of the photos' bytes.
@@ -50,7 +50,7 @@ class Measured:
         return len(self.events)
 
     @classmethod
-    def join(cls, parts: Iterable["Measured"]) -> "Measured":
+    def join(cls, parts: Iterable["RecordedTraffic"]) -> "RecordedTraffic":
         """Put photos of one model together, in the order given; there must be one part or more."""
         found = list(parts)
         return cls(
@@ -62,19 +62,19 @@ class Measured:
             channels=np.concatenate([part.channels for part in found]),
         )
 
-    def take(self, rows: NDArray[np.intp]) -> "Measured":
+    def take(self, rows: NDArray[np.intp]) -> "RecordedTraffic":
         """Give some of the photos, by place."""
         places = rows.tolist()
         events, times, hashes = (
             tuple(texts[row] for row in places) for texts in (self.events, self.times, self.hashes)
         )
-        return Measured(self.model, events, times, hashes, self.probabilities[rows], self.channels[rows])
+        return RecordedTraffic(self.model, events, times, hashes, self.probabilities[rows], self.channels[rows])
 
-    def last(self, most: int) -> "Measured":
+    def last(self, most: int) -> "RecordedTraffic":
         """Give the newest *most* photos at most."""
         return self if len(self) <= most else self.take(np.arange(len(self) - most, len(self)))
 
-    def thinned(self, most: int) -> "Measured":
+    def thinned(self, most: int) -> "RecordedTraffic":
         """Give *most* photos at most, evenly from all."""
         return self if len(self) <= most else self.take(np.linspace(0, len(self) - 1, most).astype(np.intp))
 
@@ -83,12 +83,12 @@ class Measured:
         out = io.BytesIO()
         texts = {name: np.array(getattr(self, name), dtype=np.str_) for name in _TEXTS}
         tables = {"probabilities": self.probabilities, "values": self.channels}
-        head = {"format": np.array(_FORMAT), "channels": np.array(CHANNELS), "model": np.array(self.model)}
+        head = {"format": np.array(_FORMAT), "channels": np.array(FEATURES), "model": np.array(self.model)}
         np.savez_compressed(out, allow_pickle=False, **head, **texts, **tables)
         return out.getvalue()
 
     @classmethod
-    def from_bytes(cls, body: bytes, where: str) -> "Measured":
+    def from_bytes(cls, body: bytes, where: str) -> "RecordedTraffic":
         """Read what `to_bytes` gave; *where* it comes from is for the error.
 
         Raises:
@@ -98,11 +98,11 @@ class Measured:
             with np.load(io.BytesIO(body), allow_pickle=False) as file:
                 return cls._read({name: file[name] for name in file.files})
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise BadMeasured(f"cannot read {where} ({error}); delete it, and its photos are left out") from error
+            raise UnreadableTraffic(f"cannot read {where} ({error}); delete it, and its photos are left out") from error
 
     @classmethod
-    def _read(cls, found: Mapping[str, np.ndarray]) -> "Measured":
-        if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != CHANNELS:
+    def _read(cls, found: Mapping[str, np.ndarray]) -> "RecordedTraffic":
+        if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != FEATURES:
             raise ValueError("it is of another version")
         events, times, hashes = (tuple(map(str, found[name])) for name in _TEXTS)
         return cls(str(found["model"]), events, times, hashes, found["probabilities"], found["values"])
@@ -112,7 +112,7 @@ class TooFewDays(SconesError):
     """There are not days enough of this model's traffic to learn from."""
 
 
-def learn_days(trained: Baseline, traffic: Iterable[Measured], model: str, days: int, seed: int) -> Baseline:
+def learn_days(trained: Baseline, traffic: Iterable[RecordedTraffic], model: str, days: int, seed: int) -> Baseline:
     """Make a baseline of the last *days* days (in UTC) of the *model*'s traffic; the rest is as *trained* has it.
 
     Days of fewer than MIN_PHOTOS photos do not count, so a clock that jumps takes no other day's place; photos whose
@@ -129,12 +129,12 @@ def learn_days(trained: Baseline, traffic: Iterable[Measured], model: str, days:
     if len(learnt) < MIN_BLOCKS:
         told = f"{len(learnt)} days of {MIN_PHOTOS} photos or more of the model {model}, of the last {days}"
         raise TooFewDays(f"{told}; learn once there are {MIN_BLOCKS}, better fourteen")
-    joined = Measured.join(parts)
+    joined = RecordedTraffic.join(parts)
     order = np.flatnonzero(kept)[np.argsort(np.array(joined.times)[kept], kind="stable")]
     rows = order[np.linspace(0, len(order) - 1, min(len(order), MAX_PHOTOS_KEPT)).astype(np.intp)]
     numbers = np.unique(times[rows], return_inverse=True)[1].astype(np.intp)
     values = joined.channels[rows]
-    calibration = calibrate(values, numbers, seed=seed)
+    calibration = calibrate_stream(values, numbers, seed=seed)
     return Baseline(values, trained.data_version, calibration, trained.lesson, numbers)
 
 

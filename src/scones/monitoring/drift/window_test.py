@@ -19,8 +19,16 @@ from numpy.typing import NDArray
 from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 from scones.domain.errors import SconesError
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import ANSWERS, CHANNELS
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats, normal, products, rank_together, spreads, whitener
+from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
+from scones.monitoring.drift.normal_scores import (
+    MIN_PHOTOS,
+    Floats,
+    normal_quantiles,
+    products,
+    rank_columns,
+    spreads,
+    whitener,
+)
 
 DEFAULT_PER_THOUSAND = 0.1
 _THOUSAND = 1000
@@ -28,12 +36,12 @@ _THOUSAND = 1000
 _SHARE = 0.5
 
 
-class BadBudget(SconesError):
+class InvalidBudget(SconesError):
     """A number of false alarms that cannot be calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class FalseAlarmBudget:
     """The expected number of false alarms per 1,000 photos, half for the stream detector and half for the windows.
 
     The halves add up whatever the two detectors have in common (Boole's inequality), so the whole is a bound.
@@ -48,7 +56,9 @@ class Budget:
         """Refuse what no calibration can promise."""
         if not MIN_PER_THOUSAND <= self.per_thousand <= MAX_PER_THOUSAND:
             allowed = f"{MIN_PER_THOUSAND} to {MAX_PER_THOUSAND}"
-            raise BadBudget(f"{self.per_thousand} false alarms per 1,000 photos cannot be promised; choose {allowed}")
+            raise InvalidBudget(
+                f"{self.per_thousand} false alarms per 1,000 photos cannot be promised; choose {allowed}"
+            )
 
     def of_stream(self) -> float:
         """Give the probability of a false alarm of the stream detector within 1,000 photos."""
@@ -66,7 +76,7 @@ class Budget:
         return max(MIN_PHOTOS, ceil(-log1p(-MIN_RATE) * _THOUSAND / (_SHARE * self.per_thousand)))
 
 
-Test = Literal["channels", "one channel", "answers", "products", "strange photos", "answer's shape", "worst shape"]
+TestName = Literal["channels", "one channel", "answers", "products", "strange photos", "answer's shape", "worst shape"]
 """What a test looks at; "products" ring alone where the model, not the photos, is another one."""
 
 MIN_BASELINE = 2 * MIN_PHOTOS
@@ -75,24 +85,24 @@ _SPLITS_PER_ALARM = 10
 _MIN_SPLITS = 2000
 _CHUNK_SPLITS = 500
 # Stretches of time overlap: more of them say nothing new, and recorded traffic is long.
-_MOST_STRETCHES = 1000
+_MAX_STRETCHES = 1000
 _TINY = 1e-12
 # In normal scores: of photos like those of the baseline three in a hundred are as unfamiliar.
-_STRANGE = 1.9
+_OOD_ABOVE = 1.9
 # The columns of every table of statistics.
-_TESTS: tuple[Test, ...] = (
+_TESTS: tuple[TestName, ...] = (
     *("channels", "one channel", "answers", "products", "strange photos"),
     *("answer's shape", "worst shape"),
 )
 _WORST = _TESTS.index("worst shape")
 
 
-class BadRate(SconesError):
+class InvalidFalseAlarmRate(SconesError):
     """A false-alarm rate that cannot be calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelShift:
+class FeatureShift:
     """One channel's medians in the baseline and in the batch; *score* is on the verdict's scale."""
 
     name: str
@@ -102,7 +112,7 @@ class ChannelShift:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class WindowVerdict:
     """What the check found; *channels* is sorted, the most changed first.
 
     *chance* is the share of clean splits that score as high: the odds that this is noise.
@@ -114,10 +124,10 @@ class Verdict:
     photos: int
     score: float
     threshold: float
-    channels: tuple[ChannelShift, ...]
+    channels: tuple[FeatureShift, ...]
     chance: float = 1.0
     false_alarm_rate: float = 0.0
-    loudest: Test | None = None
+    loudest: TestName | None = None
     """The test that gave the score."""
 
 
@@ -139,20 +149,20 @@ def calibrate_windows(
     pooled = _Pool.of(baseline.values[:, known], known)
     splits = _splits(false_alarm_rate)
     if baseline.days is not None:
-        splits = min(splits, _MOST_STRETCHES)
+        splits = min(splits, _MAX_STRETCHES)
     clean = _statistics_of_splits(pooled, photos, splits, seed, stretches=baseline.days is not None)
     scale = _Scale.fit(clean)
     return WindowCalibration(known, scale, scale.standardise(clean).max(axis=1))
 
 
-def check(
+def window_test(
     baseline: Baseline,
     values: Floats,
     *,
     false_alarm_rate: float,
     seed: int = 0,
     calibration: WindowCalibration | None = None,
-) -> Verdict:
+) -> WindowVerdict:
     """Compare the measurements *values* [n, channels] of a batch with the baseline.
 
     *false_alarm_rate* is the share of checks on unchanged photos that may raise an alarm. Photos are taken to be
@@ -163,17 +173,19 @@ def check(
         BadRate: the rate is not between MIN_RATE and MAX_RATE.
     """
     if not MIN_RATE <= false_alarm_rate <= MAX_RATE:
-        raise BadRate(f"a false-alarm rate of {false_alarm_rate} per check; choose {MIN_RATE} to {MAX_RATE}")
+        raise InvalidFalseAlarmRate(
+            f"a false-alarm rate of {false_alarm_rate} per check; choose {MIN_RATE} to {MAX_RATE}"
+        )
     photos = len(values)
     if photos < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
-        return Verdict(False, False, photos, 0.0, 0.0, (), false_alarm_rate=false_alarm_rate)
+        return WindowVerdict(False, False, photos, 0.0, 0.0, (), false_alarm_rate=false_alarm_rate)
     clean = calibration or calibrate_windows(baseline, photos, false_alarm_rate, values, seed)
     before, now = baseline.values[:, clean.known], values[:, clean.known]
     threshold = float(np.quantile(clean.null, 1 - false_alarm_rate, method="higher"))
     statistics, distances = _statistics(before, now, clean.known)
     scores = clean.scale.standardise(statistics)[0]
     score = float(scores.max())
-    return Verdict(
+    return WindowVerdict(
         alarm=score > threshold,
         enough=True,
         photos=photos,
@@ -265,13 +277,13 @@ class _Pool:
     @classmethod
     def of(cls, values: Floats, known: NDArray[np.intp]) -> "_Pool":
         """Rank the columns of *values*, which are those of the channels *known*."""
-        scores = normal((rank_together(values) - 0.5) / len(values))
-        strange = np.maximum(scores[:, known == CHANNELS.index("unfamiliarity")].sum(axis=1) - _STRANGE, 0)
+        scores = normal_quantiles((rank_columns(values) - 0.5) / len(values))
+        strange = np.maximum(scores[:, known == FEATURES.index("unfamiliarity")].sum(axis=1) - _OOD_ABOVE, 0)
         features = np.column_stack([scores, spreads(scores), products(scores), strange])
         features -= features.mean(axis=0)
         features /= np.maximum(features.std(axis=0), _TINY)
         channels = len(known)
-        answers = np.flatnonzero([CHANNELS[number] in ANSWERS for number in known])
+        answers = np.flatnonzero([FEATURES[number] in PREDICTION_FEATURES for number in known])
         moments, together = np.arange(2 * channels), np.arange(2 * channels, features.shape[1] - 1)
         blocks = (moments, np.concatenate([answers, channels + answers]), together)
         order = np.argsort(values, axis=0, kind="stable")
@@ -315,8 +327,8 @@ def _t2(gap: Floats, weight: float, total: int) -> Floats:
     return np.asarray(squares / np.maximum(1 - squares / total, 1 / total))
 
 
-def _shifts(before: Floats, now: Floats, scores: Floats, known: NDArray[np.intp]) -> tuple[ChannelShift, ...]:
-    names = [CHANNELS[number] for number in known]
+def _shifts(before: Floats, now: Floats, scores: Floats, known: NDArray[np.intp]) -> tuple[FeatureShift, ...]:
+    names = [FEATURES[number] for number in known]
     medians = zip(names, np.median(before, axis=0), np.median(now, axis=0), scores, strict=True)
-    shifts = [ChannelShift(name, float(old), float(new), float(score)) for name, old, new, score in medians]
+    shifts = [FeatureShift(name, float(old), float(new), float(score)) for name, old, new, score in medians]
     return tuple(sorted(shifts, key=lambda shift: -shift.score))

@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
-from scones.monitoring.drift.features import ANSWERS, CHANNELS
-from scones.monitoring.drift.normal_scores import Floats, Yardstick, spreads
+from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
+from scones.monitoring.drift.normal_scores import Floats, NormalScores, spreads
 
 _FLOOR = 1e-6
-_NEWTON_STEPS, _LONGEST, _NEAR = 20, 2.0, 1e-4
-_SHARPEST, _HALVINGS = 8.0, 30
-_SURE = 3.0
+_NEWTON_STEPS, _MAX_STEP, _NEAR = 20, 2.0, 1e-4
+_MAX_SHARPNESS, _HALVINGS = 8.0, 30
+_CHANCE_DEVIATIONS = 3.0
 """Deviations by which a mean may be off by chance: there are some twenty of them."""
 _USUAL = 2.0
 """Deviations by which the mix of a window may be another by chance, before half of its lean counts as error."""
-_CERTAINLY = 0.3
+_ALL_ERROR = 0.3
 """Deviations of a channel beyond what any mix and chance explain, from which on a lean is all error."""
-_OF_PICTURES = np.array([name not in ANSWERS - {"unfamiliarity"} for name in CHANNELS])
+_IMAGE_FEATURES = np.array([name not in PREDICTION_FEATURES - {"unfamiliarity"} for name in FEATURES])
 
 
 def _softmax(logs: Floats) -> Floats:
@@ -40,7 +40,7 @@ def _logs(probabilities: NDArray[np.floating]) -> Floats:
     return np.log(np.maximum(np.asarray(probabilities, np.float64), _FLOOR))
 
 
-def weigh(logs: Floats, mix: Floats) -> Floats:
+def reweight(logs: Floats, mix: Floats) -> Floats:
     """Add a number a class to *logs* [n, C], so that the mean probabilities [C] are *mix*; give the probabilities."""
     weights = np.zeros(logs.shape[1])
     for _ in range(_NEWTON_STEPS):
@@ -51,12 +51,12 @@ def weigh(logs: Floats, mix: Floats) -> Floats:
         slope = np.diag(answers.mean(axis=0)) - answers.T @ answers / len(answers)
         step = np.linalg.solve(slope + _FLOOR * np.eye(len(weights)), short)
         # Where nearly all answers are certain, Newton's step would be far too long.
-        weights += np.clip(step, -_LONGEST, _LONGEST)
+        weights += np.clip(step, -_MAX_STEP, _MAX_STEP)
     return _softmax(logs + weights)
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
+class PredictionSkew:
     """What clean photos are like: how sharp answers must be to be right as often as believed, the mix, and the range.
 
     The *lowest* and *highest* mean of each level and spread are those of the photos of one class alone: no mix of
@@ -70,26 +70,28 @@ class Balance:
     highest: Floats
 
     @classmethod
-    def of(cls, yardstick: Yardstick, channels: Floats, probabilities: Floats, accuracy: float) -> "Balance":
+    def of(cls, yardstick: NormalScores, channels: Floats, probabilities: Floats, accuracy: float) -> "PredictionSkew":
         """Take clean photos' channels [n, channels] and answers [n, C], of which the share *accuracy* is right."""
         logs = _logs(probabilities)
-        low, high = 1 / _SHARPEST, _SHARPEST
+        low, high = 1 / _MAX_SHARPNESS, _MAX_SHARPNESS
         for _ in range(_HALVINGS):
             middle = float(np.sqrt(low * high))
             low, high = (low, middle) if _softmax(middle * logs).max(axis=1).mean() > accuracy else (middle, high)
         answers, said = _softmax(middle * logs), probabilities.argmax(axis=1)
-        means = np.stack([pictures(yardstick, channels[said == each]) for each in np.unique(said)])
+        means = np.stack([image_levels(yardstick, channels[said == each]) for each in np.unique(said)])
         return cls(middle, answers.mean(axis=0), len(logs), means.min(axis=0), means.max(axis=0))
 
-    def believed(self, yardstick: Yardstick, channels: Floats, probabilities: NDArray[np.floating]) -> float:
+    def believed(self, yardstick: NormalScores, channels: Floats, probabilities: NDArray[np.floating]) -> float:
         """Say which share of the answers [n, C] to photos with these *channels* [n, channels] it takes to be right."""
         logs, rows, said = self.sharpness * _logs(probabilities), np.arange(len(channels)), probabilities.argmax(axis=1)
         chance = np.sqrt(1 / len(rows) + 1 / self.photos)
         answers = _softmax(logs)
-        plain, weighed = (each[rows, said].mean() for each in (answers, weigh(logs, self._expected(answers, chance))))
-        found = pictures(yardstick, channels)
-        beyond = np.maximum(self.lowest - found, found - self.highest).max() - _SURE * chance
-        return float(plain + np.clip(beyond / _CERTAINLY, 0, 1) * (weighed - plain))
+        plain, weighed = (
+            each[rows, said].mean() for each in (answers, reweight(logs, self._expected(answers, chance)))
+        )
+        found = image_levels(yardstick, channels)
+        beyond = np.maximum(self.lowest - found, found - self.highest).max() - _CHANCE_DEVIATIONS * chance
+        return float(plain + np.clip(beyond / _ALL_ERROR, 0, 1) * (weighed - plain))
 
     def _expected(self, answers: Floats, chance: float) -> Floats:
         """The mix to weigh towards: that of the clean photos, but for what may differ by chance alone."""
@@ -98,15 +100,15 @@ class Balance:
         return np.asarray(self.mix + lean / (1 + ((lean / usual) ** 2).max()))
 
 
-def pictures(yardstick: Yardstick, channels: Floats) -> Floats:
+def image_levels(yardstick: NormalScores, channels: Floats) -> Floats:
     """Give the mean level and spread of all that says how pictures look, not what is made of them."""
-    scores = yardstick.score(np.nan_to_num(channels))[:, _OF_PICTURES]
+    scores = yardstick.score(np.nan_to_num(channels))[:, _IMAGE_FEATURES]
     return np.concatenate([scores.mean(axis=0), spreads(scores).mean(axis=0)])
 
 
 WINDOW = 200
 """Photos in a simulated window."""
-FEWEST = 20
+MIN_ESTIMATE_PHOTOS = 20
 _WINDOWS, _CLEAN_WINDOWS = 16, 64
 _SHARES = (1.0, 1.0, 0.7, 0.4)
 _WIDTH, _RIDGE, _STRAIGHT = 1.0, 1.0, 0.2
@@ -116,12 +118,12 @@ _Z = 1.6448536269514722
 _TINY = 1e-6
 
 
-class BadLesson(SconesError):
+class InvalidSimulation(SconesError):
     """What the estimate should learn from is not there, or does not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LabelledPhotos:
     """Photos whose truth is known: channels [n, channels], answers [n, C], and whether these were right [n].
 
     Raises:
@@ -136,29 +138,29 @@ class Judged:
         """Refuse what does not fit together."""
         if not len(self.channels) == len(self.probabilities) == len(self.right) > 0:
             counts = f"{len(self.channels)} photos, {len(self.probabilities)} answers, {len(self.right)} truths"
-            raise BadLesson(f"{counts}: they do not fit together; train again")
+            raise InvalidSimulation(f"{counts}: they do not fit together; train again")
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class SimulatedDamage:
     """What training leaves to learn from: clean photos, and damaged ones by name, "kind severity".
 
     Raises:
         BadLesson: on construction, if there are fewer than two kinds of damage.
     """
 
-    clean: Judged
-    damaged: Mapping[str, Judged]
+    clean: LabelledPhotos
+    damaged: Mapping[str, LabelledPhotos]
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to compare with."""
         # One to learn from, and one to leave out.
         if len({_kind(name) for name in self.damaged}) <= 1:
-            raise BadLesson("an estimate needs two kinds of damage or more to learn from; train again")
+            raise InvalidSimulation("an estimate needs two kinds of damage or more to learn from; train again")
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class AccuracyEstimate:
     """The estimated accuracy with its 90% interval; *why* says what it is worth, in words."""
 
     accuracy: float
@@ -169,11 +171,11 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimator:
+class AccuracyEstimator:
     """Estimates windows; `learn` makes one."""
 
-    yardstick: Yardstick
-    balance: Balance
+    yardstick: NormalScores
+    balance: PredictionSkew
     clean: float
     """The accuracy on the clean photos."""
     sure: float
@@ -185,12 +187,12 @@ class Estimator:
     farthest: float
 
     @classmethod
-    def learn(cls, lesson: Lesson, seed: int = 0) -> "Estimator":
+    def learn(cls, lesson: SimulatedDamage, seed: int = 0) -> "AccuracyEstimator":
         """Simulate windows of the lesson's photos, and learn from them."""
         clean, damaged = lesson.clean, lesson.damaged
         accuracy = float(clean.right.mean())
-        yardstick = Yardstick.of(np.nan_to_num(clean.channels))
-        balance = Balance.of(yardstick, clean.channels, clean.probabilities, accuracy)
+        yardstick = NormalScores.of(np.nan_to_num(clean.channels))
+        balance = PredictionSkew.of(yardstick, clean.channels, clean.probabilities, accuracy)
         sure = float(np.quantile(clean.probabilities.max(axis=1), 1 - accuracy))
         rng = np.random.default_rng(seed)
         kinds = np.array([_kind(name) for name in damaged for _ in range(_WINDOWS)] + [""] * _CLEAN_WINDOWS)
@@ -213,7 +215,7 @@ class Estimator:
             farthest=float(np.quantile(away, _COVERED)),
         )
 
-    def estimate(self, channels: Floats, probabilities: NDArray[np.floating]) -> Estimate:
+    def estimate(self, channels: Floats, probabilities: NDArray[np.floating]) -> AccuracyEstimate:
         """Estimate the accuracy on photos with these *channels* [n, channels] and *probabilities* [n, C].
 
         No estimate holds for another model than the registered one: ask replay first.
@@ -223,7 +225,7 @@ class Estimator:
         """
         count = len(channels)
         if not count:
-            raise BadLesson("no photos to estimate an accuracy on; wait for some")
+            raise InvalidSimulation("no photos to estimate an accuracy on; wait for some")
         features = _summary(self.yardstick, self.sure, channels, probabilities)[None]
         believed = self.balance.believed(self.yardstick, channels, probabilities)
         accuracy = float(np.clip(believed + self.weight * self.regression.predict(features)[0], 0, 1))
@@ -234,30 +236,30 @@ class Estimator:
         half = float(np.sqrt(self.doubt**2 + chance + sample))
         near = float(self.regression.distance(features)[0]) <= self.farthest
         why = "photos like these were simulated"
-        if count < FEWEST:
-            why = f"fewer than {FEWEST} photos"
+        if count < MIN_ESTIMATE_PHOTOS:
+            why = f"fewer than {MIN_ESTIMATE_PHOTOS} photos"
         elif not near:
             why = "photos unlike all that were simulated: label some"
         low, high = max(0.0, accuracy - half), min(1.0, accuracy + half)
-        return Estimate(accuracy, low, high, near and count >= FEWEST, why)
+        return AccuracyEstimate(accuracy, low, high, near and count >= MIN_ESTIMATE_PHOTOS, why)
 
 
 def _kind(name: str) -> str:
     return name.split(" ", maxsplit=1)[0]
 
 
-def _mix(clean: Judged, other: Judged, rng: np.random.Generator) -> Judged:
+def _mix(clean: LabelledPhotos, other: LabelledPhotos, rng: np.random.Generator) -> LabelledPhotos:
     """Draw a window, part of it damaged."""
     hurt = int(WINDOW * rng.choice(_SHARES))
     rows, rest = rng.integers(0, len(other.right), hurt), rng.integers(0, len(clean.right), WINDOW - hurt)
-    return Judged(
+    return LabelledPhotos(
         np.concatenate([other.channels[rows], clean.channels[rest]]),
         np.concatenate([other.probabilities[rows], clean.probabilities[rest]]),
         np.concatenate([other.right[rows], clean.right[rest]]),
     )
 
 
-def _summary(yardstick: Yardstick, sure: float, channels: Floats, probabilities: NDArray[np.floating]) -> Floats:
+def _summary(yardstick: NormalScores, sure: float, channels: Floats, probabilities: NDArray[np.floating]) -> Floats:
     """What a regression sees of a window: mean confidence, share of the sure, mean levels and spreads, and sizes."""
     confidence = probabilities.max(axis=1)
     scores = yardstick.score(np.nan_to_num(channels))

@@ -18,27 +18,27 @@ from numpy.typing import NDArray
 from scones.domain.errors import SconesError
 from scones.domain.keys import LABEL_SAMPLE_KEY
 from scones.monitoring.drift.normal_scores import Floats
-from scones.monitoring.drift.traffic import Measured
-from scones.monitoring.performance.accuracy_estimate import Estimate
+from scones.monitoring.drift.traffic import RecordedTraffic
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 
 _Z = 1.6448536269514722
 """Two-sided 90%, as all intervals here."""
 _EVEN_SHARE = 0.3
 """How much of the choice is even: where confidence is wrong, a photo that it holds for certain must have a chance."""
-TO_LABEL: Final = 30
+PHOTOS_TO_LABEL: Final = 30
 """So many photos are to be labelled at a time."""
-FEWEST = 2
+MIN_LABELS = 2
 """Fewer chosen photos with a label say nothing of the others."""
 
 Places = NDArray[np.intp]
 
 
-class BadLabels(SconesError):
+class InvalidLabels(SconesError):
     """The labels do not fit the photos."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class LabelledAccuracy:
     """An accuracy and its 90% interval, and from how many labels."""
 
     accuracy: float
@@ -48,19 +48,19 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LabelSample:
     """Photos to label, by place, and the chance that each had of being chosen."""
 
     photos: Places
     chances: Floats
 
 
-def in_range(figure: Figure | Estimate) -> str:
+def with_interval(figure: LabelledAccuracy | AccuracyEstimate) -> str:
     """Show an accuracy with its 90% interval."""
     return f"{figure.accuracy:.0%} [{100 * figure.low:.0f}-{100 * figure.high:.0f}]"
 
 
-def exact(right: NDArray[np.bool_]) -> Figure:
+def labelled_accuracy(right: NDArray[np.bool_]) -> LabelledAccuracy:
     """Give the accuracy on labelled photos, with Wilson's interval.
 
     Raises:
@@ -68,14 +68,14 @@ def exact(right: NDArray[np.bool_]) -> Figure:
     """
     count = len(right)
     if not count:
-        raise BadLabels("no labels have arrived; label some photos first")
+        raise InvalidLabels("no labels have arrived; label some photos first")
     share = float(right.mean())
     middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return Figure(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
+    return LabelledAccuracy(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
 
 
-def choose(confidence: Floats, count: int, seed: int = 0) -> Choice:
+def choose_photos(confidence: Floats, count: int, seed: int = 0) -> LabelSample:
     """Choose *count* of the photos to label next, given the model's confidence [n]; all, if there are no more."""
     chances = _chances(confidence, min(count, len(confidence)))
     rng = np.random.default_rng(seed)
@@ -83,18 +83,18 @@ def choose(confidence: Floats, count: int, seed: int = 0) -> Choice:
     order = rng.permutation(len(chances))
     marks = np.floor(np.cumsum(chances[order]) + rng.random() + 1e-9)
     chosen = np.sort(order[np.diff(marks, prepend=0) > 0])[: min(count, len(confidence))]
-    return Choice(chosen, chances[chosen])
+    return LabelSample(chosen, chances[chosen])
 
 
-def correct(confidence: Floats, choice: Choice, right: NDArray[np.bool_]) -> Figure:
+def corrected_accuracy(confidence: Floats, choice: LabelSample, right: NDArray[np.bool_]) -> LabelledAccuracy:
     """Estimate the accuracy on all photos from their confidence [n] and the labels of the chosen ones.
 
     Raises:
         BadLabels: not one label for each chosen photo, or fewer than two.
     """
     count, photos = len(choice.photos), len(confidence)
-    if len(right) != count or count < FEWEST:
-        raise BadLabels(f"{len(right)} labels for {count} chosen photos; give one for each, of two or more")
+    if len(right) != count or count < MIN_LABELS:
+        raise InvalidLabels(f"{len(right)} labels for {count} chosen photos; give one for each, of two or more")
     weights = count / (photos * choice.chances)
     believed = confidence[choice.photos]
     trust = _trust(weights * right, weights * believed)
@@ -102,9 +102,9 @@ def correct(confidence: Floats, choice: Choice, right: NDArray[np.bool_]) -> Fig
     accuracy = trust * confidence.mean() + residuals.mean()
     # Labelled photos without replacement: with all of them labelled nothing is left to chance.
     variance = residuals.var(ddof=1) / count * (1 - count / photos)
-    half = _Z * np.sqrt(variance + FEWEST / photos**2)
+    half = _Z * np.sqrt(variance + MIN_LABELS / photos**2)
     low, middle, high = np.clip([accuracy - half, accuracy, accuracy + half], 0, 1).tolist()
-    return Figure(middle, low, high, count)
+    return LabelledAccuracy(middle, low, high, count)
 
 
 def _chances(confidence: Floats, count: int) -> Floats:
@@ -132,7 +132,7 @@ _NAMES = ("photo", "event")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LabelRequest:
     """Photos to label, by event: their *places* among all with this *confidence*, and the *chances* that they had."""
 
     model: str
@@ -142,10 +142,10 @@ class Asked:
     confidence: tuple[float, ...]
 
     @classmethod
-    def of(cls, model: str, events: Sequence[str], probabilities: Floats, seed: int) -> "Asked":
+    def of(cls, model: str, events: Sequence[str], probabilities: Floats, seed: int) -> "LabelRequest":
         """Choose TO_LABEL of the photos that the *model* answered with these *probabilities*, [n, C]."""
         confidence = probabilities.max(axis=1)
-        choice = choose(confidence, TO_LABEL, seed)
+        choice = choose_photos(confidence, PHOTOS_TO_LABEL, seed)
         places, chances = tuple(choice.photos.tolist()), tuple(choice.chances.tolist())
         chosen = tuple(events[place] for place in places)
         return cls(model, chosen, places, chances, tuple(confidence.tolist()))
@@ -155,7 +155,7 @@ class Asked:
         return msgspec.json.encode(self)
 
     @classmethod
-    def from_json(cls, body: bytes) -> "Asked":
+    def from_json(cls, body: bytes) -> "LabelRequest":
         """Read what `to_json` wrote.
 
         Raises:
@@ -164,13 +164,13 @@ class Asked:
         try:
             return msgspec.json.decode(body, type=cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise BadLabels(
+            raise InvalidLabels(
                 f"{LABEL_SAMPLE_KEY} cannot be read ({error}); run: scones monitor --to-label FILE"
             ) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelResult:
     """What labels say: of how many of the photos seen there is one, and the accuracy that follows.
 
     *corrected* is that of all photos among which was chosen, where labels of chosen ones came.
@@ -180,19 +180,20 @@ class Labelled:
     photos: int
     unknown: int
     """Labels of photos that no look has seen, or that another model answered."""
-    exact: Figure
-    corrected: Figure | None
+    exact: LabelledAccuracy
+    corrected: LabelledAccuracy | None
     asked: int
     """How many were to be labelled."""
 
     def summary(self) -> Iterator[str]:
-        """Say it in a few lines."""
-        yield f"{self.labels} labels, of {self.photos} photos that were seen; {self.unknown} of none"
+        """Describe the result in a few lines."""
+        yield f"{self.labels} labels for {self.photos} recorded photos; {self.unknown} labels match no photo"
         if self.corrected is not None:
-            yield f"accuracy on all photos: {in_range(self.corrected)}, from {self.corrected.labels} labels asked for"
-            if self.corrected.labels < self.asked:
-                yield f"{self.asked - self.corrected.labels} of the photos asked for have no label; they may differ"
-        yield f"accuracy on the labelled photos alone: {in_range(self.exact)}, n = {self.exact.labels}"
+            count = self.corrected.labels
+            yield f"accuracy on all photos: {with_interval(self.corrected)}, from {count} requested labels"
+            if count < self.asked:
+                yield f"{self.asked - count} of the requested photos have no label; they may differ"
+        yield f"accuracy on the labelled photos only: {with_interval(self.exact)}, n = {self.exact.labels}"
 
 
 def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
@@ -208,13 +209,13 @@ def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
         photo = next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), "")
         label = str(row.get("label") or "").strip()
         if not photo:
-            raise BadLabels(f"line {line} names no photo; give the columns photo (or event) and label")
+            raise InvalidLabels(f"line {line} names no photo; give the columns photo (or event) and label")
         if label and label not in classes:
-            raise BadLabels(f"line {line}: {label!r} is no class; it is one of {', '.join(classes)}")
+            raise InvalidLabels(f"line {line}: {label!r} is no class; it is one of {', '.join(classes)}")
         if label and found.setdefault(photo, label) != label:
-            raise BadLabels(f"line {line}: photo {photo} has two labels, {found[photo]} and {label}; leave one")
+            raise InvalidLabels(f"line {line}: photo {photo} has two labels, {found[photo]} and {label}; leave one")
     if not found:
-        raise BadLabels("no photo has a label yet; fill in the column label")
+        raise InvalidLabels("no photo has a label yet; fill in the column label")
     return found
 
 
@@ -224,19 +225,23 @@ def _rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
         try:
             yield from ((rows.line_num, row) for row in rows)
         except csv.Error as error:
-            raise BadLabels(f"line {rows.line_num} is no CSV ({error})") from error
+            raise InvalidLabels(f"line {rows.line_num} is no CSV ({error})") from error
         return
     for line, item in enumerate(text.splitlines(), start=1):
         if item.strip():
             try:
                 yield line, msgspec.json.decode(item, type=dict[str, object])
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                raise BadLabels(f"line {line} is no JSON object ({error})") from error
+                raise InvalidLabels(f"line {line} is no JSON object ({error})") from error
 
 
-def judge(
-    seen: Iterable[Measured], labels: Mapping[str, str], asked: Asked | None, model: str, classes: Sequence[str]
-) -> Labelled:
+def compare_labels(
+    seen: Iterable[RecordedTraffic],
+    labels: Mapping[str, str],
+    asked: LabelRequest | None,
+    model: str,
+    classes: Sequence[str],
+) -> LabelResult:
     """Hold the *model*'s answers to photos that were *seen* against their labels.
 
     Raises:
@@ -251,28 +256,30 @@ def judge(
                 named = {name for name in (event, digest) if name in labels}
                 given = sorted({labels[name] for name in named})
                 if len(given) > 1:
-                    raise BadLabels(f"photo {digest} and its event {event} have other labels: {', '.join(given)}")
+                    raise InvalidLabels(f"photo {digest} and its event {event} have other labels: {', '.join(given)}")
                 if given:
                     right[event] = classes[answer] == given[0]
                     used |= named
     if not right:
-        raise BadLabels(f"none of {len(labels)} labels is of a photo that the monitor saw with this model")
-    return Labelled(
+        raise InvalidLabels(f"none of {len(labels)} labels is of a photo that the monitor saw with this model")
+    return LabelResult(
         labels=len(labels),
         photos=len(right),
         unknown=len(labels) - len(used),
-        exact=exact(np.array(list(right.values()))),
+        exact=labelled_accuracy(np.array(list(right.values()))),
         corrected=None if asked is None or asked.model != model else _correct(asked, right),
         asked=0 if asked is None else len(asked.events),
     )
 
 
-def _correct(asked: Asked, right: Mapping[str, bool]) -> Figure | None:
+def _correct(asked: LabelRequest, right: Mapping[str, bool]) -> LabelledAccuracy | None:
     """The accuracy of all photos among which was chosen, from those of the chosen that are labelled."""
     labelled = [number for number, event in enumerate(asked.events) if event in right]
-    if len(labelled) < FEWEST:
+    if len(labelled) < MIN_LABELS:
         return None
     # As if no more had been asked for: whoever labels leaves some out.
     chances = np.array(asked.chances)[labelled] * len(labelled) / len(asked.events)
-    choice = Choice(np.array(asked.places)[labelled], chances)
-    return correct(np.array(asked.confidence), choice, np.array([right[asked.events[number]] for number in labelled]))
+    choice = LabelSample(np.array(asked.places)[labelled], chances)
+    return corrected_accuracy(
+        np.array(asked.confidence), choice, np.array([right[asked.events[number]] for number in labelled])
+    )

@@ -18,18 +18,18 @@ from scones.domain.errors import SconesError
 
 TOLERANCE: Final = 0.1
 """Differences in probability up to this are numerics: int8 against float32 differed by .06 at most."""
-ENOUGH_MISMATCHES: Final = 2
+MIN_MISMATCHES: Final = 2
 """One photo may have been captured badly; two are the model."""
 
 Floats = NDArray[np.floating]
 
 
-class BadReplay(SconesError):
+class InvalidPredictions(SconesError):
     """Captured and replayed answers do not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class PredictionCheck:
     """What the comparison found: how many photos, which of them differ, and by how much at most."""
 
     photos: int
@@ -44,32 +44,34 @@ class Replayed:
         return self.found_after is not None
 
 
-def compare(captured: Floats, replayed: Floats, tolerance: float = TOLERANCE) -> Replayed:
+def check_predictions(captured: Floats, replayed: Floats, tolerance: float = TOLERANCE) -> PredictionCheck:
     """Compare probabilities [n, C] that an endpoint gave with those of the registered model for the same photos.
 
     Raises:
         BadReplay: the two differ in shape: another model's classes, or other photos.
     """
     if captured.shape != replayed.shape or captured.ndim != 2:
-        raise BadReplay(f"captured answers are {captured.shape}, replayed {replayed.shape}; replay the same photos")
+        raise InvalidPredictions(
+            f"captured answers are {captured.shape}, replayed {replayed.shape}; replay the same photos"
+        )
     differences = np.abs(captured - replayed).max(axis=1, initial=0.0)
     # What is not a number is no answer of the registered model either.
     mismatches = np.flatnonzero(~(differences <= tolerance))
-    certain = len(mismatches) >= ENOUGH_MISMATCHES
-    return Replayed(
+    certain = len(mismatches) >= MIN_MISMATCHES
+    return PredictionCheck(
         photos=len(captured),
         mismatches=tuple(mismatches.tolist()),
         largest=float(np.nan_to_num(differences, nan=1.0).max(initial=0.0)),
-        found_after=int(mismatches[ENOUGH_MISMATCHES - 1]) + 1 if certain else None,
+        found_after=int(mismatches[MIN_MISMATCHES - 1]) + 1 if certain else None,
     )
 
 
-CANDIDATES_PER_CLASS = 4
-_SURE = 0.9
+PROBES_PER_CLASS = 4
+_MIN_CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
+class ProbeResult:
     """One photo that was sent: its key, its label, and what the endpoint made of it; empty where it did not answer."""
 
     key: str
@@ -82,21 +84,21 @@ class Canary:
         return self.answer == self.label
 
 
-def candidates(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+def probe_images(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     """Choose a few test photos of each class, always the same ones."""
     taken: Counter[str] = Counter()
     chosen = []
     for sample in sorted(samples, key=lambda sample: sample.sha256):
-        if sample.split == "test" and taken[sample.label] < CANDIDATES_PER_CLASS:
+        if sample.split == "test" and taken[sample.label] < PROBES_PER_CLASS:
             taken[sample.label] += 1
             chosen.append(sample)
     return tuple(chosen)
 
 
-def is_sure(label: str, probabilities: NDArray[np.floating], classes: Sequence[str]) -> bool:
+def is_reliable_probe(label: str, probabilities: NDArray[np.floating], classes: Sequence[str]) -> bool:
     """Whether the registered model, whose *probabilities* [C] these are, is right about a photo and sure of it.
 
     Only such photos are canaries: a photo that the model itself gets wrong says nothing of the endpoint.
     """
     best = int(np.argmax(probabilities))
-    return classes[best] == label and bool(probabilities[best] >= _SURE)
+    return classes[best] == label and bool(probabilities[best] >= _MIN_CONFIDENCE)
