@@ -1,95 +1,210 @@
-"""Guard: refuse a state machine that AWS would refuse, or that uses a field which the local interpreter ignores.
+"""Guard: refuse a state machine that AWS would refuse, or that has a field which the local interpreter ignores.
 
 Rules: https://states-language.net and https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
+What the interpreter acts on is ministack 1.5.33's, and map_runs' for a Distributed Map.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from scones_local.asl import (
-    ANY_STATE,
-    CHOICE_OPERATORS,
-    FIELDS,
-    IGNORED_HERE,
-    JSONATA_ONLY,
-    JSONPATH_ONLY,
-    NUMBER_RULES,
-    PATH_FIELDS,
-    REQUIRED,
-    STANDARD_ERRORS,
-    TEMPLATES,
-    TOP_FIELDS,
-)
-from scones_local.guard_maps import map_faults
 from scones_local.wire import Json
 
-LONGEST_NAME = 80
-WAITS = ("Seconds", "SecondsPath", "Timestamp", "TimestampPath")
+ValueRule = tuple[str, Callable[[object], bool]]
+"""What a value must be, in words, and as a predicate."""
+
+
+def _number(minimum: float, *, whole: bool = True, maximum: float = float("inf")) -> ValueRule:
+    """A number within its bounds; a JSONata expression is left to run time."""
+
+    def fits(value: object) -> bool:
+        if isinstance(value, str):
+            return value.startswith("{%")
+        kinds = int if whole else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and minimum <= value <= maximum
+
+    words = f"a {'whole ' if whole else ''}number of at least {minimum:g}"
+    return words + (f" and at most {maximum:g}" if maximum < float("inf") else ""), fits
+
+
+def _one_of(*values: str) -> ValueRule:
+    return " or ".join(values), lambda value: value in values
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("$", "States."))
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list) and bool(value)
+
+
+PATH: ValueRule = ("a JSONPath", lambda value: value is None or _is_path(value))
+"""The rule of every field whose name ends in Path."""
+ANYTHING: ValueRule = ("anything", lambda _value: True)
+OBJECT: ValueRule = ("an object", lambda value: isinstance(value, dict))
+VALUES: Mapping[str, ValueRule] = {
+    "TimeoutSeconds": _number(1),
+    "IntervalSeconds": _number(1),
+    "MaxAttempts": _number(0),
+    "BackoffRate": _number(1, whole=False),
+    "MaxDelaySeconds": _number(1),
+    "JitterStrategy": _one_of("FULL", "NONE"),
+    "MaxConcurrency": _number(0),
+    "ToleratedFailureCount": _number(0),
+    "ToleratedFailurePercentage": _number(0, whole=False, maximum=100),
+    "MaxItemsPerBatch": _number(1),
+    "MaxInputBytesPerBatch": _number(1, maximum=262_144),
+    "Mode": _one_of("DISTRIBUTED"),
+    "ExecutionType": _one_of("STANDARD", "EXPRESS"),
+    "InputType": _one_of("CSV", "JSON", "JSONL"),
+    "Choices": ("a list that is not empty", _is_list),
+    "Branches": ("a list that is not empty", _is_list),
+    "ErrorEquals": ("a list of error names", lambda value: _is_list(value) and all(isinstance(e, str) for e in value)),
+    "Label": ("a text of at most 40 characters", lambda value: isinstance(value, str) and len(value) <= 40),
+    "ItemReader": OBJECT,
+    "ItemBatcher": OBJECT,
+    "ResultWriter": OBJECT,
+    "ReaderConfig": OBJECT,
+    "Task.Resource": ("the ARN of a resource", lambda value: str(value).startswith("arn:")),
+    "ItemReader.Resource": _one_of("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2"),
+    "ResultWriter.Resource": _one_of("arn:aws:states:::s3:putObject"),
+}
+"""The rules of values, by the name of the field, or by the kind of its object and its name."""
+
+_ANY = "Type Comment QueryLanguage InputPath OutputPath Output Assign"
+_STEP = f"{_ANY} Next End"
+_RESULT = f"{_STEP} Parameters Arguments ResultSelector ResultPath Retry Catch"
+_MAP = f"{_RESULT} ItemProcessor Iterator Items ItemsPath ItemSelector MaxConcurrency"
+_TOLERATED = "ToleratedFailureCount ToleratedFailureCountPath ToleratedFailurePercentage ToleratedFailurePercentagePath"
+STATE_FIELDS = {
+    "Task": f"{_RESULT} Resource TimeoutSeconds",
+    "Pass": f"{_STEP} Result ResultPath Parameters",
+    "Choice": f"{_ANY} Choices Default",
+    "Wait": f"{_STEP} Seconds SecondsPath Timestamp TimestampPath",
+    "Succeed": _ANY,
+    "Fail": f"{_ANY} Error Cause ErrorPath CausePath",
+    "Parallel": f"{_RESULT} Branches",
+    "Map": _MAP,
+}
+OTHER_FIELDS = {
+    "state machine": "Comment StartAt States Version QueryLanguage TimeoutSeconds",
+    "Distributed Map": f"{_MAP} {_TOLERATED} ItemReader ItemBatcher ResultWriter Label MaxConcurrencyPath",
+    "Retry": "Comment ErrorEquals IntervalSeconds MaxAttempts BackoffRate MaxDelaySeconds JitterStrategy",
+    "Catch": "Comment ErrorEquals Next ResultPath Output Assign",
+    "ItemReader": "Resource Parameters ReaderConfig",
+    "ReaderConfig": "InputType CSVHeaderLocation CSVHeaders CSVDelimiter MaxItems MaxItemsPath ItemsPointer",
+    "ItemBatcher": "BatchInput MaxItemsPerBatch MaxInputBytesPerBatch",
+    "ResultWriter": "Resource Parameters",
+    "ProcessorConfig": "Mode ExecutionType",
+}
+FIELDS = {kind: frozenset(names.split()) for kind, names in (STATE_FIELDS | OTHER_FIELDS).items()}
+"""The fields of each kind of object that the local cloud supports."""
+
+REQUIRED = {
+    "Task": ("Resource",),
+    "Choice": ("Choices",),
+    "Parallel": ("Branches",),
+    "Retry": ("ErrorEquals",),
+    "Catch": ("ErrorEquals",),
+    "ItemReader": ("Resource",),
+    "ResultWriter": ("Resource", "Parameters"),
+    "ProcessorConfig": ("Mode", "ExecutionType"),
+}
+EXACTLY_ONE = {
+    "Wait": ("Seconds", "SecondsPath", "Timestamp", "TimestampPath"),
+    "Map": ("ItemProcessor", "Iterator"),
+}
+EXCLUSIVE = ("ToleratedFailureCount", "ToleratedFailurePercentage", "MaxConcurrency")
+"""A Distributed Map has such a limit, or its Path, but not both."""
+TEMPLATES = ("Parameters", "ResultSelector", "ItemSelector")
+JSONATA_ONLY = ("Arguments", "Output", "Items")
+
+_COMPARISONS = ("Equals", "LessThan", "GreaterThan", "LessThanEquals", "GreaterThanEquals")
+CHOICE_OPERATORS = frozenset(
+    {"And", "Or", "Not", "StringMatches", "BooleanEquals", "BooleanEqualsPath", "StringEqualsPath"}
+    | {f"Is{kind}" for kind in ("Present", "Null", "Numeric", "String", "Boolean", "Timestamp")}
+    | {f"{kind}{how}" for kind in ("String", "Numeric", "Timestamp") for how in _COMPARISONS}
+    | {f"Numeric{how}Path" for how in _COMPARISONS}
+)
+"""The operators that the local interpreter evaluates; for it, every other one is false."""
+
+STANDARD_ERRORS = frozenset(
+    "States." + name
+    for name in (
+        "ALL", "BranchFailed", "DataLimitExceeded", "ExceedToleratedFailureThreshold", "HeartbeatTimeout",
+        "Http.Socket", "IntrinsicFailure", "ItemReaderFailed", "NoChoiceMatched", "ParameterPathFailure", "Permissions",
+        "QueryEvaluationError", "ResultPathMatchFailure", "ResultWriterFailed", "Runtime", "TaskFailed", "Timeout",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One reason to refuse: AWS's code, where (a JSON pointer), and what is wrong."""
+class DefinitionProblem:
+    """One reason to refuse: the place as a JSON pointer, the problem, and AWS's code."""
 
-    code: str
     where: str
     text: str
+    code: str = "SCHEMA_VALIDATION_FAILED"
 
     def __str__(self) -> str:
         """As AWS words it."""
-        return f"{self.code}: {self.text} at {self.where}"
+        return f"{self.code}: {self.text} at {self.where or '/'}"
+
+
+Problems = Iterator[DefinitionProblem]
 
 
 def refusal(definition: str) -> str | None:
-    """AWS's message for a definition that is refused; None when it may run."""
+    """AWS's message for a definition that is refused; None if it may run."""
     problems = check(definition)
-    if not problems:
-        return None
-    return f"Invalid State Machine Definition: '{', '.join(map(str, problems))}'"
+    return f"Invalid State Machine Definition: '{', '.join(map(str, problems))}'" if problems else None
 
 
-def check(definition: str) -> list[Problem]:
-    """Everything that is wrong with *definition*."""
+def check(definition: str) -> list[DefinitionProblem]:
+    """All problems of *definition*."""
     try:
         machine = json.loads(definition)
     except ValueError as error:
-        return [Problem("INVALID_JSON_DESCRIPTION", "/", f"not valid JSON: {error}")]
+        return [DefinitionProblem("/", f"not valid JSON: {error}", "INVALID_JSON_DESCRIPTION")]
     if not isinstance(machine, dict):
-        return [Problem("SCHEMA_VALIDATION_FAILED", "/", "a state machine must be a JSON object")]
-    return [*_unknown(machine, TOP_FIELDS, ""), *_scope(machine, "", machine.get("QueryLanguage", "JSONPath"), set())]
+        return [DefinitionProblem("/", "a state machine must be a JSON object")]
+    scope = _scope(machine, "", machine.get("QueryLanguage", "JSONPath"), set())
+    return [*_object(machine, "state machine", ""), *scope]
 
 
-def _schema(where: str, text: str) -> Problem:
-    return Problem("SCHEMA_VALIDATION_FAILED", where or "/", text)
+def _object(found: Json, kind: str, where: str) -> Problems:
+    """Unsupported fields, missing fields and wrong values of one object."""
+    for name, value in found.items():
+        words, fits = VALUES.get(f"{kind}.{name}") or VALUES.get(name) or (PATH if name.endswith("Path") else ANYTHING)
+        if name not in FIELDS[kind]:
+            yield DefinitionProblem(f"{where}/{name}", f"the local cloud does not support {name!r} in a {kind}")
+        elif not fits(value):
+            yield DefinitionProblem(f"{where}/{name}", f"{name} must be {words}, not {value!r}")
+    for name in REQUIRED.get(kind, ()):
+        if name not in found:
+            yield DefinitionProblem(where, f"{name!r} is required")
 
 
-def _unknown(found: Json, known: frozenset[str], where: str) -> Iterator[Problem]:
-    for name in found:
-        if name not in known:
-            yield _schema(f"{where}/{name}", f"the field {name!r} is not supported")
-
-
-def _scope(machine: Json, where: str, language: str, names: set[str]) -> Iterator[Problem]:
+def _scope(machine: Json, where: str, language: str, names: set[str]) -> Problems:
     """One set of states: the whole machine, a branch, or an item processor."""
     states = machine.get("States")
     if not _is_states(states):
-        yield _schema(f"{where}/States", "the field 'States' must be an object that holds states")
+        yield DefinitionProblem(f"{where}/States", "'States' must be an object that holds states")
         return
-    yield from _number(machine, "TimeoutSeconds", where)
     yield from _flow(machine.get("StartAt"), states, where)
     for name, state in states.items():
         place = f"{where}/States/{name}"
-        if len(name) > LONGEST_NAME:
-            yield _schema(place, f"a state's name has at most {LONGEST_NAME} characters")
         if name in names:
-            yield Problem("DUPLICATE_STATE_NAME", place, f"the state name {name!r} is used twice")
+            yield DefinitionProblem(place, f"the state name {name!r} is used twice", "DUPLICATE_STATE_NAME")
         names.add(name)
         own = state.get("QueryLanguage", language)
         yield from _state(state, place, own)
-        for inner, at in _nested(state, place):
-            yield from _scope(inner, at, own, names)
+        nested = [(inner, f"Branches/{at}") for at, inner in enumerate(_list(state.get("Branches")))]
+        for inner, field in (*nested, *((state.get(each), each) for each in ("ItemProcessor", "Iterator"))):
+            if isinstance(inner, dict):
+                yield from _scope(inner, f"{place}/{field}", own, names)
 
 
 def _is_states(states: object) -> TypeGuard[dict[str, Json]]:
@@ -100,179 +215,150 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _among(name: object, states: dict[str, Json]) -> TypeGuard[str]:
-    return isinstance(name, str) and name in states
-
-
-def _nested(state: Json, where: str) -> Iterator[tuple[Json, str]]:
-    for index, branch in enumerate(_list(state.get("Branches"))):
-        if isinstance(branch, dict):
-            yield branch, f"{where}/Branches/{index}"
-    for name in ("ItemProcessor", "Iterator"):
-        if isinstance(state.get(name), dict):
-            yield state[name], f"{where}/{name}"
-
-
 def _targets(state: Json) -> Iterator[tuple[object, str]]:
-    if "Next" in state:
-        yield state["Next"], "Next"
-    if "Default" in state:
-        yield state["Default"], "Default"
+    for name in ("Next", "Default"):
+        if name in state:
+            yield state[name], name
     for field in ("Choices", "Catch"):
         for index, rule in enumerate(_list(state.get(field))):
             if isinstance(rule, dict):
                 yield rule.get("Next"), f"{field}/{index}/Next"
 
 
-def _flow(start: object, states: dict[str, Json], where: str) -> Iterator[Problem]:
-    """Every target exists, every state can be reached, and there is an end."""
-    if not _among(start, states):
-        yield Problem("MISSING_TRANSITION_TARGET", f"{where}/StartAt", f"missing 'StartAt' target: {start}")
-        return
-    for name, state in states.items():
-        for target, place in _targets(state):
-            if not _among(target, states):
-                yield Problem(
-                    "MISSING_TRANSITION_TARGET", f"{where}/States/{name}/{place}", f"missing target: {target}"
-                )
-    reached: set[str] = set()
-    waiting: list[object] = [start]
+def _flow(start: object, states: dict[str, Json], where: str) -> Problems:
+    """Every target exists, every state can be reached, and a state ends the execution."""
+    targets = [(start, "StartAt")]
+    targets += [(to, f"States/{name}/{field}") for name, state in states.items() for to, field in _targets(state)]
+    for target, place in targets:
+        if not isinstance(target, str) or target not in states:
+            text = f"missing {place.rpartition('/')[2]!r} target: {target}"
+            yield DefinitionProblem(f"{where}/{place}", text, "MISSING_TRANSITION_TARGET")
+    reached, waiting = set[str](), [start]
     while waiting:
-        if _among(reach := waiting.pop(), states) and reach not in reached:
-            reached.add(reach)
-            waiting += [target for target, _ in _targets(states[reach])]
-    for name in states:
-        if name not in reached:
-            yield Problem("UNREACHABLE_STATE", f"{where}/States/{name}", "the state cannot be reached")
+        if isinstance(name := waiting.pop(), str) and name in states and name not in reached:
+            reached.add(name)
+            waiting += [target for target, _ in _targets(states[name])]
+    for name in states.keys() - reached if reached else ():
+        yield DefinitionProblem(f"{where}/States/{name}", "the state cannot be reached", "UNREACHABLE_STATE")
     if not any(state.get("End") is True or state.get("Type") in ("Succeed", "Fail") for state in states.values()):
-        yield Problem("MISSING_END_STATE", f"{where}/States", "no state ends the execution")
+        yield DefinitionProblem(f"{where}/States", "no state ends the execution", "MISSING_END_STATE")
 
 
-def _state(state: Json, where: str, language: str) -> Iterator[Problem]:
+def _state(state: Json, where: str, language: str) -> Problems:
     kind = state.get("Type")
-    if not isinstance(kind, str) or kind not in FIELDS:
-        yield _schema(f"{where}/Type", f"{kind!r} is not a type of state")
+    if not isinstance(kind, str) or kind not in (
+        "Task",
+        "Pass",
+        "Choice",
+        "Wait",
+        "Succeed",
+        "Fail",
+        "Parallel",
+        "Map",
+    ):
+        yield DefinitionProblem(f"{where}/Type", f"{kind!r} is not a type of state")
         return
-    yield from _unknown(state, FIELDS[kind] | ANY_STATE, where)
-    for name in REQUIRED.get(kind, ()):
-        if not state.get(name):
-            yield _schema(where, f"the field {name!r} is required")
-    for name, reason in IGNORED_HERE.items():
-        if name in state:
-            yield _schema(f"{where}/{name}", f"the local cloud ignores {name!r} ({reason}), so it refuses it")
-    yield from _transition(state, kind, where)
+    distributed = kind == "Map" and _is_distributed(state.get("ItemProcessor"))
+    yield from _object(state, "Distributed Map" if distributed else kind, where)
+    if "Next" in FIELDS[kind] and ("Next" in state) == (state.get("End") is True):
+        yield DefinitionProblem(where, "exactly one of 'Next' and 'End: true' is required")
+    names = EXACTLY_ONE.get(kind, ())
+    if names and sum(name in state for name in names) != 1:
+        yield DefinitionProblem(where, f"exactly one of {', '.join(names)} is required")
     yield from _language(state, where, language)
-    yield from _details(state, kind, where, language)
-    for field in NUMBER_RULES:
-        yield from _number(state, field, where)
     yield from _handlers(state, where)
+    if kind == "Choice" and language != "JSONata":
+        for index, rule in enumerate(_list(state.get("Choices"))):
+            yield from _choice(rule, f"{where}/Choices/{index}", outermost=True)
+    if distributed:
+        yield from _distributed(state, where, language)
 
 
-def _transition(state: Json, kind: str, where: str) -> Iterator[Problem]:
-    if kind in ("Task", "Pass", "Wait", "Parallel", "Map") and ("Next" in state) == (state.get("End") is True):
-        yield _schema(where, "exactly one of 'Next' and 'End: true' is required")
-    elif kind in ("Choice", "Succeed", "Fail") and ("Next" in state or "End" in state):
-        yield _schema(where, f"a {kind} state has neither 'Next' nor 'End'")
-
-
-def _language(state: Json, where: str, language: str) -> Iterator[Problem]:
-    """Fields of the other query language, paths that are no paths, and an Assign that would do nothing here."""
-    for name in JSONPATH_ONLY if language == "JSONata" else JSONATA_ONLY:
-        if name in state:
-            yield _schema(f"{where}/{name}", f"{name!r} does not belong to {language}")
-    if language == "JSONata":
-        return
-    if "Assign" in state:
-        yield _schema(f"{where}/Assign", "the local cloud ignores 'Assign' with JSONPath, so it refuses it")
-    for name in PATH_FIELDS:
-        value = state.get(name)
-        if name in state and value is not None and not (isinstance(value, str) and value.startswith(("$", "States."))):
-            yield _schema(f"{where}/{name}", f"{value!r} is not a JSONPath")
-    for name in TEMPLATES:
+def _language(state: Json, where: str, language: str) -> Problems:
+    """Fields of the other query language, an Assign that the interpreter ignores, and templates."""
+    jsonata = language == "JSONata"
+    for name in state:
+        jsonpath_only = name.endswith("Path") or name in ("Parameters", "ResultSelector")
+        if jsonpath_only if jsonata else name in JSONATA_ONLY:
+            yield DefinitionProblem(f"{where}/{name}", f"{name!r} does not belong to {language}")
+    if not jsonata and "Assign" in state:
+        yield DefinitionProblem(f"{where}/Assign", "the local cloud does not support 'Assign' in JSONPath")
+    for name in () if jsonata else TEMPLATES:
         yield from _template(state.get(name), f"{where}/{name}")
 
 
-def _template(value: object, where: str) -> Iterator[Problem]:
+def _template(value: object, where: str) -> Problems:
     """In a payload template, `name.$` takes a path or an intrinsic function."""
     if isinstance(value, dict):
         for name, item in value.items():
             if not name.endswith(".$"):
                 yield from _template(item, f"{where}/{name}")
-            elif not (isinstance(item, str) and item.startswith(("$", "States."))):
-                yield _schema(f"{where}/{name}", f"{item!r} is neither a JSONPath nor an intrinsic function")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _template(item, f"{where}/{index}")
+            elif not _is_path(item):
+                text = f"{item!r} is neither a JSONPath nor an intrinsic function"
+                yield DefinitionProblem(f"{where}/{name}", text)
+    for index, item in enumerate(_list(value)):
+        yield from _template(item, f"{where}/{index}")
 
 
-def _details(state: Json, kind: str, where: str, language: str) -> Iterator[Problem]:
-    if kind == "Task" and not str(state.get("Resource", "")).startswith("arn:"):
-        yield _schema(f"{where}/Resource", f"{state.get('Resource')!r} is not the ARN of a resource")
-    if kind == "Wait" and sum(name in state for name in WAITS) != 1:
-        yield _schema(where, f"exactly one of {', '.join(WAITS)} is required")
-    if kind == "Map":
-        for place, text in map_faults(state, language):
-            yield _schema(f"{where}{place}", text)
-    if kind == "Choice" and language != "JSONata":
-        for index, rule in enumerate(_list(state.get("Choices"))):
-            yield from _choice(rule, f"{where}/Choices/{index}", top=True)
-
-
-def _choice(rule: object, where: str, *, top: bool) -> Iterator[Problem]:
+def _choice(rule: object, where: str, *, outermost: bool) -> Problems:
     if not isinstance(rule, dict):
-        yield _schema(where, "a choice is an object")
+        yield DefinitionProblem(where, "a choice must be an object")
         return
     operators = [name for name in rule if name not in ("Next", "Variable", "Comment", "Assign")]
     if len(operators) != 1 or operators[0] not in CHOICE_OPERATORS:
-        yield _schema(where, f"a choice has exactly one operator that runs here, not {operators}")
+        yield DefinitionProblem(
+            where, f"a choice must have one operator that the local cloud supports, not {operators}"
+        )
     elif operators[0] in ("And", "Or", "Not"):
         inner = rule[operators[0]]
         for index, each in enumerate([inner] if operators[0] == "Not" else _list(inner) or [None]):
-            yield from _choice(each, f"{where}/{operators[0]}/{index}", top=False)
+            yield from _choice(each, f"{where}/{operators[0]}/{index}", outermost=False)
     elif not str(rule.get("Variable", "")).startswith("$"):
-        yield _schema(f"{where}/Variable", "a JSONPath is required")
-    if top != ("Next" in rule):
-        yield _schema(where, "'Next' belongs to the outermost rule, which must have it")
+        yield DefinitionProblem(f"{where}/Variable", "a JSONPath is required")
+    if outermost != ("Next" in rule):
+        yield DefinitionProblem(where, "the outermost rule must have 'Next', and no other rule may")
 
 
-def _number(holder: Json, field: str, where: str) -> Iterator[Problem]:
-    """A number within its bounds; an expression is left to run time."""
-    value = holder.get(field)
-    if field not in holder or (isinstance(value, str) and value.startswith("{%")):
-        return
-    least, whole = NUMBER_RULES[field]
-    right = not isinstance(value, bool) and isinstance(value, int if whole else (int, float))
-    if not isinstance(value, int | float) or not right or value < least:
-        yield _schema(f"{where}/{field}", f"{value!r} is not {'a whole' if whole else 'a'} number of at least {least}")
-
-
-def _handlers(state: Json, where: str) -> Iterator[Problem]:
-    """Retry and Catch: which errors, in which order, how often."""
+def _handlers(state: Json, where: str) -> Problems:
+    """Retry and Catch: their fields, the names of errors and their order."""
     for field in ("Retry", "Catch"):
         rules = _list(state.get(field))
         for index, rule in enumerate(rules):
             place = f"{where}/{field}/{index}"
             if not isinstance(rule, dict):
-                yield _schema(place, "an object is required")
+                yield DefinitionProblem(place, "an object is required")
                 continue
-            yield from _unknown(rule, FIELDS[field], place)
-            yield from _errors(rule.get("ErrorEquals"), place, last=index == len(rules) - 1)
-            for name in ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds"):
-                yield from _number(rule, name, place)
-            longest, first = rule.get("MaxDelaySeconds"), rule.get("IntervalSeconds", 1)
-            if isinstance(longest, int) and isinstance(first, int) and longest <= first:
-                yield _schema(f"{place}/MaxDelaySeconds", "it must be greater than IntervalSeconds")
-            if rule.get("JitterStrategy", "NONE") not in ("FULL", "NONE"):
-                yield _schema(f"{place}/JitterStrategy", "FULL or NONE is required")
+            yield from _object(rule, field, place)
+            errors = _list(rule.get("ErrorEquals"))
+            if "States.ALL" in errors and (len(errors) > 1 or index < len(rules) - 1):
+                yield DefinitionProblem(f"{place}/ErrorEquals", "'States.ALL' must be alone, in the last rule")
+            for name in errors:
+                if str(name).startswith("States.") and name not in STANDARD_ERRORS:
+                    yield DefinitionProblem(f"{place}/ErrorEquals", f"{name!r} is not an error name of AWS")
+            limit, first = rule.get("MaxDelaySeconds"), rule.get("IntervalSeconds", 1)
+            if isinstance(limit, int) and isinstance(first, int) and limit <= first:
+                yield DefinitionProblem(f"{place}/MaxDelaySeconds", "it must be greater than IntervalSeconds")
 
 
-def _errors(names: object, where: str, *, last: bool) -> Iterator[Problem]:
-    place = f"{where}/ErrorEquals"
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        yield _schema(place, "a list of error names is required")
-        return
-    if "States.ALL" in names and (len(names) > 1 or not last):
-        yield _schema(place, "'States.ALL' must stand alone, in the last rule")
-    for name in names:
-        if name.startswith("States.") and name not in STANDARD_ERRORS:
-            yield _schema(place, f"{name!r} is not one of the error names that begin with 'States.'")
+def _is_distributed(processor: object) -> bool:
+    config = processor.get("ProcessorConfig") if isinstance(processor, dict) else None
+    return isinstance(config, dict) and config.get("Mode", "INLINE") != "INLINE"
+
+
+def _distributed(state: Json, where: str, language: str) -> Problems:
+    if language == "JSONata":
+        yield DefinitionProblem(where, "the local cloud runs a Distributed Map in JSONPath only")
+    for name in EXCLUSIVE:
+        if name in state and f"{name}Path" in state:
+            yield DefinitionProblem(f"{where}/{name}", f"{name!r} and '{name}Path' exclude each other")
+    yield from _object(state["ItemProcessor"]["ProcessorConfig"], "ProcessorConfig", f"{where}/ItemProcessor")
+    for name in ("ItemReader", "ItemBatcher", "ResultWriter"):
+        if isinstance(found := state.get(name), dict):
+            yield from _object(found, name, f"{where}/{name}")
+            if name == "ItemBatcher" and not found.keys() & {"MaxItemsPerBatch", "MaxInputBytesPerBatch"}:
+                yield DefinitionProblem(f"{where}/{name}", "'MaxItemsPerBatch' or 'MaxInputBytesPerBatch' is required")
+            config = found.get("ReaderConfig", {})
+            if name == "ItemReader" and isinstance(config, dict):
+                yield from _object(config, "ReaderConfig", f"{where}/{name}/ReaderConfig")
+                if str(found.get("Resource")).endswith("getObject") and "InputType" not in config:
+                    yield DefinitionProblem(f"{where}/{name}/ReaderConfig", "'InputType' is required")

@@ -56,7 +56,7 @@ def _patch_validation(stock: Callable[[str], str | None]) -> Callable[[str], str
 def validate_definition(query: Json) -> tuple[int, Json, bytes]:
     """ValidateStateMachineDefinition: the guard's problems in AWS's form."""
     found = [
-        {"severity": "ERROR", "code": problem.code, "message": problem.text, "location": problem.where}
+        {"severity": "ERROR", "code": problem.code, "message": problem.text, "location": problem.where or "/"}
         for problem in check(query["definition"])
     ]
     reply: tuple[int, Json, bytes] = json_response({"result": "FAIL" if found else "OK", "diagnostics": found})
