@@ -19,6 +19,7 @@ ALLOWED = {
     "concurrent",
     "contextlib",
     "dataclasses",
+    "decimal",
     "datetime",
     "enum",
     "hashlib",

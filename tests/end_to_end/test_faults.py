@@ -19,9 +19,9 @@ from live import live
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
 from scones.deployment.template import function_code
+from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.domain.items import Item
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import plain_photo

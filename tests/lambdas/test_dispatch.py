@@ -14,9 +14,9 @@ import pytest
 from conftest import KEYS, deployed, new_settings, put_away
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
+from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.domain.items import Item
 from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import written
 from scones.pipeline import Pipeline

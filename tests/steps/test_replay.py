@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import deployed, new_settings, put_away
+from scones.dispatch.dynamodb import Write
 from scones.domain.decision import Outcome
-from scones.domain.items import Write
 from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
 from scones.pipeline import Pipeline
 from scones.steps.classify import Execution

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from scones.aws.client import AwsError, Client, wait
+from scones.dispatch.dynamodb import Item, Value, Write, deserialize, serialize, update_arguments
 from scones.domain.errors import SconesError
-from scones.domain.items import Item, Value, Write, from_wire, to_wire, update
 
 _TABLE_SECONDS = 300.0
 _BATCH_ITEMS = 25
@@ -29,8 +29,8 @@ class Table:
 
     def get(self, key: Mapping[str, Value]) -> Item | None:
         """Read one item as it is now, or None where there is none."""
-        reply = self._client.call("get_item", TableName=self.name, Key=to_wire(key), ConsistentRead=True)
-        return from_wire(reply["Item"]) if "Item" in reply else None
+        reply = self._client.call("get_item", TableName=self.name, Key=serialize(key), ConsistentRead=True)
+        return deserialize(reply["Item"]) if "Item" in reply else None
 
     def put_all(self, items: Sequence[Mapping[str, Value]]) -> None:
         """Write many items; those with the same keys are replaced.
@@ -39,7 +39,7 @@ class Table:
             NotAllWritten: the table stayed too busy for some of them.
         """
         for start in range(0, len(items), _BATCH_ITEMS):
-            waiting = [{"PutRequest": {"Item": to_wire(item)}} for item in items[start : start + _BATCH_ITEMS]]
+            waiting = [{"PutRequest": {"Item": serialize(item)}} for item in items[start : start + _BATCH_ITEMS]]
             for _ in range(10):
                 reply = self._client.call("batch_write_item", RequestItems={self.name: waiting})
                 waiting = reply.get("UnprocessedItems", {}).get(self.name, [])
@@ -51,7 +51,7 @@ class Table:
     def write(self, write: Write) -> bool:
         """Change one item; tell whether the condition held."""
         try:
-            self._client.call("update_item", **update(self.name, write))
+            self._client.call("update_item", **update_arguments(self.name, write))
         except AwsError as error:
             if error.code == "ConditionalCheckFailedException":
                 return False
@@ -67,15 +67,15 @@ class Table:
             TableName=self.name,
             KeyConditionExpression="#key = :key",
             ExpressionAttributeNames={"#key": name},
-            ExpressionAttributeValues=to_wire({":key": value}),
+            ExpressionAttributeValues=serialize({":key": value}),
             **which,
         )
-        yield from (from_wire(item) for page in pages for item in page["Items"])
+        yield from (deserialize(item) for page in pages for item in page["Items"])
 
     def scan(self) -> Iterator[Item]:
         """Yield every item, in no order."""
         pages = self._client.pages("scan", TableName=self.name, ConsistentRead=True)
-        yield from (from_wire(item) for page in pages for item in page["Items"])
+        yield from (deserialize(item) for page in pages for item in page["Items"])
 
     def exists(self) -> bool:
         """Tell whether the table is there."""
@@ -120,7 +120,8 @@ class Tables:
         """
         try:
             self._client.call(
-                "transact_write_items", TransactItems=[{"Update": update(table.name, write)} for table, write in writes]
+                "transact_write_items",
+                TransactItems=[{"Update": update_arguments(table.name, write)} for table, write in writes],
             )
         except AwsError as error:
             refused = tuple(position for position, reason in enumerate(error.reasons) if reason == _REFUSED)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from scones.dispatch.dynamodb import Item, Value, Write
 from scones.dispatch.orders import Bay, Courier, Order, Place
-from scones.domain.items import Item, Value, Write
 from scones.domain.timestamps import written
 
 OPEN, ASSIGNED = "open", "assigned"

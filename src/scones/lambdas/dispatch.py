@@ -7,10 +7,10 @@ from typing import Any
 
 import boto3
 
+from scones.dispatch.dynamodb import Item, Write, deserialize, serialize, update_arguments
 from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, DispatchStatus, order_of, see, take
 from scones.dispatch.orders import Courier, Order, Rules, choose
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
-from scones.domain.items import Item, Write, from_wire, to_wire, update
 from scones.domain.timestamps import written
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
@@ -165,27 +165,29 @@ def _open_orders(gone: set[str]) -> tuple[Order, ...]:
         IndexName="by_status",
         KeyConditionExpression="#status = :open",
         ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues=to_wire({":open": OPEN}),
+        ExpressionAttributeValues=serialize({":open": OPEN}),
         Limit=_OFFERED_ORDERS,
     )
-    orders = (order_of(from_wire(item)) for item in reply["Items"])
+    orders = (order_of(deserialize(item)) for item in reply["Items"])
     return tuple(order for order in orders if order.id not in gone)
 
 
 def _get(photo_id: str, execution: str) -> Item:
-    key = to_wire({"photo_id": photo_id, "execution": execution})
-    return from_wire(_tables.get_item(TableName=_DECISIONS, Key=key, ConsistentRead=True)["Item"])
+    key = serialize({"photo_id": photo_id, "execution": execution})
+    return deserialize(_tables.get_item(TableName=_DECISIONS, Key=key, ConsistentRead=True)["Item"])
 
 
 def _write(write: Write) -> None:
     """Write a decision by itself, whole: a put costs less than an update of as many attributes."""
-    _tables.put_item(TableName=_DECISIONS, Item=to_wire({**write.key, **write.set}))
+    _tables.put_item(TableName=_DECISIONS, Item=serialize({**write.key, **write.set}))
 
 
 def _transact(writes: list[tuple[str, Write]]) -> set[int]:
     """Make all writes or none; give the positions of those whose conditions did not hold."""
     try:
-        _tables.transact_write_items(TransactItems=[{"Update": update(table, write)} for table, write in writes])
+        _tables.transact_write_items(
+            TransactItems=[{"Update": update_arguments(table, write)} for table, write in writes]
+        )
     except _tables.exceptions.TransactionCanceledException as error:
         reasons = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]
         refused = {position for position, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"}

@@ -11,9 +11,9 @@ from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.dynamodb import Tables
 from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
+from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, order_of, spend, take
 from scones.dispatch.orders import Courier, Order, Rules
-from scones.domain.items import Item
 from scones.domain.keys import PLAN_KEY
 from scones.domain.progress import Reporter
 

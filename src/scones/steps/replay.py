@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from scones.aws.connection import Aws
+from scones.dispatch.dynamodb import Item
 from scones.domain.decision import Outcome, decide, outcome_of_confidence
 from scones.domain.errors import SconesError
-from scones.domain.items import Item
 from scones.domain.keys import MODELS_PREFIX
 from scones.domain.limits import PHOTO_LIMIT_BYTES
 from scones.domain.progress import Reporter
