@@ -23,7 +23,7 @@ _VERBS = {
     "classify": Pipeline.classify,
     "classify FOLDER": Pipeline.classify_batch,
     "replay EXECUTION": Pipeline.replay,
-    "replay --model, --threshold": Pipeline.judge_again,
+    "replay --model, --threshold": Pipeline.rejudge,
     "evaluate": Pipeline.study,
     "monitor": Pipeline.monitor,
     "monitor --labels": Pipeline.label,

@@ -32,10 +32,10 @@ from scones.evaluation.study import Study
 from scones.model.model_file import opened
 from scones.monitoring.performance.labels import LabelResult
 from scones.steps.approve import approve, register
-from scones.steps.classify import Classified, classify
-from scones.steps.classify_batch import BatchTerms, ClassifiedBatch, classify_batch
+from scones.steps.classify import ClassifyResult, classify
+from scones.steps.classify_batch import BatchRunResult, BatchTerms, classify_batch, upload
 from scones.steps.deploy import DeployResult, deploy
-from scones.steps.dispatch import Dispatched, dispatch
+from scones.steps.dispatch import DispatchResult, dispatch
 from scones.steps.down import TeardownReport, down
 from scones.steps.evaluate import Evaluated, evaluate
 from scones.steps.history import history
@@ -43,9 +43,9 @@ from scones.steps.image import ImageResult, image
 from scones.steps.label import label
 from scones.steps.learn import LearnedDays, learn
 from scones.steps.monitor import MonitorResult, MonitorTarget, monitor
-from scones.steps.replay import Judged, Replayed, judge_again, replay
+from scones.steps.replay import RejudgeResult, ReplayResult, rejudge, replay
 from scones.steps.rollback import rollback
-from scones.steps.simulate import Simulated, Stream, plan, simulate
+from scones.steps.simulate import SimulationResult, Stream, plan_events, simulate
 from scones.steps.stage import Staged, stage
 from scones.steps.status import Status, status
 from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
@@ -53,7 +53,6 @@ from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.to_label import to_label
 from scones.steps.train import TrainingResult, train
 from scones.steps.up import ChangeApproval, StackOutputs, up
-from scones.steps.upload import upload
 
 T = TypeVar("T")
 
@@ -169,7 +168,7 @@ class Pipeline:
             return None
         return smoke_test(self.aws, workflow_arn, self.report)
 
-    def classify(self, photos: Sequence[Path] = ()) -> Classified:
+    def classify(self, photos: Sequence[Path] = ()) -> ClassifyResult:
         """Classify *photos*, or the staged test photos where none are named."""
         samples = [self._upload(path) for path in photos] or self.test_samples()
         return self._save("classify", self.classify_samples(samples))
@@ -178,12 +177,12 @@ class Pipeline:
         """The staged test photos in an order that mixes the classes: one after the other would look like a change."""
         return sorted((sample for sample in self.samples() if sample.split == "test"), key=lambda item: item.sha256)
 
-    def classify_samples(self, samples: Sequence[Sample]) -> Classified:
+    def classify_samples(self, samples: Sequence[Sample]) -> ClassifyResult:
         """Classify photos that lie in the bucket."""
         workflow_arn = self._load("up", StackOutputs).workflow_arn
         return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
 
-    def classify_batch(self, source: str) -> ClassifiedBatch:
+    def classify_batch(self, source: str) -> BatchRunResult:
         """Classify every photo below *source*, an S3 prefix or a folder, in batches.
 
         Raises:
@@ -205,13 +204,13 @@ class Pipeline:
         )
         return classify_batch(self.aws, source, terms, self.report)
 
-    def replay(self, execution: str) -> Replayed:
+    def replay(self, execution: str) -> ReplayResult:
         """Rebuild one recorded decision."""
         return replay(self.aws, execution, self._load("deploy", DeployResult).model_uri, self.report)
 
-    def judge_again(self, artefact: Path | None, threshold: float | None) -> Judged:
+    def rejudge(self, artefact: Path | None, threshold: float | None) -> RejudgeResult:
         """Say what another model, or another threshold, would have decided of every recorded photo."""
-        return judge_again(self.aws, artefact, threshold, self.report)
+        return rejudge(self.aws, artefact, threshold, self.report)
 
     def evaluate(self) -> Evaluated:
         """Evaluate the endpoint on the staged test photos."""
@@ -278,20 +277,20 @@ class Pipeline:
         windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"report {page}: {windows} windows")
 
-    def dispatch(self, example: int = 0) -> Dispatched:
+    def dispatch(self, example: int = 0) -> DispatchResult:
         """Dispatch the open orders now; before that, *example* orders come in, and couriers as classified last."""
         self._load("up", StackOutputs)
         if example:
             self.order(example)
-            self._register(_couriers(self._load("classify", Classified), self.settings.seed))
+            self._register(_couriers(self._load("classify", ClassifyResult), self.settings.seed))
         rules = Rules(sure_confidence=self.settings.threshold)
         return self._save("dispatch", dispatch(self.aws, rules, self.settings.clients, self.report))
 
-    def simulate(self, stream: Stream) -> Simulated:
+    def simulate(self, stream: Stream) -> SimulationResult:
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
         workflow_arn = self._load("up", StackOutputs).workflow_arn
         photos = [sample for sample in self.samples() if sample.split == "test"]
-        events = plan(photos, stream, self.settings.seed)
+        events = plan_events(photos, stream, self.settings.seed)
         self.order(len(events))
         rate = stream.per_second, self.settings.clients
         return self._save("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
@@ -401,7 +400,7 @@ def _collect(settings: Settings, report: Reporter, bucket: Bucket | None = None)
     return collection
 
 
-def _couriers(classified: Classified, seed: int) -> tuple[Courier, ...]:
+def _couriers(classified: ClassifyResult, seed: int) -> tuple[Courier, ...]:
     """Make a courier of each of the first photos that were decided upon, sure or not."""
     seen = [item for item in classified.executions if item.outcome in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)]
     # Every photo of a class lies together: take them from all over the list.

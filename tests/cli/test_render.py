@@ -5,7 +5,7 @@ import pytest
 from reports.test_evaluation import everything
 from scones.cli.render import render
 from scones.data.loading import LeftOut
-from scones.steps.classify import Classified
+from scones.steps.classify import ClassifyResult
 from scones.steps.down import TeardownReport
 from scones.steps.stage import Staged
 from scones.steps.up import StackOutputs
@@ -35,7 +35,9 @@ def test_a_result_without_words_of_its_own_is_its_fields() -> None:
 
 def test_no_executions_are_counted_as_none() -> None:
     """An empty batch is no error."""
-    assert render(Classified(())) == "0 classified, 0 below threshold, 0 out of distribution, 0 unreadable, 0 failed"
+    assert (
+        render(ClassifyResult(())) == "0 classified, 0 below threshold, 0 out of distribution, 0 unreadable, 0 failed"
+    )
 
 
 def test_an_evaluation_is_told_with_its_interval_its_promise_and_what_was_asked_for() -> None:

@@ -26,7 +26,7 @@ from scones.deployment.template import function_code
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.classify_batch import ClassifiedBatch
+from scones.steps.classify_batch import BatchRunResult
 from scones_local.cloud import start, stop
 from tiny_model import plain_photo
 
@@ -77,7 +77,7 @@ def interrupt(flow: Pipeline, source: str, fault: Callable[[], object], after: i
     return came
 
 
-def check_whole(flow: Pipeline, batch: ClassifiedBatch, count: int = PHOTOS) -> None:
+def check_whole(flow: Pipeline, batch: BatchRunResult, count: int = PHOTOS) -> None:
     """Each photo has one line in the results, and was asked about in one part only."""
     files = RunFiles(batch.run)
     results = [json.loads(line) for line in flow.aws.bucket.get(f"{files.prefix}results.jsonl").splitlines()]
@@ -92,7 +92,7 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Pipeline) -> None:
     endpoint = own_flow.aws.name
     slowly = replace(own_flow, settings=replace(own_flow.settings, batch_concurrency=1))
     (came,) = interrupt(slowly, source, lambda: own_flow.aws.sagemaker.delete_endpoint(endpoint), 2)
-    assert isinstance(came, ClassifiedBatch)
+    assert isinstance(came, BatchRunResult)
     assert came.counts["classified"] + came.counts["failed"] == PHOTOS
     assert came.counts["failed"] >= 100
     assert any("EndpointUnavailable" in line for line in came.failed)

@@ -8,11 +8,11 @@ from PIL import Image
 from scones.aws.client import Client, Credentials
 from scones.domain.decision import Outcome
 from scones.pipeline import Pipeline
-from scones.steps.classify import Execution
+from scones.steps.classify import ClassifiedPhoto
 from tiny_model import plain_photo, probability
 
 
-def classify(flow: Pipeline, photo: bytes, name: str = "photo.png") -> Execution:
+def classify(flow: Pipeline, photo: bytes, name: str = "photo.png") -> ClassifiedPhoto:
     """Send one photo through the workflow."""
     return flow.classify_samples([flow.upload(name, photo)]).executions[0]
 

@@ -16,7 +16,7 @@ from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos, RunFiles
 from scones.domain.decision import Outcome
 from scones.pipeline import PhotosNotGranted, Pipeline
-from scones.steps.classify_batch import ClassifiedBatch
+from scones.steps.classify_batch import BatchRunResult
 from tiny_model import plain_photo
 
 SURE, UNSURE = 200, 132
@@ -37,13 +37,13 @@ def put(aws: Aws, prefix: str, photos: dict[str, bytes]) -> str:
     return aws.bucket.uri(prefix)
 
 
-def lines(aws: Aws, batch: ClassifiedBatch) -> list[dict[str, object]]:
+def lines(aws: Aws, batch: BatchRunResult) -> list[dict[str, object]]:
     """The run's results, as they lie in the bucket."""
     body = aws.bucket.get(RunFiles(batch.run).prefix + "results.jsonl")
     return [json.loads(line) for line in body.splitlines()]
 
 
-def asked_keys(aws: Aws, batch: ClassifiedBatch) -> list[str]:
+def asked_keys(aws: Aws, batch: BatchRunResult) -> list[str]:
     """The key of every line of every part."""
     parts = aws.bucket.get_all([item.key for item in aws.bucket.list(RunFiles(batch.run).parts)])
     return [json.loads(line)["key"] for part in parts for line in part.splitlines()]

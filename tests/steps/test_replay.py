@@ -11,8 +11,8 @@ from scones.dispatch.dynamodb import Write
 from scones.domain.decision import Outcome
 from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
 from scones.pipeline import Pipeline
-from scones.steps.classify import Execution
-from scones.steps.replay import CannotReplay, Judged
+from scones.steps.classify import ClassifiedPhoto
+from scones.steps.replay import CannotReplay, RejudgeResult
 from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_artefact
 
@@ -27,7 +27,7 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
     put_away(own.aws)
 
 
-def classify(flow: Pipeline, *photos: bytes) -> list[Execution]:
+def classify(flow: Pipeline, *photos: bytes) -> list[ClassifiedPhoto]:
     """Send photos through the workflow."""
     samples = [flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)]
     return list(flow.classify_samples(samples).executions)
@@ -94,7 +94,7 @@ def test_what_is_gone_is_named(flow: Pipeline) -> None:
         flow.replay(execution.name)
 
 
-def changes(judged: Judged) -> dict[str, int]:
+def changes(judged: RejudgeResult) -> dict[str, int]:
     """What changed, and nothing of what is missing."""
     return dict(judged.changes)
 
@@ -102,17 +102,17 @@ def changes(judged: Judged) -> dict[str, int]:
 def test_another_threshold_says_what_it_would_have_changed(own_flow: Pipeline) -> None:
     """Each photo counts once, by its newest decision; without a model the recorded probabilities are judged."""
     with pytest.raises(CannotReplay, match="no decision is recorded"):
-        own_flow.judge_again(None, 0.95)
+        own_flow.rejudge(None, 0.95)
     classify(own_flow, plain_photo(40), plain_photo(160), plain_photo(161), plain_photo(130), plain_photo(40))
     assert 0.8 < probability(160) < 0.95 < 1 - probability(40)
-    judged = own_flow.judge_again(None, 0.95)
+    judged = own_flow.rejudge(None, 0.95)
     assert (judged.photos, judged.same, changes(judged)) == (
         4,
         2,
         {"motorcycle classified -> motorcycle below_threshold": 2},
     )
-    assert changes(own_flow.judge_again(None, 0.5)) == {"motorcycle below_threshold -> motorcycle classified": 1}
-    assert own_flow.judge_again(None, 0.8).changes == {}
+    assert changes(own_flow.rejudge(None, 0.5)) == {"motorcycle below_threshold -> motorcycle classified": 1}
+    assert own_flow.rejudge(None, 0.8).changes == {}
 
 
 def test_another_model_says_what_it_would_have_decided(own_flow: Pipeline, tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_another_model_says_what_it_would_have_decided(own_flow: Pipeline, tmp_p
     classify(own_flow, plain_photo(40), plain_photo(200), plain_photo(250))
     own_flow.aws.bucket._client.call("delete_object", Bucket=own_flow.aws.bucket.name, Key=sample.key)
     turned = other_model(tmp_path / "turned", bicycle="tricycle")
-    judged = own_flow.judge_again(tmp_path / "turned", None)
+    judged = own_flow.rejudge(tmp_path / "turned", None)
     assert (judged.model_version, judged.photos, judged.same, judged.missing) == (turned.version, 4, 2, 1)
     assert changes(judged) == {"bicycle classified -> tricycle classified": 1}
     write_tiny_artefact(tmp_path / "guarded", guarded=True)
-    guarded = own_flow.judge_again(tmp_path / "guarded", None)
+    guarded = own_flow.rejudge(tmp_path / "guarded", None)
     assert changes(guarded) == {"motorcycle classified -> motorcycle out_of_distribution": 1}

@@ -11,7 +11,7 @@ from scones.dispatch.order_book import DispatchStatus
 from scones.domain.decision import Outcome
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.simulate import BadStream, Event, Kind, Stream, plan, simulate
+from scones.steps.simulate import BadStream, EventKind, PhotoEvent, Stream, plan_events, simulate
 from scones.steps.up import StackOutputs
 from tiny_model import plain_photo
 
@@ -26,12 +26,12 @@ def test_a_plan_has_as_many_events_as_asked_and_duplicates_follow_their_original
 ) -> None:
     """Each original comes once; a duplicate shows the same photo of the same courier as an earlier event."""
     stream = Stream(count, 0, duplicates, corrupt, shifted)
-    events = plan(SAMPLES, stream, seed)
+    events = plan_events(SAMPLES, stream, seed)
     assert len(events) == count
-    assert events == plan(SAMPLES, stream, seed)
-    seen: dict[int, Event] = {}
+    assert events == plan_events(SAMPLES, stream, seed)
+    seen: dict[int, PhotoEvent] = {}
     for event in events:
-        if event.kind is Kind.DUPLICATE:
+        if event.kind is EventKind.DUPLICATE:
             original = seen[event.number]
             assert (event.sample, event.shape, event.place) == (original.sample, original.shape, original.place)
         else:
@@ -41,8 +41,8 @@ def test_a_plan_has_as_many_events_as_asked_and_duplicates_follow_their_original
 
 def test_troubles_come_in_their_shares() -> None:
     """Five in a hundred twice, two broken, ten shifted."""
-    kinds = Counter(event.kind for event in plan(SAMPLES, Stream(4000), 0))
-    for kind, share in ((Kind.DUPLICATE, 0.05), (Kind.CORRUPT, 0.02), (Kind.SHIFTED, 0.1)):
+    kinds = Counter(event.kind for event in plan_events(SAMPLES, Stream(4000), 0))
+    for kind, share in ((EventKind.DUPLICATE, 0.05), (EventKind.CORRUPT, 0.02), (EventKind.SHIFTED, 0.1)):
         assert kinds[kind] / 4000 == pytest.approx(share, abs=0.015)
 
 
@@ -51,7 +51,7 @@ def test_a_stream_that_cannot_be_is_refused() -> None:
     with pytest.raises(BadStream, match="together they are 1 at most"):
         Stream(duplicates=0.5, corrupt=0.4, shifted=0.2)
     with pytest.raises(BadStream, match="run: scones stage"):
-        plan([], Stream(), 0)
+        plan_events([], Stream(), 0)
 
 
 def test_every_event_is_accounted_for(own_flow: Pipeline) -> None:
@@ -61,36 +61,38 @@ def test_every_event_is_accounted_for(own_flow: Pipeline) -> None:
     photos = [flow.upload(f"{level}.png", plain_photo(level)) for level in (20, 230, 128)]
     bicycle, motorcycle, unsure = photos
 
-    def event(number: int, sample: Sample, shape: Kind = Kind.PLAIN, kind: Kind | None = None) -> Event:
-        return Event(number, kind or shape, sample, shape, (0.1 * number, 0.0))
+    def event(
+        number: int, sample: Sample, shape: EventKind = EventKind.PLAIN, kind: EventKind | None = None
+    ) -> PhotoEvent:
+        return PhotoEvent(number, kind or shape, sample, shape, (0.1 * number, 0.0))
 
     events = [
         event(0, bicycle),
         event(1, motorcycle),
         event(2, unsure),
-        event(3, bicycle, Kind.CORRUPT),
-        event(4, bicycle, Kind.CORRUPT),
-        event(0, bicycle, kind=Kind.DUPLICATE),
-        event(1, motorcycle, kind=Kind.DUPLICATE),
+        event(3, bicycle, EventKind.CORRUPT),
+        event(4, bicycle, EventKind.CORRUPT),
+        event(0, bicycle, kind=EventKind.DUPLICATE),
+        event(1, motorcycle, kind=EventKind.DUPLICATE),
     ]
     arn = flow._load("up", StackOutputs).workflow_arn
     found = simulate(flow.aws, arn, events, (0, 1), Silent())
     assert found.outcomes == {
-        Kind.PLAIN: {Outcome.CLASSIFIED: 2, Outcome.BELOW_THRESHOLD: 1},
-        Kind.DUPLICATE: {DispatchStatus.DUPLICATE: 2},
-        Kind.CORRUPT: {Outcome.UNREADABLE: 2},
+        EventKind.PLAIN: {Outcome.CLASSIFIED: 2, Outcome.BELOW_THRESHOLD: 1},
+        EventKind.DUPLICATE: {DispatchStatus.DUPLICATE: 2},
+        EventKind.CORRUPT: {Outcome.UNREADABLE: 2},
     }
     assert found.errors == {}
     taken = [item for item in flow.aws.tables.orders.scan() if item["status"] == "assigned"]
     assert len(taken) == found.orders == 4
     again = simulate(flow.aws, arn, events[:1], (50, 2), Silent())
-    assert again.outcomes == {Kind.PLAIN: {Outcome.CLASSIFIED: 1}}, "another run shows other photos"
+    assert again.outcomes == {EventKind.PLAIN: {Outcome.CLASSIFIED: 1}}, "another run shows other photos"
 
 
 def test_what_cannot_even_start_is_counted_as_failed(own_flow: Pipeline) -> None:
     """An event whose photo is gone fails by name, and the others go on."""
-    gone = Event(0, Kind.PLAIN, SAMPLES[0], Kind.PLAIN, (0.0, 0.0))
-    there = Event(1, Kind.PLAIN, own_flow.upload("a.png", plain_photo(20)), Kind.PLAIN, (0.0, 0.0))
+    gone = PhotoEvent(0, EventKind.PLAIN, SAMPLES[0], EventKind.PLAIN, (0.0, 0.0))
+    there = PhotoEvent(1, EventKind.PLAIN, own_flow.upload("a.png", plain_photo(20)), EventKind.PLAIN, (0.0, 0.0))
     found = simulate(own_flow.aws, own_flow._load("up", StackOutputs).workflow_arn, [gone, there], (0, 2), Silent())
     assert found.count(Outcome.FAILED) == found.count(Outcome.CLASSIFIED) == 1
     assert found.errors == {"NoSuchKey": 1}

@@ -24,7 +24,7 @@ from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import ORDERS, Pipeline
-from scones.steps.classify import Classified
+from scones.steps.classify import ClassifyResult
 from scones.steps.evaluate import Evaluated
 from scones_local.cloud import HOST, Cloud, detach, start, stop
 
@@ -177,7 +177,7 @@ def _shift(flow: Pipeline, sample: Sample) -> tuple[Sample, Sample]:
     return sample, flow.upload("shifted.png", photo, sample.label)
 
 
-def _answered(classified: Classified) -> int:
+def _answered(classified: ClassifyResult) -> int:
     """How many photos reached the endpoint, and must therefore be captured."""
     unanswered = classified.count(Outcome.FAILED) + classified.count(Outcome.UNREADABLE)
     return len(classified.executions) - unanswered

@@ -17,9 +17,9 @@ from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.reports.demo import render_report
 from scones.reports.story import Answer, Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
-from scones.steps.classify import Classified, Execution
+from scones.steps.classify import ClassifiedPhoto, ClassifyResult
 from scones.steps.deploy import DeployResult
-from scones.steps.dispatch import Dispatched
+from scones.steps.dispatch import DispatchResult
 from scones.steps.evaluate import Evaluated
 from scones.steps.monitor import MonitorResult
 from scones.steps.stage import Staged
@@ -38,12 +38,12 @@ class Shown:
     staged: Staged
     trained: TrainingResult
     deployed: DeployResult
-    classified: Classified
+    classified: ClassifyResult
     evaluated: Evaluated
     calm: MonitorResult
-    shifted: Classified
+    shifted: ClassifyResult
     alarmed: MonitorResult
-    dispatched: Dispatched
+    dispatched: DispatchResult
     days: Worth
     photos: Mapping[str, bytes]
     pairs: tuple[tuple[str, str], ...]
@@ -103,7 +103,7 @@ def _answers(shown: Shown) -> tuple[Answer, ...]:
     )
 
 
-def _runs(executions: Sequence[Execution]) -> tuple[Run, ...]:
+def _runs(executions: Sequence[ClassifiedPhoto]) -> tuple[Run, ...]:
     first = min(item.started for item in executions)
     return tuple(
         Run(
@@ -142,7 +142,7 @@ def _said(alert: AlertSummary | None) -> tuple[str, ...]:
     return (alert.subject, f"since {alert.since}", *(f"right answers: {line}" for line in alert.accuracy), *alert.moved)
 
 
-def _seen(execution: Execution, photo: bytes) -> Answer:
+def _seen(execution: ClassifiedPhoto, photo: bytes) -> Answer:
     return Answer(
         photo, PurePosixPath(execution.key).name, execution.truth, execution.label or "failed", execution.confidence
     )
@@ -163,7 +163,7 @@ def _check(verdict: WindowVerdict) -> DriftCheck:
     )
 
 
-def _dispatch(dispatched: Dispatched) -> Dispatch:
+def _dispatch(dispatched: DispatchResult) -> Dispatch:
     plan = dispatched.plan
     busy = {item.courier.id for item in plan.assignments}
     return Dispatch(

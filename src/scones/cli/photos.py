@@ -54,7 +54,7 @@ def replay(execution: str | None, model: Path | None, threshold: float | None, e
         if found.differences:
             raise SconesError(f"execution {execution} was decided otherwise than it is now; see what differs above")
     else:
-        run("replay", {"env": env}, as_json, lambda flow: flow.judge_again(model, threshold))
+        run("replay", {"env": env}, as_json, lambda flow: flow.rejudge(model, threshold))
 
 
 @click.command(help=STEPS["dispatch"])

@@ -8,10 +8,10 @@ from scones.domain.decision import Outcome
 from scones.evaluation.load_test import Level
 from scones.evaluation.robustness import Damaged
 from scones.evaluation.study import Study
-from scones.steps.classify import Classified
-from scones.steps.dispatch import Dispatched
+from scones.steps.classify import ClassifyResult
+from scones.steps.dispatch import DispatchResult
 from scones.steps.monitor import MonitorResult
-from scones.steps.simulate import Simulated
+from scones.steps.simulate import SimulationResult
 from scones.steps.stage import Staged
 from scones.steps.train import TrainingResult
 
@@ -42,7 +42,7 @@ def _trained(result: TrainingResult) -> Iterable[str]:
     yield f"model {result.model_uri}"
 
 
-def _classified(result: Classified) -> Iterable[str]:
+def _classified(result: ClassifyResult) -> Iterable[str]:
     if len(result.executions) <= _FEW:
         for item in result.executions:
             decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
@@ -133,7 +133,7 @@ def _monitored(result: MonitorResult) -> Iterable[str]:
         yield "the rest of the capture is left for the next look"
 
 
-def _dispatched(result: Dispatched) -> Iterable[str]:
+def _dispatched(result: DispatchResult) -> Iterable[str]:
     if not result.orders:
         yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
         return
@@ -152,7 +152,7 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _simulated(result: Simulated) -> Iterable[str]:
+def _simulated(result: SimulationResult) -> Iterable[str]:
     total = Counter[str]()
     for kind, counts in result.outcomes.items():
         total.update(counts)
@@ -175,9 +175,9 @@ def _fields(result: object) -> Iterable[str]:
 _WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
     Staged: _staged,
     TrainingResult: _trained,
-    Classified: _classified,
+    ClassifyResult: _classified,
     Study: _study,
     MonitorResult: _monitored,
-    Dispatched: _dispatched,
-    Simulated: _simulated,
+    DispatchResult: _dispatched,
+    SimulationResult: _simulated,
 }

@@ -14,7 +14,7 @@ from scones.domain.progress import Reporter
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class ClassifiedPhoto:
     """One photo's way through the workflow; a failed one has an *error* and no decision."""
 
     name: str
@@ -32,23 +32,23 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class Classified:
+class ClassifyResult:
     """All executions, in the order of their photos."""
 
-    executions: tuple[Execution, ...]
+    executions: tuple[ClassifiedPhoto, ...]
 
     def count(self, outcome: Outcome) -> int:
         """How many ended so."""
         return sum(execution.outcome is outcome for execution in self.executions)
 
 
-def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> Classified:
+def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> ClassifyResult:
     """Run one execution a photo, *clients* of them at once.
 
     A photo that fails is counted, not raised: only a workflow that cannot be started at all raises AwsError.
     """
 
-    def run(sample: Sample) -> Execution:
+    def run(sample: Sample) -> ClassifiedPhoto:
         name = uuid.uuid4().hex
         event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": sample.key}
         return _execution(name, sample, aws.workflow.run(workflow_arn, name, event))
@@ -62,12 +62,12 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
     finally:
         # After Ctrl-C the photos that wait must not start.
         pool.shutdown(cancel_futures=True)
-    return Classified(tuple(executions))
+    return ClassifyResult(tuple(executions))
 
 
-def _execution(name: str, sample: Sample, ended: ExecutionResult) -> Execution:
+def _execution(name: str, sample: Sample, ended: ExecutionResult) -> ClassifiedPhoto:
     decision = ended.output or read_refusal(ended.cause)
-    return Execution(
+    return ClassifiedPhoto(
         name=name,
         key=sample.key,
         truth=sample.label,

@@ -1,8 +1,10 @@
-"""Classify, many: run the photos below an S3 prefix through the batch workflow, and account for every one."""
+"""Classify a batch: run all photos of a folder or S3 prefix through the batch workflow, and account for each one."""
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from scones.aws.client import poll
 from scones.aws.connection import Aws
@@ -24,13 +26,43 @@ from scones.batch.results import (
 )
 from scones.deployment.pricing import Bill, batch_bill
 from scones.domain.errors import SconesError
+from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
+
+
+def upload(aws: Aws, folder: Path, report: Reporter) -> str:
+    """Upload the photos in *folder* that do not lie in the bucket yet, and return the URI of their prefix.
+
+    The prefix mirrors the folder: photos that were taken out of it are deleted there too.
+
+    Raises:
+        NoPhotos: the folder holds none.
+    """
+    prefix = f"{ASKED_PREFIX}{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}/"
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not paths:
+        raise NoPhotos(str(folder))
+    there = {item.key: item.etag for item in aws.bucket.list(prefix)}
+    wanted = {f"{prefix}{path.relative_to(folder).as_posix()}": path for path in paths}
+    new = [(key, path.read_bytes) for key, path in wanted.items() if there.get(key) != _tag(path)]
+    aws.bucket.put_all(new, report.progress)
+    aws.bucket.remove(set(there) - set(wanted))
+    return aws.bucket.uri(prefix)
+
+
+def _tag(path: Path) -> str:
+    """S3's tag of an object that is put in one piece: its MD5."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, hashlib.md5).hexdigest()
+
 
 _LONGEST_SECONDS = 7 * 24 * 3600.0
 _FEW = 10
 
 
-class BatchGoesOn(SconesError):
+class BatchStillRunning(SconesError):
     """The command was stopped; the run that it had started was not."""
 
     exit_code = 130
@@ -51,7 +83,7 @@ class BatchTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifiedBatch:
+class BatchRunResult:
     """The number of photos by outcome, how many this command classified, and where the results are."""
 
     run: str
@@ -78,7 +110,7 @@ class ClassifiedBatch:
         yield from (f"results {uri}" for uri in self.results)
 
 
-def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -> ClassifiedBatch:
+def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -> BatchRunResult:
     """Classify every photo below *source*, `s3://bucket/prefix`; those that an earlier attempt did are not asked again.
 
     Raises:
@@ -102,7 +134,7 @@ class _Run:
         decided_by = (terms.model, terms.classes, terms.threshold)
         self._files = RunFiles(run_name(bucket, photos, decided_by))
 
-    def finish(self, began: float) -> ClassifiedBatch:
+    def finish(self, began: float) -> BatchRunResult:
         """Wait for the attempt that runs, or start one with what is left; then write the results down."""
         attempt = sum(1 for _ in self._aws.bucket.list(self._files.manifests))
         # In this order: an attempt that ends meanwhile must not be taken for over with some of its parts unseen.
@@ -120,7 +152,7 @@ class _Run:
         results = account(self._photos, done, self._failed(attempt), ended)
         asked, files = len(done) - before, self._write(results)
         seconds = time.monotonic() - began
-        return ClassifiedBatch(
+        return BatchRunResult(
             run=self._files.name,
             photos=len(results),
             counts=count(results),
@@ -176,7 +208,7 @@ class _Run:
                 if left:
                     self._report.progress(total - left, total, "photos classified")
         except KeyboardInterrupt:
-            raise BatchGoesOn(self._files.name) from None
+            raise BatchStillRunning(self._files.name) from None
         if standing is None:
             raise SconesError(f"run {self._files.name} is gone; run the same command again")
         self._report.progress(total, total, "photos classified")

@@ -23,7 +23,7 @@ _MEANWHILE = "somebody else was writing it at the same moment; dispatch again"
 
 
 @dataclass(frozen=True, slots=True)
-class Dispatched:
+class DispatchResult:
     """The plan as it was carried out, with whom and what it was made from, and where it is kept."""
 
     couriers: tuple[Courier, ...]
@@ -32,7 +32,7 @@ class Dispatched:
     uri: str
 
 
-def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatched:
+def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> DispatchResult:
     """Assign the open orders now, and keep the plan in the bucket.
 
     Each courier's orders are written in one transaction, only if nobody has them and the courier is as they were read:
@@ -57,7 +57,7 @@ def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatch
     plan = Plan(tuple(given), left)
     uri = aws.bucket.put(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode(), "application/json")
     report.tell(f"{len(given)} of {len(orders)} open orders given")
-    return Dispatched(tuple(couriers.values()), tuple(orders.values()), plan, uri)
+    return DispatchResult(tuple(couriers.values()), tuple(orders.values()), plan, uri)
 
 
 def _couriers(items: Sequence[Item]) -> list[Courier]:

@@ -33,7 +33,7 @@ class CannotReplay(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """One execution's decision, made again; *differences* is empty where it is the same to the last bit."""
 
     execution: str
@@ -55,7 +55,7 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RejudgeResult:
     """All recorded decisions, each photo's newest, judged anew."""
 
     photos: int
@@ -76,7 +76,7 @@ class Judged:
             yield f"{self.missing} photos are gone: nothing can be said of them"
 
 
-def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replayed:
+def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> ReplayResult:
     """Make the decision of *execution* again, from the same photo, model and threshold.
 
     The model behind *model_uri* is looked at first, then every other in the bucket.
@@ -93,7 +93,7 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
         with _model(aws, version, model_uri) as artefact:
             report.tell(f"model {artefact.version}, photo {record['s3_key']}")
             found = _again(artefact, photo, record)
-    return Replayed(
+    return ReplayResult(
         execution=execution,
         photo_id=str(record["photo_id"]),
         photo=f"s3://{record['s3_bucket']}/{record['s3_key']}",
@@ -105,7 +105,7 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
     )
 
 
-def judge_again(aws: Aws, artefact: Path | None, threshold: float | None, report: Reporter) -> Judged:
+def rejudge(aws: Aws, artefact: Path | None, threshold: float | None, report: Reporter) -> RejudgeResult:
     """Judge each recorded photo anew, by the model in *artefact*, or by its recorded probabilities where that is None.
 
     *threshold* None keeps each decision's own; photos that could not be read stay as they are.
@@ -127,11 +127,11 @@ def judge_again(aws: Aws, artefact: Path | None, threshold: float | None, report
 
 def _judged(
     records: Sequence[Item], decisions: Sequence[tuple[str, str] | None], version: str, threshold: float | None
-) -> Judged:
+) -> RejudgeResult:
     before = [(str(record["label"]), str(record["outcome"])) for record in records]
     pairs = [(old, new) for old, new in zip(before, decisions, strict=True) if new is not None]
     changes = Counter(f"{' '.join(old)} -> {' '.join(new)}" for old, new in pairs if old != new)
-    return Judged(
+    return RejudgeResult(
         photos=len(records),
         same=sum(old == new for old, new in pairs),
         changes=dict(changes.most_common()),

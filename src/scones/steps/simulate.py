@@ -25,7 +25,7 @@ from scones.domain.progress import Reporter
 from scones.monitoring.shift import darken_and_blur
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What an event is: a plain photo, or one of the troubles that are mixed in."""
 
     PLAIN = "plain"
@@ -55,19 +55,19 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PhotoEvent:
     """One photo's event. A duplicate has the number, and so the photo and the courier, of an earlier one."""
 
     number: int
-    kind: Kind
+    kind: EventKind
     sample: Sample
-    shape: Kind
+    shape: EventKind
     """What its photo is: that of the original, where the event is a duplicate."""
     place: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated:
+class SimulationResult:
     """The outcomes of all events, by kind; *orders* counts the assigned orders, *errors* the failures by name.
 
     A classified photo that moved no orders counts under its dispatch status: `duplicate`, `outdated` or `too old`.
@@ -85,15 +85,15 @@ class Simulated:
 
 
 def simulate(
-    aws: Aws, workflow_arn: str, events: Sequence[Event], rate: tuple[float, int], report: Reporter
-) -> Simulated:
+    aws: Aws, workflow_arn: str, events: Sequence[PhotoEvent], rate: tuple[float, int], report: Reporter
+) -> SimulationResult:
     """Send *events*, at *rate* (events a second, or 0; clients at most), and wait until each has ended.
 
     An event that fails is counted and its error named; the next run sends other photos, so nothing of this one counts.
     """
     run = uuid.uuid4().hex[:8]
     started = time.monotonic()
-    tally: Counter[tuple[Kind, Outcome | DispatchStatus]] = Counter()
+    tally: Counter[tuple[EventKind, Outcome | DispatchStatus]] = Counter()
     errors: Counter[str] = Counter()
     orders = 0
     with closing(_send_all(aws, workflow_arn, run, events, rate)) as sent:
@@ -103,8 +103,8 @@ def simulate(
             orders += moved
             errors.update([error] if error else [])
             report.progress(tally.total(), len(events), "events ended")
-    kinds = [kind for kind in Kind if any(event.kind is kind for event in events)]
-    return Simulated(
+    kinds = [kind for kind in EventKind if any(event.kind is kind for event in events)]
+    return SimulationResult(
         events=len(events),
         seconds=time.monotonic() - started,
         outcomes={
@@ -116,7 +116,7 @@ def simulate(
     )
 
 
-def plan(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[Event, ...]:
+def plan_events(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[PhotoEvent, ...]:
     """Plan a stream: photos of *samples* in random order, again and again, with the troubles strewn among them.
 
     Raises:
@@ -126,28 +126,28 @@ def plan(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[Event, .
         raise BadStream("no test photo is staged; run: scones stage")
     rng = np.random.default_rng(seed)
     shares = [stream.duplicates, stream.corrupt, stream.shifted]
-    troubles = [Kind.DUPLICATE, Kind.CORRUPT, Kind.SHIFTED, Kind.PLAIN]
+    troubles = [EventKind.DUPLICATE, EventKind.CORRUPT, EventKind.SHIFTED, EventKind.PLAIN]
     kinds = rng.choice(len(troubles), stream.events, p=[*shares, max(0.0, 1 - sum(shares))])
     order = rng.permutation(len(samples))
-    events: list[Event] = []
+    events: list[PhotoEvent] = []
     for number, kind in enumerate(troubles[index] for index in kinds.tolist()):
-        if kind is Kind.DUPLICATE and events:
+        if kind is EventKind.DUPLICATE and events:
             first = events[int(rng.integers(len(events)))]
-            events.append(Event(first.number, kind, first.sample, first.shape, first.place))
+            events.append(PhotoEvent(first.number, kind, first.sample, first.shape, first.place))
             continue
-        shape = Kind.PLAIN if kind is Kind.DUPLICATE else kind
+        shape = EventKind.PLAIN if kind is EventKind.DUPLICATE else kind
         east, north = rng.normal(0, CITY_SPREAD_KM, 2).round(3).tolist()
-        events.append(Event(number, shape, samples[int(order[number % len(samples)])], shape, (east, north)))
+        events.append(PhotoEvent(number, shape, samples[int(order[number % len(samples)])], shape, (east, north)))
     return tuple(events)
 
 
 def _send_all(
-    aws: Aws, workflow_arn: str, run: str, events: Sequence[Event], rate: tuple[float, int]
-) -> Generator[tuple[Event, ExecutionResult | AwsError]]:
+    aws: Aws, workflow_arn: str, run: str, events: Sequence[PhotoEvent], rate: tuple[float, int]
+) -> Generator[tuple[PhotoEvent, ExecutionResult | AwsError]]:
     """Send each event at its time, and yield those that have ended, in their order."""
     per_second, clients = rate
     started = time.monotonic()
-    waiting: deque[tuple[Event, Future[ExecutionResult | AwsError]]] = deque()
+    waiting: deque[tuple[PhotoEvent, Future[ExecutionResult | AwsError]]] = deque()
     pool = ThreadPoolExecutor(clients)
     try:
         for number, event in enumerate(events):
@@ -164,7 +164,7 @@ def _send_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> ExecutionResult | AwsError:
+def _send(aws: Aws, workflow_arn: str, run: str, event: PhotoEvent) -> ExecutionResult | AwsError:
     east, north = event.place
     courier = {"id": f"{run}-{event.number}", "x_km": east, "y_km": north, "capacity": USUAL_CAPACITY}
     key = f"{ASKED_PREFIX}{run}/{event.number:05d}"
@@ -176,12 +176,12 @@ def _send(aws: Aws, workflow_arn: str, run: str, event: Event) -> ExecutionResul
         return error
 
 
-def _photo(photo: bytes, event: Event, run: str) -> bytes:
+def _photo(photo: bytes, event: PhotoEvent, run: str) -> bytes:
     """The event's photo: as another shot of the same vehicle, it has a hash of its own, and the same pixels."""
-    if event.shape is Kind.CORRUPT:
+    if event.shape is EventKind.CORRUPT:
         # Half of them lack their end, and half were never photos.
         photo = photo[: len(photo) // 2] if event.number % 2 else b"no photo"
-    if event.shape is Kind.SHIFTED:
+    if event.shape is EventKind.SHIFTED:
         rng = np.random.default_rng(event.number)
         photo = darken_and_blur(photo, brightness=rng.uniform(0.3, 0.8), blur_share=rng.uniform(0, 1 / 16))
     # Whatever follows a picture's end is passed over by everything that reads pictures.
