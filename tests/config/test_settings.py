@@ -81,6 +81,6 @@ def test_no_environment_owns_what_another_made(one: str, other: str) -> None:
 @pytest.mark.parametrize("classes", [tuple(f"c{number}" for number in range(65)), ("a", "b" * 129)])
 def test_more_classes_than_the_workflow_carries_are_refused(classes: tuple[str, ...]) -> None:
     """The limits of the settings are those that the functions count with."""
-    assert (limits.MOST_CLASSES, limits.LONGEST_ID) == (64, 128)
+    assert (limits.MAX_CLASSES, limits.MAX_NAME_CHARACTERS) == (64, 128)
     with pytest.raises(SettingsError, match="64 names of 128 characters at most"):
         replace(Settings(), classes=classes)

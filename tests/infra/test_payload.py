@@ -13,12 +13,12 @@ from scones.domain import limits
 
 # A float's longest JSON is 25 bytes, a character's six (\\u0000); a list adds a comma and a space an item.
 NUMBER, CHARACTER, COMMA = 25, 6, 2
-NAME = limits.LONGEST_ID * CHARACTER + 2
+NAME = limits.MAX_NAME_CHARACTERS * CHARACTER + 2
 INLINE = 4 * -(-limits.INLINE_LIMIT_BYTES // 3) + 2
 ORDER = 1024 * CHARACTER + 2  # the longest sort key of an index
 EXPRESS_SECONDS = 300
 
-EVENT = Object({"image_data": Leaf(INLINE)}, beside=limits.BESIDE_LIMIT_BYTES)
+EVENT = Object({"image_data": Leaf(INLINE)}, beside=limits.EVENT_LIMIT_BYTES)
 COURIER = Object({"id": Leaf(NAME), "x_km": Leaf(NUMBER), "y_km": Leaf(NUMBER), "capacity": Leaf(2)})
 
 
@@ -34,7 +34,7 @@ def classified(given: Bound) -> Bound:
     assert isinstance(given, Object)
     answer = {
         "image_data": Leaf(2),
-        "inferences": Leaf(2 + limits.MOST_CLASSES * (NUMBER + COMMA)),
+        "inferences": Leaf(2 + limits.MAX_CLASSES * (NUMBER + COMMA)),
         "model_version": Leaf(NAME),
         "unfamiliarity": Leaf(NUMBER),
         "unfamiliar": Leaf(5),
@@ -45,7 +45,7 @@ def classified(given: Bound) -> Bound:
 def filtered(given: Bound) -> Bound:
     """FilterInferences adds the decision and what it was held against."""
     assert isinstance(given, Object)
-    classes = Leaf(2 + limits.MOST_CLASSES * (NAME + COMMA))
+    classes = Leaf(2 + limits.MAX_CLASSES * (NAME + COMMA))
     told = {"label": Leaf(NAME), "confidence": Leaf(NUMBER), "threshold": Leaf(NUMBER), "classes": classes}
     return Object({**given.fields, **told}, given.beside)
 
@@ -57,7 +57,7 @@ def dispatched(given: Bound) -> Bound:
     assert isinstance(photo, Object)
     known = {name: bound for name, bound in photo.fields.items() if name != "error"}
     return Object(
-        {**known, "dispatch": Leaf(12), "orders": Leaf(2 + limits.MOST_ORDERS * (ORDER + COMMA))}, photo.beside
+        {**known, "dispatch": Leaf(12), "orders": Leaf(2 + limits.MAX_ORDERS * (ORDER + COMMA))}, photo.beside
     )
 
 

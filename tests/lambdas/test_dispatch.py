@@ -17,7 +17,7 @@ from scones.aws.stepfunctions import ExecutionResult
 from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES
+from scones.domain.limits import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import written
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
@@ -260,7 +260,7 @@ def test_an_event_of_another_form_fails_by_name(flow: Pipeline, event: dict[str,
 def test_the_largest_event_passes(flow: Pipeline, town: float) -> None:
     """A photo of as many bytes as may travel, and as many beside it, stay within every state's limit."""
     body = photo(SURE).ljust(INLINE_LIMIT_BYTES, b"x")
-    output = routed(flow, body, note="x" * (BESIDE_LIMIT_BYTES - 400), courier=courier(town))
+    output = routed(flow, body, note="x" * (EVENT_LIMIT_BYTES - 400), courier=courier(town))
     assert (output["dispatch"], output["image_data"]) == ("done", "")
 
 

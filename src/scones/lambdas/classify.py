@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import SconesError
 from scones.domain.keys import capture_prefix
-from scones.domain.limits import LONGEST_ID, MOST_CLASSES
+from scones.domain.limits import MAX_CLASSES, MAX_NAME_CHARACTERS
 from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
 
 _VARIANT = "AllTraffic"
@@ -97,12 +97,16 @@ def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
 def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
     """Read our own answer, or the plain list of SageMaker's built-in classifier."""
     inferences = answer if isinstance(answer, list) else answer["probabilities"]
-    if len(inferences) > MOST_CLASSES:
-        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MOST_CLASSES}")
+    if len(inferences) > MAX_CLASSES:
+        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MAX_CLASSES}")
     if isinstance(answer, list):
         return {"inferences": inferences}
     told: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
-    return {"inferences": inferences, "model_version": str(answer.get("model_version", ""))[:LONGEST_ID], **told}
+    return {
+        "inferences": inferences,
+        "model_version": str(answer.get("model_version", ""))[:MAX_NAME_CHARACTERS],
+        **told,
+    }
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:

@@ -10,7 +10,13 @@ from typing import Any
 import boto3
 
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.domain.limits import BESIDE_LIMIT_BYTES, INLINE_LIMIT_BYTES, LONGEST_ID, MOST_ORDERS, PHOTO_LIMIT_BYTES
+from scones.domain.limits import (
+    EVENT_LIMIT_BYTES,
+    INLINE_LIMIT_BYTES,
+    MAX_NAME_CHARACTERS,
+    MAX_ORDERS,
+    PHOTO_LIMIT_BYTES,
+)
 from scones.domain.timestamps import written
 from scones.lambdas.services import STORAGE, BadEvent, storage, unreadable
 
@@ -50,8 +56,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 def _check_size(event: dict[str, Any]) -> None:
     beside = len(json.dumps({**event, "image_data": ""}))
-    if beside > BESIDE_LIMIT_BYTES:
-        raise BadEvent(f"the event has {beside:,} bytes beside its photo; the limit is {BESIDE_LIMIT_BYTES:,}")
+    if beside > EVENT_LIMIT_BYTES:
+        raise BadEvent(f"the event has {beside:,} bytes beside its photo; the limit is {EVENT_LIMIT_BYTES:,}")
     inline = len(event.get("image_data") or "")
     if inline > 4 * -(-INLINE_LIMIT_BYTES // 3):
         raise BadEvent(f"image_data has {inline:,} characters: put photos above {INLINE_LIMIT_BYTES:,} bytes in S3")
@@ -86,7 +92,7 @@ def _parsed(courier: str) -> object:
     try:
         return json.loads(courier)
     except ValueError as error:
-        raise BadEvent(f"the object's metadata `courier` is no JSON: {courier[:LONGEST_ID]!r}") from error
+        raise BadEvent(f"the object's metadata `courier` is no JSON: {courier[:MAX_NAME_CHARACTERS]!r}") from error
 
 
 def _checked(event: dict[str, Any]) -> dict[str, Any]:
@@ -101,19 +107,19 @@ def _checked(event: dict[str, Any]) -> dict[str, Any]:
 
 def _courier(courier: object) -> dict[str, Any]:
     if not isinstance(courier, dict) or not _is_sound(courier):
-        form = f'{{"id": "...", "x_km": 0.0, "y_km": 0.0, "capacity": 0 to {MOST_ORDERS}}}'
-        raise BadEvent(f"courier {str(courier)[:LONGEST_ID]!r} is not of the form {form}")
+        form = f'{{"id": "...", "x_km": 0.0, "y_km": 0.0, "capacity": 0 to {MAX_ORDERS}}}'
+        raise BadEvent(f"courier {str(courier)[:MAX_NAME_CHARACTERS]!r} is not of the form {form}")
     return {name: courier[name] for name in _COURIER}
 
 
 def _is_sound(courier: dict[str, Any]) -> bool:
     return (
         isinstance(courier.get("id"), str)
-        and 0 < len(courier["id"]) <= LONGEST_ID
+        and 0 < len(courier["id"]) <= MAX_NAME_CHARACTERS
         and all(_is_number(courier.get(name)) and abs(courier[name]) < 1e6 for name in ("x_km", "y_km"))
         and isinstance(courier.get("capacity"), int)
         and not isinstance(courier["capacity"], bool)
-        and 0 <= courier["capacity"] <= MOST_ORDERS
+        and 0 <= courier["capacity"] <= MAX_ORDERS
     )
 
 

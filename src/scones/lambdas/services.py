@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, I
 
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import SconesError
-from scones.domain.limits import LONGEST_REASON
+from scones.domain.limits import MAX_REASON_CHARACTERS
 
 USER_AGENT = "scones"
 """Who asks: what botocore tells of itself instead is put together for each request, and takes a tenth of its time."""
@@ -54,7 +54,7 @@ def storage(what: str) -> Iterator[None]:
 
 def unreadable(reason: str, photo_id: str) -> UnreadablePhoto:
     """The error's message is JSON, so that the refusal can be recorded under the photo's own name."""
-    return UnreadablePhoto(json.dumps({"reason": reason[:LONGEST_REASON], "photo_id": photo_id}))
+    return UnreadablePhoto(json.dumps({"reason": reason[:MAX_REASON_CHARACTERS], "photo_id": photo_id}))
 
 
 ENDPOINT = os.environ.get("ENDPOINT_NAME", "")
