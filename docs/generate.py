@@ -11,7 +11,7 @@ import click
 
 from scones.cli import scones
 from scones.config import settings as settings_module
-from scones.config.settings import Settings
+from scones.config.settings import RENAMED, Settings, allowed_values
 from scones.deployment.pricing import Assumptions, BatchPlan, cost_table, plan_batch
 from scones.steps import STEPS
 
@@ -149,12 +149,15 @@ def _settings() -> Iterator[str]:
     yield ""
     yield "`AWS_ENDPOINT_URL`, `AWS_REGION` and credentials work as in any AWS client."
     yield ""
-    yield "| setting | default | description |"
-    yield "|---|---|---|"
+    yield "| setting | default | allowed values | description |"
+    yield "|---|---|---|---|"
     words = _attribute_docstrings()
     for name, field in Settings.__dataclass_fields__.items():
         default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
-        yield f"| `{name}` | `{default}` | {words[name]} |"
+        yield f"| `{name}` | `{default}` | {allowed_values(name)} | {words[name]} |"
+    yield ""
+    renamed = ", ".join(f"`{old}` is now `{new}`" for old, new in RENAMED.items())
+    yield f"Renamed in 0.2.0: {renamed}. In this release the old names work too, with a warning."
     yield ""
 
 

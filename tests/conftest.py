@@ -63,7 +63,7 @@ def new_settings(cloud: Cloud, folder: Path) -> Settings:
         endpoint_url=cloud.endpoint_url,
         region=cloud.region,
         data="sample",
-        baking_seconds=0,
+        bake_seconds=0,
         clients=2,  # each that asks at once would start function processes of its own, half a second each
         cache=folder / "cache",
         state=folder / "state",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.config.settings import Settings, merge
+from scones.config.settings import RENAMED, Settings, merge
 from scones.domain import limits
 from scones.domain.errors import SettingsError
 
@@ -15,6 +15,16 @@ def test_strings_become_the_settings_own_types() -> None:
     settings = merge(Settings(), given_as_text, "a test")
     assert (settings.epochs, settings.threshold, settings.classes) == (7, 0.9, ("car", "bus"))
     assert str(settings.cache) == "/tmp/photos"  # noqa: S108
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_setting_keeps_its_old_name_for_one_release(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning on stderr names the new one."""
+    value = 10 * getattr(Settings(), new) or 5
+    value = min(value, 0.4) if isinstance(value, float) else value
+    assert getattr(merge(Settings(), {old: str(value)}, "the environment"), new) == value
+    assert capsys.readouterr().err == f"warning: setting {old} in the environment is now called {new}; rename it\n"
+    assert getattr(merge(Settings(), {old: "oh", new: str(value)}, "scones.toml"), new) == value
 
 
 def test_none_keeps_what_was_there() -> None:
@@ -45,10 +55,10 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
         ("serverless_memory_mb", "1500"),
         ("serverless_concurrency", "201"),
         ("canary_percent", "51"),
-        ("baking_seconds", "3601"),
+        ("bake_seconds", "3601"),
         ("alarm_seconds", "15"),
         ("max_routed_error", "1"),
-        ("guarantee_doubt", "0"),
+        ("guarantee_alpha", "0"),
         ("review_cost", "-1"),
         ("load_requests", "0"),
     ],
@@ -61,7 +71,17 @@ def test_an_impossible_value_is_refused(name: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("classes", 3, "no list of names"), ("env", 3, "not text; put it in quotes"), ("epochs", 9.5, "a whole number")],
+    [
+        ("classes", 3, "setting classes = 3 in scones.toml must be a list of 2 to 64 different names"),
+        ("region", 3, "setting region = 3 in scones.toml must be text, in quotes"),
+        ("epochs", 9.5, "setting epochs = 9.5 in scones.toml must be a whole number of at least 1"),
+        ("epochs", True, "epochs = True in scones.toml must be a whole number"),
+        ("monitor_minutes", 61, "monitor_minutes = 61 in scones.toml must be a whole number from 1 to 60"),
+        ("threshold", 1, "threshold = 1 in scones.toml must be a number above 0 and below 1"),
+        ("serverless_memory_mb", 1500, "from 1024 to 6144 in steps of 1024"),
+        ("alarm_seconds", 15, "one of 10, 20, 30, 60, 300"),
+        ("env", "Dev", "1 to 20 of a-z, 0-9 and single '-', starting with a letter"),
+    ],
 )
 def test_a_value_of_another_kind_is_refused_in_words(name: str, value: object, words: str) -> None:
     """A settings file has numbers, lists and text; the wrong one of them is no traceback."""
@@ -82,5 +102,5 @@ def test_no_environment_owns_what_another_made(one: str, other: str) -> None:
 def test_more_classes_than_the_workflow_carries_are_refused(classes: tuple[str, ...]) -> None:
     """The limits of the settings are those that the functions count with."""
     assert (limits.MAX_CLASSES, limits.MAX_NAME_CHARACTERS) == (64, 128)
-    with pytest.raises(SettingsError, match="64 names of 128 characters at most"):
+    with pytest.raises(SettingsError, match="64 different names of at most 128 characters"):
         replace(Settings(), classes=classes)

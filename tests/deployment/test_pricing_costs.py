@@ -76,7 +76,7 @@ def test_the_price_is_that_of_the_settings_own_instances() -> None:
     """Three larger instances cost what three cost; how far a fleet may grow is said; an unknown type is said, too."""
     fleet = Settings(endpoint_instance="ml.m5.xlarge", endpoint_instances=3, training_instance="ml.future.large")
     assert "3 ml.m5.xlarge costs $0.690 an hour ($504 a month)" in price_of("deploy", fleet)
-    assert "up to $1.150 an hour" in price_of("deploy", replace(fleet, endpoint_most_instances=5))
+    assert "up to $1.150 an hour" in price_of("deploy", replace(fleet, endpoint_max_instances=5))
     assert "ml.future.large costs what our price table does not know" in price_of("train", fleet)
     assert "nothing while nobody asks" in price_of("deploy", replace(fleet, mode="serverless"))
 

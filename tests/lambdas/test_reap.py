@@ -15,7 +15,7 @@ from scones.pipeline import Pipeline
 @pytest.fixture
 def mortal_flow(own_flow: Pipeline) -> Pipeline:
     """An environment whose endpoint may not stand for good."""
-    flow = Pipeline(own_flow.aws, replace(own_flow.settings, endpoint_hours=1), Silent())
+    flow = Pipeline(own_flow.aws, replace(own_flow.settings, endpoint_lifetime_hours=1), Silent())
     flow.up()
     return flow
 

@@ -26,7 +26,7 @@ PERCENT = 10
 @pytest.fixture
 def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Pipeline]:
     """An environment whose endpoint has two instances, and an alarm that looks every second."""
-    changes = {"endpoint_instances": 2, "canary_percent": PERCENT, "baking_seconds": 4, "alarm_seconds": 10}
+    changes = {"endpoint_instances": 2, "canary_percent": PERCENT, "bake_seconds": 4, "alarm_seconds": 10}
     flow = deployed(replace(settings, **changes), tiny_model)  # type: ignore[arg-type]
     yield flow
     put_away(flow.aws)

@@ -166,11 +166,11 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Pipeline, t
 
 
 def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Pipeline) -> None:
-    """With `endpoint_hours`, from every deploy on anew; without, no more."""
+    """With `endpoint_lifetime_hours`, from every deploy on anew; without, no more."""
     found = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
     assert found is not None
     assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.name}
-    hours = replace(own_flow.settings, endpoint_hours=2)
+    hours = replace(own_flow.settings, endpoint_lifetime_hours=2)
     Pipeline(own_flow.aws, hours, Silent()).deploy()
     expires = datetime.fromisoformat(tags(own_flow, found.arn)["scones:expires"])
     assert timedelta(hours=1.9) < expires - datetime.now(UTC) <= timedelta(hours=2)
@@ -182,7 +182,7 @@ def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Pipeline) -> None:
 def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: Pipeline, tmp_path: Path) -> None:
     """Another instance type is refused of what is scaled, and no obstacle to deploy, rollback or down."""
     assert not own_flow.aws.scaling.exists()
-    scaled = replace(own_flow.settings, endpoint_most_instances=3)
+    scaled = replace(own_flow.settings, endpoint_max_instances=3)
     flow = Pipeline(own_flow.aws, scaled, Silent())
     flow.deploy()
     assert own_flow.aws.scaling.exists()
@@ -202,10 +202,10 @@ def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Pipel
     """Where it was scaled, and only there; SageMaker is then asked to keep the count."""
     hosting = hosting_of(own_flow.settings, "s3://b/capture", "alarm")
     assert own_flow.aws.scaling.pause(hosting, 4) == hosting
-    own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_most_instances=4))
+    own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_max_instances=4))
     grown = own_flow.aws.scaling.pause(hosting, 4)
     assert grown.update() == {**hosting.update(), "RetainAllVariantProperties": True}
-    own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_most_instances=4))
+    own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_max_instances=4))
     assert own_flow.aws.scaling.pause(hosting, 1) == hosting
 
 

@@ -32,10 +32,10 @@ class Scaling:
 
     def configure(self, settings: Settings) -> bool:
         """Scale the endpoint, which is in service, within the settings' bounds, or not; tell which."""
-        if settings.mode == "serverless" or settings.endpoint_most_instances <= settings.endpoint_instances:
+        if settings.mode == "serverless" or settings.endpoint_max_instances <= settings.endpoint_instances:
             self.stop()
             return False
-        bounds = {"MinCapacity": settings.endpoint_instances, "MaxCapacity": settings.endpoint_most_instances}
+        bounds = {"MinCapacity": settings.endpoint_instances, "MaxCapacity": settings.endpoint_max_instances}
         self._client.call("register_scalable_target", **self._target, **bounds)
         self._client.call(
             "put_scaling_policy",

@@ -26,7 +26,7 @@ class Realtime:
     capture_uri: str
     alarm: str
     canary_percent: int
-    baking_seconds: int
+    bake_seconds: int
     key: str = ""
     """The ARN of the key that encrypts the capture and the disks; empty for AWS's own."""
     keeps_count: bool = False
@@ -55,7 +55,7 @@ class Realtime:
 
     def update(self) -> dict[str, Any]:
         """Blue/green; a canary may be half of the fleet at most, so a single instance is updated whole."""
-        routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.baking_seconds}
+        routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_seconds}
         if self.instances > 1:
             routing |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}}
         policy = {
@@ -69,7 +69,7 @@ class Realtime:
     @property
     def max_seconds(self) -> float:
         """The longest a deployment may take."""
-        return max_update_seconds(self.baking_seconds)
+        return max_update_seconds(self.bake_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,9 @@ class EndpointPlan:
     """What the model, the configuration and the endpoint carry."""
 
 
-def max_update_seconds(baking_seconds: int) -> float:
+def max_update_seconds(bake_seconds: int) -> float:
     """The longest that an endpoint may be under way: two bakings, and the time that it needs to start."""
-    return ENDPOINT_SECONDS + 2 * baking_seconds
+    return ENDPOINT_SECONDS + 2 * bake_seconds
 
 
 def optional_member(name: str, value: str) -> dict[str, str]:
@@ -137,7 +137,7 @@ def hosting_of(settings: Settings, capture_uri: str, alarm: str, key: str = "") 
         capture_uri=capture_uri,
         alarm=alarm,
         canary_percent=settings.canary_percent,
-        baking_seconds=settings.baking_seconds,
+        bake_seconds=settings.bake_seconds,
         key=key,
     )
 

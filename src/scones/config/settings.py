@@ -1,180 +1,157 @@
-"""Settings: every choice a user may make, read once and passed along."""
+"""Settings: every option of a user, its type, its allowed values and its default."""
 
-import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from scones.domain.decision import VEHICLES
 from scones.domain.errors import SettingsError
-
-# No two dashes in a row: they separate the environment from the rest in the names of what it owns.
-_ENV_NAME = re.compile(r"(?=.{1,20}$)[a-z](-?[a-z0-9])*")
+from scones.domain.limits import MAX_CLASSES, MAX_NAME_CHARACTERS
 
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""
 MIN_PER_THOUSAND, MAX_PER_THOUSAND = 0.02, 1.0
-"""Below, a thousand simulated streams cannot tell; above, alarms mean nothing."""
+"""Simulations of 1,000 streams cannot measure less; with more, an alarm means little."""
 
-# What the workflow's functions let through.
-_MOST_CLASSES, _LONGEST_CLASS = 64, 128
+Mode = Literal["realtime", "serverless"]
+MODES: tuple[str, ...] = get_args(Mode)
 
-MODES = ("realtime", "serverless")
-# What SageMaker and CloudWatch take; longer alarm periods make no sense for an update.
-_CHOICES: Mapping[str, tuple[object, ...]] = {
-    "mode": MODES,
-    "kms": ("no", "yes"),
-    "serverless_memory_mb": (1024, 2048, 3072, 4096, 5120, 6144),
-    "alarm_seconds": (10, 20, 30, 60, 300),
-}
-_RANGES = {
-    "false_alarms_per_1000_photos": (MIN_PER_THOUSAND, MAX_PER_THOUSAND),
-    "monitor_minutes": (1, 60),
-    "silence_hours": (2, 168),
-    "serverless_concurrency": (1, 200),
-    "batch_concurrency": (1, 1000),
-    "outliers_per_class": (0, 500),
-    "endpoint_hours": (0, 8760),
-    "canary_percent": (1, 50),
-    "baking_seconds": (0, 3600),
-    "wrong_route_cost": (0, 1_000_000),
-    "review_cost": (0, 1_000_000),
-    "max_routed_error": (0.0001, 0.5),
-    "guarantee_doubt": (0.0001, 0.5),
-    "gate_accuracy": (0, 1),
-    "gate_calibration_error": (0, 1),
-    "gate_coverage": (0, 1),
-    "gate_accuracy_covered": (0, 1),
-    "photo_days": (1, 3650),
-    "monthly_dollars": (0, 1_000_000),
-    "load_seconds": (0.1, 600),
-}
+_Count = Annotated[int, Meta(ge=1)]
+_Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_ErrorRate = Annotated[float, Meta(ge=0.0001, le=0.5)]
+
+# No two dashes in a row: they separate the environment from the rest in the names of its resources.
+_EnvironmentName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?=.{1,20}\Z)[a-z](-?[a-z0-9])*\Z",
+        description="1 to 20 of a-z, 0-9 and single '-', starting with a letter",
+    ),
+]
+_Classes = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)], ...],
+    Meta(
+        min_length=2,
+        max_length=MAX_CLASSES,
+        description=f"a list of 2 to {MAX_CLASSES} different names of at most {MAX_NAME_CHARACTERS} characters",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of them, with their defaults; `scones.toml` may set any, flags and the environment override it."""
+    """All settings with their defaults. `scones.toml` may set any; the environment and flags override it."""
 
-    env: str = "dev"
-    """The environment's name: every resource carries it, so several live side by side in one account."""
+    env: _EnvironmentName = "dev"
+    """The environment's name, a part of every resource's name; an account may hold several environments."""
     region: str = "us-east-1"
     """The AWS region."""
     endpoint_url: str | None = None
     """An AWS-compatible endpoint to use instead of AWS (`AWS_ENDPOINT_URL`)."""
     data: str = "auto"
-    """What to stage: `auto`, `cifar100`, `sample`, a folder or `s3://bucket/prefix` with one folder a class."""
-    outliers_per_class: int = 10
-    """Photos of each other class of CIFAR-100 that teach the guard; with 0, training takes a third less time."""
-    classes: tuple[str, ...] = VEHICLES
-    """The classes to tell apart, in the order of every list of probabilities."""
-    image_size: int = 32
+    """The dataset: `auto`, `cifar100`, `sample`, or a folder or `s3://bucket/prefix` with one folder per class."""
+    outliers_per_class: Annotated[int, Meta(ge=0, le=500)] = 10
+    """CIFAR-100 photos per other class, for the out-of-distribution detector; with 0, training is a third faster."""
+    classes: _Classes = VEHICLES
+    """The classes, in the order of every list of probabilities."""
+    image_size: _Count = 32
     """The side, in pixels, to which photos are scaled for the model."""
-    epochs: int = 25
+    epochs: _Count = 25
     """Passes over the training photos."""
     seed: int = 0
-    """Everything random starts from it."""
-    threshold: float = 0.8
-    """A decision below this confidence (0 to 1) fails its execution instead of being routed."""
-    false_alarms_per_1000_photos: float = 0.1
-    """How many false alarms the monitor may raise in 1,000 unchanged photos, on average (0.02 to 1)."""
-    monitor_minutes: int = 60
-    """How often the monitor looks by itself, in minutes (1 to 60)."""
-    silence_hours: int = 12
-    """After so many hours without a photo, or without a look, there is an alarm (2 to 168)."""
-    clients: int = 8
-    """How many photos are classified at once."""
-    batch_concurrency: int = 8
-    """How many batches of 100 photos run at once when a folder or a prefix is classified (1 to 1000)."""
+    """The seed of all random numbers."""
+    threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.8
+    """The confidence threshold: a photo below it is not routed, and its execution fails."""
+    false_alarms_per_1000_photos: Annotated[float, Meta(ge=MIN_PER_THOUSAND, le=MAX_PER_THOUSAND)] = 0.1
+    """The average number of false drift alarms in 1,000 photos without drift."""
+    monitor_minutes: Annotated[int, Meta(ge=1, le=60)] = 60
+    """The minutes between scheduled monitoring runs."""
+    no_traffic_alarm_hours: Annotated[int, Meta(ge=2, le=168)] = 12
+    """An alarm fires after so many hours without a photo or without a monitoring run."""
+    clients: _Count = 8
+    """The number of photos that `classify` sends in parallel."""
+    batch_concurrency: Annotated[int, Meta(ge=1, le=1000)] = 8
+    """The number of batches of 100 photos that run in parallel when a folder or a prefix is classified."""
     photo_bucket: str = ""
     """Another bucket whose photos `classify s3://...` may read, besides the environment's own."""
-    wrong_route_cost: float = 8.0
-    """What an order on the wrong vehicle costs, in dollars; `evaluate` weighs it against `review_cost`."""
-    review_cost: float = 0.4
-    """What it costs, in dollars, when a person looks at a photo that the model is not sure of."""
-    max_routed_error: float = 0.03
-    """At most this share of routed photos may be wrong (0 to 1): what a threshold must promise to be proposed."""
-    guarantee_doubt: float = 0.05
-    """The probability (0 to 1) with which that promise may fail, over which photos happened to be at hand."""
-    gate_accuracy: float = 0.88
-    """`evaluate --gate`: the least accuracy, of the lower end of its 95% interval."""
-    gate_calibration_error: float = 0.06
-    """`evaluate --gate`: the largest calibration error."""
-    gate_coverage: float = 0.75
-    """`evaluate --gate`: the least share of photos at or above the threshold."""
-    gate_accuracy_covered: float = 0.92
-    """`evaluate --gate`: the least accuracy at or above the threshold, of the lower end of its 95% interval."""
-    load_seconds: float = 5.0
-    """`evaluate --load`: the longest each number of clients may ask."""
-    load_requests: int = 500
-    """`evaluate --load`: the most requests of each number of clients."""
+    wrong_route_cost: _Dollars = 8.0
+    """The cost, in dollars, of an order on the wrong vehicle; `evaluate` weighs it against `review_cost`."""
+    review_cost: _Dollars = 0.4
+    """The cost, in dollars, of a person's review of a photo below the threshold."""
+    max_routed_error: _ErrorRate = 0.03
+    """The largest share of wrong decisions among routed photos that a proposed threshold must guarantee."""
+    guarantee_alpha: _ErrorRate = 0.05
+    """The probability that this guarantee fails, over the choice of the evaluation photos."""
+    gate_accuracy: _Share = 0.88
+    """`evaluate --gate`: the minimum of the lower end of accuracy's 95% interval."""
+    gate_calibration_error: _Share = 0.06
+    """`evaluate --gate`: the maximum calibration error."""
+    gate_coverage: _Share = 0.75
+    """`evaluate --gate`: the minimum share of photos at or above the threshold."""
+    gate_accuracy_covered: _Share = 0.92
+    """`evaluate --gate`: the minimum of the lower end of the 95% interval of accuracy at or above the threshold."""
+    load_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 5.0
+    """`evaluate --load`: the maximum duration of the test with each number of clients."""
+    load_requests: _Count = 500
+    """`evaluate --load`: the maximum number of requests with each number of clients."""
     package_index: str = ""
-    """A package index that the image's build asks besides pip's own; it must have PyTorch's CPU builds."""
+    """A package index for the image build besides pip's own; it must have PyTorch's CPU builds."""
     training_instance: str = "ml.m5.large"
     """The instance type of training jobs."""
-    spot_wait_seconds: int = 0
-    """How much longer than `training_seconds` a job may wait for Spot instances, which cost a fraction; 0: no Spot."""
-    mode: str = "realtime"
-    """How the endpoint runs: `realtime` on instances, or `serverless`, which costs nothing while nobody asks."""
-    serverless_memory_mb: int = 2048
-    """The memory of a serverless endpoint (1024 to 6144, in steps of 1024)."""
-    serverless_concurrency: int = 5
-    """How many photos a serverless endpoint answers at once (1 to 200)."""
+    spot_wait_seconds: Annotated[int, Meta(ge=0)] = 0
+    """How much longer than `training_seconds` a job may wait for Spot instances, which cost less; 0 uses none."""
+    mode: Mode = "realtime"
+    """The endpoint's hosting: `realtime` on instances, or `serverless`, which costs nothing without traffic."""
+    serverless_memory_mb: Annotated[int, Meta(ge=1024, le=6144, multiple_of=1024)] = 2048
+    """The memory of a serverless endpoint."""
+    serverless_concurrency: Annotated[int, Meta(ge=1, le=200)] = 5
+    """The number of requests that a serverless endpoint serves in parallel."""
     endpoint_instance: str = "ml.m5.large"
-    """The instance type behind the endpoint."""
-    endpoint_instances: int = 1
-    """How many instances stand behind the endpoint; from two on, a new model is tried on a canary first."""
-    endpoint_most_instances: int = 1
-    """Up to how many it grows when asked much; it does not scale unless that is more than `endpoint_instances`."""
-    endpoint_photos_per_minute: int = 6000
-    """Where it scales: how many photos a minute each instance is to answer, half of what it can."""
-    endpoint_hours: int = 0
-    """After so many hours the endpoint is marked as forgotten, and may be deleted; 0: it may stand for good."""
-    canary_percent: int = 10
-    """The canary's share of the traffic (1 to 50)."""
-    baking_seconds: int = 180
-    """How long each step of an endpoint's update is watched; an alarm in that time brings the old model back."""
-    alarm_seconds: int = 60
-    """The period of the endpoint's alarm; AWS has its metrics by the minute, the local cloud also for 10, 20 and 30."""
-    training_seconds: int = 3600
-    """The longest a training job may take."""
-    kms: str = "no"
-    """`yes` encrypts all with a KMS key of the account's own, for a dollar a month and its uses; no way leads back."""
-    photo_days: int = 90
-    """After so many days photos that were asked about, uploaded or captured are deleted from the bucket (1 to 3650)."""
-    monthly_dollars: int = 0
-    """At four fifths of so many dollars for SageMaker in a month, account-wide, the alert topic is told; 0: never."""
+    """The endpoint's instance type."""
+    endpoint_instances: _Count = 1
+    """The endpoint's number of instances; with two or more, an update starts with a canary."""
+    endpoint_max_instances: int = 1
+    """The number of instances up to which the endpoint scales; it scales only if this exceeds `endpoint_instances`."""
+    endpoint_photos_per_minute: _Count = 6000
+    """The target of scaling: photos per minute and instance, half of what an instance can serve."""
+    endpoint_lifetime_hours: Annotated[int, Meta(ge=0, le=8760)] = 0
+    """The endpoint is deleted so many hours after the newest deploy; 0 keeps it."""
+    canary_percent: Annotated[int, Meta(ge=1, le=50)] = 10
+    """The canary's share of the traffic."""
+    bake_seconds: Annotated[int, Meta(ge=0, le=3600)] = 180
+    """How long each stage of an endpoint update is watched; an alarm in that time rolls the update back."""
+    alarm_seconds: Literal[10, 20, 30, 60, 300] = 60
+    """The period of the endpoint's alarm; periods under 60 work only on the local cloud."""
+    training_seconds: _Count = 3600
+    """The maximum duration of a training job."""
+    kms: Literal["no", "yes"] = "no"
+    """`yes` encrypts all data with a KMS key of your account, for $1 a month and the requests; it cannot be undone."""
+    photo_retention_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    """Classified, uploaded and captured photos are deleted after so many days."""
+    monthly_budget_dollars: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """The account's monthly budget for SageMaker: an alert is sent at 80%; 0 sets none."""
     cache: Path = Path("~/.cache/scones")
-    """Where downloads are kept (`XDG_CACHE_HOME` moves it)."""
+    """The folder of downloads (`XDG_CACHE_HOME` moves it)."""
     state: Path = Path("~/.local/state/scones")
-    """Where local clouds live while they stand (`XDG_STATE_HOME` moves it)."""
+    """The folder of running local clouds (`XDG_STATE_HOME` moves it)."""
 
     def __post_init__(self) -> None:
-        """Refuse what could not work, naming the setting."""
-        if not _ENV_NAME.fullmatch(self.env):
-            raise SettingsError(f"env {self.env!r} must be 1 to 20 of a-z, 0-9 and single '-', starting with a letter")
-        _check_classes(self.classes)
-        if not 0 < self.threshold < 1:
-            raise SettingsError(f"threshold {self.threshold} must lie between 0 and 1")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} {getattr(self, name)!r} must be one of {', '.join(map(str, allowed))}")
-        for name, (least, most) in _RANGES.items():
-            if not least <= getattr(self, name) <= most:
-                raise SettingsError(f"{name} {getattr(self, name)} must lie between {least} and {most}")
-        for name in (
-            "image_size",
-            "epochs",
-            "clients",
-            "endpoint_instances",
-            "training_seconds",
-            "load_requests",
-            "endpoint_photos_per_minute",
-        ):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} {getattr(self, name)} must be at least 1")
-        if self.spot_wait_seconds < 0:
-            raise SettingsError(f"spot_wait_seconds {self.spot_wait_seconds} must be 0 (no Spot) or more")
+        """Validate all values.
+
+        Raises:
+            SettingsError: a value is not allowed; the message names the setting, the value and what is allowed.
+        """
+        for name in NAMES:
+            _convert(name, getattr(self, name), strict=True)
+        if len(set(self.classes)) != len(self.classes):
+            raise _not_allowed("classes", self.classes)
 
     @property
     def stack(self) -> str:
@@ -182,52 +159,91 @@ class Settings:
         return f"scones-{self.env}"
 
 
-def _check_classes(classes: tuple[str, ...]) -> None:
-    if len(classes) < 2 or len(set(classes)) != len(classes):
-        raise SettingsError(f"classes {', '.join(classes)!r} must be two or more different names")
-    if len(classes) > _MOST_CLASSES or max(map(len, classes)) > _LONGEST_CLASS:
-        raise SettingsError(f"classes may be {_MOST_CLASSES} names of {_LONGEST_CLASS} characters at most")
-
-
 NAMES = tuple(field.name for field in fields(Settings))
+_TYPES = get_type_hints(Settings, include_extras=True)
+
+RENAMED: Mapping[str, str] = {
+    "silence_hours": "no_traffic_alarm_hours",
+    "guarantee_doubt": "guarantee_alpha",
+    "baking_seconds": "bake_seconds",
+    "endpoint_most_instances": "endpoint_max_instances",
+    "endpoint_hours": "endpoint_lifetime_hours",
+    "photo_days": "photo_retention_days",
+    "monthly_dollars": "monthly_budget_dollars",
+}
+"""The names of 0.1.0 and the present ones; the old names work until the release after 0.2."""
 
 
 def merge(settings: Settings, values: Mapping[str, object], source: str) -> Settings:
-    """Override *settings* with *values*; None keeps what was there.
+    """Override *settings* with *values*; None keeps the value of *settings*.
 
-    Strings are converted to the setting's own type, as they come from flags and the environment.
+    Text from flags and the environment is converted to the setting's type. An old name prints a warning.
 
     Raises:
-        SettingsError: an unknown name, or a value that cannot be converted; the message names *source*.
+        SettingsError: an unknown name, or a value that is not allowed; the message names *source*.
     """
     changes: dict[str, object] = {}
-    for name, value in values.items():
+    for given, value in values.items():
+        name = RENAMED.get(given, given)
         if name not in NAMES:
-            near = " or ".join(get_close_matches(name, NAMES, n=2))
-            meant = f"did you mean {near}? " if near else ""
-            raise SettingsError(f"unknown setting {name!r} in {source}; {meant}docs/settings.md has them all")
-        if value is not None:
-            changes[name] = _convert(name, value, source)
+            raise _unknown(name, source)
+        if value is None:
+            continue
+        if name != given:
+            sys.stderr.write(f"warning: setting {given} in {source} is now called {name}; rename it\n")
+            if values.get(name) is not None:
+                continue
+        changes[name] = _convert(name, _parse(name, value), source)
     return replace(settings, **changes)  # type: ignore[arg-type]
 
 
-def _convert(name: str, value: object, source: str) -> object:
-    kind = next(field.type for field in fields(Settings) if field.name == name)
-    try:
-        if kind is int:
-            return int(str(value))
-        if kind is float:
-            return float(str(value))
-    except ValueError as error:
-        number = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"setting {name} = {value!r} in {source} is not {number}") from error
-    if kind is Path:
-        return Path(str(value)).expanduser()
-    if name == "classes":
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise SettingsError(f"setting classes = {value!r} in {source} is no list of names")
-        return tuple(str(part).strip() for part in parts)
-    if not isinstance(value, str):
-        raise SettingsError(f"setting {name} = {value!r} in {source} is not text; put it in quotes")
+def allowed_values(name: str) -> str:
+    """The allowed values of a setting, in words; empty where any text is."""
+    info = msgspec.inspect.type_info(_TYPES[name])
+    match info:
+        case msgspec.inspect.Metadata(extra_json_schema={"description": str() as words}):
+            return words
+        case msgspec.inspect.LiteralType(values=values):
+            return f"one of {', '.join(map(str, values))}"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            return " ".join(filter(None, (_NUMBERS[type(info)], _range(info))))
+    return ""
+
+
+_NUMBERS = {msgspec.inspect.IntType: "a whole number", msgspec.inspect.FloatType: "a number"}
+
+
+def _range(info: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
+    steps = f" in steps of {info.multiple_of}" if info.multiple_of else ""
+    if info.gt is not None and info.lt is not None:
+        return f"above {info.gt} and below {info.lt}"
+    if info.ge is not None and info.le is not None:
+        return f"from {info.ge} to {info.le}{steps}"
+    return "" if info.ge is None else f"of at least {info.ge}"
+
+
+def _parse(name: str, value: object) -> object:
+    """Split the list of a flag or variable, and expand the home folder of a path."""
+    if name == "classes" and isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    if _TYPES[name] is Path and isinstance(value, str | Path):
+        return Path(value).expanduser()
     return value
+
+
+def _convert(name: str, value: object, source: str = "", *, strict: bool = False) -> object:
+    try:
+        return msgspec.convert(value, _TYPES[name], strict=strict)
+    except msgspec.ValidationError as error:
+        raise _not_allowed(name, value, source) from error
+
+
+def _not_allowed(name: str, value: object, source: str = "") -> SettingsError:
+    where = f" in {source}" if source else ""
+    return SettingsError(f"setting {name} = {value!r}{where} must be {allowed_values(name) or 'text, in quotes'}")
+
+
+def _unknown(name: str, source: str) -> SettingsError:
+    near = " or ".join(get_close_matches(name, NAMES, n=2))
+    meant = f"did you mean {near}? " if near else ""
+    return SettingsError(f"unknown setting {name!r} in {source}; {meant}docs/settings.md has them all")

@@ -231,7 +231,7 @@ def price_of(verb: str, settings: Settings) -> str:
 def _price_of_endpoint(settings: Settings) -> str:
     if settings.mode == "serverless":
         return "a serverless endpoint costs by the time that it computes, and nothing while nobody asks."
-    count, most, instance = settings.endpoint_instances, settings.endpoint_most_instances, settings.endpoint_instance
+    count, most, instance = settings.endpoint_instances, settings.endpoint_max_instances, settings.endpoint_instance
     price = f"an endpoint on {count} {instance} costs {by_the_hour(instance, count)} until: scones down"
     return f"{price}; when asked much, up to {by_the_hour(instance, most)}." if most > count else f"{price}."
 

@@ -7,7 +7,7 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket
-from scones.config.settings import Settings
+from scones.config.settings import Mode, Settings
 from scones.domain.errors import SconesError
 from scones.domain.keys import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
 
@@ -37,7 +37,7 @@ class Release:
     endpoint: str
     config: str
     model: str
-    mode: str
+    mode: Mode
     instances: int
     capture_prefix: str
     """Below it in the bucket lies the data capture, by hour."""

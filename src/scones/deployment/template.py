@@ -194,9 +194,9 @@ def base_parameters(aws: Aws, settings: Settings) -> dict[str, str]:
         "Env": aws.env,
         "AlarmSeconds": str(settings.alarm_seconds),
         "Kms": settings.kms,
-        "PhotoDays": str(settings.photo_days),
-        "EndpointHours": str(settings.endpoint_hours),
-        "MonthlyDollars": str(settings.monthly_dollars),
+        "PhotoDays": str(settings.photo_retention_days),
+        "EndpointHours": str(settings.endpoint_lifetime_hours),
+        "MonthlyDollars": str(settings.monthly_budget_dollars),
     }
     return chosen | _kept(aws.stack.find())
 

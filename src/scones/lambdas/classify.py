@@ -101,12 +101,9 @@ def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
         raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MAX_CLASSES}")
     if isinstance(answer, list):
         return {"inferences": inferences}
-    told: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
-    return {
-        "inferences": inferences,
-        "model_version": str(answer.get("model_version", ""))[:MAX_NAME_CHARACTERS],
-        **told,
-    }
+    ood: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
+    version = str(answer.get("model_version", ""))[:MAX_NAME_CHARACTERS]
+    return {"inferences": inferences, "model_version": version, **ood}
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:

@@ -85,7 +85,7 @@ def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter
     if package.approval is not ApprovalStatus.APPROVED:
         raise NotApproved(package, aws.env)
     # The stack may change first; then the endpoint may settle before it is updated.
-    seconds = STACK_SECONDS + 2 * max_update_seconds(settings.baking_seconds)
+    seconds = STACK_SECONDS + 2 * max_update_seconds(settings.bake_seconds)
     with deployment_lock(aws, "deploy", seconds, report):
         return _deploy(aws, settings, package, report)
 
@@ -97,7 +97,7 @@ def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporte
     if not release.finished:
         # Written first: a deploy that is cut off can be told from one that ended.
         save_release(aws.bucket, release, finished=False)
-    watched = f"; each step of an update is watched for {settings.baking_seconds} s" if plan.hosting.update() else ""
+    watched = f"; each step of an update is watched for {settings.bake_seconds} s" if plan.hosting.update() else ""
     report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}{watched}")
     if not release.finished:
         standing = aws.sagemaker.instances(aws.sagemaker.find_endpoint(plan.name))
@@ -110,7 +110,7 @@ def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporte
     aws.scaling.configure(settings)
     release = save_release(aws.bucket, release, finished=True)
     prune(aws)
-    _set_expiry(aws, endpoint.arn, settings.endpoint_hours)
+    _set_expiry(aws, endpoint.arn, settings.endpoint_lifetime_hours)
     report.tell(f"endpoint {plan.name} is in service: release {release.number}, model {release.package}")
     return release
 

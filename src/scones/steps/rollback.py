@@ -33,12 +33,12 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
         EnvironmentBusy: another command changes the environment.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
     """
-    with deployment_lock(aws, "rollback", 2 * max_update_seconds(settings.baking_seconds), report):
+    with deployment_lock(aws, "rollback", 2 * max_update_seconds(settings.bake_seconds), report):
         return _rollback(aws, settings, report)
 
 
 def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
-    live = aws.sagemaker.wait_until_settled(aws.name, max_update_seconds(settings.baking_seconds))
+    live = aws.sagemaker.wait_until_settled(aws.name, max_update_seconds(settings.bake_seconds))
     found = list_releases(aws.bucket)
     if live is None:
         raise NothingYet("deploy", aws.env)

@@ -135,7 +135,7 @@ def _plan(settings: Settings, wanted: Wanted, others: tuple[Shown, ...]) -> Plan
         terms=Terms(
             current=settings.threshold,
             costs=Costs(settings.wrong_route_cost, settings.review_cost),
-            wish=Wish(settings.max_routed_error, settings.guarantee_doubt),
+            wish=Wish(settings.max_routed_error, settings.guarantee_alpha),
             seed=settings.seed,
         ),
         floors=Floors.of(settings),

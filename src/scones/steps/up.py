@@ -146,7 +146,7 @@ def _watch(settings: Settings) -> dict[str, str]:
     minutes = settings.monitor_minutes
     return {
         "MonitorRate": f"{minutes} minute{'s' if minutes > 1 else ''}",
-        "SilenceHours": str(settings.silence_hours),
+        "SilenceHours": str(settings.no_traffic_alarm_hours),
         "FalseAlarms": str(settings.false_alarms_per_1000_photos),
         "Seed": str(settings.seed),
     }
