@@ -1,72 +1,61 @@
-"""The pipeline: every step in order; each saves its result for later commands."""
+"""The pipeline: every step in order; each saves its result for later commands.
+
+A step is imported when it is called, so that a command loads what it uses and no more.
+"""
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from scones.aws.connection import Aws
-from scones.aws.registry import ApprovalStatus, ModelPackage
-from scones.aws.s3 import SCHEME, Bucket, open_prefix
 from scones.config.settings import Settings
-from scones.data.dataset import SourceError
-from scones.data.image_header import UnreadablePhoto, read_header
-from scones.data.loading import Collection, collect
 from scones.data.manifest import Sample, from_lines
-from scones.data.sources.cifar100 import CIFAR100
-from scones.data.sources.folder import collect_shelf
-from scones.deployment.smoke_test import SmokeTestResult, smoke_test
-from scones.dispatch.order_book import moment_of, open_order, see
-from scones.dispatch.orders import Courier, Rules
-from scones.dispatch.simulation import example_couriers, example_orders
-from scones.domain.decision import Outcome
 from scones.domain.errors import NothingYet, SconesError
 from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES, manifest_key, result_key
 from scones.domain.progress import Reporter
-from scones.evaluation.study import Study
-from scones.model.model_file import opened
-from scones.monitoring.performance.labels import LabelResult
-from scones.steps.approve import approve, register
-from scones.steps.classify import ClassifyResult, classify
-from scones.steps.classify_batch import BatchRunResult, BatchTerms, classify_batch, upload
-from scones.steps.deploy import DeployResult, deploy
-from scones.steps.dispatch import DispatchResult, dispatch
-from scones.steps.down import TeardownReport, down
-from scones.steps.evaluate import Evaluated, evaluate
-from scones.steps.history import history
-from scones.steps.image import ImageResult, image
-from scones.steps.label import label
-from scones.steps.learn import LearnedDays, learn
-from scones.steps.monitor import MonitorResult, MonitorTarget, monitor
-from scones.steps.replay import RejudgeResult, ReplayResult, rejudge, replay
-from scones.steps.rollback import rollback
-from scones.steps.simulate import SimulationResult, Stream, plan_events, simulate
-from scones.steps.stage import Staged, stage
-from scones.steps.status import Status, status
-from scones.steps.study import Served, Wanted, classes_of, study_artefact, study_endpoint
-from scones.steps.survey import Learnt, Surveyed, survey
-from scones.steps.to_label import to_label
-from scones.steps.train import TrainingResult, train
-from scones.steps.up import ChangeApproval, StackOutputs, up
+
+if TYPE_CHECKING:
+    from scones.aws.connection import Aws
+    from scones.aws.registry import ModelPackage
+    from scones.aws.s3 import Bucket
+    from scones.deployment.smoke_test import SmokeTestResult
+    from scones.evaluation.study import Study
+    from scones.monitoring.performance.labels import LabelResult
+    from scones.steps.classify import ClassifyResult
+    from scones.steps.classify_batch import BatchRunResult
+    from scones.steps.deploy import DeployResult
+    from scones.steps.dispatch import DispatchResult
+    from scones.steps.down import TeardownReport
+    from scones.steps.evaluate import Evaluated
+    from scones.steps.image import ImageResult
+    from scones.steps.learn import LearnedDays
+    from scones.steps.monitor import MonitorResult
+    from scones.steps.replay import RejudgeResult, ReplayResult
+    from scones.steps.simulate import SimulationResult, Stream
+    from scones.steps.stage import Staged
+    from scones.steps.status import Status
+    from scones.steps.study import Wanted
+    from scones.steps.survey import Learnt
+    from scones.steps.train import TrainingResult
+    from scones.steps.up import StackOutputs
 
 T = TypeVar("T")
 
 
-def save_result(bucket: Bucket, step: str, result: object) -> None:
-    """Keep the newest *result* of *step*."""
+def save_result(bucket: "Bucket", step: str, result: object) -> None:
+    """Save the newest *result* of *step*."""
     bucket.put(result_key(step), msgspec.json.encode(result), "application/json")
 
 
-def load_result(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
-    """Read the newest result of *step*.
+def load_result(bucket: "Bucket", step: str, kind: type[T], env: str) -> T:
+    """Load the newest result of *step*.
 
     Raises:
-        NothingYet: there is none, or an older version wrote it in another shape.
+        NothingYet: there is none, or an earlier version of Scones wrote it in another form.
     """
     body = bucket.find(result_key(step))
     if body is None:
@@ -77,7 +66,6 @@ def load_result(bucket: Bucket, step: str, kind: type[T], env: str) -> T:
         raise NothingYet(step, env) from error
 
 
-COURIERS = 24
 ORDERS = 40
 
 
@@ -90,7 +78,7 @@ class NoSuchPhoto(SconesError):
 
 
 class PhotosNotGranted(SconesError):
-    """Photos to classify lie where the stack's functions may not read."""
+    """The stack's functions have no permission to read the photos."""
 
     def __init__(self, source: str, own: str) -> None:
         ways = f"put them below s3://{own}/{ASKED_PREFIX}, or set photo_bucket to their bucket and run: scones up"
@@ -99,96 +87,124 @@ class PhotosNotGranted(SconesError):
 
 
 def auto_approve() -> None:
-    """Agree to every change: whoever said --yes, or works where nothing costs, is not asked."""
+    """Approve every change without a question: for --yes, and where nothing costs money."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One environment's steps; each remembers its result in the bucket, for the steps after it."""
+    """The steps of one environment; each saves its result in the bucket for later steps."""
 
-    aws: Aws
+    aws: "Aws"
     settings: Settings
     report: Reporter
     agree: Callable[[], None] = auto_approve
-    """Asks whoever was shown the changes of `up`; raises where they do not go on."""
+    """Asks the user to approve the changes that `up` shows; raises if they decline."""
 
-    def stage(self, page: Path | None = None) -> Staged:
-        """Stage the photos that the settings name, and report on them: beside them, and in *page* if that is named."""
-        collection = _collect(self.settings, self.report, self.aws.bucket)
+    def stage(self, page: Path | None = None) -> "Staged":
+        """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
+        from scones.aws.s3 import open_prefix
+        from scones.data.loading import collect_configured
+        from scones.steps.stage import stage
+        from scones.steps.survey import Surveyed, survey
+
+        collection = collect_configured(self.settings, self.report, lambda uri: open_prefix(self.aws.bucket, uri))
         staged = self._save("stage", stage(self.aws, self.settings, collection, self.report))
         survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
         return staged
 
-    def image(self) -> ImageResult:
-        """Have the container image of this version built, unless it is there."""
+    def image(self) -> "ImageResult":
+        """Build this version's container image, unless it exists."""
+        from scones.steps.image import image
+
         return image(self.aws, self.settings, self.report)
 
-    def train(self) -> TrainingResult:
+    def train(self) -> "TrainingResult":
         """Train on the photos staged last, and register the model."""
-        staged = self._load("stage", Staged)
-        # A registry that is somebody else's is found out before an hour of training, not after it.
+        from scones.steps.train import train
+
+        staged = self._staged()
+        # A model registry that belongs to another stack is an error now, not after an hour of training.
         self.aws.registry.check_group()
         self.image()
         trained = self._save("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
         return self._save("train", replace(trained, package=self.registered().number))
 
-    def registered(self) -> ModelPackage:
-        """Give the model trained last as the registry has it; one that a version of before left out is entered."""
-        trained = self._load("train", TrainingResult)
+    def registered(self) -> "ModelPackage":
+        """Return the registry's entry of the model trained last, and register it if it is not there."""
+        from scones.steps.approve import register
+
+        trained = self._trained()
         return register(self.aws, self._with(trained.classes), trained.model_uri, self.report)
 
-    def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> ModelPackage:
-        """Approve or reject the model of that number in the registry, or the one trained last."""
+    def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> "ModelPackage":
+        """Approve or reject model *number* of the registry, by default the one trained last."""
+        from scones.aws.registry import ApprovalStatus
+        from scones.steps.approve import approve
+
         chosen = self.registered().number if number is None else number
         decision = ApprovalStatus.REJECTED if reject else ApprovalStatus.APPROVED
         return approve(self.aws, chosen, decision, reason, self.report)
 
-    def up(self, *, replace_data: bool = False) -> StackOutputs:
-        """Bring the stack up for the classes staged last, or those of the settings."""
+    def up(self, *, replace_data: bool = False) -> "StackOutputs":
+        """Create or update the stack, for the classes staged last or those of the settings."""
+        from scones.steps.up import ChangeApproval, up
+
         consent = ChangeApproval(self.agree, self.image, replace_data)
         return self._save("up", up(self.aws, self._with(self._classes()), consent, self.report))
 
-    def deploy(self, number: int | None = None) -> DeployResult:
-        """Deploy the model of that number in the registry, or the one trained last."""
+    def deploy(self, number: int | None = None) -> "DeployResult":
+        """Deploy model *number* of the registry, by default the one trained last."""
+        from scones.model.model_file import opened
+        from scones.steps.deploy import DeployResult, deploy
+
         package = self.registered() if number is None else self.aws.registry.get(number)
-        settings = self._with(self._classes_of(package.model_uri))
+        with opened(self.aws.bucket.get(self.aws.bucket.key(package.model_uri))) as artefact:
+            settings = self._with(artefact.classes)
         self.image()
         return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report)))
 
-    def rollback(self) -> DeployResult:
-        """Have the endpoint serve the release before."""
+    def rollback(self) -> "DeployResult":
+        """Return the endpoint to the previous release."""
+        from scones.steps.deploy import DeployResult
+        from scones.steps.rollback import rollback
+
         return self._save("deploy", DeployResult.of(rollback(self.aws, self.settings, self.report)))
 
-    def smoke(self) -> SmokeTestResult | None:
-        """Send one photo the whole way, where a workflow and an endpoint stand."""
+    def smoke(self) -> "SmokeTestResult | None":
+        """Send one photo through the workflow, if there is a workflow and an endpoint."""
+        from scones.deployment.smoke_test import smoke_test
+
         try:
-            workflow_arn = self._load("up", StackOutputs).workflow_arn
+            workflow_arn = self._up().workflow_arn
         except NothingYet:
-            self.report.tell("smoke test: no workflow stands yet; run: scones up")
+            self.report.tell("smoke test skipped: there is no workflow yet; run: scones up")
             return None
         return smoke_test(self.aws, workflow_arn, self.report)
 
-    def classify(self, photos: Sequence[Path] = ()) -> ClassifyResult:
-        """Classify *photos*, or the staged test photos where none are named."""
+    def classify(self, photos: Sequence[Path] = ()) -> "ClassifyResult":
+        """Classify *photos*, by default the staged test photos."""
         samples = [self._upload(path) for path in photos] or self.test_samples()
         return self._save("classify", self.classify_samples(samples))
 
     def test_samples(self) -> list[Sample]:
-        """The staged test photos in an order that mixes the classes: one after the other would look like a change."""
+        """Return the staged test photos, the classes mixed: class after class would look like drift."""
         return sorted((sample for sample in self.samples() if sample.split == "test"), key=lambda item: item.sha256)
 
-    def classify_samples(self, samples: Sequence[Sample]) -> ClassifyResult:
-        """Classify photos that lie in the bucket."""
-        workflow_arn = self._load("up", StackOutputs).workflow_arn
-        return classify(self.aws, workflow_arn, samples, self.settings.clients, self.report)
+    def classify_samples(self, samples: Sequence[Sample]) -> "ClassifyResult":
+        """Classify photos that are in the bucket."""
+        from scones.steps.classify import classify
 
-    def classify_batch(self, source: str) -> BatchRunResult:
+        return classify(self.aws, self._up().workflow_arn, samples, self.settings.clients, self.report)
+
+    def classify_batch(self, source: str) -> "BatchRunResult":
         """Classify every photo below *source*, an S3 prefix or a folder, in batches.
 
         Raises:
-            PhotosNotGranted: the photos lie where the stack's functions may not read.
+            PhotosNotGranted: the stack's functions have no permission to read the photos.
         """
-        deployed, stood = self._load("deploy", DeployResult), self._load("up", StackOutputs)
+        from scones.steps.classify_batch import BatchTerms, classify_batch, upload
+
+        deployed, stack = self._deployed(), self._up()
         if not source.startswith("s3://"):
             source = upload(self.aws, Path(source), self.report)
         granted = [self.aws.bucket.uri(prefix) for prefix in READABLE_PREFIXES]
@@ -199,32 +215,40 @@ class Pipeline:
         terms = BatchTerms(
             model=deployed.config,
             classes=deployed.classes,
-            threshold=stood.threshold,
+            threshold=stack.threshold,
             concurrency=self.settings.batch_concurrency,
         )
         return classify_batch(self.aws, source, terms, self.report)
 
-    def replay(self, execution: str) -> ReplayResult:
+    def replay(self, execution: str) -> "ReplayResult":
         """Rebuild one recorded decision."""
-        return replay(self.aws, execution, self._load("deploy", DeployResult).model_uri, self.report)
+        from scones.steps.replay import replay
 
-    def rejudge(self, artefact: Path | None, threshold: float | None) -> RejudgeResult:
-        """Say what another model, or another threshold, would have decided of every recorded photo."""
+        return replay(self.aws, execution, self._deployed().model_uri, self.report)
+
+    def rejudge(self, artefact: Path | None, threshold: float | None) -> "RejudgeResult":
+        """Decide every recorded photo again, by another model or another threshold."""
+        from scones.steps.replay import rejudge
+
         return rejudge(self.aws, artefact, threshold, self.report)
 
-    def evaluate(self) -> Evaluated:
+    def evaluate(self) -> "Evaluated":
         """Evaluate the endpoint on the staged test photos."""
-        deployed = self._load("deploy", DeployResult)
+        from scones.steps.evaluate import evaluate
+
+        deployed = self._deployed()
         settings = self._with(deployed.classes)
         return self._save("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
 
-    def study(self, wanted: Wanted) -> Study:
-        """Judge the model behind the endpoint in every way that is wanted; with a gate, approve or reject it."""
-        deployed, staged = self._load("deploy", DeployResult), self._load("stage", Staged)
+    def study(self, wanted: "Wanted") -> "Study":
+        """Evaluate the model behind the endpoint in every way that is *wanted*; with a gate, approve or reject it."""
+        from scones.steps.study import Served, study_endpoint
+
+        deployed, staged = self._deployed(), self._staged()
         served = Served(
             endpoint=deployed.endpoint,
             model_uri=deployed.model_uri,
-            workflow_arn=self._load("up", StackOutputs).workflow_arn,
+            workflow_arn=self._up().workflow_arn,
             samples=self.samples(),
             data=(staged.name, staged.kind),
         )
@@ -234,18 +258,20 @@ class Pipeline:
             self.approve(deployed.package, "; ".join(missed) or "by the gate, at the endpoint", reject=bool(missed))
         return self._save("study", found)
 
-    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> MonitorResult:
-        """Check the traffic since the last look, once at least so many photos were captured.
+    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> "MonitorResult":
+        """Check the traffic since the last monitoring run, once at least *at_least* photos were captured.
 
-        With *acknowledge* the alarms that stand are taken note of first. After *seconds* the rest is left for later.
+        With *acknowledge* the active alarms are acknowledged first. After *seconds* the rest is left for the next run.
         """
-        deployed = self._load("deploy", DeployResult)
+        deployed = self._deployed()
+        from scones.steps.monitor import MonitorTarget, monitor
+
         watched = MonitorTarget(
             endpoint=deployed.endpoint,
             config=deployed.config,
             model_uri=deployed.model_uri,
             capture_prefix=deployed.capture_prefix,
-            alert_topic=self._load("up", StackOutputs).alert_topic_arn,
+            alert_topic=self._up().alert_topic_arn,
             samples=self._staged_samples(),
             at_least=at_least,
             seconds=seconds,
@@ -253,42 +279,56 @@ class Pipeline:
         )
         return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
-    def learn(self, days: int) -> LearnedDays:
-        """Take the traffic of the last *days* days as what the monitor compares with; 0 forgets it."""
-        deployed = self._load("deploy", DeployResult)
+    def learn(self, days: int) -> "LearnedDays":
+        """Use the traffic of the last *days* days as the monitor's baseline; 0 returns to the training photos."""
+        deployed = self._deployed()
+        from scones.steps.learn import learn
+
         found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
-        self.report.tell(f"compared with {found.photos} photos of {found.days} days" if days else "days forgotten")
+        baseline = f"{found.photos} photos of {found.days} days" if days else "the training photos"
+        self.report.tell(f"baseline: {baseline}")
         return found
 
-    def label(self, labels: Path) -> LabelResult:
-        """Hold what the endpoint answered against *labels* that came later."""
-        deployed = self._load("deploy", DeployResult)
+    def label(self, labels: Path) -> "LabelResult":
+        """Compare the endpoint's answers with *labels* that came later."""
+        deployed = self._deployed()
+        from scones.steps.label import label
+
         return label(self.aws, deployed.endpoint, deployed.model_uri, labels)
 
     def to_label(self, page: Path) -> None:
         """Choose photos to label next, and write them on *page*."""
-        deployed = self._load("deploy", DeployResult)
+        deployed = self._deployed()
+        from scones.steps.to_label import to_label
+
         photos = to_label(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
 
     def history(self, page: Path) -> None:
-        """Draw what all looks have found, over time, as *page*."""
-        deployed = self._load("deploy", DeployResult)
+        """Draw the results of all monitoring runs over time, as *page*."""
+        deployed = self._deployed()
+        from scones.steps.history import history
+
         windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"report {page}: {windows} windows")
 
-    def dispatch(self, example: int = 0) -> DispatchResult:
-        """Dispatch the open orders now; before that, *example* orders come in, and couriers as classified last."""
-        self._load("up", StackOutputs)
+    def dispatch(self, example: int = 0) -> "DispatchResult":
+        """Dispatch the open orders now; first add *example* example orders, with couriers as classified last."""
+        self._up()
+        from scones.dispatch.orders import Rules
+        from scones.steps.dispatch import dispatch, register_couriers
+
         if example:
             self.order(example)
-            self._register(_couriers(self._load("classify", ClassifyResult), self.settings.seed))
+            register_couriers(self.aws, self._classified().decided(), self.settings.seed)
         rules = Rules(sure_confidence=self.settings.threshold)
         return self._save("dispatch", dispatch(self.aws, rules, self.settings.clients, self.report))
 
-    def simulate(self, stream: Stream) -> SimulationResult:
+    def simulate(self, stream: "Stream") -> "SimulationResult":
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
-        workflow_arn = self._load("up", StackOutputs).workflow_arn
+        workflow_arn = self._up().workflow_arn
+        from scones.steps.simulate import plan_events, simulate
+
         photos = [sample for sample in self.samples() if sample.split == "test"]
         events = plan_events(photos, stream, self.settings.seed)
         self.order(len(events))
@@ -296,26 +336,26 @@ class Pipeline:
         return self._save("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
 
     def order(self, count: int) -> None:
-        """Put invented orders into the book, placed now."""
-        orders = example_orders(count, self.settings.seed, time.time() / 60)
-        self.aws.tables.orders.put_all([open_order(order) for order in orders])
+        """Place *count* example orders now."""
+        from scones.steps.dispatch import place_orders
 
-    def _register(self, couriers: Sequence[Courier]) -> None:
-        """Put couriers on the map, seen now; whoever was seen later meanwhile stays as they are."""
-        for courier in couriers:
-            self.aws.tables.couriers.write(see(courier, courier.id, moment_of(time.time() / 60)))
+        place_orders(self.aws, count, self.settings.seed)
 
-    def status(self) -> Status:
-        """Look at what stands."""
+    def status(self) -> "Status":
+        """Describe the environment's resources."""
+        from scones.steps.status import status
+
         return status(self.aws)
 
-    def down(self, *, keep_data: bool = False) -> TeardownReport:
+    def down(self, *, keep_data: bool = False) -> "TeardownReport":
         """Delete everything, or all but photos, models and records."""
+        from scones.steps.down import down
+
         return down(self.aws, self.report, keep_data=keep_data)
 
     def samples(self) -> tuple[Sample, ...]:
         """Read the manifest of the photos staged last."""
-        staged = self._load("stage", Staged)
+        staged = self._staged()
         return tuple(
             sample
             for split in ("train", "test")
@@ -329,13 +369,15 @@ class Pipeline:
             return ()
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
-        """Put one photo where it can be classified; below `incoming/` it would start an execution by itself."""
+        """Upload one photo to classify; below `incoming/` it would start an execution by itself."""
         digest = hashlib.sha256(photo).hexdigest()
         key = f"{ASKED_PREFIX}{digest[:12]}-{name}"
         self.aws.bucket.put(key, photo, "application/x-image")
         return Sample(key, label, "asked", digest)
 
     def _upload(self, path: Path) -> Sample:
+        from scones.data.image_header import UnreadablePhoto, read_header
+
         try:
             photo = path.read_bytes()
             read_header(photo)
@@ -345,26 +387,49 @@ class Pipeline:
             raise NoSuchPhoto(path, error.reason) from error
         return self.upload(path.name, photo)
 
-    def _learnt(self) -> Learnt | None:
+    def _learnt(self) -> "Learnt | None":
         """The model trained last, whichever photos it was trained on."""
+        from scones.steps.survey import Learnt
+
         try:
-            trained = self._load("train", TrainingResult)
+            trained = self._trained()
         except NothingYet:
             return None
         return Learnt(trained.job, trained.model_uri, trained.data_version)
 
-    def _classes_of(self, model_uri: str) -> tuple[str, ...]:
-        with opened(self.aws.bucket.get(self.aws.bucket.key(model_uri))) as artefact:
-            return artefact.classes
-
     def _classes(self) -> tuple[str, ...]:
         try:
-            return self._load("stage", Staged).classes
+            return self._staged().classes
         except NothingYet:
             return self.settings.classes
 
     def _with(self, classes: tuple[str, ...]) -> Settings:
         return replace(self.settings, classes=classes)
+
+    def _staged(self) -> "Staged":
+        from scones.steps.stage import Staged
+
+        return self._load("stage", Staged)
+
+    def _trained(self) -> "TrainingResult":
+        from scones.steps.train import TrainingResult
+
+        return self._load("train", TrainingResult)
+
+    def _up(self) -> "StackOutputs":
+        from scones.steps.up import StackOutputs
+
+        return self._load("up", StackOutputs)
+
+    def _deployed(self) -> "DeployResult":
+        from scones.steps.deploy import DeployResult
+
+        return self._load("deploy", DeployResult)
+
+    def _classified(self) -> "ClassifyResult":
+        from scones.steps.classify import ClassifyResult
+
+        return self._load("classify", ClassifyResult)
 
     def _save(self, step: str, result: T) -> T:
         save_result(self.aws.bucket, step, result)
@@ -374,36 +439,10 @@ class Pipeline:
         return load_result(self.aws.bucket, step, kind, self.settings.env)
 
 
-def study_model(artefact: Path, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
-    """Judge the model in *artefact* on the test photos of the settings' data; it needs no endpoint, and no AWS."""
-    collection = _collect(replace(settings, classes=classes_of(artefact)), report)
+def study_model(artefact: Path, settings: Settings, wanted: "Wanted", report: Reporter) -> "Study":
+    """Evaluate the model in *artefact* on the test photos of the settings' data, without an endpoint or AWS."""
+    from scones.data.loading import collect_configured
+    from scones.steps.study import classes_of, study_artefact
+
+    collection = collect_configured(replace(settings, classes=classes_of(artefact)), report)
     return study_artefact(artefact, collection, settings, wanted, report)
-
-
-def _collect(settings: Settings, report: Reporter, bucket: Bucket | None = None) -> Collection:
-    """Collect the photos that the settings name, and say what must be told of them; *bucket* opens S3."""
-    if settings.data.startswith(SCHEME):
-        if bucket is None:
-            raise SourceError(
-                f"{settings.data} can be staged, not judged by; copy the photos here and name their folder"
-            )
-        return collect_shelf(open_prefix(bucket, settings.data), settings.classes, report.progress)
-    collection = collect(
-        settings.data,
-        classes=settings.classes,
-        cache=settings.cache,
-        progress=report.progress,
-        archive=replace(CIFAR100, outliers_per_class=settings.outliers_per_class),
-    )
-    if collection.notice:
-        report.tell(collection.notice)
-    return collection
-
-
-def _couriers(classified: ClassifyResult, seed: int) -> tuple[Courier, ...]:
-    """Make a courier of each of the first photos that were decided upon, sure or not."""
-    seen = [item for item in classified.executions if item.outcome in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)]
-    # Every photo of a class lies together: take them from all over the list.
-    step = max(1, len(seen) // COURIERS)
-    chosen = seen[::step][:COURIERS]
-    return example_couriers([(item.key, item.label, item.confidence) for item in chosen], seed)

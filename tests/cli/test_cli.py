@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from faulty import Fault, before
+from scones import steps
 from scones.cli import main
 from scones.steps import STEPS
 from scones_local.cloud import Cloud, exports
@@ -58,27 +59,48 @@ def photos(folder: Path, label: str, count: int) -> None:
         (folder / label / f"{level}.png").write_bytes(plain_photo(level))
 
 
-def test_help_lists_every_step_in_order_without_loading_torch() -> None:
-    """`scones --help` is quick: neither torch nor boto3 is loaded for it."""
-    program = (
-        "import sys, contextlib, io\nfrom scones.cli import scones\n"
-        "with contextlib.suppress(SystemExit): scones(['--help'])\n"
-        "print('LOADED', [name for name in ('torch', 'boto3', 'scipy', 'matplotlib') if name in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert "LOADED []" in out
+def test_help_lists_every_step_in_order() -> None:
+    """`scones --help` lists the commands in the order in which they are used, with whole sentences."""
+    out = run("--help")[1]
     places = [out.index(f"  {step} ") for step in STEPS]
     assert places == sorted(places)
     assert "..." not in out.partition("Commands:")[2]  # no sentence is cut off
 
 
-def test_no_step_waits_for_what_only_draws_or_learns() -> None:
-    """The steps load neither matplotlib nor torch nor SciPy's statistics before a page is drawn or a model trained."""
-    program = (
-        "import sys, scones.pipeline\n"
-        "print([name for name in ('torch', 'matplotlib', 'scipy.stats') if name in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+HEAVY = ("torch", "onnxruntime", "matplotlib", "scipy")
+
+
+def loaded(*programs: str) -> set[str]:
+    """Run Python programs in one new interpreter; return the heavy packages that it has loaded then, and botocore's."""
+    names = (*HEAVY, "numpy", "boto3", "botocore.loaders")
+    report = f"import sys; print('LOADED', *[name for name in {names!r} if name in sys.modules])"
+    command = [sys.executable, "-c", "; ".join((*programs, report))]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(out.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("train", "--help"), ("local", "status"), ("cost",), ("classify", "--plan", "1000")]
+)
+@pytest.mark.usefixtures("home")
+def test_a_command_that_calls_no_service_loads_no_client(arguments: tuple[str, ...]) -> None:
+    """Neither boto3, nor what computes or draws."""
+    assert loaded("from scones.cli import _exit_code", f"assert _exit_code({arguments!r}) == 0") <= {"numpy"}
+
+
+@pytest.mark.usefixtures("pointed")
+def test_status_loads_the_clients_and_nothing_that_computes() -> None:
+    """It describes resources, and needs boto3 alone."""
+    assert loaded("from scones.cli import _exit_code", "assert _exit_code(['status']) == 0") == {
+        "boto3",
+        "botocore.loaders",
+    }
+
+
+@pytest.mark.parametrize("step", sorted(path.stem for path in Path(steps.__file__).parent.glob("[a-z]*.py")))
+def test_a_step_is_imported_without_what_only_draws_or_trains(step: str) -> None:
+    """Charts, models and boto3 are loaded when a step uses them, not by its import."""
+    assert loaded(f"import scones.steps.{step}").isdisjoint({"torch", "matplotlib", "boto3"})
 
 
 @pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch", "simulate"])
@@ -115,7 +137,7 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_line(pointed: Path, layout
     code, out, err = run("stage", str(folder), "--json")
     assert (code, out) == (1, "")
     assert words in err.splitlines()[-1]
-    assert json.loads(run("status", "--json")[1])["standing"] == []
+    assert json.loads(run("status", "--json")[1])["resources"] == []
 
 
 @pytest.mark.usefixtures("pointed")
@@ -145,7 +167,7 @@ def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -
     assert "brisé.png" in page.read_text("utf-8")
     assert json.loads(page.with_suffix(".json").read_bytes())["version"] == staged["version"]
     assert json.loads(run("stage", str(folder), "--json")[1])["uploaded"] == 0
-    assert json.loads(run("down", "--json")[1])["left"] == []
+    assert json.loads(run("down", "--json")[1])["remaining"] == []
 
 
 def test_an_artefact_is_evaluated_without_any_cloud(home: Path) -> None:
@@ -198,7 +220,7 @@ def test_a_local_cloud_is_started_found_and_stopped(home: Path) -> None:
     assert json.loads(run("local", "up", "--json")[1]) == up
     assert json.loads(run("local", "status", "--json")[1])["standing"]
     assert f"export AWS_ENDPOINT_URL={up['endpoint_url']}" in run("local", "env")[1]
-    assert json.loads(run("status", "--json")[1])["standing"] == []
+    assert json.loads(run("status", "--json")[1])["resources"] == []
     assert json.loads(run("local", "down", "--json")[1]) == {"stopped": True}
     assert json.loads(run("local", "down", "--json")[1]) == {"stopped": False}
     code, _, err = run("local", "env")
@@ -302,7 +324,7 @@ def test_up_shows_price_and_changes_before_it_asks(cloud: Cloud, monkeypatch: py
     places = [err.index(words) for words in ("price: on AWS", "preflight: names", "changes: ", "go on?")]
     assert places == sorted(places)
     monkeypatch.setenv("AWS_ENDPOINT_URL", found["AWS_ENDPOINT_URL"])
-    assert json.loads(run("status", "--env", "asked", "--json")[1])["standing"] == []
+    assert json.loads(run("status", "--env", "asked", "--json")[1])["resources"] == []
 
 
 @pytest.mark.usefixtures("home")

@@ -8,7 +8,7 @@ import pytest
 from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_example_for_python_runs_as_it_is_written(

@@ -1,32 +1,22 @@
-"""Clients: boto3 with timeouts and retries, errors as one line, and waits that poll with growing pauses."""
+"""Clients: boto3 with timeouts and retries, errors as one line, and waits that poll with growing pauses.
+
+boto3 is imported by the first call, so that a command that makes none does not wait for it.
+"""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, TypeVar
-
-import boto3
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProxyConnectionError,
-    SSOError,
-    TokenRetrievalError,
-)
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scones.config.settings import Settings
 from scones.domain.errors import SconesError
+
+if TYPE_CHECKING:
+    import boto3
 
 T = TypeVar("T")
 
@@ -137,8 +127,11 @@ _NO_FILES = {
 
 
 @cache
-def _session(region: str, credentials: Credentials | None) -> boto3.Session:
-    """One session for all services: each would read botocore's models anew."""
+def _session(region: str, credentials: Credentials | None) -> "boto3.Session":
+    """Open one session for all services: each session reads botocore's data again."""
+    import boto3
+    import botocore.session
+
     if credentials is None:
         return boto3.Session(region_name=region)
     return boto3.Session(
@@ -156,9 +149,11 @@ def check_region(region: str) -> None:
         UnknownRegion: botocore, which comes with their names, has no such region.
         AwsUnreachable: the profile that is set does not exist.
     """
+    import boto3
+
     try:
         found = boto3.Session(region_name=region)
-    except BotoCoreError as error:
+    except _boto_errors() as error:
         raise _broken_settings(error) from error
     names = [name for part in found.get_available_partitions() for name in found.get_available_regions("sts", part)]
     if region not in names:
@@ -169,32 +164,60 @@ def _broken_settings(error: Exception) -> AwsUnreachable:
     return AwsUnreachable(f"{error}; mend the AWS settings, or unset them")
 
 
+_OPENING = threading.Lock()
+"""A boto3 session may open one client at a time."""
+
+
+@cache
+def _boto_errors() -> tuple[type[Exception], ...]:
+    """The base classes of everything that botocore raises."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return ClientError, BotoCoreError
+
+
 class Client:
     """One AWS service: `call` an operation by its API name."""
 
     def __init__(
         self, settings: Settings, service: str, credentials: Credentials | None = None, attempts: int = 5
     ) -> None:
+        self.service = service
+        self.region = settings.region
+        self._settings, self._credentials, self._attempts = settings, credentials, attempts
+        self._opened: Any = None
+
+    @property
+    def _boto(self) -> Any:
+        """The boto3 client, opened at the first call: most commands use a few of the services."""
+        if self._opened is None:
+            with _OPENING:
+                self._opened = self._opened or self._open()
+        return self._opened
+
+    def _open(self) -> Any:
+        from botocore.config import Config
+
+        settings = self._settings
         config = Config(
             connect_timeout=5,
             # A synchronous Express execution may take five minutes.
             read_timeout=310,
             # One connection a thread, and some to spare; a load test has 64. They are opened only when needed.
             max_pool_connections=max(80, 2 * settings.clients),
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
             s3={"addressing_style": "path"} if settings.endpoint_url else None,
             # Names such as sync-127.0.0.1 do not resolve.
             inject_host_prefix=settings.endpoint_url is None,
             # The way to a cloud on this machine leads through no proxy; None means those of the environment.
-            proxies={} if credentials else None,
+            proxies={} if self._credentials else None,
         )
-        self.service = service
-        self.region = settings.region
-        self._hint = "is it up? see: scones local status" if settings.endpoint_url else "is the network up?"
         try:
-            session = _session(settings.region, credentials)
-            self._boto = session.client(service, endpoint_url=settings.endpoint_url, config=config)
-        except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
+            session = _session(settings.region, self._credentials)
+            return session.client(self.service, endpoint_url=settings.endpoint_url, config=config)
+        except ValueError as error:  # an endpoint that is no URL
+            raise _broken_settings(error) from error
+        except _boto_errors() as error:  # a profile that does not exist
             raise _broken_settings(error) from error
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -204,17 +227,19 @@ class Client:
             AwsError: AWS refused.
             AwsUnreachable: no credentials, or no answer.
         """
+        boto = self._boto
         try:
-            reply: dict[str, Any] = getattr(self._boto, operation)(**arguments)
-        except (ClientError, BotoCoreError) as error:
+            reply: dict[str, Any] = getattr(boto, operation)(**arguments)
+        except _boto_errors() as error:
             raise self._translate(operation, error) from error
         return reply
 
     def pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Yield every page of a listing *operation*; raises as `call` does."""
+        boto = self._boto
         try:
-            yield from self._boto.get_paginator(operation).paginate(**arguments)
-        except (ClientError, BotoCoreError) as error:
+            yield from boto.get_paginator(operation).paginate(**arguments)
+        except _boto_errors() as error:
             raise self._translate(operation, error) from error
 
     def stream(self, operation: str, **arguments: Any) -> Iterator[bytes]:
@@ -223,23 +248,34 @@ class Client:
         try:
             with body:
                 yield from body.iter_chunks(_PIECE_BYTES)
-        except (ClientError, BotoCoreError) as error:
+        except _boto_errors() as error:
             raise self._translate(operation, error) from error
 
     def _translate(self, operation: str, error: Exception) -> SconesError:
-        if isinstance(error, ClientError):
+        from botocore import exceptions
+
+        if isinstance(error, exceptions.ClientError):
             detail = error.response.get("Error", {})
             code, message = detail.get("Code", "Unknown"), detail.get("Message", str(error))
             reasons = tuple(reason.get("Code", "None") for reason in error.response.get("CancellationReasons", ()))
             if code in _REFUSED_KEYS:
                 return CredentialsRefused(f"{code}: {message}")
             return AwsError(self.service, operation, code, message, reasons=reasons)
-        if isinstance(error, CredentialRetrievalError | PartialCredentialsError | SSOError | TokenRetrievalError):
+        if isinstance(
+            error,
+            exceptions.CredentialRetrievalError
+            | exceptions.PartialCredentialsError
+            | exceptions.SSOError
+            | exceptions.TokenRetrievalError,
+        ):
             return CredentialsRefused(str(error))
-        if isinstance(error, NoCredentialsError):
+        if isinstance(error, exceptions.NoCredentialsError):
             return AwsUnreachable("no AWS credentials found; set them up, or work on this machine: scones local up")
-        if isinstance(error, ProxyConnectionError):
+        if isinstance(error, exceptions.ProxyConnectionError):
             return AwsUnreachable(f"{self.service}: {error}; mend HTTPS_PROXY and NO_PROXY, or unset them")
-        if isinstance(error, EndpointConnectionError | ConnectTimeoutError | HTTPClientError):
-            return AwsUnreachable(f"{self.service} at {self._boto.meta.endpoint_url} does not answer; {self._hint}")
+        hint = "is it up? see: scones local status" if self._settings.endpoint_url else "is the network up?"
+        if isinstance(
+            error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError | exceptions.HTTPClientError
+        ):
+            return AwsUnreachable(f"{self.service} at {self._boto.meta.endpoint_url} does not answer; {hint}")
         return AwsError(self.service, operation, type(error).__name__, str(error))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scones.aws.client import AwsError, Client
 from scones.data.dataset import SourceError
 from scones.data.image_header import UnreadablePhoto
-from scones.data.sources.folder import Item, Shelf, require_photo_size
+
+if TYPE_CHECKING:
+    from scones.data.sources.folder import Shelf
 
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) while long work goes on."""
@@ -263,13 +265,15 @@ def _groups(objects: Iterable[S3Object]) -> Iterator[list[S3Object]]:
 SCHEME = "s3://"
 
 
-def open_prefix(ours: Bucket, uri: str) -> Shelf:
+def open_prefix(ours: Bucket, uri: str) -> "Shelf":
     """List the objects below *uri*; *ours* is a bucket whose credentials are used.
 
     Raises:
         SourceError: no such bucket, or nothing below the prefix.
         AwsError: it may not be listed.
     """
+    from scones.data.sources.folder import Item, Shelf  # it checks pixels: only staging waits for NumPy
+
     name, _, prefix = uri.removeprefix(SCHEME).partition("/")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     if not name:
@@ -288,6 +292,8 @@ def open_prefix(ours: Bucket, uri: str) -> Shelf:
 
 
 def _read(bucket: Bucket, item: S3Object) -> bytes:
+    from scones.data.sources.folder import require_photo_size
+
     require_photo_size(item.size)
     try:
         return bucket.get(item.key)

@@ -69,13 +69,8 @@ def run(
 
 def tell_result(result: object, *, as_json: bool) -> None:
     """Print *result* on stdout: one JSON object, or a few lines for a person."""
-    if as_json:
-        import msgspec
+    import msgspec
 
-        click.echo(msgspec.json.encode(result).decode())
-    elif isinstance(result, Mapping):
-        click.echo("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in result.items()))
-    else:
-        from scones.cli.render import render
+    from scones.cli.render import render
 
-        click.echo(render(result))
+    click.echo(msgspec.json.encode(result).decode() if as_json else render(result))

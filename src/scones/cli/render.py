@@ -2,18 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scones.domain.decision import Outcome
-from scones.evaluation.load_test import Level
-from scones.evaluation.robustness import Damaged
-from scones.evaluation.study import Study
-from scones.steps.classify import ClassifyResult
-from scones.steps.dispatch import DispatchResult
-from scones.steps.monitor import MonitorResult
-from scones.steps.simulate import SimulationResult
-from scones.steps.stage import Staged
-from scones.steps.train import TrainingResult
+
+if TYPE_CHECKING:
+    from scones.evaluation.load_test import Level
+    from scones.evaluation.robustness import Damaged
+    from scones.evaluation.study import Study
+    from scones.steps.classify import ClassifyResult
+    from scones.steps.dispatch import DispatchResult
+    from scones.steps.monitor import MonitorResult
+    from scones.steps.simulate import SimulationResult
+    from scones.steps.stage import Staged
+    from scones.steps.train import TrainingResult
 
 _FEW = 10
 """A few photos are shown one by one; of many, the counts."""
@@ -21,11 +23,11 @@ _FEW = 10
 
 def render(result: object) -> str:
     """Put a verb's *result* into lines; what has no words of its own is shown as its fields."""
-    words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result), _fields))
+    words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result).__name__, _fields))
     return "\n".join(words(result))
 
 
-def _staged(result: Staged) -> Iterable[str]:
+def _staged(result: "Staged") -> Iterable[str]:
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
     if result.leaks:
@@ -36,13 +38,13 @@ def _staged(result: Staged) -> Iterable[str]:
         yield f"left out: {photo.name}: {photo.reason}"
 
 
-def _trained(result: TrainingResult) -> Iterable[str]:
+def _trained(result: "TrainingResult") -> Iterable[str]:
     yield f"{result.job}: {result.seconds:.0f} s"
     yield from (f"{name} {value:.4g}" for name, value in result.metrics.items())
     yield f"model {result.model_uri}"
 
 
-def _classified(result: ClassifyResult) -> Iterable[str]:
+def _classified(result: "ClassifyResult") -> Iterable[str]:
     if len(result.executions) <= _FEW:
         for item in result.executions:
             decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
@@ -50,7 +52,7 @@ def _classified(result: ClassifyResult) -> Iterable[str]:
     yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
 
 
-def _study(result: Study) -> Iterable[str]:
+def _study(result: "Study") -> Iterable[str]:
     metrics, trial = result.metrics, result.threshold
     low, high = metrics.interval.low, metrics.interval.high
     if result.data.kind != "photos":
@@ -79,7 +81,7 @@ def _study(result: Study) -> Iterable[str]:
     yield f"report {result.report}"
 
 
-def _beside(result: Study) -> Iterable[str]:
+def _beside(result: "Study") -> Iterable[str]:
     if result.guard:
         yield f"{result.guard.refused:.1%} of the photos are refused as unfamiliar"
         for kind in result.guard.strangers:
@@ -93,17 +95,17 @@ def _dollars(now: float, then: float) -> str:
     return f"cost of 1,000 photos ${now:,.2f} -> ${then:,.2f}, on the test photos"
 
 
-def _damaged(item: Damaged) -> str:
+def _damaged(item: "Damaged") -> str:
     return f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.3f}, {item.coverage:.1%} sure enough"
 
 
-def _level(target: str, level: Level) -> str:
+def _level(target: str, level: "Level") -> str:
     late = "no answer" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
     errors = f", {sum(level.errors.values())} errors" if level.errors else ""
     return f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
 
 
-def _monitored(result: MonitorResult) -> Iterable[str]:
+def _monitored(result: "MonitorResult") -> Iterable[str]:
     verdict = result.verdict
     if not verdict.enough:
         yield f"{_count(result.photos, 'photo')} since the last look: too few for a verdict"
@@ -133,7 +135,7 @@ def _monitored(result: MonitorResult) -> Iterable[str]:
         yield "the rest of the capture is left for the next look"
 
 
-def _dispatched(result: DispatchResult) -> Iterable[str]:
+def _dispatched(result: "DispatchResult") -> Iterable[str]:
     if not result.orders:
         yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
         return
@@ -152,7 +154,7 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _simulated(result: SimulationResult) -> Iterable[str]:
+def _simulated(result: "SimulationResult") -> Iterable[str]:
     total = Counter[str]()
     for kind, counts in result.outcomes.items():
         total.update(counts)
@@ -172,12 +174,12 @@ def _fields(result: object) -> Iterable[str]:
         yield f"{name.replace('_', ' ')}: {value}"
 
 
-_WORDS: dict[type, Callable[[Any], Iterable[str]]] = {
-    Staged: _staged,
-    TrainingResult: _trained,
-    ClassifyResult: _classified,
-    Study: _study,
-    MonitorResult: _monitored,
-    DispatchResult: _dispatched,
-    SimulationResult: _simulated,
+_WORDS: dict[str, Callable[[Any], Iterable[str]]] = {
+    "Staged": _staged,
+    "TrainingResult": _trained,
+    "ClassifyResult": _classified,
+    "Study": _study,
+    "MonitorResult": _monitored,
+    "DispatchResult": _dispatched,
+    "SimulationResult": _simulated,
 }

@@ -5,18 +5,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from scones.aws.client import Credentials
-from scones.aws.connection import connect
 from scones.cli.local_cloud import CloudDied, find_cloud, has_died
 from scones.config.loading import load
-from scones.deployment.pricing import price_of
+from scones.config.settings import Settings
 from scones.domain.errors import SconesError
-from scones.pipeline import Pipeline, auto_approve
+
+if TYPE_CHECKING:
+    from scones.pipeline import Pipeline
 
 
 class Terminal:
@@ -75,8 +76,6 @@ class Terminal:
             self.tell(f"  {what}: {done:,} of {total:,}{now and f', {now}'}")
 
 
-LOCAL_KEYS = Credentials("local", "local")
-
 Flags = Mapping[str, object]
 
 
@@ -88,29 +87,39 @@ class Cancelled(SconesError):
 
 
 @contextmanager
-def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator[Pipeline]:
+def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipeline"]:
     """Open the environment: the endpoint that was named, else its local cloud if one runs, else AWS.
 
     Raises:
         CloudDied: the local cloud of the environment was killed; the command must not reach AWS by mistake.
         NotAgreed: the verb costs money on AWS, and the user, asked, did not go on.
     """
+    from scones.aws.client import Credentials
+    from scones.aws.connection import connect
+    from scones.pipeline import Pipeline, auto_approve
+
     settings = load(flags)
     cloud = None if settings.endpoint_url else find_cloud(settings)
     if not (cloud or settings.endpoint_url) and has_died(settings):
         raise CloudDied(settings.env)
     if cloud:
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-    aws = connect(settings, LOCAL_KEYS if cloud else None)
+    aws = connect(settings, Credentials("local", "local") if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)
     # `up` says its own price, and asks once the changes have been shown.
-    price = price_of(verb, settings) if ask and verb != "up" else ""
+    price = _price(verb, settings) if ask and verb != "up" else ""
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
         raise Cancelled
     with Terminal() as terminal:
         yield Pipeline(aws, settings, terminal, _Asks(terminal) if ask else auto_approve)
+
+
+def _price(verb: str, settings: Settings) -> str:
+    from scones.deployment.pricing import price_of
+
+    return price_of(verb, settings)
 
 
 class _Asks:

@@ -1,4 +1,4 @@
-"""Context: settings read once, from flags, then the environment, then `scones.toml`."""
+"""Loading: settings read once, from flags, then the environment, then `scones.toml`."""
 
 import os
 import tomllib

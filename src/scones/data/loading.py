@@ -1,10 +1,11 @@
 """Load a labelled dataset, or out-of-distribution images, from a folder, CIFAR-100 or the built-in sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from scones.config.settings import Settings
 from scones.data.dataset import Collection, LabelledPhoto, LeftOut, Progress, SourceError, Split, TooFewPhotos
 from scones.data.sources.cifar100 import (
     CIFAR100,
@@ -15,15 +16,45 @@ from scones.data.sources.cifar100 import (
     fetch,
     read_others,
 )
-from scones.data.sources.folder import collect_shelf, open_folder
+from scones.data.sources.folder import Shelf, collect_shelf, open_folder
 from scones.data.sources.synthetic import collect_sample
 from scones.data.validation import Candidate, look_at_all
+from scones.domain.progress import Reporter
 
 __all__ = ["Collection", "LabelledPhoto", "LeftOut", "Progress", "SourceError", "Split", "TooFewPhotos", "collect"]
 
 _RENDERED: Final = (
     "these are drawings made by Scones itself, not photos: figures measured on them say nothing of photos"
 )
+
+
+_S3: Final = "s3://"
+
+
+def collect_configured(
+    settings: Settings, report: Reporter, open_s3: Callable[[str], Shelf] | None = None
+) -> Collection:
+    """Collect the photos that the settings name, and report what a person must know of them.
+
+    *open_s3* lists the photos below an S3 prefix; without it a prefix cannot be read.
+
+    Raises:
+        SourceError: the source cannot be used.
+    """
+    if settings.data.startswith(_S3):
+        if open_s3 is None:
+            raise SourceError(f"{settings.data} can only be staged; copy the photos to a folder and name that")
+        return collect_shelf(open_s3(settings.data), settings.classes, report.progress)
+    collection = collect(
+        settings.data,
+        classes=settings.classes,
+        cache=settings.cache,
+        progress=report.progress,
+        archive=replace(CIFAR100, outliers_per_class=settings.outliers_per_class),
+    )
+    if collection.notice:
+        report.tell(collection.notice)
+    return collection
 
 
 def collect(

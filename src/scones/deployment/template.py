@@ -11,6 +11,11 @@ from importlib.resources import files
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML was built without libyaml, whose loader is ten times as fast
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 from scones import __version__
 from scones.aws.cloudformation import Stack, Tell
 from scones.aws.connection import Aws
@@ -158,11 +163,11 @@ def state_machine(name: str) -> dict[str, object]:
     return states
 
 
-class _CloudFormationYaml(yaml.SafeLoader):
+class _CloudFormationYaml(_SafeLoader):
     """YAML with CloudFormation's short forms, such as `!Ref` and `!GetAtt`."""
 
 
-def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Mapping[str, object]:
+def _short_form(loader: _SafeLoader, suffix: str, node: yaml.Node) -> Mapping[str, object]:
     value: object
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)

@@ -4,18 +4,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
-
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from scones.domain.errors import SconesError
+
+if TYPE_CHECKING:
+    from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 Item = dict[str, Value]
 """A table's row: its attributes by name."""
 
 _ATTRIBUTE = re.compile(r"#(\w+)")
-_SERIALIZER, _DESERIALIZER = TypeSerializer(), TypeDeserializer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def serialize(item: Mapping[str, Value]) -> dict[str, Any]:
         ItemError: a value of another type, or a number that is not finite or out of DynamoDB's range.
     """
     try:
-        return {name: _SERIALIZER.serialize(_to_boto3(value)) for name, value in item.items()}
+        return {name: _serializer().serialize(_to_boto3(value)) for name, value in item.items()}
     except (TypeError, ArithmeticError) as error:
         raise ItemError(f"a table cannot hold {dict(item)!r}: {error}") from error
 
@@ -53,7 +54,7 @@ def deserialize(item: Mapping[str, Any]) -> Item:
     Raises:
         ItemError: an attribute of a type that Scones never writes.
     """
-    return {name: _from_boto3(_DESERIALIZER.deserialize(value)) for name, value in item.items()}
+    return {name: _from_boto3(_deserializer().deserialize(value)) for name, value in item.items()}
 
 
 def update_arguments(table: str, write: Write) -> dict[str, Any]:
@@ -69,6 +70,20 @@ def update_arguments(table: str, write: Write) -> dict[str, Any]:
         "ExpressionAttributeValues": serialize(values),
         **condition,
     }
+
+
+@cache
+def _serializer() -> "TypeSerializer":
+    from boto3.dynamodb.types import TypeSerializer  # noqa: PLC0415 - boto3 takes a tenth of a second to import
+
+    return TypeSerializer()
+
+
+@cache
+def _deserializer() -> "TypeDeserializer":
+    from boto3.dynamodb.types import TypeDeserializer  # noqa: PLC0415
+
+    return TypeDeserializer()
 
 
 def _to_boto3(value: object) -> object:

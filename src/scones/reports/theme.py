@@ -4,14 +4,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from scones.reports.gallery import picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # matplotlib knows no CSS variables: each role is drawn in a colour of its own, and exchanged in the text.
 _ROLES = {
@@ -69,6 +70,8 @@ class Canvas:
     """A figure of *width* by *height* points, and its SVG once it is drawn."""
 
     def __init__(self, width: float, height: float) -> None:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - most pages have no chart
+
         self._figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
         self.axes: Axes = self._figure.subplots()
 
@@ -88,6 +91,8 @@ class Canvas:
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Canvas]:
     """Draw in the report's style; the style ends with the block, and touches no other figure."""
+    import matplotlib as mpl  # noqa: PLC0415
+
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         yield Canvas(width, height)
 

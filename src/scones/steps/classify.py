@@ -41,6 +41,11 @@ class ClassifyResult:
         """How many ended so."""
         return sum(execution.outcome is outcome for execution in self.executions)
 
+    def decided(self) -> list[tuple[str, str, float]]:
+        """Return key, label and confidence of each photo with a decision, above the threshold or below."""
+        decided = (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)
+        return [(item.key, item.label, item.confidence) for item in self.executions if item.outcome in decided]
+
 
 def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> ClassifyResult:
     """Run one execution a photo, *clients* of them at once.

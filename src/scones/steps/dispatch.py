@@ -12,13 +12,25 @@ from scones.aws.connection import Aws
 from scones.aws.dynamodb import Tables
 from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
 from scones.dispatch.dynamodb import Item
-from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, order_of, spend, take
+from scones.dispatch.order_book import (
+    OLDEST_MINUTES,
+    OPEN,
+    courier_of,
+    moment_of,
+    open_order,
+    order_of,
+    see,
+    spend,
+    take,
+)
 from scones.dispatch.orders import Courier, Order, Rules
+from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.keys import PLAN_KEY
 from scones.domain.progress import Reporter
 
 # Couriers who are seen meanwhile take orders of their own accord: what they took is planned anew.
 _ROUNDS = 3
+_EXAMPLE_COURIERS = 24
 _MEANWHILE = "somebody else was writing it at the same moment; dispatch again"
 
 
@@ -58,6 +70,23 @@ def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatch
     uri = aws.bucket.put(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode(), "application/json")
     report.tell(f"{len(given)} of {len(orders)} open orders given")
     return DispatchResult(tuple(couriers.values()), tuple(orders.values()), plan, uri)
+
+
+def place_orders(aws: Aws, count: int, seed: int) -> None:
+    """Place *count* example orders now."""
+    orders = example_orders(count, seed, time.time() / 60)
+    aws.tables.orders.put_all([open_order(order) for order in orders])
+
+
+def register_couriers(aws: Aws, decisions: Sequence[tuple[str, str, float]], seed: int) -> None:
+    """Register example couriers, with the vehicles that were decided: (photo, label, confidence).
+
+    Where the workflow registers one of them later, that stays.
+    """
+    # The photos of a class follow each other: take couriers from the whole list.
+    step = max(1, len(decisions) // _EXAMPLE_COURIERS)
+    for courier in example_couriers(decisions[::step][:_EXAMPLE_COURIERS], seed):
+        aws.tables.couriers.write(see(courier, courier.id, moment_of(time.time() / 60)))
 
 
 def _couriers(items: Sequence[Item]) -> list[Courier]:
