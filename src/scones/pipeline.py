@@ -14,7 +14,7 @@ import msgspec
 
 from scones.config.settings import Settings
 from scones.data.manifest import Sample, from_lines
-from scones.domain.errors import NothingYet, SconesError
+from scones.domain.errors import MissingPrerequisite, SconesError
 from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES, manifest_key, result_key
 from scones.domain.progress import Reporter
 
@@ -55,15 +55,15 @@ def load_result(bucket: "Bucket", step: str, kind: type[T], env: str) -> T:
     """Load the newest result of *step*.
 
     Raises:
-        NothingYet: there is none, or an earlier version of Scones wrote it in another form.
+        MissingPrerequisite: there is none, or an earlier version of Scones wrote it in another form.
     """
     body = bucket.find(result_key(step))
     if body is None:
-        raise NothingYet(step, env)
+        raise MissingPrerequisite(step, env)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise NothingYet(step, env) from error
+        raise MissingPrerequisite(step, env) from error
 
 
 ORDERS = 40
@@ -176,7 +176,7 @@ class Pipeline:
 
         try:
             workflow_arn = self._up().workflow_arn
-        except NothingYet:
+        except MissingPrerequisite:
             self.report.tell("smoke test skipped: there is no workflow yet; run: scones up")
             return None
         return smoke_test(self.aws, workflow_arn, self.report)
@@ -365,7 +365,7 @@ class Pipeline:
     def _staged_samples(self) -> tuple[Sample, ...]:
         try:
             return self.samples()
-        except NothingYet:
+        except MissingPrerequisite:
             return ()
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
@@ -393,14 +393,14 @@ class Pipeline:
 
         try:
             trained = self._trained()
-        except NothingYet:
+        except MissingPrerequisite:
             return None
         return Learnt(trained.job, trained.model_uri, trained.data_version)
 
     def _classes(self) -> tuple[str, ...]:
         try:
             return self._staged().classes
-        except NothingYet:
+        except MissingPrerequisite:
             return self.settings.classes
 
     def _with(self, classes: tuple[str, ...]) -> Settings:

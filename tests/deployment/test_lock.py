@@ -14,7 +14,7 @@ from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
 from scones.deployment.lock import EnvironmentBusy, LockHolder, LockLost, deployment_lock
 from scones.deployment.template import base_template
-from scones.domain.errors import NothingYet
+from scones.domain.errors import MissingPrerequisite
 from scones.domain.keys import LOCK_KEY
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
@@ -39,7 +39,7 @@ def test_a_second_command_is_refused_and_names_the_first(with_bucket: Aws, setti
                 change()
         other.communicate("end\n", timeout=60)
     assert with_bucket.bucket.find(LOCK_KEY) is None
-    with pytest.raises(NothingYet):
+    with pytest.raises(MissingPrerequisite):
         flow.rollback()
 
 

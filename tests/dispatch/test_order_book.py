@@ -1,8 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.dispatch.order_book import courier_of, minute_of, moment_of, open_order, order_of, see, take
+from scones.dispatch.order_book import courier_of, open_order, order_of, see, take
 from scones.dispatch.orders import Courier, Order, Place
+from scones.domain.timestamps import from_minutes, to_minutes
 
 KM = st.floats(-50, 50)
 MINUTES = st.integers(29_000_000, 40_000_000).map(float)
@@ -17,14 +18,14 @@ def test_an_order_comes_back_from_its_item(order: Order) -> None:
 @given(MINUTES, MINUTES)
 def test_moments_sort_as_minutes_do(one: float, other: float) -> None:
     """A condition on seen_at compares texts."""
-    assert (moment_of(one) < moment_of(other)) == (one < other)
-    assert minute_of(moment_of(one)) == one
+    assert (from_minutes(one) < from_minutes(other)) == (one < other)
+    assert to_minutes(from_minutes(one)) == one
 
 
 def test_a_courier_comes_back_from_the_write_that_registers_them() -> None:
     """They are free from when they were seen."""
     courier = Courier("c", "bicycle", 0.9, 1.5, -2.0, 3, 29_500_000.0)
-    write = see(courier, "p", moment_of(courier.free_minute))
+    write = see(courier, "p", from_minutes(courier.free_minute))
     assert courier_of({**write.key, **write.set}) == courier
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scones.data.decode import decode
-from scones.domain.tags import is_ours
+from scones.domain.tags import is_internal
 from scones.evaluation.model_client import asking_endpoint, asking_model
 from tiny_model import plain_photo
 
@@ -26,7 +26,7 @@ def test_an_endpoint_is_asked_about_each_photo_in_order() -> None:
     said = ask([plain_photo(level) for level in LEVELS])
     assert said.probabilities[:, 1] == pytest.approx(np.array(LEVELS) / 255)
     assert said.unfamiliarity == pytest.approx(LEVELS)
-    assert all(is_ours(mark) and endpoint == "scones-test" for endpoint, mark in marks)
+    assert all(is_internal(mark) and endpoint == "scones-test" for endpoint, mark in marks)
     assert told[-1] == (3, 3, "photos evaluated")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.domain.tags import evaluation_id, is_ours
+from scones.domain.tags import evaluation_id, is_internal
 from scones.monitoring.capture.records import CapturedRecord, parse_records
 from scones_local.sagemaker.capture import CapturedExchange, record
 
@@ -61,4 +61,4 @@ def test_a_question_of_our_own_keeps_its_mark() -> None:
     line = capture_line(b"photo", "application/x-image", b"[0.1, 0.9]", MOMENT, evaluation_id("0" * 64))
     captured = next(parse_records([line]))
     assert isinstance(captured, CapturedRecord)
-    assert is_ours(captured.inference_id)
+    assert is_internal(captured.inference_id)

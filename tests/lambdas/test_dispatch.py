@@ -18,7 +18,7 @@ from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.limits import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
-from scones.domain.timestamps import written
+from scones.domain.timestamps import to_iso8601
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import plain_photo, tar, write_tiny_artefact
@@ -163,11 +163,11 @@ def test_an_event_that_comes_late_does_not_hide_a_newer_sighting(flow: Pipeline,
     """Photos of one courier in the wrong order: the newest one's place stays, and the older one moves nothing."""
     orders(flow, town, 4)
     who, now = courier(town, capacity=1), datetime.now(UTC)
-    newer = routed(flow, photo(SURE), courier=who, seen_at=written(now - timedelta(minutes=1)))
-    older = routed(flow, photo(40), courier={**who, "x_km": town + 1}, seen_at=written(now - timedelta(minutes=2)))
+    newer = routed(flow, photo(SURE), courier=who, seen_at=to_iso8601(now - timedelta(minutes=1)))
+    older = routed(flow, photo(40), courier={**who, "x_km": town + 1}, seen_at=to_iso8601(now - timedelta(minutes=2)))
     assert (newer["dispatch"], older["dispatch"], older["orders"]) == ("done", "outdated", [])
     assert (sighting(flow, who["id"])["photo_id"], sighting(flow, who["id"])["x_km"]) == (newer["photo_id"], town)
-    newest = routed(flow, photo(SURE), courier=who, seen_at=written(now))
+    newest = routed(flow, photo(SURE), courier=who, seen_at=to_iso8601(now))
     assert newest["dispatch"] == "done"
 
 
@@ -175,7 +175,7 @@ def test_an_old_photo_moves_nothing(flow: Pipeline, town: float) -> None:
     """Where a courier was an hour ago says nothing of where they are; the decision is recorded all the same."""
     orders(flow, town, 1)
     who = courier(town)
-    output = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC) - timedelta(hours=1)))
+    output = routed(flow, photo(SURE), courier=who, seen_at=to_iso8601(datetime.now(UTC) - timedelta(hours=1)))
     assert (output["dispatch"], output["orders"]) == ("too old", [])
     assert flow.aws.tables.couriers.get({"courier_id": who["id"]}) is None
     (record,) = flow.aws.tables.decisions.query({"photo_id": output["photo_id"]})
@@ -185,9 +185,9 @@ def test_an_old_photo_moves_nothing(flow: Pipeline, town: float) -> None:
 def test_a_clock_that_runs_ahead_cannot_lock_a_courier_out(flow: Pipeline, town: float) -> None:
     """A photo from the future counts as taken now, so the next one is newer."""
     who = courier(town)
-    first = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC) + timedelta(days=9)))
+    first = routed(flow, photo(SURE), courier=who, seen_at=to_iso8601(datetime.now(UTC) + timedelta(days=9)))
     time.sleep(0.01)
-    second = routed(flow, photo(SURE), courier=who, seen_at=written(datetime.now(UTC)))
+    second = routed(flow, photo(SURE), courier=who, seen_at=to_iso8601(datetime.now(UTC)))
     assert (first["dispatch"], second["dispatch"]) == ("done", "done")
 
 

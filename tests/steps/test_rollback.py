@@ -15,7 +15,7 @@ from scones.aws.connection import connect
 from scones.aws.sagemaker import UpdateRolledBack, hosting_of
 from scones.deployment.image_source import image_uri
 from scones.deployment.releases import ReleaseUnreadable, list_releases, save_release
-from scones.domain.errors import NothingYet
+from scones.domain.errors import MissingPrerequisite
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
@@ -263,5 +263,5 @@ def test_without_an_endpoint_or_a_readable_release_it_says_so(own_flow: Pipeline
         own_flow.rollback()
     own_flow.aws.sagemaker.delete_endpoint(own_flow.aws.name)
     own_flow.aws.bucket.remove(["releases/000001.json"])
-    with pytest.raises(NothingYet, match="scones deploy"):
+    with pytest.raises(MissingPrerequisite, match="scones deploy"):
         own_flow.rollback()

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from scones.aws.connection import connect
 from scones.config.loading import load
-from scones.domain.errors import NothingYet
+from scones.domain.errors import MissingPrerequisite
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.monitor import ConcurrentRunError
@@ -34,7 +34,7 @@ def handler(_event: object, context: _Context) -> dict[str, Any]:
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     try:
         result = flow.monitor(seconds=seconds)
-    except (NothingYet, ConcurrentRunError) as reason:
+    except (MissingPrerequisite, ConcurrentRunError) as reason:
         return _told({"looked": False, "reason": str(reason)})
     return _told(
         {

@@ -1,12 +1,11 @@
 """The book: couriers and orders as the tables hold them. The dispatch function carries this file."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from scones.dispatch.dynamodb import Item, Value, Write
 from scones.dispatch.orders import Bay, Courier, Order, Place
-from scones.domain.timestamps import written
+from scones.domain.timestamps import from_minutes, to_minutes
 
 OPEN, ASSIGNED = "open", "assigned"
 OLDEST_MINUTES = 30
@@ -37,8 +36,8 @@ def order_of(item: Mapping[str, Value]) -> Order:
         pickup=Place(_number(item["pickup_x_km"]), _number(item["pickup_y_km"])),
         dropoff=Place(_number(item["dropoff_x_km"]), _number(item["dropoff_y_km"])),
         size_litres=_number(item["size"]),
-        ready_minute=minute_of(str(item["ready_at"])),
-        due_minute=minute_of(str(item["due_at"])),
+        ready_minute=to_minutes(str(item["ready_at"])),
+        due_minute=to_minutes(str(item["due_at"])),
     )
 
 
@@ -52,8 +51,8 @@ def open_order(order: Order) -> Item:
         "dropoff_x_km": order.dropoff.x_km,
         "dropoff_y_km": order.dropoff.y_km,
         "size": order.size_litres,
-        "ready_at": moment_of(order.ready_minute),
-        "due_at": moment_of(order.due_minute),
+        "ready_at": from_minutes(order.ready_minute),
+        "due_at": from_minutes(order.due_minute),
     }
 
 
@@ -72,7 +71,7 @@ def courier_of(item: Mapping[str, Value]) -> Courier:
         x_km=_number(item["x_km"]),
         y_km=_number(item["y_km"]),
         capacity=int(_number(item["capacity"])),
-        free_minute=minute_of(str(item["seen_at"])),
+        free_minute=to_minutes(str(item["seen_at"])),
     )
 
 
@@ -98,16 +97,6 @@ def spend(courier: Mapping[str, Value], orders: int) -> Write:
     return Write(
         {"courier_id": courier["courier_id"]}, left, same, {":held": courier["capacity"], ":seen": courier["seen_at"]}
     )
-
-
-def minute_of(moment: str) -> float:
-    """Minutes from 1970 to a moment in ISO 8601."""
-    return datetime.fromisoformat(moment).timestamp() / 60
-
-
-def moment_of(minute: float) -> str:
-    """Undo `minute_of`."""
-    return written(datetime.fromtimestamp(minute * 60, UTC))
 
 
 def _number(value: Value) -> float:

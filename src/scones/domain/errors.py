@@ -11,22 +11,22 @@ class SettingsError(SconesError):
     """A setting is unknown, or its value cannot be used."""
 
 
-class NothingYet(SconesError):
+class MissingPrerequisite(SconesError):
     """A step needs the result of an earlier one, which has not run in this environment."""
 
     def __init__(self, step: str, env: str) -> None:
-        super().__init__(f"nothing {_DONE[step]} in environment {env!r} yet; run: scones {step} --env {env}")
+        super().__init__(f"environment {env!r} {_MISSING[step]}; run: scones {step} --env {env}")
         self.step = step
         self.env = env
 
 
-_DONE = {
-    "stage": "is staged",
-    "train": "is trained",
-    "up": "is up",
-    "deploy": "is deployed",
-    "classify": "was classified",
-    "evaluate": "was evaluated",
-    "monitor": "was monitored",
-    "dispatch": "was dispatched",
+_MISSING = {
+    "stage": "has no staged dataset",
+    "train": "has no trained model",
+    "up": "does not exist",
+    "deploy": "has no endpoint",
+    "classify": "has no classified photos",
+    "evaluate": "has no evaluation",
+    "monitor": "has no monitoring run",
+    "dispatch": "has no dispatch plan",
 }

@@ -3,27 +3,31 @@
 from typing import Final
 
 ENV_TAG: Final = "scones:env"
-"""A stack carries it with its own name, and CloudFormation passes it on to whatever it makes."""
+"""The stack's name, on the stack and on every resource that CloudFormation creates for it."""
 EXPIRES_TAG: Final = "scones:expires"
-"""When an endpoint may be deleted by whoever looks after forgotten ones: ISO 8601, in UTC."""
-
+"""When the endpoint may be deleted: ISO 8601, in UTC."""
 
 _EVALUATION = "scones-evaluation-"
 _BATCH = "scones-batch-"
-_CANARY = "scones-canary-"
+_PROBE = "scones-canary-"
 _DIGITS = 16
 
 
 def evaluation_id(sha256: str) -> str:
-    """Mark a test question to the endpoint, so that monitoring passes it over; SageMaker allows 64 characters."""
+    """The inference id of a photo that an evaluation sends."""
     return _EVALUATION + sha256[:_DIGITS]
 
 
-def canary_id(sha256: str) -> str:
-    """Mark a photo that the monitor sends to see whether the endpoint still answers as it should."""
-    return _CANARY + sha256[:_DIGITS]
+def probe_id(sha256: str) -> str:
+    """The inference id of a photo that the monitor sends to check the endpoint's predictions."""
+    return _PROBE + sha256[:_DIGITS]
 
 
-def is_ours(inference_id: str | None) -> bool:
-    """Whether the question came from an evaluation, a batch or a canary, and says nothing of what users send now."""
-    return (inference_id or "").startswith((_EVALUATION, _BATCH, _CANARY))
+def batch_id(digest: str) -> str:
+    """The inference id of a batch: old photos in bulk are not today's traffic. SageMaker allows 64 characters."""
+    return _BATCH + digest
+
+
+def is_internal(inference_id: str | None) -> bool:
+    """Whether an evaluation, a batch or the monitor sent the request, so that it does not count as traffic."""
+    return (inference_id or "").startswith((_EVALUATION, _BATCH, _PROBE))

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.decision import ERROR_OF_OUTCOME, Outcome, outcome_of_confidence
+from scones.domain.tags import batch_id
 from scones.lambdas.services import ask
 
 _THRESHOLD = float(os.environ["THRESHOLD"])
@@ -28,8 +29,6 @@ _THREADS = 4
 # InvokeEndpoint takes 6 MB, and base64 adds a third; the server's own limits are 12 million pixels and 64 photos.
 _MOST_BYTES = 4_000_000
 _MOST_PIXELS = 12_000_000
-# The drift monitor passes over questions with this mark: old photos in bulk are not today's couriers.
-_MARK = "scones-batch-"
 
 _PERMANENT = {"NoSuchKey", "NoSuchBucket", "AccessDenied", "InvalidObjectState"}
 
@@ -69,7 +68,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         keys = [item["key"] for item in items]
         groups = [keys[start : start + _GROUP] for start in range(0, len(keys), _GROUP)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(lambda group: _classify(about["photos"], group, _MARK + digest), groups))
+            found = list(pool.map(lambda group: _classify(about["photos"], group, batch_id(digest)), groups))
         body = "".join(json.dumps(line) + "\n" for lines in found for line in lines)
         _s3.put_object(Bucket=about["bucket"], Key=part, Body=body.encode(), ContentType="application/jsonl")
     return {"part": part, "photos": len(items)}

@@ -11,7 +11,7 @@ from scones.dispatch.dynamodb import Item, Write, deserialize, serialize, update
 from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, DispatchStatus, order_of, see, take
 from scones.dispatch.orders import Courier, Order, Rules, choose
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
-from scones.domain.timestamps import written
+from scones.domain.timestamps import to_iso8601
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
@@ -61,7 +61,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     now = datetime.now(UTC)
     record: Item = {name: photo[name] for name in _KEPT if photo.get(name) is not None}
     outcome = outcome_of_error(photo.get("error", {}).get("Error", ""))
-    record |= {"outcome": outcome.value, "started": event["started"], "recorded": written(now)}
+    record |= {"outcome": outcome.value, "started": event["started"], "recorded": to_iso8601(now)}
     with storage("the tables"):
         courier = photo.get("courier")
         if not courier or outcome not in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD):
@@ -79,7 +79,7 @@ def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime) -> Sighting:
-    claimed, seen_at = photo["courier"], min(photo["seen_at"], written(now))
+    claimed, seen_at = photo["courier"], min(photo["seen_at"], to_iso8601(now))
     sure = record["outcome"] == Outcome.CLASSIFIED
     courier = Courier(
         id=claimed["id"],
@@ -95,7 +95,7 @@ def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime
 
 def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[DispatchStatus, list[str]]:
     """Register the courier; one whose vehicle is known gets orders, all in one transaction."""
-    if sighting.seen_at < written(now - _OLDEST):
+    if sighting.seen_at < to_iso8601(now - _OLDEST):
         _write(sighting.decided(DispatchStatus.TOO_OLD))
         return DispatchStatus.TOO_OLD, []
     if outcome is Outcome.BELOW_THRESHOLD:

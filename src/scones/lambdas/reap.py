@@ -10,6 +10,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from scones.domain.tags import EXPIRES_TAG
+from scones.domain.timestamps import from_iso8601
 
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)
@@ -26,7 +27,7 @@ def handler(_event: object, _context: object) -> dict[str, Any]:
         return _told(name, "", "there is none")
     tags = sagemaker.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
     expires = next((tag["Value"] for tag in tags if tag["Key"] == EXPIRES_TAG), "")
-    if not expires or datetime.fromisoformat(expires) > datetime.now(UTC):
+    if not expires or from_iso8601(expires) > datetime.now(UTC):
         return _told(name, expires, "left standing")
     # Told first: an alert too many is better than an endpoint that went without a word.
     boto3.client("sns").publish(

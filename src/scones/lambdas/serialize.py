@@ -17,7 +17,7 @@ from scones.domain.limits import (
     MAX_ORDERS,
     PHOTO_LIMIT_BYTES,
 )
-from scones.domain.timestamps import written
+from scones.domain.timestamps import from_iso8601, to_iso8601
 from scones.lambdas.services import STORAGE, BadEvent, storage, unreadable
 
 _COURIER = ("id", "x_km", "y_km", "capacity")
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     _check_size(event)
     image_data = event.get("image_data") or ""
     if image_data:
-        photo, found = _decoded(image_data), {"seen_at": written(datetime.now(UTC))}
+        photo, found = _decoded(image_data), {"seen_at": to_iso8601(datetime.now(UTC))}
     else:
         photo, found = _read(event["s3_bucket"], event["s3_key"])
     photo_id = hashlib.sha256(photo).hexdigest()
@@ -82,7 +82,7 @@ def _read(bucket: str, key: str) -> tuple[bytes, dict[str, Any]]:
             raise unreadable(reason, hashlib.sha256(name.encode()).hexdigest())
         # Not in a `with`, which would give the bare stream, whose errors have other names.
         photo: bytes = reply["Body"].read()
-    found: dict[str, Any] = {"seen_at": written(reply["LastModified"])}
+    found: dict[str, Any] = {"seen_at": to_iso8601(reply["LastModified"])}
     if courier := reply.get("Metadata", {}).get("courier"):
         found["courier"] = _parsed(courier)
     return photo, found
@@ -99,10 +99,10 @@ def _checked(event: dict[str, Any]) -> dict[str, Any]:
     if "courier" in event:
         event["courier"] = _courier(event["courier"])
     try:
-        seen_at = datetime.fromisoformat(event["seen_at"])
+        seen_at = to_iso8601(from_iso8601(event["seen_at"]))
     except (TypeError, ValueError) as error:
-        raise BadEvent(f"seen_at {event['seen_at']!r} is no time in ISO 8601") from error
-    return {**event, "seen_at": written(seen_at if seen_at.tzinfo else seen_at.replace(tzinfo=UTC))}
+        raise BadEvent(f"seen_at {event['seen_at']!r} is not a time in ISO 8601") from error
+    return {**event, "seen_at": seen_at}
 
 
 def _courier(courier: object) -> dict[str, Any]:

@@ -12,21 +12,12 @@ from scones.aws.connection import Aws
 from scones.aws.dynamodb import Tables
 from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
 from scones.dispatch.dynamodb import Item
-from scones.dispatch.order_book import (
-    OLDEST_MINUTES,
-    OPEN,
-    courier_of,
-    moment_of,
-    open_order,
-    order_of,
-    see,
-    spend,
-    take,
-)
+from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, open_order, order_of, see, spend, take
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.keys import PLAN_KEY
 from scones.domain.progress import Reporter
+from scones.domain.timestamps import from_minutes
 
 # Couriers who are seen meanwhile take orders of their own accord: what they took is planned anew.
 _ROUNDS = 3
@@ -86,7 +77,7 @@ def register_couriers(aws: Aws, decisions: Sequence[tuple[str, str, float]], see
     # The photos of a class follow each other: take couriers from the whole list.
     step = max(1, len(decisions) // _EXAMPLE_COURIERS)
     for courier in example_couriers(decisions[::step][:_EXAMPLE_COURIERS], seed):
-        aws.tables.couriers.write(see(courier, courier.id, moment_of(time.time() / 60)))
+        aws.tables.couriers.write(see(courier, courier.id, from_minutes(time.time() / 60)))
 
 
 def _couriers(items: Sequence[Item]) -> list[Courier]:

@@ -30,7 +30,7 @@ from scones.domain.keys import (
     split_prefix,
 )
 from scones.domain.progress import Reporter
-from scones.domain.tags import canary_id
+from scones.domain.tags import probe_id
 from scones.monitoring.alerts.alert import Alert as DriftAlert
 from scones.monitoring.alerts.alert import PhotoWindow
 from scones.monitoring.alerts.notices import (
@@ -288,7 +288,7 @@ def _send_canaries(aws: Aws, watched: MonitorTarget, deployed: RegisteredModel) 
         if not is_reliable_probe(sample.label, deployed.model.predict(pixels)[0], artefact.classes):
             continue
         try:
-            reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", canary_id(sample.sha256))
+            reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", probe_id(sample.sha256))
             answer = artefact.classes[int(np.argmax(json.loads(reply)))]
         except (AwsError, AwsUnreachable, ValueError, IndexError):
             answer = ""

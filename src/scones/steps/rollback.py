@@ -10,7 +10,7 @@ from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hos
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
-from scones.domain.errors import NothingYet, SconesError
+from scones.domain.errors import MissingPrerequisite, SconesError
 from scones.domain.keys import CAPTURE_FOLDER
 from scones.domain.progress import Reporter
 
@@ -28,7 +28,7 @@ def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     A deploy or a rollback that was cut off is brought to its end: the newest finished release serves.
 
     Raises:
-        NothingYet: there is no endpoint.
+        MissingPrerequisite: there is no endpoint.
         NoPreviousRelease: there is no release before.
         EnvironmentBusy: another command changes the environment.
         UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
@@ -41,7 +41,7 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     live = aws.sagemaker.wait_until_settled(aws.name, max_update_seconds(settings.bake_seconds))
     found = list_releases(aws.bucket)
     if live is None:
-        raise NothingYet("deploy", aws.env)
+        raise MissingPrerequisite("deploy", aws.env)
     target = _choose(aws, found, live, report)
     settings = replace(settings, mode=target.mode, endpoint_instances=max(1, target.instances))
     left = [release for release in found if release.finished and release.number > target.number]

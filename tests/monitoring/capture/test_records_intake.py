@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.domain.tags import canary_id, evaluation_id
+from scones.domain.tags import evaluation_id, probe_id
 from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading
 from scones.monitoring.capture.records import (
     MAX_NAMED_RECORDS,
@@ -64,7 +64,7 @@ def test_each_reason_is_counted_under_its_own_name() -> None:
         a_line("broken", endpointInput=broken),
         a_line("three", endpointOutput=three),
         a_line("exam", inferenceId=evaluation_id("f" * 64)),
-        a_line("canary", inferenceId=canary_id("f" * 64)),
+        a_line("canary", inferenceId=probe_id("f" * 64)),
         b'{"captureData": {"endp',
     )
     assert [item.event_id for item in seen] == ["good"]

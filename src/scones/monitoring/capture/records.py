@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
-from scones.domain.tags import is_ours
+from scones.domain.tags import is_internal
 from scones.monitoring.capture.cursor import CaptureFile, Reading
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -105,7 +105,7 @@ def _record(text: str) -> CapturedRecord:
     capture = _mapping(record, "captureData")
     metadata = _mapping(record, "eventMetadata")
     identity = metadata.get("inferenceId")
-    ours = isinstance(identity, str) and is_ours(identity)
+    ours = isinstance(identity, str) and is_internal(identity)
     seen = None if ours else _data(capture.get("endpointInput"), "input")
     answer = None if ours else _data(capture.get("endpointOutput"), "output")
     if seen is None and answer is None and not ours:
@@ -270,7 +270,7 @@ class CaptureReader:
                 yield seen
 
     def _why_not(self, file: CaptureFile, record: CapturedRecord) -> RefusalReason | None:
-        if is_ours(record.inference_id):
+        if is_internal(record.inference_id):
             return RefusalReason.OURS
         if not self._reading.is_new(record.event_id):
             return RefusalReason.TWICE
