@@ -14,12 +14,12 @@ import numpy as np
 
 from scones.data.decode import decode
 from scones.model.inference import Model
-from scones.model.model_file import read_artefact
+from scones.model.model_file import read_model_file
 
 
-def main(artefact: str, folder: str, batch: int, count: int) -> None:
+def main(model_file: str, folder: str, batch: int, count: int) -> None:
     """Measure one size of batch."""
-    model = Model(read_artefact(Path(artefact)))
+    model = Model(read_model_file(Path(model_file)))
     photos = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
     model.warm(batch)
     latencies = []

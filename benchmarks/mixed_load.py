@@ -1,6 +1,6 @@
 """Serve good clients among bad ones for minutes: every good answer must come and be right, no worker may die.
 
-Usage: python -m benchmarks.mixed_load [--seconds 300] [--artefact DIR] [--photos SOURCE]
+Usage: python -m benchmarks.mixed_load [--seconds 300] [--model DIR] [--photos SOURCE]
 
 The bad clients send garbage, truncated and huge bodies, a PNG bomb, broken HTTP, slow heads and half requests, and
 leave when they like. Prints one JSON object; returns 1 if a good request failed, a worker died or memory grew by 5 %.
@@ -32,10 +32,10 @@ def main() -> int:
     """Run the mix and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--artefact", type=Path)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--photos", default="sample")
     options = parser.parse_args()
-    bench = prepare(options.artefact, options.photos, [OURS], requests=REQUESTS)
+    bench = prepare(options.model_file, options.photos, [OURS], requests=REQUESTS)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

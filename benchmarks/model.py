@@ -31,7 +31,7 @@ from scones.config.settings import Settings
 from scones.data.decode import decode
 from scones.data.loading import collect
 from scones.domain.decision import VEHICLES
-from scones.model.model_file import read_artefact
+from scones.model.model_file import read_model_file
 from scones.training.calibration import soften
 from scones.training.fit import fit
 from scones.training.label_issues import rank, vote
@@ -146,7 +146,7 @@ def _figures(bench: Bench, folder: Path) -> dict[str, list[float]]:
     for seed in range(bench.seeds):
         job = folder / f"seed-{seed}"
         figures["wall"].append(_train(bench, job, seed))
-        for name, value in measure(read_artefact(job / "model"), bench.judges).items():
+        for name, value in measure(read_model_file(job / "model"), bench.judges).items():
             figures[name].append(value)
     # At this size a second thread gains nothing: two fits side by side, of one thread each.
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

@@ -1,4 +1,4 @@
-"""What one trained artefact is worth, measured on photos that it never saw."""
+"""What one trained model file is worth, measured on photos that it never saw."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from scones.evaluation.metrics import calibration_error
 from scones.evaluation.ood import NOTHING, flat_and_noise, judge_guard
 from scones.evaluation.robustness import corrupt
 from scones.model.inference import Model
-from scones.model.model_file import Artefact
+from scones.model.model_file import ModelFile
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -31,10 +31,10 @@ class Judges:
     others: Pixels
 
 
-def measure(artefact: Artefact, judges: Judges) -> dict[str, float]:
+def measure(model_file: ModelFile, judges: Judges) -> dict[str, float]:
     """Give every figure of one model, by the names that the table uses: of the one in float32 but for int8's own."""
-    model = Model(replace(artefact, model_path=artefact.exact_path))
-    classes = len(artefact.classes)
+    model = Model(replace(model_file, model_path=model_file.exact_path))
+    classes = len(model_file.classes)
     table = _ask(model.answer, judges.photos)
     probabilities = table[:, :classes]
     right, confidence = probabilities.argmax(axis=1) == judges.labels, probabilities.max(axis=1)
@@ -46,14 +46,14 @@ def measure(artefact: Artefact, judges: Judges) -> dict[str, float]:
     for kind, severity in (("noise", 3), ("contrast", 5)):
         damaged = _ask(model.answer, corrupt(judges.photos, kind, severity, 0))[:, :classes]
         found[kind] = float((damaged.argmax(axis=1) == judges.labels).mean())
-    int8 = Model(replace(artefact, model_path=artefact.int8_path or artefact.exact_path))
-    pair = Pair(model.answer, int8.answer, artefact.model_path == artefact.int8_path)
+    int8 = Model(replace(model_file, model_path=model_file.int8_path or model_file.exact_path))
+    pair = Pair(model.answer, int8.answer, model_file.model_path == model_file.int8_path)
     compared = compare_int8(pair, judges.photos, judges.labels, classes)
-    return found | _guard(artefact, model, judges) | {"int8": compared.difference, "speed": compared.times_faster}
+    return found | _guard(model_file, model, judges) | {"int8": compared.difference, "speed": compared.times_faster}
 
 
-def _guard(artefact: Artefact, model: Model, judges: Judges) -> dict[str, float]:
-    limit = np.inf if artefact.unfamiliar_above is None else artefact.unfamiliar_above
+def _guard(model_file: ModelFile, model: Model, judges: Judges) -> dict[str, float]:
+    limit = np.inf if model_file.unfamiliar_above is None else model_file.unfamiliar_above
     nothing = flat_and_noise(judges.photos.shape[1])
     known, of_nothing, of_others = (_ask(model.answer, some)[:, -1] for some in (judges.photos, nothing, judges.others))
     strangers = {NOTHING: (("",) * len(nothing), of_nothing), _OTHERS: (("",) * len(judges.others), of_others)}

@@ -1,6 +1,6 @@
 """Does the monitor keep quiet on the test photos, and how soon does it ring on dirty ones, whatever model was trained?
 
-`python -m benchmarks.monitor_seeds FOLDER` takes a folder of models, each a `model.tar.gz` or an opened artefact, as
+`python -m benchmarks.monitor_seeds FOLDER` takes a folder of models, each a `model.tar.gz` or an opened model_file, as
 `python -m scones.training` leaves them, best of one seed each. With each model it does what the demo does: the
 test photos pass the watch over the stream and the check of their window, then photos that are darkened and blurred.
 The demo does so in one order, this in twenty. About five seconds a model.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scones.data.decode import decode
 from scones.model.inference import Model
-from scones.model.model_file import opened
+from scones.model.model_file import open_model_file
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
@@ -56,21 +56,21 @@ class Quiet:
 def main() -> None:
     """Measure every model in the folder, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, help="a folder of artefacts")
+    parser.add_argument("models", type=Path, help="a folder of model files")
     data = Path("../shared/data/cifar100-two-wheelers/test")
     parser.add_argument("--photos", type=Path, default=data, help="the test photos, one folder a class")
     parser.add_argument("--orders", type=int, default=ORDERS)
     options = parser.parse_args()
     found = []
-    for artefact in artefacts(options.models):
-        name = artefact.relative_to(options.models).as_posix()
-        found.append(measure_model(name, artefact, options.photos, options.orders))
+    for model_file in model_files(options.models):
+        name = model_file.relative_to(options.models).as_posix()
+        found.append(measure_model(name, model_file, options.photos, options.orders))
         print(f"measured {name}", file=sys.stderr)
     print("\n".join(table(found)))
 
 
-def artefacts(folder: Path) -> list[Path]:
-    """Find the artefacts below *folder*: opened ones, and archives.
+def model_files(folder: Path) -> list[Path]:
+    """Find the model files below *folder*: opened ones, and archives.
 
     Raises:
         SystemExit: there are none.
@@ -83,18 +83,18 @@ def artefacts(folder: Path) -> list[Path]:
 
 def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
     """Send the test *photos*, one folder a class, in some *orders*, each followed by darkened and blurred ones."""
-    with opened(path) as artefact:
-        deployed = RegisteredModel(artefact, Baseline.load(artefact.baseline_path), Model(artefact), None)
-    files = [file for name in artefact.classes for file in sorted((photos / name).glob("*.png"))]
-    labels = [artefact.classes.index(file.parent.name) for file in files]
-    side = artefact.image_size
+    with open_model_file(path) as model_file:
+        deployed = RegisteredModel(model_file, Baseline.load(model_file.baseline_path), Model(model_file), None)
+    files = [file for name in model_file.classes for file in sorted((photos / name).glob("*.png"))]
+    labels = [model_file.classes.index(file.parent.name) for file in files]
+    side = model_file.image_size
     clean, right = _look(deployed, np.stack([decode(file.read_bytes(), side) for file in files]), labels)
     dirty, _ = _look(deployed, np.stack([decode(darken_and_blur(file.read_bytes()), side) for file in files]), labels)
     budget = FalseAlarmBudget()
     rate = budget.of_window(len(clean))
     verdict = window_test(deployed.baseline, clean, false_alarm_rate=rate)
     watch = Registered(deployed.baseline, deployed.ask, budget, seed=0).watch()
-    rng = np.random.default_rng(artefact.seed)
+    rng = np.random.default_rng(model_file.seed)
     count = len(clean)
     rows = [np.append(rng.permutation(count), count + rng.permutation(count)[:DRILL]) for _ in range(orders)]
     heights = _evidence(watch, np.concatenate([clean, dirty]), np.stack(rows))

@@ -1,9 +1,9 @@
 """Compare the server with others: the same model, decoder and photos, side by side in one run.
 
-Usage: python -m benchmarks.serving [--rounds 3] [--requests 3000] [--artefact DIR] [--photos SOURCE] [--only NAME ...]
+Usage: python -m benchmarks.serving [--rounds 3] [--requests 3000] [--model DIR] [--photos SOURCE] [--only NAME ...]
            [--write]
 
-Without an artefact, a model is trained for one epoch on the built-in sample, once. The peers live in a virtual
+Without a model file, a model is trained for one epoch on the built-in sample, once. The peers live in a virtual
 environment of their own below build/, which is made once. With --write the table goes into docs/serving.md.
 """
 
@@ -29,7 +29,7 @@ from scones.data.decode import decode
 from scones.data.loading import collect
 from scones.domain.decision import VEHICLES
 from scones.model.inference import Model
-from scones.model.model_file import ABOUT, read_artefact
+from scones.model.model_file import ABOUT, read_model_file
 
 BUILD = Path("build/bench-serving")
 DOCS = Path("docs/serving.md")
@@ -76,7 +76,7 @@ class Limit:
 class Bench:
     """What all servers share in one run."""
 
-    artefact: Path
+    model_file: Path
     photos: Path
     questions: dict[str, list[Question]]
     programs: Path
@@ -89,7 +89,7 @@ def main() -> int:
     """Measure and show; return 1 if any answer of ours was wrong or missing."""
     options = _options()
     kinds = [kind for kind in KINDS if not options.only or kind.name in options.only]
-    bench = prepare(options.artefact, options.photos, kinds, requests=options.requests)
+    bench = prepare(options.model_file, options.photos, kinds, requests=options.requests)
     limits: list[Limit] = []
     rounds: dict[str, list[Figures]] = {kind.name: [] for kind in kinds}
     for number in range(options.rounds):
@@ -116,14 +116,14 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=3000)
-    parser.add_argument("--artefact", type=Path)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--photos", default="sample")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--write", action="store_true")
     return parser.parse_args()
 
 
-def prepare(artefact: Path | None, source: str, kinds: Sequence[Kind], *, requests: int) -> Bench:
+def prepare(model_file: Path | None, source: str, kinds: Sequence[Kind], *, requests: int) -> Bench:
     """Lay out photos, model and questions, and the peers where there are any among *kinds*."""
     load = os.getloadavg()[0]
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -134,12 +134,12 @@ def prepare(artefact: Path | None, source: str, kinds: Sequence[Kind], *, reques
     photos = [photo for photo in collection.photos if photo.split == "test"]
     for number, photo in enumerate(photos):
         (folder / f"{number:05d}").write_bytes(photo.data)
-    artefact = artefact or _train(source)
+    model_file = model_file or _train(source)
     job = BUILD / "ml"
     job.mkdir(exist_ok=True)
     (job / "model").unlink(missing_ok=True)
-    (job / "model").symlink_to(artefact.resolve())
-    model = Model(read_artefact(artefact))
+    (job / "model").symlink_to(model_file.resolve())
+    model = Model(read_model_file(model_file))
     blobs = [photo.data for photo in photos]
     answers = [model.predict(decode(blob, model.size)[np.newaxis])[0].tolist() for blob in blobs]
     questions = {
@@ -148,7 +148,7 @@ def prepare(artefact: Path | None, source: str, kinds: Sequence[Kind], *, reques
     }
     peers = [kind for kind in kinds if kind.name != OURS]
     programs = prepare_peers(BUILD.resolve() / "peers") if peers else Path()
-    return Bench(artefact, folder, questions, programs, len(os.sched_getaffinity(0)), requests, load)
+    return Bench(model_file, folder, questions, programs, len(os.sched_getaffinity(0)), requests, load)
 
 
 def _train(source: str) -> Path:
@@ -182,7 +182,7 @@ def _limit(bench: Bench) -> Limit:
 
 
 def _bare(bench: Bench, batch: int, processes: int) -> tuple[float, float]:
-    arguments = [str(bench.artefact), str(bench.photos), str(batch), "400"]
+    arguments = [str(bench.model_file), str(bench.photos), str(batch), "400"]
     command = [sys.executable, "-m", "benchmarks.bare_loop", *arguments]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     results = [json.loads(child.communicate()[0]) for child in children]
@@ -213,8 +213,8 @@ def environment_for(bench: Bench, port: int) -> dict[str, str]:
     """What the servers find in their environment, ours and the peers."""
     return {
         "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}",
-        "BENCH_MODEL": str(read_artefact(bench.artefact).model_path.resolve()),
-        "BENCH_SIZE": str(read_artefact(bench.artefact).image_size),
+        "BENCH_MODEL": str(read_model_file(bench.model_file).model_path.resolve()),
+        "BENCH_SIZE": str(read_model_file(bench.model_file).image_size),
         "SAGEMAKER_BASE_DIR": str((BUILD / "ml").resolve()),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SCONES_BIND_HOST": "127.0.0.1",

@@ -22,7 +22,7 @@ from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, start, stop
-from tiny_model import tar, write_tiny_artefact
+from tiny_model import tar, write_tiny_model_file
 
 # Started in the background, we would hand "ignore Ctrl-C" down to every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -110,7 +110,7 @@ def real_photos() -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A model.tar.gz whose answers tests can foresee."""
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    write_tiny_artefact(folder)
+    write_tiny_model_file(folder)
     return tar(folder)
 
 

@@ -1,18 +1,18 @@
-"""The benchmark over trainings reads artefacts of either kind, and says how often they rang and how soon."""
+"""The benchmark over trainings reads model files of either kind, and says how often they rang and how soon."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from tiny_model import noisy_pngs, tar, write_tiny_artefact
+from tiny_model import noisy_pngs, tar, write_tiny_model_file
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_quiet_models_are_counted_and_dirty_photos_found(tmp_path: Path) -> None:
     """Two models, one of them an archive: neither rings on photos like its own, both do on dark and blurred ones."""
-    write_tiny_artefact(tmp_path / "models" / "seed-1")
-    write_tiny_artefact(tmp_path / "other")
+    write_tiny_model_file(tmp_path / "models" / "seed-1")
+    write_tiny_model_file(tmp_path / "other")
     (tmp_path / "models" / "seed-2").mkdir()
     (tmp_path / "models" / "seed-2" / "model.tar.gz").write_bytes(tar(tmp_path / "other"))
     photos = noisy_pngs(100, seed=5)

@@ -11,7 +11,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, Artefact, Description, read_artefact, write_artefact
+from scones.model.model_file import (
+    BASELINE,
+    MODEL,
+    OUT_OF_FOLD,
+    ModelDescription,
+    ModelFile,
+    read_model_file,
+    write_model_file,
+)
 from scones.model.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import measure_features
@@ -86,17 +94,17 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
     path.write_bytes(model.SerializeToString())
 
 
-def write_tiny_artefact(folder: Path, *, breaks: bool = False, guarded: bool = False) -> Artefact:
-    """Write a complete artefact round the model; it has seen noisy photos, and one in ten is answered wrongly."""
+def write_tiny_model_file(folder: Path, *, breaks: bool = False, guarded: bool = False) -> ModelFile:
+    """Write a complete model file round the model; it has seen noisy photos, and one in ten is answered wrongly."""
     folder.mkdir(parents=True)
     for name, body in _files(breaks=breaks, guarded=guarded).items():
         (folder / name).write_bytes(body)
-    return read_artefact(folder)
+    return read_model_file(folder)
 
 
 @cache
 def _files(*, breaks: bool, guarded: bool) -> dict[str, bytes]:
-    """The files of an artefact, made once a process: measuring what it has seen takes a while."""
+    """The files of a model file, made once a process: measuring what it has seen takes a while."""
     with TemporaryDirectory() as folder:
         _write(Path(folder), breaks=breaks, guarded=guarded)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
@@ -113,7 +121,7 @@ def _write(folder: Path, *, breaks: bool, guarded: bool) -> None:
     labels = tuple(classes[int((value > 0.5) != (index % 10 == 9))] for index, value in enumerate(second))
     names = tuple(f"{label}/{index}.png" for index, label in enumerate(labels))
     OutOfFold(classes, names, labels, answers, fingerprints(photos)).save(folder / OUT_OF_FOLD)
-    about = Description(
+    about = ModelDescription(
         classes=classes,
         image_size=SIDE,
         temperature=1.0,
@@ -123,11 +131,11 @@ def _write(folder: Path, *, breaks: bool, guarded: bool) -> None:
         seed=0,
         unfamiliar_above=FAMILIAR if guarded else None,
     )
-    write_artefact(folder, about, "A model for tests.\n")
+    write_model_file(folder, about, "A model for tests.\n")
 
 
 def tar(folder: Path) -> bytes:
-    """Tar an artefact as SageMaker does."""
+    """Tar a model file as SageMaker does."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for path in sorted(folder.iterdir()):

@@ -154,12 +154,12 @@ class Pipeline:
 
     def deploy(self, number: int | None = None) -> "DeployResult":
         """Deploy model *number* of the registry, by default the one trained last."""
-        from scones.model.model_file import opened
+        from scones.model.model_file import open_model_file
         from scones.steps.deploy import DeployResult, deploy
 
         package = self.registered() if number is None else self.aws.registry.get(number)
-        with opened(self.aws.bucket.get(self.aws.bucket.key(package.model_uri))) as artefact:
-            settings = self._with(artefact.classes)
+        with open_model_file(self.aws.bucket.get(self.aws.bucket.key(package.model_uri))) as model_file:
+            settings = self._with(model_file.classes)
         self.image()
         return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report)))
 
@@ -226,11 +226,11 @@ class Pipeline:
 
         return replay(self.aws, execution, self._deployed().model_uri, self.report)
 
-    def rejudge(self, artefact: Path | None, threshold: float | None) -> "RejudgeResult":
+    def rejudge(self, model_file: Path | None, threshold: float | None) -> "RejudgeResult":
         """Decide every recorded photo again, by another model or another threshold."""
         from scones.steps.replay import rejudge
 
-        return rejudge(self.aws, artefact, threshold, self.report)
+        return rejudge(self.aws, model_file, threshold, self.report)
 
     def evaluate(self) -> "Evaluated":
         """Evaluate the endpoint on the staged test photos."""
@@ -439,10 +439,10 @@ class Pipeline:
         return load_result(self.aws.bucket, step, kind, self.settings.env)
 
 
-def study_model(artefact: Path, settings: Settings, wanted: "Wanted", report: Reporter) -> "Study":
-    """Evaluate the model in *artefact* on the test photos of the settings' data, without an endpoint or AWS."""
+def study_model(model_file: Path, settings: Settings, wanted: "Wanted", report: Reporter) -> "Study":
+    """Evaluate the model in *model_file* on the test photos of the settings' data, without an endpoint or AWS."""
     from scones.data.loading import collect_configured
-    from scones.steps.study import classes_of, study_artefact
+    from scones.steps.study import classes_of, study_model_file
 
-    collection = collect_configured(replace(settings, classes=classes_of(artefact)), report)
-    return study_artefact(artefact, collection, settings, wanted, report)
+    collection = collect_configured(replace(settings, classes=classes_of(model_file)), report)
+    return study_model_file(model_file, collection, settings, wanted, report)

@@ -18,7 +18,7 @@ from scones import steps
 from scones.cli import main
 from scones.steps import STEPS
 from scones_local.cloud import Cloud, exports
-from tiny_model import plain_photo, write_tiny_artefact
+from tiny_model import plain_photo, write_tiny_model_file
 
 
 @pytest.fixture
@@ -170,12 +170,12 @@ def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -
     assert json.loads(run("down", "--json")[1])["remaining"] == []
 
 
-def test_an_artefact_is_evaluated_without_any_cloud(home: Path) -> None:
+def test_a_model_file_is_evaluated_without_any_cloud(home: Path) -> None:
     """No AWS, no endpoint: JSON on stdout, a page beside it; a missed floor is exit 1 with what was measured."""
-    write_tiny_artefact(home / "model")
+    write_tiny_model_file(home / "model")
     for label in ("bicycle", "motorcycle"):
         photos(home / "photos", label, 30)
-    command = ("evaluate", "--artefact", "model", "--data", "photos", "--json", "--gate")
+    command = ("evaluate", "--model", "model", "--data", "photos", "--json", "--gate")
     (home / "scones.toml").write_text("gate_accuracy = 0.3\ngate_accuracy_covered = 0.3\ngate_coverage = 0.3\n")
     code, out, err = run(*command)
     assert code == 0, err
@@ -185,6 +185,9 @@ def test_an_artefact_is_evaluated_without_any_cloud(home: Path) -> None:
     code, out, err = run(*command)
     assert code == 1
     assert json.loads(out)["gate"][0]["passed"] is False
+    assert run("evaluate", "--artefact", "model", "--data", "photos")[2].startswith(
+        "warning: --artefact is now called --model\n"
+    )
     assert "gate_accuracy: the lower end of the 95% interval of accuracy is 0." in err.splitlines()[-1]
 
 
@@ -193,7 +196,7 @@ def test_photos_for_an_endpoint_cannot_be_named() -> None:
     """It is asked about the staged ones; a folder named beside it would be ignored."""
     code, _, err = run("evaluate", "--data", "sample")
     assert code == 2
-    assert "--data goes with --artefact" in err
+    assert "--data goes with --model" in err
 
 
 def test_a_photo_that_is_none_is_refused_before_it_is_sent(pointed: Path) -> None:

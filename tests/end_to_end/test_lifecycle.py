@@ -28,7 +28,7 @@ from scones.pipeline import save_result
 from scones.steps.down import down
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, exports, start, stop
-from tiny_model import plain_photo, tar, write_tiny_artefact
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ class Life:
         """Put a model where `deploy` looks for it; training has tests of its own."""
         aws, folder = self.aws(), self.folder / name
         if not folder.exists():
-            write_tiny_artefact(folder)
+            write_tiny_model_file(folder)
             (folder / "NOTE.txt").write_text(name)
         uri = aws.bucket.put(f"models/{name}/output/model.tar.gz", tar(folder))
         save_result(aws.bucket, "train", TrainingResult(name, uri, "test", self.settings.classes, {}, 0.0))

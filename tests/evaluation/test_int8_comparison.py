@@ -1,4 +1,4 @@
-"""Two models of one artefact, on the same photos."""
+"""Two models of one model file, on the same photos."""
 
 import numpy as np
 import pytest

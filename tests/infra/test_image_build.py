@@ -21,7 +21,7 @@ import pytest
 from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, storage_driver, why_not
 from scones.data.sources.synthetic import render
 from scones.deployment.image_source import image_source
-from scones.model.model_file import read_artefact
+from scones.model.model_file import read_model_file
 from scones_local.cloud import Cloud, exports
 from scones_local.lambda_workers import RuntimeApi, WorkerRequest, event_reply
 from training.test_train import give
@@ -65,14 +65,14 @@ def test_the_image_trains_serves_and_monitors(store: Store, cloud: Cloud, tmp_pa
 
 
 def trains(store: Store, container: str, ml: Path) -> None:
-    """`train` leaves a verified artefact, of which nothing belongs to root."""
+    """`train` leaves a verified model file, of which nothing belongs to root."""
     give(ml, 12)
     (ml / "input" / "config").mkdir()
     (ml / "input" / "config" / "hyperparameters.json").write_text(json.dumps({"epochs": "1", "image_size": "32"}))
     with store.running(container, "train", volume=f"{ml}:/opt/ml") as process:
         output, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, output
-    assert read_artefact(ml / "model").classes == ("bicycle", "motorcycle")
+    assert read_model_file(ml / "model").classes == ("bicycle", "motorcycle")
     left = [path for folder in ("model", "checkpoints", "output") for path in (ml / folder).rglob("*")]
     assert {path.stat().st_uid == 0 for path in left} == {False}
 

@@ -21,7 +21,7 @@ from scones.domain.limits import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.timestamps import to_iso8601
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
-from tiny_model import plain_photo, tar, write_tiny_artefact
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 NOW = 30_000_000.0
 TOWNS = count(100, 100)
@@ -33,7 +33,7 @@ SURE, UNSURE = 220, 130
 def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment whose orders no other module touches; its model has a guard."""
     folder = tmp_path_factory.mktemp("dispatch")
-    write_tiny_artefact(folder / "model", guarded=True)
+    write_tiny_model_file(folder / "model", guarded=True)
     own = deployed(new_settings(cloud, folder), tar(folder / "model"))
     yield own
     put_away(own.aws)

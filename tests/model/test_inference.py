@@ -1,4 +1,4 @@
-"""The model serves only if it does what its artefact says."""
+"""The model serves only if it does what its model file says."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +8,12 @@ import onnx
 import pytest
 
 from scones.model.inference import Model, ModelUnusable
-from scones.model.model_file import read_artefact
+from scones.model.model_file import read_model_file
 
 
 def test_a_batch_gives_what_its_photos_give_alone(base: Path) -> None:
     """Batching changes no answer."""
-    model = Model(read_artefact(base / "model"))
+    model = Model(read_model_file(base / "model"))
     photos = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
     together = model.predict(photos)
     alone = np.concatenate([model.predict(photos[index : index + 1]) for index in range(5)])
@@ -23,24 +23,24 @@ def test_a_batch_gives_what_its_photos_give_alone(base: Path) -> None:
 
 def test_a_model_of_other_classes_is_refused(base: Path) -> None:
     """Two columns are no answer for three classes."""
-    artefact = replace(read_artefact(base / "model"), classes=("a", "b", "c"))
+    model_file = replace(read_model_file(base / "model"), classes=("a", "b", "c"))
     with pytest.raises(ModelUnusable, match="2 numbers for 3 classes"):
-        Model(artefact)
+        Model(model_file)
 
 
 def test_a_model_of_another_size_is_refused(base: Path) -> None:
-    """The artefact's size must be the graph's."""
+    """The model file's size must be the graph's."""
     with pytest.raises(ModelUnusable, match="ONNX Runtime cannot use it"):
-        Model(replace(read_artefact(base / "model"), image_size=64))
+        Model(replace(read_model_file(base / "model"), image_size=64))
 
 
 def test_what_adds_up_to_more_than_one_is_refused(base: Path, tmp_path: Path) -> None:
     """A graph that ends before its softmax gives no probabilities."""
-    artefact = read_artefact(base / "model")
-    graph = onnx.load(artefact.model_path)
+    model_file = read_model_file(base / "model")
+    graph = onnx.load(model_file.model_path)
     graph.graph.node[-1].op_type = "Exp"
     del graph.graph.node[-1].attribute[:]
     path = tmp_path / "model.onnx"
     onnx.save(graph, path)
     with pytest.raises(ModelUnusable, match="add up to"):
-        Model(replace(artefact, model_path=path))
+        Model(replace(model_file, model_path=path))

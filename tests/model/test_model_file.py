@@ -1,4 +1,4 @@
-"""The artefact is complete and verified, or refused."""
+"""The model file is complete and verified, or refused."""
 
 import hashlib
 import io
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scones.model.model_file import BadArtefact, Description, read_artefact, unpack, write_artefact
+from scones.model.model_file import InvalidModelFile, ModelDescription, read_model_file, unpack, write_model_file
 
-DESCRIPTION = Description(
+DESCRIPTION = ModelDescription(
     classes=("bicycle", "motorcycle"),
     image_size=32,
     temperature=0.79,
@@ -27,10 +27,10 @@ DESCRIPTION = Description(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A written artefact."""
+    """A written model file."""
     (tmp_path / "model.onnx").write_bytes(b"not a real graph")
     (tmp_path / "baseline.npz").write_bytes(b"not a real baseline")
-    write_artefact(tmp_path, DESCRIPTION, "# A card\n")
+    write_model_file(tmp_path, DESCRIPTION, "# A card\n")
     return tmp_path
 
 
@@ -53,10 +53,10 @@ def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
 
 def test_what_was_written_is_read(folder: Path) -> None:
     """Every field comes back, with the paths and a version of 12 hex digits."""
-    artefact = read_artefact(folder)
-    assert all(getattr(artefact, name) == getattr(DESCRIPTION, name) for name in Description.__slots__)
-    assert artefact.model_path.read_bytes() == b"not a real graph"
-    assert len(artefact.version) == 12
+    model_file = read_model_file(folder)
+    assert all(getattr(model_file, name) == getattr(DESCRIPTION, name) for name in ModelDescription.__slots__)
+    assert model_file.model_path.read_bytes() == b"not a real graph"
+    assert len(model_file.version) == 12
 
 
 def test_the_checksums_are_those_of_sha256sum(folder: Path) -> None:
@@ -69,81 +69,81 @@ def test_the_checksums_are_those_of_sha256sum(folder: Path) -> None:
 
 def test_the_same_content_has_the_same_version(folder: Path) -> None:
     """The version is the content's, not the moment's; another seed is another version."""
-    before = read_artefact(folder).version
-    assert write_artefact(folder, DESCRIPTION, "# A card\n").version == before
-    assert write_artefact(folder, DESCRIPTION, "# Another card\n").version != before
+    before = read_model_file(folder).version
+    assert write_model_file(folder, DESCRIPTION, "# A card\n").version == before
+    assert write_model_file(folder, DESCRIPTION, "# Another card\n").version != before
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "baseline.npz", "model.json", "MODEL_CARD.md"])
 def test_a_changed_file_is_refused(folder: Path, name: str) -> None:
-    """One byte more, and the artefact is bad."""
+    """One byte more, and the model file is bad."""
     with (folder / name).open("ab") as file:
         file.write(b" ")
-    with pytest.raises(BadArtefact, match=f"{name} differs from its checksum"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match=f"{name} differs from its checksum"):
+        read_model_file(folder)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "baseline.npz", "model.json", "MODEL_CARD.md", "SHA256SUMS"])
 def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
     """The message names the file."""
     (folder / name).unlink()
-    with pytest.raises(BadArtefact, match=f"{name} is missing"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match=f"{name} is missing"):
+        read_model_file(folder)
 
 
 def test_a_list_that_leaves_the_model_out_is_refused(folder: Path) -> None:
     """An unlisted model would be an unverified model."""
     sums = folder / "SHA256SUMS"
     sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "onnx" not in line))
-    with pytest.raises(BadArtefact, match=r"does not list model\.onnx"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match=r"does not list model\.onnx"):
+        read_model_file(folder)
 
 
 def test_a_list_that_leads_outside_is_refused(folder: Path) -> None:
-    """Checksums are of the artefact's own files."""
+    """Checksums are of the model file's own files."""
     with (folder / "SHA256SUMS").open("a") as file:
         file.write(f"{'0' * 64}  ../secret\n")
-    with pytest.raises(BadArtefact, match="no file of the artefact"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match="not one of its files"):
+        read_model_file(folder)
 
 
-def test_an_artefact_of_before_the_guard_is_read(folder: Path) -> None:
+def test_a_model_file_of_before_the_guard_is_read(folder: Path) -> None:
     """Without a threshold and without a choice of files, as earlier versions wrote it."""
     about = json.loads((folder / "model.json").read_text())
     del about["unfamiliar_above"], about["served"]
     (folder / "model.json").write_text(json.dumps(about))
     sum_up(folder)
-    artefact = read_artefact(folder)
-    assert (artefact.unfamiliar_above, artefact.model_path) == (None, folder / "model.onnx")
+    model_file = read_model_file(folder)
+    assert (model_file.unfamiliar_above, model_file.model_path) == (None, folder / "model.onnx")
 
 
 def test_the_int8_model_is_served_where_the_description_says_so(folder: Path) -> None:
     """Both models are verified; the exact one stays at hand."""
     (folder / "model-int8.onnx").write_bytes(b"not a real graph either")
     chosen = replace(DESCRIPTION, served="model-int8.onnx", unfamiliar_above=1.25)
-    artefact = write_artefact(folder, chosen, "# A card\n")
-    assert artefact.model_path.name == "model-int8.onnx"
-    assert artefact.exact_path.name == "model.onnx"
-    assert artefact.unfamiliar_above == 1.25
+    model_file = write_model_file(folder, chosen, "# A card\n")
+    assert model_file.model_path.name == "model-int8.onnx"
+    assert model_file.exact_path.name == "model.onnx"
+    assert model_file.unfamiliar_above == 1.25
     (folder / "model-int8.onnx").write_bytes(b"changed")
-    with pytest.raises(BadArtefact, match=r"model-int8\.onnx differs from its checksum"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match=r"model-int8\.onnx differs from its checksum"):
+        read_model_file(folder)
 
 
 def test_out_of_fold_answers_are_part_of_it_where_they_lie(folder: Path) -> None:
-    """Verified like the rest; earlier artefacts have none."""
-    assert read_artefact(folder).out_of_fold_path is None
+    """Verified like the rest; earlier model files have none."""
+    assert read_model_file(folder).out_of_fold_path is None
     (folder / "out-of-fold.npz").write_bytes(b"not real answers")
-    assert write_artefact(folder, DESCRIPTION, "# A card\n").out_of_fold_path == folder / "out-of-fold.npz"
+    assert write_model_file(folder, DESCRIPTION, "# A card\n").out_of_fold_path == folder / "out-of-fold.npz"
     (folder / "out-of-fold.npz").write_bytes(b"changed")
-    with pytest.raises(BadArtefact, match=r"out-of-fold\.npz differs from its checksum"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match=r"out-of-fold\.npz differs from its checksum"):
+        read_model_file(folder)
 
 
 def test_an_int8_model_that_is_not_there_is_not_served(folder: Path) -> None:
     """A description cannot name a file that nobody verified."""
-    with pytest.raises(BadArtefact, match=r"does not list model-int8\.onnx"):
-        write_artefact(folder, replace(DESCRIPTION, served="model-int8.onnx"), "# A card\n")
+    with pytest.raises(InvalidModelFile, match=r"does not list model-int8\.onnx"):
+        write_model_file(folder, replace(DESCRIPTION, served="model-int8.onnx"), "# A card\n")
 
 
 @pytest.mark.parametrize(
@@ -162,26 +162,26 @@ def test_a_strange_description_is_refused(folder: Path, change: dict[str, object
     about = json.loads((folder / "model.json").read_text()) | change
     (folder / "model.json").write_text(json.dumps(about))
     sum_up(folder)
-    with pytest.raises(BadArtefact, match=r"model\.json"):
-        read_artefact(folder)
+    with pytest.raises(InvalidModelFile, match=r"model\.json"):
+        read_model_file(folder)
 
 
-def test_a_tarred_artefact_unpacks(folder: Path, tmp_path: Path) -> None:
+def test_a_tarred_model_file_unpacks(folder: Path, tmp_path: Path) -> None:
     """SageMaker's tar, with its leading './' and folder entries, comes back whole."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         archive.add(folder, arcname=".")
     unpack(stream.getvalue(), tmp_path / "out")
-    assert read_artefact(tmp_path / "out").version == read_artefact(folder).version
+    assert read_model_file(tmp_path / "out").version == read_model_file(folder).version
     (tmp_path / "model.tar.gz").write_bytes(stream.getvalue())
     unpack(tmp_path / "model.tar.gz", tmp_path / "again")
-    assert read_artefact(tmp_path / "again").version == read_artefact(folder).version
+    assert read_model_file(tmp_path / "again").version == read_model_file(folder).version
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil"])
 def test_a_member_that_leads_outside_is_refused(tmp_path: Path, name: str) -> None:
     """Nothing is written outside the folder."""
-    with pytest.raises(BadArtefact, match="not a plain file"):
+    with pytest.raises(InvalidModelFile, match="not a plain file"):
         unpack(packed((tarfile.TarInfo(name), b"x")), tmp_path / "deep" / "out")
     assert list(tmp_path.rglob("evil")) == []
 
@@ -192,24 +192,24 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     member = tarfile.TarInfo("model.onnx")
     member.type = kind
     member.linkname = "/etc/passwd"
-    with pytest.raises(BadArtefact, match="not a plain file"):
+    with pytest.raises(InvalidModelFile, match="not a plain file"):
         unpack(packed((member, b"")), tmp_path / "out")
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", packed((tarfile.TarInfo("a"), bytes(10**6)))[:300]])
 def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     """Empty, foreign and cut archives end in the same error."""
-    with pytest.raises(BadArtefact, match="does not unpack"):
+    with pytest.raises(InvalidModelFile, match="does not unpack"):
         unpack(data, tmp_path / "out")
 
 
 def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
     """The message names the path."""
-    with pytest.raises(BadArtefact, match=r"nowhere\.tar\.gz"):
+    with pytest.raises(InvalidModelFile, match=r"nowhere\.tar\.gz"):
         unpack(tmp_path / "nowhere.tar.gz", tmp_path / "out")
 
 
-def test_reading_an_artefact_loads_no_torch() -> None:
+def test_reading_a_model_file_loads_no_torch() -> None:
     """Serving starts without a training framework."""
     code = "import sys, scones.model.model_file; print(bool({'torch', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

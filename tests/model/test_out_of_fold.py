@@ -34,7 +34,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_votes_on_the_labels_are_kept_where_there_are_some(tmp_path: Path) -> None:
-    """Artefacts of before have none; they must be as many as the probabilities."""
+    """Model files of before have none; they must be as many as the probabilities."""
     known().save(tmp_path / "without.npz")
     assert OutOfFold.load(tmp_path / "without.npz").votes is None
     voted = replace(known(), votes=np.full((3, 3), 1 / 3))

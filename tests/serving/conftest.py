@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from serving.running import Server, Start, find_port, start_server, stop_server
-from tiny_model import write_tiny_artefact
+from tiny_model import write_tiny_model_file
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SageMaker's base folder with the tiny model in it."""
     folder = tmp_path_factory.mktemp("opt-ml")
-    write_tiny_artefact(folder / "model")
+    write_tiny_model_file(folder / "model")
     return folder
 
 

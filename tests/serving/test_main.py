@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.model.model_file import ABOUT, BASELINE, MODEL, SUMS, Description, write_artefact
+from scones.model.model_file import ABOUT, BASELINE, MODEL, SUMS, ModelDescription, write_model_file
 
 
 def run(base: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +81,7 @@ def test_a_model_that_is_no_onnx_never_serves(tmp_path: Path, free_port: int) ->
     folder.mkdir(parents=True)
     (folder / MODEL).write_bytes(b"not a graph")
     (folder / BASELINE).write_bytes(b"")
-    write_artefact(folder, Description(("a", "b"), 32, 1.0, "x", {}, "2026-01-01", 0), "card")
+    write_model_file(folder, ModelDescription(("a", "b"), 32, 1.0, "x", {}, "2026-01-01", 0), "card")
     ended = run(tmp_path / "ml", SAGEMAKER_BIND_TO_PORT=str(free_port))
     assert ended.returncode == 1
     assert "ONNX Runtime cannot use" in ended.stderr

@@ -20,14 +20,14 @@ from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.stage import Staged
 from scones.steps.study import Wanted
-from tiny_model import plain_photo, tar, write_tiny_artefact
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 
 @pytest.fixture
 def model_uri(aws: Aws, tmp_path: Path) -> str:
     """A model in the bucket of a foundation; one in ten of its out-of-fold answers is wrong."""
     aws.stack.deploy(base_template(), {"Env": aws.env}, Silent().tell)
-    write_tiny_artefact(tmp_path / "model")
+    write_tiny_model_file(tmp_path / "model")
     return aws.bucket.put("models/job/output/model.tar.gz", tar(tmp_path / "model"))
 
 

@@ -16,7 +16,7 @@ from scones.config.settings import Settings
 from scones.deployment.releases import list_releases
 from scones.pipeline import Pipeline, save_result
 from scones.steps.train import TrainingResult
-from tiny_model import plain_photo, tar, write_tiny_artefact
+from tiny_model import plain_photo, tar, write_tiny_model_file
 from waiting import eventually
 
 PER_SECOND = 25
@@ -34,7 +34,7 @@ def canary_flow(settings: Settings, tiny_model: bytes) -> Iterator[Pipeline]:
 
 def train(flow: Pipeline, folder: Path, *, breaks: bool = False) -> None:
     """Put a newly trained model where `deploy` looks for it."""
-    write_tiny_artefact(folder, breaks=breaks)
+    write_tiny_model_file(folder, breaks=breaks)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
     save_result(flow.aws.bucket, "train", TrainingResult("next", uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()

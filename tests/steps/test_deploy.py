@@ -11,12 +11,12 @@ from scones.model.model_file import MODEL
 from scones.pipeline import Pipeline
 from scones.steps.approve import approve, register
 from scones.steps.deploy import deploy
-from tiny_model import plain_photo, tar, write_tiny_artefact
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 
 def another_model(flow: Pipeline, folder: Path, *, damaged: bool = False) -> ModelPackage:
     """Put a second model into the bucket, approved; a damaged one differs from its checksums since then."""
-    write_tiny_artefact(folder)
+    write_tiny_model_file(folder)
     (folder / "NOTE.txt").write_text("another archive")
     key = f"models/{folder.name}/output/model.tar.gz"
     package = register(flow.aws, flow.settings, flow.aws.bucket.put(key, tar(folder)), Silent())

@@ -23,7 +23,7 @@ from scones.steps.monitor import ConcurrentRunError, MonitorResult, MonitorTarge
 from scones.steps.stage import Staged
 from scones.steps.train import TrainingResult
 from scones.steps.up import StackOutputs
-from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_artefact
+from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_model_file
 
 PHOTOS = 40
 
@@ -184,7 +184,7 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeli
     assert (len(well.canaries), all(canary.right for canary in well.canaries), well.alarms) == (4, True, ())
     released = load_result(bucket, "deploy", DeployResult, "")
     own_flow.settings.state.mkdir(parents=True)
-    write_tiny_artefact(own_flow.settings.state / "other", breaks=True)
+    write_tiny_model_file(own_flow.settings.state / "other", breaks=True)
     uri = bucket.put("models/other/output/model.tar.gz", tar(own_flow.settings.state / "other"))
     save_result(bucket, "train", replace(load_result(bucket, "train", TrainingResult, ""), model_uri=uri))
     own_flow.approve()

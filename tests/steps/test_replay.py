@@ -9,19 +9,19 @@ import pytest
 from conftest import deployed, new_settings, put_away
 from scones.dispatch.dynamodb import Write
 from scones.domain.decision import Outcome
-from scones.model.model_file import ABOUT, SUMS, Artefact, read_artefact
+from scones.model.model_file import ABOUT, SUMS, ModelFile, read_model_file
 from scones.pipeline import Pipeline
 from scones.steps.classify import ClassifiedPhoto
 from scones.steps.replay import CannotReplay, RejudgeResult
 from scones_local.cloud import Cloud
-from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_artefact
+from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_model_file
 
 
 @pytest.fixture(scope="module")
 def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment of this module's own, whose model has a guard, and that has decided about a few photos."""
     folder = tmp_path_factory.mktemp("replay")
-    write_tiny_artefact(folder / "model", guarded=True)
+    write_tiny_model_file(folder / "model", guarded=True)
     own = deployed(new_settings(cloud, folder), tar(folder / "model"))
     yield own
     put_away(own.aws)
@@ -33,9 +33,9 @@ def classify(flow: Pipeline, *photos: bytes) -> list[ClassifiedPhoto]:
     return list(flow.classify_samples(samples).executions)
 
 
-def other_model(folder: Path, **changes: str) -> Artefact:
+def other_model(folder: Path, **changes: str) -> ModelFile:
     """Write the tiny model anew, with something of its description changed."""
-    write_tiny_artefact(folder)
+    write_tiny_model_file(folder)
     text = (folder / ABOUT).read_text()
     for before, after in changes.items():
         text = text.replace(before, after)
@@ -44,7 +44,7 @@ def other_model(folder: Path, **changes: str) -> Artefact:
     kept = [line for line in sums if not line.endswith(ABOUT)]
     digest = hashlib.sha256((folder / ABOUT).read_bytes()).hexdigest()
     (folder / SUMS).write_text("\n".join([*kept, f"{digest}  {ABOUT}"]) + "\n")
-    return read_artefact(folder)
+    return read_model_file(folder)
 
 
 def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Pipeline) -> None:
@@ -125,6 +125,6 @@ def test_another_model_says_what_it_would_have_decided(own_flow: Pipeline, tmp_p
     judged = own_flow.rejudge(tmp_path / "turned", None)
     assert (judged.model_version, judged.photos, judged.same, judged.missing) == (turned.version, 4, 2, 1)
     assert changes(judged) == {"bicycle classified -> tricycle classified": 1}
-    write_tiny_artefact(tmp_path / "guarded", guarded=True)
+    write_tiny_model_file(tmp_path / "guarded", guarded=True)
     guarded = own_flow.rejudge(tmp_path / "guarded", None)
     assert changes(guarded) == {"motorcycle classified -> motorcycle out_of_distribution": 1}

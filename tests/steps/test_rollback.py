@@ -21,12 +21,12 @@ from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
 from scones.steps.rollback import NoPreviousRelease
 from scones.steps.train import TrainingResult
-from tiny_model import tar, write_tiny_artefact
+from tiny_model import tar, write_tiny_model_file
 
 
 def train(flow: Pipeline, folder: Path) -> None:
     """Put another trained and approved model where `deploy` looks for it."""
-    write_tiny_artefact(folder)
+    write_tiny_model_file(folder)
     (folder / "NOTE.txt").write_text(folder.name)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
     save_result(flow.aws.bucket, "train", TrainingResult(folder.name, uri, "test", flow.settings.classes, {}, 0.0))

@@ -1,4 +1,4 @@
-"""A model is judged the same way behind its endpoint and in its artefact."""
+"""A model is judged the same way behind its endpoint and in its model file."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from scones.data.manifest import Sample
 from scones.domain.progress import Silent
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.examination import CannotEvaluate
-from scones.model.model_file import OUT_OF_FOLD, Description, write_artefact
+from scones.model.model_file import OUT_OF_FOLD, ModelDescription, write_model_file
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import DeployResult
-from scones.steps.study import Served, Wanted, study_artefact, study_endpoint
+from scones.steps.study import Served, Wanted, study_endpoint, study_model_file
 from scones.steps.up import StackOutputs
-from tiny_model import noisy_pngs, plain_photo, probability, write_tiny_artefact
+from tiny_model import noisy_pngs, plain_photo, probability, write_tiny_model_file
 
 CLASSES = ("bicycle", "motorcycle")
 LEVELS = (40, 60, 100, 150, 200, 220)
@@ -54,9 +54,9 @@ def collection() -> Collection:
 
 
 @pytest.fixture
-def artefact(tmp_path: Path) -> Path:
+def model_file(tmp_path: Path) -> Path:
     """The tiny model, unpacked."""
-    write_tiny_artefact(tmp_path / "tiny")
+    write_tiny_model_file(tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -72,10 +72,10 @@ def served(flow: Pipeline, collection: Collection) -> Served:
     return Served(deployed.endpoint, deployed.model_uri, workflow, tuple(samples), ("grays", "photos"))
 
 
-def test_an_artefact_is_judged_without_an_endpoint(artefact: Path, collection: Collection, tmp_path: Path) -> None:
+def test_a_model_file_is_judged_without_an_endpoint(model_file: Path, collection: Collection, tmp_path: Path) -> None:
     """The figures, a threshold from the out-of-fold answers that it keeps, a page and a JSON file."""
     report = tmp_path / "reports" / "model.html"
-    found = study_artefact(artefact, collection, Settings(), Wanted(report), Silent())
+    found = study_model_file(model_file, collection, Settings(), Wanted(report), Silent())
     assert found.metrics.n == len(LEVELS)
     assert found.metrics.accuracy == 1
     assert (found.threshold.source, found.threshold.photos) == ("out_of_fold", 400)
@@ -84,59 +84,60 @@ def test_an_artefact_is_judged_without_an_endpoint(artefact: Path, collection: C
     assert json.loads(report.with_suffix(".json").read_bytes())["model"]["version"] == found.model.version
 
 
-def test_a_packed_artefact_is_the_same(
-    artefact: Path, collection: Collection, tiny_model: bytes, tmp_path: Path
+def test_a_packed_model_file_is_the_same(
+    model_file: Path, collection: Collection, tiny_model: bytes, tmp_path: Path
 ) -> None:
     """model.tar.gz gives the answers of its folder."""
     (tmp_path / "model.tar.gz").write_bytes(tiny_model)
     wanted = Wanted(tmp_path / "r.html")
     one, other = (
-        study_artefact(path, collection, Settings(), wanted, Silent()) for path in (artefact, tmp_path / "model.tar.gz")
+        study_model_file(path, collection, Settings(), wanted, Silent())
+        for path in (model_file, tmp_path / "model.tar.gz")
     )
     assert one.answers == other.answers
     assert one.metrics == other.metrics
 
 
-def test_a_model_compared_with_itself_is_no_better(artefact: Path, collection: Collection, tmp_path: Path) -> None:
+def test_a_model_compared_with_itself_is_no_better(model_file: Path, collection: Collection, tmp_path: Path) -> None:
     """No photo differs, and the gate stays open."""
-    wanted = Wanted(tmp_path / "r.html", against=artefact)
-    found = study_artefact(artefact, collection, Settings(), wanted, Silent())
+    wanted = Wanted(tmp_path / "r.html", against=model_file)
+    found = study_model_file(model_file, collection, Settings(), wanted, Silent())
     assert isinstance(found.comparison, Comparison)
     assert (found.comparison.changed, found.comparison.p_value) == ((), 1)
     assert found.gate[-1].passed
 
 
 def test_photos_that_the_model_learnt_from_do_not_judge_it(
-    artefact: Path, collection: Collection, tmp_path: Path
+    model_file: Path, collection: Collection, tmp_path: Path
 ) -> None:
     """They are left out, and counted; where nothing else is left, that is an error."""
     seen = tuple(replace(photo, split="test") for photo in collection.photos[:3])
     told = Told()
     mixed = replace(collection, photos=(*collection.photos, *seen))
-    found = study_artefact(artefact, mixed, Settings(), Wanted(tmp_path / "r.html"), told)
+    found = study_model_file(model_file, mixed, Settings(), Wanted(tmp_path / "r.html"), told)
     assert found.metrics.n == len(LEVELS)
     assert f"3 of {len(LEVELS) + 3} test photos are left out: the model has learnt from them" in told.lines
     only = replace(collection, photos=seen)
     with pytest.raises(CannotEvaluate, match="learnt from every one"):
-        study_artefact(artefact, only, Settings(), Wanted(tmp_path / "r.html"), Silent())
+        study_model_file(model_file, only, Settings(), Wanted(tmp_path / "r.html"), Silent())
 
 
-def test_an_artefact_without_out_of_fold_answers_is_judged_on_halves(
-    artefact: Path, collection: Collection, tmp_path: Path
+def test_a_model_file_without_out_of_fold_answers_is_judged_on_halves(
+    model_file: Path, collection: Collection, tmp_path: Path
 ) -> None:
     """As earlier versions wrote it; what that means for the threshold is told."""
-    (artefact / OUT_OF_FOLD).unlink()
-    about = Description(CLASSES, 32, 1.0, "test", {}, "2026-01-01T00:00:00Z", 0)
-    write_artefact(artefact, about, "A model for tests.\n")
+    (model_file / OUT_OF_FOLD).unlink()
+    about = ModelDescription(CLASSES, 32, 1.0, "test", {}, "2026-01-01T00:00:00Z", 0)
+    write_model_file(model_file, about, "A model for tests.\n")
     told = Told()
-    found = study_artefact(artefact, collection, Settings(), Wanted(tmp_path / "r.html"), told)
+    found = study_model_file(model_file, collection, Settings(), Wanted(tmp_path / "r.html"), told)
     assert found.threshold.source == "halves"
     assert any("keeps no out-of-fold answers" in line for line in told.lines)
 
 
 def test_the_guard_is_judged_by_photos_of_other_things(tmp_path: Path) -> None:
     """By pictures of nothing and by a folder of other photos; a file that is no photo is named and left out."""
-    write_tiny_artefact(tmp_path / "guarded", guarded=True)
+    write_tiny_model_file(tmp_path / "guarded", guarded=True)
     others = tmp_path / "others" / "test"
     others.mkdir(parents=True)
     (tmp_path / "others" / "learnt.png").write_bytes(plain_photo(255))
@@ -145,7 +146,7 @@ def test_the_guard_is_judged_by_photos_of_other_things(tmp_path: Path) -> None:
         (others / f"{level}.png").write_bytes(plain_photo(level))
     photos = Collection("grays", "photos", labelled([plain_photo(level) for level in LEVELS], "test"), CLASSES)
     wanted, told = Wanted(tmp_path / "r.html", unfamiliar=str(tmp_path / "others")), Told()
-    guard = study_artefact(tmp_path / "guarded", photos, Settings(), wanted, told).guard
+    guard = study_model_file(tmp_path / "guarded", photos, Settings(), wanted, told).guard
     assert guard is not None
     assert [(kind.kind, kind.n) for kind in guard.strangers] == [("flat and noise", 300), ("other things", 3)]
     assert guard.strangers[1].keys == ("test/0.png", "test/10.png", "test/128.png")
@@ -154,19 +155,19 @@ def test_the_guard_is_judged_by_photos_of_other_things(tmp_path: Path) -> None:
     assert any(line.startswith("test/notes.txt is left out") for line in told.lines)
 
 
-def test_an_artefact_takes_no_load(artefact: Path, collection: Collection, tmp_path: Path) -> None:
+def test_a_model_file_takes_no_load(model_file: Path, collection: Collection, tmp_path: Path) -> None:
     """Only what is served can be put under load."""
     with pytest.raises(CannotEvaluate, match="only an endpoint"):
-        study_artefact(artefact, collection, Settings(), Wanted(tmp_path / "r.html", load=True), Silent())
+        study_model_file(model_file, collection, Settings(), Wanted(tmp_path / "r.html", load=True), Silent())
 
 
-def test_the_endpoint_gives_the_figures_of_its_artefact(
-    flow: Pipeline, artefact: Path, collection: Collection, tmp_path: Path
+def test_the_endpoint_gives_the_figures_of_its_model_file(
+    flow: Pipeline, model_file: Path, collection: Collection, tmp_path: Path
 ) -> None:
     """The same photos, the same answers within float32, the same model version."""
     wanted = Wanted(tmp_path / "r.html")
     live = study_endpoint(flow.aws, flow.settings, served(flow, collection), wanted, Silent())
-    filed = study_artefact(artefact, collection, flow.settings, wanted, Silent())
+    filed = study_model_file(model_file, collection, flow.settings, wanted, Silent())
     assert live.model.version == filed.model.version
     assert live.metrics.confusion == filed.metrics.confusion
     for one, other in zip(live.answers.probabilities, filed.answers.probabilities, strict=True):

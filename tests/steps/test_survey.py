@@ -10,13 +10,13 @@ from scones.config.settings import Settings
 from scones.data.dataset import Collection, LeftOut, photo_of
 from scones.domain.keys import report_key
 from scones.domain.progress import Silent
-from scones.model.model_file import OUT_OF_FOLD, write_artefact
+from scones.model.model_file import OUT_OF_FOLD, write_model_file
 from scones.model.out_of_fold import OutOfFold
 from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import stage
 from scones.steps.survey import Learnt, Surveyed, survey
 from scones.steps.train import TrainingResult
-from tiny_model import plain_photo, tar, write_tiny_artefact
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 CLASSES = ("bicycle", "motorcycle")
 
@@ -33,14 +33,14 @@ def collection() -> Collection:
 
 def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> Learnt:
     """A model that takes the first training photo for a motorcycle, and every other for what its label says."""
-    about = write_tiny_artefact(folder)
+    about = write_tiny_model_file(folder)
     train = [photo for photo in collection.photos if photo.split == "train"]
     answers = np.array([[0.9, 0.1] if photo.label == "bicycle" else [0.1, 0.9] for photo in train])
     answers[0] = 0.05, 0.95
     names = tuple(f"{photo.label}/{photo.name}" for photo in train)
     labels = tuple(photo.label for photo in train)
     OutOfFold(CLASSES, names, labels, answers, names).save(folder / OUT_OF_FOLD)
-    write_artefact(folder, about, "A model for tests.\n")
+    write_model_file(folder, about, "A model for tests.\n")
     uri = aws.bucket.put("models/m/output/model.tar.gz", tar(folder))
     return Learnt("job-7", uri, version)
 

@@ -11,7 +11,7 @@ from scones.config.settings import Settings
 from scones.data.dataset import Collection, photo_of
 from scones.data.sources.synthetic import render
 from scones.domain.progress import Silent
-from scones.model.model_file import read_artefact, unpack
+from scones.model.model_file import read_model_file, unpack
 from scones.pipeline import Pipeline, load_result
 from scones.steps.stage import stage
 from scones.steps.train import METRICS, TrainingResult, train
@@ -43,7 +43,7 @@ class Telling(Silent):
 
 @pytest.mark.slow
 def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Settings, tmp_path: Path) -> None:
-    """The artefact in the bucket is whole and names its data; SageMaker reports every metric; the bar moves.
+    """The model file in the bucket is whole and names its data; SageMaker reports every metric; the bar moves.
 
     The sample has no outliers of which some could be accepted. Nothing is left for a later job to go on from.
     """
@@ -57,8 +57,8 @@ def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Se
     assert watching.shares[-1] == 1
     folder = tmp_path / "model"
     unpack(aws.bucket.get(aws.bucket.key(trained.model_uri)), folder)
-    artefact = read_artefact(folder)
-    assert (artefact.classes, artefact.data_version) == (settings.classes, staged.version)
+    model_file = read_model_file(folder)
+    assert (model_file.classes, model_file.data_version) == (settings.classes, staged.version)
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_the_temperature_is_inside(network_and_data: tuple[Network, Labelled]) -
 
 
 def test_the_same_weights_give_the_same_bytes(network_and_data: tuple[Network, Labelled]) -> None:
-    """So the artefact's version is that of its content."""
+    """So the model file's version is that of its content."""
     trained = trained_of(*network_and_data)
     assert export(trained) == export(trained)
 

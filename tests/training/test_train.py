@@ -18,7 +18,7 @@ from PIL import Image
 
 from scones.data.decode import decode
 from scones.data.sources.synthetic import render
-from scones.model.model_file import read_artefact
+from scones.model.model_file import read_model_file
 from scones.model.out_of_fold import OutOfFold
 from scones.monitoring.drift.baseline import Baseline
 
@@ -54,40 +54,40 @@ def start(tmp_path: Path) -> Start:
 
 
 @pytest.mark.slow
-def test_photos_become_an_artefact(start: Start, tmp_path: Path) -> None:
-    """A complete, verified artefact; epochs on stdout in lines that metric definitions can read; nothing on stderr."""
+def test_photos_become_a_model_file(start: Start, tmp_path: Path) -> None:
+    """A complete model file; epochs on stdout in lines that metric definitions can read; nothing on stderr."""
     give(tmp_path, 40)
     (tmp_path / "input" / "data" / "training" / "bicycle" / "notes.txt").write_text("not a photo")
     with start(classes="bicycle,motorcycle", epochs="1", seed="1", data_version="v1") as process:
         out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    artefact = read_artefact(tmp_path / "model")
-    assert (artefact.classes, artefact.image_size, artefact.data_version) == (("bicycle", "motorcycle"), 32, "v1")
+    model_file = read_model_file(tmp_path / "model")
+    assert (model_file.classes, model_file.image_size, model_file.data_version) == (("bicycle", "motorcycle"), 32, "v1")
     losses = re.findall(r"^epoch=(\d)/1 train_loss=([\d.]+) train_accuracy=([\d.]+) seconds=[\d.]+", out, re.MULTILINE)
     assert [number for number, _, _ in losses] == ["1"]
-    assert f"oof_accuracy={artefact.metrics['oof_accuracy']:.4f}" in out
+    assert f"oof_accuracy={model_file.metrics['oof_accuracy']:.4f}" in out
     assert "left_out='bicycle/notes.txt'" in out
     assert "progress=1.000" in out
-    baseline = Baseline.load(artefact.baseline_path)
+    baseline = Baseline.load(model_file.baseline_path)
     assert (len(baseline.values), baseline.data_version) == (80, "v1")
     assert np.isfinite(baseline.values).all()
     assert baseline.calibration is not None
     assert baseline.lesson is not None
-    assert baseline.lesson.clean.right.mean() == pytest.approx(artefact.metrics["oof_accuracy"])
+    assert baseline.lesson.clean.right.mean() == pytest.approx(model_file.metrics["oof_accuracy"])
     assert {len(damaged.right) for damaged in baseline.lesson.damaged.values()} == {80}
-    assert artefact.out_of_fold_path is not None
-    known = OutOfFold.load(artefact.out_of_fold_path)
+    assert model_file.out_of_fold_path is not None
+    known = OutOfFold.load(model_file.out_of_fold_path)
     assert (len(known.names), known.names[0], known.labels[0]) == (80, "bicycle/0.png", "bicycle")
-    assert known.scored().right.mean() == artefact.metrics["oof_accuracy"]
+    assert known.scored().right.mean() == model_file.metrics["oof_accuracy"]
     photo = (tmp_path / "input" / "data" / "training" / "bicycle" / "0.png").read_bytes()
     assert known.learnt_from(decode(photo, 32)[None]).all()
-    session = onnxruntime.InferenceSession(artefact.model_path)
+    session = onnxruntime.InferenceSession(model_file.model_path)
     probabilities, unfamiliarity = session.run(None, {"photos": decode(photo, 32)[None]})
     assert np.allclose(probabilities.sum(), 1)
     assert np.isfinite(unfamiliarity).all()
-    assert artefact.unfamiliar_above is not None
-    assert artefact.metrics["oof_refused"] <= 0.02
-    assert (tmp_path / "model" / "model-int8.onnx").stat().st_size < artefact.exact_path.stat().st_size
+    assert model_file.unfamiliar_above is not None
+    assert model_file.metrics["oof_refused"] <= 0.02
+    assert (tmp_path / "model" / "model-int8.onnx").stat().st_size < model_file.exact_path.stat().st_size
     assert not (tmp_path / "output" / "failure").exists()
 
 
@@ -135,17 +135,17 @@ def test_photos_of_other_things_teach_the_guard(start: Start, tmp_path: Path) ->
     with start(epochs="3") as process:
         out, _ = process.communicate()
     assert "outliers=20" in out
-    assert 0 <= read_artefact(tmp_path / "model").metrics["oof_outliers_accepted"] < 1
+    assert 0 <= read_model_file(tmp_path / "model").metrics["oof_outliers_accepted"] < 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 96])
 def test_larger_photos_train_too(start: Start, tmp_path: Path, size: int) -> None:
-    """The artefact says which size it wants."""
+    """The model file says which size it wants."""
     give(tmp_path, 20, size)
     with start(epochs="2", image_size=str(size)) as process:
         assert process.wait() == 0
-    assert read_artefact(tmp_path / "model").image_size == size
+    assert read_model_file(tmp_path / "model").image_size == size
 
 
 def test_bad_input_leaves_a_reason(start: Start, tmp_path: Path) -> None:

@@ -29,7 +29,21 @@ class InOrder(click.Group):
             formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in named if command])
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_RENAMED_OPTIONS = {"artefact": "model"}
+
+
+def _present_name(option: str) -> str:
+    """The present name of an option of 0.1.0; the old ones work until the release after 0.2, and help hides them."""
+    name = _RENAMED_OPTIONS.get(option, option)
+    if name != option:
+        click.echo(f"warning: --{option} is now called --{name}", err=True)
+    return name
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "token_normalize_func": _present_name}
+
+
+@click.group(cls=InOrder, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="scones")
 def scones() -> None:
     """Tell a courier's bicycle from a motorcycle, and run the whole workflow around that decision.

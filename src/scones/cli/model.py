@@ -129,13 +129,14 @@ def rollback(env: str | None, as_json: bool) -> None:
 
 @click.command(help=STEPS["evaluate"])
 @click.option(
-    "--artefact",
+    "--model",
+    "model_file",
     type=click.Path(exists=True, path_type=Path),
-    help="A model.tar.gz, or its folder, to judge instead of the endpoint; no AWS is needed.",
+    help="Evaluate this model.tar.gz, or its folder, instead of the endpoint; needs no AWS.",
 )
-@click.option("--data", metavar="SOURCE", help="With --artefact: where its test photos come from, as in `stage`.")
+@click.option("--data", metavar="SOURCE", help="With --model: where its test photos come from, as in `stage`.")
 @click.option("--robustness", is_flag=True, help="Also on damaged photos: noise, blur, light, JPEG and others.")
-@click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another artefact to compare with.")
+@click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another model file to compare with.")
 @click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
 @click.option("--unfamiliar", metavar="SOURCE", help="Also by photos of other things: a folder, or `cifar100`.")
 @click.option(
@@ -151,29 +152,29 @@ def rollback(env: str | None, as_json: bool) -> None:
 @options
 @yes_option
 def evaluate(
-    artefact: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: Unpack[_Wanted]
+    model_file: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: Unpack[_Wanted]
 ) -> None:
-    """Evaluate what was deployed last, or an artefact."""
+    """Evaluate what was deployed last, or a model file."""
     from scones.evaluation.gate import require
     from scones.steps.study import Wanted
 
     flags, asked = {"env": env, "data": data}, Wanted(**wanted)
-    if artefact:
-        result = _study_artefact(artefact, flags, asked, as_json)
+    if model_file:
+        result = _study_model_file(model_file, flags, asked, as_json)
     elif data:
-        raise click.UsageError("--data goes with --artefact; an endpoint is asked about the photos staged last")
+        raise click.UsageError("--data goes with --model; an endpoint is asked about the photos staged last")
     else:
         result = run("evaluate", flags, as_json, lambda flow: flow.study(asked), agreed=yes or not asked.load)
     if asked.gate:
         require(result.gate)
 
 
-def _study_artefact(artefact: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
+def _study_model_file(model_file: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
     from scones.cli.session import Terminal
     from scones.config.loading import load
     from scones.pipeline import study_model
 
     with Terminal() as terminal:
-        result = study_model(artefact, load(flags), wanted, terminal)
+        result = study_model(model_file, load(flags), wanted, terminal)
     tell_result(result, as_json=as_json)
     return result

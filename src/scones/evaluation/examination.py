@@ -36,7 +36,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that can be asked; *out_of_fold* is None where its artefact tells nothing of such answers.
+    """A model that can be asked; *out_of_fold* is None where its model file tells nothing of such answers.
 
     *senders* are what can be put under load, each by its name. *pair* is None where there is no int8 model.
     """

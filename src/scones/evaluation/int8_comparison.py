@@ -39,7 +39,7 @@ class WholeNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two models of one artefact, and whether int8 is served."""
+    """The two models of one model file, and whether int8 is served."""
 
     exact: Answer
     int8: Answer

@@ -1,4 +1,4 @@
-"""Subject: what an artefact says of the model under study, and which photos may not judge it."""
+"""Subject: what a model file says of the model under study, and which photos may not judge it."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,29 @@ from scones.domain.progress import Reporter
 from scones.evaluation.examination import CannotEvaluate, Shown
 from scones.evaluation.model_client import decoded
 from scones.evaluation.study import ModelFacts
-from scones.model.model_file import Artefact
+from scones.model.model_file import ModelFile
 from scones.model.out_of_fold import OutOfFold
 
 
-def facts_of(artefact: Artefact, name: str) -> ModelFacts:
+def facts_of(model_file: ModelFile, name: str) -> ModelFacts:
     """Gather what the page and the figures say of the model, which is called *name* there."""
     return ModelFacts(
         name=name,
-        version=artefact.version,
-        data_version=artefact.data_version,
-        created=artefact.created,
-        temperature=artefact.temperature,
-        image_size=artefact.image_size,
-        classes=artefact.classes,
-        unfamiliar_above=artefact.unfamiliar_above,
+        version=model_file.version,
+        data_version=model_file.data_version,
+        created=model_file.created,
+        temperature=model_file.temperature,
+        image_size=model_file.image_size,
+        classes=model_file.classes,
+        unfamiliar_above=model_file.unfamiliar_above,
     )
 
 
-def answers_kept(artefact: Artefact, report: Reporter) -> OutOfFold | None:
+def answers_kept(model_file: ModelFile, report: Reporter) -> OutOfFold | None:
     """Read the out-of-fold answers, or say what it means that there are none."""
-    known = OutOfFold.kept(artefact)
+    known = OutOfFold.kept(model_file)
     if known is None:
-        report.tell("this artefact keeps no out-of-fold answers: the threshold is chosen on half the test photos,")
+        report.tell("this model file keeps no out-of-fold answers: the threshold is chosen on half the test photos,")
         report.tell("and whether the model has learnt from some of them is not known; training again mends both")
     return known
 

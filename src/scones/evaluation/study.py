@@ -1,4 +1,4 @@
-"""Study: everything that can be said of one model, from its answers to test photos and what its artefact keeps."""
+"""Study: everything that can be said of one model, from its answers to test photos and what its model file keeps."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The model that was asked: where it is, and what its artefact says."""
+    """The model that was asked: where it is, and what its model file says."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""The model: a verified artefact in ONNX Runtime, one thread, warmed."""
+"""The model: a verified model file in ONNX Runtime, one thread, warmed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from scones.domain.errors import SconesError
-from scones.model.model_file import Artefact
+from scones.model.model_file import ModelFile
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -15,7 +15,7 @@ Answers = npt.NDArray[np.float32]
 
 
 class ModelUnusable(SconesError):
-    """The artefact is whole, but its model does not do what it should."""
+    """The model file is whole, but its model does not do what it should."""
 
     def __init__(self, version: str, reason: str) -> None:
         super().__init__(f"model {version} cannot serve: {reason}; train again with: scones train")
@@ -30,12 +30,13 @@ class Model:
         ModelUnusable: ONNX Runtime refuses it, or its answers have another shape than one column a class.
     """
 
-    def __init__(self, artefact: Artefact) -> None:
-        self.classes = artefact.classes
-        self.size = artefact.image_size
-        self.version = artefact.version
-        self.unfamiliar_above = artefact.unfamiliar_above
-        self._outputs = ("probabilities",) if artefact.unfamiliar_above is None else ("probabilities", "unfamiliarity")
+    def __init__(self, model_file: ModelFile) -> None:
+        self.classes = model_file.classes
+        self.size = model_file.image_size
+        self.version = model_file.version
+        self.unfamiliar_above = model_file.unfamiliar_above
+        ood_output = () if model_file.unfamiliar_above is None else ("unfamiliarity",)
+        self._outputs = ("probabilities", *ood_output)
         options = onnxruntime.SessionOptions()
         # The processes share the cores already; two threads a session cost 1.8 times the CPU.
         options.intra_op_num_threads = 1
@@ -47,7 +48,7 @@ class Model:
         )
         try:
             self._session = onnxruntime.InferenceSession(
-                artefact.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                model_file.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
             self._try()
         except refusals as error:

@@ -1,4 +1,4 @@
-"""The model's artefact: a folder that training writes and SageMaker tars; a checksum for every file, and no pickle."""
+"""The model file: a folder that training writes and SageMaker packs as `model.tar.gz`; checksums, no pickle."""
 
 import hashlib
 import io
@@ -16,15 +16,14 @@ from scones.domain.errors import SconesError
 MODEL: Final = "model.onnx"
 """Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph.
 
-A second output, `unfamiliarity` float32 [N], tells by how much a photo differs from those trained on; artefacts of
-before the guard have none.
+A second output, `unfamiliarity` float32 [N], is the out-of-distribution score; model files of older versions have none.
 """
 INT8_MODEL: Final = "model-int8.onnx"
-"""The same graph in whole numbers; an artefact need not have it."""
+"""The quantized model; optional."""
 BASELINE: Final = "baseline.npz"
-"""What monitoring compares traffic with."""
+"""The reference data of drift detection."""
 OUT_OF_FOLD: Final = "out-of-fold.npz"
-"""What was said of each training photo by a network that had not seen it; an artefact need not have it."""
+"""Cross-validated predictions for the training photos; optional."""
 ABOUT: Final = "model.json"
 CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
@@ -37,17 +36,17 @@ _LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
 _MAYBE: Final = (INT8_MODEL, OUT_OF_FOLD)
 
 
-class BadArtefact(SconesError):
-    """The artefact is incomplete, damaged or not ours."""
+class InvalidModelFile(SconesError):
+    """The model file is incomplete, damaged or in another format."""
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"model artefact {where} cannot be used: {reason}; train again with: scones train")
+        super().__init__(f"model file {where} cannot be used: {reason}; train again with: scones train")
         self.where = where
         self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class ModelDescription:
     """What `model.json` says of a model."""
 
     classes: tuple[str, ...]
@@ -64,8 +63,8 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Artefact(Description):
-    """A verified artefact; `version` is the first 12 hex digits of the SHA-256 of its list of checksums."""
+class ModelFile(ModelDescription):
+    """A verified model file; `version` is the first 12 hex digits of the SHA-256 of its list of checksums."""
 
     model_path: Path
     """The model to serve."""
@@ -73,45 +72,45 @@ class Artefact(Description):
     """The model in float32, whichever is served."""
     baseline_path: Path
     int8_path: Path | None
-    """The model in whole numbers, whichever is served; None in artefacts without one."""
+    """The quantized model, whichever is served; None without one."""
     out_of_fold_path: Path | None
-    """None in artefacts of before these answers were kept."""
+    """None in model files of older versions."""
     version: str
 
 
-def write_artefact(folder: Path, description: Description, card: str) -> Artefact:
-    """Complete the artefact in *folder*, where `model.onnx` and `baseline.npz` lie already.
+def write_model_file(folder: Path, description: ModelDescription, card: str) -> ModelFile:
+    """Complete the model file in *folder*, which must contain `model.onnx` and `baseline.npz`.
 
-    An int8 model and out-of-fold answers become part of it if they lie there too.
+    An int8 model and out-of-fold predictions become part of it if they are there too.
 
     Raises:
-        BadArtefact: one of the two is missing.
+        InvalidModelFile: one of the two is missing.
     """
-    about = {"format": FORMAT} | {name: getattr(description, name) for name in Description.__slots__}
+    about = {"format": FORMAT} | {name: getattr(description, name) for name in ModelDescription.__slots__}
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
     listed = [*_LISTED, *(name for name in _MAYBE if (folder / name).exists())]
     sums = "".join(f"{_sha256(folder, name)}  {name}\n" for name in listed)
     (folder / SUMS).write_text(sums, encoding="ascii")
-    return read_artefact(folder)
+    return read_model_file(folder)
 
 
-def read_artefact(folder: Path) -> Artefact:
-    """Read the artefact in *folder* after verifying each of its files.
+def read_model_file(folder: Path) -> ModelFile:
+    """Read the model file in *folder* after verifying each of its files.
 
     Raises:
-        BadArtefact: a file is missing or differs from its checksum, or `model.json` is not what it should be.
+        InvalidModelFile: a file is missing or differs from its checksum, or `model.json` is not valid.
     """
     sums = _read(folder, SUMS)
     listed = _parse_sums(folder, sums)
     for name, expected in listed.items():
         if _sha256(folder, name) != expected:
-            raise BadArtefact(str(folder), f"{name} differs from its checksum")
+            raise InvalidModelFile(str(folder), f"{name} differs from its checksum")
     description = _parse_description(folder)
     if description.served not in listed:
-        raise BadArtefact(str(folder), f"{SUMS} does not list {description.served}, which is to be served")
-    return Artefact(
-        **{name: getattr(description, name) for name in Description.__slots__},
+        raise InvalidModelFile(str(folder), f"{SUMS} does not list {description.served}, which is to be served")
+    return ModelFile(
+        **{name: getattr(description, name) for name in ModelDescription.__slots__},
         model_path=folder / description.served,
         exact_path=folder / MODEL,
         baseline_path=folder / BASELINE,
@@ -125,7 +124,7 @@ def unpack(tar_gz: bytes | Path, folder: Path) -> None:
     """Unpack a `model.tar.gz` into *folder*, which is created; only plain files and folders inside it are accepted.
 
     Raises:
-        BadArtefact: no such archive, a damaged one, or a member that is a link, a device or leads outside.
+        InvalidModelFile: no such archive, a damaged one, or a member that is a link, a device or leads outside.
     """
     where = str(tar_gz) if isinstance(tar_gz, Path) else "model.tar.gz"
     try:
@@ -133,22 +132,22 @@ def unpack(tar_gz: bytes | Path, folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
             _unpack_members(archive, folder, where)
     except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        raise BadArtefact(where, f"it does not unpack ({error})") from error
+        raise InvalidModelFile(where, f"it does not unpack ({error})") from error
 
 
 @contextmanager
-def opened(artefact: bytes | Path) -> Iterator[Artefact]:
-    """Read an artefact, a folder or a `model.tar.gz`; what has to be unpacked for it is gone afterwards.
+def open_model_file(model_file: bytes | Path) -> Iterator[ModelFile]:
+    """Read a model file, a folder or a `model.tar.gz`; what has to be unpacked for it is gone afterwards.
 
     Raises:
-        BadArtefact: as `unpack` and `read_artefact` do.
+        InvalidModelFile: as `unpack` and `read_model_file` do.
     """
-    if isinstance(artefact, Path) and artefact.is_dir():
-        yield read_artefact(artefact)
+    if isinstance(model_file, Path) and model_file.is_dir():
+        yield read_model_file(model_file)
         return
     with tempfile.TemporaryDirectory(prefix="scones-") as folder:
-        unpack(artefact, Path(folder))
-        yield read_artefact(Path(folder))
+        unpack(model_file, Path(folder))
+        yield read_model_file(Path(folder))
 
 
 def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:
@@ -156,10 +155,10 @@ def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:
     for member in archive:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-            raise BadArtefact(where, f"its member {member.name!r} is not a plain file inside it")
+            raise InvalidModelFile(where, f"its member {member.name!r} is not a plain file inside it")
         total += member.size
         if total > MAX_UNPACKED_BYTES:
-            raise BadArtefact(where, f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+            raise InvalidModelFile(where, f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
         target = folder.joinpath(*path.parts)
         if member.isdir():
             target.mkdir(parents=True, exist_ok=True)
@@ -174,21 +173,21 @@ def _parse_sums(folder: Path, sums: bytes) -> dict[str, str]:
     for line in sums.decode("utf-8", "replace").splitlines():
         digest, _, name = line.partition("  ")
         if PurePosixPath(name).name != name:
-            raise BadArtefact(str(folder), f"{SUMS} lists {name!r}, which is no file of the artefact")
+            raise InvalidModelFile(str(folder), f"{SUMS} lists {name!r}, which is not one of its files")
         listed[name] = digest
     for name in _LISTED:
         if name not in listed:
-            raise BadArtefact(str(folder), f"{SUMS} does not list {name}")
+            raise InvalidModelFile(str(folder), f"{SUMS} does not list {name}")
     return listed
 
 
-def _parse_description(folder: Path) -> Description:
+def _parse_description(folder: Path) -> ModelDescription:
     try:
         about = json.loads(_read(folder, ABOUT))
         found = about["format"]
         if found != FORMAT:
-            raise BadArtefact(str(folder), f"{ABOUT} has format {found!r}, not {FORMAT!r}")
-        return Description(
+            raise InvalidModelFile(str(folder), f"{ABOUT} has format {found!r}, not {FORMAT!r}")
+        return ModelDescription(
             classes=tuple(str(name) for name in about["classes"]),
             image_size=int(about["image_size"]),
             temperature=float(about["temperature"]),
@@ -196,12 +195,12 @@ def _parse_description(folder: Path) -> Description:
             metrics={str(name): float(value) for name, value in about["metrics"].items()},
             created=str(about["created"]),
             seed=int(about["seed"]),
-            # Artefacts of before the guard say nothing of either.
+            # Model files of before the guard say nothing of either.
             unfamiliar_above=_number_or_none(about.get("unfamiliar_above")),
             served=_served(about.get("served", MODEL)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadArtefact(str(folder), f"{ABOUT} is not as it should be ({error!r})") from error
+        raise InvalidModelFile(str(folder), f"{ABOUT} is not valid ({error!r})") from error
 
 
 def _number_or_none(value: float | None) -> float | None:
@@ -218,7 +217,7 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
-        raise BadArtefact(str(folder), f"{name} is missing or unreadable") from error
+        raise InvalidModelFile(str(folder), f"{name} is missing or unreadable") from error
 
 
 def _sha256(folder: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Out-of-fold answers: what networks that had not seen a training photo said of it; an artefact keeps them."""
+"""Out-of-fold answers: what networks that had not seen a training photo said of it; a model file keeps them."""
 
 import hashlib
 import zipfile
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
-from scones.model.model_file import Artefact
+from scones.model.model_file import ModelFile
 
 _FORMAT = 1
 
@@ -22,7 +22,7 @@ class InvalidPredictions(SconesError):
 
 
 class BadOutOfFold(SconesError):
-    """The out-of-fold answers of an artefact are damaged, or do not fit together."""
+    """The out-of-fold answers of a model file are damaged, or do not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class OutOfFold:
     """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
     *fingerprints* tell each photo by its pixels, so that it is known again under another name. *votes* [N, C] are what
-    `label_errors.vote` makes of the networks' features; artefacts of before they were kept have none.
+    `label_errors.vote` makes of the networks' features; model files of before they were kept have none.
 
     Raises:
         BadOutOfFold: on construction, if these are not as many as there are photos, or classes.
@@ -85,9 +85,9 @@ class OutOfFold:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def kept(cls, artefact: Artefact) -> "OutOfFold | None":
-        """Read those that an artefact keeps, or None where it keeps none; raises BadOutOfFold."""
-        return cls.load(artefact.out_of_fold_path) if artefact.out_of_fold_path else None
+    def kept(cls, model_file: ModelFile) -> "OutOfFold | None":
+        """Read those that a model file keeps, or None where it keeps none; raises BadOutOfFold."""
+        return cls.load(model_file.out_of_fold_path) if model_file.out_of_fold_path else None
 
     @classmethod
     def load(cls, path: Path) -> "OutOfFold":

@@ -6,7 +6,7 @@ import time
 
 from scones.domain.errors import SconesError
 from scones.model.inference import Model
-from scones.model.model_file import read_artefact
+from scones.model.model_file import read_model_file
 from scones.serving.counters import Counters
 from scones.serving.image_input import warm_decoders
 from scones.serving.options import Options
@@ -29,7 +29,7 @@ def serve(options: Options) -> None:
     """Serve until SIGTERM; nobody can connect before the model is verified, loaded and warm.
 
     Raises:
-        BadArtefact: the model's files are not what their checksums say.
+        InvalidModelFile: the model's files are not what their checksums say.
         ModelUnusable: they are, and ONNX Runtime cannot use them.
         PortTaken: the port cannot be had.
         WorkersKeepDying: the workers do not survive their start.
@@ -38,7 +38,7 @@ def serve(options: Options) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _claim(listening, options)
-        model = Model(read_artefact(options.model))
+        model = Model(read_model_file(options.model))
         warm_decoders()
         _listen(listening, options)
         seconds = time.perf_counter() - begin

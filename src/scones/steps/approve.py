@@ -10,7 +10,7 @@ from scones.deployment.template import code_version
 from scones.domain.progress import Reporter
 from scones.evaluation.gate import Check, Floors, check_floors
 from scones.evaluation.metrics import Evaluation, evaluate_predictions
-from scones.model.model_file import Artefact, opened
+from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFold
 
 
@@ -32,17 +32,17 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
     """Enter the model at *model_uri*; one that is registered already, and was judged, stays as it is.
 
     Raises:
-        BadArtefact: the model cannot be read.
+        InvalidModelFile: the model cannot be read.
         RegistryTaken: the registry's name belongs to somebody else.
     """
     package = aws.registry.find(model_uri)
     if package and package.reason:
         return package
-    with opened(aws.bucket.get(aws.bucket.key(model_uri))) as artefact:
-        evaluation = _out_of_fold(artefact, settings)
+    with open_model_file(aws.bucket.get(aws.bucket.key(model_uri))) as model_file:
+        evaluation = _out_of_fold(model_file, settings)
         if package is None:
             statistics = _keep(aws, model_uri, evaluation) if evaluation else ""
-            facts = _lineage(artefact, evaluation)
+            facts = _lineage(model_file, evaluation)
             package = aws.registry.register(ModelRegistration(image_uri(aws), model_uri, statistics, facts))
     approval, reason = _judge(evaluation, Floors.of(settings))
     package = aws.registry.decide(package, approval, reason)
@@ -51,9 +51,9 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
     return package
 
 
-def _out_of_fold(artefact: Artefact, settings: Settings) -> Evaluation | None:
+def _out_of_fold(model_file: ModelFile, settings: Settings) -> Evaluation | None:
     """No test photo is looked at: the gate must not be what the model is chosen by."""
-    known = OutOfFold.kept(artefact)
+    known = OutOfFold.kept(model_file)
     if known is None:
         return None
     return evaluate_predictions(known.labels, known.probabilities, known.classes, settings.threshold)
@@ -72,14 +72,14 @@ def _reason(missed: list[Check]) -> str:
     return f"out of fold, {'; '.join(str(check) for check in missed)}"
 
 
-def _lineage(artefact: Artefact, evaluation: Evaluation | None) -> dict[str, str]:
+def _lineage(model_file: ModelFile, evaluation: Evaluation | None) -> dict[str, str]:
     """What the model comes from, in the few characters that the registry takes."""
     measured = {"accuracy-out-of-fold": f"{evaluation.accuracy:.4f}", "n": str(evaluation.n)} if evaluation else {}
     return {
-        "data-version": artefact.data_version,
+        "data-version": model_file.data_version,
         "code-version": code_version(),
-        "seed": str(artefact.seed),
-        "artefact-version": artefact.version,
+        "seed": str(model_file.seed),
+        "model-version": model_file.version,
         **measured,
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
-from scones.model.model_file import opened
+from scones.model.model_file import open_model_file
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.labels import InvalidLabels, LabelRequest, LabelResult, compare_labels, parse_labels
 
@@ -16,8 +16,8 @@ def label(aws: Aws, endpoint: str, model_uri: str, file: Path) -> LabelResult:
     Raises:
         BadLabels: the file cannot be read, or none of its labels is of a photo that the model was seen to answer.
     """
-    with opened(aws.bucket.get(aws.bucket.key(model_uri))) as artefact:
-        classes, model = artefact.classes, artefact.version
+    with open_model_file(aws.bucket.get(aws.bucket.key(model_uri))) as model_file:
+        classes, model = model_file.classes, model_file.version
     try:
         labels = parse_labels(file.read_text("utf-8-sig"), classes)
     except (OSError, UnicodeDecodeError) as error:

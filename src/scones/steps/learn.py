@@ -30,7 +30,7 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Lear
         TooFewDays: fewer than five days of the model's traffic are there; nothing changes.
     """
     deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
-    version = deployed.artefact.version
+    version = deployed.model_file.version
     key = learned_baseline_key(version)
     if not days:
         aws.bucket.remove([key])

@@ -152,9 +152,9 @@ def monitor(aws: Aws, settings: Settings, watched: MonitorTarget, report: Report
     before, tag = _recall(aws)
     deployed = _fetch_model(aws, watched.model_uri)
     budget = FalseAlarmBudget(settings.false_alarms_per_1000_photos)
-    artefact = deployed.artefact
+    model_file = deployed.model_file
     registered = Registered(
-        deployed.baseline, deployed.ask, budget, settings.seed, artefact.classes, model=artefact.version
+        deployed.baseline, deployed.ask, budget, settings.seed, model_file.classes, model=model_file.version
     )
     state = _at(endpoint, before)
     if watched.acknowledge:
@@ -166,7 +166,7 @@ def monitor(aws: Aws, settings: Settings, watched: MonitorTarget, report: Report
         *probe_event(canaries),
         *_of_release(endpoint, watched),
         *drift_beside_model_event(alert, read.looked.verdict, read.looked.rung),
-        *baseline_event(deployed.baseline.data_version, artefact.data_version),
+        *baseline_event(deployed.baseline.data_version, model_file.data_version),
     )
     new = (*_drifted(aws, alert, deployed, state, _asked(read.looked.batch, registered)), *_alarms(state, findings))
     state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
@@ -231,7 +231,7 @@ def _at(endpoint: Endpoint | None, state: MonitorState) -> MonitorState:
 def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
     """Open the model; where days of traffic were learnt for it, what is seen is compared with those."""
     deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
-    key = learned_baseline_key(deployed.artefact.version)
+    key = learned_baseline_key(deployed.model_file.version)
     learnt = aws.bucket.find(key)
     return replace(deployed, baseline=Baseline.from_bytes(learnt, aws.bucket.uri(key))) if learnt else deployed
 
@@ -239,8 +239,8 @@ def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
 def _read(
     aws: Aws, watched: MonitorTarget, state: MonitorState, deployed: RegisteredModel, registered: Registered
 ) -> _Read:
-    artefact, reading = deployed.artefact, Reading(state.cursor)
-    intake = CaptureReader(Watching(artefact.classes, artefact.image_size, state.since), reading)
+    model_file, reading = deployed.model_file, Reading(state.cursor)
+    intake = CaptureReader(Watching(model_file.classes, model_file.image_size, state.since), reading)
     look = Look(registered, state.stream)
     deadline = time.monotonic() + watched.seconds
     after = state.cursor.start_after(watched.capture_prefix)
@@ -281,15 +281,15 @@ def _objects(files: Iterable[CaptureFile]) -> Iterator[S3Object]:
 
 def _send_canaries(aws: Aws, watched: MonitorTarget, deployed: RegisteredModel) -> Iterator[ProbeResult]:
     """Ask the endpoint about staged photos of which the registered model is sure, and right."""
-    artefact = deployed.artefact
+    model_file = deployed.model_file
     for sample in probe_images(watched.samples):
         photo = aws.bucket.get(sample.key)
-        pixels = decode(photo, artefact.image_size)[None]
-        if not is_reliable_probe(sample.label, deployed.model.predict(pixels)[0], artefact.classes):
+        pixels = decode(photo, model_file.image_size)[None]
+        if not is_reliable_probe(sample.label, deployed.model.predict(pixels)[0], model_file.classes):
             continue
         try:
             reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", probe_id(sample.sha256))
-            answer = artefact.classes[int(np.argmax(json.loads(reply)))]
+            answer = model_file.classes[int(np.argmax(json.loads(reply)))]
         except (AwsError, AwsUnreachable, ValueError, IndexError):
             answer = ""
         yield ProbeResult(sample.key, sample.label, answer)
@@ -327,7 +327,7 @@ def _drifted(
 
 def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> dict[str, bytes]:
     """Fetch the photos that the worst ones are like, as far as they are still staged."""
-    prefix = split_prefix(deployed.artefact.data_version, "train")
+    prefix = split_prefix(deployed.model_file.data_version, "train")
     names = {example.like for example in alert.worst if example.like}
     found = {name: aws.bucket.find(f"{prefix}{name}") for name in names}
     return {name: photo for name, photo in found.items() if photo is not None}

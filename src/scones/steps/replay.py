@@ -19,7 +19,7 @@ from scones.domain.keys import MODELS_PREFIX
 from scones.domain.limits import PHOTO_LIMIT_BYTES
 from scones.domain.progress import Reporter
 from scones.model.inference import Model
-from scones.model.model_file import Artefact, opened
+from scones.model.model_file import ModelFile, open_model_file
 from scones.serving.image_input import BadPhotos, read_photos
 from scones.serving.options import Limits
 from scones.serving.responses import About, answer
@@ -90,9 +90,9 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
     if record["outcome"] == Outcome.UNREADABLE:
         found: dict[str, Any] = {"outcome": Outcome.UNREADABLE if _is_unreadable(photo) else "readable"}
     else:
-        with _model(aws, version, model_uri) as artefact:
-            report.tell(f"model {artefact.version}, photo {record['s3_key']}")
-            found = _again(artefact, photo, record)
+        with _model(aws, version, model_uri) as model_file:
+            report.tell(f"model {model_file.version}, photo {record['s3_key']}")
+            found = _again(model_file, photo, record)
     return ReplayResult(
         execution=execution,
         photo_id=str(record["photo_id"]),
@@ -105,22 +105,22 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
     )
 
 
-def rejudge(aws: Aws, artefact: Path | None, threshold: float | None, report: Reporter) -> RejudgeResult:
-    """Judge each recorded photo anew, by the model in *artefact*, or by its recorded probabilities where that is None.
+def rejudge(aws: Aws, model_file: Path | None, threshold: float | None, report: Reporter) -> RejudgeResult:
+    """Decide again about all recorded photos: with another model, or with their recorded probabilities.
 
     *threshold* None keeps each decision's own; photos that could not be read stay as they are.
 
     Raises:
         CannotReplay: nothing was recorded yet.
-        BadArtefact: *artefact* cannot be read.
+        InvalidModelFile: *model_file* cannot be read.
     """
     records = [record for record in _newest(aws.tables.decisions.scan()) if record["outcome"] != Outcome.UNREADABLE]
     if not records:
         raise CannotReplay("no decision is recorded in this environment yet; run: scones classify")
-    if artefact is None:
+    if model_file is None:
         kept = [_judge(record, record["inferences"], record.get("unfamiliar"), threshold) for record in records]
         return _judged(records, kept, "", threshold)
-    with opened(artefact) as other:
+    with open_model_file(model_file) as other:
         asked = list(_ask(aws, other, records, threshold, report))
         return _judged(records, asked, other.version, threshold)
 
@@ -160,14 +160,14 @@ def _photo(aws: Aws, record: Item) -> bytes:
 
 
 @contextmanager
-def _model(aws: Aws, version: str, first: str) -> Iterator[Artefact]:
+def _model(aws: Aws, version: str, first: str) -> Iterator[ModelFile]:
     """Open the model of that *version*, wherever in the bucket it lies."""
     first_key = aws.bucket.key(first)
     keys = [item.key for item in aws.bucket.list(MODELS_PREFIX) if item.key.endswith("model.tar.gz")]
     for key in sorted(keys, key=lambda key: key != first_key):
-        with opened(aws.bucket.get(key)) as artefact:
-            if artefact.version == version:
-                yield artefact
+        with open_model_file(aws.bucket.get(key)) as model_file:
+            if model_file.version == version:
+                yield model_file
                 return
     raise CannotReplay(f"model {version} is gone from the bucket; train it again with its seed and data")
 
@@ -182,9 +182,9 @@ def _is_unreadable(photo: bytes) -> bool:
     return False
 
 
-def _again(artefact: Artefact, photo: bytes, record: Item) -> dict[str, Any]:
+def _again(model_file: ModelFile, photo: bytes, record: Item) -> dict[str, Any]:
     """Answer as the server did: photos that came together went through the model together, up to its batch."""
-    model = Model(artefact)
+    model = Model(model_file)
     for together in range(1, Limits().batch + 1):
         found = _answers(model, [photo] * together)[0]
         if found["probabilities"] == record["inferences"]:
@@ -238,10 +238,10 @@ def _with_outcome(record: Item) -> Item:
 
 
 def _ask(
-    aws: Aws, artefact: Artefact, records: Sequence[Item], threshold: float | None, report: Reporter
+    aws: Aws, model_file: ModelFile, records: Sequence[Item], threshold: float | None, report: Reporter
 ) -> Iterator[tuple[str, str] | None]:
     """Ask another model about each photo; None for a photo that is gone."""
-    model = Model(artefact)
+    model = Model(model_file)
     for done, record in enumerate(records, start=1):
         try:
             found = _answers(model, [_photo(aws, record)])[0]

@@ -1,4 +1,4 @@
-"""Study: judge a model, behind its endpoint or in an artefact, in every way that was asked for, and write it down."""
+"""Study: judge a model, behind its endpoint or in a model file, in every way that was asked for, and write it down."""
 
 import uuid
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from scones.evaluation.model_facts import answers_kept, facts_of, unseen
 from scones.evaluation.study import DataFacts, Study
 from scones.evaluation.thresholds import Costs, Terms, Wish
 from scones.model.inference import Model
-from scones.model.model_file import Artefact, opened
+from scones.model.model_file import ModelFile, open_model_file
 
 _LOAD = evaluation_id("study")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is wanted beyond the plain figures, and where the report goes; *against* is another model's artefact.
+    """What is wanted beyond the plain figures, and where the report goes; *against* is another model's model file.
 
     *gate* asks the command line to end with an error when a floor was missed; the floors are always looked at.
     *unfamiliar* says where photos of other things come from, by which the guard is judged.
@@ -62,51 +62,51 @@ def study_endpoint(aws: Aws, settings: Settings, served: Served, wanted: Wanted,
 
     Raises:
         AwsError: the endpoint refused a photo.
-        BadArtefact: the model behind it cannot be read.
+        InvalidModelFile: the model behind it cannot be read.
         CannotEvaluate: there is nothing to judge by.
         SourceError: there are no photos of other things where they are said to be.
     """
     test = [sample for sample in served.samples if sample.split == "test"]
-    with opened(aws.bucket.get(aws.bucket.key(served.model_uri))) as artefact:
-        known = answers_kept(artefact, report)
+    with open_model_file(aws.bucket.get(aws.bucket.key(served.model_uri))) as model_file:
+        known = answers_kept(model_file, report)
         bodies = aws.bucket.get_all([sample.key for sample in test])
         photos = tuple(Shown(sample.key, sample.label, body) for sample, body in zip(test, bodies, strict=True))
-        photos = unseen(known, photos, artefact.image_size, report)
+        photos = unseen(known, photos, model_file.image_size, report)
         model = Candidate(
-            facts=facts_of(artefact, f"endpoint {served.endpoint}"),
+            facts=facts_of(model_file, f"endpoint {served.endpoint}"),
             ask=asking_endpoint(aws.sagemaker.explain, served.endpoint, settings.clients),
             out_of_fold=known.scored() if known else None,
             senders=(
                 ("endpoint", _to_endpoint(aws, served.endpoint, photos)),
                 ("workflow", _to_workflow(aws, served.workflow_arn, test)),
             ),
-            pair=_pair(artefact),
+            pair=_pair(model_file),
         )
     return _study(model, served.data, photos, (settings, wanted), report)
 
 
-def study_artefact(path: Path, collection: Collection, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
-    """Judge the model in an artefact, a `model.tar.gz` or a folder, on the test photos of *collection*.
+def study_model_file(path: Path, collection: Collection, settings: Settings, wanted: Wanted, report: Reporter) -> Study:
+    """Judge the model in a model file, a `model.tar.gz` or a folder, on the test photos of *collection*.
 
     Raises:
-        BadArtefact: it cannot be read.
+        InvalidModelFile: it cannot be read.
         CannotEvaluate: there are no photos that the model was not trained on, or a load test was requested.
         SourceError: there are no photos of other things where they are said to be.
     """
     if wanted.load:
-        raise CannotEvaluate("an artefact cannot be put under load, only an endpoint; leave --load out, or --artefact")
-    with opened(path) as artefact:
-        known = answers_kept(artefact, report)
-        model = replace(_candidate(artefact, path), out_of_fold=known.scored() if known else None)
+        raise CannotEvaluate("a model file cannot be put under load, only an endpoint; leave --load out, or --model")
+    with open_model_file(path) as model_file:
+        known = answers_kept(model_file, report)
+        model = replace(_candidate(model_file, path), out_of_fold=known.scored() if known else None)
         photos = tuple(Shown(path_of(p), p.label, p.data) for p in collection.photos if p.split == "test")
-        photos = unseen(known, photos, artefact.image_size, report)
+        photos = unseen(known, photos, model_file.image_size, report)
     return _study(model, (collection.name, collection.kind), photos, (settings, wanted), report)
 
 
 def classes_of(path: Path) -> tuple[str, ...]:
-    """Read which classes the model in an artefact tells apart; raises BadArtefact."""
-    with opened(path) as artefact:
-        return artefact.classes
+    """Read which classes the model in a model file tells apart; raises InvalidModelFile."""
+    with open_model_file(path) as model_file:
+        return model_file.classes
 
 
 def _study(
@@ -158,21 +158,22 @@ def _others(settings: Settings, wanted: Wanted, classes: tuple[str, ...], report
 
 
 def _rival(path: Path) -> Candidate:
-    with opened(path) as artefact:
-        return _candidate(artefact, path)
+    with open_model_file(path) as model_file:
+        return _candidate(model_file, path)
 
 
-def _candidate(artefact: Artefact, path: Path) -> Candidate:
-    ask = asking_model(Model(artefact).answer, len(artefact.classes), artefact.image_size)
-    return Candidate(facts_of(artefact, path.name), ask, pair=_pair(artefact))
+def _candidate(model_file: ModelFile, path: Path) -> Candidate:
+    ask = asking_model(Model(model_file).answer, len(model_file.classes), model_file.image_size)
+    return Candidate(facts_of(model_file, path.name), ask, pair=_pair(model_file))
 
 
-def _pair(artefact: Artefact) -> Pair | None:
-    """Both models, in this process; None where the artefact has but one."""
-    if artefact.int8_path is None:
+def _pair(model_file: ModelFile) -> Pair | None:
+    """Both models, in this process; None where the model file has but one."""
+    if model_file.int8_path is None:
         return None
-    exact, int8 = (Model(replace(artefact, model_path=path)) for path in (artefact.exact_path, artefact.int8_path))
-    return Pair(exact.answer, int8.answer, artefact.model_path == artefact.int8_path)
+    paths = (model_file.exact_path, model_file.int8_path)
+    exact, int8 = (Model(replace(model_file, model_path=path)) for path in paths)
+    return Pair(exact.answer, int8.answer, model_file.model_path == model_file.int8_path)
 
 
 def _to_endpoint(aws: Aws, endpoint: str, photos: Sequence[Shown]) -> Send:

@@ -10,7 +10,7 @@ from scones.data.dataset import Collection
 from scones.data.manifest import from_lines
 from scones.domain.keys import manifest_key, report_key, split_prefix
 from scones.domain.progress import Reporter
-from scones.model.model_file import BadArtefact, opened
+from scones.model.model_file import InvalidModelFile, open_model_file
 from scones.model.out_of_fold import BadOutOfFold, OutOfFold
 from scones.reports.dataset import DataFigures, Doubt, figures_of, render_data
 from scones.training.label_issues import rank
@@ -77,8 +77,8 @@ def _out_of_fold(aws: Aws, model: Learnt, report: Reporter) -> OutOfFold | None:
     if archive is None:
         return None
     try:
-        with opened(archive) as artefact:
-            return OutOfFold.kept(artefact)
-    except (BadArtefact, BadOutOfFold) as error:
+        with open_model_file(archive) as model_file:
+            return OutOfFold.kept(model_file)
+    except (InvalidModelFile, BadOutOfFold) as error:
         report.tell(f"the report lists no doubtful labels: {error}")
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from scones.aws.connection import Aws
 from scones.domain.errors import SconesError
 from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
-from scones.model.model_file import opened
+from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.labels import LabelRequest
@@ -28,8 +28,8 @@ def to_label(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, page:
     Raises:
         NothingToLabel: no look has seen a photo yet.
     """
-    with opened(aws.bucket.get(aws.bucket.key(model_uri))) as artefact:
-        classes, model = artefact.classes, artefact.version
+    with open_model_file(aws.bucket.get(aws.bucket.key(model_uri))) as model_file:
+        classes, model = model_file.classes, model_file.version
     measured = _newest(aws, endpoint, model)
     # The photos differ from day to day, and with them what is chosen.
     asked = LabelRequest.of(measured.model, measured.events, measured.probabilities, seed=len(measured))

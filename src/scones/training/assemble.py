@@ -1,4 +1,4 @@
-"""Makes the models of an artefact from what crossfit found: exact and int8, and which of the two to serve."""
+"""Makes the models of a model file from what crossfit found: exact and int8, and which of the two to serve."""
 
 from dataclasses import dataclass, replace
 from typing import Final

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from scones.model.model_file import Description
+from scones.model.model_file import ModelDescription
 from scones.training.cross_validation import FOLDS
 from scones.training.recipe import Recipe
 
 
-def model_card(description: Description, labels: Sequence[int], outliers: int, recipe: Recipe) -> str:
+def model_card(description: ModelDescription, labels: Sequence[int], outliers: int, recipe: Recipe) -> str:
     """Write the card of a model that was trained on photos with these *labels* (class numbers), and so many others."""
     counts = Counter(labels)
     names = description.classes

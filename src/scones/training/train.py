@@ -1,4 +1,4 @@
-"""One training: reads what SageMaker mounts, fits the model, and leaves the artefact for SageMaker to pack."""
+"""One training: reads what SageMaker mounts, fits the model, and leaves the model file for SageMaker to pack."""
 
 import datetime
 import sys
@@ -7,7 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from scones.model.model_file import BASELINE, INT8_MODEL, MODEL, OUT_OF_FOLD, Artefact, Description, write_artefact
+from scones.model.model_file import (
+    BASELINE,
+    INT8_MODEL,
+    MODEL,
+    OUT_OF_FOLD,
+    ModelDescription,
+    ModelFile,
+    write_model_file,
+)
 from scones.model.out_of_fold import OutOfFold, fingerprints
 from scones.monitoring.drift.baseline import Baseline
 from scones.training.assemble import Calibrated, Models, assemble, calibrate
@@ -26,8 +34,8 @@ from scones.training.sagemaker_entrypoint import (
 )
 
 
-def train(job: TrainingJob) -> Artefact:
-    """Train on the job's channel, write the artefact to its model folder, and say on stdout how it goes.
+def train(job: TrainingJob) -> ModelFile:
+    """Train on the job's channel, write the model file to its model folder, and say on stdout how it goes.
 
     Raises:
         SconesError: the job's input cannot be used, or training failed.
@@ -49,11 +57,12 @@ def train(job: TrainingJob) -> Artefact:
         models = assemble(data, networks, calibrated)
     votes = vote(networks.features, data.labels, calibrated.probabilities)
     made = Made(calibrated, models, replace(baseline.result(), data_version=hyperparameters.data_version), votes)
-    artefact = _write(job, hyperparameters, channels, made)
-    for name, value in artefact.metrics.items():
+    model_file = _write(job, hyperparameters, channels, made)
+    for name, value in model_file.metrics.items():
         _say(f"{name}={value:.4f}")
-    _say(f"temperature={artefact.temperature:.3f} version={artefact.version} seconds={time.monotonic() - started:.1f}")
-    return artefact
+    seconds = time.monotonic() - started
+    _say(f"temperature={model_file.temperature:.3f} version={model_file.version} seconds={seconds:.1f}")
+    return model_file
 
 
 class Made(NamedTuple):
@@ -65,9 +74,9 @@ class Made(NamedTuple):
     votes: Votes
 
 
-def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, made: Made) -> Artefact:
+def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, made: Made) -> ModelFile:
     data, calibrated, models = channels.data, made.calibrated, made.models
-    description = Description(
+    description = ModelDescription(
         classes=hyperparameters.classes,
         image_size=hyperparameters.image_size,
         temperature=calibrated.temperature,
@@ -87,7 +96,7 @@ def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channel
     known = OutOfFold(classes, channels.names, labels, calibrated.probabilities, fingerprints(data.photos), made.votes)
     known.save(job.model / OUT_OF_FOLD)
     card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
-    return write_artefact(job.model, description, card)
+    return write_model_file(job.model, description, card)
 
 
 class _Report:

@@ -23,7 +23,7 @@ def test_a_saved_baseline_reads_back(tmp_path: Path) -> None:
 
 
 def test_the_same_baseline_gives_the_same_bytes(tmp_path: Path) -> None:
-    """The file does not depend on the time it was written, so the artefact's checksum does not either."""
+    """The file does not depend on the time it was written, so the model file's checksum does not either."""
     for name in ("a", "b"):
         Baseline(a_table()).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
