@@ -224,3 +224,28 @@ def test_a_disk_that_is_nearly_full_is_said_before_anything_starts(
     with pytest.raises(cloud.CloudNotReady, match="MB free"):
         cloud.start(state)
     assert not state.exists()
+
+
+def test_the_readmes_example_runs(tmp_path: Path) -> None:
+    """As it is printed, in a process of its own; nothing of its cloud is left."""
+    readme = Path(cloud.__file__).with_name("README.md").read_text("utf-8")
+    example = readme.split("```python\n")[1].split("```")[0]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # noqa: TID251 - the example's own environment
+    found = subprocess.run([sys.executable, "-c", example], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == "b'hello'\n"
+    assert [path for folder in tmp_path.iterdir() for path in folder.iterdir()] == []
+
+
+def test_a_cloud_without_programs_refuses_images(state: Path) -> None:
+    """Training in a container image needs a program that runs in its place."""
+    running = cloud.start(state)
+    client = boto3.client(
+        "sagemaker",
+        endpoint_url=running.endpoint_url,
+        region_name=running.region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - the local cloud takes anything
+    )
+    with pytest.raises(Exception, match="started without programs"):
+        client.create_training_job(**job_request("none"))
+    cloud.stop(running)
