@@ -48,7 +48,7 @@ HEAD = """\
 With `--json` a command prints one JSON object on stdout; messages for people go to stderr. New fields may be added;
 the changelog announces changed or removed ones. `[]` is an element of a list, `{}` a value of a mapping. A command
 that fails prints no object, except `evaluate --gate`, `replay` and `down`: they print their result and exit with
-status 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`, the latter also `standing`;
+status 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`, the latter also `running`;
 `local down` prints `stopped`; `local env` prints the variables.
 """
 

@@ -221,7 +221,7 @@ def test_a_local_cloud_is_started_found_and_stopped(home: Path) -> None:
     """up, up again, status, env, a verb that finds it by itself, down, down again."""
     up = json.loads(run("local", "up", "--json")[1])
     assert json.loads(run("local", "up", "--json")[1]) == up
-    assert json.loads(run("local", "status", "--json")[1])["standing"]
+    assert json.loads(run("local", "status", "--json")[1])["running"]
     assert f"export AWS_ENDPOINT_URL={up['endpoint_url']}" in run("local", "env")[1]
     assert json.loads(run("status", "--json")[1])["resources"] == []
     assert json.loads(run("local", "down", "--json")[1]) == {"stopped": True}
@@ -237,7 +237,7 @@ def test_a_killed_local_cloud_is_not_mistaken_for_aws(home: Path) -> None:
     up = json.loads(run("local", "up", "--json")[1])
     os.killpg(up["pid"], signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while json.loads(run("local", "status", "--json")[1])["standing"] and time.monotonic() < deadline:
+    while json.loads(run("local", "status", "--json")[1])["running"] and time.monotonic() < deadline:
         time.sleep(0.05)
     for verb in ("status", "down"):
         code, out, err = run(verb)

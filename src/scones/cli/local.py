@@ -44,7 +44,7 @@ def local_status(env: str | None, as_json: bool) -> None:
 
     cloud = find_cloud(load({"env": env}))
     found = {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid} if cloud else {}
-    tell_result({"standing": cloud is not None, **found}, as_json=as_json)
+    tell_result({"running": cloud is not None, **found}, as_json=as_json)
 
 
 @local.command("env")

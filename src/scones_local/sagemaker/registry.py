@@ -118,11 +118,11 @@ class PackageRegistry:
     def packages(self, query: Json) -> Json:
         """ListModelPackages of one group."""
         name = self._group(query["ModelPackageGroupName"])["ModelPackageGroupName"]
-        wanted = query.get("ModelApprovalStatus")
+        approval = query.get("ModelApprovalStatus")
         rows = {
             key: row
             for key, row in list(self.tables.packages.rows.items())
-            if row["ModelPackageGroupName"] == name and wanted in (None, row["ModelApprovalStatus"])
+            if row["ModelPackageGroupName"] == name and approval in (None, row["ModelApprovalStatus"])
         }
         found = ResourceTable("model-package", "model package", "ModelPackage", rows)
         page = found.listing({**query, "NameContains": ""}, PACKAGE_SUMMARY)

@@ -71,8 +71,8 @@ class AutoScalingService:
         return {"ScalableTargetARN": target["ScalableTargetARN"]}
 
     def _describe_targets(self, query: Json) -> Json:
-        wanted = query.get("ResourceIds") or list(self._tables.targets)
-        return {"ScalableTargets": [self._tables.targets[name] for name in wanted if name in self._tables.targets]}
+        names = query.get("ResourceIds") or list(self._tables.targets)
+        return {"ScalableTargets": [self._tables.targets[name] for name in names if name in self._tables.targets]}
 
     def _deregister(self, query: Json) -> Json:
         """The target's policies are deleted with it."""
@@ -99,8 +99,8 @@ class AutoScalingService:
         return {"PolicyARN": arn, "Alarms": []}
 
     def _describe_policies(self, query: Json) -> Json:
-        wanted = query.get("ResourceId")
-        return {"ScalingPolicies": [policy for key, policy in self._policies.items() if wanted in (None, key[0])]}
+        name = query.get("ResourceId")
+        return {"ScalingPolicies": [policy for key, policy in self._policies.items() if name in (None, key[0])]}
 
     def _known(self, name: str) -> str:
         if name not in self._tables.targets:

@@ -53,7 +53,7 @@ class ResourceTable:
         return self.rows[name]
 
     def listing(self, query: Json, members: tuple[str, ...]) -> Json:
-        """A page of summaries, newest first unless asked otherwise."""
+        """A page of summaries, newest first unless the request says otherwise."""
         status = f"{self.title}Status"
         rows = [
             row
