@@ -24,7 +24,7 @@ from scones.aws.connection import connect
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.manifest import Sample
-from scones.deployment.pricing import orchestration_dollars, plan_batch, single_bill
+from scones.deployment.pricing import bill, plan_batch, single_usage
 from scones.dispatch.assignment import assign
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import example_couriers, example_orders
@@ -228,11 +228,11 @@ def _dispatch(rounds: int) -> list[Row]:
 
 
 def _prices() -> list[Row]:
-    batch, single = plan_batch(MILLION), single_bill(MILLION)
+    batch, single = plan_batch(MILLION), bill(single_usage(MILLION))
     return [
         Row(
             "AWS, Step Functions and Lambda, a million photos one by one",
-            (orchestration_dollars(single),),
+            (single.orchestration_dollars,),
             "$",
             "<= 3",
             lambda v: v <= 3,

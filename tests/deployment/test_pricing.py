@@ -1,6 +1,8 @@
-"""What photos cost on paper, by each way to classify them."""
+"""What runs, batches and environments cost: dated prices times quantities, which infra/ agrees with."""
 
 from dataclasses import replace
+from datetime import date
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,37 +12,204 @@ from hypothesis import strategies as st
 from scones.config.settings import Settings
 from scones.deployment.pricing import (
     HOURS_PER_MONTH,
-    MODES,
-    Asked,
+    SINGLE_PHOTO_FUNCTIONS,
+    BatchAssumptions,
+    BatchPlan,
+    Mode,
     TooFewHours,
     UnknownPrice,
+    Workload,
+    batch_bill,
     bill,
     cost_table,
     estimate,
+    express_usage,
+    hourly_dollars,
+    idle_hourly_dollars,
+    idle_usage,
     kept_monthly_dollars,
+    plan_batch,
+    price_of,
     price_table,
-    stack_hourly_dollars,
-    standing_usage,
+    single_usage,
+    template_resources,
     up_price,
 )
+from scones.deployment.template import state_machine, template
 
 MILLION = 1_000_000
-modes = st.sampled_from(MODES)
+modes = st.sampled_from(get_args(Mode))
 photos = st.integers(1, 10**8)
 # The first example reads the template.
 unhurried = hypothesis_settings(deadline=None)
 
 
-def asked(count: int, mode: str, **more: object) -> Asked:
-    """An estimate's question."""
-    return replace(Asked(count), mode=mode, **more)  # type: ignore[arg-type]
+def test_the_table_says_when_and_where() -> None:
+    """Prices carry their day and region, and a source or a mark of doubt."""
+    table = price_table()
+    assert date.fromisoformat(table.as_of) >= date(2026, 11, 1)
+    assert table.region == "us-east-1"
+    assert all(price.dollars > 0 and price.per > 0 for price in table.prices.values())
+
+
+def test_nothing_used_costs_nothing() -> None:
+    """A run that did nothing has no line."""
+    assert bill({}).items == ()
+    assert bill({}).total_dollars == 0
+
+
+def test_an_hour_of_training_costs_the_instance_s_price() -> None:
+    """One hour of ml.m5.xlarge at 23 cents."""
+    (line,) = bill({"training:ml.m5.xlarge": 1}).items
+    assert (line.what, line.quantity, line.unit) == ("SageMaker training, ml.m5.xlarge", 1, "hours")
+    assert line.dollars == pytest.approx(0.23)
+
+
+def test_a_million_photos_through_a_standard_workflow_cost_125_dollars() -> None:
+    """Five transitions a photo at 25 dollars a million."""
+    assert bill({"states_transition": 5 * MILLION}).total_dollars == pytest.approx(125)
+
+
+def test_a_million_photos_through_an_express_workflow_cost_little() -> None:
+    """Requests at one dollar a million, and time in the smallest memory step."""
+    total = bill(express_usage(MILLION, 0.25 * MILLION)).total_dollars
+    assert total == pytest.approx(1 + 300_000 * 64 / 1024 * 0.00001667)
+
+
+def test_a_million_photos_are_put_and_got_for_5_dollars_40() -> None:
+    """Writing costs twelve times what reading does."""
+    assert bill({"s3_put": MILLION, "s3_get": MILLION}).total_dollars == pytest.approx(5.40)
+
+
+def test_three_million_lambda_requests_cost_60_cents() -> None:
+    """Before the time they take."""
+    assert bill({"lambda_request": 3 * MILLION}).total_dollars == pytest.approx(0.60)
+
+
+def test_an_endpoint_left_running_is_named() -> None:
+    """The bill warns of a month of the endpoint: 730 hours."""
+    assert bill({"endpoint:ml.m5.xlarge": 0.01}).endpoint_month_dollars == pytest.approx(167.9)
+
+
+def test_an_unknown_instance_is_one_clear_line() -> None:
+    """The error names the type and what to do."""
+    with pytest.raises(UnknownPrice, match=r"ml\.huge.*prices\.json"):
+        bill({"training:ml.huge": 1})
+
+
+@pytest.mark.parametrize(("verb", "word"), [("deploy", "scones down"), ("train", "hour"), ("classify", "cents")])
+def test_each_verb_has_a_sentence(verb: str, word: str) -> None:
+    """Whoever is asked to go on knows what it costs."""
+    assert word in price_of(verb, Settings())
+
+
+def test_the_price_is_that_of_the_settings_own_instances() -> None:
+    """Three larger instances cost what three cost; how far a fleet may grow is said; an unknown type is said, too."""
+    fleet = Settings(endpoint_instance="ml.m5.xlarge", endpoint_instances=3, training_instance="ml.future.large")
+    assert "3 ml.m5.xlarge costs $0.690 an hour ($504 a month)" in price_of("deploy", fleet)
+    assert "up to $1.150 an hour" in price_of("deploy", replace(fleet, endpoint_max_instances=5))
+    assert "ml.future.large costs an hourly price that the price table does not list" in price_of("train", fleet)
+    assert "nothing while it is idle" in price_of("deploy", replace(fleet, mode="serverless"))
+
+
+usages = st.dictionaries(st.sampled_from(list(price_table().by_name())), st.floats(0, 1e6))
+
+
+@given(usages)
+def test_the_total_is_the_sum_of_its_lines(usage: dict[str, float]) -> None:
+    """No line is negative, and nothing is lost between lines and total."""
+    result = bill(usage)
+    assert all(item.dollars >= 0 for item in result.items)
+    assert result.total_dollars == pytest.approx(sum(item.dollars for item in result.items))
+
+
+def test_a_load_test_says_its_price_in_cents() -> None:
+    """How many executions, and how cheap they are."""
+    sentence = price_of("evaluate", Settings())
+    assert "2,000 executions" in sentence
+    assert "cents" in sentence
+
+
+def test_what_stands_costs_by_the_hour_and_an_unknown_instance_stops_nobody() -> None:
+    """Two small instances and a larger one; taking down goes on where there is no price."""
+    assert hourly_dollars({"ml.m5.large": 2, "ml.m5.xlarge": 1}) == pytest.approx(0.46)
+    assert hourly_dollars({}) == 0
+    assert hourly_dollars({"ml.m5.large": 1, "ml.future.large": 1}) is None
+
+
+def over(plan: BatchPlan) -> list[str]:
+    """The quotas that the plan would not keep."""
+    return [quota.what for quota in plan.quotas if not quota.kept]
+
+
+def test_the_plan_assumes_what_infra_says() -> None:
+    """The batch's size, and the function's memory."""
+    batcher = state_machine("batch.asl.json")["States"]["ClassifyBatches"]["ItemBatcher"]  # type: ignore[index]
+    function = template()["Resources"]["ClassifyBatchFunction"]["Properties"]  # type: ignore[index]
+    assert BatchAssumptions().batch == batcher["MaxItemsPerBatch"]
+    assert BatchAssumptions().memory_gigabytes == function["MemorySize"] / 1024
+
+
+def test_a_million_photos_in_batches_cost_less_than_a_dollar_to_orchestrate() -> None:
+    """10,000 children: their transitions cost most, then the functions' time."""
+    plan = plan_batch(MILLION)
+    assert plan.batches == 10_000
+    assert plan.orchestration_dollars < 1
+    transitions = next(item for item in plan.cost.items if item.what == "Step Functions, transitions")
+    assert transitions.dollars == pytest.approx(0.25, rel=0.001)
+    assert over(plan) == []
+
+
+def test_orchestrating_a_million_single_photos_costs_less_than_three_dollars() -> None:
+    """Four functions and one Express execution each; the decision's record comes on top."""
+    assert bill(single_usage(MILLION)).orchestration_dollars < 3
+    names = ("Serialize", "Classify", "Filter", "Dispatch")
+    functions = [template()["Resources"][f"{name}Function"] for name in names]  # type: ignore[index]
+    assert [memory for _, memory in SINGLE_PHOTO_FUNCTIONS] == [
+        each["Properties"]["MemorySize"] / 1024 for each in functions
+    ]
+
+
+def test_a_hundred_million_photos_need_several_manifests() -> None:
+    """More instances keep the time, and the quota that breaks is named: a manifest's size."""
+    plan = plan_batch(100 * MILLION)
+    assert plan.seconds <= 8 * 3600
+    assert plan.instances > 1
+    assert over(plan) == ["bytes of a manifest"]
+    assert any(line.startswith("OVER: bytes of a manifest") for line in plan.summary())
+
+
+@given(st.integers(1, 10**9))
+def test_more_photos_never_cost_less_nor_end_sooner_per_instance(photos: int) -> None:
+    """Every figure is positive, batches hold all photos, and the work fits the instances."""
+    plan, more = plan_batch(photos), plan_batch(2 * photos)
+    assert plan.batches * 100 >= photos
+    assert plan.seconds * plan.instances * 400 >= photos * (1 - 1e-9)
+    assert 0 < plan.cost.total_dollars <= more.cost.total_dollars
+    assert plan.concurrency <= plan.batches
+
+
+def test_a_command_that_asked_nothing_cost_nothing() -> None:
+    """The bill of a run that was complete already is empty."""
+    assert batch_bill(0).items == ()
+
+
+def test_every_quota_says_where_and_when() -> None:
+    """A source, a day, and whether it was seen there."""
+    assert all(quota.source.startswith("https://") and quota.as_of for quota in plan_batch(1).quotas)
+    assert any("to be checked" in line for line in plan_batch(1).summary())
+
+
+def workload(count: int, mode: str, **more: object) -> Workload:
+    """What an estimate is for."""
+    return replace(Workload(count), mode=mode, **more)  # type: ignore[arg-type]
 
 
 @unhurried
 @given(photos, modes)
 def test_the_total_is_the_sum_of_its_lines_and_per_photo_its_share(count: int, mode: str) -> None:
     """Nothing is lost, and nothing is negative."""
-    found = estimate(asked(count, mode))
+    found = estimate(workload(count, mode))
     assert found.cost.total_dollars == pytest.approx(sum(item.dollars for item in found.cost.items))
     assert found.per_photo_dollars * count == pytest.approx(found.cost.total_dollars)
     assert all(item.dollars >= 0 for item in (*found.cost.items, *found.idle_month))
@@ -51,7 +220,7 @@ def test_the_total_is_the_sum_of_its_lines_and_per_photo_its_share(count: int, m
 @given(photos, st.sampled_from(["realtime", "serverless"]))
 def test_one_by_one_twice_the_photos_cost_twice_as_much(count: int, mode: str) -> None:
     """Nothing is bought in bulk."""
-    once, twice = estimate(asked(count, mode)), estimate(asked(2 * count, mode))
+    once, twice = estimate(workload(count, mode)), estimate(workload(2 * count, mode))
     assert twice.cost.total_dollars == pytest.approx(2 * once.cost.total_dollars)
 
 
@@ -59,38 +228,38 @@ def test_one_by_one_twice_the_photos_cost_twice_as_much(count: int, mode: str) -
 @given(photos, modes, st.booleans())
 def test_more_photos_and_a_key_never_cost_less(count: int, mode: str, kms: bool) -> None:
     """In batches neither, where a last batch may be short."""
-    less = estimate(asked(count, mode, kms=kms)).cost.total_dollars
-    assert less < estimate(asked(2 * count, mode, kms=kms)).cost.total_dollars
-    assert less <= estimate(asked(count, mode, kms=True)).cost.total_dollars
+    less = estimate(workload(count, mode, kms=kms)).cost.total_dollars
+    assert less < estimate(workload(2 * count, mode, kms=kms)).cost.total_dollars
+    assert less <= estimate(workload(count, mode, kms=True)).cost.total_dollars
 
 
 @unhurried
 @given(st.floats(1, 1000), st.integers(1, 5))
 def test_an_endpoint_that_stands_longer_costs_by_the_hour(hours: float, instances: int) -> None:
     """So many instances, so many hours, each at the type's price; the photos' own cost does not change."""
-    short = estimate(asked(1, "realtime", hours=hours, instances=instances)).cost.total_dollars
-    long = estimate(asked(1, "realtime", hours=2 * hours, instances=instances)).cost.total_dollars
-    price = price_table().instance_hour(Asked().instance).dollars
+    short = estimate(workload(1, "realtime", hours=hours, instances=instances)).cost.total_dollars
+    long = estimate(workload(1, "realtime", hours=2 * hours, instances=instances)).cost.total_dollars
+    price = price_table().instance_hours[Workload().instance].dollars
     assert long - short == pytest.approx(hours * instances * price)
 
 
 def test_photos_that_keep_it_busy_for_longer_are_refused() -> None:
     """A million photos on half the machine take more than an hour."""
     with pytest.raises(TooFewHours, match=r"busy for 1\.4 hours, more than 1;"):
-        estimate(asked(MILLION, "realtime", instance="ml.m5.large", hours=1))
+        estimate(workload(MILLION, "realtime", instance="ml.m5.large", hours=1))
 
 
 def test_an_instance_without_a_price_is_named() -> None:
     """As everywhere."""
     with pytest.raises(UnknownPrice, match=r"ml\.huge"):
-        estimate(Asked(instance="ml.huge"))
+        estimate(Workload(instance="ml.huge"))
 
 
 def test_a_million_serverless_photos_cost_five_dollars_sixty_at_the_endpoint() -> None:
     """Two GB for a tenth of a second each, and 100 GB of photos; nothing for an idle endpoint."""
     row = next(row for row in cost_table().rows if row.way == "serverless")
     assert row.endpoint_dollars == pytest.approx(4.00 + 1.60)
-    assert row.idle_month_dollars == pytest.approx(stack_hourly_dollars() * HOURS_PER_MONTH)
+    assert row.idle_month_dollars == pytest.approx(idle_hourly_dollars(template_resources(kms=False)) * HOURS_PER_MONTH)
 
 
 def test_the_endpoint_that_nobody_uses_is_the_dearest_thing_of_all() -> None:
@@ -106,10 +275,11 @@ def test_the_endpoint_that_nobody_uses_is_the_dearest_thing_of_all() -> None:
 
 def test_a_stack_that_waits_costs_by_its_alarms_metrics_dashboards_and_looks() -> None:
     """Nothing stands, nothing is paid; the monitor that looks more often costs more."""
-    assert bill(standing_usage({})).items == ()
-    assert bill(standing_usage({"AWS::CloudWatch::Alarm": 10})).total_dollars == pytest.approx(1)
-    assert stack_hourly_dollars(60) < stack_hourly_dollars(1)
-    assert (stack_hourly_dollars(kms=True) - stack_hourly_dollars()) * HOURS_PER_MONTH == pytest.approx(1)
+    assert bill(idle_usage({})).items == ()
+    assert bill(idle_usage({"AWS::CloudWatch::Alarm": 10})).total_dollars == pytest.approx(1)
+    plain, with_key = template_resources(kms=False), template_resources(kms=True)
+    assert idle_hourly_dollars(plain, 60) < idle_hourly_dollars(plain, 1)
+    assert (idle_hourly_dollars(with_key) - idle_hourly_dollars(plain)) * HOURS_PER_MONTH == pytest.approx(1)
 
 
 def test_what_is_kept_costs_by_its_bytes_an_alarm_and_a_key() -> None:
@@ -124,7 +294,7 @@ def test_what_is_kept_costs_by_its_bytes_an_alarm_and_a_key() -> None:
     [
         (Settings(), "$0.115 an hour ($84 a month) until: scones down"),
         (Settings(endpoint_instances=3), "$0.345 an hour"),
-        (Settings(mode="serverless"), "adds nothing while nobody asks"),
+        (Settings(mode="serverless"), "a serverless endpoint costs nothing while it is idle"),
         (Settings(endpoint_instance="ml.huge"), "no price for instance 'ml.huge'"),
     ],
 )

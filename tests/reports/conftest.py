@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scones.deployment.pricing import RunUsage, bill
+from scones.deployment.pricing import bill, express_usage
 from scones.domain.decision import Outcome
 from scones.evaluation.business_value import CityDays, Seen
 from scones.evaluation.metrics import evaluate_predictions
@@ -194,17 +194,16 @@ def a_report(rendered: bool = False) -> DemoReport:
             "down": 4.4,
         },
         bill=bill(
-            RunUsage(
-                training_seconds=47.2,
-                endpoint_seconds=40,
-                executions=300,
-                execution_seconds=24,
-                lambda_requests=900,
-                lambda_gigabyte_seconds=11,
-                s3_puts=1450,
-                s3_gets=1800,
-                notices=25,
-            )
+            {
+                **express_usage(300, 24),
+                "training:ml.m5.large": 47.2 / 3600,
+                "endpoint:ml.m5.large": 40 / 3600,
+                "lambda_request": 900,
+                "lambda_gigabyte_second": 11,
+                "s3_put": 1450,
+                "s3_get": 1800,
+                "sns_publish": 25,
+            }
         ),
         footer={
             "Scones": "0.1.0",

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import boto3
+import pytest
 
 from scones.aws.connection import Aws
 from scones.cli.render import render
 from scones.deployment.image_source import image_uri
-from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
+from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars, template_resources
 from scones.pipeline import Pipeline
 from scones.steps.status import leftovers, status
 from scones_local.cloud import Cloud
@@ -26,7 +27,8 @@ def test_what_was_deployed_serves_at_its_price(flow: Pipeline) -> None:
     assert found.endpoint_config == found.wanted_config != ""
     instance = hourly_dollars({flow.settings.endpoint_instance: flow.settings.endpoint_instances})
     assert instance
-    assert found.hourly_dollars == instance + stack_hourly_dollars(flow.settings.monitor_minutes)
+    idle = idle_hourly_dollars(template_resources(kms=False), flow.settings.monitor_minutes)
+    assert found.hourly_dollars == pytest.approx(instance + idle)
     assert found.leftovers == ()
     assert "as the last release wants it" in render(found)
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from scones import __version__
 from scones.config.settings import Settings
-from scones.deployment.pricing import DECISION_WRITES, SINGLE, Bill, RunUsage, bill
+from scones.deployment.pricing import DECISION_WRITES, SINGLE_PHOTO_FUNCTIONS, Bill, Usage, bill, express_usage
 from scones.dispatch.business_value import Line, Worth
 from scones.dispatch.orders import Courier
 from scones.evaluation.business_value import CityDays, Seen
@@ -216,26 +216,23 @@ def _idle(courier: Courier) -> tuple[str, tuple[float, float]]:
     return courier.vehicle, (courier.x_km, courier.y_km)
 
 
-def _usage(shown: Shown, seconds: Mapping[str, float]) -> RunUsage:
+def _usage(shown: Shown, seconds: Mapping[str, float]) -> Usage:
     """Count what AWS would bill for the same work; reading back for the report is not counted."""
     executions = (*shown.classified.executions, *shown.shifted.executions)
     in_functions = sum((item.stopped - item.started).total_seconds() for item in executions)
     photos = len(executions) + len(shown.evaluated.keys)
-    return RunUsage(
-        training_seconds=seconds["train"],
-        training_instance=shown.settings.training_instance,
-        endpoint_seconds=shown.settings.endpoint_instances
-        * sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT),
-        endpoint_instance=shown.settings.endpoint_instance,
-        executions=len(executions),
-        execution_seconds=in_functions,
-        lambda_requests=len(SINGLE) * len(executions),
-        lambda_gigabyte_seconds=_FUNCTION_GIGABYTES * in_functions,
-        s3_puts=shown.staged.uploaded + photos,
-        s3_gets=shown.staged.train + 2 * photos,
-        table_writes=DECISION_WRITES * len(executions),
-        notices=sum(bool(item.error) for item in executions),
-    )
+    hours = sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT) / 3600
+    return {
+        **express_usage(len(executions), in_functions),
+        f"training:{shown.settings.training_instance}": seconds["train"] / 3600,
+        f"endpoint:{shown.settings.endpoint_instance}": shown.settings.endpoint_instances * hours,
+        "lambda_request": len(SINGLE_PHOTO_FUNCTIONS) * len(executions),
+        "lambda_gigabyte_second": _FUNCTION_GIGABYTES * in_functions,
+        "s3_put": shown.staged.uploaded + photos,
+        "s3_get": shown.staged.train + 2 * photos,
+        "table_write": DECISION_WRITES * len(executions),
+        "sns_publish": sum(bool(item.error) for item in executions),
+    }
 
 
 _WITHOUT_ENDPOINT = ("local cloud", "stage", "train", "up", "simulated days", "down", "report", "total")

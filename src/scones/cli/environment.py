@@ -84,10 +84,10 @@ def cost(as_json: bool, **options: Unpack[_Cost]) -> None:
     """Estimate what the options say."""
     import msgspec
 
-    from scones.deployment.pricing import Asked, cost_table, estimate
+    from scones.deployment.pricing import Workload, cost_table, estimate
 
     given = {name: value for name, value in options.items() if value is not None}
-    tell_result(estimate(msgspec.convert(given, Asked)) if given else cost_table(), as_json=as_json)
+    tell_result(estimate(msgspec.convert(given, Workload)) if given else cost_table(), as_json=as_json)
 
 
 @click.command(help=STEPS["status"])

@@ -1,13 +1,14 @@
-"""Pricing: AWS cost of runs, batches and environments, from one dated price table."""
+"""Pricing: what runs, batches and environments cost on AWS, from one dated price table."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Literal, get_args
+from typing import Literal
+
+import msgspec
 
 from scones.config.settings import Settings
 from scones.deployment.template import template
@@ -15,93 +16,88 @@ from scones.domain.errors import SconesError
 
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
-# Express is billed in steps of 100 ms and 64 MB; a state machine with small payloads needs one step of memory.
-_EXPRESS_STEP_SECONDS, _EXPRESS_GIGABYTES = 0.1, 64 / 1024
-SINGLE = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
-"""The functions of one photo's way: the seconds that each is assumed to take, and its memory in GB."""
-_BETWEEN_SECONDS = 0.05
+_MILLION = 1_000_000
+_GIGABYTE = 1e9
+
+# One photo through the Express workflow.
+SINGLE_PHOTO_FUNCTIONS = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
+"""The functions that one photo passes: the seconds that each is assumed to take, and its memory in GB."""
 DECISION_WRITES = 2
 """Each decision is written once, and once more in its index; a courier's orders come on top."""
-_METRICS = 20
-"""What the monitor publishes: one metric a channel, and seven about the look itself."""
-_LOOK_SECONDS, _LOOK_GIGABYTES = 10, 2
-"""One look of the scheduled monitor: the time that it is assumed to take, and its memory."""
+_TRANSITION_SECONDS = 0.05
+# Express is billed in steps of 100 ms and 64 MB; a state machine with small payloads needs one step of memory.
+_EXPRESS_STEP_SECONDS, _EXPRESS_GIGABYTES = 0.1, 64 / 1024
 
+# Assumptions about photos, endpoints and what runs beside them.
+_PHOTO_KILOBYTES = 100.0
+_BASE64 = 4 / 3
+"""A captured photo is kept in base64."""
+_CALL_LOG_BYTES = 500
+_PHOTOS_PER_VCPU_SECOND = 100.0
+_VCPUS = {"medium": 2, "large": 2, "xlarge": 4, "2xlarge": 8}
+_SERVERLESS_SECONDS = 0.1
+"""How long a serverless endpoint computes for one photo."""
+_MONITOR_METRICS = 20
+"""What the monitor publishes: one metric per feature, and seven about the run itself."""
+_MONITOR_SECONDS, _MONITOR_GIGABYTES = 10, 2
+"""One scheduled monitoring run."""
 _BUILD_MINUTES = 10  # a guess: only AWS can show it
+_LOAD_TEST_EXECUTIONS = 2000
+
+Usage = Mapping[str, float]
+"""Quantities by the names of the price table; an instance's hours as `endpoint:ml.m5.large` or `training:...`."""
+
+Mode = Literal["realtime", "serverless", "batch"]
 
 
 class UnknownPrice(SconesError):
     """The price table has no such instance type."""
 
-    def __init__(self, instance: str, known: tuple[str, ...]) -> None:
+    def __init__(self, instance: str, known: Iterable[str]) -> None:
         super().__init__(f"no price for instance {instance!r}; add it to prices.json, or use {', '.join(known)}")
         self.instance = instance
 
 
+class TooFewHours(SconesError):
+    """The endpoint would be deleted before it has answered all photos."""
+
+    def __init__(self, photos: int, hours: float, needed: float) -> None:
+        super().__init__(
+            f"{photos:,} photos keep these instances busy for {needed:,.1f} hours, more than {hours:g}; "
+            "use more --hours, or more --instances"
+        )
+        self.needed = needed
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
-    """*dollars* for *per* units; *unverified* prices were not seen on AWS's own page."""
+    """*dollars* for *per* units of *what*; an *unverified* price was not seen on AWS's own page."""
 
     dollars: float
-    per: float
-    unit: str
     unverified: bool
+    what: str = ""
+    per: float = 1
+    unit: str = "hours"
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """List prices of one region on one day."""
+    """List prices of one region on one day; the prices are in the order of a bill."""
 
     as_of: str
     region: str
     note: str
-    prices: Mapping[str, Price]
-    instance_hours: Mapping[str, Price]
+    prices: dict[str, Price]
+    instance_hours: dict[str, Price]
 
-    def instance_hour(self, instance: str) -> Price:
-        """The price of an instance's hour.
-
-        Raises:
-            UnknownPrice: the table lacks the instance type.
-        """
-        if instance not in self.instance_hours:
-            raise UnknownPrice(instance, tuple(self.instance_hours))
-        return self.instance_hours[instance]
-
-
-@dataclass(frozen=True, slots=True)
-class RunUsage:
-    """What a run used; everything that is not given was not used.
-
-    *executions* are those of Express state machines, *transitions* those of Standard ones. *execution_seconds* and
-    *lambda_gigabyte_seconds* are sums over all executions and invocations.
-    """
-
-    training_seconds: float = 0
-    training_instance: str = "ml.m5.large"
-    endpoint_seconds: float = 0
-    endpoint_instance: str = "ml.m5.large"
-    executions: int = 0
-    transitions: int = 0
-    execution_seconds: float = 0
-    lambda_requests: int = 0
-    lambda_gigabyte_seconds: float = 0
-    s3_puts: int = 0
-    s3_gets: int = 0
-    table_writes: int = 0
-    notices: int = 0
-    log_gigabytes: float = 0
-    build_minutes: float = 0
-    hosting_gigabytes: float = 0
-    """Into the endpoint and out of it; charged on top of its time."""
-    serverless_gigabyte_seconds: float = 0
-    storage_gigabyte_months: float = 0
-    image_gigabyte_months: float = 0
-    key_months: float = 0
-    key_requests: float = 0
-    alarm_months: float = 0
-    dashboard_months: float = 0
-    metric_months: float = 0
+    def by_name(self) -> dict[str, Price]:
+        """Every price by the name that a Usage has for it."""
+        hours = {
+            f"{use}:{name}": replace(price, what=f"SageMaker {use}, {name}")
+            for use in ("training", "endpoint")
+            for name, price in self.instance_hours.items()
+        }
+        return hours | self.prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +110,16 @@ class LineItem:
     dollars: float
     unverified: bool
 
+    def __str__(self) -> str:
+        """The line for a person."""
+        mark = "?" if self.unverified else " "
+        return f"  ${self.dollars:>10,.2f}{mark} {self.what}: {self.quantity:,.0f} {self.unit}"
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A run's cost in dollars at the prices of *as_of*, and what its endpoint costs if it is left running."""
+    """A cost in dollars at the prices of *as_of*; *endpoint_month_dollars* is what one of its endpoint's instances
+    costs if it is left running."""
 
     items: tuple[LineItem, ...]
     total_dollars: float
@@ -126,157 +128,160 @@ class Bill:
     region: str
     note: str
 
+    def dollars(self, *services: str) -> float:
+        """The part of some services, by the beginning of their names."""
+        return sum(item.dollars for item in self.items if item.what.startswith(services))
+
+    @property
+    def orchestration_dollars(self) -> float:
+        """The part of Step Functions and Lambda."""
+        return self.dollars("Step Functions", "Lambda")
+
 
 @cache
 def price_table() -> PriceTable:
     """The price table that comes with this version."""
-    found = json.loads(files("scones.deployment").joinpath("prices.json").read_text(encoding="utf-8"))
-    return PriceTable(
-        as_of=found["as_of"],
-        region=found["region"],
-        note=found["note"],
-        prices={
-            name: Price(float(price["dollars"]), float(price["per"]), price["unit"], price["unverified"])
-            for name, price in found["prices"].items()
-        },
-        instance_hours={
-            name: Price(float(price["dollars"]), 1, "hours", price["unverified"])
-            for name, price in found["instance_hours"].items()
-        },
-    )
+    return msgspec.json.decode(files("scones.deployment").joinpath("prices.json").read_bytes(), type=PriceTable)
 
 
-def bill(usage: RunUsage, table: PriceTable | None = None) -> Bill:
+def bill(usage: Usage) -> Bill:
     """Price *usage*; lines of which nothing was used are left out.
 
     Raises:
         UnknownPrice: the table lacks an instance type.
     """
-    table = table or price_table()
-    lines = (
-        _instance_line("SageMaker training", usage.training_seconds, usage.training_instance, table),
-        _instance_line("SageMaker endpoint", usage.endpoint_seconds, usage.endpoint_instance, table),
-        *_workflow_lines(usage, table),
-        _line("SageMaker, data", usage.hosting_gigabytes, table.prices["hosting_gigabyte"]),
-        _line("SageMaker serverless", usage.serverless_gigabyte_seconds, table.prices["serverless_gigabyte_second"]),
-        _line("Lambda, requests", usage.lambda_requests, table.prices["lambda_request"]),
-        _line("Lambda, time", usage.lambda_gigabyte_seconds, table.prices["lambda_gigabyte_second"]),
-        _line("S3, writing", usage.s3_puts, table.prices["s3_put"]),
-        _line("S3, reading", usage.s3_gets, table.prices["s3_get"]),
-        _line("S3, storage", usage.storage_gigabyte_months, table.prices["s3_gigabyte_month"]),
-        _line("ECR, storage", usage.image_gigabyte_months, table.prices["image_gigabyte_month"]),
-        _line("DynamoDB, writing", usage.table_writes, table.prices["table_write"]),
-        _line("SNS", usage.notices, table.prices["sns_publish"]),
-        _line("CloudWatch Logs", usage.log_gigabytes, table.prices["logs_gigabyte"]),
-        _line("CloudWatch, alarms", usage.alarm_months, table.prices["alarm_month"]),
-        _line("CloudWatch, metrics", usage.metric_months, table.prices["metric_month"]),
-        _line("CloudWatch, dashboards", usage.dashboard_months, table.prices["dashboard_month"]),
-        _line("KMS, keys", usage.key_months, table.prices["kms_key_month"]),
-        _line("KMS, requests", usage.key_requests, table.prices["kms_request"]),
-        _line("CodeBuild", usage.build_minutes, table.prices["build_minute"]),
+    table = price_table()
+    prices = table.by_name()
+    for name in usage.keys() - prices.keys():
+        raise UnknownPrice(name.partition(":")[2], table.instance_hours)
+    items = tuple(
+        LineItem(price.what, quantity, price.unit, quantity * price.dollars / price.per, price.unverified)
+        for name, price in prices.items()
+        if (quantity := usage.get(name, 0))
     )
-    items = tuple(line for line in lines if line.quantity)
+    instances = [name.partition(":")[2] for name in usage if name.startswith("endpoint:")]
     return Bill(
         items=items,
         total_dollars=sum(item.dollars for item in items),
-        endpoint_month_dollars=HOURS_PER_MONTH * table.instance_hour(usage.endpoint_instance).dollars,
+        endpoint_month_dollars=HOURS_PER_MONTH * sum(table.instance_hours[name].dollars for name in instances),
         as_of=table.as_of,
         region=table.region,
         note=table.note,
     )
 
 
-def photos_usage(photos: int) -> RunUsage:
-    """What so many photos without couriers use one by one, besides the endpoint: execution, functions, decision."""
-    return RunUsage(
-        executions=photos,
-        execution_seconds=photos * (sum(seconds for seconds, _ in SINGLE) + _BETWEEN_SECONDS),
-        lambda_requests=photos * len(SINGLE),
-        lambda_gigabyte_seconds=photos * sum(seconds * gigabytes for seconds, gigabytes in SINGLE),
-        table_writes=DECISION_WRITES * photos,
-    )
+def express_usage(executions: int, seconds: float) -> dict[str, float]:
+    """Express executions that took so many *seconds* in all; each is rounded up, on average by half a step."""
+    billed = seconds + executions * _EXPRESS_STEP_SECONDS / 2
+    return {"states_express_request": executions, "states_express_gigabyte_second": billed * _EXPRESS_GIGABYTES}
 
 
-def standing_usage(kinds: Mapping[str, int], monitor_minutes: float = 60) -> RunUsage:
-    """What a stack uses in a month in which nobody sends a photo; *kinds* counts its resources by their type."""
-    looks = HOURS_PER_MONTH * 60 / monitor_minutes if kinds.get("AWS::Events::Rule") else 0.0
-    return RunUsage(
-        alarm_months=kinds.get("AWS::CloudWatch::Alarm", 0),
-        dashboard_months=kinds.get("AWS::CloudWatch::Dashboard", 0),
-        key_months=kinds.get("AWS::KMS::Key", 0),
-        metric_months=_METRICS if looks else 0,
-        lambda_requests=round(looks),
-        lambda_gigabyte_seconds=looks * _LOOK_SECONDS * _LOOK_GIGABYTES,
-    )
+def single_usage(photos: int) -> dict[str, float]:
+    """Photos without couriers sent one by one, besides the endpoint: executions, functions and decisions."""
+    seconds = sum(seconds for seconds, _ in SINGLE_PHOTO_FUNCTIONS) + _TRANSITION_SECONDS
+    return {
+        **express_usage(photos, photos * seconds),
+        "lambda_request": photos * len(SINGLE_PHOTO_FUNCTIONS),
+        "lambda_gigabyte_second": photos * sum(seconds * memory for seconds, memory in SINGLE_PHOTO_FUNCTIONS),
+        "table_write": DECISION_WRITES * photos,
+    }
 
 
-def price_of(verb: str, settings: Settings) -> str:
-    """One sentence on what a verb costs on AWS with these *settings*, for the question before it starts."""
-    if verb == "deploy":
-        return _price_of_endpoint(settings)
-    if verb == "train":
-        hour = by_the_hour(settings.training_instance, 1)
-        return f"a training job on {settings.training_instance} costs {hour}."
-    if verb == "image":
-        cents = 100 * bill(RunUsage(build_minutes=_BUILD_MINUTES)).total_dollars
-        return f"a build of {_BUILD_MINUTES} minutes costs about {cents:.0f} cents, and keeping the image some a month."
-    if verb == "evaluate":
-        executions = 4 * 500
-        used = RunUsage(executions=executions, execution_seconds=executions, lambda_requests=len(SINGLE) * executions)
-        cents = 100 * bill(replace(used, lambda_gigabyte_seconds=executions / 2)).total_dollars
-        return f"a load test of {executions:,} executions costs about {cents:.0f} cents, and keeps the endpoint busy."
+def idle_usage(resources: Mapping[str, int], monitor_minutes: float = 60) -> dict[str, float]:
+    """A month of a stack that receives no photos; *resources* counts its resources by type."""
+    runs = HOURS_PER_MONTH * 60 / monitor_minutes if resources.get("AWS::Events::Rule") else 0.0
+    return {
+        "alarm_month": resources.get("AWS::CloudWatch::Alarm", 0),
+        "dashboard_month": resources.get("AWS::CloudWatch::Dashboard", 0),
+        "kms_key_month": resources.get("AWS::KMS::Key", 0),
+        "metric_month": _MONITOR_METRICS if runs else 0,
+        "lambda_request": round(runs),
+        "lambda_gigabyte_second": runs * _MONITOR_SECONDS * _MONITOR_GIGABYTES,
+    }
+
+
+def template_resources(*, kms: bool) -> Mapping[str, int]:
+    """Count the resources of the whole template by type; it has a key only if *kms*."""
+    resources = template()["Resources"]
+    assert isinstance(resources, dict)  # noqa: S101 - our own file
+    return {**Counter(resource["Type"] for resource in resources.values()), "AWS::KMS::Key": int(kms)}
+
+
+def idle_hourly_dollars(resources: Mapping[str, int], monitor_minutes: float = 60) -> float:
+    """What a stack costs per hour while it receives no photos, besides its endpoint."""
+    return bill(idle_usage(resources, monitor_minutes)).total_dollars / HOURS_PER_MONTH
+
+
+def kept_monthly_dollars(stored_bytes: int, image_bytes: int, *, kms: bool) -> float:
+    """What a month costs of what `down --keep-data` keeps: the bytes, an alarm, and a key."""
+    kept = {
+        "s3_gigabyte_month": stored_bytes / _GIGABYTE,
+        "image_gigabyte_month": image_bytes / _GIGABYTE,
+        "alarm_month": 1,
+        "kms_key_month": int(kms),
+    }
+    return bill(kept).total_dollars
+
+
+def hourly_dollars(instances: Mapping[str, int]) -> float | None:
+    """What so many instances of each type cost per hour; None where the table lacks a price."""
+    prices = price_table().instance_hours
+    if not instances.keys() <= prices.keys():
+        return None
+    return sum(prices[name].dollars * count for name, count in instances.items())
+
+
+def price_of(command: str, settings: Settings) -> str:
+    """One sentence on what a command costs on AWS, for the question before it starts."""
+    if command == "deploy":
+        return f"{_endpoint_price(settings)}."
+    if command == "train":
+        return f"a training job on {settings.training_instance} costs {_instance_price(settings.training_instance, 1)}."
+    if command == "image":
+        cents = 100 * bill({"build_minute": _BUILD_MINUTES}).total_dollars
+        return f"a build of {_BUILD_MINUTES} minutes costs about {cents:.0f} cents; storing the image costs extra."
+    if command == "evaluate":
+        cents = 100 * bill(single_usage(_LOAD_TEST_EXECUTIONS)).total_dollars
+        return f"a load test of {_LOAD_TEST_EXECUTIONS:,} executions costs about {cents:.0f} cents."
     return "a few cents at most for requests and storage."
 
 
-def _price_of_endpoint(settings: Settings) -> str:
+def up_price(settings: Settings) -> str:
+    """One sentence on what the stack of `up` costs, and what `deploy` and photos add."""
+    hour = idle_hourly_dollars(template_resources(kms=settings.kms == "yes"), settings.monitor_minutes)
+    stack = f"on AWS the idle stack costs about ${hour:.3f} an hour (${hour * HOURS_PER_MONTH:.2f} a month)"
     if settings.mode == "serverless":
-        return "a serverless endpoint costs by the time that it computes, and nothing while nobody asks."
+        workload = Workload(mode="serverless", memory_mb=settings.serverless_memory_mb)
+    else:
+        workload = Workload(instance=settings.endpoint_instance, instances=settings.endpoint_instances)
+    try:
+        photos = f"a million photos cost about ${estimate(workload).cost.total_dollars:,.0f}"
+    except UnknownPrice as unknown:
+        photos = str(unknown)
+    return f"{stack}; {_endpoint_price(settings)}; {photos}. Prices of {price_table().as_of}; more: scones cost."
+
+
+def _endpoint_price(settings: Settings) -> str:
+    if settings.mode == "serverless":
+        return "a serverless endpoint costs nothing while it is idle"
     count, most, instance = settings.endpoint_instances, settings.endpoint_max_instances, settings.endpoint_instance
-    price = f"an endpoint on {count} {instance} costs {by_the_hour(instance, count)} until: scones down"
-    return f"{price}; when asked much, up to {by_the_hour(instance, most)}." if most > count else f"{price}."
+    price = f"an endpoint on {count} {instance} costs {_instance_price(instance, count)} until: scones down"
+    return f"{price} (under load, up to {_instance_price(instance, most)})" if most > count else price
 
 
-def by_the_hour(instance: str, count: int) -> str:
-    """Say what so many instances cost in an hour and in a month; or that nobody knows."""
+def _instance_price(instance: str, count: int) -> str:
     dollars = hourly_dollars({instance: count})
     if dollars is None:
-        return "what our price table does not know, by the hour,"
+        return "an hourly price that the price table does not list"
     return f"${dollars:.3f} an hour (${HOURS_PER_MONTH * dollars:,.0f} a month)"
 
 
-def hourly_dollars(instances: Mapping[str, int], table: PriceTable | None = None) -> float | None:
-    """What so many instances of each type cost in an hour; None where the table lacks a price, which stops nobody."""
-    table = table or price_table()
-    if not instances.keys() <= table.instance_hours.keys():
-        return None
-    return sum(table.instance_hours[name].dollars * count for name, count in instances.items())
-
-
-def _instance_line(what: str, seconds: float, instance: str, table: PriceTable) -> LineItem:
-    return _line(f"{what}, {instance}", seconds / _SECONDS_PER_HOUR, table.instance_hour(instance))
-
-
-def _workflow_lines(usage: RunUsage, table: PriceTable) -> tuple[LineItem, ...]:
-    # Each execution is rounded up; on average that adds half a step.
-    seconds = usage.execution_seconds + usage.executions * _EXPRESS_STEP_SECONDS / 2
-    return (
-        _line("Step Functions, transitions", usage.transitions, table.prices["states_transition"]),
-        _line("Step Functions, requests", usage.executions, table.prices["states_express_request"]),
-        _line("Step Functions, time", seconds * _EXPRESS_GIGABYTES, table.prices["states_express_gigabyte_second"]),
-    )
-
-
-def _line(what: str, quantity: float, price: Price) -> LineItem:
-    return LineItem(what, quantity, price.unit, quantity * price.dollars / price.per, price.unverified)
-
-
-_MANIFEST_LINE_BYTES = 120
-"""A line of the manifest: a key of usual length, and the tag."""
+# Batch runs.
 
 
 @dataclass(frozen=True, slots=True)
-class Assumptions:
-    """What the plan takes for given: the first three stand in infra/, the others only AWS can show."""
+class BatchAssumptions:
+    """The first three are those of infra/; the others only AWS can show."""
 
     batch: int = 100
     """Photos in a batch."""
@@ -295,8 +300,8 @@ class Assumptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """A limit of AWS beside what the plan needs; if not *verified*, it was not seen on AWS's own page on *as_of*."""
+class QuotaCheck:
+    """A limit of AWS and what a batch run needs; if not *verified*, it was not seen on AWS's own page on *as_of*."""
 
     what: str
     needed: float
@@ -307,13 +312,13 @@ class Quota:
 
     @property
     def kept(self) -> bool:
-        """Whether the plan stays within it."""
+        """Whether the run stays within it."""
         return self.needed <= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """A batch on paper; *orchestration_dollars* is Step Functions and Lambda alone."""
+    """How a batch run is cut, and its cost; *orchestration_dollars* is the part of Step Functions and Lambda."""
 
     photos: int
     batches: int
@@ -323,25 +328,24 @@ class BatchPlan:
     batch_seconds: float
     orchestration_dollars: float
     cost: Bill
-    quotas: tuple[Quota, ...]
+    quotas: tuple[QuotaCheck, ...]
 
     def summary(self) -> Iterable[str]:
         """The lines for a person."""
         yield f"{self.photos:,} photos in {self.batches:,} batches, {self.concurrency} at once"
         yield f"{self.instances} endpoint instances, {self.seconds / _SECONDS_PER_HOUR:.1f} hours"
-        yield from (f"${item.dollars:,.2f} {item.what}: {item.quantity:,.0f} {item.unit}" for item in self.cost.items)
+        yield from map(str, self.cost.items)
         orchestration = f"${self.orchestration_dollars:,.2f} of it Step Functions and Lambda"
-        prices = f"prices of {self.cost.as_of}, {self.cost.region}"
-        yield f"${self.cost.total_dollars:,.2f} in all, {orchestration}; {prices}"
+        yield f"${self.cost.total_dollars:,.2f} in all, {orchestration}; {_prices_of(self.cost)}"
         for quota in self.quotas:
             mark = "" if quota.verified else ", to be checked"
             verdict = "within" if quota.kept else "OVER"
             yield f"{verdict}: {quota.what}: {quota.needed:,.0f} of {quota.limit:,.0f} ({quota.as_of}{mark})"
 
 
-def plan_batch(photos: int, given: Assumptions | None = None) -> BatchPlan:
-    """Plan a batch: as many instances as the hours ask for, and as many batches at once as keep them busy."""
-    given = given or Assumptions()
+def plan_batch(photos: int, given: BatchAssumptions | None = None) -> BatchPlan:
+    """Plan a batch run: enough instances for the hours, and enough concurrent batches to keep them busy."""
+    given = given or BatchAssumptions()
     batches = math.ceil(photos / given.batch)
     instances = max(1, math.ceil(photos / (given.photos_per_second * given.hours * _SECONDS_PER_HOUR)))
     rate = instances * given.photos_per_second
@@ -351,7 +355,8 @@ def plan_batch(photos: int, given: Assumptions | None = None) -> BatchPlan:
     # A batch that waits for a busy endpoint is paid for as well.
     batch_seconds = max(batch_seconds, concurrency * given.batch / rate)
     seconds = max(photos / rate, batch_seconds)
-    cost = bill(_batch_usage(photos, given, batch_seconds, endpoint_seconds=seconds * instances))
+    endpoint = {f"endpoint:{given.instance}": seconds * instances / _SECONDS_PER_HOUR}
+    cost = bill(_batch_usage(photos, given, batch_seconds) | endpoint)
     return BatchPlan(
         photos=photos,
         batches=batches,
@@ -359,115 +364,74 @@ def plan_batch(photos: int, given: Assumptions | None = None) -> BatchPlan:
         concurrency=concurrency,
         seconds=seconds,
         batch_seconds=batch_seconds,
-        orchestration_dollars=orchestration_dollars(cost),
+        orchestration_dollars=cost.orchestration_dollars,
         cost=cost,
         quotas=tuple(_quotas(photos, concurrency, instances, rate)),
     )
 
 
-def batch_usage(photos: int, given: Assumptions) -> RunUsage:
-    """What so many photos in batches use, the endpoint for as long as they take."""
-    plan = plan_batch(photos, given)
-    return _batch_usage(photos, given, plan.batch_seconds, endpoint_seconds=plan.seconds * plan.instances)
-
-
 def batch_bill(photos: int) -> Bill:
-    """What a batch costs on AWS besides its endpoint."""
-    given = Assumptions()
-    return bill(_batch_usage(photos, given, plan_batch(photos).batch_seconds if photos else 0.0, endpoint_seconds=0.0))
+    """What a batch run costs on AWS besides its endpoint."""
+    return bill(_batch_usage(photos, BatchAssumptions(), plan_batch(photos).batch_seconds) if photos else {})
 
 
-def single_bill(photos: int) -> Bill:
-    """What so many photos without couriers cost one by one, besides the endpoint: execution, functions, decision."""
-    return bill(photos_usage(photos))
-
-
-def orchestration_dollars(cost: Bill) -> float:
-    """What of a bill is Step Functions and Lambda."""
-    return sum(item.dollars for item in cost.items if item.what.startswith(("Step Functions", "Lambda")))
-
-
-def _batch_usage(photos: int, given: Assumptions, batch_seconds: float, endpoint_seconds: float) -> RunUsage:
+def _batch_usage(photos: int, given: BatchAssumptions, batch_seconds: float) -> dict[str, float]:
     batches = math.ceil(photos / given.batch)
-    return RunUsage(
-        endpoint_seconds=endpoint_seconds,
-        endpoint_instance=given.instance,
-        executions=batches,
+    return {
+        **express_usage(batches, batches * batch_seconds),
         # Each child that starts is one transition of the parent, which has few of its own.
-        transitions=batches + 3 if batches else 0,
-        execution_seconds=batches * batch_seconds,
-        lambda_requests=batches,
-        lambda_gigabyte_seconds=batches * batch_seconds * given.memory_gigabytes,
-        s3_gets=photos + batches,
-        s3_puts=batches,
-    )
+        "states_transition": batches + 3,
+        "lambda_request": batches,
+        "lambda_gigabyte_second": batches * batch_seconds * given.memory_gigabytes,
+        "s3_get": photos + batches,
+        "s3_put": batches,
+    }
 
 
-def _quotas(photos: int, concurrency: int, instances: int, rate: float) -> Iterable[Quota]:
-    guide = "https://docs.aws.amazon.com/"
-    states, day = f"{guide}step-functions/latest/dg/service-quotas.html", "2026-11-23"
-    distributed = f"{guide}step-functions/latest/dg/state-map-distributed.html"
-    yield Quota("children of a map run at once", concurrency, 10_000, distributed, day, verified=True)
-    yield Quota("items of a map run", photos, 100_000_000, states, day, verified=False)
-    manifest = photos * _MANIFEST_LINE_BYTES
-    yield Quota("bytes of a manifest", manifest, 10_000_000_000, states, day, verified=False)
-    lambdas = f"{guide}lambda/latest/dg/gettingstarted-limits.html"
-    yield Quota("function calls at once", concurrency, 1000, lambdas, day, verified=False)
-    s3 = f"{guide}AmazonS3/latest/userguide/optimizing-performance.html"
-    yield Quota("S3 reads a second below one prefix", rate, 5500, s3, day, verified=False)
-    sagemaker = f"{guide}general/latest/gr/sagemaker.html"
-    yield Quota("endpoint instances of one type", instances, 20, sagemaker, day, verified=False)
+_GUIDE = "https://docs.aws.amazon.com/"
+_STATES_QUOTAS = "step-functions/latest/dg/service-quotas.html"
+_MANIFEST_LINE_BYTES = 120
+"""A line of the manifest: a key of usual length, and the tag."""
+_QUOTAS = (
+    ("children of a map run at once", 10_000, "step-functions/latest/dg/state-map-distributed.html", True),
+    ("items of a map run", 100_000_000, _STATES_QUOTAS, False),
+    ("bytes of a manifest", 10_000_000_000, _STATES_QUOTAS, False),
+    ("function calls at once", 1000, "lambda/latest/dg/gettingstarted-limits.html", False),
+    ("S3 reads a second below one prefix", 5500, "AmazonS3/latest/userguide/optimizing-performance.html", False),
+    ("endpoint instances of one type", 20, "general/latest/gr/sagemaker.html", False),
+)
 
 
-Mode = Literal["realtime", "serverless", "batch"]
-MODES: tuple[str, ...] = get_args(Mode)
-
-_MILLION = 1_000_000
-_GIGABYTE = 1e9
-_KILOBYTES = 100.0
-"""A photo of usual size; the answer is small beside it."""
-_CAPTURED = 4 / 3
-"""A captured photo is kept in base64."""
-_CALL_LOG_BYTES = 500
-_PER_CPU_SECOND = 100.0
-"""Photos that one vCPU answers in a second; four of them are plan.py's instance."""
-_CPUS = {"medium": 2, "large": 2, "xlarge": 4, "2xlarge": 8}
-_SERVERLESS_SECONDS = 0.1
-"""How long a serverless endpoint computes for one photo."""
+def _quotas(photos: int, concurrency: int, instances: int, rate: float) -> Iterable[QuotaCheck]:
+    needs = (concurrency, photos, photos * _MANIFEST_LINE_BYTES, concurrency, rate, instances)
+    for (what, limit, page, verified), needed in zip(_QUOTAS, needs, strict=True):
+        yield QuotaCheck(what, needed, limit, _GUIDE + page, "2026-11-23", verified)
 
 
-class TooFewHours(SconesError):
-    """So many photos are not answered in the time that the endpoint would stand."""
-
-    def __init__(self, photos: int, hours: float, needed: float) -> None:
-        super().__init__(
-            f"{photos:,} photos keep these instances busy for {needed:,.1f} hours, more than {hours:g}; "
-            "give more --hours, or more --instances"
-        )
-        self.needed = needed
+# Estimates of `scones cost`.
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an estimate is made for; of the instances, serverless takes none, and a batch its plan's own number."""
+class Workload:
+    """What an estimate is for; serverless has no instances, and a batch plans its own number."""
 
     photos: int = _MILLION
     mode: Mode = "realtime"
     instance: str = "ml.m5.xlarge"
     instances: int = 1
     hours: float | None = None
-    """How long a real-time endpoint stands; None: as long as the photos keep it busy, and not a minute more."""
+    """How long a real-time endpoint runs; None: as long as the photos keep it busy."""
     memory_mb: int = 2048
     """A serverless endpoint's memory."""
     kms: bool = False
-    """Whether a KMS key of one's own encrypts what is stored; without bucket keys each request to S3 asks it."""
+    """Whether a KMS key of one's own encrypts what is stored; without bucket keys each request to S3 uses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The bill of some photos, and what a month costs in which nobody sends any."""
+    """The bill of a workload, and what a month without any photo costs."""
 
-    asked: Asked
+    workload: Workload
     cost: Bill
     per_photo_dollars: float
     idle_month: tuple[LineItem, ...]
@@ -475,18 +439,18 @@ class Estimate:
 
     def summary(self) -> Iterable[str]:
         """The lines for a person."""
-        yield f"{self.asked.photos:,} photos of {_KILOBYTES:.0f} KB, {self.asked.mode}"
-        yield from (_words(item) for item in self.cost.items)
+        yield f"{self.workload.photos:,} photos of {_PHOTO_KILOBYTES:.0f} KB, {self.workload.mode}"
+        yield from map(str, self.cost.items)
         each = f"${self.per_photo_dollars:.7f} a photo"
-        yield f"${self.cost.total_dollars:,.2f} in all, {each}; prices of {self.cost.as_of}, {self.cost.region}"
-        yield f"${self.idle_month_dollars:,.2f} a month in which nobody sends a photo:"
-        yield from (_words(item) for item in self.idle_month)
-        yield "prices marked ? were not seen on AWS's own page: look them up before you rely on them"
+        yield f"${self.cost.total_dollars:,.2f} in all, {each}; {_prices_of(self.cost)}"
+        yield f"${self.idle_month_dollars:,.2f} for a month without any photo:"
+        yield from map(str, self.idle_month)
+        yield "? marks a price that was not seen on AWS's own page: look it up before you rely on it"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One way to classify photos, in dollars; *photos_dollars* are all that a photo costs."""
+class CostRow:
+    """One way to classify photos, in dollars; *photos_dollars* is the sum of the four parts before it."""
 
     way: str
     endpoint_dollars: float
@@ -502,14 +466,14 @@ class CostTable:
     """The ways side by side."""
 
     photos: int
-    rows: tuple[Row, ...]
+    rows: tuple[CostRow, ...]
     as_of: str
     region: str
     unverified: tuple[str, ...]
 
     def summary(self) -> Iterable[str]:
         """The lines for a person."""
-        yield f"{self.photos:,} photos of {_KILOBYTES:.0f} KB, in dollars; prices of {self.as_of}, {self.region}"
+        yield f"{self.photos:,} photos of {_PHOTO_KILOBYTES:.0f} KB, in dollars; {_prices_of(self)}"
         yield f"{'':<26}{'endpoint':>10}{'workflow':>10}{'storage':>10}{'other':>10}{'all':>10}{'idle month':>12}"
         for row in self.rows:
             parts = (row.endpoint_dollars, row.orchestration_dollars, row.storage_dollars, row.other_dollars)
@@ -518,152 +482,75 @@ class CostTable:
         yield f"not seen on AWS's own page: {', '.join(self.unverified)}"
 
 
-def estimate(asked: Asked) -> Estimate:
-    """Price what *asked* says.
+def estimate(workload: Workload) -> Estimate:
+    """Price a workload.
 
     Raises:
         UnknownPrice: the table lacks the instance type.
         TooFewHours: the endpoint would be gone before the last photo is answered.
     """
-    cost = bill(_usage(asked))
-    idle = bill(_idle(asked))
-    return Estimate(
-        asked=asked,
-        cost=cost,
-        per_photo_dollars=cost.total_dollars / asked.photos,
-        idle_month=idle.items,
-        idle_month_dollars=idle.total_dollars,
-    )
+    cost = bill(_workload_usage(workload))
+    waiting = workload.instances * HOURS_PER_MONTH if workload.mode == "realtime" else 0
+    idle = bill(idle_usage(template_resources(kms=workload.kms)) | {f"endpoint:{workload.instance}": waiting})
+    per_photo = cost.total_dollars / workload.photos
+    return Estimate(workload, cost, per_photo, idle.items, idle.total_dollars)
 
 
 def cost_table(photos: int = _MILLION) -> CostTable:
-    """The same photos by each mode, and by an endpoint that stands for a month."""
+    """The same photos in each mode, and with an endpoint that runs for a month."""
     ways = {
-        "real-time, while busy": Asked(photos),
-        "real-time, a whole month": Asked(photos, hours=HOURS_PER_MONTH),
-        "serverless": Asked(photos, "serverless"),
-        "in batches": Asked(photos, "batch"),
+        "real-time, while busy": Workload(photos),
+        "real-time, a whole month": Workload(photos, hours=HOURS_PER_MONTH),
+        "serverless": Workload(photos, "serverless"),
+        "in batches": Workload(photos, "batch"),
     }
-    found = {way: estimate(asked) for way, asked in ways.items()}
-    doubtful = dict.fromkeys(
-        item.what.replace(", ", " ") for each in found.values() for item in each.cost.items if item.unverified
-    )
-    table = price_table()
-    rows = tuple(_row(way, each) for way, each in found.items())
-    return CostTable(photos, rows, table.as_of, table.region, tuple(doubtful))
+    found = {way: estimate(workload) for way, workload in ways.items()}
+    lines = [item for each in found.values() for item in each.cost.items]
+    unverified = tuple(dict.fromkeys(item.what.replace(", ", " ") for item in lines if item.unverified))
+    rows = tuple(_row(way, each.cost, each.idle_month_dollars) for way, each in found.items())
+    return CostTable(photos, rows, price_table().as_of, price_table().region, unverified)
 
 
-def stack_hourly_dollars(monitor_minutes: float = 60, *, kms: bool = False) -> float:
-    """What the whole stack costs in an hour in which nobody sends a photo, besides its endpoint."""
-    return bill(_standing(monitor_minutes, kms=kms)).total_dollars / HOURS_PER_MONTH
+def _row(way: str, cost: Bill, idle_month_dollars: float) -> CostRow:
+    endpoint, workflow, storage = cost.dollars("SageMaker"), cost.orchestration_dollars, cost.dollars("S3")
+    other = cost.total_dollars - endpoint - workflow - storage
+    return CostRow(way, endpoint, workflow, storage, other, cost.total_dollars, idle_month_dollars)
 
 
-def kept_monthly_dollars(stored_bytes: int, image_bytes: int, *, kms: bool) -> float:
-    """What a month costs of the foundation alone, as `down --keep-data` leaves it: the bytes, an alarm, and a key."""
-    kept = RunUsage(
-        storage_gigabyte_months=stored_bytes / _GIGABYTE,
-        image_gigabyte_months=image_bytes / _GIGABYTE,
-        alarm_months=1,
-        key_months=float(kms),
-    )
-    return bill(kept).total_dollars
-
-
-def up_price(settings: Settings) -> str:
-    """One sentence on what the environment costs that `up` makes, and what `deploy` and photos add."""
-    hour = stack_hourly_dollars(settings.monitor_minutes, kms=settings.kms == "yes")
-    month = hour * HOURS_PER_MONTH
-    stack = f"on AWS the stack costs about ${hour:.3f} an hour (${month:.2f} a month) while it waits"
-    try:
-        endpoint = _endpoint_price(settings)
-    except UnknownPrice as unknown:
-        endpoint = str(unknown)
-    return f"{stack}; {endpoint}. Prices of {price_table().as_of}; scones cost says more."
-
-
-def _endpoint_price(settings: Settings) -> str:
-    if settings.mode == "serverless":
-        asked, adds = Asked(mode="serverless", memory_mb=settings.serverless_memory_mb), "nothing while nobody asks"
-    else:
-        instance, count = settings.endpoint_instance, settings.endpoint_instances
-        asked = Asked(instance=instance, instances=count)
-        adds = f"{by_the_hour(instance, count)} until: scones down"
-    million = estimate(asked).cost.total_dollars
-    return f"the endpoint of `scones deploy` adds {adds}; a million photos cost about ${million:,.0f}"
-
-
-@cache
-def stack_kinds() -> Counter[str]:
-    """How many resources of each type the whole template has, whatever its conditions leave out."""
-    resources = template()["Resources"]
-    assert isinstance(resources, dict)  # noqa: S101 - our own file
-    return Counter(resource["Type"] for resource in resources.values())
-
-
-def _usage(asked: Asked) -> RunUsage:
-    photos, gigabytes = asked.photos, asked.photos * _KILOBYTES / _MILLION
-    if asked.mode == "batch":
-        given = Assumptions(instance=asked.instance, photos_per_second=_rate(asked.instance))
-        usage = batch_usage(photos, given)
+def _workload_usage(workload: Workload) -> dict[str, float]:
+    photos, gigabytes = workload.photos, workload.photos * _PHOTO_KILOBYTES / _MILLION
+    if workload.mode == "batch":
+        given = BatchAssumptions(instance=workload.instance, photos_per_second=_photos_per_second(workload.instance))
+        plan = plan_batch(photos, given)
+        hours = plan.seconds * plan.instances / _SECONDS_PER_HOUR
+        usage = _batch_usage(photos, given, plan.batch_seconds) | {f"endpoint:{workload.instance}": hours}
     else:
         # Each photo is uploaded once, and read by the function that checks it and by the one that sends it.
-        usage = replace(photos_usage(photos), s3_puts=photos, s3_gets=2 * photos, endpoint_instance=asked.instance)
-    if asked.mode == "realtime":
-        usage = replace(usage, endpoint_seconds=asked.instances * _standing_hours(asked) * _SECONDS_PER_HOUR)
-    if asked.mode == "serverless":
-        seconds = photos * _SERVERLESS_SECONDS * asked.memory_mb / 1024
-        # It cannot capture, so the function writes one object a photo.
-        usage = replace(usage, serverless_gigabyte_seconds=seconds, s3_puts=usage.s3_puts + photos)
-    uploaded = 0.0 if asked.mode == "batch" else gigabytes
-    return replace(
-        usage,
-        hosting_gigabytes=gigabytes,
-        storage_gigabyte_months=uploaded + _CAPTURED * gigabytes,
-        log_gigabytes=usage.lambda_requests * _CALL_LOG_BYTES / _MILLION / 1000,
-        key_requests=usage.s3_puts + usage.s3_gets if asked.kms else 0,
-    )
+        usage = single_usage(photos) | {"s3_put": photos, "s3_get": 2 * photos}
+    if workload.mode == "realtime":
+        usage[f"endpoint:{workload.instance}"] = workload.instances * _endpoint_hours(workload)
+    if workload.mode == "serverless":
+        usage["serverless_gigabyte_second"] = photos * _SERVERLESS_SECONDS * workload.memory_mb / 1024
+        usage["s3_put"] += photos  # it cannot capture, so the function writes one object a photo
+    uploaded = 0.0 if workload.mode == "batch" else gigabytes
+    return usage | {
+        "hosting_gigabyte": gigabytes,
+        "s3_gigabyte_month": uploaded + _BASE64 * gigabytes,
+        "logs_gigabyte": usage["lambda_request"] * _CALL_LOG_BYTES / _GIGABYTE,
+        "kms_request": usage["s3_put"] + usage["s3_get"] if workload.kms else 0,
+    }
 
 
-def _standing_hours(asked: Asked) -> float:
-    needed = asked.photos / (asked.instances * _rate(asked.instance)) / _SECONDS_PER_HOUR
-    if asked.hours is not None and asked.hours < needed:
-        raise TooFewHours(asked.photos, asked.hours, needed)
-    return needed if asked.hours is None else asked.hours
+def _endpoint_hours(workload: Workload) -> float:
+    needed = workload.photos / (workload.instances * _photos_per_second(workload.instance)) / _SECONDS_PER_HOUR
+    if workload.hours is not None and workload.hours < needed:
+        raise TooFewHours(workload.photos, workload.hours, needed)
+    return needed if workload.hours is None else workload.hours
 
 
-def _rate(instance: str) -> float:
-    """Photos that one instance answers in a second."""
-    return _PER_CPU_SECOND * _CPUS.get(instance.rpartition(".")[2], 2)
+def _photos_per_second(instance: str) -> float:
+    return _PHOTOS_PER_VCPU_SECOND * _VCPUS.get(instance.rpartition(".")[2], 2)
 
 
-def _idle(asked: Asked) -> RunUsage:
-    """A month of what stands: the stack, and instances that wait."""
-    waiting = asked.instances * HOURS_PER_MONTH * _SECONDS_PER_HOUR if asked.mode == "realtime" else 0
-    standing = _standing(60, kms=asked.kms)
-    return replace(standing, endpoint_seconds=waiting, endpoint_instance=asked.instance)
-
-
-def _standing(monitor_minutes: float, *, kms: bool) -> RunUsage:
-    """A month of the stack; the key of the template stands only where it is asked for."""
-    return replace(standing_usage(stack_kinds(), monitor_minutes), key_months=float(kms))
-
-
-def _row(way: str, found: Estimate) -> Row:
-    def dollars(*starts: str) -> float:
-        return sum(item.dollars for item in found.cost.items if item.what.startswith(starts))
-
-    endpoint, workflow, storage = dollars("SageMaker"), dollars("Step Functions", "Lambda"), dollars("S3")
-    total = found.cost.total_dollars
-    return Row(
-        way=way,
-        endpoint_dollars=endpoint,
-        orchestration_dollars=workflow,
-        storage_dollars=storage,
-        other_dollars=total - endpoint - workflow - storage,
-        photos_dollars=total,
-        idle_month_dollars=found.idle_month_dollars,
-    )
-
-
-def _words(item: LineItem) -> str:
-    return f"  ${item.dollars:>10,.2f}{'?' if item.unverified else ' '} {item.what}: {item.quantity:,.0f} {item.unit}"
+def _prices_of(priced: Bill | CostTable) -> str:
+    return f"prices of {priced.as_of}, {priced.region}"

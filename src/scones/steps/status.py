@@ -1,12 +1,13 @@
 """Status: what of this environment stands right now, whether it is as it should be, and what it costs."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from scones.aws.cloudformation import Stack, StackDrift
 from scones.aws.connection import Aws
 from scones.deployment.inventory import inventory, running_instances, tagged_resources
-from scones.deployment.pricing import hourly_dollars, stack_hourly_dollars
+from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
 
 _NAMED = 3
@@ -73,7 +74,7 @@ def status(aws: Aws) -> Status:
     known = tagged_resources(aws)
     resources = inventory(aws, known)
     hourly = hourly_dollars(running_instances(aws))
-    waiting = _waiting(stack) if stack and "WorkflowArn" in stack.outputs else 0.0
+    idle = _idle_dollars(aws, stack) if stack and "WorkflowArn" in stack.outputs else 0.0
     return Status(
         env=aws.env,
         account=aws.account,
@@ -83,7 +84,7 @@ def status(aws: Aws) -> Status:
         endpoint=endpoint.status if endpoint else "",
         endpoint_config=endpoint.config if endpoint else "",
         wanted_config=kept[-1].config if kept else "",
-        hourly_dollars=None if hourly is None else hourly + waiting,
+        hourly_dollars=None if hourly is None else hourly + idle,
         leftovers=leftovers(resources, _needed(kept, endpoint.config if endpoint else ""), stands=stack is not None)
         + (tuple(map(str, known.unmanaged)) if stack else ()),
         resources=resources,
@@ -98,10 +99,10 @@ def leftovers(standing: Iterable[str], needed: Collection[str], *, stands: bool)
     return tuple(item for item in standing if item.startswith(kinds) and item not in needed)
 
 
-def _waiting(stack: Stack) -> float:
-    """What the stack costs an hour by itself; its monitor looks at a rate such as `60 minutes`."""
-    minutes = float(stack.parameters["MonitorRate"].split()[0])
-    return stack_hourly_dollars(minutes, kms=stack.parameters.get("Kms") == "yes")
+def _idle_dollars(aws: Aws, stack: Stack) -> float:
+    """What the stack costs an hour by itself; its monitor runs at a rate such as `60 minutes`."""
+    resources = Counter(resource.type for resource in aws.stack.resources())
+    return idle_hourly_dollars(resources, float(stack.parameters["MonitorRate"].split()[0]))
 
 
 def _needed(kept: Iterable[Release], live: str) -> set[str]:
