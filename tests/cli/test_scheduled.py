@@ -1,6 +1,8 @@
 """The scheduled monitor runs as a Lambda function, from the image, by the same step as the command."""
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -61,3 +63,10 @@ def test_the_schedule_calls_the_function(own_flow: Pipeline) -> None:
     while own_flow.aws.bucket.find("flow/monitor.json") is None:
         assert time.monotonic() < deadline
         time.sleep(0.5)
+
+
+def test_the_images_programs_need_no_local_cloud() -> None:
+    """The image holds the package scones alone."""
+    modules = "scones.cli.scheduled, scones.serving.__main__, scones.training.sagemaker_entrypoint"
+    code = f"import sys; sys.modules['scones_local'] = None; import {modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,7 +14,6 @@ from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
 from scones.cli.photos import classify, dispatch, replay, simulate
 from scones.domain.errors import SconesError
-from scones_local.cloud import LocalCloudError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         scones(arguments, standalone_mode=False)
-    except (SconesError, LocalCloudError) as error:
+    except _expected_errors() as error:
         click.echo(f"scones: {error}", err=True)
         return getattr(error, "exit_code", 1)
     except click.ClickException as error:
@@ -55,6 +54,12 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         click.echo(f"scones: {words}", err=True)
         return code
     return 0
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """The errors that become one line: ours, and those of the local cloud if a command has imported it."""
+    local_cloud = sys.modules.get("scones_local.cloud")
+    return (SconesError, local_cloud.LocalCloudError) if local_cloud else (SconesError,)
 
 
 def _of_the_disk(error: OSError) -> tuple[int, str]:
