@@ -1,13 +1,16 @@
 """What each verb prints with `--json`, read from the classes of its results; `make docs` writes docs/results.md."""
 
+import ast
 import datetime
 import enum
+import importlib
 import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
+from scones import pipeline
 from scones.cli.demo import Demo
 from scones.deployment.pricing import BatchPlan, CostTable, Estimate
 from scones.pipeline import Pipeline
@@ -55,7 +58,9 @@ status 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`,
 
 def page() -> str:
     """Give the whole page."""
-    found = {verb: typing.get_type_hints(method)["return"] for verb, method in _VERBS.items()} | _OTHERS
+    names = _imported_names()
+    hints = {verb: typing.get_type_hints(method, localns=names) for verb, method in _VERBS.items()}
+    found = {verb: hint["return"] for verb, hint in hints.items()} | _OTHERS
     parts = [HEAD]
     for verb, result in found.items():
         rows = list(_rows("", result))
@@ -64,6 +69,16 @@ def page() -> str:
         lines = "\n".join(f"{name:<{width}}  {kind}" for name, kind in rows)
         parts.append(f"## scones {verb}\n\n{words}\n\n```text\n{lines}\n```\n")
     return "\n".join(parts)
+
+
+def _imported_names() -> dict[str, object]:
+    """What the pipeline's annotations name, which it imports only for the type checker."""
+    imports = (node for node in ast.walk(ast.parse(inspect.getsource(pipeline))) if isinstance(node, ast.ImportFrom))
+    return {
+        alias.name: getattr(importlib.import_module(node.module or ""), alias.name)
+        for node in imports
+        for alias in node.names
+    }
 
 
 def _rows(name: str, kind: object) -> Iterator[tuple[str, str]]:

@@ -109,7 +109,7 @@ def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
     """One line on stderr that names what is missing; stdout stays empty, the exit code is 1."""
     code, out, err = run(step, "--json")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1].startswith("scones: nothing ")
+    assert err.splitlines()[-1].startswith("scones: environment ")
     assert "run: scones " in err
 
 

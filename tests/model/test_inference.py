@@ -9,6 +9,15 @@ import pytest
 
 from scones.model.inference import Model, ModelUnusable
 from scones.model.model_file import read_model_file
+from tiny_model import write_tiny_model_file
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model file."""
+    folder = tmp_path_factory.mktemp("base")
+    write_tiny_model_file(folder / "model")
+    return folder
 
 
 def test_a_batch_gives_what_its_photos_give_alone(base: Path) -> None:
