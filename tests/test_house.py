@@ -4,21 +4,12 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LONGEST_LINES = 400
 
 
 def tracked(*patterns: str) -> list[Path]:
     """Every file of the project that git tracks and that matches."""
     listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
     return [ROOT / line for line in listed.stdout.splitlines()]
-
-
-def test_no_file_is_longer_than_a_person_reads_at_once() -> None:
-    """400 lines at most."""
-    long = {
-        path.name: lines for path in tracked("*.py") if (lines := len(path.read_text().splitlines())) > LONGEST_LINES
-    }
-    assert long == {}
 
 
 def test_no_module_is_called_after_nothing() -> None:

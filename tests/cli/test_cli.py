@@ -272,7 +272,7 @@ def test_a_report_that_cannot_be_written_is_one_line(pointed: Path, name: str, w
     code, out, err = run("stage", "photos", "--report", name)
     assert (code, out) == (1, "")
     assert words in err.splitlines()[-1]
-    assert err.splitlines()[-1].endswith("name another place, or mend this one, and run it again")
+    assert err.splitlines()[-1].endswith("choose another path or fix this one, and run the command again")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_up_shows_price_and_changes_before_it_asks(cloud: Cloud, monkeypatch: py
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", found["AWS_ENDPOINT_URL"])
     code, out, err = run("up", "--env", "asked")
     assert (code, out) == (130, "")
-    places = [err.index(words) for words in ("price: on AWS", "preflight: names", "changes: ", "go on?")]
+    places = [err.index(words) for words in ("price: on AWS", "preflight: names", "changes: ", "Continue?")]
     assert places == sorted(places)
     monkeypatch.setenv("AWS_ENDPOINT_URL", found["AWS_ENDPOINT_URL"])
     assert json.loads(run("status", "--env", "asked", "--json")[1])["resources"] == []

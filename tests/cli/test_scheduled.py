@@ -51,7 +51,7 @@ def test_before_anything_is_deployed_the_function_has_nothing_to_do(aws: Aws, se
     flow.up()
     failed, found = invoke(flow)
     assert (failed, found["looked"]) == (False, False)
-    assert "deployed" in found["reason"]
+    assert "has no endpoint" in found["reason"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""The command line: a thin edge that reads settings, runs one verb, and shows what came of it."""
+"""The command line: it reads the settings, runs one step of the pipeline, and prints its result.
+
+Read group.py first, then session.py; the commands follow in model.py, photos.py, environment.py and local.py.
+"""
 
 import errno
 import os
@@ -17,17 +20,17 @@ from scones.domain.errors import SconesError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
-_REFUSALS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+_PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
-_MAKING = (stage, image, train, approve, up, deploy, rollback)
-_USING = (classify, replay, evaluate, monitor, dispatch, simulate)
-# In the order of the flow, which is the order of `scones --help`.
-for _command in (*_MAKING, *_USING, cost, status, down, demo, local):
+_BUILD = (stage, image, train, approve, up, deploy, rollback)
+_USE = (classify, replay, evaluate, monitor, dispatch, simulate)
+# `scones --help` lists them in this order.
+for _command in (*_BUILD, *_USE, cost, status, down, demo, local):
     scones.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; each error that was foreseen becomes one line on stderr."""
+    """Run the command line; every expected error becomes one line on stderr."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     sys.exit(_exit_code(arguments))
 
@@ -42,16 +45,16 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, ImportError) as error:
-        # A module in C, interrupted while it is loaded, says that it could not be.
+        # A C extension that is interrupted while it is imported raises ImportError.
         if isinstance(error, ImportError) and not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        click.echo("scones: stopped; whatever this command had started has been ended", err=True)
+        click.echo("scones: stopped; the processes that this command started have ended", err=True)
         return _INTERRUPTED
     except OSError as error:
-        code, words = _of_the_disk(error)
+        code, message = _disk_error(error)
         if not code:
             raise
-        click.echo(f"scones: {words}", err=True)
+        click.echo(f"scones: {message}", err=True)
         return code
     return 0
 
@@ -62,16 +65,19 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     return (SconesError, local_cloud.LocalCloudError) if local_cloud else (SconesError,)
 
 
-def _of_the_disk(error: OSError) -> tuple[int, str]:
-    """Give exit code and words for what the user's disk refuses; 0 for what is no matter of theirs."""
+def _disk_error(error: OSError) -> tuple[int, str]:
+    """Return exit code and message of an error of the user's disk; code 0 for any other error."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return _NOT_ENOUGH_SPACE, f"the disk is full ({error.filename or error}); free some space and run it again"
-    if error.errno in _REFUSALS and error.filename:
-        return 1, f"{error.filename}: {error.strerror}; name another place, or mend this one, and run it again"
+        return (
+            _NOT_ENOUGH_SPACE,
+            f"the disk is full ({error.filename or error}); free some space and run the command again",
+        )
+    if error.errno in _PATH_ERRORS and error.filename:
+        return 1, f"{error.filename}: {error.strerror}; choose another path or fix this one, and run the command again"
     return 0, ""
 
 
 def _as_interrupt(_number: int, _frame: object) -> None:
-    """End on SIGTERM as on Ctrl-C, so that everything is cleaned up; a second one changes nothing."""
+    """Handle SIGTERM as Ctrl-C, so that everything is cleaned up; a second one is ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The verbs that look after an environment: monitor, status, down; and the demo, which is one from end to end."""
+"""Commands about the whole environment: monitor, cost, status, down and demo."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from scones.steps.monitor import MonitorResult
 
 
-class _Asked(TypedDict):
-    """What `monitor` may be asked for."""
+class _MonitorOptions(TypedDict):
+    """The options of `monitor`."""
 
     acknowledge: bool
     labels: Path | None
@@ -26,41 +26,47 @@ class _Asked(TypedDict):
 
 
 @click.command(help=STEPS["monitor"])
-@click.option("--acknowledge", is_flag=True, help="Take note of the alarms that stand, so that they may ring anew.")
+@click.option("--acknowledge", is_flag=True, help="Acknowledge active alarms so that they can fire again.")
 @click.option(
     "--learn",
     metavar="DAYS",
     type=click.IntRange(0, 90),
-    help="First take the traffic of the last DAYS days, 5 or more, as sound, day and night; 0 forgets that.",
+    help="First make the traffic of the last DAYS days (5 or more) the baseline; 0 returns to the training photos.",
 )
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    help="Only hold the answers against the labels in this CSV or JSON Lines file: event or photo, and label.",
+    help="Only compare predictions with the labels in this CSV or JSON Lines file (event or photo, and label).",
 )
-@click.option("--to-label", type=click.Path(path_type=Path), help="Also write photos to label next, as this HTML file.")
-@click.option("--report", type=click.Path(path_type=Path), help="Also draw all looks over time, as this HTML file.")
+@click.option(
+    "--to-label",
+    type=click.Path(path_type=Path),
+    help="Also choose photos to label next, and write them to this HTML file.",
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Also draw all monitoring results over time in this HTML file."
+)
 @options
-def monitor(env: str | None, as_json: bool, **asked: Unpack[_Asked]) -> None:
-    """Look at what was captured since the last look."""
+def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) -> None:
+    """Check the traffic captured since the last run."""
 
-    def look(flow: "Pipeline") -> "MonitorResult | LabelResult":
-        if asked["labels"]:
-            return flow.label(asked["labels"])
-        if asked["learn"] is not None:
-            flow.learn(asked["learn"])
-        found = flow.monitor(acknowledge=asked["acknowledge"])
-        if asked["to_label"]:
-            flow.to_label(asked["to_label"])
-        if asked["report"]:
-            flow.history(asked["report"])
+    def check(flow: "Pipeline") -> "MonitorResult | LabelResult":
+        if options["labels"]:
+            return flow.label(options["labels"])
+        if options["learn"] is not None:
+            flow.learn(options["learn"])
+        found = flow.monitor(acknowledge=options["acknowledge"])
+        if options["to_label"]:
+            flow.to_label(options["to_label"])
+        if options["report"]:
+            flow.history(options["report"])
         return found
 
-    run("monitor", {"env": env}, as_json, look)
+    run("monitor", {"env": env}, as_json, check)
 
 
-class _Cost(TypedDict):
-    """What `cost` estimates; None keeps the estimate's own default."""
+class _CostOptions(TypedDict):
+    """The options of `cost`; None keeps the default of the estimate."""
 
     photos: int | None
     mode: str | None
@@ -71,17 +77,22 @@ class _Cost(TypedDict):
     kms: bool | None
 
 
-@click.command(help=STEPS["cost"] + " Without options: a million photos by every mode.")
-@click.option("--photos", type=click.IntRange(1), help="How many. [default: 1000000]")
+@click.command(help=STEPS["cost"] + " Without options: one million photos in each mode.")
+@click.option("--photos", type=click.IntRange(1), help="Number of photos. [default: 1000000]")
 @click.option("--mode", type=click.Choice(["realtime", "serverless", "batch"]), help="[default: realtime]")
-@click.option("--instance", metavar="TYPE", help="The endpoint's instances. [default: ml.m5.xlarge]")
-@click.option("--instances", type=click.IntRange(1), help="How many stand; batches plan their own. [default: 1]")
-@click.option("--hours", type=float, help="How long they stand. [default: while they are busy]")
-@click.option("--memory", "memory_mb", type=click.IntRange(1024, 6144), help="MB, of serverless. [default: 2048]")
-@click.option("--kms", is_flag=True, default=None, help="With a KMS key of your own.")
+@click.option("--instance", metavar="TYPE", help="Instance type of the endpoint. [default: ml.m5.xlarge]")
+@click.option("--instances", type=click.IntRange(1), help="Number of instances; batch mode computes it. [default: 1]")
+@click.option("--hours", type=float, help="Hours that they run. [default: while they are busy]")
+@click.option(
+    "--memory",
+    "memory_mb",
+    type=click.IntRange(1024, 6144),
+    help="Memory of a serverless endpoint, in MB. [default: 2048]",
+)
+@click.option("--kms", is_flag=True, default=None, help="Include a KMS key of your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
-def cost(as_json: bool, **options: Unpack[_Cost]) -> None:
-    """Estimate what the options say."""
+def cost(as_json: bool, **options: Unpack[_CostOptions]) -> None:
+    """Estimate the cost of the given workload."""
     import msgspec
 
     from scones.deployment.pricing import Workload, cost_table, estimate
@@ -93,13 +104,13 @@ def cost(as_json: bool, **options: Unpack[_Cost]) -> None:
 @click.command(help=STEPS["status"])
 @options
 def status(env: str | None, as_json: bool) -> None:
-    """Say what stands."""
+    """Show the environment."""
     run("status", {"env": env}, as_json, lambda flow: flow.status())
 
 
-@click.command(help=STEPS["down"] + " A local cloud is stopped with it.")
+@click.command(help=STEPS["down"] + " A local cloud is stopped.")
 @click.option(
-    "--keep-data", is_flag=True, help="Keep the bucket: photos, models and records. A local cloud stays, too."
+    "--keep-data", is_flag=True, help="Keep the bucket with photos, models and records; a local cloud keeps running."
 )
 @options
 def down(keep_data: bool, env: str | None, as_json: bool) -> None:
@@ -108,20 +119,28 @@ def down(keep_data: bool, env: str | None, as_json: bool) -> None:
 
     receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
     if receipt.remaining:
-        raise SconesError(f"still there: {', '.join(receipt.remaining)}; run: scones down")
+        raise SconesError(f"not deleted: {', '.join(receipt.remaining)}; run again: scones down")
     if not keep_data:
         end_cloud({"env": env})
 
 
 @click.command()
-@click.option("--data", metavar="SOURCE", help="cifar100, sample or a folder; else CIFAR-100 if it can be reached.")
-@click.option("--keep", is_flag=True, help="Leave the local cloud and all in it standing; `scones down` ends it.")
 @click.option(
-    "--report", type=click.Path(path_type=Path), default=Path("reports/demo.html"), show_default=True, help="The page."
+    "--data", metavar="SOURCE", help="cifar100, sample or a folder. [default: CIFAR-100 if available, else sample]"
+)
+@click.option(
+    "--keep", is_flag=True, help="Keep the local cloud and everything in it running; `scones down` deletes it."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("reports/demo.html"),
+    show_default=True,
+    help="Path of the report.",
 )
 @options
 def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: bool) -> None:
-    """Run the whole flow on this machine, from nothing, and end with a report and nothing left behind."""
+    """Run the whole workflow on this machine, write a report, and delete everything else again."""
     from scones.cli.demo import run_demo
     from scones.cli.session import Terminal
     from scones.config.loading import load

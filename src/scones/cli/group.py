@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: the group they belong to, their common options, and how one is run."""
+"""Group: the command group, the options that all commands share, and how a command runs."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -15,15 +15,15 @@ Result = TypeVar("Result")
 
 
 class InOrder(click.Group):
-    """Lists its commands in the order of the flow, not of the alphabet."""
+    """A group that lists its commands in the order in which they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names as they were added."""
+        """Return the names in the order in which they were added."""
         del ctx
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Say the whole first sentence of each, on as many lines as it takes."""
+        """Write the whole first sentence of each command, on as many lines as it takes."""
         named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in named if command])
@@ -46,22 +46,24 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "to
 @click.group(cls=InOrder, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="scones")
 def scones() -> None:
-    """Tell a courier's bicycle from a motorcycle, and run the whole workflow around that decision.
+    """Classify photos of couriers' vehicles as bicycle or motorcycle, and operate the model that does it.
 
-    Every verb works on AWS, or on a local cloud on this machine: `scones local up` starts one, and from then on the
-    verbs of the same --env use it. `scones demo` shows everything at once, and leaves nothing behind.
+    Commands run on AWS, or on a local cloud on this machine: after `scones local up`, all commands with the same --env
+    use it. `scones demo` runs the whole workflow locally and cleans up after itself.
     """
 
 
 def options(command: Command) -> Command:
-    """Add what every verb takes."""
-    env = click.option("--env", metavar="NAME", help="The environment; several live side by side. [default: dev]")
+    """Add the options that every command has."""
+    env = click.option(
+        "--env", metavar="NAME", help="Name of the environment; several can exist side by side. [default: dev]"
+    )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
     return env(as_json(command))
 
 
-yes_option = click.option("--yes", is_flag=True, help="On AWS: do not ask before making what costs money.")
-"""What asks first asks nothing when this is given."""
+yes_option = click.option("--yes", is_flag=True, help="Do not ask before creating resources that cost money on AWS.")
+"""Answers every question of a command with yes."""
 
 
 def run(
@@ -72,7 +74,7 @@ def run(
     *,
     agreed: bool = True,
 ) -> Result:
-    """Run one verb of the flow, and show what came of it."""
+    """Run one command on the pipeline, and print its result."""
     from scones.cli.session import open_pipeline
 
     with open_pipeline(verb, flags, agreed=agreed) as flow:

@@ -14,7 +14,7 @@ def local() -> None:
 
 
 @local.command("up")
-@click.option("--port", type=click.IntRange(1, 65535), help="The port to listen on. [default: a free one]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. [default: any free port]")
 @click.option("--durable", is_flag=True, help="Write S3 to disk, so that its objects survive a crash of the cloud.")
 @options
 def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def local_status(env: str | None, as_json: bool) -> None:
 @local.command("env")
 @options
 def local_env(env: str | None, as_json: bool) -> None:
-    """Print the exports that point boto3 and the aws command at the local cloud: eval "$(scones local env)"."""
+    """Print the exports that make boto3 and the aws command use the local cloud: eval "$(scones local env)"."""
     from scones.cli.local_cloud import find_cloud
     from scones.config.loading import load
     from scones_local.cloud import exports

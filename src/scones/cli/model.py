@@ -1,4 +1,4 @@
-"""The verbs that make a model and stand it up: stage, image, train, approve, up, deploy, rollback, evaluate."""
+"""Commands that build and deploy a model: stage, image, train, approve, up, deploy, rollback and evaluate."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +29,8 @@ class _Wanted(TypedDict):
     unfamiliar: str | None
 
 
-_SOURCE = """SOURCE is `auto`, `cifar100`, `sample`, or a folder or s3://bucket/prefix with one folder of photos a
-class, with or without train/ and test/ above them."""
+_SOURCE = """SOURCE is `auto`, `cifar100`, `sample`, or a folder or s3://bucket/prefix with one subfolder of photos
+per class, optionally below train/ and test/."""
 
 
 @click.command(help=STEPS["stage"] + " " + _SOURCE)
@@ -40,7 +40,7 @@ class, with or without train/ and test/ above them."""
     type=click.Path(path_type=Path),
     default=Path("reports/data.html"),
     show_default=True,
-    help="The page; its figures are written beside it, as JSON.",
+    help="Path of the report; its figures are written beside it as JSON.",
 )
 @options
 @yes_option
@@ -50,43 +50,45 @@ def stage(source: str | None, report: Path, env: str | None, as_json: bool, yes:
 
 
 @click.command(
-    help=STEPS["image"] + " The local cloud runs the programs themselves; a build there only marks the version."
+    help=STEPS["image"] + " A local cloud runs the programs directly; there, a build only records the version."
 )
 @options
 @yes_option
 def image(env: str | None, as_json: bool, yes: bool) -> None:
-    """Build the image."""
+    """Build the container image."""
     run("image", {"env": env}, as_json, lambda flow: flow.image(), agreed=yes)
 
 
 @click.command(help=STEPS["train"])
-@click.option("--epochs", type=int, help="Passes over the training photos.")
-@click.option("--seed", type=int, help="Everything random starts from it.")
+@click.option("--epochs", type=int, help="Number of passes over the training photos.")
+@click.option("--seed", type=int, help="Seed of all random numbers.")
 @options
 @yes_option
 def train(epochs: int | None, seed: int | None, env: str | None, as_json: bool, yes: bool) -> None:
-    """Train on what was staged last."""
+    """Train on the photos staged last."""
     flags = {"env": env, "epochs": epochs, "seed": seed}
     run("train", flags, as_json, lambda flow: flow.train(), agreed=yes)
 
 
-@click.command(help=STEPS["approve"] + " MODEL is its number; without one, the model trained last is meant.")
+@click.command(help=STEPS["approve"] + " MODEL is its number in the registry. [default: the model trained last]")
 @click.argument("model", type=int, required=False)
-@click.option("--reject", metavar="REASON", help="Reject it instead, and keep the reason.")
+@click.option("--reject", metavar="REASON", help="Reject it for this reason.")
 @options
 def approve(model: int | None, reject: str | None, env: str | None, as_json: bool) -> None:
-    """Decide on MODEL."""
+    """Approve or reject MODEL."""
     reason = "by hand" if reject is None else reject
     run("approve", {"env": env}, as_json, lambda flow: flow.approve(model, reason, reject=reject is not None))
 
 
 @click.command(help=STEPS["up"])
-@click.option("--threshold", type=float, help="Below this confidence (0 to 1) a photo is not routed.")
-@click.option("--replace-data", is_flag=True, help="Also replace or remove a bucket or a table, with all in it.")
+@click.option("--threshold", type=float, help="Confidence (0 to 1) below which a photo is not routed.")
+@click.option(
+    "--replace-data", is_flag=True, help="Allow changes that replace or delete a bucket or table with its data."
+)
 @options
 @yes_option
 def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bool, yes: bool) -> None:
-    """Bring the stack up."""
+    """Create or update the stack."""
 
     def bring(flow: "Pipeline") -> "StackOutputs":
         stands = flow.up(replace_data=replace_data)
@@ -96,11 +98,9 @@ def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bo
     run("up", {"env": env, "threshold": threshold}, as_json, bring, agreed=yes)
 
 
-@click.command(
-    help=STEPS["deploy"] + " MODEL is a number of the registry; without one, the model trained last is meant."
-)
+@click.command(help=STEPS["deploy"] + " MODEL is its number in the registry. [default: the model trained last]")
 @click.argument("model", type=int, required=False)
-@click.option("--mode", type=click.Choice(MODES), help="On instances, or serverless.")
+@click.option("--mode", type=click.Choice(MODES), help="Run the endpoint on instances or serverless.")
 @options
 @yes_option
 def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
@@ -117,7 +117,7 @@ def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, 
 @click.command(help=STEPS["rollback"])
 @options
 def rollback(env: str | None, as_json: bool) -> None:
-    """Return to the release before."""
+    """Return to the previous release."""
 
     def back(flow: "Pipeline") -> "DeployResult":
         serves = flow.rollback()
@@ -147,7 +147,7 @@ def rollback(env: str | None, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     default=Path("reports/evaluation.html"),
     show_default=True,
-    help="The page; its figures are written beside it, as JSON.",
+    help="Path of the report; its figures are written beside it as JSON.",
 )
 @options
 @yes_option

@@ -1,4 +1,4 @@
-"""The verbs that send photos and orders through what stands: classify, replay, dispatch, simulate."""
+"""Commands that send photos and orders through the workflow: classify, replay, dispatch and simulate."""
 
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -10,8 +10,8 @@ from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 
-class _Stream(TypedDict):
-    """What `simulate` sends."""
+class _StreamOptions(TypedDict):
+    """The options of `simulate`."""
 
     events: int
     per_second: float
@@ -22,11 +22,13 @@ class _Stream(TypedDict):
 
 @click.command(
     help=STEPS["classify"]
-    + " PHOTOS are files; or one folder, or one s3://bucket/prefix, whose photos go through in batches, and the same"
-    " command goes on where it was cut off. Without any, the staged test photos are sent."
+    + " PHOTOS are files, or one folder or s3://bucket/prefix, which is classified in batches; if that is interrupted,"
+    " the same command continues it. [default: the staged test photos]"
 )
 @click.argument("photos", nargs=-1)
-@click.option("--plan", type=click.IntRange(1), metavar="COUNT", help="Only say what so many photos take on AWS.")
+@click.option(
+    "--plan", type=click.IntRange(1), metavar="COUNT", help="Only show time and cost of COUNT photos in batches on AWS."
+)
 @options
 def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json: bool) -> None:
     """Classify PHOTOS."""
@@ -40,19 +42,28 @@ def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json
         run("classify", {"env": env}, as_json, lambda flow: flow.classify([Path(photo) for photo in photos]))
 
 
-@click.command(help=STEPS["replay"] + " EXECUTION is a name that `classify` shows; without it, all are judged anew.")
+@click.command(
+    help=STEPS["replay"]
+    + " EXECUTION is a name shown by `classify`; without it, every recorded decision is made again."
+)
 @click.argument("execution", required=False)
-@click.option("--model", type=click.Path(exists=True, path_type=Path), help="A model.tar.gz, or its folder, to ask.")
-@click.option("--threshold", type=float, help="Judge by this confidence (0 to 1), not by each decision's own.")
+@click.option(
+    "--model",
+    type=click.Path(exists=True, path_type=Path),
+    help="Decide with this model: a model.tar.gz or its folder.",
+)
+@click.option("--threshold", type=float, help="Decide with this confidence threshold (0 to 1).")
 @options
 def replay(execution: str | None, model: Path | None, threshold: float | None, env: str | None, as_json: bool) -> None:
-    """Replay EXECUTION, or judge everything recorded anew."""
+    """Replay EXECUTION, or make every recorded decision again."""
     if bool(execution) == bool(model or threshold):
-        raise click.UsageError("name an EXECUTION to rebuild, or --model or --threshold (or both) to judge all anew")
+        raise click.UsageError(
+            "name an EXECUTION to reproduce it, or --model or --threshold (or both) to make all decisions again"
+        )
     if execution:
         found = run("replay", {"env": env}, as_json, lambda flow: flow.replay(execution))
         if found.differences:
-            raise SconesError(f"execution {execution} was decided otherwise than it is now; see what differs above")
+            raise SconesError(f"execution {execution} could not be reproduced; the differences are listed above")
     else:
         run("replay", {"env": env}, as_json, lambda flow: flow.rejudge(model, threshold))
 
@@ -63,29 +74,42 @@ def replay(execution: str | None, model: Path | None, threshold: float | None, e
     metavar="N",
     type=click.IntRange(0, 10_000),
     default=0,
-    help="First let N invented orders come in, and put the couriers of the photos classified last on the map.",
+    help="First create N example orders, and couriers from the photos classified last.",
 )
 @options
 def dispatch(example_orders: int, env: str | None, as_json: bool) -> None:
-    """Dispatch the open orders to the couriers just seen."""
+    """Assign the open orders."""
     run("dispatch", {"env": env}, as_json, lambda flow: flow.dispatch(example_orders))
 
 
 _share = click.FloatRange(0, 1)
 
 
-@click.command(help=STEPS["simulate"] + " As many orders come in as photos.")
-@click.option("--events", type=click.IntRange(1, 100_000), default=200, show_default=True, help="How many photos.")
+@click.command(help=STEPS["simulate"] + " One order is created for each photo.")
+@click.option("--events", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Number of photos.")
 @click.option(
-    "--rate", "per_second", type=click.FloatRange(0, 1000), default=20, show_default=True, help="A second; 0: a burst."
+    "--rate",
+    "per_second",
+    type=click.FloatRange(0, 1000),
+    default=20,
+    show_default=True,
+    help="Photos per second; 0 sends all at once.",
 )
-@click.option("--duplicates", type=_share, default=0.05, show_default=True, help="The share that comes a second time.")
-@click.option("--corrupt", type=_share, default=0.02, show_default=True, help="The share that is cut off, or no photo.")
-@click.option("--shifted", type=_share, default=0.1, show_default=True, help="The share that is darkened and blurred.")
+@click.option("--duplicates", type=_share, default=0.05, show_default=True, help="Share of photos that are sent twice.")
+@click.option(
+    "--corrupt",
+    type=_share,
+    default=0.02,
+    show_default=True,
+    help="Share of photos that are truncated or are no images.",
+)
+@click.option(
+    "--shifted", type=_share, default=0.1, show_default=True, help="Share of photos that are darkened and blurred."
+)
 @options
 @yes_option
-def simulate(env: str | None, as_json: bool, yes: bool, **stream: Unpack[_Stream]) -> None:
-    """Send a stream of events, and account for each."""
+def simulate(env: str | None, as_json: bool, yes: bool, **stream: Unpack[_StreamOptions]) -> None:
+    """Send a stream of photos."""
     from scones.steps.simulate import Stream
 
     wanted = Stream(**stream)

@@ -1,4 +1,4 @@
-"""Show: each verb's result in a few lines for a person."""
+"""Render: the result of a command as a few lines of text."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from scones.steps.train import TrainingResult
 
 _FEW = 10
-"""A few photos are shown one by one; of many, the counts."""
+"""Up to this many photos are shown one by one; of more, the counts."""
 
 
 def render(result: object) -> str:
-    """Put a verb's *result* into lines; what has no words of its own is shown as its fields."""
+    """Return the *result* of a command as lines of text; a type without a function of its own shows its fields."""
     words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result).__name__, _fields))
     return "\n".join(words(result))
 
@@ -31,9 +31,9 @@ def _staged(result: "Staged") -> Iterable[str]:
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
     if result.leaks:
-        yield f"{result.leaks} training photos left out that show the same picture as a test photo"
+        yield f"{result.leaks} training photos left out because they duplicate a test photo"
     if result.moved:
-        yield f"{result.moved} photos moved to the side of the split where a photo of the same picture is"
+        yield f"{result.moved} photos moved to the split that has a photo of the same picture"
     for photo in result.left_out:
         yield f"left out: {photo.name}: {photo.reason}"
 
@@ -108,41 +108,41 @@ def _level(target: str, level: "Level") -> str:
 def _monitored(result: "MonitorResult") -> Iterable[str]:
     verdict = result.verdict
     if not verdict.enough:
-        yield f"{_count(result.photos, 'photo')} since the last look: too few for a verdict"
+        yield f"{_count(result.photos, 'photo')} since the last run: too few for a drift score"
     else:
-        word = "ALARM" if verdict.alarm else "no alarm"
-        yield f"{word}: score {verdict.score:.2f}, alarm line {verdict.threshold:.2f}, {result.photos} photos"
-    yield f"stream: evidence {result.evidence:.2f}, alarm line 1"
+        state = "ALARM" if verdict.alarm else "no alarm"
+        yield f"{state}: drift score {verdict.score:.2f}, threshold {verdict.threshold:.2f}, {result.photos} photos"
+    yield f"stream: drift score {result.evidence:.2f}, threshold 1"
     if result.alert:
         yield f"ALERT, {result.alert.severity}: {result.alert.cause}: {result.alert.because}"
         yield f"since {result.alert.since}"
         yield from result.alert.moved
     if result.accuracy:
         found = result.accuracy
-        worth = "" if found.trusted else f"; not to be trusted: {found.why}"
-        yield f"accuracy, estimated: {found.accuracy:.0%} [{found.low:.0%} to {found.high:.0%}, 90%]{worth}"
+        doubt = "" if found.trusted else f"; unreliable: {found.why}"
+        yield f"estimated accuracy: {found.accuracy:.0%} [{found.low:.0%} to {found.high:.0%}, 90%]{doubt}"
     if result.report_uri:
         yield f"alert: {result.report_uri}"
     if result.acknowledged:
         yield f"acknowledged: {result.acknowledged} alarms"
     for alarm in result.alarms:
-        yield f"stands since {alarm.since}: {alarm.finding.subject}"
+        yield f"active since {alarm.since}: {alarm.finding.subject}"
     for reason, count in result.refused.items():
-        yield f"not looked at: {count}, {reason}"
+        yield f"skipped: {count}, {reason}"
     for line in result.malformed:
-        yield f"not used: {line}"
+        yield f"malformed: {line}"
     if not result.complete:
-        yield "the rest of the capture is left for the next look"
+        yield "the rest of the captured traffic is left for the next run"
 
 
 def _dispatched(result: "DispatchResult") -> Iterable[str]:
     if not result.orders:
-        yield "no order is open; for some to come in, run: scones dispatch --example-orders 40"
+        yield "there are no open orders; to create some, run: scones dispatch --example-orders 40"
         return
     busy = {item.courier.id for item in result.plan.assignments}
-    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders given to {_count(len(busy), 'courier')}"
+    yield f"{len(result.plan.assignments)} of {len(result.orders)} orders assigned to {_count(len(busy), 'courier')}"
     for reason, count in Counter(item.reason for item in result.plan.unassigned).most_common(5):
-        yield f"{count} stay: {reason}"
+        yield f"{count} not assigned: {reason}"
     yield f"plan {result.uri}"
 
 
@@ -161,7 +161,7 @@ def _simulated(result: "SimulationResult") -> Iterable[str]:
         yield f"{kind:<10} {sum(counts.values()):>6}: {_counts(counts)}"
     yield f"{'all':<10} {result.events:>6}: {_counts(total)}"
     rate = result.events / result.seconds
-    yield f"{result.orders} orders moved; {rate:.0f} events a second for {result.seconds:.1f} s"
+    yield f"{result.orders} orders assigned; {rate:.0f} events a second for {result.seconds:.1f} s"
     yield from (f"failed with {error}: {count}" for error, count in result.errors.items())
 
 

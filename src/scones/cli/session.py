@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """A Reporter with bars on a terminal; elsewhere it says how far long work is, every *line_seconds*."""
+    """A Reporter with progress bars on a terminal; elsewhere it prints a line every *line_seconds*."""
 
     def __init__(self, line_seconds: float = 20.0) -> None:
         self._line_seconds = line_seconds
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("  {task.description:<22}"),
@@ -38,7 +38,7 @@ class Terminal:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Terminal":
-        """Start drawing bars, where there is a terminal to draw them on."""
+        """Start drawing bars if there is a terminal."""
         if self._console.is_terminal:
             self._bars.start()
         return self
@@ -46,13 +46,13 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was."""
+        """Remove the bars."""
         if self._console.is_terminal:
             self._bars.stop()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Draw no bars meanwhile: a question stands on the last line."""
+        """Draw no bars while a question is on the last line."""
         if self._console.is_terminal:
             self._bars.stop()
         yield
@@ -61,18 +61,18 @@ class Terminal:
 
     def tell(self, line: str) -> None:
         """Print one line above the bars."""
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self._console.print(line, markup=False)
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
-        """Move the bar of *what*; a full bar becomes a line, and the next of its name starts anew."""
+        """Update the bar of *what*; a full bar becomes a line, and a later one of the same name starts at zero."""
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total, now=now)
         self._bars.update(self._tasks[what], completed=done, total=total, now=now)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(what))
             self.tell(f"  {what}: {total:,}")
-        elif not self._console.is_terminal and time.monotonic() - self._said >= self._line_seconds:
+        elif not self._console.is_terminal and time.monotonic() - self._last_line >= self._line_seconds:
             self.tell(f"  {what}: {done:,} of {total:,}{now and f', {now}'}")
 
 
@@ -80,10 +80,10 @@ Flags = Mapping[str, object]
 
 
 class Cancelled(SconesError):
-    """The user was told what a verb costs on AWS, and did not want it."""
+    """The user declined what a command costs on AWS."""
 
     def __init__(self) -> None:
-        super().__init__("nothing was made; to work without AWS, run: scones local up")
+        super().__init__("cancelled; nothing was created. To work locally, run: scones local up")
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
 
     Raises:
         CloudDied: the local cloud of the environment was killed; the command must not reach AWS by mistake.
-        NotAgreed: the verb costs money on AWS, and the user, asked, did not go on.
+        Cancelled: the command costs money on AWS, and the user declined.
     """
     from scones.aws.client import Credentials
     from scones.aws.connection import connect
@@ -108,12 +108,12 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)
-    # `up` says its own price, and asks once the changes have been shown.
+    # `up` shows the price itself, and asks when it has shown the changes.
     price = _price(verb, settings) if ask and verb != "up" else ""
-    if price and not click.confirm(f"{verb} costs money on AWS: {price} Go on?", err=True):
+    if price and not click.confirm(f"{verb} costs money on AWS: {price} Continue?", err=True):
         raise Cancelled
     with Terminal() as terminal:
-        yield Pipeline(aws, settings, terminal, _Asks(terminal) if ask else auto_approve)
+        yield Pipeline(aws, settings, terminal, _ApprovalPrompt(terminal) if ask else auto_approve)
 
 
 def _price(verb: str, settings: Settings) -> str:
@@ -122,8 +122,8 @@ def _price(verb: str, settings: Settings) -> str:
     return price_of(verb, settings)
 
 
-class _Asks:
-    """Asks once whether to make what was shown: bringing a stack up takes two change sets."""
+class _ApprovalPrompt:
+    """Asks once whether to apply the changes shown: a new stack takes two change sets."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -131,6 +131,6 @@ class _Asks:
 
     def __call__(self) -> None:
         with self._terminal.paused():
-            self._agreed = self._agreed or click.confirm("this costs money on AWS: go on?", err=True)
+            self._agreed = self._agreed or click.confirm("This costs money on AWS. Continue?", err=True)
         if not self._agreed:
             raise Cancelled

@@ -1,21 +1,21 @@
 """The steps, one verb a file: arguments in, a frozen result out; no step imports another."""
 
 STEPS = {
-    "stage": "Check the photos, put them in the bucket with their lists, and report on them.",
-    "image": "Have the container image of this version built in the account; later steps do it where it is missing.",
-    "train": "Run a training job on the staged photos, and register its model; one that passes the gate is approved.",
-    "approve": "Approve or reject a registered model: only an approved one is deployed.",
-    "up": "Look at the account, say the price, show what would change, and bring the stack to the template.",
-    "deploy": "Put the model behind the endpoint, step by step where another serves, and capture what it sees.",
-    "rollback": "Return to the release before; again, to the one before that.",
-    "classify": "Send photos through the Step Functions workflow.",
-    "replay": "Rebuild a recorded decision bit for bit, or say what another model or threshold would have changed.",
-    "evaluate": "Ask the endpoint about every test photo, measure it, propose a threshold, and write a report.",
-    "monitor": "Compare what the endpoint saw with the baseline; send an alert if it changed.",
-    "dispatch": "Give the open orders to the couriers just seen: bicycles near, motorcycles far.",
-    "simulate": "Send a stream of couriers' photos, some twice, broken or shifted, and account for each of them.",
-    "cost": "Say what photos cost on AWS by each mode, from the dated price file; nothing is asked of AWS.",
-    "status": "Say what stands, what was changed by hand, what serves, what it costs an hour, and what is left over.",
-    "down": "Delete everything of this environment, or all but its data, look again, and give a receipt.",
+    "stage": "Validate labelled photos, upload them with manifests, and write a report about them.",
+    "image": "Build this version's container image in your AWS account; later commands do so if it is missing.",
+    "train": "Run a training job on the staged photos and register the model; it is approved if it passes the gate.",
+    "approve": "Approve or reject a registered model; only approved models can be deployed.",
+    "up": "Create or update the stack: check the account, show the price and the changes, then ask for approval.",
+    "deploy": "Deploy a model to the endpoint, gradually if another model is live, and start capturing its traffic.",
+    "rollback": "Return the endpoint to the previous release; run it again to go back one release further.",
+    "classify": "Classify photos with the Step Functions workflow.",
+    "replay": "Reproduce a recorded decision exactly, or show what another model or threshold would have decided.",
+    "evaluate": "Evaluate the endpoint on every test photo, propose a threshold, and write a report.",
+    "monitor": "Check the captured traffic for drift, and send an alert if there is any.",
+    "dispatch": "Assign open orders to available couriers: short trips to bicycles, long ones to motorcycles.",
+    "simulate": "Send a stream of courier photos, some duplicated, corrupt or shifted, and report the outcome of each.",
+    "cost": "Estimate what classifying photos costs on AWS, from a bundled price list; nothing is sent to AWS.",
+    "status": "Show deployed resources, manual changes, the live model, hourly cost and leftovers.",
+    "down": "Delete all resources of the environment, or all but its data, and verify that they are gone.",
 }
-"""Every step in order, and what it does."""
+"""Every command in the order of the workflow, and what it does."""
