@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from scones.evaluation.calibration import accuracy_at, risk_coverage
-from scones.evaluation.int8_comparison import Pair, compare_int8
-from scones.evaluation.metrics import calibration_error
-from scones.evaluation.ood import NOTHING, flat_and_noise, judge_guard
+from scones.evaluation.calibration import accuracy_at, calibration_error, risk_coverage
+from scones.evaluation.comparison import ModelPair, compare_int8
+from scones.evaluation.ood import SYNTHETIC, evaluate_ood, flat_and_noise
 from scones.evaluation.robustness import corrupt
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile
@@ -47,7 +46,7 @@ def measure(model_file: ModelFile, judges: Judges) -> dict[str, float]:
         damaged = _ask(model.answer, corrupt(judges.photos, kind, severity, 0))[:, :classes]
         found[kind] = float((damaged.argmax(axis=1) == judges.labels).mean())
     int8 = Model(replace(model_file, model_path=model_file.int8_path or model_file.exact_path))
-    pair = Pair(model.answer, int8.answer, model_file.model_path == model_file.int8_path)
+    pair = ModelPair(model.answer, int8.answer, model_file.model_path == model_file.int8_path)
     compared = compare_int8(pair, judges.photos, judges.labels, classes)
     return found | _guard(model_file, model, judges) | {"int8": compared.difference, "speed": compared.times_faster}
 
@@ -56,10 +55,10 @@ def _guard(model_file: ModelFile, model: Model, judges: Judges) -> dict[str, flo
     limit = np.inf if model_file.unfamiliar_above is None else model_file.unfamiliar_above
     nothing = flat_and_noise(judges.photos.shape[1])
     known, of_nothing, of_others = (_ask(model.answer, some)[:, -1] for some in (judges.photos, nothing, judges.others))
-    strangers = {NOTHING: (("",) * len(nothing), of_nothing), _OTHERS: (("",) * len(judges.others), of_others)}
-    found = judge_guard(limit, known, strangers)
-    made_up, others = found.strangers
-    return {"refused": found.refused, "nothing": made_up.auc, "others": others.auc, "accepted": others.accepted}
+    groups = {SYNTHETIC: (("",) * len(nothing), of_nothing), _OTHERS: (("",) * len(judges.others), of_others)}
+    found = evaluate_ood(limit, known, groups)
+    generated, others = found.groups
+    return {"refused": found.rejected, "nothing": generated.auc, "others": others.auc, "accepted": others.accepted}
 
 
 def _ask(answer: Callable[[Pixels], npt.NDArray[np.floating]], photos: Pixels) -> Floats:

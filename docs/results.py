@@ -27,7 +27,7 @@ _VERBS = {
     "classify FOLDER": Pipeline.classify_batch,
     "replay EXECUTION": Pipeline.replay,
     "replay --model, --threshold": Pipeline.rejudge,
-    "evaluate": Pipeline.study,
+    "evaluate": Pipeline.evaluate,
     "monitor": Pipeline.monitor,
     "monitor --labels": Pipeline.label,
     "dispatch": Pipeline.dispatch,

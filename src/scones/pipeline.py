@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from scones.aws.registry import ModelPackage
     from scones.aws.s3 import Bucket
     from scones.deployment.smoke_test import SmokeTestResult
-    from scones.evaluation.study import Study
+    from scones.evaluation.evaluation import Evaluation
     from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.deploy import DeployResult
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
-    from scones.steps.evaluate import Evaluated
+    from scones.steps.evaluate import EvaluationOptions
     from scones.steps.image import ImageResult
     from scones.steps.learn import LearnedDays
     from scones.steps.monitor import MonitorResult
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import Staged
     from scones.steps.status import Status
-    from scones.steps.study import Wanted
     from scones.steps.survey import Learnt
     from scones.steps.train import TrainingResult
     from scones.steps.up import StackOutputs
@@ -232,31 +231,26 @@ class Pipeline:
 
         return rejudge(self.aws, model_file, threshold, self.report)
 
-    def evaluate(self) -> "Evaluated":
-        """Evaluate the endpoint on the staged test photos."""
-        from scones.steps.evaluate import evaluate
+    def evaluate(self, options: "EvaluationOptions | None" = None) -> "Evaluation":
+        """Evaluate the deployed model on the staged test photos; with a gate, approve or reject it."""
+        from scones.steps.evaluate import DeployedModel, EvaluationOptions, evaluate
 
-        deployed = self._deployed()
-        settings = self._with(deployed.classes)
-        return self._save("evaluate", evaluate(self.aws, settings, deployed.endpoint, self.samples(), self.report))
-
-    def study(self, wanted: "Wanted") -> "Study":
-        """Evaluate the model behind the endpoint in every way that is *wanted*; with a gate, approve or reject it."""
-        from scones.steps.study import Served, study_endpoint
-
+        options = options or EvaluationOptions()
         deployed, staged = self._deployed(), self._staged()
-        served = Served(
+        model = DeployedModel(
+            aws=self.aws,
             endpoint=deployed.endpoint,
             model_uri=deployed.model_uri,
             workflow_arn=self._up().workflow_arn,
             samples=self.samples(),
-            data=(staged.name, staged.kind),
+            data_name=staged.name,
+            data_kind=staged.kind,
         )
-        found = study_endpoint(self.aws, self._with(deployed.classes), served, wanted, self.report)
-        if wanted.gate and deployed.package:
-            missed = [str(check) for check in found.gate if not check.passed]
-            self.approve(deployed.package, "; ".join(missed) or "by the gate, at the endpoint", reject=bool(missed))
-        return self._save("study", found)
+        result = evaluate(model, self._with(deployed.classes), options, self.report)
+        if options.gate and deployed.package:
+            failed = [str(check) for check in result.gate if not check.passed]
+            self.approve(deployed.package, "; ".join(failed) or "by the gate, at the endpoint", reject=bool(failed))
+        return self._save("evaluate", result)
 
     def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> "MonitorResult":
         """Check the traffic since the last monitoring run, once at least *at_least* photos were captured.
@@ -439,10 +433,10 @@ class Pipeline:
         return load_result(self.aws.bucket, step, kind, self.settings.env)
 
 
-def study_model(model_file: Path, settings: Settings, wanted: "Wanted", report: Reporter) -> "Study":
-    """Evaluate the model in *model_file* on the test photos of the settings' data, without an endpoint or AWS."""
+def evaluate_model_file(path: Path, settings: Settings, options: "EvaluationOptions", report: Reporter) -> "Evaluation":
+    """Evaluate the model in a file on the test photos of the settings' data, without an endpoint or AWS."""
     from scones.data.loading import collect_configured
-    from scones.steps.study import classes_of, study_model_file
+    from scones.steps.evaluate import LocalModel, classes_of, evaluate
 
-    collection = collect_configured(replace(settings, classes=classes_of(model_file)), report)
-    return study_model_file(model_file, collection, settings, wanted, report)
+    collection = collect_configured(replace(settings, classes=classes_of(path)), report)
+    return evaluate(LocalModel(path, collection), settings, options, report)

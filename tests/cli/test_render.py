@@ -40,21 +40,23 @@ def test_no_executions_are_counted_as_none() -> None:
     )
 
 
-def test_an_evaluation_is_told_with_its_interval_its_promise_and_what_was_asked_for() -> None:
-    """Accuracy with n, the threshold with what is promised of it, each damage, the rival, load with its errors."""
+def test_an_evaluation_has_its_interval_its_guarantee_and_the_optional_parts() -> None:
+    """Accuracy with n, the threshold with its guarantee, each corruption, the other model, load with its errors."""
     lines = render(everything()).splitlines()
     assert lines[0] == "accuracy 0.900 [0.769 to 0.960, 95%], n = 40"
-    assert lines[1] == "cross-validated on the training photos 0.990 [0.982 to 0.995, 95%], n = 1000"
+    assert lines[1] == "cross-validated accuracy on the training photos 0.990 [0.982 to 0.995, 95%], n = 1000"
     assert sum(line.startswith("noise") for line in lines) == 3
     assert any("at most 3.0% of routed photos are wrong" in line for line in lines)
     assert any(line.startswith("against <b>rival</b>: this model is better") for line in lines)
-    assert "endpoint, 4 clients: 0/s, no answer, 9 errors" in lines
+    assert "endpoint, 4 clients: 0/s, no response, 9 errors" in lines
 
 
-def test_drawings_and_missed_floors_are_said_first_and_last() -> None:
-    """Nobody can take drawings for photos, or a shut gate for an open one."""
-    study = everything()
-    missed = tuple(replace(check, passed=False) for check in study.gate[:1])
-    lines = render(replace(study, data=replace(study.data, kind="rendered"), gate=missed)).splitlines()
+def test_drawings_come_first_and_failed_requirements_last() -> None:
+    """Drawings cannot be taken for photos, nor a failed gate for a passed one."""
+    evaluation = everything()
+    failed = tuple(replace(check, passed=False) for check in evaluation.gate[:1])
+    lines = render(
+        replace(evaluation, data=replace(evaluation.data, kind="rendered"), gate=failed, report="r.html")
+    ).splitlines()
     assert lines[0].startswith("DRAWINGS, not photos")
-    assert lines[-2].startswith("below the floor: gate_accuracy")
+    assert lines[-2].startswith("gate failed: gate_accuracy")

@@ -1,11 +1,11 @@
-"""Two models are told apart by the photos on which they differ."""
+"""Two models are compared by the photos on which they differ."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.evaluation.comparison import compare, mcnemar
+from scones.evaluation.comparison import ModelPair, compare, compare_int8, mcnemar
 
 CLASSES = ("bicycle", "motorcycle")
 BICYCLE, MOTORCYCLE = (0.8, 0.2), (0.3, 0.7)
@@ -22,8 +22,8 @@ def test_p_values_are_those_of_the_coin(one: int, other: int, p_value: float) ->
     assert mcnemar(other, one) == pytest.approx(p_value)
 
 
-def test_every_difference_is_listed_with_both_answers() -> None:
-    """Three photos, one of them answered differently: who said what, and how sure."""
+def test_every_difference_is_listed_with_both_predictions() -> None:
+    """One of three photos differs: it is listed with both predictions and their confidence."""
     photos = [("a", "bicycle"), ("b", "motorcycle"), ("c", "motorcycle")]
     found = compare(
         photos, np.array([BICYCLE, MOTORCYCLE, BICYCLE]), np.array([BICYCLE, BICYCLE, BICYCLE]), CLASSES, "old"
@@ -33,11 +33,11 @@ def test_every_difference_is_listed_with_both_answers() -> None:
     (changed,) = found.changed
     assert (changed.name, changed.ours, changed.theirs) == ("b", "motorcycle", "bicycle")
     assert (changed.our_confidence, changed.their_confidence) == (0.7, 0.8)
-    assert found.verdict.startswith("not told apart: 1 photos only this model has right")
+    assert found.verdict.startswith("no significant difference: 1 photos only this model has right")
 
 
 def test_a_clear_winner_is_named() -> None:
-    """Twenty to nothing is no luck, whichever side has the twenty."""
+    """Twenty to none is significant, whichever side has the twenty."""
     photos = [(str(index), "bicycle") for index in range(20)]
     good, bad = np.array([BICYCLE] * 20), np.array([MOTORCYCLE] * 20)
     assert compare(photos, good, bad, CLASSES, "old").verdict.startswith("this model is better")
@@ -54,3 +54,29 @@ def test_the_four_counts_make_all_photos(answers: list[tuple[str, bool, bool]]) 
     assert found.both_right + found.only_ours + found.only_theirs + found.both_wrong == found.n == len(answers)
     assert found.accuracy * found.n == pytest.approx(found.both_right + found.only_ours)
     assert 0 < found.p_value <= 1
+
+
+def probabilities(first: np.ndarray) -> np.ndarray:
+    """The output of a model that gives the first class this probability."""
+    return np.column_stack([first, 1 - first, np.zeros(len(first))])
+
+
+def test_the_difference_is_that_of_the_accuracies() -> None:
+    """The column of OOD scores is no class; photos with different predictions are counted."""
+    photos = np.zeros((100, 8, 8, 3), np.uint8)
+    photos[:50] = 255
+    truth = np.repeat([0, 1], 50)
+    found = compare_int8(
+        ModelPair(
+            lambda some: probabilities(some[:, 0, 0, 0] / 255),
+            lambda some: probabilities(np.ones(len(some))),
+            served=False,
+        ),
+        photos,
+        truth,
+        2,
+    )
+    assert (found.n, found.exact_accuracy, found.accuracy, found.changed) == (100, 1.0, 0.5, 50)
+    assert found.difference == pytest.approx(-0.5)
+    assert not found.served
+    assert found.times_faster == pytest.approx(found.exact_milliseconds / found.milliseconds)

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from scones.evaluation.metrics import (
     ClassScores,
     binary_auc,
-    calibration_error,
-    error_by_chance,
     evaluate_predictions,
 )
 from scones.model.out_of_fold import InvalidPredictions
@@ -70,13 +68,6 @@ def test_ties_count_half_in_the_area() -> None:
     assert binary_auc(np.array([True, False, False]), np.zeros(3)) == pytest.approx(0.5)
 
 
-def test_calibration_error_is_zero_for_honest_confidence() -> None:
-    """Three of four right at 75% is no error; all right at 75% is one of 25 points."""
-    confidence = np.full(4, 0.75)
-    assert calibration_error(np.array([True, True, True, False]), confidence) == pytest.approx(0)
-    assert calibration_error(np.full(4, True), confidence) == pytest.approx(0.25)
-
-
 @pytest.mark.parametrize(
     ("labels", "table", "message"),
     [
@@ -117,12 +108,3 @@ def test_the_order_of_photos_does_not_matter(photos: list[tuple[str, float]]) ->
     assert there.confusion == back.confusion
     assert there.auc == back.auc
     assert there.ece == pytest.approx(back.ece)
-
-
-def test_few_photos_show_a_calibration_error_by_chance() -> None:
-    """Even a perfect model's; the more photos, the less, and the same for the same seed."""
-    confidence = np.random.default_rng(0).uniform(0.5, 1, 4000)
-    few, many = error_by_chance(confidence[:100], 0), error_by_chance(confidence, 0)
-    assert few > 3 * many > 0
-    assert few == error_by_chance(confidence[:100], 0)
-    assert error_by_chance(np.ones(10), 0) == 0

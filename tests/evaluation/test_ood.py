@@ -1,35 +1,35 @@
-"""The guard's figures are shares of what passes its limit."""
+"""The detector is evaluated by the shares above and below its threshold."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.evaluation.ood import flat_and_noise, judge_guard
+from scones.evaluation.ood import evaluate_ood, flat_and_noise
 
 
-def test_shares_are_counted_at_the_limit() -> None:
-    """A score at the limit still passes, on both sides."""
-    found = judge_guard(1.0, np.array([0.0, 1.0, 1.1, 0.5]), {"cats": (("a", "b"), np.array([1.0, 3.0]))})
-    assert (found.n, found.refused) == (4, 0.25)
-    cats = found.strangers[0]
+def test_shares_are_counted_at_the_threshold() -> None:
+    """A score at the threshold is accepted, in both groups."""
+    found = evaluate_ood(1.0, np.array([0.0, 1.0, 1.1, 0.5]), {"cats": (("a", "b"), np.array([1.0, 3.0]))})
+    assert (found.n, found.rejected) == (4, 0.25)
+    cats = found.groups[0]
     assert (cats.kind, cats.n, cats.accepted, cats.keys) == ("cats", 2, 0.5, ("a", "b"))
     assert cats.auc == pytest.approx(6.5 / 8)
     assert cats.interval.low < 0.5 < cats.interval.high
 
 
 @given(st.floats(-3, 3), st.integers(0, 2**32 - 1))
-def test_a_higher_limit_refuses_no_more_and_accepts_no_less(limit: float, seed: int) -> None:
+def test_a_higher_threshold_rejects_no_more_and_accepts_no_less(limit: float, seed: int) -> None:
     """Nor does it change the area."""
     rng = np.random.default_rng(seed)
     known, others = rng.normal(0, 1, 20), rng.normal(1, 1, 10)
-    one, more = (judge_guard(at, known, {"": (("",) * 10, others)}) for at in (limit, limit + 1))
-    assert more.refused <= one.refused
-    assert more.strangers[0].accepted >= one.strangers[0].accepted
-    assert more.strangers[0].auc == one.strangers[0].auc
+    one, more = (evaluate_ood(at, known, {"": (("",) * 10, others)}) for at in (limit, limit + 1))
+    assert more.rejected <= one.rejected
+    assert more.groups[0].accepted >= one.groups[0].accepted
+    assert more.groups[0].auc == one.groups[0].auc
 
 
-def test_pictures_of_nothing_are_plain_coloured_and_gray_in_turn() -> None:
+def test_generated_images_are_plain_coloured_and_gray_in_turn() -> None:
     """The same ones each time, at any size."""
     made = flat_and_noise(16)
     assert made.shape == (300, 16, 16, 3)

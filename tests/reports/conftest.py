@@ -12,8 +12,8 @@ from scones.domain.decision import Outcome
 from scones.evaluation.business_value import CityDays, Seen
 from scones.evaluation.metrics import evaluate_predictions
 from scones.reports.demo import render_report
+from scones.reports.gallery import PhotoCard
 from scones.reports.story import (
-    Answer,
     Channel,
     Data,
     DemoReport,
@@ -38,7 +38,7 @@ def a_photo(seed: int, light: float = 1.0, size: int = 32) -> bytes:
     return out.getvalue()
 
 
-def answers(count: int = 200, seed: int = 0) -> tuple[Answer, ...]:
+def answers(count: int = 200, seed: int = 0) -> tuple[PhotoCard, ...]:
     """Answers of a model that is right about nineteen times in twenty."""
     rng = np.random.default_rng(seed)
     made = []
@@ -47,11 +47,11 @@ def answers(count: int = 200, seed: int = 0) -> tuple[Answer, ...]:
         confidence = float(np.clip(rng.beta(9, 1.1), 0.5, 0.999))
         right = rng.random() < confidence + 0.02
         label = truth if right else CLASSES[1 - index % 2]
-        made.append(Answer(a_photo(index), f"{truth}_{index:05d}.png", truth, label, confidence))
+        made.append(PhotoCard(a_photo(index), f"{truth}_{index:05d}.png", truth, label, confidence))
     return tuple(made)
 
 
-def probabilities(given: tuple[Answer, ...]) -> np.ndarray:
+def probabilities(given: tuple[PhotoCard, ...]) -> np.ndarray:
     """The answers as a table of two columns."""
     rows = [
         (a.confidence, 1 - a.confidence) if a.label == CLASSES[0] else (1 - a.confidence, a.confidence) for a in given
@@ -59,7 +59,7 @@ def probabilities(given: tuple[Answer, ...]) -> np.ndarray:
     return np.array(rows)
 
 
-def runs(given: tuple[Answer, ...], clients: int = 8) -> tuple[Run, ...]:
+def runs(given: tuple[PhotoCard, ...], clients: int = 8) -> tuple[Run, ...]:
     """Executions of so many clients, one after the other in each."""
     rng = np.random.default_rng(0)
     free = [0.0] * clients
@@ -158,7 +158,7 @@ def a_report(rendered: bool = False) -> DemoReport:
     given = answers()
     labels = [answer.truth for answer in given]
     dark = tuple(
-        (a, Answer(a_photo(i, 0.45), a.name, a.truth, a.label, max(0.5, a.confidence - 0.25)))
+        (a, PhotoCard(a_photo(i, 0.45), a.name, a.truth, a.label, max(0.5, a.confidence - 0.25)))
         for i, a in enumerate(given[:8])
     )
     return DemoReport(

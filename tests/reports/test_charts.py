@@ -2,6 +2,7 @@
 
 import itertools
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 
 from scones.domain.decision import Outcome
 from scones.reports import charts
-from scones.reports.story import Answer, DemoReport, Dispatch, DriftCheck, Run
+from scones.reports.charts import on_time_chart
+from scones.reports.demo import render_report
+from scones.reports.gallery import PhotoCard
+from scones.reports.story import DemoReport, Dispatch, DriftCheck, Run
 from scones.reports.theme import CLASSES, UNSURE
 
 seconds = st.floats(0, 100)
@@ -64,8 +68,8 @@ def test_a_vehicle_has_the_same_style_everywhere() -> None:
     assert charts.vehicle_style("unsure", ("bicycle", "motorcycle")) == (UNSURE, "D")
 
 
-@pytest.mark.parametrize("answers", [(), (Answer(b"", "n", "a", "a", 1.0),)])
-def test_few_answers_still_draw(answers: tuple[Answer, ...]) -> None:
+@pytest.mark.parametrize("answers", [(), (PhotoCard(b"", "n", "a", "a", 1.0),)])
+def test_few_answers_still_draw(answers: tuple[PhotoCard, ...]) -> None:
     """None and one are no special case."""
     drawn(charts.confidence_histogram(answers, 0.8, 2))
 
@@ -89,3 +93,26 @@ def test_runs_in_one_lane_never_overlap(pairs: list[tuple[float, float]]) -> Non
         assert all(one.stopped <= other.started for one, other in itertools.pairwise(mine))
     busiest = max((sum(r.started <= run.started < r.stopped or r is run for r in runs) for run in runs), default=0)
     assert len(set(lanes)) <= busiest
+
+
+def test_the_chart_names_both_ends_and_each_threshold(demo_report: DemoReport) -> None:
+    """Blindness and perfect knowledge with their figures, and one line a threshold."""
+    svg = on_time_chart(demo_report.city)
+    ET.fromstring(svg)  # noqa: S314 - our own drawing
+    for words in ("no classifier 81%", "perfect knowledge 96%", "always trusted", "from 80%", "from 95%"):
+        assert words in svg
+
+
+def test_the_report_tells_a_manager_what_the_model_brings(page: str) -> None:
+    """The share on time with this model, without any photo and with perfect knowledge, and who looks at the unsure."""
+    page = " ".join(page.split())
+    assert "With this model, trusted at 80%, 94.2% of the orders are on time; without any photo 81.0%" in page
+    assert "perfect knowledge 96.0%" in page
+    assert "12.0% of unsure couriers" in page
+
+
+def test_other_people_s_classes_leave_the_imagined_classifiers(demo_report: DemoReport) -> None:
+    """Without a bicycle and a motorcycle among the classes there is no line for the model."""
+    page = render_report(replace(demo_report, city=replace(demo_report.city, measured=(), reviewed=None)))
+    assert "this model" not in page
+    assert "What is the classifier worth?" in page

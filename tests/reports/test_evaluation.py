@@ -8,31 +8,39 @@ from functools import cache
 import msgspec
 import pytest
 
-from evaluation.studied import FACTS, PAIR, PLAN, ask_otherwise, candidate, facts, photos
+from evaluation.small_model import FACTS, PAIR, PLAN, facts, photos, predict_opposite, small_model
 from reports.test_demo import Nesting
-from scones.evaluation.examination import Shown, examine
-from scones.evaluation.load_test import Level, Load
-from scones.evaluation.study import Study
-from scones.reports.evaluation import render_study
+from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, evaluate_model
+from scones.evaluation.load_test import LoadLevel, LoadResult
+from scones.evaluation.thresholds import Saving
+from scones.reports.evaluation import render_evaluation
 from tiny_model import plain_photo
 
-OTHERS = tuple(Shown(f"<i>{level}</i>.png", "", plain_photo(level)) for level in (0, 20, 110, 120, 130, 255))
+OTHERS = tuple(EvaluationPhoto(f"<i>{level}</i>.png", "", plain_photo(level)) for level in (0, 20, 110, 120, 130, 255))
 """Three whose level is familiar and three whose level is not."""
-LOAD = Load("endpoint", (Level(1, 10, 1.0, 10.0, 5.0, 6.0, 7.0, {}), Level(4, 9, 1.0, 0.0, None, None, None, {"X": 9})))
+LOAD = LoadResult(
+    "endpoint", (LoadLevel(1, 10, 1.0, 10.0, 5.0, 6.0, 7.0, {}), LoadLevel(4, 9, 1.0, 0.0, None, None, None, {"X": 9}))
+)
 
 
 @cache
-def everything() -> Study:
-    """A study with all that may be asked for."""
-    rival = replace(candidate("<b>rival</b>"), ask=ask_otherwise)
-    plan = replace(PLAN, robustness=True, against=rival, others=OTHERS)
-    model = replace(candidate(), facts=replace(FACTS, unfamiliar_above=50.0), pair=PAIR)
-    return replace(examine(model, facts(), photos(), plan, lambda *_: None), load=(LOAD,))
+def everything() -> Evaluation:
+    """An evaluation with every optional part."""
+    rival = replace(small_model("<b>rival</b>"), predict=predict_opposite)
+    plan = replace(PLAN, robustness=True, against=rival, ood=True, ood_photos=OTHERS)
+    model = replace(small_model(), facts=replace(FACTS, ood_threshold=50.0), int8_pair=PAIR)
+    return replace(evaluate_model(model, facts(), photos(), plan, lambda *_: None), load=(LOAD,))
 
 
-def page(study: Study) -> str:
+def page(evaluation: Evaluation) -> str:
     """Render it."""
-    return render_study(study, photos(study.metrics.n), OTHERS, 0)
+    return render_evaluation(evaluation, photos(evaluation.metrics.n), OTHERS)
+
+
+def with_saving(dollars: float, low: float, high: float) -> Evaluation:
+    """The evaluation with another saving."""
+    evaluation = everything()
+    return replace(evaluation, threshold=replace(evaluation.threshold, saving=Saving(dollars, low, high)))
 
 
 @cache
@@ -44,15 +52,15 @@ def whole_page() -> str:
 @cache
 def bare_page() -> str:
     """The page of the same answers, with nothing more than must be."""
-    return page(replace(everything(), guard=None, int8=None, robustness=(), comparison=None, load=()))
+    return page(replace(everything(), ood=None, int8=None, robustness=(), comparison=None, load=()))
 
 
 @cache
 def poor_page() -> str:
     """The page of drawings, of a model that misses a floor and has no answers to training photos."""
-    plan = replace(PLAN, floors=replace(PLAN.floors, accuracy=0.99))
-    model = replace(candidate(), out_of_fold=None)
-    return page(examine(model, facts(kind="rendered"), photos(), plan, lambda *_: None))
+    plan = replace(PLAN, requirements=replace(PLAN.requirements, accuracy=0.99))
+    model = replace(small_model(), out_of_fold=None)
+    return page(evaluate_model(model, facts(kind="rendered"), photos(), plan, lambda *_: None))
 
 
 def test_the_page_stands_alone_and_is_well_formed() -> None:
@@ -71,49 +79,49 @@ def test_names_are_text() -> None:
     """A model's name cannot become markup."""
     text = whole_page()
     assert "<b>rival" not in text
-    assert "Against &lt;b&gt;rival&lt;/b&gt;" in text
+    assert "Comparison with &lt;b&gt;rival&lt;/b&gt;" in text
 
 
-def test_the_guard_is_shown_with_what_it_lets_through_and_what_it_refuses() -> None:
-    """Each kind of strangers in a row of the table, and pictures of both outcomes."""
+def test_the_ood_detector_is_shown_with_what_it_accepts_and_rejects() -> None:
+    """Each group of images has a row in the table, and examples of both outcomes."""
     text = whole_page()
-    assert "What if it is no bicycle and no motorcycle?" in text
-    assert "Other things: let through, the most familiar first" in text
-    assert "Other things: refused" in text
-    assert "Flat and noise: refused" in text
+    assert "that show neither bicycle nor motorcycle" in text
+    assert "Other things: not rejected, the lowest score first" in text
+    assert "Other things: rejected" in text
+    assert "Flat and noise: rejected" in text
     assert "50.0%</td>" in text  # three of the six others
-    assert "What if it is no" not in bare_page()
+    assert "out of distribution" not in bare_page()
 
 
-def test_whole_numbers_are_compared_with_float32() -> None:
-    """How many answers change, and by how much it is less work."""
-    assert re.search(r"they name 0 of them differently", whole_page())
-    assert "What do whole numbers cost?" not in bare_page()
+def test_int8_is_compared_with_float32() -> None:
+    """By the number of different predictions and by speed."""
+    assert re.search(r"differ on 0 of the 40 test photos", whole_page())
+    assert "int8 compared with float32" not in bare_page()
 
 
-def test_every_part_is_there_only_where_it_was_asked_for() -> None:
-    """Damage, comparison and load have sections of their own."""
-    parts = ("What if the photos are worse?", "Where they differ", "How many at once?")
+def test_optional_parts_are_there_only_on_request() -> None:
+    """Robustness, comparison and load test have their own sections."""
+    parts = ("Robustness to image corruptions", "Different predictions", "Load test")
     full, plain = whole_page(), bare_page()
     assert all(part in full for part in parts)
     assert not any(part in plain for part in parts)
     assert "9 of 9" in full  # errors under load are not hidden
 
 
-@pytest.mark.parametrize(("render", "word"), [(whole_page, "open"), (poor_page, "shut")])
-def test_the_gate_is_told_as_it_is(render: Callable[[], str], word: str) -> None:
-    """Shut when one floor is missed, and the table says which."""
+@pytest.mark.parametrize(("render", "word"), [(whole_page, "passed"), (poor_page, "failed")])
+def test_the_gate_is_shown(render: Callable[[], str], word: str) -> None:
+    """It fails when one requirement is not met, and the table says which."""
     text = render()
-    assert re.search(r'Gate</div><div class="figure[^"]*">(\w+)<', text)[1] == word  # type: ignore[index]
-    assert (">missed<" in text) == (word == "shut")
+    assert re.search(r'Quality gate</div><div class="figure[^"]*">(\w+)<', text)[1] == word  # type: ignore[index]
+    assert (">failed</td>" in text) == (word == "failed")
 
 
 def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
-    """Halves of forty photos can promise nothing, and the page says so."""
+    """Halves of forty photos can guarantee nothing, and the page says so."""
     text = poor_page()
     assert "No guarantee at" in text
-    assert "tried on the other, many times" in text
-    assert "The promise holds" not in text
+    assert "evaluated on the other, many times" in text
+    assert "The guarantee holds" not in text
     assert "Guaranteed at" in whole_page()
 
 
@@ -123,18 +131,22 @@ def test_a_threshold_without_guarantee_is_not_called_guaranteed() -> None:
 )
 def test_a_loss_is_not_called_a_saving(dollars: float, words: str) -> None:
     """Where the interval reaches over zero, too."""
-    study = everything()
-    trial = replace(study.threshold, saving=replace(study.threshold.saving, dollars_per_1000=dollars, low=-80, high=80))
-    text = " ".join(page(replace(study, threshold=trial)).split())
+    evaluation = everything()
+    threshold = replace(
+        evaluation.threshold, saving=replace(evaluation.threshold.saving, dollars_per_1000=dollars, low=-80, high=80)
+    )
+    text = " ".join(page(replace(evaluation, threshold=threshold)).split())
     assert words in text
-    assert "could be luck" in text
+    assert "this is not significant" in text
 
 
-def test_a_change_without_consequence_is_not_called_luck() -> None:
+def test_a_change_without_effect_makes_no_difference() -> None:
     """Where both thresholds send every photo to a person, nothing is saved and nothing lost."""
-    study = everything()
-    trial = replace(study.threshold, saving=replace(study.threshold.saving, dollars_per_1000=0.0, low=0.0, high=0.0))
-    assert "the change makes no difference" in page(replace(study, threshold=trial))
+    evaluation = everything()
+    threshold = replace(
+        evaluation.threshold, saving=replace(evaluation.threshold.saving, dollars_per_1000=0.0, low=0.0, high=0.0)
+    )
+    assert "the change makes no difference" in page(replace(evaluation, threshold=threshold))
 
 
 def test_drawings_are_never_passed_off_as_photos() -> None:
@@ -146,7 +158,7 @@ def test_drawings_are_never_passed_off_as_photos() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_photo_still_has_a_page(count: int) -> None:
     """Few photos are no crash."""
-    few = examine(candidate(), facts(count), photos(40)[:count], PLAN, lambda *_: None)
+    few = evaluate_model(small_model(), facts(count), photos(40)[:count], PLAN, lambda *_: None)
     assert "How good is this model?" in page(few)
 
 
@@ -161,10 +173,16 @@ def test_the_json_holds_every_figure() -> None:
         "comparison",
         "load",
         "gate",
-        "guard",
+        "ood",
         "int8",
     } <= plain.keys()
     assert plain["metrics"]["pr_auc"] > 0.9
-    assert plain["threshold"]["promise"].startswith("at most 3.0%")
-    assert len(plain["answers"]["probabilities"]) == 40
-    assert msgspec.json.decode(msgspec.json.encode(everything()), type=Study) == everything()
+    assert plain["threshold"]["guarantee"].startswith("at most 3.0%")
+    assert len(plain["predictions"]["probabilities"]) == 40
+    assert msgspec.json.decode(msgspec.json.encode(everything()), type=Evaluation) == everything()
+
+
+def test_a_load_test_without_any_response_still_has_a_page() -> None:
+    """The chart is empty; the table has the errors."""
+    failed = LoadResult("endpoint", (LoadLevel(1, 9, 1.0, 0.0, None, None, None, {"Throttled": 9}),))
+    assert "9 errors Throttled" in page(replace(everything(), load=(failed,)))

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scones.reports.gallery import MOST, choose, picture
-from scones.reports.story import Answer
+from scones.reports.gallery import MAX_PHOTOS, PhotoCard, choose_photos, picture
 
 CLASSES = ("bicycle", "motorcycle")
 
@@ -67,20 +66,25 @@ def test_what_is_no_photo_is_an_empty_frame(data: bytes) -> None:
 
 answers = st.lists(
     st.builds(
-        Answer, st.just(b""), st.text(max_size=3), st.sampled_from(CLASSES), st.sampled_from(CLASSES), st.floats(0.5, 1)
+        PhotoCard,
+        st.just(b""),
+        st.text(max_size=3),
+        st.sampled_from(CLASSES),
+        st.sampled_from(CLASSES),
+        st.floats(0.5, 1),
     ),
     max_size=60,
 )
 
 
 @given(answers, st.floats(0.5, 1))
-def test_each_row_holds_what_it_says(given_answers: list[Answer], threshold: float) -> None:
+def test_each_row_holds_what_it_says(given_answers: list[PhotoCard], threshold: float) -> None:
     """Surest are right, unsure are below, wrong are wrong; what is hidden is counted."""
-    chosen = choose(given_answers, CLASSES, threshold)
+    chosen = choose_photos(given_answers, CLASSES, threshold)
     unsure = [answer for answer in given_answers if answer.confidence < threshold]
     wrong = [answer for answer in given_answers if not answer.right]
     assert all(answer.right for answer in chosen.surest)
     assert len(chosen.unsure) + chosen.unsure_hidden == len(unsure)
     assert len(chosen.wrong) + chosen.wrong_hidden == len(wrong)
-    assert all(len(row) <= MOST for row in (chosen.surest, chosen.unsure, chosen.wrong))
+    assert all(len(row) <= MAX_PHOTOS for row in (chosen.surest, chosen.unsure, chosen.wrong))
     assert [a.confidence for a in chosen.wrong] == sorted((a.confidence for a in chosen.wrong), reverse=True)

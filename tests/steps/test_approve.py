@@ -18,8 +18,8 @@ from scones.pipeline import Pipeline, save_result
 from scones.steps.approve import register
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
+from scones.steps.evaluate import EvaluationOptions
 from scones.steps.stage import Staged
-from scones.steps.study import Wanted
 from tiny_model import plain_photo, tar, write_tiny_model_file
 
 
@@ -94,7 +94,7 @@ def test_a_registry_of_somebody_else_is_left_alone(aws: Aws, settings: Settings,
 
 
 def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeline, tmp_path: Path) -> None:
-    """Four photos prove nothing: the model is rejected, with the floors it missed, and is not deployed again."""
+    """Four photos prove nothing: the model is rejected, with the failed requirements, and is not deployed again."""
     bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
     photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
     samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]
@@ -103,9 +103,9 @@ def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeli
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
     save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
-    own_flow.study(Wanted(tmp_path / "report.html"))
+    own_flow.evaluate(EvaluationOptions(tmp_path / "report.html"))
     assert own_flow.registered().approval is ApprovalStatus.APPROVED
-    own_flow.study(Wanted(tmp_path / "report.html", gate=True))
+    own_flow.evaluate(EvaluationOptions(tmp_path / "report.html", gate=True))
     found = own_flow.registered()
     assert (found.approval, "gate_accuracy" in found.reason) == (ApprovalStatus.REJECTED, True)
     with pytest.raises(NotApproved, match="gate_accuracy"):

@@ -22,10 +22,10 @@ from scones.dispatch.business_value import Trial, Worth, measured, worth
 from scones.dispatch.orders import Rules
 from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
+from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import ClassifyResult
-from scones.steps.evaluate import Evaluated
 from scones_local.cloud import HOST, Cloud, detach, start, stop
 
 SHIFTED_PHOTOS = 100
@@ -148,7 +148,7 @@ def _steps(flow: Pipeline, clock: _Clock) -> Shown:
     with clock.step("simulated days"):
         days = _simulate(evaluated, flow.settings)
     pairs = tuple((before.key, after.key) for before, after in drill)
-    keys = [*evaluated.keys, *(key for pair in pairs for key in pair)]
+    keys = [*evaluated.predictions.keys, *(key for pair in pairs for key in pair)]
     return Shown(
         settings=flow.settings,
         staged=staged,
@@ -166,9 +166,9 @@ def _steps(flow: Pipeline, clock: _Clock) -> Shown:
     )
 
 
-def _simulate(evaluated: Evaluated, settings: Settings) -> Worth:
+def _simulate(evaluated: Evaluation, settings: Settings) -> Worth:
     """Play days in a city whose couriers' photos are answered as the test photos were."""
-    found = measured(evaluated.labels, evaluated.probabilities, evaluated.metrics.classes)
+    found = measured(evaluated.predictions.labels, evaluated.predictions.probabilities, evaluated.metrics.classes)
     return worth(found, Trial(), Rules(sure_confidence=settings.threshold))
 
 

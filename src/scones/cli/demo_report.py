@@ -12,15 +12,17 @@ from scones.deployment.pricing import DECISION_WRITES, SINGLE_PHOTO_FUNCTIONS, B
 from scones.dispatch.business_value import Line, Worth
 from scones.dispatch.orders import Courier
 from scones.evaluation.business_value import CityDays, Seen
+from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.alerts.notices import AlertSummary
 from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.reports.demo import render_report
-from scones.reports.story import Answer, Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
+from scones.reports.evaluation import photo_cards
+from scones.reports.gallery import PhotoCard
+from scones.reports.story import Channel, Data, DemoReport, Dispatch, Drift, DriftCheck, Run, Trip, VehicleLine
 from scones.steps.classify import ClassifiedPhoto, ClassifyResult
 from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import DispatchResult
-from scones.steps.evaluate import Evaluated
 from scones.steps.monitor import MonitorResult
 from scones.steps.stage import Staged
 from scones.steps.train import TrainingResult
@@ -39,7 +41,7 @@ class Shown:
     trained: TrainingResult
     deployed: DeployResult
     classified: ClassifyResult
-    evaluated: Evaluated
+    evaluated: Evaluation
     calm: MonitorResult
     shifted: ClassifyResult
     alarmed: MonitorResult
@@ -89,18 +91,9 @@ def _story(shown: Shown, seconds: Mapping[str, float], cost: Bill) -> DemoReport
     )
 
 
-def _answers(shown: Shown) -> tuple[Answer, ...]:
-    evaluated, classes = shown.evaluated, shown.staged.classes
-    return tuple(
-        Answer(
-            photo=shown.photos[key],
-            name=PurePosixPath(key).name,
-            truth=truth,
-            label=classes[probabilities.index(max(probabilities))],
-            confidence=max(probabilities),
-        )
-        for key, truth, probabilities in zip(evaluated.keys, evaluated.labels, evaluated.probabilities, strict=True)
-    )
+def _answers(shown: Shown) -> tuple[PhotoCard, ...]:
+    predictions = shown.evaluated.predictions
+    return photo_cards(predictions, shown.staged.classes, [shown.photos[key] for key in predictions.keys])
 
 
 def _runs(executions: Sequence[ClassifiedPhoto]) -> tuple[Run, ...]:
@@ -142,8 +135,8 @@ def _said(alert: AlertSummary | None) -> tuple[str, ...]:
     return (alert.subject, f"since {alert.since}", *(f"right answers: {line}" for line in alert.accuracy), *alert.moved)
 
 
-def _seen(execution: ClassifiedPhoto, photo: bytes) -> Answer:
-    return Answer(
+def _seen(execution: ClassifiedPhoto, photo: bytes) -> PhotoCard:
+    return PhotoCard(
         photo, PurePosixPath(execution.key).name, execution.truth, execution.label or "failed", execution.confidence
     )
 
@@ -220,7 +213,7 @@ def _usage(shown: Shown, seconds: Mapping[str, float]) -> Usage:
     """Count what AWS would bill for the same work; reading back for the report is not counted."""
     executions = (*shown.classified.executions, *shown.shifted.executions)
     in_functions = sum((item.stopped - item.started).total_seconds() for item in executions)
-    photos = len(executions) + len(shown.evaluated.keys)
+    photos = len(executions) + len(shown.evaluated.predictions.keys)
     hours = sum(seconds[step] for step in seconds if step not in _WITHOUT_ENDPOINT) / 3600
     return {
         **express_usage(len(executions), in_functions),

@@ -11,10 +11,10 @@ from scones.config.settings import MODES
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
-    from scones.evaluation.study import Study
+    from scones.evaluation.evaluation import Evaluation
     from scones.pipeline import Pipeline
     from scones.steps.deploy import DeployResult
-    from scones.steps.study import Wanted
+    from scones.steps.evaluate import EvaluationOptions
     from scones.steps.up import StackOutputs
 
 
@@ -155,26 +155,28 @@ def evaluate(
     model_file: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: Unpack[_Wanted]
 ) -> None:
     """Evaluate what was deployed last, or a model file."""
-    from scones.evaluation.gate import require
-    from scones.steps.study import Wanted
+    from scones.evaluation.gate import require_passed
+    from scones.steps.evaluate import EvaluationOptions
 
-    flags, asked = {"env": env, "data": data}, Wanted(**wanted)
+    flags, asked = {"env": env, "data": data}, EvaluationOptions(**wanted, ood=True, int8=True)
     if model_file:
-        result = _study_model_file(model_file, flags, asked, as_json)
+        result = _evaluate_model_file(model_file, flags, asked, as_json)
     elif data:
         raise click.UsageError("--data goes with --model; an endpoint is asked about the photos staged last")
     else:
-        result = run("evaluate", flags, as_json, lambda flow: flow.study(asked), agreed=yes or not asked.load)
+        result = run("evaluate", flags, as_json, lambda flow: flow.evaluate(asked), agreed=yes or not asked.load)
     if asked.gate:
-        require(result.gate)
+        require_passed(result.gate)
 
 
-def _study_model_file(model_file: Path, flags: Mapping[str, object], wanted: "Wanted", as_json: bool) -> "Study":
+def _evaluate_model_file(
+    path: Path, flags: Mapping[str, object], options: "EvaluationOptions", as_json: bool
+) -> "Evaluation":
     from scones.cli.session import Terminal
     from scones.config.loading import load
-    from scones.pipeline import study_model
+    from scones.pipeline import evaluate_model_file
 
     with Terminal() as terminal:
-        result = study_model(model_file, load(flags), wanted, terminal)
+        result = evaluate_model_file(path, load(flags), options, terminal)
     tell_result(result, as_json=as_json)
     return result

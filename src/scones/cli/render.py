@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from scones.domain.decision import Outcome
 
 if TYPE_CHECKING:
-    from scones.evaluation.load_test import Level
-    from scones.evaluation.robustness import Damaged
-    from scones.evaluation.study import Study
+    from scones.evaluation.evaluation import Evaluation
+    from scones.evaluation.load_test import LoadLevel
     from scones.steps.classify import ClassifyResult
     from scones.steps.dispatch import DispatchResult
     from scones.steps.monitor import MonitorResult
@@ -52,55 +51,49 @@ def _classified(result: "ClassifyResult") -> Iterable[str]:
     yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
 
 
-def _study(result: "Study") -> Iterable[str]:
-    metrics, trial = result.metrics, result.threshold
+def _evaluation(result: "Evaluation") -> Iterable[str]:
+    metrics, threshold = result.metrics, result.threshold
     low, high = metrics.interval.low, metrics.interval.high
     if result.data.kind != "photos":
-        yield "DRAWINGS, not photos: these figures say nothing of photos"
+        yield "DRAWINGS, not photos: these figures say nothing about photos"
     yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
     if (folds := result.out_of_fold) is not None:
         interval = f"[{folds.interval.low:.3f} to {folds.interval.high:.3f}, 95%]"
-        yield f"cross-validated on the training photos {folds.accuracy:.3f} {interval}, n = {folds.n}"
-    yield f"of the surest 90%, {result.accuracy_at_90:.3f} are right"
-    beside = f"{result.ece_before:.3f} without its temperature, {result.ece_by_chance:.3f} by chance were it perfect"
+        yield f"cross-validated accuracy on the training photos {folds.accuracy:.3f} {interval}, n = {folds.n}"
+    yield f"accuracy at 90% coverage {result.accuracy_at_90:.3f}"
+    beside = f"{result.ece_before:.3f} without temperature scaling, {result.ece_by_chance:.3f} by chance if perfect"
     yield f"calibration error {metrics.ece:.3f} ({beside})"
     if metrics.auc is not None and metrics.pr_auc is not None:
-        yield f"area under ROC {metrics.auc:.4f}, under precision and recall {metrics.pr_auc:.4f}"
-    yield from _beside(result)
-    yield f"proposed threshold {trial.choice.best.threshold:g} (now {trial.terms.current:g}): {trial.promise}"
-    now, then = trial.now, trial.then
-    yield f"  routed {now.coverage:.1%} -> {then.coverage:.1%}, " + _dollars(
-        now.dollars_per_1000, then.dollars_per_1000
-    )
-    yield from (_damaged(item) for item in result.robustness)
+        yield f"ROC AUC {metrics.auc:.4f}, average precision {metrics.pr_auc:.4f}"
+    yield from _detector_and_int8(result)
+    best, now = threshold.selection.best, threshold.terms.current
+    yield f"proposed threshold {best.threshold:g} (currently {now:g}): {threshold.guarantee}"
+    current, proposed = threshold.current, threshold.proposed
+    dollars = f"${current.dollars_per_1000:,.2f} -> ${proposed.dollars_per_1000:,.2f}"
+    routed = f"routed {current.coverage:.1%} -> {proposed.coverage:.1%}"
+    yield f"  {routed}, cost of 1,000 photos {dollars}, on the test photos"
+    for item in result.robustness:
+        yield f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.3f}, {item.coverage:.1%} above threshold"
     if result.comparison:
         yield f"against {result.comparison.other}: {result.comparison.verdict}"
     for load in result.load:
         yield from (_level(load.target, level) for level in load.levels)
-    yield from (f"below the floor: {check}" for check in result.gate if not check.passed)
-    yield f"report {result.report}"
+    yield from (f"gate failed: {check}" for check in result.gate if not check.passed)
+    if result.report:
+        yield f"report {result.report}"
 
 
-def _beside(result: "Study") -> Iterable[str]:
-    if result.guard:
-        yield f"{result.guard.refused:.1%} of the photos are refused as unfamiliar"
-        for kind in result.guard.strangers:
-            yield f"  {kind.kind}: {kind.accepted:.1%} of {kind.n} let through, area under ROC {kind.auc:.3f}"
+def _detector_and_int8(result: "Evaluation") -> Iterable[str]:
+    if result.ood:
+        yield f"{result.ood.rejected:.1%} of the test photos are rejected as out of distribution"
+        for group in result.ood.groups:
+            yield f"  {group.kind}: {group.accepted:.1%} of {group.n} not rejected, ROC AUC {group.auc:.3f}"
     if result.int8:
-        found = result.int8
-        yield f"int8: accuracy {found.difference:+.3f}, {found.times_faster:.1f} times less work a photo"
+        yield f"int8: accuracy {result.int8.difference:+.3f}, {result.int8.times_faster:.1f} times faster"
 
 
-def _dollars(now: float, then: float) -> str:
-    return f"cost of 1,000 photos ${now:,.2f} -> ${then:,.2f}, on the test photos"
-
-
-def _damaged(item: "Damaged") -> str:
-    return f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.3f}, {item.coverage:.1%} sure enough"
-
-
-def _level(target: str, level: "Level") -> str:
-    late = "no answer" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
+def _level(target: str, level: "LoadLevel") -> str:
+    late = "no response" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
     errors = f", {sum(level.errors.values())} errors" if level.errors else ""
     return f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
 
@@ -178,7 +171,7 @@ _WORDS: dict[str, Callable[[Any], Iterable[str]]] = {
     "Staged": _staged,
     "TrainingResult": _trained,
     "ClassifyResult": _classified,
-    "Study": _study,
+    "Evaluation": _evaluation,
     "MonitorResult": _monitored,
     "DispatchResult": _dispatched,
     "SimulationResult": _simulated,

@@ -1,1 +1,6 @@
-"""Judging the model: figures with their uncertainty, charts and the report."""
+"""Evaluating a model on labelled photos, without AWS and without training code.
+
+`metrics` and `calibration` score predictions, `thresholds` selects the confidence threshold, `comparison`,
+`robustness`, `ood` and `load_test` measure one aspect each, and `gate` decides on approval. `evaluation` runs them all
+on a model that `model_client` makes callable.
+"""

@@ -1,4 +1,4 @@
-"""Load: how many answers a second, and how late the slowest, when many ask at once; bounded in time and count."""
+"""Load test: throughput and latency with many clients at once; bounded in time and count."""
 
 import itertools
 import threading
@@ -13,25 +13,25 @@ import numpy as np
 from scones.domain.errors import SconesError
 
 CLIENTS = (1, 4, 16, 64)
-"""How many ask at once, one after the other."""
+"""The numbers of concurrent clients, measured one after the other."""
 
 Send = Callable[[int], str]
-"""Send the request of this number; gives what went wrong in a word, or an empty text."""
+"""Send the request of this number; gives the error in a word, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """When a level ends: after so many seconds, or so many requests, whichever comes first."""
+class LoadLimits:
+    """When a level ends: after this many seconds or requests, whichever comes first."""
 
     seconds: float
     requests: int
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """So many clients at once: *per_second* answers without error, latencies in milliseconds of those answers.
+class LoadLevel:
+    """One number of clients: *per_second* counts responses without an error; latencies are theirs, in milliseconds.
 
-    Latencies are None where no answer came. *errors* counts each kind of error.
+    Latencies are None where every request failed. *errors* counts each kind of error.
     """
 
     clients: int
@@ -45,24 +45,24 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadResult:
     """One target at every level."""
 
     target: str
-    levels: tuple[Level, ...]
+    levels: tuple[LoadLevel, ...]
 
 
-def measure_load(target: str, send: Send, bounds: Bounds, progress: Callable[[int, int, str], None]) -> Load:
-    """Ask with 1, 4, 16 and 64 clients; each waits for its answer before it asks again."""
-    levels: list[Level] = []
+def measure_load(target: str, send: Send, limits: LoadLimits, progress: Callable[[int, int, str], None]) -> LoadResult:
+    """Send requests with 1, 4, 16 and 64 clients; each waits for its response before it sends the next."""
+    levels: list[LoadLevel] = []
     for clients in CLIENTS:
-        levels.append(measure_level(send, clients, bounds))
-        progress(len(levels), len(CLIENTS), f"levels of load, {target}")
-    return Load(target, tuple(levels))
+        levels.append(measure_level(send, clients, limits))
+        progress(len(levels), len(CLIENTS), f"load levels, {target}")
+    return LoadResult(target, tuple(levels))
 
 
-def measure_level(send: Send, clients: int, bounds: Bounds) -> Level:
-    """Ask with so many clients until the bounds are reached; requests under way then are waited for."""
+def measure_level(send: Send, clients: int, limits: LoadLimits) -> LoadLevel:
+    """Send requests with this many clients until a limit is reached; then wait for those under way."""
     numbers = itertools.count()
     # Taking a number is not atomic everywhere.
     lock = threading.Lock()
@@ -70,26 +70,26 @@ def measure_level(send: Send, clients: int, bounds: Bounds) -> Level:
     started = time.monotonic()
 
     def client() -> None:
-        while time.monotonic() - started < bounds.seconds:
+        while time.monotonic() - started < limits.seconds:
             with lock:
                 number = next(numbers)
-            if number >= bounds.requests:
+            if number >= limits.requests:
                 return
-            asked = time.monotonic()
+            sent = time.monotonic()
             error = _outcome(send, number)
-            results.append((time.monotonic() - asked, error))
+            results.append((time.monotonic() - sent, error))
 
     with ThreadPoolExecutor(clients) as pool:
         for future in [pool.submit(client) for _ in range(clients)]:
             future.result()
-    return summarise(clients, results, time.monotonic() - started)
+    return summarize_level(clients, results, time.monotonic() - started)
 
 
-def summarise(clients: int, results: Sequence[tuple[float, str]], seconds: float) -> Level:
-    """Put the *results*, each a duration in seconds and its error or an empty text, into figures."""
+def summarize_level(clients: int, results: Sequence[tuple[float, str]], seconds: float) -> LoadLevel:
+    """Summarize the *results*, each a duration in seconds and its error or an empty string."""
     good = [1000 * took for took, error in results if not error]
     p50, p95, p99 = (float(value) for value in np.percentile(good, [50, 95, 99])) if good else (None, None, None)
-    return Level(
+    return LoadLevel(
         clients=clients,
         requests=len(results),
         seconds=seconds,

@@ -1,4 +1,4 @@
-"""Metrics: how good the answers were, and how sure one may be of that."""
+"""Metrics: the quality of predictions on labelled photos, with confidence intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.statistics import Interval, wilson_interval
+from scones.evaluation.calibration import calibration_error
 from scones.model.out_of_fold import label_columns
-
-_ECE_BINS = 15
-_CHANCE_ROUNDS = 500
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -18,7 +16,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """One class; a figure is None where nothing was there to divide by."""
+    """The scores of one class; None where there is nothing to divide by."""
 
     label: str
     n: int
@@ -28,8 +26,8 @@ class ClassScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The figures of *n* labelled photos.
+class ClassificationMetrics:
+    """The metrics of *n* labelled photos.
 
     *confusion* has a row for each true class and a column for each predicted one, in the order of *classes*.
     *ece* is the expected calibration error: how far confidence lies from accuracy, on average over 15 bins.
@@ -55,8 +53,8 @@ class Evaluation:
 
 def evaluate_predictions(
     labels: Sequence[str], probabilities: NDArray[np.floating], classes: Sequence[str], threshold: float
-) -> Evaluation:
-    """Judge *probabilities* [N, C], whose columns are *classes*, by the true *labels*.
+) -> ClassificationMetrics:
+    """Compare *probabilities* [N, C], whose columns are *classes*, with the true *labels*.
 
     Raises:
         InvalidPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
@@ -67,7 +65,7 @@ def evaluate_predictions(
     right = predicted == truth
     covered = confidence >= threshold
     confusion = _confusion(truth, predicted, len(classes))
-    return Evaluation(
+    return ClassificationMetrics(
         n=len(truth),
         classes=tuple(classes),
         accuracy=float(right.mean()),
@@ -82,24 +80,6 @@ def evaluate_predictions(
         auc=_auc(truth, table),
         pr_auc=_pr_auc(truth, table),
     )
-
-
-def calibration_error(right: NDArray[np.bool_], confidence: Floats) -> float:
-    """The expected calibration error over 15 equal bins of confidence, weighted by their photos."""
-    bins = np.minimum((confidence * _ECE_BINS).astype(np.intp), _ECE_BINS - 1)
-    gap = np.bincount(bins, weights=right.astype(np.float64) - confidence, minlength=_ECE_BINS)
-    return float(np.abs(gap).sum() / len(right))
-
-
-def error_by_chance(confidence: Floats, seed: int) -> float:
-    """The calibration error that a perfectly calibrated model would show by chance, on average, at these confidences.
-
-    With confidences as two-wheelers get them that is some .035 on 200 photos and .019 on 800: what lies below it says
-    nothing against a model.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = (calibration_error(rng.random(len(confidence)) < confidence, confidence) for _ in range(_CHANCE_ROUNDS))
-    return float(np.mean(list(drawn)))
 
 
 def binary_auc(positive: NDArray[np.bool_], scores: Floats) -> float | None:

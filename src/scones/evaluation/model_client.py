@@ -1,4 +1,4 @@
-"""Asking: put many photos to a model, behind its endpoint or in this process, and read what it says of them."""
+"""Model client: classify many photos with a model, behind its endpoint or in this process."""
 
 import hashlib
 import json
@@ -18,52 +18,53 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 
-class Said(NamedTuple):
-    """What a model said of N photos: *probabilities* [N, C], and *unfamiliarity* [N] if it has a guard."""
+class ModelOutput(NamedTuple):
+    """A model's output for N photos: *probabilities* [N, C], and *ood_scores* [N] if it has an OOD detector."""
 
     probabilities: Floats
-    unfamiliarity: Floats | None
+    ood_scores: Floats | None
 
 
-Ask = Callable[[Sequence[bytes]], Said]
-"""Ask a model about encoded photos."""
-Explain = Callable[[str, bytes, str], bytes]
-"""Send an endpoint, by its name, a photo with an inference id; gives the long form of its answer, as JSON."""
+Predict = Callable[[Sequence[bytes]], ModelOutput]
+"""Classify encoded photos."""
+InvokeEndpoint = Callable[[str, bytes, str], bytes]
+"""Send a photo with an inference id to an endpoint, by its name; gives the detailed response, as JSON."""
 Progress = Callable[[int, int, str], None]
 
 
-def asking_endpoint(explain: Explain, endpoint: str, clients: int, progress: Progress = lambda *_: None) -> Ask:
-    """Ask an endpoint, so many *clients* side by side; its monitor passes these questions over."""
+def endpoint_predictor(invoke: InvokeEndpoint, endpoint: str, clients: int, progress: Progress) -> Predict:
+    """Classify with an endpoint, *clients* photos at a time; monitoring ignores these requests."""
 
-    def ask_one(photo: bytes) -> dict[str, object]:
-        mark = evaluation_id(hashlib.sha256(photo).hexdigest())
-        answer: dict[str, object] = json.loads(explain(endpoint, photo, mark))
-        return answer
+    def predict_one(photo: bytes) -> dict[str, object]:
+        response: dict[str, object] = json.loads(
+            invoke(endpoint, photo, evaluation_id(hashlib.sha256(photo).hexdigest()))
+        )
+        return response
 
-    def ask(photos: Sequence[bytes]) -> Said:
-        answers = []
+    def predict(photos: Sequence[bytes]) -> ModelOutput:
+        responses = []
         with ThreadPoolExecutor(clients) as pool:
-            for answer in pool.map(ask_one, photos):
-                answers.append(answer)
-                progress(len(answers), len(photos), "photos evaluated")
-        table = np.array([answer["probabilities"] for answer in answers], np.float64)
-        scores = [answer.get("unfamiliarity") for answer in answers]
-        return Said(table, None if None in scores else np.array(scores, np.float64))
+            for response in pool.map(predict_one, photos):
+                responses.append(response)
+                progress(len(responses), len(photos), "photos evaluated")
+        table = np.array([response["probabilities"] for response in responses], np.float64)
+        scores = [response.get("unfamiliarity") for response in responses]
+        return ModelOutput(table, None if None in scores else np.array(scores, np.float64))
 
-    return ask
+    return predict
 
 
-def asking_model(answer: Callable[[Pixels], NDArray[np.floating]], classes: int, size: int) -> Ask:
-    """Ask a model in this process: *answer* turns uint8 [N, size, size, 3] into [N, C], or [N, C + 1] with a guard."""
+def model_predictor(answer: Callable[[Pixels], NDArray[np.floating]], classes: int, size: int) -> Predict:
+    """Classify in this process: *answer* turns uint8 [N, size, size, 3] into [N, C], or [N, C + 1] with OOD scores."""
 
-    def ask(photos: Sequence[bytes]) -> Said:
+    def predict(photos: Sequence[bytes]) -> ModelOutput:
         batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        table = np.concatenate([answer(decoded(batch, size)) for batch in batches]).astype(np.float64)
-        return Said(table[:, :classes], table[:, classes] if table.shape[1] > classes else None)
+        table = np.concatenate([answer(decode_photos(batch, size)) for batch in batches]).astype(np.float64)
+        return ModelOutput(table[:, :classes], table[:, classes] if table.shape[1] > classes else None)
 
-    return ask
+    return predict
 
 
-def decoded(photos: Sequence[bytes], size: int) -> Pixels:
+def decode_photos(photos: Sequence[bytes], size: int) -> Pixels:
     """Decode photos as a model sees them, uint8 [N, size, size, 3]."""
     return np.stack([decode(photo, size) for photo in photos])

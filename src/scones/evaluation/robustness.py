@@ -14,14 +14,14 @@ from scipy import ndimage
 
 from scones.data.decode import png
 from scones.domain.statistics import Interval
-from scones.evaluation.metrics import evaluate_predictions
-from scones.evaluation.model_client import Ask, Progress
+from scones.evaluation.metrics import ClassificationMetrics
+from scones.evaluation.model_client import Predict, Progress
 
 SEVERITIES: Final = (1, 3, 5)
-"""The strengths that are looked at, of the five that the field counts."""
+"""The severities that are measured, of the five of the published benchmarks."""
 
 SMALL_SIDE: Final = 64
-"""Photos of up to so many pixels a side suffer as CIFAR-10's (32 a side) do, larger ones as ImageNet's (224)."""
+"""Photos of up to this many pixels a side are corrupted as CIFAR-10-C's (32 a side), larger ones as ImageNet-C's."""
 
 _WHITE = 255.0
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -34,7 +34,7 @@ Light = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One kind of damage: how it is done at an amount, and the amount at each of SEVERITIES.
+    """One kind of corruption: how it is applied at an amount, and the amount at each of SEVERITIES.
 
     *small* has the amounts for photos of up to SMALL_SIDE, where they differ.
     """
@@ -51,7 +51,7 @@ class Corruption:
 
 
 def corrupt(photos: Photos, kind: str, severity: int, seed: int) -> Photos:
-    """Damage *photos*, uint8 [N, H, W, 3]; the same arguments give the same pixels."""
+    """Corrupt *photos*, uint8 [N, H, W, 3]; the same arguments give the same pixels."""
     corruption = CORRUPTIONS[kind]
     rng = np.random.default_rng([seed, severity, zlib.crc32(kind.encode())])
     amount = corruption.amount(severity, photos.shape[1])
@@ -126,15 +126,16 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
         "occlusion": Corruption("a square of {:.0%} of the side covered", (0.2, 0.35, 0.5), _occlusion),
     }
 )
-"""Every kind, in the order in which they are shown."""
+"""Every kind, in the order of the report."""
 
 
-Floats = NDArray[np.float64]
+Score = Callable[[NDArray[np.float64]], ClassificationMetrics]
+"""Compare probabilities [N, C] of the corrupted photos with their labels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Damaged:
-    """The figures under one kind of damage at one severity; those at the threshold as in Evaluation."""
+class CorruptionResult:
+    """The metrics under one kind of corruption at one severity; the last two are those at the threshold."""
 
     kind: str
     severity: int
@@ -146,43 +147,31 @@ class Damaged:
     accuracy_covered: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """What answers are judged by: the true *labels*, the *classes* and the *threshold*."""
-
-    labels: tuple[str, ...]
-    classes: tuple[str, ...]
-    threshold: float
-
-
-def measure_robustness(ask: Ask, photos: Photos, judge: Judge, seed: int, progress: Progress) -> tuple[Damaged, ...]:
-    """Damage *photos*, uint8 [N, H, W, 3] at the model's own size, in every way, and ask about each."""
+def measure_robustness(
+    predict: Predict, photos: Photos, score: Score, seed: int, progress: Progress
+) -> tuple[CorruptionResult, ...]:
+    """Corrupt *photos*, uint8 [N, H, W, 3] at the model's own size, in every way, and score the predictions."""
     cases = [(kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES]
-    found = []
+    results = []
     for kind, severity in cases:
-        answers = ask([png(photo) for photo in corrupt(photos, kind, severity, seed)]).probabilities
-        words = meaning(kind, severity, photos.shape[1])
-        found.append(_damaged((kind, severity, words), answers, judge))
-        progress(len(found), len(cases), "kinds of damage")
-    return tuple(found)
+        metrics = score(predict([png(photo) for photo in corrupt(photos, kind, severity, seed)]).probabilities)
+        results.append(
+            CorruptionResult(
+                kind=kind,
+                severity=severity,
+                meaning=meaning(kind, severity, photos.shape[1]),
+                n=metrics.n,
+                accuracy=metrics.accuracy,
+                interval=metrics.interval,
+                coverage=metrics.coverage,
+                accuracy_covered=metrics.accuracy_covered,
+            )
+        )
+        progress(len(results), len(cases), "corruptions")
+    return tuple(results)
 
 
 def meaning(kind: str, severity: int, side: int) -> str:
-    """Say what a severity of a kind of damage does to photos of *side* pixels."""
+    """Describe a corruption of photos of *side* pixels at a severity."""
     corruption = CORRUPTIONS[kind]
     return corruption.meaning.format(corruption.amount(severity, side))
-
-
-def _damaged(case: tuple[str, int, str], answers: Floats, judge: Judge) -> Damaged:
-    kind, severity, words = case
-    figures = evaluate_predictions(judge.labels, answers, judge.classes, judge.threshold)
-    return Damaged(
-        kind=kind,
-        severity=severity,
-        meaning=words,
-        n=figures.n,
-        accuracy=figures.accuracy,
-        interval=figures.interval,
-        coverage=figures.coverage,
-        accuracy_covered=figures.accuracy_covered,
-    )

@@ -1,4 +1,4 @@
-"""Thresholds: the cheapest for given costs and risk target, and how it holds on data that did not choose it."""
+"""Thresholds: select the cheapest for given costs and risk target, and evaluate it on other data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from scipy import special
 from scones.model.out_of_fold import ScoredPredictions
 
 GRID: Final = (*(round(0.05 + 0.01 * step, 2) for step in range(95)), 0.995, 0.998, 0.999)
-"""The thresholds that may be chosen. Fixed beforehand: a grid made from the answers would void the guarantee."""
+"""The candidate thresholds. Fixed beforehand: a grid made from the predictions would void the guarantee."""
 STARTS: Final = (0.998, 0.98, 0.95, 0.9)
-"""Where the sequences of tests begin; each is given an equal part of the doubt and walks towards lower thresholds."""
+"""Where the sequences of tests begin; each gets an equal part of alpha and continues to lower thresholds."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -28,21 +28,21 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """At most *max_error* of the accepted answers wrong, except with probability *doubt*."""
+class RiskTarget:
+    """At most *max_error* of the accepted predictions are wrong, with confidence 1 - *alpha*."""
 
     max_error: float
-    doubt: float
+    alpha: float
 
     @property
-    def photos_needed(self) -> int:
-        """How many accepted answers, all right, it takes to certify one of the starts."""
-        return int(np.ceil(np.log(self.doubt / len(STARTS)) / np.log1p(-self.max_error)))
+    def min_photos(self) -> int:
+        """How many accepted predictions, all right, it takes to certify one of the starts."""
+        return int(np.ceil(np.log(self.alpha / len(STARTS)) / np.log1p(-self.max_error)))
 
 
 @dataclass(frozen=True, slots=True)
-class At:
-    """One threshold on *n* photos. *error* is the share of wrong ones among the accepted; None without any."""
+class OperatingPoint:
+    """One threshold on *n* photos; *error* is the share of wrong predictions among the accepted, None without any."""
 
     threshold: float
     n: int
@@ -54,58 +54,58 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The cheapest threshold of all, the cheapest that is certified (None where none is), and every one looked at.
+class ThresholdSelection:
+    """The cheapest threshold, the cheapest certified one (None where none is), and the figures of every candidate.
 
-    *bound* is the share of wrong answers among the accepted that *cheapest* keeps to, except with the wish's doubt:
-    the best that these photos can promise of it.
+    *bound* is the upper confidence bound, at the target's alpha, of the share of wrong predictions among those that
+    *cheapest* accepts.
     """
 
-    cheapest: At
-    certified: At | None
+    cheapest: OperatingPoint
+    certified: OperatingPoint | None
     certified_count: int
     bound: float
-    curve: tuple[At, ...]
+    curve: tuple[OperatingPoint, ...]
 
     @property
-    def best(self) -> At:
-        """The certified one, or the cheapest where nothing could be certified."""
+    def best(self) -> OperatingPoint:
+        """The certified threshold, or the cheapest where none could be certified."""
         return self.certified or self.cheapest
 
 
-def choose(right: Flags, confidence: Floats, costs: Costs, wish: Wish) -> Choice:
-    """Choose a threshold by the expected cost on photos whose truth is known, *right* [N] and *confidence* [N]."""
+def select_threshold(right: Flags, confidence: Floats, costs: Costs, target: RiskTarget) -> ThresholdSelection:
+    """Select the threshold of the lowest expected cost on labelled photos, *right* [N] and *confidence* [N]."""
     curve = _counts(GRID, right, confidence, costs)
-    sure = set(certified(curve, wish))
+    certain = set(certified(curve, target))
     cheapest = _cheapest(curve)
-    allowed = tuple(point for point in curve if point.threshold in sure)
-    return Choice(
+    allowed = tuple(point for point in curve if point.threshold in certain)
+    return ThresholdSelection(
         cheapest=cheapest,
         certified=_cheapest(allowed) if allowed else None,
         certified_count=len(allowed),
-        bound=_upper_bound(cheapest.wrong, cheapest.accepted, wish.doubt / len(GRID)),
+        bound=_upper_bound(cheapest.wrong, cheapest.accepted, target.alpha / len(GRID)),
         curve=curve,
     )
 
 
-def at(threshold: float, right: Flags, confidence: Floats, costs: Costs) -> At:
-    """Count what a threshold would have done."""
+def operating_point(threshold: float, right: Flags, confidence: Floats, costs: Costs) -> OperatingPoint:
+    """Count what a threshold would have accepted on these photos."""
     return _counts((threshold,), right, confidence, costs)[0]
 
 
-def dollars(threshold: float, right: Flags, confidence: Floats, costs: Costs) -> Floats:
-    """What each photo costs at a threshold: a review below it, a wrong route if accepted and wrong, else nothing."""
+def photo_costs(threshold: float, right: Flags, confidence: Floats, costs: Costs) -> Floats:
+    """The cost of each photo at a threshold: a review below it, a wrong route if accepted and wrong, else nothing."""
     return np.where(confidence < threshold, costs.review, np.where(right, 0.0, costs.wrong_route))
 
 
-def certified(curve: Sequence[At], wish: Wish) -> Iterator[float]:
-    """Give the thresholds of which the wish is proved, all of them at once.
+def certified(curve: Sequence[OperatingPoint], target: RiskTarget) -> Iterator[float]:
+    """Give the thresholds that meet the target, certified simultaneously (fixed-sequence testing).
 
-    From each start the thresholds are tested downwards until one fails: that order is fixed, so no correction for
-    their number is due. What a sequence finds after its first failure does not count.
+    From each start the thresholds are tested downwards until one fails: the order is fixed, so no correction for
+    their number is needed. Thresholds after the first failure of a sequence do not count.
     """
     levels = [point.threshold for point in curve]
-    passed = _chances(curve, wish.max_error) <= wish.doubt / len(STARTS)
+    passed = _p_values(curve, target.max_error) <= target.alpha / len(STARTS)
     found: set[float] = set()
     for start in STARTS:
         place = levels.index(start)
@@ -115,7 +115,7 @@ def certified(curve: Sequence[At], wish: Wish) -> Iterator[float]:
     yield from sorted(found)
 
 
-def _counts(thresholds: Sequence[float], right: Flags, confidence: Floats, costs: Costs) -> tuple[At, ...]:
+def _counts(thresholds: Sequence[float], right: Flags, confidence: Floats, costs: Costs) -> tuple[OperatingPoint, ...]:
     order = np.argsort(confidence)
     wrong_below = np.concatenate([[0], np.cumsum(~right[order])])
     below = np.searchsorted(confidence[order], thresholds, side="left")
@@ -126,8 +126,8 @@ def _counts(thresholds: Sequence[float], right: Flags, confidence: Floats, costs
     )
 
 
-def _at(threshold: float, n: int, accepted: int, wrong: int, costs: Costs) -> At:
-    return At(
+def _at(threshold: float, n: int, accepted: int, wrong: int, costs: Costs) -> OperatingPoint:
+    return OperatingPoint(
         threshold=threshold,
         n=n,
         accepted=accepted,
@@ -138,43 +138,43 @@ def _at(threshold: float, n: int, accepted: int, wrong: int, costs: Costs) -> At
     )
 
 
-def _chances(curve: Sequence[At], max_error: float) -> Floats:
-    """The chance, at each threshold, of so few wrong answers if *max_error* of them or more were wrong."""
+def _p_values(curve: Sequence[OperatingPoint], max_error: float) -> Floats:
+    """The chance, at each threshold, of so few wrong predictions if *max_error* of them or more were wrong."""
     wrong, accepted = [point.wrong for point in curve], [point.accepted for point in curve]
     return np.asarray(special.bdtr(wrong, accepted, max_error))
 
 
-def _upper_bound(wrong: int, accepted: int, doubt: float) -> float:
-    """The share that is exceeded only with probability *doubt* (C. Clopper and E. Pearson, 1934)."""
-    return float(special.betaincinv(wrong + 1, accepted - wrong, 1 - doubt)) if wrong < accepted else 1.0
+def _upper_bound(wrong: int, accepted: int, alpha: float) -> float:
+    """The upper confidence bound, at *alpha*, of the share of wrong ones (C. Clopper and E. Pearson, 1934)."""
+    return float(special.betaincinv(wrong + 1, accepted - wrong, 1 - alpha)) if wrong < accepted else 1.0
 
 
-def _cheapest(curve: tuple[At, ...]) -> At:
-    # Of two that cost the same, the stricter routes fewer orders wrongly.
+def _cheapest(curve: tuple[OperatingPoint, ...]) -> OperatingPoint:
+    # Of two thresholds with the same cost, the stricter routes fewer orders wrongly.
     return min(curve, key=lambda point: (point.dollars_per_1000, -point.threshold))
 
 
-HALVINGS: Final = 100
-"""How often the test photos are halved where there are no out-of-fold answers."""
+SPLITS: Final = 100
+"""How often the test photos are split in half where there are no out-of-fold predictions."""
 _RESAMPLES: Final = 2000
-_LEVELS: Final = (2.5, 97.5)
+_PERCENTILES: Final = (2.5, 97.5)
 
 Source = Literal["out_of_fold", "halves"]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What the threshold is chosen for: the *current* one, the costs, the wish, and the seed of what is drawn."""
+class ThresholdTerms:
+    """What a threshold is selected by: the *current* one, the costs, the risk target and the random seed."""
 
     current: float
     costs: Costs
-    wish: Wish
+    risk_target: RiskTarget
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What the chosen threshold saves against the current one, in dollars a 1,000 photos, with a 95% interval."""
+    """What the proposed threshold saves against the current one, in dollars for 1,000 photos, with a 95% interval."""
 
     dollars_per_1000: float
     low: float
@@ -182,95 +182,100 @@ class Saving:
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdTrial:
-    """A threshold chosen on *photos* of *source*, and how it and the current one did on other photos.
+class ThresholdEvaluation:
+    """A threshold selected on *photos* of *source*; it and the current one are evaluated on other photos.
 
-    *source* is `out_of_fold`, or `halves`: then the choice was made on one half of the test photos and tried on the
-    other, HALVINGS times, *now*, *then* and *saving* are means and percentiles over these, and *choice* is the one
-    made on all test photos.
+    *source* is `out_of_fold`, or `halves`: then one half of the test photos selects and the other evaluates, SPLITS
+    times; *current*, *proposed* and *saving* are means and percentiles over these, and *selection* is made on all
+    test photos.
     """
 
     source: Source
     photos: int
-    terms: Terms
-    choice: Choice
-    now: At
-    then: At
+    terms: ThresholdTerms
+    selection: ThresholdSelection
+    current: OperatingPoint
+    proposed: OperatingPoint
     saving: Saving
     guaranteed: bool
-    """Whether the wish is proved of the chosen threshold."""
-    promise: str
-    """One sentence on what is certain of the chosen threshold."""
+    """Whether the proposed threshold is certified to meet the risk target."""
+    guarantee: str
+    """What is certified for the proposed threshold, in one sentence."""
 
 
-def try_threshold(known: ScoredPredictions, test: ScoredPredictions, terms: Terms) -> ThresholdTrial:
-    """Choose on the out-of-fold answers, and report on the test photos."""
-    choice = choose(known.right, known.confidence, terms.costs, terms.wish)
-    then = choice.best.threshold
-    saved = _saved(test, terms, then)
+def evaluate_threshold(known: ScoredPredictions, test: ScoredPredictions, terms: ThresholdTerms) -> ThresholdEvaluation:
+    """Select on the out-of-fold predictions, and evaluate on the test photos."""
+    selection = select_threshold(known.right, known.confidence, terms.costs, terms.risk_target)
+    proposed = selection.best.threshold
+    saved = _saved(test, terms, proposed)
     rng = np.random.default_rng(terms.seed)
     means = [1000 * rng.choice(saved, len(saved)).mean() for _ in range(_RESAMPLES)]
-    low, high = (float(value) for value in np.percentile(means, _LEVELS))
-    return ThresholdTrial(
+    low, high = (float(value) for value in np.percentile(means, _PERCENTILES))
+    return ThresholdEvaluation(
         source="out_of_fold",
         photos=len(known.right),
         terms=terms,
-        choice=choice,
-        now=at(terms.current, test.right, test.confidence, terms.costs),
-        then=at(then, test.right, test.confidence, terms.costs),
+        selection=selection,
+        current=operating_point(terms.current, test.right, test.confidence, terms.costs),
+        proposed=operating_point(proposed, test.right, test.confidence, terms.costs),
         saving=Saving(1000 * float(saved.mean()), low, high),
-        guaranteed=choice.certified is not None,
-        promise=promise(choice, terms.wish),
+        guaranteed=selection.certified is not None,
+        guarantee=guarantee_sentence(selection, terms.risk_target),
     )
 
 
-def try_on_halves(test: ScoredPredictions, terms: Terms) -> ThresholdTrial:
-    """Choose on one half of the test photos and report on the other, many times; then choose on all of them."""
+def evaluate_threshold_on_halves(test: ScoredPredictions, terms: ThresholdTerms) -> ThresholdEvaluation:
+    """Select on one half of the test photos and evaluate on the other, many times; then select on all of them."""
     rng = np.random.default_rng(terms.seed)
-    halves = [_half(test, rng.permutation(len(test.right)), terms) for _ in range(HALVINGS)]
-    savings = [now.dollars_per_1000 - then.dollars_per_1000 for now, then in halves]
-    low, high = (float(value) for value in np.percentile(savings, _LEVELS))
-    choice = choose(test.right, test.confidence, terms.costs, terms.wish)
-    return ThresholdTrial(
+    halves = [_half(test, rng.permutation(len(test.right)), terms) for _ in range(SPLITS)]
+    savings = [current.dollars_per_1000 - proposed.dollars_per_1000 for current, proposed in halves]
+    low, high = (float(value) for value in np.percentile(savings, _PERCENTILES))
+    selection = select_threshold(test.right, test.confidence, terms.costs, terms.risk_target)
+    return ThresholdEvaluation(
         source="halves",
         photos=len(test.right),
         terms=terms,
-        choice=choice,
-        now=_mean([now for now, _ in halves]),
-        then=_mean([then for _, then in halves], choice.best.threshold),
+        selection=selection,
+        current=_mean([point for point, _ in halves]),
+        proposed=_mean([point for _, point in halves], selection.best.threshold),
         saving=Saving(float(np.mean(savings)), low, high),
-        guaranteed=choice.certified is not None,
-        promise=promise(choice, terms.wish),
+        guaranteed=selection.certified is not None,
+        guarantee=guarantee_sentence(selection, terms.risk_target),
     )
 
 
-def promise(choice: Choice, wish: Wish) -> str:
-    """Say in one sentence what is certain of the chosen threshold, or why nothing like the wish is."""
-    sure, n = f"{1 - wish.doubt:.0%} confidence", choice.best.n
-    if choice.certified:
-        return f"at most {wish.max_error:.1%} of routed photos are wrong, with {sure} ({n:,} photos)"
-    # Too few photos are a matter of patience; enough of them and no promise, of a better model.
-    why = f"it takes {wish.photos_needed} sure and right answers or more"
-    if n >= wish.photos_needed:
-        why = "its sure answers are not right often enough, or too few"
+def guarantee_sentence(selection: ThresholdSelection, target: RiskTarget) -> str:
+    """Say in one sentence what is certified for the selected threshold, or why nothing is."""
+    level, n = f"{1 - target.alpha:.0%} confidence", selection.best.n
+    if selection.certified:
+        return f"at most {target.max_error:.1%} of routed photos are wrong, with {level} ({n:,} photos)"
+    # With too few photos, more of them help; with enough, only a better model does.
+    why = f"at least {target.min_photos} right predictions above the threshold are needed"
+    if n >= target.min_photos:
+        why = "too few predictions above the threshold are right"
     return (
-        f"no threshold can promise on {n:,} photos, with {sure}, that at most {wish.max_error:.1%} of routed photos "
-        f"are wrong: {why}. Of the cheapest, {choice.cheapest.threshold:g}, they promise at most {choice.bound:.1%}"
+        f"no threshold is certified: to show with {level} that at most {target.max_error:.1%} of routed photos are "
+        f"wrong, {why}. At the cheapest threshold, {selection.cheapest.threshold:g}, at most {selection.bound:.1%} "
+        f"are wrong ({n:,} photos)"
     )
 
 
-def _half(test: ScoredPredictions, order: NDArray[np.intp], terms: Terms) -> tuple[At, At]:
-    # Of a single photo there are no halves: it is both.
+def _half(
+    test: ScoredPredictions, order: NDArray[np.intp], terms: ThresholdTerms
+) -> tuple[OperatingPoint, OperatingPoint]:
+    # A single photo cannot be split: it is both halves.
     one, other = order[: max(1, len(order) // 2)], order[len(order) // 2 :]
-    best = choose(test.right[one], test.confidence[one], terms.costs, terms.wish).best.threshold
+    best = select_threshold(test.right[one], test.confidence[one], terms.costs, terms.risk_target).best.threshold
     right, confidence = test.right[other], test.confidence[other]
-    return at(terms.current, right, confidence, terms.costs), at(best, right, confidence, terms.costs)
+    return operating_point(terms.current, right, confidence, terms.costs), operating_point(
+        best, right, confidence, terms.costs
+    )
 
 
-def _mean(points: list[At], threshold: float | None = None) -> At:
-    """All of them as one: counts summed up, shares of the sums."""
+def _mean(points: list[OperatingPoint], threshold: float | None = None) -> OperatingPoint:
+    """The mean of several operating points: counts are added up, shares are those of the sums."""
     n, accepted, wrong = (sum(getattr(point, name) for point in points) for name in ("n", "accepted", "wrong"))
-    return At(
+    return OperatingPoint(
         threshold=points[0].threshold if threshold is None else threshold,
         n=n,
         accepted=accepted,
@@ -281,6 +286,6 @@ def _mean(points: list[At], threshold: float | None = None) -> At:
     )
 
 
-def _saved(test: ScoredPredictions, terms: Terms, then: float) -> Floats:
-    now = dollars(terms.current, test.right, test.confidence, terms.costs)
-    return now - dollars(then, test.right, test.confidence, terms.costs)
+def _saved(test: ScoredPredictions, terms: ThresholdTerms, proposed: float) -> Floats:
+    current = photo_costs(terms.current, test.right, test.confidence, terms.costs)
+    return current - photo_costs(proposed, test.right, test.confidence, terms.costs)

@@ -1,4 +1,4 @@
-"""Charts: the report's drawings. The only module that draws; importing it loads matplotlib."""
+"""Charts: the reports' drawings; importing this loads matplotlib."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,13 +7,19 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from scones.domain.decision import Outcome
-from scones.reports.story import Answer, Dispatch, DriftCheck, Run
+from scones.evaluation.business_value import CityDays, Seen
+from scones.evaluation.calibration import ReliabilityBin, RiskCoveragePoint
+from scones.evaluation.load_test import LoadResult
+from scones.evaluation.thresholds import ThresholdEvaluation
+from scones.reports.gallery import PhotoCard
+from scones.reports.story import Dispatch, DriftCheck, Run
 from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, canvas
 
 _WIDTH = 480
+_DASHES = (0, (4, 2))
 _HISTOGRAM_BINS = 20
 _OUTCOMES = {
     Outcome.CLASSIFIED: (GOOD, "classified"),
@@ -24,12 +30,12 @@ _OUTCOMES = {
 }
 _MARKERS = ("o", "s", "^", "P", "X", "v")
 # Beyond this the bars are thinner than a pixel, and the file grows for nothing.
-_MOST_BARS = 2000
-_LEAST_RATIO = 0.05
+_MAX_BARS = 2000
+_MIN_RATIO = 0.05
 
 
-def confidence_histogram(answers: Sequence[Answer], threshold: float, classes: int) -> Markup:
-    """How sure the model was, right answers below and wrong ones on top, with the threshold."""
+def confidence_histogram(answers: Sequence[PhotoCard], threshold: float, classes: int) -> Markup:
+    """Histogram of confidence, right predictions below and wrong ones on top, with the threshold."""
     edges = np.linspace(1 / classes, 1, _HISTOGRAM_BINS + 1).tolist()
     right = [answer.confidence for answer in answers if answer.right]
     wrong = [answer.confidence for answer in answers if not answer.right]
@@ -38,7 +44,7 @@ def confidence_histogram(answers: Sequence[Answer], threshold: float, classes: i
         axes.grid(axis="y")
         axes.grid(visible=False, axis="x")
         axes.hist([right, wrong], edges, stacked=True, color=[GOOD, BAD], edgecolor=PAPER, linewidth=1.2)
-        axes.axvline(threshold, color=TEXT, linewidth=1.4, linestyle=(0, (4, 2)))
+        axes.axvline(threshold, color=TEXT, linewidth=1.4, linestyle=_DASHES)
         _note(axes, f"threshold {threshold:.0%}", threshold, "right")
         axes.set(xlim=(edges[0], 1), xlabel="confidence", ylabel="photos")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -46,12 +52,12 @@ def confidence_histogram(answers: Sequence[Answer], threshold: float, classes: i
         axes.tick_params(axis="y", labelcolor=QUIET)
         handles = [Patch(color=GOOD, label=f"right ({len(right)})"), Patch(color=BAD, label=f"wrong ({len(wrong)})")]
         axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1)
-        return drawing.svg("confidence", "Histogram of the model's confidence, right and wrong answers")
+        return drawing.svg("confidence", "Histogram of confidence for right and wrong predictions")
 
 
 def timeline(runs: Sequence[Run]) -> Markup:
     """Every execution as a bar from start to stop, packed into as many lanes as ran at once."""
-    shown = sorted(runs, key=lambda run: run.started)[:_MOST_BARS]
+    shown = sorted(runs, key=lambda run: run.started)[:_MAX_BARS]
     lanes = pack(shown)
     with canvas(_WIDTH, 70 + 22 * min(max(lanes, default=0) + 1, 12)) as drawing:
         axes = drawing.axes
@@ -103,7 +109,7 @@ def drift(clean: DriftCheck, shifted: DriftCheck) -> Markup:
     """Scores as multiples of the alarm line: the whole batch, then each channel; clean a ring, shifted a dot."""
     calm = {channel.name: channel.score for channel in clean.channels}
     rows = [("whole batch", clean.score, shifted.score)]
-    rows += [(_words(channel.name), calm.get(channel.name, 0.0), channel.score) for channel in shifted.channels]
+    rows += [(_spaced(channel.name), calm.get(channel.name, 0.0), channel.score) for channel in shifted.channels]
     names = [name for name, _, _ in rows]
     before = _ratios([score for _, score, _ in rows], clean.threshold)
     after = _ratios([score for _, _, score in rows], shifted.threshold)
@@ -112,9 +118,9 @@ def drift(clean: DriftCheck, shifted: DriftCheck) -> Markup:
         axes.hlines(names, before, after, color=RULE, linewidth=2)
         axes.plot(after, names, "o", color=BAD, markersize=7.5, label="darkened and blurred")
         axes.plot(before, names, "o", markerfacecolor=PAPER, markeredgecolor=GOOD, markersize=7, label="as they were")
-        axes.axvline(1, color=TEXT, linewidth=1.4, linestyle=(0, (4, 2)))
+        axes.axvline(1, color=TEXT, linewidth=1.4, linestyle=_DASHES)
         axes.set(xscale="log", xlabel="score, as a multiple of the alarm line")
-        axes.set_xlim(left=_LEAST_RATIO * 0.8)
+        axes.set_xlim(left=_MIN_RATIO * 0.8)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
         axes.invert_yaxis()
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1, handletextpad=0.2)
@@ -181,8 +187,208 @@ def _note(axes: Axes, text: str, x: float, side: str) -> None:
 
 def _ratios(scores: Sequence[float], threshold: float) -> list[float]:
     """Scores as multiples of the alarm line; what lies far below it is drawn at the edge."""
-    return [max(_LEAST_RATIO, score / threshold) if threshold > 0 else _LEAST_RATIO for score in scores]
+    return [max(_MIN_RATIO, score / threshold) if threshold > 0 else _MIN_RATIO for score in scores]
 
 
-def _words(channel: str) -> str:
+def _spaced(channel: str) -> str:
     return channel.replace("_", " ")
+
+
+_MIN_DOT, _MAX_DOT = 14, 150
+
+
+def reliability_diagram(after: Sequence[ReliabilityBin], before: Sequence[ReliabilityBin], classes: int) -> Markup:
+    """Accuracy against confidence, with temperature scaling (dots, as large as their share of photos) and without."""
+    photos = sum(part.n for part in after)
+    with canvas(_WIDTH, 340) as drawing:
+        axes = drawing.axes
+        _both_grids(axes)
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=_DASHES)
+        dots = [part.confidence for part in after]
+        axes.vlines(
+            dots, [part.interval.low for part in after], [part.interval.high for part in after], color=RULE, linewidth=3
+        )
+        sizes = [_MIN_DOT + (_MAX_DOT - _MIN_DOT) * part.n / photos for part in after]
+        axes.scatter(
+            dots, [part.accuracy for part in after], s=sizes, color=GOOD, label="with temperature scaling", zorder=3
+        )
+        axes.plot(
+            [part.confidence for part in before],
+            [part.accuracy for part in before],
+            "o",
+            markerfacecolor=PAPER,
+            markeredgecolor=UNSURE,
+            markersize=6,
+            label="without",
+        )
+        axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0.97 / classes, 1.01), ylim=(0, 1.03))
+        _percent(axes, "xy")
+        _legend(axes, 2)
+        return drawing.svg("reliability", "Reliability diagram: accuracy against confidence, with 95% intervals")
+
+
+def risk_coverage_curve(curve: Sequence[RiskCoveragePoint], current: float, proposed: float) -> Markup:
+    """The error rate at each coverage, with the current and the proposed threshold."""
+    with canvas(_WIDTH, 340) as drawing:
+        axes = drawing.axes
+        _both_grids(axes)
+        axes.plot([point.coverage for point in curve], [point.risk for point in curve], color=BAD, linewidth=1.8)
+        for threshold, colour, word in ((current, QUIET, "current threshold"), (proposed, GOOD, "proposed")):
+            place = [point for point in curve if point.threshold >= threshold][-1:]
+            axes.plot(
+                [point.coverage for point in place],
+                [point.risk for point in place],
+                "o",
+                color=colour,
+                markeredgecolor=PAPER,
+                markersize=10,
+                label=f"{word} {threshold:g}",
+            )
+        axes.set(xlabel="coverage: share of photos accepted", ylabel="error rate among them", xlim=(0, 1.01))
+        axes.set_ylim(bottom=0)
+        _percent(axes, "xy")
+        _legend(axes, 2)
+        return drawing.svg("risk-coverage", "Risk-coverage curve: the error rate among the accepted photos")
+
+
+def cost_curve(threshold: ThresholdEvaluation) -> Markup:
+    """Expected dollars for 1,000 photos at every threshold, on the photos that selected it."""
+    curve = threshold.selection.curve
+    shown = [point for point in curve if point.coverage < 1] or list(curve)
+    best = threshold.selection.best
+    with canvas(_WIDTH, 300) as drawing:
+        axes = drawing.axes
+        _both_grids(axes)
+        axes.plot([p.threshold for p in shown], [p.dollars_per_1000 for p in shown], color=TEXT, linewidth=1.8)
+        axes.axvline(
+            threshold.terms.current,
+            color=QUIET,
+            linewidth=1.4,
+            linestyle=_DASHES,
+            label=f"current {threshold.terms.current:g}",
+        )
+        axes.plot(
+            [best.threshold],
+            [best.dollars_per_1000],
+            "o",
+            color=GOOD if threshold.guaranteed else UNSURE,
+            markeredgecolor=PAPER,
+            markersize=11,
+            label=f"proposed {best.threshold:g}",
+        )
+        axes.set(xlabel="threshold", ylabel="dollars for 1,000 photos")
+        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="y", labelcolor=QUIET)
+        _legend(axes, 2)
+        return drawing.svg("costs", "Expected cost of 1,000 photos at every threshold")
+
+
+def load_chart(load: LoadResult) -> Markup:
+    """Latencies by the number of clients, with the throughput above."""
+    levels = [level for level in load.levels if level.p50 is not None]
+    clients = [level.clients for level in levels]
+    with canvas(_WIDTH, 320) as drawing:
+        axes = drawing.axes
+        _both_grids(axes)
+        for name, colour in (("p99", BAD), ("p95", UNSURE), ("p50", GOOD)):
+            axes.plot(clients, [getattr(level, name) for level in levels], "o-", color=colour, label=name, markersize=6)
+        for level in levels:
+            axes.annotate(
+                f"{level.per_second:,.0f}/s",
+                (level.clients, level.p99 or 0),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
+            )
+        axes.set(xscale="log", xlabel="clients at once", ylabel="latency in milliseconds")
+        if levels:
+            axes.set_yscale("log")
+        axes.margins(x=0.1, y=0.2)
+        axes.set_xticks(clients, [str(count) for count in clients])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(axis="y", labelcolor=QUIET)
+        _legend(axes, 3)
+        return drawing.svg(f"load-{load.target}", f"Latencies of the {load.target} by the number of clients")
+
+
+def _both_grids(axes: Axes) -> None:
+    axes.grid(visible=True, axis="both")
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, handletextpad=0.5, ncols=columns)
+
+
+def _percent(axes: Axes, which: str) -> None:
+    for name in which:
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_formatter(PercentFormatter(1))
+        axis.set_major_locator(MaxNLocator(6))
+    axes.tick_params(axis="y", labelcolor=QUIET)
+
+
+# Bicycles and motorcycles have the first two colours on every page.
+_CURVE_COLOURS = CLASSES[2:]
+_CURVE_MARKERS = ("o", "s", "^", "D")
+
+
+def on_time_chart(city: CityDays) -> Markup:
+    """Orders on time by accuracy: imagined classifiers as a line a threshold, the model as large marks."""
+    with canvas(_WIDTH, 380) as drawing:
+        axes = drawing.axes
+        axes.grid(visible=True, axis="both")
+        for index, threshold in enumerate(sorted({item.threshold for item in city.imagined})):
+            style = _CURVE_COLOURS[index % len(_CURVE_COLOURS)], _CURVE_MARKERS[index % len(_CURVE_MARKERS)]
+            _on_time_curve(
+                axes,
+                [item for item in city.imagined if item.threshold == threshold],
+                style,
+                _threshold_words(threshold),
+            )
+            for item in city.measured:
+                if item.threshold == threshold:
+                    _on_time_mark(axes, item, style)
+        for item, side in ((city.perfect, "bottom"), (city.blind, "top")):
+            axes.axhline(item.on_time, color=QUIET, linewidth=1.2, linestyle=_DASHES)
+            axes.annotate(
+                f"{item.name} {item.on_time:.0%}",
+                (0, item.on_time),
+                xycoords=("axes fraction", "data"),
+                xytext=(3, 3 if side == "bottom" else -3),
+                textcoords="offset points",
+                va=side,
+            )
+        axes.set(xlabel="photos that the classifier names rightly", ylabel="orders on time")
+        axes.set_ylim(0, 1.06)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.tick_params(axis="y", labelcolor=QUIET)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=3, handlelength=1.4)
+        return drawing.svg("on-time", "Orders on time by the classifier's accuracy, one line for each threshold")
+
+
+def _on_time_curve(axes: Axes, points: Sequence[Seen], style: tuple[str, str], words: str) -> None:
+    colour, marker = style
+    axes.errorbar(
+        [item.accuracy for item in points],
+        [item.on_time for item in points],
+        [item.spread for item in points],
+        color=colour,
+        marker=marker,
+        linewidth=1.8,
+        markersize=5.5,
+        markeredgecolor=PAPER,
+        elinewidth=1.2,
+        capsize=2.5,
+        label=words,
+    )
+
+
+def _on_time_mark(axes: Axes, item: Seen, style: tuple[str, str]) -> None:
+    colour, marker = style
+    axes.plot(item.accuracy, item.on_time, color=colour, marker=marker, markersize=12, markeredgecolor=TEXT)
+
+
+def _threshold_words(threshold: float) -> str:
+    return "always trusted" if threshold <= 0.5 else f"from {threshold:.0%}"

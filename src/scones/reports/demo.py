@@ -7,8 +7,8 @@ import numpy as np
 
 from scones.domain.decision import Outcome
 from scones.reports import charts
-from scones.reports.business_value_chart import on_time_chart
-from scones.reports.gallery import choose
+from scones.reports.charts import on_time_chart
+from scones.reports.gallery import choose_photos
 from scones.reports.story import DemoReport, Run
 from scones.reports.theme import class_colours, environment
 
@@ -33,6 +33,7 @@ def render_report(report: DemoReport) -> str:
         .render(
             report=report,
             data=report.data,
+            classes=classes,
             noun="photo" if report.data.kind == "photos" else "drawing",
             scores=report.evaluation,
             drift=report.drift,
@@ -41,7 +42,7 @@ def render_report(report: DemoReport) -> str:
             threshold=report.evaluation.threshold,
             now=next((item for item in report.city.measured if item.threshold == report.evaluation.threshold), None),
             bill=report.bill,
-            gallery=choose(answers, classes, report.evaluation.threshold),
+            gallery=choose_photos(answers, classes, report.evaluation.threshold),
             outcomes=_outcomes(report.runs),
             latencies=latencies(report.runs),
             total_seconds=sum(report.steps.values()),

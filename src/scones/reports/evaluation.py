@@ -1,7 +1,6 @@
-"""Study report: one model's evaluation as one HTML file that needs nothing else."""
+"""Evaluation report: one model's evaluation as one HTML file that needs nothing else."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final
@@ -12,64 +11,45 @@ from numpy.typing import NDArray
 
 from scones import __version__
 from scones.data.decode import decode, png
-from scones.evaluation.examination import Shown
-from scones.evaluation.ood import NOTHING, Strangers, flat_and_noise
-from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, Damaged, corrupt
-from scones.evaluation.study import Study
-from scones.reports import charts, evaluation_charts
-from scones.reports.gallery import choose
-from scones.reports.story import Answer
+from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, Predictions
+from scones.evaluation.ood import SYNTHETIC, OodGroup, flat_and_noise
+from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, CorruptionResult, corrupt
+from scones.reports import charts
+from scones.reports.gallery import PhotoCard, choose_photos
 from scones.reports.theme import class_colours, environment
 
-_MOST_CHANGED: Final = 16
-_MOST_MET: Final = 16
+_MAX_PHOTOS: Final = 16
+
+ScoredPhotos = list[tuple[float, bytes]]
+"""Out-of-distribution scores with their photos."""
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """One kind of damage as a row: the figures at each severity, each with a picture of it."""
-
-    kind: str
-    cells: tuple[tuple[Damaged, bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """One kind of strangers as rows of pictures, each with its score: those let through, and those refused.
-
-    The most familiar come first in both; *hidden* counts those let through that were too many to show.
-    """
-
-    strangers: Strangers
-    let_through: tuple[tuple[float, bytes], ...]
-    refused: tuple[tuple[float, bytes], ...]
-    hidden: int
-
-
-def render_study(study: Study, photos: Sequence[Shown], others: Sequence[Shown], seed: int) -> str:
+def render_evaluation(
+    evaluation: Evaluation, photos: Sequence[EvaluationPhoto], ood_photos: Sequence[EvaluationPhoto]
+) -> str:
     """Render the report: inline styles, drawings and photos; no script, and nothing is fetched.
 
-    *photos* are the test photos, in the order of the study's answers; *others* are the photos of other things.
+    *photos* are the test photos, in the order of the predictions; *ood_photos* those of other things.
     """
-    answers = _story(study, photos)
-    classes = study.model.classes
-    example = _example(study, answers)
+    classes = evaluation.model.classes
+    cards = photo_cards(evaluation.predictions, classes, [photo.data for photo in photos])
+    example = _example(evaluation, cards)
     return (
         environment()
-        .get_template("study.html.j2")
+        .get_template("evaluation.html.j2")
         .render(
-            study=study,
-            data=study.model,
-            noun="photo" if study.data.kind == "photos" else "drawing",
-            scores=study.metrics,
-            trial=study.threshold,
-            gallery=choose(answers, classes, study.metrics.threshold),
-            clean=png(example[0]),
-            damages=_damages(study, example, seed),
-            changed=_changed(study, answers),
-            met=_met(study, others),
-            turned_away=_turned_away(study, answers),
-            charts=_charts(study, answers),
+            evaluation=evaluation,
+            noun="photo" if evaluation.data.kind == "photos" else "drawing",
+            classes=classes,
+            scores=evaluation.metrics,
+            threshold=evaluation.threshold,
+            gallery=choose_photos(cards, classes, evaluation.metrics.threshold),
+            example=png(example[0]),
+            corruptions=_corruptions(evaluation, example),
+            changed=_changed(evaluation, cards),
+            ood_groups=list(_ood_groups(evaluation, ood_photos)),
+            rejected=_rejected(evaluation, cards),
+            charts=_charts(evaluation, cards),
             colour_of=class_colours(classes),
             created=datetime.now(UTC),
             version=__version__,
@@ -77,81 +57,79 @@ def render_study(study: Study, photos: Sequence[Shown], others: Sequence[Shown],
     )
 
 
-def _story(study: Study, photos: Sequence[Shown]) -> tuple[Answer, ...]:
-    classes = study.model.classes
+def photo_cards(predictions: Predictions, classes: Sequence[str], photos: Sequence[bytes]) -> tuple[PhotoCard, ...]:
+    """Put each of *photos*, in the order of *predictions*, beside its prediction."""
+    rows = zip(photos, predictions.keys, predictions.labels, predictions.probabilities, strict=True)
     return tuple(
-        Answer(
-            photo=photo.data,
-            name=PurePosixPath(photo.key).name,
-            truth=photo.label,
-            label=classes[row.index(max(row))],
-            confidence=max(row),
-        )
-        for photo, row in zip(photos, study.answers.probabilities, strict=True)
+        PhotoCard(photo, PurePosixPath(key).name, label, classes[row.index(max(row))], max(row))
+        for photo, key, label, row in rows
     )
 
 
-def _charts(study: Study, answers: Sequence[Answer]) -> Mapping[str, Markup | list[Markup]]:
-    classes, current = len(study.model.classes), study.metrics.threshold
+def _charts(evaluation: Evaluation, cards: Sequence[PhotoCard]) -> Mapping[str, Markup | list[Markup]]:
+    classes, current = len(evaluation.model.classes), evaluation.metrics.threshold
+    proposed = evaluation.threshold.selection.best.threshold
     return {
-        "confidence": charts.confidence_histogram(answers, current, classes),
-        "reliability": evaluation_charts.reliability_diagram(study.reliability, study.reliability_before, classes),
-        "curve": evaluation_charts.risk_coverage_curve(study.curve, current, study.threshold.choice.best.threshold),
-        "costs": evaluation_charts.cost_curve(study.threshold),
-        "load": [evaluation_charts.load_chart(load) for load in study.load],
+        "confidence": charts.confidence_histogram(cards, current, classes),
+        "reliability": charts.reliability_diagram(evaluation.reliability, evaluation.reliability_before, classes),
+        "curve": charts.risk_coverage_curve(evaluation.curve, current, proposed),
+        "costs": charts.cost_curve(evaluation.threshold),
+        "load": [charts.load_chart(load) for load in evaluation.load],
     }
 
 
-def _example(study: Study, answers: Sequence[Answer]) -> NDArray[np.uint8]:
-    """The photo to show damage on, uint8 [1, H, W, 3] at the model's size: the one that it is surest of."""
-    surest = max(answers, key=lambda answer: (answer.right, answer.confidence))
-    return decode(surest.photo, study.model.image_size)[None]
+def _example(evaluation: Evaluation, cards: Sequence[PhotoCard]) -> NDArray[np.uint8]:
+    """The photo that shows the corruptions, uint8 [1, H, W, 3] at the model's size: the most confident right one."""
+    surest = max(cards, key=lambda card: (card.right, card.confidence))
+    return decode(surest.photo, evaluation.model.image_size)[None]
 
 
-def _damages(study: Study, example: NDArray[np.uint8], seed: int) -> tuple[Damage, ...]:
-    at = {(item.kind, item.severity): item for item in study.robustness}
-    return tuple(
-        Damage(kind, tuple((at[kind, level], png(corrupt(example, kind, level, seed)[0])) for level in SEVERITIES))
+def _corruptions(
+    evaluation: Evaluation, example: NDArray[np.uint8]
+) -> list[tuple[str, list[tuple[CorruptionResult, bytes]]]]:
+    """The results of each kind of corruption by severity, each with the corrupted example."""
+    results = {(item.kind, item.severity): item for item in evaluation.robustness}
+    seed = evaluation.threshold.terms.seed
+    return [
+        (kind, [(results[kind, level], png(corrupt(example, kind, level, seed)[0])) for level in SEVERITIES])
         for kind in CORRUPTIONS
-        if at
-    )
+        if results
+    ]
 
 
-def _met(study: Study, others: Sequence[Shown]) -> tuple[Met, ...]:
-    if study.guard is None:
+def _ood_groups(
+    evaluation: Evaluation, photos: Sequence[EvaluationPhoto]
+) -> Iterator[tuple[OodGroup, ScoredPhotos, ScoredPhotos]]:
+    """Each group with its accepted and its rejected images, the lowest score first."""
+    if evaluation.ood is None:
+        return
+    data = {photo.key: photo.data for photo in photos}
+    generated = flat_and_noise(evaluation.model.image_size)
+    for group in evaluation.ood.groups:
+        scored = [
+            (score, png(generated[int(key)]) if group.kind == SYNTHETIC else data[key])
+            for score, key in sorted(zip(group.scores, group.keys, strict=True))
+        ]
+        accepted = [item for item in scored if item[0] <= evaluation.ood.threshold]
+        rejected = scored[len(accepted) :]
+        # Spread over all of them: the first alone would be the hardest.
+        yield group, accepted[:_MAX_PHOTOS], rejected[:: -(-len(rejected) // _MAX_PHOTOS) or 1]
+
+
+def _rejected(evaluation: Evaluation, cards: Sequence[PhotoCard]) -> tuple[PhotoCard, ...]:
+    """The test photos that the out-of-distribution detector rejects."""
+    if evaluation.ood is None:
         return ()
-    of = {photo.key: photo.data for photo in others}
-    made_up = flat_and_noise(study.model.image_size)
-    rows = []
-    for strangers in study.guard.strangers:
-        order = sorted(zip(strangers.scores, strangers.keys, strict=True))
-        seen = [(score, png(made_up[int(key)]) if strangers.kind == NOTHING else of[key]) for score, key in order]
-        through = [item for item in seen if item[0] <= study.guard.limit]
-        stopped = seen[len(through) :]
-        # Spread over all of them: the first would be the hardest alone.
-        shown = stopped[:: -(-len(stopped) // _MOST_MET) or 1]
-        hidden = max(0, len(through) - _MOST_MET)
-        rows.append(Met(strangers, tuple(through[:_MOST_MET]), tuple(shown), hidden))
-    return tuple(rows)
+    scored = zip(evaluation.ood.scores, cards, strict=True)
+    return tuple(card for score, card in scored if score > evaluation.ood.threshold)[:_MAX_PHOTOS]
 
 
-def _turned_away(study: Study, answers: Sequence[Answer]) -> tuple[Answer, ...]:
-    """The test photos that the guard refuses."""
-    if study.guard is None:
+def _changed(evaluation: Evaluation, cards: Sequence[PhotoCard]) -> tuple[tuple[PhotoCard, PhotoCard], ...]:
+    """The photos that this model and the other classify differently, with both predictions."""
+    if not evaluation.comparison:
         return ()
-    scored = zip(study.guard.scores, answers, strict=True)
-    return tuple(answer for score, answer in scored if score > study.guard.limit)[:_MOST_MET]
-
-
-def _changed(study: Study, answers: Sequence[Answer]) -> tuple[tuple[Answer, Answer], ...]:
-    """What this model, and the other, said of the photos that they differ on."""
-    if not study.comparison:
-        return ()
-    of = dict(zip(study.answers.keys, answers, strict=True))
+    by_key = dict(zip(evaluation.predictions.keys, cards, strict=True))
+    pairs = ((by_key[item.name], item) for item in evaluation.comparison.changed[:_MAX_PHOTOS])
     return tuple(
-        (
-            of[item.name],
-            Answer(of[item.name].photo, of[item.name].name, item.truth, item.theirs, item.their_confidence),
-        )
-        for item in study.comparison.changed[:_MOST_CHANGED]
+        (card, PhotoCard(card.photo, card.name, item.truth, item.theirs, item.their_confidence)) for card, item in pairs
     )

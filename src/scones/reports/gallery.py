@@ -1,4 +1,4 @@
-"""Gallery: choose the photos worth seeing, and put them into the page itself."""
+"""Gallery: choose photos to show, and embed them in the page."""
 
 import base64
 import io
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from scones.reports.story import Answer
-
-MOST = 16
+MAX_PHOTOS = 16
 _INLINE_BYTES = 20_000
 _INLINE_SIDE_PIXELS = 128
 _THUMBNAIL_PIXELS = 160
@@ -21,43 +19,60 @@ _NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTA
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A photo as a data: URI; *pixelated* ones are so small that smoothing would hide what the model saw."""
+    """A photo as a data: URI; *pixelated* photos are so small that smoothing would hide the model's input."""
 
     uri: str
     pixelated: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
-    """The surest answers of each class, the ones below the threshold, and the wrong ones, surest first.
+class PhotoCard:
+    """One photo, as encoded bytes, with its true class and the prediction for it."""
 
-    *unsure* and *wrong* may overlap; *hidden* counts what was too much to show.
+    photo: bytes
+    name: str
+    truth: str
+    label: str
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the prediction is the true class."""
+        return self.label == self.truth
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The most confident right predictions of each class, those below the threshold, and the wrong ones.
+
+    Wrong predictions start with the most confident. *unsure* and *wrong* may overlap; *unsure_hidden* and
+    *wrong_hidden* count the photos that are not shown.
     """
 
-    surest: tuple[Answer, ...]
-    unsure: tuple[Answer, ...]
-    wrong: tuple[Answer, ...]
+    surest: tuple[PhotoCard, ...]
+    unsure: tuple[PhotoCard, ...]
+    wrong: tuple[PhotoCard, ...]
     unsure_hidden: int
     wrong_hidden: int
 
 
-def choose(answers: Sequence[Answer], classes: Sequence[str], threshold: float) -> Gallery:
-    """Choose at most MOST photos for each row."""
-    each = max(1, MOST // len(classes))
-    sure = sorted((answer for answer in answers if answer.right), key=lambda answer: -answer.confidence)
-    unsure = sorted((a for a in answers if a.confidence < threshold), key=lambda answer: answer.confidence)
-    wrong = sorted((answer for answer in answers if not answer.right), key=lambda answer: -answer.confidence)
+def choose_photos(cards: Sequence[PhotoCard], classes: Sequence[str], threshold: float) -> Gallery:
+    """Choose at most MAX_PHOTOS photos for each row."""
+    each = max(1, MAX_PHOTOS // len(classes))
+    sure = sorted((card for card in cards if card.right), key=lambda card: -card.confidence)
+    unsure = sorted((a for a in cards if a.confidence < threshold), key=lambda card: card.confidence)
+    wrong = sorted((card for card in cards if not card.right), key=lambda card: -card.confidence)
     return Gallery(
-        surest=tuple(answer for label in classes for answer in [a for a in sure if a.label == label][:each]),
-        unsure=tuple(unsure[:MOST]),
-        wrong=tuple(wrong[:MOST]),
-        unsure_hidden=max(0, len(unsure) - MOST),
-        wrong_hidden=max(0, len(wrong) - MOST),
+        surest=tuple(card for label in classes for card in [a for a in sure if a.label == label][:each]),
+        unsure=tuple(unsure[:MAX_PHOTOS]),
+        wrong=tuple(wrong[:MAX_PHOTOS]),
+        unsure_hidden=max(0, len(unsure) - MAX_PHOTOS),
+        wrong_hidden=max(0, len(wrong) - MAX_PHOTOS),
     )
 
 
 def picture(photo: bytes) -> Picture:
-    """Put an encoded photo into a data: URI; large ones become thumbnails, so the page stays small."""
+    """Turn an encoded photo into a data: URI; large photos become thumbnails to keep the page small."""
     try:
         with Image.open(io.BytesIO(photo)) as image:
             side = max(image.size)

@@ -8,26 +8,11 @@ from typing import Literal
 from scones.deployment.pricing import Bill
 from scones.domain.decision import Outcome
 from scones.evaluation.business_value import CityDays
-from scones.evaluation.metrics import Evaluation
+from scones.evaluation.metrics import ClassificationMetrics
+from scones.reports.gallery import PhotoCard
 
 Point = tuple[float, float]
 """Kilometres east and north."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One photo, as encoded bytes, and what the model said of it."""
-
-    photo: bytes
-    name: str
-    truth: str
-    label: str
-    confidence: float
-
-    @property
-    def right(self) -> bool:
-        """Whether the model named the true class."""
-        return self.label == self.truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ class Drift:
     false_alarm_rate: float
     clean: DriftCheck
     shifted: DriftCheck
-    pairs: tuple[tuple[Answer, Answer], ...]
+    pairs: tuple[tuple[PhotoCard, PhotoCard], ...]
     said: tuple[str, ...] = ()
     """What the alert said, the subject first; nothing where there was none."""
     found_after: int | None = None
@@ -130,8 +115,8 @@ class DemoReport:
 
     created: datetime
     data: Data
-    evaluation: Evaluation
-    answers: tuple[Answer, ...]
+    evaluation: ClassificationMetrics
+    answers: tuple[PhotoCard, ...]
     runs: tuple[Run, ...]
     drift: Drift
     dispatch: Dispatch

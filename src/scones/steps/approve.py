@@ -8,8 +8,8 @@ from scones.config.settings import Settings
 from scones.deployment.image_source import image_uri
 from scones.deployment.template import code_version
 from scones.domain.progress import Reporter
-from scones.evaluation.gate import Check, Floors, check_floors
-from scones.evaluation.metrics import Evaluation, evaluate_predictions
+from scones.evaluation.gate import GateCheck, GateRequirements, check_requirements
+from scones.evaluation.metrics import ClassificationMetrics, evaluate_predictions
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFold
 
@@ -44,14 +44,14 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
             statistics = _keep(aws, model_uri, evaluation) if evaluation else ""
             facts = _lineage(model_file, evaluation)
             package = aws.registry.register(ModelRegistration(image_uri(aws), model_uri, statistics, facts))
-    approval, reason = _judge(evaluation, Floors.of(settings))
+    approval, reason = _judge(evaluation, GateRequirements.of(settings))
     package = aws.registry.decide(package, approval, reason)
     words = "approved" if approval is ApprovalStatus.APPROVED else "waits for approval"
     report.tell(f"model {package.number} is registered and {words}: {reason}")
     return package
 
 
-def _out_of_fold(model_file: ModelFile, settings: Settings) -> Evaluation | None:
+def _out_of_fold(model_file: ModelFile, settings: Settings) -> ClassificationMetrics | None:
     """No test photo is looked at: the gate must not be what the model is chosen by."""
     known = OutOfFold.kept(model_file)
     if known is None:
@@ -59,20 +59,20 @@ def _out_of_fold(model_file: ModelFile, settings: Settings) -> Evaluation | None
     return evaluate_predictions(known.labels, known.probabilities, known.classes, settings.threshold)
 
 
-def _judge(evaluation: Evaluation | None, floors: Floors) -> tuple[ApprovalStatus, str]:
+def _judge(evaluation: ClassificationMetrics | None, requirements: GateRequirements) -> tuple[ApprovalStatus, str]:
     if evaluation is None:
         return ApprovalStatus.PENDING, UNJUDGED
-    missed = [check for check in check_floors(evaluation, floors) if not check.passed]
-    if missed:
-        return ApprovalStatus.PENDING, _reason(missed)
+    failed = [check for check in check_requirements(evaluation, requirements) if not check.passed]
+    if failed:
+        return ApprovalStatus.PENDING, _reason(failed)
     return ApprovalStatus.APPROVED, f"by the gate: {evaluation.accuracy:.3f} right out of fold, n = {evaluation.n}"
 
 
-def _reason(missed: list[Check]) -> str:
-    return f"out of fold, {'; '.join(str(check) for check in missed)}"
+def _reason(failed: list[GateCheck]) -> str:
+    return f"out of fold, {'; '.join(str(check) for check in failed)}"
 
 
-def _lineage(model_file: ModelFile, evaluation: Evaluation | None) -> dict[str, str]:
+def _lineage(model_file: ModelFile, evaluation: ClassificationMetrics | None) -> dict[str, str]:
     """What the model comes from, in the few characters that the registry takes."""
     measured = {"accuracy-out-of-fold": f"{evaluation.accuracy:.4f}", "n": str(evaluation.n)} if evaluation else {}
     return {
@@ -84,7 +84,7 @@ def _lineage(model_file: ModelFile, evaluation: Evaluation | None) -> dict[str, 
     }
 
 
-def _keep(aws: Aws, model_uri: str, evaluation: Evaluation) -> str:
+def _keep(aws: Aws, model_uri: str, evaluation: ClassificationMetrics) -> str:
     """Put the evaluation beside the model, in the form that SageMaker draws."""
     spread = (evaluation.accuracy * (1 - evaluation.accuracy) / evaluation.n) ** 0.5
     figures = {"accuracy": {"value": evaluation.accuracy, "standard_deviation": spread}}

@@ -1,44 +1,230 @@
-"""Evaluate: ask the endpoint about every test photo, and measure how right and how sure it is."""
+"""Evaluate: measure a deployed model, or one in a file, on labelled test photos, and write a report."""
 
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
+from scones.data.dataset import Collection, path_of
+from scones.data.loading import collect_others
 from scones.data.manifest import Sample
-from scones.domain.errors import SconesError
+from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.progress import Reporter
-from scones.evaluation.metrics import Evaluation, evaluate_predictions
-from scones.evaluation.model_client import asking_endpoint
+from scones.domain.tags import evaluation_id
+from scones.evaluation.comparison import ModelPair
+from scones.evaluation.evaluation import (
+    CannotEvaluate,
+    DataFacts,
+    Evaluation,
+    EvaluationPhoto,
+    EvaluationPlan,
+    ModelFacts,
+    ModelUnderTest,
+    evaluate_model,
+    exclude_training_photos,
+    load_out_of_fold,
+)
+from scones.evaluation.gate import GateRequirements
+from scones.evaluation.load_test import LoadLimits, Send
+from scones.evaluation.model_client import endpoint_predictor, model_predictor
+from scones.evaluation.thresholds import Costs, RiskTarget, ThresholdTerms
+from scones.model.inference import Model
+from scones.model.model_file import ModelFile, open_model_file
+from scones.model.out_of_fold import OutOfFold
 
-
-class NothingToEvaluate(SconesError):
-    """The staged data has no test photos."""
+_LOAD_TEST = evaluation_id("load")
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """The metrics, and what they were computed from, in the order of the photos."""
+class EvaluationOptions:
+    """What to measure beyond the predictions for the test photos, and where to write the report, if anywhere.
 
+    *ood* and *int8* apply where the model has a detector and an int8 model. *unfamiliar* says where photos of other
+    things come from, for *ood*; *against* is another model file. With *gate* the result decides on approval; its
+    requirements are always checked.
+    """
+
+    report: Path | None = None
+    ood: bool = False
+    int8: bool = False
+    robustness: bool = False
+    load: bool = False
+    against: Path | None = None
+    gate: bool = False
+    unfamiliar: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedModel:
+    """An endpoint, the model file that it serves, the workflow in front of it, and the staged photos."""
+
+    aws: Aws
     endpoint: str
-    metrics: Evaluation
-    keys: tuple[str, ...]
-    labels: tuple[str, ...]
-    probabilities: tuple[tuple[float, ...], ...]
+    model_uri: str
+    workflow_arn: str
+    samples: tuple[Sample, ...]
+    data_name: str
+    data_kind: str
 
 
-def evaluate(aws: Aws, settings: Settings, endpoint: str, samples: Sequence[Sample], report: Reporter) -> Evaluated:
-    """Send every test photo among *samples* to the endpoint itself; its monitor passes these calls over.
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model file on this machine, a `model.tar.gz` or its folder, and the photos whose test split it is tested on."""
+
+    path: Path
+    collection: Collection
+
+
+def evaluate(
+    target: DeployedModel | LocalModel, settings: Settings, options: EvaluationOptions, report: Reporter
+) -> Evaluation:
+    """Evaluate the model on the test photos that it was not trained on; monitoring ignores these requests.
 
     Raises:
-        NothingToEvaluate: there is no test photo.
-        AwsError: the endpoint refused a photo.
+        AwsError: the endpoint rejected a photo.
+        InvalidModelFile: the model file cannot be read.
+        CannotEvaluate: no test photos are left, or a load test of a model file was requested.
+        SourceError: there are no photos of other things at the given place.
     """
-    test = [sample for sample in samples if sample.split == "test"]
-    if not test:
-        raise NothingToEvaluate("there are no test photos among the staged ones; stage a folder that has some")
-    keys, labels = tuple(sample.key for sample in test), tuple(sample.label for sample in test)
-    ask = asking_endpoint(aws.sagemaker.explain, endpoint, settings.clients, report.progress)
-    table = ask(aws.bucket.get_all(keys)).probabilities
-    metrics = evaluate_predictions(labels, table, settings.classes, settings.threshold)
-    return Evaluated(endpoint, metrics, keys, labels, tuple(tuple(row) for row in table.tolist()))
+    model, data, photos = (
+        _deployed(target, settings, options, report)
+        if isinstance(target, DeployedModel)
+        else _local(target, options, report)
+    )
+    plan = _plan(settings, options, model.facts.classes, report)
+    result = evaluate_model(model, data, photos, plan, report.progress)
+    if options.report:
+        result = replace(result, report=str(options.report.absolute()))
+        _write(options.report, result, photos, plan, report)
+    return result
+
+
+def classes_of(path: Path) -> tuple[str, ...]:
+    """Read the classes of a model file; raises InvalidModelFile."""
+    with open_model_file(path) as model_file:
+        return model_file.classes
+
+
+def _deployed(
+    target: DeployedModel, settings: Settings, options: EvaluationOptions, report: Reporter
+) -> tuple[ModelUnderTest, DataFacts, tuple[EvaluationPhoto, ...]]:
+    aws, endpoint = target.aws, target.endpoint
+    test = [sample for sample in target.samples if sample.split == "test"]
+    bodies = aws.bucket.get_all([sample.key for sample in test])
+    photos = tuple(EvaluationPhoto(it.key, it.label, body) for it, body in zip(test, bodies, strict=True))
+    with open_model_file(aws.bucket.get(aws.bucket.key(target.model_uri))) as model_file:
+        known = load_out_of_fold(model_file, report)
+        photos = exclude_training_photos(known, photos, model_file.image_size, report)
+        model = ModelUnderTest(
+            facts=ModelFacts.of(model_file, f"endpoint {endpoint}"),
+            predict=endpoint_predictor(aws.sagemaker.explain, endpoint, settings.clients, report.progress),
+            out_of_fold=known.scored() if known else None,
+            load_targets=(
+                ("endpoint", _endpoint_load(aws, endpoint, photos)),
+                ("workflow", _workflow_load(aws, target.workflow_arn, test)),
+            ),
+            int8_pair=_int8_pair(model_file) if options.int8 else None,
+        )
+    return model, DataFacts(target.data_name, target.data_kind, len(photos)), photos
+
+
+def _local(
+    target: LocalModel, options: EvaluationOptions, report: Reporter
+) -> tuple[ModelUnderTest, DataFacts, tuple[EvaluationPhoto, ...]]:
+    if options.load:
+        raise CannotEvaluate("only an endpoint can be load-tested, not a model file; leave out --load or --model")
+    test = [photo for photo in target.collection.photos if photo.split == "test"]
+    photos = tuple(EvaluationPhoto(path_of(photo), photo.label, photo.data) for photo in test)
+    with open_model_file(target.path) as model_file:
+        known = load_out_of_fold(model_file, report)
+        photos = exclude_training_photos(known, photos, model_file.image_size, report)
+        model = _in_process(model_file, target.path, known, options)
+    return model, DataFacts(target.collection.name, target.collection.kind, len(photos)), photos
+
+
+def _in_process(
+    model_file: ModelFile, path: Path, known: OutOfFold | None, options: EvaluationOptions
+) -> ModelUnderTest:
+    return ModelUnderTest(
+        facts=ModelFacts.of(model_file, path.name),
+        predict=model_predictor(Model(model_file).answer, len(model_file.classes), model_file.image_size),
+        out_of_fold=known.scored() if known else None,
+        int8_pair=_int8_pair(model_file) if options.int8 else None,
+    )
+
+
+def _int8_pair(model_file: ModelFile) -> ModelPair | None:
+    if model_file.int8_path is None:
+        return None
+    exact, int8 = (
+        Model(replace(model_file, model_path=path)) for path in (model_file.exact_path, model_file.int8_path)
+    )
+    return ModelPair(exact.answer, int8.answer, model_file.model_path == model_file.int8_path)
+
+
+def _plan(settings: Settings, options: EvaluationOptions, classes: tuple[str, ...], report: Reporter) -> EvaluationPlan:
+    return EvaluationPlan(
+        terms=ThresholdTerms(
+            current=settings.threshold,
+            costs=Costs(settings.wrong_route_cost, settings.review_cost),
+            risk_target=RiskTarget(settings.max_routed_error, settings.guarantee_alpha),
+            seed=settings.seed,
+        ),
+        requirements=GateRequirements.of(settings),
+        ood=options.ood,
+        ood_photos=_ood_photos(settings, options.unfamiliar, classes, report) if options.unfamiliar else (),
+        robustness=options.robustness,
+        against=_other_model(options.against) if options.against else None,
+        load=LoadLimits(settings.load_seconds, settings.load_requests) if options.load else None,
+    )
+
+
+def _ood_photos(
+    settings: Settings, source: str, classes: tuple[str, ...], report: Reporter
+) -> tuple[EvaluationPhoto, ...]:
+    photos, left_out = collect_others(
+        source, classes=classes, cache=settings.cache.expanduser(), progress=report.progress
+    )
+    for item in left_out:
+        report.tell(f"{item.name} is left out: it {item.reason}")
+    return tuple(EvaluationPhoto(photo.name, "", photo.data) for photo in photos)
+
+
+def _other_model(path: Path) -> ModelUnderTest:
+    with open_model_file(path) as model_file:
+        return _in_process(model_file, path, None, EvaluationOptions())
+
+
+def _write(
+    page: Path, result: Evaluation, photos: Sequence[EvaluationPhoto], plan: EvaluationPlan, report: Reporter
+) -> None:
+    from scones.reports.evaluation import render_evaluation  # noqa: PLC0415 - matplotlib loads only to draw
+
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render_evaluation(result, photos, plan.ood_photos), "utf-8")
+    figures = page.with_suffix(".json")
+    figures.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    report.tell(f"report {page}, figures {figures}")
+
+
+def _endpoint_load(aws: Aws, endpoint: str, photos: Sequence[EvaluationPhoto]) -> Send:
+    def send(number: int) -> str:
+        aws.sagemaker.invoke(endpoint, photos[number % len(photos)].data, "application/x-image", _LOAD_TEST)
+        return ""
+
+    return send
+
+
+def _workflow_load(aws: Aws, workflow_arn: str, samples: Sequence[Sample]) -> Send:
+    def send(number: int) -> str:
+        key = samples[number % len(samples)].key
+        event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "inference_id": _LOAD_TEST}
+        error = aws.workflow.run(workflow_arn, uuid.uuid4().hex, event).error
+        # A photo below the threshold or out of distribution was answered, too.
+        return error if outcome_of_error(error) in {Outcome.UNREADABLE, Outcome.FAILED} else ""
+
+    return send
