@@ -83,7 +83,7 @@ def main() -> None:
         running = cloud.start(Path(folder) / "cloud")
         started = time.perf_counter() - began
         try:
-            os.environ.update(cloud.exports(running))  # noqa: TID251 - a script's own environment
+            os.environ.update(cloud.exports(running))
             measure(running, started, arguments.executions, arguments.clients)
         finally:
             cloud.stop(running)

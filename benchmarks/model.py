@@ -41,7 +41,7 @@ from scones.training.recipe import Recipe, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+PHOTOS = Path(os.environ.get("SCONES_PHOTOS", "photos"))
 PAGE = Path(__file__).parents[1] / "docs" / "model.md"
 BEGIN, END = "<!-- measured: written by make bench-model -->", "<!-- end of measured -->"
 SIDE = 32
@@ -90,7 +90,7 @@ class Bench:
 def main() -> None:
     """Measure, print the table, and with --write put it into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    photos, others = (SHARED / name for name in ("cifar100-two-wheelers", "cifar100-others"))
+    photos, others = (PHOTOS / name for name in ("cifar100-two-wheelers", "cifar100-others"))
     data = str(photos) if photos.is_dir() else "cifar100"
     parser.add_argument("--data", default=data, help="where the photos come from, as for scones stage")
     known = others if others.is_dir() else None
@@ -177,7 +177,7 @@ def _train(bench: Bench, job: Path, seed: int) -> float:
     config = job / "input" / "config"
     config.mkdir()
     config.joinpath("hyperparameters.json").write_text(json.dumps({"seed": str(seed), "epochs": str(bench.epochs)}))
-    environment = dict(os.environ, SAGEMAKER_BASE_DIR=str(job))  # noqa: TID251 - the program's contract
+    environment = dict(os.environ, SAGEMAKER_BASE_DIR=str(job))
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "scones.training"], env=environment, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - started

@@ -6,6 +6,7 @@ quiet cores.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ class Row:
 def main() -> None:
     """Measure, print the tables, and with --write put them into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=Path("../shared/data"), help="holds the two folders of photos")
+    parser.add_argument(
+        "--photos", type=Path, default=os.environ.get("SCONES_PHOTOS", "photos"), help="holds the two folders"
+    )
     parser.add_argument("--splits", type=int, default=40, help="how often reference and stream are split again")
     parser.add_argument("--without-others", action="store_true", help="teach the model nothing of other things")
     parser.add_argument("--seed", type=int, default=0)

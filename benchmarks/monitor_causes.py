@@ -5,6 +5,7 @@ reference and window again and again, and prints, of the windows that rang, whic
 """
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +69,9 @@ def changes(world: World) -> Iterator[Change]:
 def main() -> None:
     """Measure, and print one line a kind of change, then those changes whose cause was often named wrongly."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=Path("../shared/data"), help="holds the two folders of photos")
+    parser.add_argument(
+        "--photos", type=Path, default=os.environ.get("SCONES_PHOTOS", "photos"), help="holds the two folders"
+    )
     parser.add_argument("--size", type=int, default=100, help="photos in a window")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)

@@ -7,6 +7,7 @@ The demo does so in one order, this in twenty. About five seconds a model.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def main() -> None:
     """Measure every model in the folder, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, help="a folder of model files")
-    data = Path("../shared/data/cifar100-two-wheelers/test")
+    data = Path(os.environ.get("SCONES_PHOTOS", "photos"), "cifar100-two-wheelers", "test")
     parser.add_argument("--photos", type=Path, default=data, help="the test photos, one folder a class")
     parser.add_argument("--orders", type=int, default=ORDERS)
     options = parser.parse_args()

@@ -129,7 +129,7 @@ def running(kind: Kind, place: Place, port: int, workers: int) -> Iterator[Tree]
     with place.log.open("ab") as file:
         process = subprocess.Popen(
             [str(programs / program), *arguments],
-            env=os.environ | place.environment,  # noqa: TID251 - a child process inherits it
+            env=os.environ | place.environment,
             stdout=file,
             stderr=file,
             start_new_session=True,

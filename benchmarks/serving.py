@@ -169,7 +169,7 @@ def _train(source: str) -> Path:
     (config / "hyperparameters.json").write_text(json.dumps(values))
     (config / "inputdataconfig.json").write_text(json.dumps({"training": {}}))
     (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
-    environment = os.environ | {"SAGEMAKER_BASE_DIR": str(base)}  # noqa: TID251 - a child process inherits it
+    environment = os.environ | {"SAGEMAKER_BASE_DIR": str(base)}
     subprocess.run([sys.executable, "-m", "scones.training"], check=True, env=environment, stdout=sys.stderr)
     return base / "model"
 

@@ -8,6 +8,7 @@ goes into docs/workflow-figures.md.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud, start, stop
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
+PHOTOS = Path(os.environ.get("SCONES_PHOTOS", "photos"), "cifar100-two-wheelers")
 DOCS = Path("docs/workflow-figures.md")
 BEGIN, END = "<!-- bench-workflow: generated -->", "<!-- bench-workflow: end -->"
 PREFIX = "asked/bench"
@@ -98,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--photos", default=str(SHARED) if SHARED.is_dir() else "sample")
+    parser.add_argument("--photos", default=str(PHOTOS) if PHOTOS.is_dir() else "sample")
     parser.add_argument("--write", action="store_true")
     return parser.parse_args()
 

@@ -145,7 +145,7 @@ def _settings() -> Iterator[str]:
     yield "Set a setting in `scones.toml` in the working directory, in the environment variable `SCONES_<NAME>`, or by"
     yield "the command's option where it has one. An option overrides the environment, which overrides the file. An"
     yield "unknown name is an error, and so is an unknown variable that begins with `SCONES_`, except those of the"
-    yield "serving program (`SCONES_SERVE_...`) and of the live tests (`SCONES_LIVE...`)."
+    yield "serving program (`SCONES_SERVE_...`) and of the tests (`SCONES_LIVE...`, `SCONES_PHOTOS`)."
     yield ""
     yield "`AWS_ENDPOINT_URL`, `AWS_REGION` and credentials work as in any AWS client."
     yield ""

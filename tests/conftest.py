@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import signal
 import uuid
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 KEYS = Credentials("local", "local")
-SHARED_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cifar100-two-wheelers"
+PHOTOS = os.environ.get("SCONES_PHOTOS", "")
+"""A folder of real photos; `.ci/run` says which. Tests that need them are skipped without it."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -100,10 +102,11 @@ def aws(settings: Settings) -> Iterator[Aws]:
 
 @pytest.fixture(scope="session")
 def real_photos() -> Path:
-    """The real photos, where they lie beside the checkout."""
-    if not SHARED_PHOTOS.is_dir():
-        pytest.skip("the real photos are not on this machine")
-    return SHARED_PHOTOS
+    """Real photos of bicycles and motorcycles: <split>/<class>/<photo>.png."""
+    folder = Path(PHOTOS) / "cifar100-two-wheelers"
+    if not (PHOTOS and folder.is_dir()):
+        pytest.skip("SCONES_PHOTOS names no folder with real photos")
+    return folder
 
 
 @pytest.fixture(scope="session")

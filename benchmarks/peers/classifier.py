@@ -2,8 +2,8 @@
 
 import os
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251 - before ONNX Runtime loads
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # noqa: TID251
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import onnxruntime
@@ -14,11 +14,11 @@ _options = onnxruntime.SessionOptions()
 _options.intra_op_num_threads = 1
 _options.inter_op_num_threads = 1
 _session = onnxruntime.InferenceSession(
-    os.environ["BENCH_MODEL"],  # noqa: TID251 - set by the benchmark
+    os.environ["BENCH_MODEL"],
     _options,
     providers=["CPUExecutionProvider"],
 )
-SIZE = int(os.environ["BENCH_SIZE"])  # noqa: TID251 - set by the benchmark
+SIZE = int(os.environ["BENCH_SIZE"])
 
 
 def classify(body: bytes) -> list[float]:

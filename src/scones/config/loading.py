@@ -11,8 +11,8 @@ from scones.domain.errors import SettingsError
 SETTINGS_FILE = "scones.toml"
 
 _PREFIX = "SCONES_"
-# Variables of the serving program and the live tests are not settings.
-_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE")
+# Variables of the serving program and the tests are not settings.
+_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE", "SCONES_PHOTOS")
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:

@@ -16,8 +16,6 @@ from scones.monitoring.drift.normal_scores import MIN_PHOTOS
 from scones.monitoring.drift.window_test import InvalidFalseAlarmRate, window_test
 from scones.monitoring.shift import darken_and_blur
 
-TWO_WHEELERS = Path(__file__).parents[3].parent / "shared" / "data" / "cifar100-two-wheelers" / "train"
-
 
 def photos(count: int, seed: int) -> np.ndarray:
     """Measurements of photos that never change: correlated, skewed and partly tied, as real channels are."""
@@ -172,10 +170,9 @@ def test_the_false_alarm_rate_holds() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not TWO_WHEELERS.is_dir(), reason="the real photos are not beside this checkout")
-def test_on_real_photos_the_rate_holds_and_darkness_rings() -> None:
+def test_on_real_photos_the_rate_holds_and_darkness_rings(real_photos: Path) -> None:
     """Halves of the real photos do not alarm against each other; the darkened and blurred ones do."""
-    data = [path.read_bytes() for path in sorted(TWO_WHEELERS.glob("*/*.png"))]
+    data = [path.read_bytes() for path in sorted((real_photos / "train").glob("*/*.png"))]
     answers = np.random.default_rng(0).dirichlet([1, 1], len(data))
 
     def table(photos: list[bytes]) -> np.ndarray:
