@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from scones.steps.monitor import MonitorResult
     from scones.steps.replay import RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult, Stream
-    from scones.steps.stage import Staged
+    from scones.steps.stage import StageResult, TrainedModel
     from scones.steps.status import Status
-    from scones.steps.survey import Learnt
     from scones.steps.train import TrainingResult
     from scones.steps.up import StackOutputs
 
@@ -99,17 +98,15 @@ class Pipeline:
     agree: Callable[[], None] = auto_approve
     """Asks the user to approve the changes that `up` shows; raises if they decline."""
 
-    def stage(self, page: Path | None = None) -> "Staged":
+    def stage(self, page: Path | None = None) -> "StageResult":
         """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
         from scones.aws.s3 import open_prefix
         from scones.data.loading import collect_configured
-        from scones.steps.stage import stage
-        from scones.steps.survey import Surveyed, survey
+        from scones.steps.stage import DatasetReportOptions, stage
 
         collection = collect_configured(self.settings, self.report, lambda uri: open_prefix(self.aws.bucket, uri))
-        staged = self._save("stage", stage(self.aws, self.settings, collection, self.report))
-        survey(self.aws, Surveyed(collection, staged.version, self._learnt()), page, self.report)
-        return staged
+        options = DatasetReportOptions(page, self._trained_model())
+        return self._save("stage", stage(self.aws, self.settings, collection, self.report, options))
 
     def image(self) -> "ImageResult":
         """Build this version's container image, unless it exists."""
@@ -381,15 +378,15 @@ class Pipeline:
             raise NoSuchPhoto(path, error.reason) from error
         return self.upload(path.name, photo)
 
-    def _learnt(self) -> "Learnt | None":
-        """The model trained last, whichever photos it was trained on."""
-        from scones.steps.survey import Learnt
+    def _trained_model(self) -> "TrainedModel | None":
+        """The last trained model, whichever photos it was trained on."""
+        from scones.steps.stage import TrainedModel
 
         try:
             trained = self._trained()
         except MissingPrerequisite:
             return None
-        return Learnt(trained.job, trained.model_uri, trained.data_version)
+        return TrainedModel(trained.job, trained.model_uri, trained.data_version)
 
     def _classes(self) -> tuple[str, ...]:
         try:
@@ -400,10 +397,10 @@ class Pipeline:
     def _with(self, classes: tuple[str, ...]) -> Settings:
         return replace(self.settings, classes=classes)
 
-    def _staged(self) -> "Staged":
-        from scones.steps.stage import Staged
+    def _staged(self) -> "StageResult":
+        from scones.steps.stage import StageResult
 
-        return self._load("stage", Staged)
+        return self._load("stage", StageResult)
 
     def _trained(self) -> "TrainingResult":
         from scones.steps.train import TrainingResult

@@ -7,14 +7,14 @@ from scones.cli.render import render
 from scones.data.loading import LeftOut
 from scones.steps.classify import ClassifyResult
 from scones.steps.down import TeardownReport
-from scones.steps.stage import Staged
+from scones.steps.stage import StageResult
 from scones.steps.up import StackOutputs
 
 
 def test_every_photo_left_out_is_a_line_of_its_own() -> None:
     """Never silently."""
     left_out = (LeftOut("a.png", "is cut short"), LeftOut("b.txt", "is no photo"))
-    staged = Staged("mine", "photos", "", "v1", ("bicycle", "motorcycle"), 8, 2, 10, left_out)
+    staged = StageResult("mine", "photos", "", "v1", ("bicycle", "motorcycle"), 8, 2, 10, left_out)
     assert render(staged).splitlines()[-2:] == ["left out: a.png: is cut short", "left out: b.txt: is no photo"]
 
 

@@ -22,7 +22,7 @@ from scones.dispatch.orders import Order, Place
 from scones.domain.keys import manifest_key
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, save_result
-from scones.steps.stage import Staged
+from scones.steps.stage import StageResult
 from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs, plain_photo
 
@@ -136,7 +136,7 @@ def stage(flow: Pipeline) -> None:
     samples = [Sample(key, classes[n > 1], "test", str(n) * 64) for n, key in enumerate(photos)]
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
 
 
 def look(flow: Pipeline) -> dict[str, Any]:

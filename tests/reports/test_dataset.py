@@ -21,7 +21,7 @@ from scones.data.dataset import (
     path_of,
     photo_of,
 )
-from scones.reports.dataset import DataFigures, Doubt, figures_of, render_data
+from scones.reports.dataset import DatasetFigures, LabelIssue, dataset_figures, render_dataset
 
 CLASSES = ("bicycle", "motor & <b>cycle</b>")
 
@@ -53,9 +53,9 @@ def collection() -> Collection:
     return Collection("mine", "photos", photos, CLASSES, left_out, (photo(2000, "cups"),), findings=findings)
 
 
-def render(collection: Collection, doubts: tuple[Doubt, ...] = (), doubted_by: str = "") -> str:
+def render(collection: Collection, issues: tuple[LabelIssue, ...] = (), checked_by: str = "") -> str:
     """The page."""
-    return render_data(collection, figures_of(collection, "v1", doubts, doubted_by), doubts)
+    return render_dataset(collection, dataset_figures(collection, "v1", issues, checked_by), issues)
 
 
 def test_the_page_needs_nothing_else(collection: Collection) -> None:
@@ -69,10 +69,10 @@ def test_the_page_needs_nothing_else(collection: Collection) -> None:
 
 
 def test_every_finding_has_its_place(collection: Collection) -> None:
-    """Leaks, twins, what is odd and what was left out are told with their figures."""
+    """Leaks, near duplicates, unusual photos and left-out files are listed with their figures."""
     page = " ".join(render(collection).split())
     for words in (
-        "<b>24 photos</b> of 2 classes: 16 to learn from and 8 to judge by",
+        "<b>24 photos</b> of 2 classes: 16 for training and 8 for testing",
         "1 training photo left out",
         "0.93 mirrored",
         "1 pair, kept",
@@ -80,19 +80,19 @@ def test_every_finding_has_its_place(collection: Collection) -> None:
         "1 photo: is small",
         "1 file was not used",
         "1 photo of other things",
-        "Nobody knows yet",
+        "The labels have not been checked yet",
     ):
         assert words in page
 
 
-def test_doubtful_labels_are_shown_with_what_the_model_says(collection: Collection) -> None:
-    """The label, the model's word for it, and how sure it is; a model without doubts is told, too."""
-    doubt = Doubt(collection.photos[5], CLASSES[1], 0.987)
-    page = render(collection, (doubt,), "job-7")
+def test_label_issues_are_shown_with_the_prediction(collection: Collection) -> None:
+    """The label, the predicted class and its confidence; a model that contradicts no label is named, too."""
+    issue = LabelIssue(collection.photos[5], CLASSES[1], 0.987)
+    page = render(collection, (issue,), "job-7")
     assert "<b>motor &amp; &lt;b&gt;cycle&lt;/b&gt;</b> <span>98.7%</span>" in page
     assert "label: bicycle" in page
     assert "job-7" in page
-    assert "doubts none of them" in render(collection, (), "job-7")
+    assert "contradicts no label" in render(collection, (), "job-7")
 
 
 def test_drawings_are_called_drawings(collection: Collection) -> None:
@@ -110,20 +110,20 @@ def test_a_page_about_many_findings_stays_short(collection: Collection) -> None:
         findings=replace(collection.findings, twins=pairs, noted=noted),
         left_out=tuple(LeftOut(f"{number}.txt", "is no photo") for number in range(3000)),
     )
-    page = render(many, tuple(Doubt(item, CLASSES[1], 0.9) for item in many.photos * 4), "job")
+    page = render(many, tuple(LabelIssue(item, CLASSES[1], 0.9) for item in many.photos * 4), "job")
     assert "and 170 more, in the JSON file beside this page" in page
     assert "and 16 more, in the JSON file beside this page" in page
     assert "and 64 more, in the JSON file beside this page" in page
-    assert "All of them stand in the JSON file" in page
+    assert "The JSON file beside this page lists all of them" in page
     assert len(page) < 2_000_000
 
 
 def test_the_figures_are_json_and_back(collection: Collection) -> None:
-    """Whole lists, by the photos' places."""
-    figures = figures_of(collection, "v1", (Doubt(collection.photos[5], CLASSES[1], 0.5),), "job")
-    assert msgspec.json.decode(msgspec.json.encode(figures), type=DataFigures) == figures
+    """With complete lists, by the photos' paths."""
+    figures = dataset_figures(collection, "v1", (LabelIssue(collection.photos[5], CLASSES[1], 0.5),), "job")
+    assert msgspec.json.decode(msgspec.json.encode(figures), type=DatasetFigures) == figures
     assert [(item.label, item.train, item.test) for item in figures.classes] == [(label, 8, 4) for label in CLASSES]
-    assert (figures.same, figures.leaks[0].mirrored, figures.outliers) == (2, True, 1)
+    assert (figures.exact_duplicates, figures.leaks[0].mirrored, figures.outliers) == (2, True, 1)
 
 
 def test_a_photo_that_is_gone_is_one_clear_line(collection: Collection) -> None:

@@ -19,7 +19,7 @@ from scones.steps.approve import register
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.evaluate import EvaluationOptions
-from scones.steps.stage import Staged
+from scones.steps.stage import StageResult
 from tiny_model import plain_photo, tar, write_tiny_model_file
 
 
@@ -102,7 +102,7 @@ def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeli
         bucket.put(sample.key, photo)
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
     own_flow.evaluate(EvaluationOptions(tmp_path / "report.html"))
     assert own_flow.registered().approval is ApprovalStatus.APPROVED
     own_flow.evaluate(EvaluationOptions(tmp_path / "report.html", gate=True))

@@ -20,7 +20,7 @@ from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
 from scones.steps.monitor import ConcurrentRunError, MonitorResult, MonitorTarget, monitor
-from scones.steps.stage import Staged
+from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 from scones.steps.up import StackOutputs
 from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_model_file
@@ -179,7 +179,7 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeli
         bucket.put(sample.key, photo)
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(bucket, "stage", Staged("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
     well = own_flow.monitor()
     assert (len(well.canaries), all(canary.right for canary in well.canaries), well.alarms) == (4, True, ())
     released = load_result(bucket, "deploy", DeployResult, "")

@@ -24,7 +24,7 @@ from scones.steps.classify import ClassifiedPhoto, ClassifyResult
 from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import DispatchResult
 from scones.steps.monitor import MonitorResult
-from scones.steps.stage import Staged
+from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 
 _PAIRS = 6
@@ -37,7 +37,7 @@ class Shown:
     """Everything that the demo did; *photos* holds the bytes of each key that may be shown."""
 
     settings: Settings
-    staged: Staged
+    staged: StageResult
     trained: TrainingResult
     deployed: DeployResult
     classified: ClassifyResult

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scones.steps.dispatch import DispatchResult
     from scones.steps.monitor import MonitorResult
     from scones.steps.simulate import SimulationResult
-    from scones.steps.stage import Staged
+    from scones.steps.stage import StageResult
     from scones.steps.train import TrainingResult
 
 _FEW = 10
@@ -26,7 +26,7 @@ def render(result: object) -> str:
     return "\n".join(words(result))
 
 
-def _staged(result: "Staged") -> Iterable[str]:
+def _staged(result: "StageResult") -> Iterable[str]:
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
     if result.leaks:
@@ -168,7 +168,7 @@ def _fields(result: object) -> Iterable[str]:
 
 
 _WORDS: dict[str, Callable[[Any], Iterable[str]]] = {
-    "Staged": _staged,
+    "StageResult": _staged,
     "TrainingResult": _trained,
     "ClassifyResult": _classified,
     "Evaluation": _evaluation,

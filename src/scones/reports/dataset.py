@@ -1,4 +1,4 @@
-"""Data report: what was found in the photos, as one HTML file that needs nothing else, and as figures."""
+"""Dataset report: classes, duplicates, label issues and left-out files, as one HTML page and as JSON."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from scones import __version__
 from scones.data.dataset import Collection, LabelledPhoto, Twins, path_of
 from scones.reports.theme import class_colours, environment
 
-_MOST_PAIRS: Final = 30
-_MOST_DOUBTS: Final = 32
-_MOST_ODD: Final = 8
+_MAX_PAIRS: Final = 30
+_MAX_ISSUES: Final = 32
+_MAX_NOTED: Final = 8
 _EXAMPLES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """A photo whose label a model, which had not learnt from it, takes for wrong."""
+class LabelIssue:
+    """A photo whose label a model contradicts that was not trained on it."""
 
     photo: LabelledPhoto
     predicted: str
@@ -26,8 +26,8 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """How many photos of a class learn and judge."""
+class ClassCounts:
+    """The training and test photos of a class."""
 
     label: str
     train: int
@@ -35,85 +35,91 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """Two photos of the same picture, by their places."""
+class SimilarPhotos:
+    """Two near duplicates, by their paths; *similarity* is 0 to 1."""
 
     one: str
     other: str
-    likeness: float
+    similarity: float
     mirrored: bool
 
 
 @dataclass(frozen=True, slots=True)
-class DataFigures:
-    """The report's figures, as its JSON file holds them; all lists are whole."""
+class DatasetFigures:
+    """The report's content, as its JSON file holds it; all lists are complete."""
 
     name: str
     kind: str
     version: str
-    classes: tuple[Balance, ...]
+    classes: tuple[ClassCounts, ...]
     outliers: int
     left_out: tuple[tuple[str, str], ...]
-    noted: tuple[tuple[str, str], ...]
-    same: int
+    notes: tuple[tuple[str, str], ...]
+    """Path and remark of each unusual photo."""
+    exact_duplicates: int
     moved: int
-    leaks: tuple[Likeness, ...]
-    twins: tuple[Likeness, ...]
-    doubted_by: str
-    """The training job whose model doubts labels; empty if there is none for these photos."""
-    doubts: tuple[tuple[str, str, float], ...]
-    """The photo's place, what the model takes it for, and how sure it is; the likeliest errors first."""
+    leaks: tuple[SimilarPhotos, ...]
+    near_duplicates: tuple[SimilarPhotos, ...]
+    label_issues_by: str
+    """The training job whose model checked the labels; empty if none did."""
+    label_issues: tuple[tuple[str, str, float], ...]
+    """The photo's path, the predicted class and its confidence; the likeliest errors first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Odd:
-    """Photos with one note: how many, and the first of them."""
+class NotedPhotos:
+    """The photos with one note: how many, and the first of them."""
 
     note: str
     count: int
     photos: tuple[LabelledPhoto, ...]
 
 
-def figures_of(collection: Collection, version: str, doubts: Sequence[Doubt], doubted_by: str) -> DataFigures:
-    """Put what is known of *collection* into figures."""
+def dataset_figures(
+    collection: Collection, version: str, issues: Sequence[LabelIssue], checked_by: str
+) -> DatasetFigures:
+    """Summarize *collection*; *checked_by* names the training job whose model found the *issues*."""
     counts = Counter((photo.label, photo.split) for photo in collection.photos)
     findings = collection.findings
-    return DataFigures(
+    return DatasetFigures(
         name=collection.name,
         kind=collection.kind,
         version=version,
-        classes=tuple(Balance(label, counts[label, "train"], counts[label, "test"]) for label in collection.classes),
+        classes=tuple(
+            ClassCounts(label, counts[label, "train"], counts[label, "test"]) for label in collection.classes
+        ),
         outliers=len(collection.outliers),
         left_out=tuple((item.name, item.reason) for item in collection.left_out),
-        noted=tuple((item.name, item.note) for item in findings.noted),
-        same=findings.same,
+        notes=tuple((item.name, item.note) for item in findings.noted),
+        exact_duplicates=findings.same,
         moved=findings.moved,
-        leaks=_likenesses(findings.leaks),
-        twins=_likenesses(findings.twins),
-        doubted_by=doubted_by,
-        doubts=tuple((path_of(item.photo), item.predicted, item.confidence) for item in doubts),
+        leaks=_similar(findings.leaks),
+        near_duplicates=_similar(findings.twins),
+        label_issues_by=checked_by,
+        label_issues=tuple((path_of(item.photo), item.predicted, item.confidence) for item in issues),
     )
 
 
-def render_data(collection: Collection, figures: DataFigures, doubts: Sequence[Doubt]) -> str:
+def render_dataset(collection: Collection, figures: DatasetFigures, issues: Sequence[LabelIssue]) -> str:
     """Render the report: inline styles and photos; no script, and nothing is fetched."""
     findings = collection.findings
     return (
         environment()
-        .get_template("data.html.j2")
+        .get_template("dataset.html.j2")
         .render(
             data=figures,
+            left_out=figures.left_out,
             noun="photo" if collection.kind == "photos" else "drawing",
             photos=len(collection.photos),
             train=sum(item.train for item in figures.classes),
             test=sum(item.test for item in figures.classes),
-            fewest=min(item.train + item.test for item in figures.classes),
-            most=max(item.train + item.test for item in figures.classes),
+            min_class=min(item.train + item.test for item in figures.classes),
+            max_class=max(item.train + item.test for item in figures.classes),
             examples=_examples(collection),
-            leaks=findings.leaks[:_MOST_PAIRS],
-            twins=findings.twins[:_MOST_PAIRS],
-            odd=_odd(collection),
-            doubts=doubts[:_MOST_DOUBTS],
+            leaks=findings.leaks[:_MAX_PAIRS],
+            near_duplicates=findings.twins[:_MAX_PAIRS],
+            noted=_noted(collection),
+            issues=issues[:_MAX_ISSUES],
             colour_of=class_colours(collection.classes),
             created=datetime.now(UTC),
             version=__version__,
@@ -121,12 +127,12 @@ def render_data(collection: Collection, figures: DataFigures, doubts: Sequence[D
     )
 
 
-def _likenesses(pairs: Sequence[Twins]) -> tuple[Likeness, ...]:
-    return tuple(Likeness(path_of(pair.one), path_of(pair.other), pair.likeness, pair.mirrored) for pair in pairs)
+def _similar(pairs: Sequence[Twins]) -> tuple[SimilarPhotos, ...]:
+    return tuple(SimilarPhotos(path_of(pair.one), path_of(pair.other), pair.likeness, pair.mirrored) for pair in pairs)
 
 
 def _examples(collection: Collection) -> tuple[LabelledPhoto, ...]:
-    """Take a few photos from all over each class."""
+    """A few photos from all over each class."""
     of_class: Mapping[str, list[LabelledPhoto]] = {label: [] for label in collection.classes}
     for photo in collection.photos:
         of_class[photo.label].append(photo)
@@ -135,10 +141,10 @@ def _examples(collection: Collection) -> tuple[LabelledPhoto, ...]:
     return tuple(photo for row in rows for photo in row)
 
 
-def _odd(collection: Collection) -> tuple[Odd, ...]:
-    """Gather the notes by their words; what follows them differs."""
+def _noted(collection: Collection) -> tuple[NotedPhotos, ...]:
+    """Group the photos by their note, without its details."""
     photos = {path_of(photo): photo for photo in collection.photos}
     found: defaultdict[str, list[LabelledPhoto]] = defaultdict(list)
-    for noted in collection.findings.noted:
-        found[noted.note.partition(" (")[0].partition(": ")[0]].append(photos[noted.name])
-    return tuple(Odd(note, len(odd), tuple(odd[:_MOST_ODD])) for note, odd in found.items())
+    for item in collection.findings.noted:
+        found[item.note.partition(" (")[0].partition(": ")[0]].append(photos[item.name])
+    return tuple(NotedPhotos(note, len(noted), tuple(noted[:_MAX_NOTED])) for note, noted in found.items())

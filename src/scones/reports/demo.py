@@ -33,6 +33,7 @@ def render_report(report: DemoReport) -> str:
         .render(
             report=report,
             data=report.data,
+            left_out=report.data.left_out,
             classes=classes,
             noun="photo" if report.data.kind == "photos" else "drawing",
             scores=report.evaluation,

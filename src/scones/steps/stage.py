@@ -1,30 +1,39 @@
-"""Stage: put labelled photos, and lists of them, in the bucket, under a version that names their content."""
+"""Stage: upload labelled photos with manifests, under a version that names their content, and report on them."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Collection, LabelledPhoto, LeftOut
-from scones.data.manifest import Sample, to_lines, to_list
+from scones.data.manifest import Sample, from_lines, to_lines, to_list
 from scones.deployment.template import create_base_stack
-from scones.domain.keys import list_key, manifest_key, outliers_prefix, split_prefix, version_prefix
+from scones.domain.keys import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
 from scones.domain.progress import Reporter
+from scones.model.model_file import InvalidModelFile, open_model_file
+from scones.model.out_of_fold import BadOutOfFold, OutOfFold
+from scones.training.label_issues import rank
+
+if TYPE_CHECKING:
+    from scones.reports.dataset import LabelIssue
 
 _VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """What training and evaluation need to know about the staged photos."""
+class StageResult:
+    """The staged dataset, as training and evaluation need to know it."""
 
     name: str
     kind: Literal["photos", "rendered"]
-    """`photos`, or `rendered` for drawings that only stand in for photos."""
+    """`photos`, or `rendered` for drawings in place of photos."""
     notice: str
-    """What a person must be told about these photos; empty if nothing."""
+    """What the user must know about these photos; empty if nothing."""
     version: str
     classes: tuple[str, ...]
     train: int
@@ -33,27 +42,50 @@ class Staged:
     """How many photos were not in the bucket yet."""
     left_out: tuple[LeftOut, ...]
     leaks: int = 0
-    """Training photos left out since a test photo shows the same picture; `left_out` lists them, too."""
+    """Training photos left out because they are near duplicates of a test photo; they are in `left_out`, too."""
     moved: int = 0
-    """Photos that were put on the side of the split where a photo of the same picture is."""
+    """Photos that were moved to the split of a near duplicate."""
 
 
-def stage(aws: Aws, settings: Settings, collection: Collection, report: Reporter) -> Staged:
-    """Upload the photos of *collection*; what is in the bucket already is not uploaded again.
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A model, by the job that trained it, and the dataset version that it was trained on."""
 
-    A version's key is never written with another content: what an interrupted upload left there is good.
+    job: str
+    model_uri: str
+    data_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReportOptions:
+    """Where to copy the dataset report on this machine, and a model whose predictions check the labels."""
+
+    page: Path | None = None
+    model: TrainedModel | None = None
+
+
+def stage(
+    aws: Aws,
+    settings: Settings,
+    collection: Collection,
+    report: Reporter,
+    options: DatasetReportOptions = DatasetReportOptions(),
+) -> StageResult:
+    """Upload the photos of *collection* that are not in the bucket yet, and the report on them.
+
+    The objects of a version are never overwritten with other content: those of an interrupted upload are kept.
     """
     create_base_stack(aws, settings, report.tell)
     version = _version(collection.photos, collection.outliers)
-    there = {item.key for item in aws.bucket.list(version_prefix(version))}
-    missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in there]
+    existing = {item.key for item in aws.bucket.list(version_prefix(version))}
+    missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in existing]
     if missing:
         aws.bucket.put_all(missing, report.progress)
-    # The lists come last: where they lie, all their photos lie.
+    # The lists come last: where they exist, all their photos do.
     for key, body in _lists(collection, version, aws.bucket.name):
-        if key not in there:
+        if key not in existing:
             aws.bucket.put(key, body)
-    staged = Staged(
+    result = StageResult(
         name=collection.name,
         kind=collection.kind,
         notice=collection.notice,
@@ -66,8 +98,9 @@ def stage(aws: Aws, settings: Settings, collection: Collection, report: Reporter
         leaks=len(collection.findings.leaks),
         moved=collection.findings.moved,
     )
-    report.tell(f"{staged.train} training and {staged.test} test photos staged as version {version}")
-    return staged
+    report.tell(f"{result.train} training and {result.test} test photos staged as version {version}")
+    _write_report(aws, collection, version, options, report)
+    return result
 
 
 def _files(collection: Collection, version: str) -> Iterator[tuple[str, LabelledPhoto]]:
@@ -108,3 +141,57 @@ def _version(photos: Sequence[LabelledPhoto], outliers: Sequence[LabelledPhoto])
 
 def _ordered(photos: Sequence[LabelledPhoto]) -> list[LabelledPhoto]:
     return sorted(photos, key=lambda photo: (photo.split, photo.label, photo.name))
+
+
+def _write_report(
+    aws: Aws, collection: Collection, version: str, options: DatasetReportOptions, report: Reporter
+) -> None:
+    """Write the report as a page and as JSON, into the bucket and, if requested, on this machine."""
+    from scones.reports.dataset import dataset_figures, render_dataset  # noqa: PLC0415 - loads the page's libraries
+
+    checked_by, issues = _label_issues(aws, collection, options.model, report) if options.model else ("", ())
+    figures = dataset_figures(collection, version, issues, checked_by)
+    html = render_dataset(collection, figures, issues).encode()
+    as_json = msgspec.json.format(msgspec.json.encode(figures), indent=1)
+    aws.bucket.put(report_key(version, "html"), html, "text/html")
+    aws.bucket.put(report_key(version, "json"), as_json, "application/json")
+    if options.page:
+        options.page.parent.mkdir(parents=True, exist_ok=True)
+        options.page.write_bytes(html)
+        options.page.with_suffix(".json").write_bytes(as_json)
+        report.tell(f"report {options.page}, figures {options.page.with_suffix('.json')}")
+
+
+def _label_issues(
+    aws: Aws, collection: Collection, model: TrainedModel, report: Reporter
+) -> tuple[str, tuple["LabelIssue", ...]]:
+    """Rank the photos whose label the model contradicts; names the model's job, or nothing if it knows none of them."""
+    from scones.reports.dataset import LabelIssue  # noqa: PLC0415 - loads the page's libraries
+
+    known = _out_of_fold(aws, model, report)
+    if known is None:
+        return "", ()
+    manifest = aws.bucket.find(manifest_key(model.data_version, "train")) or b""
+    contents = {sample.key: sample.sha256 for sample in from_lines(manifest, aws.bucket.name)}
+    # Compared by content: the photos staged now may be others with the same names.
+    staged = {(photo.sha256, photo.label): photo for photo in collection.photos}
+    photos = {}
+    for name, label in zip(known.names, known.labels, strict=True):
+        photo = staged.get((contents.get(f"{split_prefix(model.data_version, 'train')}{name}", ""), label))
+        if photo:
+            photos[name] = photo
+    suspects = rank(known.names, known.labels, known.probabilities, known.classes, known.votes)
+    issues = (LabelIssue(photos[it.name], it.predicted, it.confidence) for it in suspects if it.name in photos)
+    return model.job if photos else "", tuple(issues)
+
+
+def _out_of_fold(aws: Aws, model: TrainedModel, report: Reporter) -> OutOfFold | None:
+    archive = aws.bucket.find(aws.bucket.key(model.model_uri))
+    if archive is None:
+        return None
+    try:
+        with open_model_file(archive) as model_file:
+            return OutOfFold.kept(model_file)
+    except (InvalidModelFile, BadOutOfFold) as error:
+        report.tell(f"the report lists no label issues: {error}")
+        return None

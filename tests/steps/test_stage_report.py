@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ from scones.domain.progress import Silent
 from scones.model.model_file import OUT_OF_FOLD, write_model_file
 from scones.model.out_of_fold import OutOfFold
 from scones.pipeline import Pipeline, save_result
-from scones.steps.stage import stage
-from scones.steps.survey import Learnt, Surveyed, survey
+from scones.steps.stage import DatasetReportOptions, TrainedModel, stage
 from scones.steps.train import TrainingResult
 from tiny_model import plain_photo, tar, write_tiny_model_file
 
@@ -31,8 +31,8 @@ def collection() -> Collection:
     return Collection("mine", "photos", photos, CLASSES, (LeftOut("notes.txt", "is no photo"),))
 
 
-def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> Learnt:
-    """A model that takes the first training photo for a motorcycle, and every other for what its label says."""
+def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> TrainedModel:
+    """A model that predicts motorcycle for the first training photo, and the label for every other."""
     about = write_tiny_model_file(folder)
     train = [photo for photo in collection.photos if photo.split == "train"]
     answers = np.array([[0.9, 0.1] if photo.label == "bicycle" else [0.1, 0.9] for photo in train])
@@ -42,65 +42,69 @@ def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> Le
     OutOfFold(CLASSES, names, labels, answers, names).save(folder / OUT_OF_FOLD)
     write_model_file(folder, about, "A model for tests.\n")
     uri = aws.bucket.put("models/m/output/model.tar.gz", tar(folder))
-    return Learnt("job-7", uri, version)
+    return TrainedModel("job-7", uri, version)
 
 
-def test_the_report_lies_beside_the_manifest_and_on_this_machine(
+def figures_of(aws: Aws, version: str) -> dict[str, Any]:
+    """The report's figures in the bucket."""
+    return json.loads(aws.bucket.get(report_key(version, "json")))  # type: ignore[no-any-return]
+
+
+def test_the_report_is_in_the_bucket_and_on_this_machine(
     aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
 ) -> None:
     """A page and JSON, the same in both places, with every file that was left out."""
-    version = stage(aws, settings, collection, Silent()).version
     page = tmp_path / "new" / "data.html"
-    survey(aws, Surveyed(collection, version), page, Silent())
+    version = stage(aws, settings, collection, Silent(), DatasetReportOptions(page)).version
     assert aws.bucket.get(report_key(version, "html")) == page.read_bytes()
     assert "notes.txt" in page.read_text("utf-8")
     figures = json.loads(page.with_suffix(".json").read_bytes())
     assert (figures["version"], figures["left_out"]) == (version, [["notes.txt", "is no photo"]])
-    assert json.loads(aws.bucket.get(report_key(version, "json"))) == figures
+    assert figures_of(aws, version) == figures
 
 
-def test_labels_are_doubted_once_a_model_has_learnt(
+def test_a_trained_model_finds_label_issues(
     aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
 ) -> None:
-    """The photo is listed with what the model takes it for; a relabelled one is not doubted any more."""
+    """The photo is listed with the predicted class; once its label is corrected, it is not listed any more."""
     version = stage(aws, settings, collection, Silent()).version
-    assert survey(aws, Surveyed(collection, version), None, Silent()).doubted_by == ""
-    model = model_of(aws, tmp_path / "model", collection, version)
-    found = survey(aws, Surveyed(collection, version, model), None, Silent())
-    first = collection.photos[0]
-    assert found.doubted_by == "job-7"
-    assert [(name, label) for name, label, _ in found.doubts] == [(f"train/bicycle/{first.name}", "motorcycle")]
-    mended = replace(collection, photos=(replace(first, label="motorcycle"), *collection.photos[1:]))
-    again = stage(aws, settings, mended, Silent())
-    assert survey(aws, Surveyed(mended, again.version, model), None, Silent()).doubts == ()
+    assert figures_of(aws, version)["label_issues_by"] == ""
+    options = DatasetReportOptions(model=model_of(aws, tmp_path / "model", collection, version))
+    stage(aws, settings, collection, Silent(), options)
+    figures, first = figures_of(aws, version), collection.photos[0]
+    assert figures["label_issues_by"] == "job-7"
+    assert [issue[:2] for issue in figures["label_issues"]] == [[f"train/bicycle/{first.name}", "motorcycle"]]
+    corrected = replace(collection, photos=(replace(first, label="motorcycle"), *collection.photos[1:]))
+    again = stage(aws, settings, corrected, Silent(), options)
+    assert figures_of(aws, again.version)["label_issues"] == []
 
 
-def test_a_model_of_other_photos_says_nothing_of_these(
+def test_a_model_of_other_photos_checks_no_labels(
     aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
 ) -> None:
-    """Photos are known by their content, whatever they are called."""
+    """Photos are compared by their content, not by their names."""
     version = stage(aws, settings, collection, Silent()).version
     model = model_of(aws, tmp_path / "model", collection, version)
     others = tuple(
         photo_of(photo.name, photo.label, photo.split, plain_photo(255 - number))
         for number, photo in enumerate(collection.photos)
     )
-    found = survey(aws, Surveyed(replace(collection, photos=others), "v", model), None, Silent())
-    assert (found.doubted_by, found.doubts) == ("", ())
+    options = DatasetReportOptions(model=model)
+    figures = figures_of(aws, stage(aws, settings, replace(collection, photos=others), Silent(), options).version)
+    assert (figures["label_issues_by"], figures["label_issues"]) == ("", [])
 
 
-def test_a_damaged_model_does_not_keep_photos_from_being_staged(
-    aws: Aws, settings: Settings, collection: Collection
-) -> None:
-    """Nor does one that is gone."""
+def test_a_damaged_model_does_not_prevent_staging(aws: Aws, settings: Settings, collection: Collection) -> None:
+    """Nor does one that was deleted."""
     version = stage(aws, settings, collection, Silent()).version
-    damaged = Learnt("job", aws.bucket.put("models/m.tar.gz", b"no archive"), version)
+    damaged = TrainedModel("job", aws.bucket.put("models/m.tar.gz", b"no archive"), version)
     for model in (damaged, replace(damaged, model_uri=aws.bucket.uri("models/gone"))):
-        assert survey(aws, Surveyed(collection, version, model), None, Silent()).doubts == ()
+        stage(aws, settings, collection, Silent(), DatasetReportOptions(model=model))
+        assert figures_of(aws, version)["label_issues"] == []
 
 
-def test_the_flow_asks_the_model_trained_last(aws: Aws, settings: Settings, tmp_path: Path) -> None:
-    """`scones stage` on the same photos again lists its doubts, and uploads nothing."""
+def test_the_pipeline_checks_labels_with_the_last_trained_model(aws: Aws, settings: Settings, tmp_path: Path) -> None:
+    """`scones stage` on the same photos again lists the label issues and uploads nothing."""
     photos = tmp_path / "photos"
     for number, label in enumerate(CLASSES):
         for split, count in (("train", 8), ("test", 4)):
@@ -125,4 +129,5 @@ def test_the_flow_asks_the_model_trained_last(aws: Aws, settings: Settings, tmp_
     save_result(aws.bucket, "train", TrainingResult(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
     again = flow.stage(tmp_path / "data.html")
     assert (again.uploaded, again.version) == (0, first.version)
-    assert json.loads((tmp_path / "data.json").read_bytes())["doubts"][0][:2] == ["train/bicycle/é 0.png", "motorcycle"]
+    issues = json.loads((tmp_path / "data.json").read_bytes())["label_issues"]
+    assert issues[0][:2] == ["train/bicycle/é 0.png", "motorcycle"]
