@@ -3,7 +3,6 @@
 A step is imported when it is called, so that a command loads what it uses and no more.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,8 @@ import msgspec
 
 from scones.config.settings import Settings
 from scones.data.manifest import Sample, from_lines
-from scones.domain.errors import MissingPrerequisite, SconesError
-from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES, manifest_key, result_key
+from scones.domain.errors import MissingPrerequisite
+from scones.domain.keys import manifest_key, result_key
 from scones.domain.progress import Reporter
 
 if TYPE_CHECKING:
@@ -65,23 +64,6 @@ def load_result(bucket: "Bucket", step: str, kind: type[T], env: str) -> T:
 
 
 ORDERS = 40
-
-
-class NoSuchPhoto(SconesError):
-    """A photo to classify cannot be read."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"photo {path} {reason}; name a PNG, JPEG or WebP file")
-        self.path = path
-
-
-class PhotosNotGranted(SconesError):
-    """The stack's functions have no permission to read the photos."""
-
-    def __init__(self, source: str, own: str) -> None:
-        ways = f"put them below s3://{own}/{ASKED_PREFIX}, or set photo_bucket to their bucket and run: scones up"
-        super().__init__(f"the functions may not read {source}; {ways}")
-        self.source = source
 
 
 def auto_approve() -> None:
@@ -150,12 +132,10 @@ class Pipeline:
 
     def deploy(self, number: int | None = None) -> "DeployResult":
         """Deploy model *number* of the registry, by default the one trained last."""
-        from scones.model.model_file import open_model_file
-        from scones.steps.deploy import DeployResult, deploy
+        from scones.steps.deploy import DeployResult, deploy, model_classes
 
         package = self.registered() if number is None else self.aws.registry.get(number)
-        with open_model_file(self.aws.bucket.get(self.aws.bucket.key(package.model_uri))) as model_file:
-            settings = self._with(model_file.classes)
+        settings = self._with(model_classes(self.aws, package))
         self.image()
         return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report)))
 
@@ -179,7 +159,9 @@ class Pipeline:
 
     def classify(self, photos: Sequence[Path] = ()) -> "ClassifyResult":
         """Classify *photos*, by default the staged test photos."""
-        samples = [self._upload(path) for path in photos] or self.test_samples()
+        from scones.steps.classify import upload_file
+
+        samples = [upload_file(self.aws, path) for path in photos] or self.test_samples()
         return self._save("classify", self.classify_samples(samples))
 
     def test_samples(self) -> list[Sample]:
@@ -198,16 +180,10 @@ class Pipeline:
         Raises:
             PhotosNotGranted: the stack's functions have no permission to read the photos.
         """
-        from scones.steps.classify_batch import BatchTerms, classify_batch, upload
+        from scones.steps.classify_batch import BatchTerms, classify_batch, readable_source
 
         deployed, stack = self._deployed(), self._up()
-        if not source.startswith("s3://"):
-            source = upload(self.aws, Path(source), self.report)
-        granted = [self.aws.bucket.uri(prefix) for prefix in READABLE_PREFIXES]
-        if self.settings.photo_bucket:
-            granted.append(f"s3://{self.settings.photo_bucket}/")
-        if not source.startswith(tuple(granted)):
-            raise PhotosNotGranted(source, self.aws.bucket.name)
+        source = readable_source(self.aws, source, self.settings.photo_bucket, self.report)
         terms = BatchTerms(
             model=deployed.config,
             classes=deployed.classes,
@@ -306,14 +282,12 @@ class Pipeline:
     def dispatch(self, example: int = 0) -> "DispatchResult":
         """Dispatch the open orders now; first add *example* example orders, with couriers as classified last."""
         self._up()
-        from scones.dispatch.orders import Rules
         from scones.steps.dispatch import dispatch, register_couriers
 
         if example:
             self.order(example)
             register_couriers(self.aws, self._classified().decided(), self.settings.seed)
-        rules = Rules(sure_confidence=self.settings.threshold)
-        return self._save("dispatch", dispatch(self.aws, rules, self.settings.clients, self.report))
+        return self._save("dispatch", dispatch(self.aws, self.settings, self.report))
 
     def simulate(self, stream: "Stream") -> "SimulationResult":
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
@@ -360,23 +334,10 @@ class Pipeline:
             return ()
 
     def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
-        """Upload one photo to classify; below `incoming/` it would start an execution by itself."""
-        digest = hashlib.sha256(photo).hexdigest()
-        key = f"{ASKED_PREFIX}{digest[:12]}-{name}"
-        self.aws.bucket.put(key, photo, "application/x-image")
-        return Sample(key, label, "asked", digest)
+        """Upload one photo to classify."""
+        from scones.steps.classify import upload_photo
 
-    def _upload(self, path: Path) -> Sample:
-        from scones.data.image_header import UnreadablePhoto, read_header
-
-        try:
-            photo = path.read_bytes()
-            read_header(photo)
-        except OSError as error:
-            raise NoSuchPhoto(path, f"cannot be read ({error.strerror})") from error
-        except UnreadablePhoto as error:
-            raise NoSuchPhoto(path, error.reason) from error
-        return self.upload(path.name, photo)
+        return upload_photo(self.aws, name, photo, label)
 
     def _trained_model(self) -> "TrainedModel | None":
         """The last trained model, whichever photos it was trained on."""

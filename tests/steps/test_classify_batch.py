@@ -15,8 +15,8 @@ from scones.aws.client import Client, Credentials
 from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos, RunFiles
 from scones.domain.decision import Outcome
-from scones.pipeline import PhotosNotGranted, Pipeline
-from scones.steps.classify_batch import BatchRunResult
+from scones.pipeline import Pipeline
+from scones.steps.classify_batch import BatchRunResult, PhotosNotGranted
 from tiny_model import plain_photo
 
 SURE, UNSURE = 200, 132

@@ -1,16 +1,29 @@
 """Classify: send photos through the Step Functions workflow, and say how each execution ended."""
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
+from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
+from scones.domain.errors import SconesError
+from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
+
+
+class NoSuchPhoto(SconesError):
+    """A photo to classify cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"photo {path} {reason}; name a PNG, JPEG or WebP file")
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,30 @@ class ClassifyResult:
         """Return key, label and confidence of each photo with a decision, above the threshold or below."""
         decided = (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)
         return [(item.key, item.label, item.confidence) for item in self.executions if item.outcome in decided]
+
+
+def upload_file(aws: Aws, path: Path) -> Sample:
+    """Upload the photo in the file at *path*.
+
+    Raises:
+        NoSuchPhoto: the file cannot be read, or is no photo.
+    """
+    try:
+        photo = path.read_bytes()
+        read_header(photo)
+    except OSError as error:
+        raise NoSuchPhoto(path, f"cannot be read ({error.strerror})") from error
+    except UnreadablePhoto as error:
+        raise NoSuchPhoto(path, error.reason) from error
+    return upload_photo(aws, path.name, photo)
+
+
+def upload_photo(aws: Aws, name: str, photo: bytes, label: str = "") -> Sample:
+    """Upload one photo to classify; below `incoming/` it would start an execution by itself."""
+    digest = hashlib.sha256(photo).hexdigest()
+    key = f"{ASKED_PREFIX}{digest[:12]}-{name}"
+    aws.bucket.put(key, photo, "application/x-image")
+    return Sample(key, label, "asked", digest)
 
 
 def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> ClassifyResult:

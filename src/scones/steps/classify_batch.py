@@ -26,10 +26,36 @@ from scones.batch.results import (
 )
 from scones.deployment.pricing import Bill, batch_bill
 from scones.domain.errors import SconesError
-from scones.domain.keys import ASKED_PREFIX
+from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
+
+
+class PhotosNotGranted(SconesError):
+    """The stack's functions have no permission to read the photos."""
+
+    def __init__(self, source: str, bucket: str) -> None:
+        ways = f"put them below s3://{bucket}/{ASKED_PREFIX}, or set photo_bucket to their bucket and run: scones up"
+        super().__init__(f"the functions may not read {source}; {ways}")
+        self.source = source
+
+
+def readable_source(aws: Aws, source: str, photo_bucket: str, report: Reporter) -> str:
+    """Return the S3 prefix *source*, or that of an uploaded folder; *photo_bucket* is the bucket granted by `up`.
+
+    Raises:
+        NoPhotos: the folder holds none.
+        PhotosNotGranted: the stack's functions have no permission to read the photos.
+    """
+    if not source.startswith("s3://"):
+        return upload(aws, Path(source), report)
+    granted = [aws.bucket.uri(prefix) for prefix in READABLE_PREFIXES]
+    if photo_bucket:
+        granted.append(f"s3://{photo_bucket}/")
+    if not source.startswith(tuple(granted)):
+        raise PhotosNotGranted(source, aws.bucket.name)
+    return source
 
 
 def upload(aws: Aws, folder: Path, report: Reporter) -> str:

@@ -26,6 +26,7 @@ from scones.domain.errors import SconesError
 from scones.domain.keys import CAPTURE_FOLDER, capture_prefix
 from scones.domain.progress import Reporter
 from scones.domain.tags import ENV_TAG, EXPIRES_TAG
+from scones.model.model_file import open_model_file
 
 _DIGITS = 12
 
@@ -70,6 +71,16 @@ class NotApproved(SconesError):
             f"to deploy it all the same, run: scones approve {package.number} --env {env}"
         )
         self.package = package
+
+
+def model_classes(aws: Aws, package: ModelPackage) -> tuple[str, ...]:
+    """Read the classes from the model file of *package*.
+
+    Raises:
+        InvalidModelFile: the file cannot be read.
+    """
+    with open_model_file(aws.bucket.get(aws.bucket.key(package.model_uri))) as model_file:
+        return model_file.classes
 
 
 def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter) -> Release:

@@ -10,6 +10,7 @@ from itertools import groupby
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.dynamodb import Tables
+from scones.config.settings import Settings
 from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
 from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, open_order, order_of, see, spend, take
@@ -35,12 +36,13 @@ class DispatchResult:
     uri: str
 
 
-def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> DispatchResult:
+def dispatch(aws: Aws, settings: Settings, report: Reporter) -> DispatchResult:
     """Assign the open orders now, and keep the plan in the bucket.
 
     Each courier's orders are written in one transaction, only if nobody has them and the courier is as they were read:
     run twice, or beside the workflow, it gives no order a second time.
     """
+    rules = Rules(sure_confidence=settings.threshold)
     couriers: dict[str, Courier] = {}
     orders: dict[str, Order] = {}
     given: list[Assignment] = []
@@ -51,7 +53,7 @@ def dispatch(aws: Aws, rules: Rules, clients: int, report: Reporter) -> Dispatch
         couriers |= {courier.id: courier for courier in fleet if courier.id not in couriers}
         orders |= {order.id: order for order in book}
         plan = assign(fleet, book, rules)
-        taken = _give(aws.tables, plan, seen, clients)
+        taken = _give(aws.tables, plan, seen, settings.clients)
         given += taken
         missed = [item for item in plan.assignments if item not in taken]
         if not missed:
