@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from scones.dispatch.assignment import assign, match
 from scones.dispatch.business_value import Line, Trial, imagined, worth
-from scones.dispatch.cost_matrix import Book, Fleet, weigh
+from scones.dispatch.cost_matrix import CourierColumns, OrderColumns, cost_matrix
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import City, example_couriers, example_orders
 
@@ -47,7 +47,7 @@ def solve(seed: int) -> Solved:
     began, cpu = time.perf_counter(), time.process_time()
     assign(couriers, orders, RULES)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    pairs = weigh(Fleet.of(couriers, RULES), Book.of(orders), RULES)
+    pairs = cost_matrix(CourierColumns.of(couriers, RULES), OrderColumns.of(orders), RULES)
     capacity = np.array([courier.capacity for courier in couriers])
     rows, columns, turns = match(pairs.cost, pairs.allowed, capacity, RULES.queue_minutes)
     began = time.perf_counter()

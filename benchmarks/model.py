@@ -29,14 +29,14 @@ from benchmarks.model_peers import Labels, hog_and_svm, resnet18
 
 from scones.config.settings import Settings
 from scones.data.decode import decode
-from scones.data.loading import collect
+from scones.data.loading import load_dataset
 from scones.domain.decision import VEHICLES
 from scones.model.model_file import read_model_file
 from scones.training.calibration import soften
 from scones.training.fit import fit
-from scones.training.label_issues import rank, vote
-from scones.training.messages import Labelled
-from scones.training.predict import see
+from scones.training.label_issues import neighbor_votes, rank_label_issues
+from scones.training.messages import TrainingData
+from scones.training.predict import predict
 from scones.training.recipe import Recipe, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ class Opinion(NamedTuple):
 class Bench:
     """The photos, and how much is done with them."""
 
-    train: Labelled
+    train: TrainingData
     judges: Judges
     seeds: int
     epochs: int
@@ -117,7 +117,7 @@ def main() -> None:
 
 def _gather(options: argparse.Namespace) -> Bench:
     cache = Settings().cache.expanduser()
-    found = collect(options.data, classes=VEHICLES, cache=cache, progress=lambda *_: None)
+    found = load_dataset(options.data, classes=VEHICLES, cache=cache, progress=lambda *_: None)
     parts = {split: [photo for photo in found.photos if photo.split == split] for split in ("train", "test")}
     pixels = {split: np.stack([decode(photo.data, SIDE) for photo in photos]) for split, photos in parts.items()}
     labels = {
@@ -130,7 +130,7 @@ def _gather(options: argparse.Namespace) -> Bench:
         outliers = [decode(photo.data, SIDE) for photo in found.outliers]
         learnt, unseen = [photo for index, photo in enumerate(outliers) if index % 5 != 4], outliers[4::5]
     blank = np.zeros((0, SIDE, SIDE, 3), np.uint8)
-    train = Labelled(pixels["train"], labels["train"], len(found.classes), np.stack(learnt) if learnt else blank)
+    train = TrainingData(pixels["train"], labels["train"], len(found.classes), np.stack(learnt) if learnt else blank)
     judges = Judges(pixels["test"], labels["test"], np.stack(unseen) if unseen else blank)
     return Bench(train, judges, options.seeds, options.epochs, options.peer_epochs)
 
@@ -197,11 +197,11 @@ def _doubt(bench: Bench, seed: int, fold: int) -> Opinion:
     return _answers(data, without_outliers(Recipe(epochs=bench.epochs)), held_out, seed)
 
 
-def _answers(data: Labelled, recipe: Recipe, held_out: npt.NDArray[np.bool_], seed: int) -> Opinion:
+def _answers(data: TrainingData, recipe: Recipe, held_out: npt.NDArray[np.bool_], seed: int) -> Opinion:
     torch.set_num_threads(1)
-    seen = Labelled(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers)
+    seen = TrainingData(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers)
     network = fit(seen, recipe, seed, lambda _epoch: None)
-    everything = see(network, data.photos)
+    everything = predict(network, data.photos)
     return Opinion(soften(everything.some(held_out).log_probabilities, 1), everything.features)
 
 
@@ -213,7 +213,7 @@ def _folds(labels: Labels, count: int) -> Labels:
     return fold_of
 
 
-def _flipped(data: Labelled, seed: int) -> Labels:
+def _flipped(data: TrainingData, seed: int) -> Labels:
     chosen = np.random.default_rng(seed).choice(len(data.labels), round(FLIPPED * len(data.labels)), replace=False)
     labels = data.labels.copy()
     labels[chosen] = (labels[chosen] + 1) % data.classes
@@ -227,9 +227,11 @@ def _precision(bench: Bench, seed: int, of_fold: Sequence[Opinion]) -> float:
     probabilities = np.zeros((len(labels), bench.train.classes))
     for fold in range(PLANTED_FOLDS):
         probabilities[fold_of == fold] = of_fold[fold].probabilities
-    votes = vote(np.concatenate([one.features for one in of_fold], axis=1), labels, probabilities)
+    votes = neighbor_votes(np.concatenate([one.features for one in of_fold], axis=1), labels, probabilities)
     names = [str(number) for number in range(len(labels))]
-    suspects = rank(names, [VEHICLES[label] for label in labels.tolist()], probabilities, VEHICLES, votes)[:FIRST]
+    suspects = rank_label_issues(names, [VEHICLES[label] for label in labels.tolist()], probabilities, VEHICLES, votes)[
+        :FIRST
+    ]
     return float(np.mean([labels[int(one.name)] != bench.train.labels[int(one.name)] for one in suspects]))
 
 

@@ -56,7 +56,7 @@ from benchmarks.monitor_world import (
 )
 
 from scones.domain.decision import VEHICLES
-from scones.training.messages import Labelled
+from scones.training.messages import TrainingData
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BUILD = Path("build/bench-monitor")
@@ -104,13 +104,15 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     taught, rest = order[:TAUGHT], order[TAUGHT:]
     unseen, known = np.concatenate([photos[rest], tests]), np.concatenate([labels[rest], truths])
     learnt = load(others / "train")[0]
-    lesson = Labelled(photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt)
+    lesson = TrainingData(
+        photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt
+    )
     model = Quick.learn(lesson, photos[rest], EPOCHS, options.seed)
     world = look_at_all(model, mistaught(lesson, photos[rest], options.seed), unseen, known, load(others / "test")[0])
     parts = options.splits
     windows = measure_windows(world, parts, max(2, parts // 4), options.seed)
     streams = measure_streams(world, max(2, parts // 4), options.seed, BUILD / "river")
-    left = Labelled(photos[rest], labels[rest], len(VEHICLES), lesson.outliers)
+    left = TrainingData(photos[rest], labels[rest], len(VEHICLES), lesson.outliers)
     fresh = measure_fresh(never_seen(world, lesson, left, options.seed), 2 * parts, options.seed)
     accuracies = measure_accuracy(world, max(2, parts // 4), options.seed)
     replayed = measure_replay(world, parts, options.seed)
@@ -132,14 +134,14 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     yield from _details(windows, streams, accuracies, months, world)
 
 
-def mistaught(lesson: Labelled, unseen: np.ndarray, seed: int) -> Quick:
+def mistaught(lesson: TrainingData, unseen: np.ndarray, seed: int) -> Quick:
     """Teach a model briefly, with many labels wrong."""
     wrong = np.random.default_rng(seed).random(len(lesson.labels)) < WRONG_LABELS
     labels = np.where(wrong, 1 - lesson.labels, lesson.labels)
-    return Quick.learn(Labelled(lesson.photos, labels, 2, lesson.outliers), unseen, WRONG_EPOCHS, seed)
+    return Quick.learn(TrainingData(lesson.photos, labels, 2, lesson.outliers), unseen, WRONG_EPOCHS, seed)
 
 
-def never_seen(world: World, taught: Labelled, rest: Labelled, seed: int) -> Floats:
+def never_seen(world: World, taught: TrainingData, rest: TrainingData, seed: int) -> Floats:
     """The channels of all photos, [n, channels], by models that had not seen them: a second one is taught the rest.
 
     Some photos come from one model and some from the other, in reference and stream alike.

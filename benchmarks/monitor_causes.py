@@ -36,7 +36,7 @@ from scones.monitoring.alerts.cause import Cause, Signs, estimate_mix, likely_ca
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.window_test import window_test
 from scones.monitoring.performance.prediction_check import check_predictions
-from scones.training.messages import Labelled
+from scones.training.messages import TrainingData
 
 RATE = 0.01
 MIX = (0.5, 0.5)
@@ -108,7 +108,7 @@ def _world(folder: Path, seed: int) -> World:
     photos, labels = load(two / "train", VEHICLES)
     order = np.random.default_rng(seed).permutation(len(photos))
     taught, rest = order[:TAUGHT], order[TAUGHT:]
-    lesson = Labelled(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0])
+    lesson = TrainingData(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0])
     model = Quick.learn(lesson, photos[rest], EPOCHS, seed)
     wrong = mistaught(lesson, photos[rest], seed)
     return look_at_all(model, wrong, photos[rest], labels[rest], load(others / "test")[0])

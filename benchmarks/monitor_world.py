@@ -15,10 +15,10 @@ from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.drift.features import FEATURES, clip_ood_score, measure_features
 from scones.training.calibration import soften
 from scones.training.fit import fit
-from scones.training.messages import Labelled
+from scones.training.messages import TrainingData
 from scones.training.network import Network
-from scones.training.ood_detector import Guard, fit_guard
-from scones.training.predict import answer, remember, see
+from scones.training.ood_detector import OodDetector, fit_ood_detector
+from scones.training.predict import predict, reference_features, to_outputs
 from scones.training.recipe import Recipe, without_outliers
 
 SIDE = 32
@@ -136,24 +136,24 @@ class Quick:
 
     network: Network
     memory: NDArray[np.float32]
-    guard: Guard
+    guard: OodDetector
     familiar: float
 
     @classmethod
-    def learn(cls, data: Labelled, unseen: Pixels, epochs: int, seed: int) -> "Quick":
+    def learn(cls, data: TrainingData, unseen: Pixels, epochs: int, seed: int) -> "Quick":
         """Fit on *data*, on one thread; the guard's scale is that of *unseen* photos."""
         torch.set_num_threads(1)
         learnt = len(data.outliers) > 0
         recipe = Recipe(epochs=epochs) if learnt else without_outliers(Recipe(epochs=epochs))
         network = fit(data, recipe, seed, lambda _epoch: None)
-        memory = remember(see(network, data.photos))
-        strangeness = answer(see(network, unseen), memory).strangeness
-        guard = fit_guard(strangeness, learnt=learnt)
+        memory = reference_features(predict(network, data.photos))
+        strangeness = to_outputs(predict(network, unseen), memory).strangeness
+        guard = fit_ood_detector(strangeness, learnt=learnt)
         return cls(network, memory, guard, float(clip_ood_score(guard.score(strangeness)).min()))
 
     def look(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
-        answers = answer(see(self.network, photos), self.memory)
+        answers = to_outputs(predict(self.network, photos), self.memory)
         probabilities = soften(answers.log_probabilities, 1.0)
         strange = clip_ood_score(self.guard.score(answers.strangeness), self.familiar)
         table = measure_features(photos, probabilities, strange)

@@ -26,7 +26,7 @@ from benchmarks.servers import KINDS, OURS, Kind, Place, peer_versions, prepare_
 from benchmarks.serving_chart import draw
 
 from scones.data.decode import decode
-from scones.data.loading import collect
+from scones.data.loading import load_dataset
 from scones.domain.decision import VEHICLES
 from scones.model.inference import Model
 from scones.model.model_file import ABOUT, read_model_file
@@ -127,7 +127,7 @@ def prepare(model_file: Path | None, source: str, kinds: Sequence[Kind], *, requ
     """Lay out photos, model and questions, and the peers where there are any among *kinds*."""
     load = os.getloadavg()[0]
     BUILD.mkdir(parents=True, exist_ok=True)
-    collection = collect(source, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
+    collection = load_dataset(source, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
     folder = BUILD / "photos"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -157,7 +157,7 @@ def _train(source: str) -> Path:
     if (base / "model" / ABOUT).exists():
         return base / "model"
     shutil.rmtree(base, ignore_errors=True)
-    collection = collect(source, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
+    collection = load_dataset(source, classes=VEHICLES, cache=BUILD / "cache", progress=lambda *_: None)
     for photo in collection.photos:
         if photo.split == "train":
             path = base / "input/data/training" / photo.label / Path(photo.name).name

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from scones.data.sources.folder import collect_shelf, open_folder
+from scones.data.sources.folder import load_files, open_folder
 
 CLASSES = ("bicycle", "motorcycle")
 _TWIN_EVERY = 100
@@ -43,7 +43,7 @@ def measure(photos: int, side: int) -> dict[str, float]:
         draw(folder, photos, side)
         before = _peak()
         started, cpu = time.perf_counter(), time.process_time()
-        found = collect_shelf(open_folder(folder), CLASSES, lambda *_: None)
+        found = load_files(open_folder(folder), CLASSES, lambda *_: None)
         return {
             "photos": photos,
             "side_pixels": side,

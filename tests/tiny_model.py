@@ -20,7 +20,7 @@ from scones.model.model_file import (
     read_model_file,
     write_model_file,
 )
-from scones.model.out_of_fold import OutOfFold, fingerprints
+from scones.model.out_of_fold import OutOfFoldPredictions, fingerprints
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
@@ -120,7 +120,7 @@ def _write(folder: Path, *, breaks: bool, guarded: bool) -> None:
     classes = ("bicycle", "motorcycle")
     labels = tuple(classes[int((value > 0.5) != (index % 10 == 9))] for index, value in enumerate(second))
     names = tuple(f"{label}/{index}.png" for index, label in enumerate(labels))
-    OutOfFold(classes, names, labels, answers, fingerprints(photos)).save(folder / OUT_OF_FOLD)
+    OutOfFoldPredictions(classes, names, labels, answers, fingerprints(photos)).save(folder / OUT_OF_FOLD)
     about = ModelDescription(
         classes=classes,
         image_size=SIDE,

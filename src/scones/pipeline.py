@@ -83,10 +83,10 @@ class Pipeline:
     def stage(self, page: Path | None = None) -> "StageResult":
         """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
         from scones.aws.s3 import open_prefix
-        from scones.data.loading import collect_configured
+        from scones.data.loading import load_configured_dataset
         from scones.steps.stage import DatasetReportOptions, stage
 
-        collection = collect_configured(self.settings, self.report, lambda uri: open_prefix(self.aws.bucket, uri))
+        collection = load_configured_dataset(self.settings, self.report, lambda uri: open_prefix(self.aws.bucket, uri))
         options = DatasetReportOptions(page, self._trained_model())
         return self._save("stage", stage(self.aws, self.settings, collection, self.report, options))
 
@@ -393,8 +393,8 @@ class Pipeline:
 
 def evaluate_model_file(path: Path, settings: Settings, options: "EvaluationOptions", report: Reporter) -> "Evaluation":
     """Evaluate the model in a file on the test photos of the settings' data, without an endpoint or AWS."""
-    from scones.data.loading import collect_configured
+    from scones.data.loading import load_configured_dataset
     from scones.steps.evaluate import LocalModel, classes_of, evaluate
 
-    collection = collect_configured(replace(settings, classes=classes_of(path)), report)
+    collection = load_configured_dataset(replace(settings, classes=classes_of(path)), report)
     return evaluate(LocalModel(path, collection), settings, options, report)

@@ -9,7 +9,7 @@ from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket, open_prefix
 from scones.config.settings import Settings
 from scones.data.dataset import SourceError
-from scones.data.sources.folder import collect_shelf
+from scones.data.sources.folder import load_files
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
@@ -35,7 +35,7 @@ def source(aws: Aws) -> Iterator[Bucket]:
 def test_photos_below_a_prefix_are_collected(aws: Aws, source: Bucket) -> None:
     """By the same rules as those of a folder: classes, splits, and what is left out."""
     shelf = open_prefix(aws.bucket, f"s3://{source.name}/vélos et motos")
-    found = collect_shelf(shelf, CLASSES, lambda *_: None)
+    found = load_files(shelf, CLASSES, lambda *_: None)
     assert (found.name, found.classes, len(found.photos)) == ("vélos et motos", CLASSES, 24)
     assert [(item.name, item.reason) for item in found.left_out] == [
         ("bicycle/notes.txt", "is no PNG, JPEG, WebP, GIF or BMP image")
@@ -73,5 +73,5 @@ def test_a_photo_that_is_gone_is_left_out(aws: Aws, source: Bucket) -> None:
     """It was listed, and deleted before it was read."""
     shelf = open_prefix(aws.bucket, f"s3://{source.name}/vélos et motos")
     source._client.call("delete_object", Bucket=source.name, Key="vélos et motos/Bicycle/été 0.png")
-    found = collect_shelf(shelf, CLASSES, lambda *_: None)
+    found = load_files(shelf, CLASSES, lambda *_: None)
     assert ("Bicycle/été 0.png", "cannot be read: NoSuchKey") in [(o.name, o.reason) for o in found.left_out]

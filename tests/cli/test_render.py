@@ -4,7 +4,7 @@ import pytest
 
 from reports.test_evaluation import everything
 from scones.cli.render import render
-from scones.data.loading import LeftOut
+from scones.data.dataset import ExcludedFile
 from scones.steps.classify import ClassifyResult
 from scones.steps.down import TeardownReport
 from scones.steps.stage import StageResult
@@ -13,7 +13,7 @@ from scones.steps.up import StackOutputs
 
 def test_every_photo_left_out_is_a_line_of_its_own() -> None:
     """Never silently."""
-    left_out = (LeftOut("a.png", "is cut short"), LeftOut("b.txt", "is no photo"))
+    left_out = (ExcludedFile("a.png", "is cut short"), ExcludedFile("b.txt", "is no photo"))
     staged = StageResult("mine", "photos", "", "v1", ("bicycle", "motorcycle"), 8, 2, 10, left_out)
     assert render(staged).splitlines()[-2:] == ["left out: a.png: is cut short", "left out: b.txt: is no photo"]
 

@@ -8,15 +8,15 @@ from scones.data.dataset import (
     LabelledPhoto,
     Split,
     TooFewPhotos,
-    photo_of,
+    labelled_photo,
+    remove_duplicates,
     require_enough,
     split_by_content,
-    without_duplicates,
 )
 
 PHOTOS = st.lists(
     st.builds(
-        photo_of,
+        labelled_photo,
         name=st.text(max_size=5),
         label=st.sampled_from(["bicycle", "motorcycle"]),
         split=st.sampled_from(["train", "test"]),
@@ -28,19 +28,19 @@ PHOTOS = st.lists(
 
 def photo(name: str, label: str = "bicycle", split: Split = "train", data: bytes | None = None) -> LabelledPhoto:
     """A photo with content of its own, or with *data*."""
-    return photo_of(name, label, split, data if data is not None else f"{label} {name}".encode())
+    return labelled_photo(name, label, split, data if data is not None else f"{label} {name}".encode())
 
 
 def test_a_photo_of_both_splits_only_judges() -> None:
     """The test photo stays, the training photo is left out and says which it equals."""
-    kept, left_out = without_duplicates([photo("a", data=b"x"), photo("b", split="test", data=b"x"), photo("c")])
+    kept, left_out = remove_duplicates([photo("a", data=b"x"), photo("b", split="test", data=b"x"), photo("c")])
     assert [p.name for p in kept] == ["b", "c"]
     assert [(o.name, o.reason) for o in left_out] == [("train/bicycle/a", "is the same photo as test/bicycle/b")]
 
 
 def test_a_photo_with_two_labels_is_left_out_wholly() -> None:
     """Nobody knows which of the two is true."""
-    kept, left_out = without_duplicates([photo("a", data=b"x"), photo("b", "motorcycle", data=b"x")])
+    kept, left_out = remove_duplicates([photo("a", data=b"x"), photo("b", "motorcycle", data=b"x")])
     assert kept == ()
     assert {o.reason for o in left_out} == {"the same photo is labelled bicycle and motorcycle"}
 
@@ -48,10 +48,10 @@ def test_a_photo_with_two_labels_is_left_out_wholly() -> None:
 @given(photos=PHOTOS)
 def test_duplicates_are_left_out_and_counted(photos: list[LabelledPhoto]) -> None:
     """What is kept is unique, and nothing gets lost."""
-    kept, left_out = without_duplicates(photos)
+    kept, left_out = remove_duplicates(photos)
     assert len({p.data for p in kept}) == len(kept)
     assert len(kept) + len(left_out) == len(photos)
-    assert without_duplicates(kept) == (kept, ())
+    assert remove_duplicates(kept) == (kept, ())
 
 
 def test_about_a_fifth_judges() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from scones.data.dataset import SourceError
-from scones.data.loading import collect
+from scones.data.loading import load_dataset
 from scones.data.sources.cifar100 import Archive, DownloadError
 
 VEHICLES = ("bicycle", "motorcycle")
@@ -55,14 +55,14 @@ def cifar(tmp_path: Path) -> Iterator[Archive]:
 @pytest.mark.parametrize("source", ["auto", "cifar100"])
 def test_the_archive_is_used_where_it_can_be_had(cifar: Archive, tmp_path: Path, source: str) -> None:
     """Real photos, and no notice."""
-    found = collect(source, classes=VEHICLES, cache=tmp_path / "cache", progress=quiet, archive=cifar)
+    found = load_dataset(source, classes=VEHICLES, cache=tmp_path / "cache", progress=quiet, archive=cifar)
     assert (found.name, found.kind, found.notice, len(found.photos)) == ("cifar100", "photos", "", 100)
 
 
 def test_auto_falls_back_to_the_sample_and_says_so(tmp_path: Path) -> None:
     """The notice tells what happened and that drawings are no photos."""
     nowhere = Archive("http://127.0.0.1:9/c.tar.gz", "0" * 32, "c.tar.gz")
-    found = collect("auto", classes=VEHICLES, cache=tmp_path, progress=quiet, archive=nowhere)
+    found = load_dataset("auto", classes=VEHICLES, cache=tmp_path, progress=quiet, archive=nowhere)
     assert (found.name, found.kind) == ("sample", "rendered")
     assert "cannot be reached" in found.notice
     assert "not photos" in found.notice
@@ -71,7 +71,7 @@ def test_auto_falls_back_to_the_sample_and_says_so(tmp_path: Path) -> None:
 def test_auto_falls_back_on_a_wrong_checksum_too(cifar: Archive, tmp_path: Path) -> None:
     """What a network puts in the archive's place is not trained on."""
     wrong = Archive(cifar.url, "0" * 32, cifar.file_name)
-    found = collect("auto", classes=VEHICLES, cache=tmp_path / "cache", progress=quiet, archive=wrong)
+    found = load_dataset("auto", classes=VEHICLES, cache=tmp_path / "cache", progress=quiet, archive=wrong)
     assert found.kind == "rendered"
     assert "checksum" in found.notice
 
@@ -81,8 +81,8 @@ def test_a_cache_that_cannot_be_written_is_named(cifar: Archive, tmp_path: Path)
     cache = tmp_path / "cache"
     cache.write_text("somebody's notes")
     with pytest.raises(DownloadError, match=f"cannot be kept in {cache}"):
-        collect("cifar100", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar)
-    assert str(cache) in collect("auto", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar).notice
+        load_dataset("cifar100", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar)
+    assert str(cache) in load_dataset("auto", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar).notice
     assert cache.read_text() == "somebody's notes"
 
 
@@ -90,18 +90,18 @@ def test_asked_for_by_name_the_archive_has_no_stand_in(tmp_path: Path) -> None:
     """Whoever says cifar100 gets it, or an error."""
     nowhere = Archive("http://127.0.0.1:9/c.tar.gz", "0" * 32, "c.tar.gz")
     with pytest.raises(DownloadError):
-        collect("cifar100", classes=VEHICLES, cache=tmp_path, progress=quiet, archive=nowhere)
+        load_dataset("cifar100", classes=VEHICLES, cache=tmp_path, progress=quiet, archive=nowhere)
 
 
 def test_an_unknown_class_is_no_reason_to_fall_back(cifar: Archive, tmp_path: Path) -> None:
     """A mistake in the settings is told as one."""
     with pytest.raises(SourceError, match="no class 'van'"):
-        collect("auto", classes=("bicycle", "van"), cache=tmp_path / "cache", progress=quiet, archive=cifar)
+        load_dataset("auto", classes=("bicycle", "van"), cache=tmp_path / "cache", progress=quiet, archive=cifar)
 
 
 def test_the_sample_says_what_it_is(tmp_path: Path) -> None:
     """Also when asked for."""
-    found = collect("sample", classes=VEHICLES, cache=tmp_path, progress=quiet)
+    found = load_dataset("sample", classes=VEHICLES, cache=tmp_path, progress=quiet)
     assert found.kind == "rendered"
     assert "not photos" in found.notice
 
@@ -109,7 +109,7 @@ def test_the_sample_says_what_it_is(tmp_path: Path) -> None:
 def test_anything_else_is_a_folder(tmp_path: Path) -> None:
     """And a missing one is an error."""
     with pytest.raises(SourceError, match="there is no folder"):
-        collect(str(tmp_path / "nowhere"), classes=VEHICLES, cache=tmp_path, progress=quiet)
+        load_dataset(str(tmp_path / "nowhere"), classes=VEHICLES, cache=tmp_path, progress=quiet)
 
 
 def test_collecting_loads_no_torch() -> None:

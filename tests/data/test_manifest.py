@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.data.manifest import BadManifest, Sample, from_lines, to_lines
+from scones.data.manifest import InvalidManifest, Sample, from_lines, to_lines
 
 CLASSES = ("bicycle", "motorcycle")
 samples = st.builds(
@@ -23,5 +23,5 @@ def test_a_manifest_reads_back_as_it_was_written(written: list[Sample]) -> None:
 def test_a_line_that_is_not_ours_is_named() -> None:
     """The message says which line, and what to do."""
     good = to_lines([Sample("k", "bicycle", "test", "0" * 64)], "b", CLASSES)
-    with pytest.raises(BadManifest, match=r"line 2 .* run: scones stage"):
+    with pytest.raises(InvalidManifest, match=r"line 2 .* run: scones stage"):
         from_lines(good + b"{}\n", "b")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from scones.data import near_duplicates
-from scones.data.near_duplicates import Alike, alike, cells, groups, is_flat
+from scones.data.near_duplicates import NearDuplicates, cells, find_near_duplicates, group_duplicates, is_flat
 
 KNOWN = {
     ("motorcycle_s_001269", "motorcycle_s_000417"),
@@ -58,7 +58,7 @@ def test_a_changed_copy_is_found(change: object) -> None:
     """And it is told whether it is mirrored; other pictures are not like it."""
     assert callable(change)
     others = [scene(seed) for seed in range(1, 20)]
-    (found,) = alike(seen(scene(0), *others, change(scene(0))))
+    (found,) = find_near_duplicates(seen(scene(0), *others, change(scene(0))))
     assert (found.number, found.others.tolist()) == (20, [0])
     assert found.mirrored.tolist() == [change is ImageOps.mirror]
     assert 0.9 <= found.likeness[0] <= 1.0001
@@ -67,7 +67,7 @@ def test_a_changed_copy_is_found(change: object) -> None:
 def test_flat_pictures_are_like_nothing() -> None:
     """Not even like each other: there is nothing to compare."""
     gray, white = Image.new("RGB", (32, 32), "gray"), Image.new("RGB", (32, 32), "white")
-    assert list(alike(seen(gray, gray, white))) == []
+    assert list(find_near_duplicates(seen(gray, gray, white))) == []
     assert is_flat(seen(gray)[0])
     assert not is_flat(seen(scene(0))[0])
 
@@ -80,20 +80,20 @@ def test_flat_pictures_are_like_nothing() -> None:
 )
 def test_blocks_change_nothing(photos: NDArray[np.uint8]) -> None:
     """Pair by pair one finds what is found in blocks."""
-    whole = {(item.number, other) for item in alike(photos) for other in item.others.tolist()}
+    whole = {(item.number, other) for item in find_near_duplicates(photos) for other in item.others.tolist()}
     pairs = combinations(range(len(photos)), 2)
-    assert whole == {(b, a) for a, b in pairs if list(alike(photos[[a, b]]))}
+    assert whole == {(b, a) for a, b in pairs if list(find_near_duplicates(photos[[a, b]]))}
 
 
 def test_groups_join_what_has_a_twin_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever order they come in."""
     monkeypatch.setattr(near_duplicates, "_ROWS_AT_ONCE", 2)
 
-    def like(number: int, *others: int) -> Alike:
+    def like(number: int, *others: int) -> NearDuplicates:
         size = len(others)
-        return Alike(number, np.array(others), np.ones(size, np.float32), np.zeros(size, bool))
+        return NearDuplicates(number, np.array(others), np.ones(size, np.float32), np.zeros(size, bool))
 
-    found = groups(7, [like(2, 0), like(4, 1, 3), like(6, 4, 2)])
+    found = group_duplicates(7, [like(2, 0), like(4, 1, 3), like(6, 4, 2)])
     assert len({*found[[0, 1, 2, 3, 4, 6]].tolist()}) == 1
     assert found[5] not in found[[0, 1]]
 
@@ -101,7 +101,7 @@ def test_groups_join_what_has_a_twin_in_common(monkeypatch: pytest.MonkeyPatch) 
 def test_the_known_twins_of_real_photos_are_found(real_photos: Path) -> None:
     """Five across the split, recoloured ones too, and one mirrored; and by eye no other picture is taken for one."""
     files = sorted(real_photos.glob("*/*/*.png"))
-    found = list(alike(np.stack([cells(file.read_bytes()) for file in files])))
+    found = list(find_near_duplicates(np.stack([cells(file.read_bytes()) for file in files])))
     pairs = {
         frozenset((files[item.number].stem, files[other].stem)) for item in found for other in item.others.tolist()
     }

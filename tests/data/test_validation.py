@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from scones.data.dataset import Collection, Split, TooFewPhotos, path_of
-from scones.data.validation import Candidate, Found, assemble, look_at_all
+from scones.data.dataset import Dataset, Split, TooFewPhotos, path_of
+from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
 
 CLASSES = ("bicycle", "motorcycle")
 ROOT = Path(__file__).parents[2]
@@ -31,14 +31,14 @@ def darker(image: Image.Image, percent: int) -> Image.Image:
 
 def candidate(
     image: Image.Image, name: str, label: str = "bicycle", split: Split = "train", **options: object
-) -> Candidate:
+) -> ImageFile:
     """A PNG file of *image*."""
     stream = io.BytesIO()
     image.save(stream, "png", **options)
-    return Candidate(name, label, split, f"{label}/{name}", stream.getvalue)
+    return ImageFile(name, label, split, f"{label}/{name}", stream.getvalue)
 
 
-def scenes(count: int, start: int = 0, split: Split = "train") -> list[Candidate]:
+def scenes(count: int, start: int = 0, split: Split = "train") -> list[ImageFile]:
     """So many different photos of each class."""
     return [
         candidate(scene(start + 1000 * place + number), f"{start + number}.png", label, split)
@@ -47,10 +47,10 @@ def scenes(count: int, start: int = 0, split: Split = "train") -> list[Candidate
     ]
 
 
-def collect(candidates: Sequence[Candidate], *, split: bool) -> Collection:
+def collect(candidates: Sequence[ImageFile], *, split: bool) -> Dataset:
     """Look at the candidates and compare them."""
-    seen, left_out = look_at_all(candidates, lambda *_: None)
-    return assemble(Found("mine", "photos", CLASSES, tuple(seen), (), tuple(left_out), split))
+    seen, left_out = validate_images(candidates, lambda *_: None)
+    return build_dataset(SourceContent("mine", "photos", CLASSES, tuple(seen), (), tuple(left_out), split))
 
 
 def test_a_training_photo_that_shows_a_test_picture_is_left_out() -> None:

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 
 from dispatch.cities import any_couriers, any_orders, courier, order
-from scones.dispatch.assignment import BadOrderBook, Plan, assign
+from scones.dispatch.assignment import DispatchPlan, InvalidOrderBook, assign
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 
 RULES = Rules()
 
 
-def pairs(plan: Plan) -> dict[str, str]:
+def pairs(plan: DispatchPlan) -> dict[str, str]:
     """Which courier has which order."""
     return {item.order.id: item.courier.id for item in plan.assignments}
 
@@ -108,7 +108,7 @@ def test_totals_name_each_kind_and_the_unsure() -> None:
 )
 def test_a_muddled_order_book_is_refused(couriers: list[Courier], orders: list[Order], message: str) -> None:
     """Who is named twice would be sent twice."""
-    with pytest.raises(BadOrderBook, match=message):
+    with pytest.raises(InvalidOrderBook, match=message):
         assign(couriers, orders, RULES)
 
 

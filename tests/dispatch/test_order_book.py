@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.dispatch.order_book import courier_of, open_order, order_of, see, take
+from scones.dispatch.order_book import assign_order, courier_of, open_order, order_of, register_courier
 from scones.dispatch.orders import Courier, Order, Place
 from scones.domain.timestamps import from_minutes, to_minutes
 
@@ -25,12 +25,12 @@ def test_moments_sort_as_minutes_do(one: float, other: float) -> None:
 def test_a_courier_comes_back_from_the_write_that_registers_them() -> None:
     """They are free from when they were seen."""
     courier = Courier("c", "bicycle", 0.9, 1.5, -2.0, 3, 29_500_000.0)
-    write = see(courier, "p", from_minutes(courier.free_minute))
+    write = register_courier(courier, "p", from_minutes(courier.free_minute))
     assert courier_of({**write.key, **write.set}) == courier
 
 
 def test_an_order_is_taken_only_while_it_is_open() -> None:
     """The condition looks at the status, and the item says who has it and where they load."""
-    write = take("o", "c", "A")
+    write = assign_order("o", "c", "A")
     assert write.set == {"status": "assigned", "courier_id": "c", "bay": "A"}
     assert (write.condition, write.values) == ("#status = :open", {":open": "open"})

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from dispatch.cities import any_courier, any_orders, courier, order
 from scones.dispatch.assignment import assign
-from scones.dispatch.orders import Courier, Order, Rules, choose
+from scones.dispatch.orders import Courier, Order, Rules, choose_orders
 
 RULES = Rules()
 
@@ -17,39 +17,41 @@ def names(orders: tuple[Order, ...]) -> list[str]:
 
 def test_the_nearer_of_two_orders_comes_first() -> None:
     """All else alike, the shorter way to the pick-up wins."""
-    assert names(choose(courier("b"), [order("far", 2, east_km=2), order("near", 2, east_km=1)], RULES)) == ["near"]
+    assert names(choose_orders(courier("b"), [order("far", 2, east_km=2), order("near", 2, east_km=1)], RULES)) == [
+        "near"
+    ]
 
 
 def test_the_more_urgent_of_two_orders_comes_first() -> None:
     """At the same pick-up, what must leave sooner is taken first."""
     book = [order("later", 2, due_minute=90), order("soon", 2, due_minute=30)]
-    assert names(choose(courier("b", capacity=2), book, RULES)) == ["soon", "later"]
+    assert names(choose_orders(courier("b", capacity=2), book, RULES)) == ["soon", "later"]
 
 
 def test_what_is_not_ready_waits_for_someone_else() -> None:
     """A kitchen that still cooks would keep the courier waiting."""
     cooking = Order("cooking", (ready := order("ready", 2)).pickup, ready.dropoff, 10, 40, ready.due_minute)
-    assert names(choose(courier("b"), [cooking, ready], RULES)) == ["ready"]
+    assert names(choose_orders(courier("b"), [cooking, ready], RULES)) == ["ready"]
 
 
 @pytest.mark.parametrize(("vehicle", "offered"), [("bicycle", ["near"]), ("motorcycle", ["far"])])
 def test_bicycles_are_offered_near_trips_and_motorcycles_far_ones(vehicle: str, offered: list[str]) -> None:
     """One kilometre is no trip for a motorcycle, twelve are none for a bicycle."""
     book = [order("near", 1), order("far", 12)]
-    assert names(choose(courier("c", vehicle, capacity=5), book, RULES)) == offered
+    assert names(choose_orders(courier("c", vehicle, capacity=5), book, RULES)) == offered
 
 
 def test_an_unsure_courier_is_offered_only_what_suits_both() -> None:
     """Below the threshold only the overlap is left."""
     book = [order("near", 1), order("either", 3), order("far", 12)]
-    assert names(choose(courier("u", "bicycle", 0.6, capacity=5), book, RULES)) == ["either"]
+    assert names(choose_orders(courier("u", "bicycle", 0.6, capacity=5), book, RULES)) == ["either"]
 
 
 @given(any_courier, any_orders)
 def test_an_offer_is_allowed_complete_and_the_same_in_any_order(one: Courier, book: list[Order]) -> None:
     """The rules are those of `assign`: as many orders are taken, each of them allowed, none twice."""
-    chosen = choose(one, book, RULES)
-    assert chosen == choose(one, book[::-1], RULES)
+    chosen = choose_orders(one, book, RULES)
+    assert chosen == choose_orders(one, book[::-1], RULES)
     assert len(chosen) == len(set(names(chosen))) <= one.capacity
     assert len(chosen) == len(assign([one], book, RULES).assignments)
     for item in chosen:

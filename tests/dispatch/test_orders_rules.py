@@ -2,7 +2,7 @@
 
 import pytest
 
-from scones.dispatch.orders import BadRules, Limits, Rules
+from scones.dispatch.orders import InvalidRules, Rules, VehicleLimits
 
 
 def test_the_default_rules_overlap_in_the_middle() -> None:
@@ -12,8 +12,8 @@ def test_the_default_rules_overlap_in_the_middle() -> None:
     assert rules.bicycle.max_trip_km < rules.motorcycle.max_trip_km
 
 
-@pytest.mark.parametrize("limits", [Limits(5, 2, 1, 1, 1, 1), Limits(0, 2, 1, 1, 0, 1)])
-def test_contradicting_limits_are_refused(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [VehicleLimits(5, 2, 1, 1, 1, 1), VehicleLimits(0, 2, 1, 1, 0, 1)])
+def test_contradicting_limits_are_refused(limits: VehicleLimits) -> None:
     """A shortest trip above the longest, or no speed at all, is an error."""
-    with pytest.raises(BadRules, match="bicycle"):
+    with pytest.raises(InvalidRules, match="bicycle"):
         Rules(bicycle=limits)

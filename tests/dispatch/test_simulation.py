@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scones.dispatch.cost_matrix import Book
+from scones.dispatch.cost_matrix import OrderColumns
 from scones.dispatch.orders import Rules
-from scones.dispatch.simulation import BICYCLE, BLIND, MOTORCYCLE, SHIFTS, UNSURE, City, Day, Outcome, play
+from scones.dispatch.simulation import BICYCLE, BLIND, MOTORCYCLE, SHIFTS, UNSURE, City, Day, DayResult, play
 
 RULES = Rules()
 SMALL = City(couriers=24, orders=420)
@@ -20,13 +20,13 @@ def one_order(*, motorcycle: bool, trip_km: float, litres: float = 10, due_minut
     return Day(
         motorcycle=np.array([motorcycle]),
         stand=np.zeros((1, 2)),
-        book=Book(np.zeros((1, 2)), *column),
+        book=OrderColumns(np.zeros((1, 2)), *column),
         dropoff=np.array([[trip_km, 0]]),
         placed_minute=np.array([float(NOON)]),
     )
 
 
-def outcome(day: Day, belief: int) -> Outcome:
+def outcome(day: Day, belief: int) -> DayResult:
     """The day, with everybody believed to be *belief*."""
     return play(day, np.full((SHIFTS, len(day.motorcycle)), belief), RULES)
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scones.model.out_of_fold import BadOutOfFold, OutOfFold, fingerprints
+from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions, fingerprints
 from tiny_model import noisy_photos
 
 CLASSES = ("bicycle", "motorcycle", "van")
 PHOTOS = noisy_photos(3, seed=3)
 
 
-def known() -> OutOfFold:
+def known() -> OutOfFoldPredictions:
     """Three photos: one answered rightly, one wrongly, one rightly and surely."""
-    return OutOfFold(
+    return OutOfFoldPredictions(
         classes=CLASSES,
         names=("bicycle/été 1.png", "bicycle/2.png", "van/3.png"),
         labels=("bicycle", "bicycle", "van"),
@@ -27,7 +27,7 @@ def known() -> OutOfFold:
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     """Names with accents and spaces too; numpy needs no pickle for it."""
     known().save(tmp_path / "oof.npz")
-    found = OutOfFold.load(tmp_path / "oof.npz")
+    found = OutOfFoldPredictions.load(tmp_path / "oof.npz")
     assert np.array_equal(found.probabilities, known().probabilities)
     assert (found.classes, found.names, found.labels) == (CLASSES, known().names, known().labels)
     assert found.fingerprints == known().fingerprints
@@ -36,11 +36,11 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 def test_votes_on_the_labels_are_kept_where_there_are_some(tmp_path: Path) -> None:
     """Model files of before have none; they must be as many as the probabilities."""
     known().save(tmp_path / "without.npz")
-    assert OutOfFold.load(tmp_path / "without.npz").votes is None
+    assert OutOfFoldPredictions.load(tmp_path / "without.npz").votes is None
     voted = replace(known(), votes=np.full((3, 3), 1 / 3))
     voted.save(tmp_path / "with.npz")
-    assert np.array_equal(OutOfFold.load(tmp_path / "with.npz").votes, np.full((3, 3), 1 / 3))  # type: ignore[arg-type]
-    with pytest.raises(BadOutOfFold, match="do not fit together"):
+    assert np.array_equal(OutOfFoldPredictions.load(tmp_path / "with.npz").votes, np.full((3, 3), 1 / 3))  # type: ignore[arg-type]
+    with pytest.raises(InvalidOutOfFold, match="do not fit together"):
         replace(known(), votes=np.ones((3, 2)))
 
 
@@ -64,7 +64,7 @@ def test_photos_that_were_learnt_from_are_told_from_others() -> None:
 )
 def test_what_does_not_fit_together_is_refused(change: dict[str, object]) -> None:
     """As many of each as there are photos, a column a class."""
-    with pytest.raises(BadOutOfFold, match="do not fit together"):
+    with pytest.raises(InvalidOutOfFold, match="do not fit together"):
         replace(known(), **change)  # type: ignore[arg-type]
 
 
@@ -74,12 +74,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> 
     path = tmp_path / "oof.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadOutOfFold, match=r"oof\.npz.*train again"):
-        OutOfFold.load(path)
+    with pytest.raises(InvalidOutOfFold, match=r"oof\.npz.*train again"):
+        OutOfFoldPredictions.load(path)
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     """Nothing is guessed from columns that may mean something else by then."""
     np.savez(tmp_path / "oof.npz", format=np.array(2))
-    with pytest.raises(BadOutOfFold, match="another version of Scones"):
-        OutOfFold.load(tmp_path / "oof.npz")
+    with pytest.raises(InvalidOutOfFold, match="another version of Scones"):
+        OutOfFoldPredictions.load(tmp_path / "oof.npz")

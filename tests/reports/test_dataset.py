@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 from scones.data.dataset import (
-    Collection,
-    Findings,
+    Dataset,
+    DatasetFindings,
+    DuplicatePair,
+    ExcludedFile,
+    ImageNote,
     LabelledPhoto,
-    LeftOut,
-    Noted,
     SourceError,
     Split,
-    Twins,
+    labelled_photo,
     path_of,
-    photo_of,
 )
 from scones.reports.dataset import DatasetFigures, LabelIssue, dataset_figures, render_dataset
 
@@ -31,11 +31,11 @@ def photo(number: int, label: str = CLASSES[0], split: Split = "train") -> Label
     stream = io.BytesIO()
     pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(stream, "png")
-    return photo_of(f'été "{number}"<i>.png', label, split, stream.getvalue())
+    return labelled_photo(f'été "{number}"<i>.png', label, split, stream.getvalue())
 
 
 @pytest.fixture(scope="module")
-def collection() -> Collection:
+def collection() -> Dataset:
     """A little of everything."""
     photos = tuple(
         photo(100 * place + number, label, "test" if number < 4 else "train")
@@ -43,22 +43,22 @@ def collection() -> Collection:
         for number in range(12)
     )
     leaked = photo(1000)
-    findings = Findings(
-        noted=(Noted(path_of(photos[5]), "is gray"), Noted(path_of(photos[6]), "is small (20 x 20 pixels)")),
+    findings = DatasetFindings(
+        noted=(ImageNote(path_of(photos[5]), "is gray"), ImageNote(path_of(photos[6]), "is small (20 x 20 pixels)")),
         same=2,
-        leaks=(Twins(photos[0], leaked, 0.93, mirrored=True),),
-        twins=(Twins(photos[5], photos[6], 0.97, mirrored=False),),
+        leaks=(DuplicatePair(photos[0], leaked, 0.93, mirrored=True),),
+        twins=(DuplicatePair(photos[5], photos[6], 0.97, mirrored=False),),
     )
-    left_out = (LeftOut("notes<script>.txt", "is no photo"),)
-    return Collection("mine", "photos", photos, CLASSES, left_out, (photo(2000, "cups"),), findings=findings)
+    left_out = (ExcludedFile("notes<script>.txt", "is no photo"),)
+    return Dataset("mine", "photos", photos, CLASSES, left_out, (photo(2000, "cups"),), findings=findings)
 
 
-def render(collection: Collection, issues: tuple[LabelIssue, ...] = (), checked_by: str = "") -> str:
+def render(collection: Dataset, issues: tuple[LabelIssue, ...] = (), checked_by: str = "") -> str:
     """The page."""
     return render_dataset(collection, dataset_figures(collection, "v1", issues, checked_by), issues)
 
 
-def test_the_page_needs_nothing_else(collection: Collection) -> None:
+def test_the_page_needs_nothing_else(collection: Dataset) -> None:
     """No script, nothing fetched; names from files are text, whatever they hold."""
     page = render(collection)
     assert "<script" not in page
@@ -68,7 +68,7 @@ def test_the_page_needs_nothing_else(collection: Collection) -> None:
     assert "notes&lt;script&gt;.txt" in page
 
 
-def test_every_finding_has_its_place(collection: Collection) -> None:
+def test_every_finding_has_its_place(collection: Dataset) -> None:
     """Leaks, near duplicates, unusual photos and left-out files are listed with their figures."""
     page = " ".join(render(collection).split())
     for words in (
@@ -85,7 +85,7 @@ def test_every_finding_has_its_place(collection: Collection) -> None:
         assert words in page
 
 
-def test_label_issues_are_shown_with_the_prediction(collection: Collection) -> None:
+def test_label_issues_are_shown_with_the_prediction(collection: Dataset) -> None:
     """The label, the predicted class and its confidence; a model that contradicts no label is named, too."""
     issue = LabelIssue(collection.photos[5], CLASSES[1], 0.987)
     page = render(collection, (issue,), "job-7")
@@ -95,20 +95,20 @@ def test_label_issues_are_shown_with_the_prediction(collection: Collection) -> N
     assert "contradicts no label" in render(collection, (), "job-7")
 
 
-def test_drawings_are_called_drawings(collection: Collection) -> None:
+def test_drawings_are_called_drawings(collection: Dataset) -> None:
     """Loudly."""
     assert "These are drawings, not photos" in render(replace(collection, kind="rendered"))
     assert "These are drawings" not in render(collection)
 
 
-def test_a_page_about_many_findings_stays_short(collection: Collection) -> None:
+def test_a_page_about_many_findings_stays_short(collection: Dataset) -> None:
     """What is not shown is counted; the figures hold all of it."""
     pairs = collection.findings.twins * 200
-    noted = tuple(Noted(path_of(item), "is gray") for item in collection.photos)
+    noted = tuple(ImageNote(path_of(item), "is gray") for item in collection.photos)
     many = replace(
         collection,
         findings=replace(collection.findings, twins=pairs, noted=noted),
-        left_out=tuple(LeftOut(f"{number}.txt", "is no photo") for number in range(3000)),
+        left_out=tuple(ExcludedFile(f"{number}.txt", "is no photo") for number in range(3000)),
     )
     page = render(many, tuple(LabelIssue(item, CLASSES[1], 0.9) for item in many.photos * 4), "job")
     assert "and 170 more, in the JSON file beside this page" in page
@@ -118,7 +118,7 @@ def test_a_page_about_many_findings_stays_short(collection: Collection) -> None:
     assert len(page) < 2_000_000
 
 
-def test_the_figures_are_json_and_back(collection: Collection) -> None:
+def test_the_figures_are_json_and_back(collection: Dataset) -> None:
     """With complete lists, by the photos' paths."""
     figures = dataset_figures(collection, "v1", (LabelIssue(collection.photos[5], CLASSES[1], 0.5),), "job")
     assert msgspec.json.decode(msgspec.json.encode(figures), type=DatasetFigures) == figures
@@ -126,7 +126,7 @@ def test_the_figures_are_json_and_back(collection: Collection) -> None:
     assert (figures.exact_duplicates, figures.leaks[0].mirrored, figures.outliers) == (2, True, 1)
 
 
-def test_a_photo_that_is_gone_is_one_clear_line(collection: Collection) -> None:
+def test_a_photo_that_is_gone_is_one_clear_line(collection: Dataset) -> None:
     """Photos are read when they are shown; one that has changed is not shown as what it was."""
     changed = replace(collection.photos[0], read=lambda: b"another")
     with pytest.raises(SourceError, match="changed while it was being used"):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from scones.aws.client import AwsError
-from scones.dispatch.order_book import open_order, see
+from scones.dispatch.order_book import open_order, register_courier
 from scones.dispatch.orders import Courier, Order, Place
 from scones.domain.timestamps import from_minutes
 from scones.pipeline import ORDERS, Pipeline
@@ -24,7 +24,7 @@ def order(identity: str, trip_km: float = 1) -> Order:
 def register(flow: Pipeline, identity: str, vehicle: str = "bicycle", capacity: int = 2, minute: float = NOW) -> None:
     """Put a courier in the centre on the map."""
     courier = Courier(identity, vehicle, 0.99, 0, 0, capacity)
-    flow.aws.tables.couriers.write(see(courier, identity, from_minutes(minute)))
+    flow.aws.tables.couriers.write(register_courier(courier, identity, from_minutes(minute)))
 
 
 def owners(flow: Pipeline) -> dict[str, object]:

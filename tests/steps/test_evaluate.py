@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scones.config.settings import Settings
-from scones.data.dataset import Collection, LabelledPhoto, Split, photo_of
+from scones.data.dataset import Dataset, LabelledPhoto, Split, labelled_photo
 from scones.data.decode import decode
 from scones.data.manifest import Sample
 from scones.domain.progress import Silent
@@ -41,16 +41,16 @@ def labelled(data: Sequence[bytes], split: Split) -> tuple[LabelledPhoto, ...]:
     said = [probability(float(decode(photo, 32).mean())) > 0.5 for photo in data]
     truths = [CLASSES[int(one != (index % 10 == 9))] for index, one in enumerate(said)]
     return tuple(
-        photo_of(f"{index}.png", truth, split, photo)
+        labelled_photo(f"{index}.png", truth, split, photo)
         for index, (truth, photo) in enumerate(zip(truths, data, strict=True))
     )
 
 
 @pytest.fixture(scope="module")
-def collection() -> Collection:
+def collection() -> Dataset:
     """The training photos of the tiny model, and a few test photos."""
     test = labelled([plain_photo(level) for level in LEVELS], "test")
-    return Collection("grays", "photos", labelled(noisy_pngs(400, seed=1), "train") + test, CLASSES)
+    return Dataset("grays", "photos", labelled(noisy_pngs(400, seed=1), "train") + test, CLASSES)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def deployed(flow: Pipeline, samples: Sequence[Sample]) -> DeployedModel:
     )
 
 
-def uploaded(flow: Pipeline, collection: Collection) -> list[Sample]:
+def uploaded(flow: Pipeline, collection: Dataset) -> list[Sample]:
     """The test photos of the collection and two dozen of its training photos, in the bucket."""
     chosen = [photo for photo in collection.photos if photo.split == "test"] + list(collection.photos[:24])
     samples = []
@@ -85,9 +85,7 @@ def gray_samples(flow: Pipeline, levels: dict[int, str]) -> list[Sample]:
     return [Sample(sample.key, label, "test", sample.sha256) for sample, label in uploads]
 
 
-def test_a_model_file_is_evaluated_without_an_endpoint(
-    model_file: Path, collection: Collection, tmp_path: Path
-) -> None:
+def test_a_model_file_is_evaluated_without_an_endpoint(model_file: Path, collection: Dataset, tmp_path: Path) -> None:
     """It gives metrics, a threshold from the out-of-fold predictions, a page and a JSON file."""
     report = tmp_path / "reports" / "model.html"
     found = evaluate(LocalModel(model_file, collection), Settings(), EvaluationOptions(report), Silent())
@@ -100,7 +98,7 @@ def test_a_model_file_is_evaluated_without_an_endpoint(
 
 
 def test_an_archive_gives_the_results_of_its_folder(
-    model_file: Path, collection: Collection, tiny_model: bytes, tmp_path: Path
+    model_file: Path, collection: Dataset, tiny_model: bytes, tmp_path: Path
 ) -> None:
     """The predictions of model.tar.gz are those of its folder."""
     (tmp_path / "model.tar.gz").write_bytes(tiny_model)
@@ -113,7 +111,7 @@ def test_an_archive_gives_the_results_of_its_folder(
     assert one.metrics == other.metrics
 
 
-def test_a_model_compared_with_itself_is_no_better(model_file: Path, collection: Collection, tmp_path: Path) -> None:
+def test_a_model_compared_with_itself_is_no_better(model_file: Path, collection: Dataset, tmp_path: Path) -> None:
     """No prediction differs, and the gate passes."""
     options = EvaluationOptions(tmp_path / "r.html", against=model_file)
     found = evaluate(LocalModel(model_file, collection), Settings(), options, Silent())
@@ -123,7 +121,7 @@ def test_a_model_compared_with_itself_is_no_better(model_file: Path, collection:
 
 
 def test_training_photos_are_excluded_from_the_test_photos(
-    model_file: Path, collection: Collection, tmp_path: Path
+    model_file: Path, collection: Dataset, tmp_path: Path
 ) -> None:
     """Their number is reported; where no other photo is left, that is an error."""
     seen = tuple(replace(photo, split="test") for photo in collection.photos[:3])
@@ -138,7 +136,7 @@ def test_training_photos_are_excluded_from_the_test_photos(
 
 
 def test_without_out_of_fold_predictions_the_threshold_is_selected_on_halves(
-    model_file: Path, collection: Collection, tmp_path: Path
+    model_file: Path, collection: Dataset, tmp_path: Path
 ) -> None:
     """As earlier versions wrote the file; a message says what follows."""
     (model_file / OUT_OF_FOLD).unlink()
@@ -159,7 +157,7 @@ def test_the_ood_detector_is_tested_on_photos_of_other_things(tmp_path: Path) ->
     (others / "notes.txt").write_text("no photo")
     for level in (0, 10, 128):
         (others / f"{level}.png").write_bytes(plain_photo(level))
-    photos = Collection("grays", "photos", labelled([plain_photo(level) for level in LEVELS], "test"), CLASSES)
+    photos = Dataset("grays", "photos", labelled([plain_photo(level) for level in LEVELS], "test"), CLASSES)
     options = EvaluationOptions(tmp_path / "r.html", ood=True, unfamiliar=str(tmp_path / "others"))
     recorder = Recorder()
     ood = evaluate(LocalModel(tmp_path / "guarded", photos), Settings(), options, recorder).ood
@@ -171,14 +169,14 @@ def test_the_ood_detector_is_tested_on_photos_of_other_things(tmp_path: Path) ->
     assert any(line.startswith("test/notes.txt is left out") for line in recorder.lines)
 
 
-def test_a_model_file_cannot_be_load_tested(model_file: Path, collection: Collection) -> None:
+def test_a_model_file_cannot_be_load_tested(model_file: Path, collection: Dataset) -> None:
     """Only an endpoint can."""
     with pytest.raises(CannotEvaluate, match="only an endpoint"):
         evaluate(LocalModel(model_file, collection), Settings(), EvaluationOptions(load=True), Silent())
 
 
 def test_the_endpoint_gives_the_results_of_its_model_file(
-    flow: Pipeline, model_file: Path, collection: Collection, tmp_path: Path
+    flow: Pipeline, model_file: Path, collection: Dataset, tmp_path: Path
 ) -> None:
     """The same predictions within float32, and the same model version."""
     options = EvaluationOptions(tmp_path / "r.html")
@@ -193,7 +191,7 @@ def test_the_endpoint_gives_the_results_of_its_model_file(
 
 @pytest.mark.slow
 def test_load_reaches_endpoint_and_workflow_and_monitoring_ignores_it(
-    quiet: Pipeline, collection: Collection, tmp_path: Path
+    quiet: Pipeline, collection: Dataset, tmp_path: Path
 ) -> None:
     """Both answer without errors at 64 clients; a photo below the threshold counts as answered, too."""
     settings = Settings(load_seconds=2, load_requests=70, threshold=0.8)

@@ -8,11 +8,11 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.data.dataset import Collection, LeftOut, photo_of
+from scones.data.dataset import Dataset, ExcludedFile, labelled_photo
 from scones.domain.keys import report_key
 from scones.domain.progress import Silent
 from scones.model.model_file import OUT_OF_FOLD, write_model_file
-from scones.model.out_of_fold import OutOfFold
+from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import DatasetReportOptions, TrainedModel, stage
 from scones.steps.train import TrainingResult
@@ -22,16 +22,16 @@ CLASSES = ("bicycle", "motorcycle")
 
 
 @pytest.fixture(scope="module")
-def collection() -> Collection:
+def collection() -> Dataset:
     """Twelve photos."""
     photos = tuple(
-        photo_of(f"é {level}.png", CLASSES[level > 100], "test" if level % 2 else "train", plain_photo(level))
+        labelled_photo(f"é {level}.png", CLASSES[level > 100], "test" if level % 2 else "train", plain_photo(level))
         for level in (10, 12, 20, 31, 41, 51, 150, 160, 170, 171, 181, 191)
     )
-    return Collection("mine", "photos", photos, CLASSES, (LeftOut("notes.txt", "is no photo"),))
+    return Dataset("mine", "photos", photos, CLASSES, (ExcludedFile("notes.txt", "is no photo"),))
 
 
-def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> TrainedModel:
+def model_of(aws: Aws, folder: Path, collection: Dataset, version: str) -> TrainedModel:
     """A model that predicts motorcycle for the first training photo, and the label for every other."""
     about = write_tiny_model_file(folder)
     train = [photo for photo in collection.photos if photo.split == "train"]
@@ -39,7 +39,7 @@ def model_of(aws: Aws, folder: Path, collection: Collection, version: str) -> Tr
     answers[0] = 0.05, 0.95
     names = tuple(f"{photo.label}/{photo.name}" for photo in train)
     labels = tuple(photo.label for photo in train)
-    OutOfFold(CLASSES, names, labels, answers, names).save(folder / OUT_OF_FOLD)
+    OutOfFoldPredictions(CLASSES, names, labels, answers, names).save(folder / OUT_OF_FOLD)
     write_model_file(folder, about, "A model for tests.\n")
     uri = aws.bucket.put("models/m/output/model.tar.gz", tar(folder))
     return TrainedModel("job-7", uri, version)
@@ -51,7 +51,7 @@ def figures_of(aws: Aws, version: str) -> dict[str, Any]:
 
 
 def test_the_report_is_in_the_bucket_and_on_this_machine(
-    aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
+    aws: Aws, settings: Settings, collection: Dataset, tmp_path: Path
 ) -> None:
     """A page and JSON, the same in both places, with every file that was left out."""
     page = tmp_path / "new" / "data.html"
@@ -63,9 +63,7 @@ def test_the_report_is_in_the_bucket_and_on_this_machine(
     assert figures_of(aws, version) == figures
 
 
-def test_a_trained_model_finds_label_issues(
-    aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
-) -> None:
+def test_a_trained_model_finds_label_issues(aws: Aws, settings: Settings, collection: Dataset, tmp_path: Path) -> None:
     """The photo is listed with the predicted class; once its label is corrected, it is not listed any more."""
     version = stage(aws, settings, collection, Silent()).version
     assert figures_of(aws, version)["label_issues_by"] == ""
@@ -80,13 +78,13 @@ def test_a_trained_model_finds_label_issues(
 
 
 def test_a_model_of_other_photos_checks_no_labels(
-    aws: Aws, settings: Settings, collection: Collection, tmp_path: Path
+    aws: Aws, settings: Settings, collection: Dataset, tmp_path: Path
 ) -> None:
     """Photos are compared by their content, not by their names."""
     version = stage(aws, settings, collection, Silent()).version
     model = model_of(aws, tmp_path / "model", collection, version)
     others = tuple(
-        photo_of(photo.name, photo.label, photo.split, plain_photo(255 - number))
+        labelled_photo(photo.name, photo.label, photo.split, plain_photo(255 - number))
         for number, photo in enumerate(collection.photos)
     )
     options = DatasetReportOptions(model=model)
@@ -94,7 +92,7 @@ def test_a_model_of_other_photos_checks_no_labels(
     assert (figures["label_issues_by"], figures["label_issues"]) == ("", [])
 
 
-def test_a_damaged_model_does_not_prevent_staging(aws: Aws, settings: Settings, collection: Collection) -> None:
+def test_a_damaged_model_does_not_prevent_staging(aws: Aws, settings: Settings, collection: Dataset) -> None:
     """Nor does one that was deleted."""
     version = stage(aws, settings, collection, Silent()).version
     damaged = TrainedModel("job", aws.bucket.put("models/m.tar.gz", b"no archive"), version)
@@ -116,11 +114,11 @@ def test_the_pipeline_checks_labels_with_the_last_trained_model(aws: Aws, settin
     flow = Pipeline(aws, replace(settings, data=str(photos)), Silent())
     first = flow.stage()
     assert first.uploaded == 24
-    collection = Collection(
+    collection = Dataset(
         "photos",
         "photos",
         tuple(
-            photo_of(file.name, file.parent.name, "train", file.read_bytes())
+            labelled_photo(file.name, file.parent.name, "train", file.read_bytes())
             for file in sorted((photos / "train").glob("*/*"))
         ),
         CLASSES,

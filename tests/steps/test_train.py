@@ -8,7 +8,7 @@ from scones.aws.client import wait
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed
 from scones.config.settings import Settings
-from scones.data.dataset import Collection, photo_of
+from scones.data.dataset import Dataset, labelled_photo
 from scones.data.sources.synthetic import render
 from scones.domain.progress import Silent
 from scones.model.model_file import read_model_file, unpack
@@ -93,8 +93,8 @@ def test_a_folder_of_ordinary_photos_trains_at_96_pixels(aws: Aws, settings: Set
 def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     """The reason that the training program wrote reaches the user in one line."""
     settings = replace(settings, kms="yes")
-    photos = tuple(photo_of(f"{level}.png", "bicycle", "train", plain_photo(level)) for level in range(10))
-    staged = stage(aws, settings, Collection("one-sided", "photos", photos, settings.classes), Silent())
+    photos = tuple(labelled_photo(f"{level}.png", "bicycle", "train", plain_photo(level)) for level in range(10))
+    staged = stage(aws, settings, Dataset("one-sided", "photos", photos, settings.classes), Silent())
     with pytest.raises(TrainingFailed, match="motorcycle") as told:
         train(aws, replace(settings, spot_wait_seconds=600), staged.version, Silent())
     # With a key from the first photo on, which the job names for all that it writes.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scones.training.messages import Labelled
+from scones.training.messages import TrainingData
 
 
 def spots(rng: np.random.Generator, count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -22,10 +22,10 @@ def spots(rng: np.random.Generator, count: int, size: int) -> np.ndarray[tuple[i
 
 
 @pytest.fixture(scope="session")
-def stripes() -> Callable[..., Labelled]:
+def stripes() -> Callable[..., TrainingData]:
     """A world that is easily learnt: lying (0) and standing (1) stripes and chequerboards (2), in any colour."""
 
-    def make(count: int, size: int = 32, classes: int = 2, seed: int = 0, outliers: int = 0) -> Labelled:
+    def make(count: int, size: int = 32, classes: int = 2, seed: int = 0, outliers: int = 0) -> TrainingData:
         rng = np.random.default_rng(seed)
         labels = np.arange(count) % classes
         rows, columns = np.indices((size, size)) // max(2, size // 8) % 2
@@ -33,6 +33,6 @@ def stripes() -> Callable[..., Labelled]:
         low, high = rng.integers(0, 120, (count, 1, 1, 3)), rng.integers(130, 256, (count, 1, 1, 3))
         noisy = low + patterns * (high - low) + rng.normal(0, 15, (count, size, size, 3))
         photos = noisy.clip(0, 255).astype(np.uint8)
-        return Labelled(photos, labels.astype(np.int64), classes, spots(rng, outliers, size))
+        return TrainingData(photos, labels.astype(np.int64), classes, spots(rng, outliers, size))
 
     return make

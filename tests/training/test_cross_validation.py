@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.training.cross_validation import FOLDS, Plan, assign_folds, crossfit, crossfit_workers
-from scones.training.messages import Labelled, Progress
+from scones.training.cross_validation import FOLDS, FitPlan, assign_folds, cross_validate, cross_validation_workers
+from scones.training.messages import EpochProgress, TrainingData
 from scones.training.recipe import Recipe
-from scones.training.workers import TrainingFailed, open_workers
+from scones.training.workers import TrainingError, open_workers
 
-Stripes = Callable[..., Labelled]
+Stripes = Callable[..., TrainingData]
 
 
-def labelled(labels: list[int]) -> Labelled:
+def labelled(labels: list[int]) -> TrainingData:
     """Labels without photos, and seven outliers."""
     photos = np.zeros((len(labels) + 7, 1, 1, 3), dtype=np.uint8)
-    return Labelled(photos[7:], np.array(labels), max(labels) + 1, photos[:7])
+    return TrainingData(photos[7:], np.array(labels), max(labels) + 1, photos[:7])
 
 
 @given(counts=st.lists(st.integers(FOLDS, 40), min_size=2, max_size=4), seed=st.integers(0, 99))
@@ -37,7 +37,7 @@ def test_each_fold_has_its_share_of_each_class(counts: list[int], seed: int) -> 
 
 def test_a_class_with_fewer_photos_than_folds_is_refused() -> None:
     """One fold would have none to learn from."""
-    with pytest.raises(TrainingFailed, match="class number 1 has 2 photos"):
+    with pytest.raises(TrainingError, match="class number 1 has 2 photos"):
         assign_folds(labelled([0, 0, 0, 1, 1]), 0)
 
 
@@ -47,9 +47,9 @@ def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: St
     data = stripes(240, 16, outliers=30)
     wrong = np.arange(240) % 12 == 0
     data = replace(data, labels=np.where(wrong, 1 - data.labels, data.labels))
-    heard: list[Progress] = []
-    with crossfit_workers() as workers:
-        result = crossfit(workers, data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
+    heard: list[EpochProgress] = []
+    with cross_validation_workers() as workers:
+        result = cross_validate(workers, data, FitPlan(Recipe(epochs=5), 0, tmp_path), heard.append)
     agreed = result.photos.log_probabilities.argmax(axis=1) == data.labels
     assert agreed[~wrong].mean() > 0.9
     assert agreed[wrong].mean() < 0.2
@@ -60,8 +60,8 @@ def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: St
     assert len(heard) == 5 * (FOLDS + 1)
     assert multiprocessing.active_children() == []
     heard.clear()
-    with crossfit_workers() as workers:
-        again = crossfit(workers, data, Plan(Recipe(epochs=5), 0, tmp_path), heard.append)
+    with cross_validation_workers() as workers:
+        again = cross_validate(workers, data, FitPlan(Recipe(epochs=5), 0, tmp_path), heard.append)
     assert heard == []
     assert np.array_equal(again.photos.log_probabilities, result.photos.log_probabilities)
 
@@ -69,12 +69,12 @@ def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: St
 @pytest.mark.slow
 def test_a_failure_in_a_process_is_told_and_ends_all(stripes: Stripes, tmp_path: Path) -> None:
     """Photos too small for the network: the reason arrives in one line."""
-    plan = Plan(Recipe(epochs=1), 0, tmp_path)
+    plan = FitPlan(Recipe(epochs=1), 0, tmp_path)
     with (
-        pytest.raises(TrainingFailed, match="a training process failed: RuntimeError: ") as caught,
-        crossfit_workers() as workers,
+        pytest.raises(TrainingError, match="a training process failed: RuntimeError: ") as caught,
+        cross_validation_workers() as workers,
     ):
-        crossfit(workers, stripes(30, 4), plan, lambda _progress: None)
+        cross_validate(workers, stripes(30, 4), plan, lambda _progress: None)
     assert "\n" not in str(caught.value)
     assert multiprocessing.active_children() == []
 
@@ -84,9 +84,9 @@ def test_the_answers_do_not_depend_on_how_many_work(stripes: Stripes, tmp_path: 
     """One does each network at once, two share one of them out, three another: the same to the last bit."""
     data, found = stripes(60, 16, outliers=9), []
     for count in (1, 2, 3):
-        plan = Plan(Recipe(epochs=4), 0, tmp_path / str(count))
+        plan = FitPlan(Recipe(epochs=4), 0, tmp_path / str(count))
         with open_workers(count) as workers:
-            found.append(crossfit(workers, data, plan, lambda _progress: None))
+            found.append(cross_validate(workers, data, plan, lambda _progress: None))
     for other in found[1:]:
         assert np.array_equal(other.photos.log_probabilities, found[0].photos.log_probabilities)
         assert np.array_equal(other.sample.log_probabilities, found[0].sample.log_probabilities)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.training.cross_validation import Piece, schedule, workers_needed
+from scones.training.cross_validation import TaskPart, schedule, workers_needed
 
 WORK = st.lists(st.integers(1, 20), min_size=1, max_size=8)
 
 
-def last_to_end(work: Sequence[float], pieces: Sequence[Piece], workers: int) -> float:
+def last_to_end(work: Sequence[float], pieces: Sequence[TaskPart], workers: int) -> float:
     """Let whoever is free take the next piece of a task that nobody is at, and tell when all is done."""
     waiting, free, done, until = list(pieces), [0.0] * workers, [0.0] * len(work), [0.0] * len(work)
     while waiting:
@@ -39,8 +39,8 @@ def test_all_is_done_as_early_as_can_be(work: list[int], some: int) -> None:
 
 def test_two_share_one_of_four_networks() -> None:
     """The first quarter of a fold's network is fitted before the others, and the rest after the final one."""
-    first, second = Piece(1, 0.25), Piece(1, 1.0)
-    assert schedule([3, 2, 2, 2], 2) == [Piece(0, 1.0), first, Piece(2, 1.0), Piece(3, 1.0), second]
+    first, second = TaskPart(1, 0.25), TaskPart(1, 1.0)
+    assert schedule([3, 2, 2, 2], 2) == [TaskPart(0, 1.0), first, TaskPart(2, 1.0), TaskPart(3, 1.0), second]
 
 
 def test_more_than_three_are_of_no_use_for_a_final_network_and_three_folds() -> None:

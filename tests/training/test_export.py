@@ -12,22 +12,22 @@ import pytest
 import torch
 
 from scones.training.calibration import soften
-from scones.training.export import OPSET, ParityError, Trained, check_parity, export
+from scones.training.export import OPSET, FittedModel, ParityError, check_parity, export
 from scones.training.fit import fit
-from scones.training.messages import Fitted, Labelled
+from scones.training.messages import FittedNetwork, TrainingData
 from scones.training.network import Network
-from scones.training.ood_detector import Guard
-from scones.training.predict import answer, remember, see
+from scones.training.ood_detector import OodDetector
+from scones.training.predict import predict, reference_features, to_outputs
 from scones.training.recipe import Recipe
 
-Stripes = Callable[..., Labelled]
+Stripes = Callable[..., TrainingData]
 
 
-def trained_of(network: Network, data: Labelled, temperature: float = 1.0) -> Trained:
+def trained_of(network: Network, data: TrainingData, temperature: float = 1.0) -> FittedModel:
     """As a training process sends it, with a guard."""
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    fitted = Fitted(weights, remember(see(network, data.photos)))
-    return Trained(fitted, Guard((0.7, 12.0), -2.5, 1.0), temperature, data.photos.shape[1])
+    fitted = FittedNetwork(weights, reference_features(predict(network, data.photos)))
+    return FittedModel(fitted, OodDetector((0.7, 12.0), -2.5, 1.0), temperature, data.photos.shape[1])
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,20 @@ def test_both_compute_the_same(stripes: Stripes, size: int, classes: int) -> Non
     noise = np.random.default_rng(0).integers(0, 256, data.photos.shape, dtype=np.uint8)
     photos = np.concatenate([data.photos, data.photos // 8, data.photos + noise // 8, noise])
     trained = trained_of(network, data, 0.8)
-    assert check_parity(export(trained), trained, photos, answer(see(network, photos), trained.fitted.memory)) < 1e-4
+    assert (
+        check_parity(export(trained), trained, photos, to_outputs(predict(network, photos), trained.fitted.memory))
+        < 1e-4
+    )
 
 
 @pytest.fixture(scope="module")
-def network_and_data(stripes: Stripes) -> tuple[Network, Labelled]:
+def network_and_data(stripes: Stripes) -> tuple[Network, TrainingData]:
     """A network and what it saw."""
     data = stripes(60)
     return fit(data, Recipe(epochs=1), 0, lambda _epoch: None), data
 
 
-def test_the_model_keeps_the_contract(network_and_data: tuple[Network, Labelled]) -> None:
+def test_the_model_keeps_the_contract(network_and_data: tuple[Network, TrainingData]) -> None:
     """One input and two outputs by name and type, opset 18, any batch, no file beside it."""
     network, data = network_and_data
     model = export(trained_of(network, data))
@@ -68,7 +71,9 @@ def test_the_model_keeps_the_contract(network_and_data: tuple[Network, Labelled]
     assert np.allclose(many.sum(axis=1), 1)
 
 
-def test_a_noisy_photo_beside_them_leaves_the_answers_to_calm_ones(network_and_data: tuple[Network, Labelled]) -> None:
+def test_a_noisy_photo_beside_them_leaves_the_answers_to_calm_ones(
+    network_and_data: tuple[Network, TrainingData],
+) -> None:
     """The dear way, which smooths, is taken by a whole batch: who shares one must not matter."""
     network, data = network_and_data
     session = onnxruntime.InferenceSession(export(trained_of(network, data)))
@@ -78,23 +83,23 @@ def test_a_noisy_photo_beside_them_leaves_the_answers_to_calm_ones(network_and_d
         assert np.allclose(one, other[: len(calm)], rtol=0, atol=1e-6)
 
 
-def test_the_temperature_is_inside(network_and_data: tuple[Network, Labelled]) -> None:
+def test_the_temperature_is_inside(network_and_data: tuple[Network, TrainingData]) -> None:
     """The answers are softened as calibration says."""
     network, data = network_and_data
     trained = trained_of(network, data, 3.0)
     session = onnxruntime.InferenceSession(export(trained))
-    expected = soften(see(network, data.photos).log_probabilities, 3.0)
+    expected = soften(predict(network, data.photos).log_probabilities, 3.0)
     assert np.allclose(session.run(None, {"photos": data.photos})[0], expected, atol=1e-5)
 
 
-def test_the_same_weights_give_the_same_bytes(network_and_data: tuple[Network, Labelled]) -> None:
+def test_the_same_weights_give_the_same_bytes(network_and_data: tuple[Network, TrainingData]) -> None:
     """So the model file's version is that of its content."""
     trained = trained_of(*network_and_data)
     assert export(trained) == export(trained)
 
 
 @pytest.mark.parametrize("change", [(5, 0, 0), (0, 0, 5)])
-def test_a_difference_is_refused(network_and_data: tuple[Network, Labelled], change: tuple[int, ...]) -> None:
+def test_a_difference_is_refused(network_and_data: tuple[Network, TrainingData], change: tuple[int, ...]) -> None:
     """A model of other weights does not leave training, nor one with another guard."""
     network, data = network_and_data
     right = trained_of(network, data)
@@ -102,7 +107,7 @@ def test_a_difference_is_refused(network_and_data: tuple[Network, Labelled], cha
     weights["head.bias"] = weights["head.bias"] + np.array(change, dtype=np.float32)
     wrong = export(replace(right, fitted=replace(right.fitted, weights=weights)))
     with pytest.raises(ParityError, match="differs from the trained one"):
-        check_parity(wrong, right, data.photos, answer(see(network, data.photos), right.fitted.memory))
+        check_parity(wrong, right, data.photos, to_outputs(predict(network, data.photos), right.fitted.memory))
 
 
 def test_export_loads_no_torch() -> None:

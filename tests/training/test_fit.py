@@ -10,12 +10,12 @@ import torch
 from scones.data.sources.synthetic import render
 from scones.domain.decision import VEHICLES
 from scones.training.fit import fit
-from scones.training.messages import Epoch, Labelled, Sitting
+from scones.training.messages import Epoch, EpochRange, TrainingData
 from scones.training.network import to_input, turn
-from scones.training.predict import see
+from scones.training.predict import predict
 from scones.training.recipe import Recipe
 
-Stripes = Callable[..., Labelled]
+Stripes = Callable[..., TrainingData]
 QUICK = Recipe(epochs=4)
 
 
@@ -44,7 +44,7 @@ def test_what_can_be_learnt_is_learnt(stripes: Stripes, size: int, classes: int)
     assert heard[-1].train_loss < heard[0].train_loss
     assert heard[-1].train_accuracy > heard[0].train_accuracy
     unseen = stripes(90, size, classes, seed=1)
-    answers = see(network, unseen.photos).log_probabilities
+    answers = predict(network, unseen.photos).log_probabilities
     assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.95
 
 
@@ -66,7 +66,7 @@ def test_few_photos_are_shown_more_often(stripes: Stripes) -> None:
     """Sixty, one batch, would be four steps in four epochs, which teach nothing."""
     data, unseen = stripes(60), stripes(90, seed=1)
     network = fit(data, QUICK, 0, ignore)
-    answers = see(network, unseen.photos).log_probabilities
+    answers = predict(network, unseen.photos).log_probabilities
     assert (answers.argmax(axis=1) == unseen.labels).mean() > 0.9
 
 
@@ -79,7 +79,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(stripes: Stripes, tmp_pa
     """From its checkpoint, with the epochs that were left, to the last bit."""
     data, two = stripes(60, outliers=20), Recipe(epochs=2)
     whole = fit(data, two, 0, ignore).state_dict()
-    sitting = Sitting(tmp_path / "checkpoints" / "final.pt", until=2)
+    sitting = EpochRange(tmp_path / "checkpoints" / "final.pt", until=2)
 
     def stop(epoch: Epoch) -> None:
         if epoch.number == after:
@@ -100,7 +100,7 @@ def test_photos_of_other_things_are_told_apart(stripes: Stripes) -> None:
     data = stripes(300, outliers=100)
     network = fit(data, QUICK, 0, ignore)
     unseen = stripes(100, seed=1, outliers=100)
-    known, other = (see(network, some).outlier_logits for some in (unseen.photos, unseen.outliers))
+    known, other = (predict(network, some).outlier_logits for some in (unseen.photos, unseen.outliers))
     assert (known.max() < other).mean() > 0.9
 
 
@@ -109,7 +109,7 @@ def test_turned_photos_are_told_by_how_much_they_were_turned() -> None:
     """Drawings that the network has not seen, more often than by chance."""
     drawings = np.stack([np.asarray(render(label, "train", n)) for n in range(120) for label in VEHICLES])
     labels = np.arange(240, dtype=np.int64) % 2
-    network = fit(Labelled(drawings[:200], labels[:200], 2, drawings[:0]), Recipe(epochs=12), 0, ignore)
+    network = fit(TrainingData(drawings[:200], labels[:200], 2, drawings[:0]), Recipe(epochs=12), 0, ignore)
     turned, quarters = turn(to_input(drawings[200:]), 40, torch.Generator().manual_seed(0))
     with torch.no_grad():
         told = network.turns(network.features(turned)).argmax(dim=1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from scones.model.out_of_fold import InvalidPredictions
-from scones.training.label_issues import Suspect, rank, vote
+from scones.training.label_issues import SuspectLabel, neighbor_votes, rank_label_issues
 
 CLASSES = ("bicycle", "motorcycle", "van")
 
@@ -15,9 +15,9 @@ CLASSES = ("bicycle", "motorcycle", "van")
 def test_the_surest_contradiction_comes_first() -> None:
     """A photo answered as it is labelled is no suspect, however unsure the answer."""
     probabilities = np.array([[0.4, 0.3, 0.3], [0.2, 0.7, 0.1], [0.9, 0.05, 0.05]])
-    assert rank(("a", "b", "c"), ("bicycle", "bicycle", "van"), probabilities, CLASSES) == (
-        Suspect("c", "van", "bicycle", 0.9),
-        Suspect("b", "bicycle", "motorcycle", 0.7),
+    assert rank_label_issues(("a", "b", "c"), ("bicycle", "bicycle", "van"), probabilities, CLASSES) == (
+        SuspectLabel("c", "van", "bicycle", 0.9),
+        SuspectLabel("b", "bicycle", "motorcycle", 0.7),
     )
 
 
@@ -26,7 +26,7 @@ def test_every_contradiction_is_a_suspect_once(seed: int, count: int) -> None:
     """None is lost, none doubled, and doubt falls down the list."""
     probabilities, labels = _answers(seed, count)
     names = [str(number) for number in range(count)]
-    found = rank(names, labels, probabilities, CLASSES)
+    found = rank_label_issues(names, labels, probabilities, CLASSES)
     said = [CLASSES[number] for number in probabilities.argmax(axis=1)]
     assert sorted(one.name for one in found) == sorted(
         name for name, label, answer in zip(names, labels, said, strict=True) if label != answer
@@ -45,12 +45,12 @@ def test_a_flipped_label_is_outvoted_by_the_photos_most_like_it() -> None:
     flipped = [3, 50, 121]
     labels[flipped] = 1 - labels[flipped]
     believed = np.where(np.eye(2)[labels] > 0, 0.9, 0.1)
-    votes = vote(features, labels, believed)
+    votes = neighbor_votes(features, labels, believed)
     assert votes.sum(axis=1) == pytest.approx(np.ones(200))
     names = [str(place) for place in range(200)]
-    found = rank(names, [CLASSES[number] for number in labels], believed, CLASSES[:2], votes)
+    found = rank_label_issues(names, [CLASSES[number] for number in labels], believed, CLASSES[:2], votes)
     assert sorted(int(one.name) for one in found) == flipped
-    assert rank(names, [CLASSES[number] for number in labels], believed, CLASSES[:2]) == ()
+    assert rank_label_issues(names, [CLASSES[number] for number in labels], believed, CLASSES[:2]) == ()
 
 
 @pytest.mark.parametrize("count", [2, 9, 300])
@@ -58,7 +58,7 @@ def test_every_class_can_win_its_own_vote(count: int) -> None:
     """However few photos there are: a quarter of the smallest class votes at the most, and one at least."""
     labels = np.arange(count) % 2
     features = np.eye(2, dtype=np.float32)[labels] + 0.01 * np.random.default_rng(1).random((count, 2), np.float32)
-    votes = vote(features, labels, np.full((count, 2), 0.5))
+    votes = neighbor_votes(features, labels, np.full((count, 2), 0.5))
     if count > 2:
         assert (votes.argmax(axis=1) == labels).all()
     assert votes.shape == (count, 2)
@@ -68,8 +68,8 @@ def test_what_either_contradicts_is_a_suspect() -> None:
     """The votes say in which order, and for what the photo is taken; the answers alone can make it one."""
     probabilities = np.array([[0.9, 0.1, 0.0], [0.3, 0.7, 0.0], [0.2, 0.1, 0.7]])
     votes = np.array([[0.2, 0.1, 0.7], [0.6, 0.4, 0.0], [0.1, 0.1, 0.8]])
-    found = rank(("a", "b", "c"), ("bicycle", "bicycle", "van"), probabilities, CLASSES, votes)
-    assert found == (Suspect("a", "bicycle", "van", 0.7), Suspect("b", "bicycle", "motorcycle", 0.4))
+    found = rank_label_issues(("a", "b", "c"), ("bicycle", "bicycle", "van"), probabilities, CLASSES, votes)
+    assert found == (SuspectLabel("a", "bicycle", "van", 0.7), SuspectLabel("b", "bicycle", "motorcycle", 0.4))
 
 
 def _answers(seed: int, count: int) -> tuple[NDArray[np.float64], list[str]]:
@@ -80,4 +80,4 @@ def _answers(seed: int, count: int) -> tuple[NDArray[np.float64], list[str]]:
 def test_an_unknown_label_is_named() -> None:
     """Labels and classes must be of one task."""
     with pytest.raises(InvalidPredictions, match="'lorry' is none of the model's classes"):
-        rank(("a",), ("lorry",), np.array([[0.4, 0.3, 0.3]]), CLASSES)
+        rank_label_issues(("a",), ("lorry",), np.array([[0.4, 0.3, 0.3]]), CLASSES)

@@ -6,49 +6,49 @@ import numpy as np
 import pytest
 
 from scones.training.fit import fit
-from scones.training.messages import Labelled
+from scones.training.messages import TrainingData
 from scones.training.network import Network
-from scones.training.ood_detector import MEMORY_PHOTOS
-from scones.training.predict import answer, distance, remember, see
+from scones.training.ood_detector import REFERENCE_PHOTOS
+from scones.training.predict import distance, predict, reference_features, to_outputs
 from scones.training.recipe import Recipe
 
-Stripes = Callable[..., Labelled]
+Stripes = Callable[..., TrainingData]
 
 
 @pytest.fixture(scope="module")
-def trained(stripes: Stripes) -> tuple[Network, Labelled]:
+def trained(stripes: Stripes) -> tuple[Network, TrainingData]:
     """A network and what it saw."""
     data = stripes(300)
     return fit(data, Recipe(epochs=1), 0, lambda _epoch: None), data
 
 
-def test_answers_are_the_same_for_a_mirror_image(trained: tuple[Network, Labelled]) -> None:
+def test_answers_are_the_same_for_a_mirror_image(trained: tuple[Network, TrainingData]) -> None:
     """Photo and mirror image are averaged, so turning one into the other changes nothing."""
     network, data = trained
-    seen = see(network, data.photos)
-    answers = answer(seen, remember(seen))
-    mirrored = answer(see(network, np.ascontiguousarray(data.photos[:, :, ::-1])), remember(seen))
+    seen = predict(network, data.photos)
+    answers = to_outputs(seen, reference_features(seen))
+    mirrored = to_outputs(predict(network, np.ascontiguousarray(data.photos[:, :, ::-1])), reference_features(seen))
     assert (answers.log_probabilities.shape, answers.strangeness.shape) == ((300, 2), (300, 2))
     assert np.allclose(answers.log_probabilities, mirrored.log_probabilities, atol=1e-4)
     assert np.allclose(answers.strangeness, mirrored.strangeness, atol=1e-4)
     assert np.exp(answers.log_probabilities).sum(axis=1).max() <= 1 + 1e-5
 
 
-def test_no_photos_get_no_answers(trained: tuple[Network, Labelled]) -> None:
+def test_no_photos_get_no_answers(trained: tuple[Network, TrainingData]) -> None:
     """As when there are no outliers: empty, with the right shapes."""
     network, data = trained
-    answers = answer(see(network, data.photos[:0]), remember(see(network, data.photos)))
+    answers = to_outputs(predict(network, data.photos[:0]), reference_features(predict(network, data.photos)))
     assert (answers.log_probabilities.shape, answers.strangeness.shape) == ((0, 2), (0, 2))
 
 
-def test_what_is_remembered_is_near(trained: tuple[Network, Labelled]) -> None:
+def test_what_is_remembered_is_near(trained: tuple[Network, TrainingData]) -> None:
     """Training photos lie near their memory, whose features have length 1; noise lies farther off."""
     network, data = trained
-    memory = remember(see(network, data.photos))
-    assert len(memory) <= MEMORY_PHOTOS
+    memory = reference_features(predict(network, data.photos))
+    assert len(memory) <= REFERENCE_PHOTOS
     assert np.allclose(np.linalg.norm(memory, axis=1), 1, atol=1e-5)
     noise = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), np.uint8)
-    near, far = (answer(see(network, some), memory).strangeness[:, 1] for some in (data.photos, noise))
+    near, far = (to_outputs(predict(network, some), memory).strangeness[:, 1] for some in (data.photos, noise))
     assert near.max() < np.median(far)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from scones.training.recipe import Recipe
 from scones.training.sagemaker_entrypoint import (
-    BadTrainingJob,
+    InvalidTrainingJob,
     TrainingJob,
     failure_reported,
     read_hyperparameters,
@@ -67,7 +67,7 @@ def test_everything_has_a_default(job: TrainingJob) -> None:
 def test_what_cannot_be_used_is_named(job: TrainingJob, values: dict[str, str], message: str) -> None:
     """The name, the value, and what would do."""
     tell(job, **values)
-    with pytest.raises(BadTrainingJob, match=message):
+    with pytest.raises(InvalidTrainingJob, match=message):
         read_hyperparameters(job)
 
 
@@ -75,13 +75,13 @@ def test_a_damaged_file_is_named(job: TrainingJob) -> None:
     """Half a JSON file is no reason for a traceback."""
     tell(job)
     (job.folder / "input" / "config" / "hyperparameters.json").write_text("{")
-    with pytest.raises(BadTrainingJob, match=r"hyperparameters\.json is no JSON"):
+    with pytest.raises(InvalidTrainingJob, match=r"hyperparameters\.json is no JSON"):
         read_hyperparameters(job)
 
 
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     """Nothing was mounted."""
-    with pytest.raises(BadTrainingJob, match="no input channel 'training'"):
+    with pytest.raises(InvalidTrainingJob, match="no input channel 'training'"):
         read_hyperparameters(TrainingJob(tmp_path))
 
 
@@ -109,14 +109,14 @@ def test_a_class_without_photos_is_an_error(job: TrainingJob) -> None:
     """It cannot be learnt."""
     for path in (job.channel / "motorcycle").iterdir():
         path.unlink()
-    with pytest.raises(BadTrainingJob, match="class 'motorcycle' has 0 photos that can be read; training needs 3"):
+    with pytest.raises(InvalidTrainingJob, match="class 'motorcycle' has 0 photos that can be read; training needs 3"):
         read_photos(job, read_hyperparameters(job), lambda _line: None)
 
 
 def test_an_error_leaves_one_line(job: TrainingJob) -> None:
     """Our own errors as they are."""
-    with pytest.raises(BadTrainingJob), failure_reported(job):
-        raise BadTrainingJob("class 'van' is missing")
+    with pytest.raises(InvalidTrainingJob), failure_reported(job):
+        raise InvalidTrainingJob("class 'van' is missing")
     assert job.failure.read_text() == "class 'van' is missing\n"
 
 

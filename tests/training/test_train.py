@@ -19,7 +19,7 @@ from PIL import Image
 from scones.data.decode import decode
 from scones.data.sources.synthetic import render
 from scones.model.model_file import read_model_file
-from scones.model.out_of_fold import OutOfFold
+from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.monitoring.drift.baseline import Baseline
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -76,7 +76,7 @@ def test_photos_become_a_model_file(start: Start, tmp_path: Path) -> None:
     assert baseline.lesson.clean.right.mean() == pytest.approx(model_file.metrics["oof_accuracy"])
     assert {len(damaged.right) for damaged in baseline.lesson.damaged.values()} == {80}
     assert model_file.out_of_fold_path is not None
-    known = OutOfFold.load(model_file.out_of_fold_path)
+    known = OutOfFoldPredictions.load(model_file.out_of_fold_path)
     assert (len(known.names), known.names[0], known.labels[0]) == (80, "bicycle/0.png", "bicycle")
     assert known.scored().right.mean() == model_file.metrics["oof_accuracy"]
     photo = (tmp_path / "input" / "data" / "training" / "bicycle" / "0.png").read_bytes()

@@ -14,7 +14,7 @@ from scones.data.dataset import SourceError
 from scones.data.image_header import UnreadablePhoto
 
 if TYPE_CHECKING:
-    from scones.data.sources.folder import Shelf
+    from scones.data.sources.folder import FileSource
 
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) while long work goes on."""
@@ -265,14 +265,14 @@ def _groups(objects: Iterable[S3Object]) -> Iterator[list[S3Object]]:
 SCHEME = "s3://"
 
 
-def open_prefix(ours: Bucket, uri: str) -> "Shelf":
+def open_prefix(ours: Bucket, uri: str) -> "FileSource":
     """List the objects below *uri*; *ours* is a bucket whose credentials are used.
 
     Raises:
         SourceError: no such bucket, or nothing below the prefix.
         AwsError: it may not be listed.
     """
-    from scones.data.sources.folder import Item, Shelf  # it checks pixels: only staging waits for NumPy
+    from scones.data.sources.folder import FileSource, SourceFile  # it checks pixels: only staging waits for NumPy
 
     name, _, prefix = uri.removeprefix(SCHEME).partition("/")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -287,8 +287,8 @@ def open_prefix(ours: Bucket, uri: str) -> "Shelf":
         raise SourceError(
             f"there is nothing below {uri}; it should hold <class>/<photo> (or train/ and test/ with those)"
         )
-    items = tuple(Item(item.key.removeprefix(prefix), partial(_read, bucket, item)) for item in found)
-    return Shelf(prefix.rstrip("/").rpartition("/")[2] or name, uri, items)
+    items = tuple(SourceFile(item.key.removeprefix(prefix), partial(_read, bucket, item)) for item in found)
+    return FileSource(prefix.rstrip("/").rpartition("/")[2] or name, uri, items)
 
 
 def _read(bucket: Bucket, item: S3Object) -> bytes:

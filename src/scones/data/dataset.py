@@ -30,7 +30,7 @@ class TooFewPhotos(SourceError):
         self.photos = photos
 
 
-class Progress(Protocol):
+class ProgressCallback(Protocol):
     """Hears how far long work has come."""
 
     def __call__(self, done: int, total: int, what: str, /) -> None:
@@ -59,13 +59,13 @@ class LabelledPhoto:
         return data
 
 
-def photo_of(name: str, label: str, split: Split, data: bytes) -> LabelledPhoto:
+def labelled_photo(name: str, label: str, split: Split, data: bytes) -> LabelledPhoto:
     """Make a photo of bytes that are in memory anyway."""
     return LabelledPhoto(name, label, split, hashlib.sha256(data).hexdigest(), lambda: data)
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExcludedFile:
     """A file that is not used, and why."""
 
     name: str
@@ -73,7 +73,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class ImageNote:
     """A photo that is used although something about it is odd."""
 
     name: str
@@ -81,7 +81,7 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class DuplicatePair:
     """Two photos that show the same picture; *likeness* is 0 to 1. Of a leak, *one* judges and *other* was to train."""
 
     one: LabelledPhoto
@@ -91,37 +91,37 @@ class Twins:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class DatasetFindings:
     """What was found by looking at every photo, the likest twins first."""
 
-    noted: tuple[Noted, ...] = ()
+    noted: tuple[ImageNote, ...] = ()
     same: int = 0
     """Files left out since another is equal to them, byte for byte once their metadata is gone."""
-    leaks: tuple[Twins, ...] = ()
+    leaks: tuple[DuplicatePair, ...] = ()
     """Training photos that were left out since a test photo shows the same picture."""
-    twins: tuple[Twins, ...] = ()
+    twins: tuple[DuplicatePair, ...] = ()
     """Photos on one side of the split that show the same picture as another; they are kept."""
     moved: int = 0
     """Photos that Scones, which chose the test photos itself, put on the side of their twin."""
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class Dataset:
     """Photos fit for training and evaluation. Rendered pictures are never to be passed off as photos."""
 
     name: str
     kind: Literal["photos", "rendered"]
     photos: tuple[LabelledPhoto, ...]
     classes: tuple[str, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[ExcludedFile, ...] = ()
     outliers: tuple[LabelledPhoto, ...] = ()
     """Photos of other things, to train on alone: they teach the guard what is of no class."""
     notice: str = ""
     """What the user must be told of where the photos came from; empty when there is nothing special."""
-    findings: Findings = Findings()
+    findings: DatasetFindings = DatasetFindings()
 
 
-def without_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPhoto, ...], tuple[LeftOut, ...]]:
+def remove_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPhoto, ...], tuple[ExcludedFile, ...]]:
     """Keep one of each photo; what is also a test photo does not train, and what has two labels has none.
 
     Only files equal byte for byte are found.
@@ -140,7 +140,7 @@ def without_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledP
                 left_out[id(photo)] = f"is the same photo as {path_of(kept)}"
     return (
         tuple(photo for photo in photos if id(photo) not in left_out),
-        tuple(LeftOut(path_of(photo), left_out[id(photo)]) for photo in photos if id(photo) in left_out),
+        tuple(ExcludedFile(path_of(photo), left_out[id(photo)]) for photo in photos if id(photo) in left_out),
     )
 
 

@@ -6,22 +6,20 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from scones.config.settings import Settings
-from scones.data.dataset import Collection, LabelledPhoto, LeftOut, Progress, SourceError, Split, TooFewPhotos
+from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, ProgressCallback, SourceError
 from scones.data.sources.cifar100 import (
     CIFAR100,
     Archive,
-    BadArchive,
     DownloadError,
-    collect_archive,
-    fetch,
-    read_others,
+    InvalidArchive,
+    download,
+    load_cifar100,
+    read_ood_images,
 )
-from scones.data.sources.folder import Shelf, collect_shelf, open_folder
-from scones.data.sources.synthetic import collect_sample
-from scones.data.validation import Candidate, look_at_all
+from scones.data.sources.folder import FileSource, load_files, open_folder
+from scones.data.sources.synthetic import load_sample
+from scones.data.validation import ImageFile, validate_images
 from scones.domain.progress import Reporter
-
-__all__ = ["Collection", "LabelledPhoto", "LeftOut", "Progress", "SourceError", "Split", "TooFewPhotos", "collect"]
 
 _RENDERED: Final = (
     "these are drawings made by Scones itself, not photos: figures measured on them say nothing of photos"
@@ -31,9 +29,9 @@ _RENDERED: Final = (
 _S3: Final = "s3://"
 
 
-def collect_configured(
-    settings: Settings, report: Reporter, open_s3: Callable[[str], Shelf] | None = None
-) -> Collection:
+def load_configured_dataset(
+    settings: Settings, report: Reporter, open_s3: Callable[[str], FileSource] | None = None
+) -> Dataset:
     """Collect the photos that the settings name, and report what a person must know of them.
 
     *open_s3* lists the photos below an S3 prefix; without it a prefix cannot be read.
@@ -44,8 +42,8 @@ def collect_configured(
     if settings.data.startswith(_S3):
         if open_s3 is None:
             raise SourceError(f"{settings.data} can only be staged; copy the photos to a folder and name that")
-        return collect_shelf(open_s3(settings.data), settings.classes, report.progress)
-    collection = collect(
+        return load_files(open_s3(settings.data), settings.classes, report.progress)
+    collection = load_dataset(
         settings.data,
         classes=settings.classes,
         cache=settings.cache,
@@ -57,9 +55,9 @@ def collect_configured(
     return collection
 
 
-def collect(
-    source: str, *, classes: tuple[str, ...], cache: Path, progress: Progress, archive: Archive = CIFAR100
-) -> Collection:
+def load_dataset(
+    source: str, *, classes: tuple[str, ...], cache: Path, progress: ProgressCallback, archive: Archive = CIFAR100
+) -> Dataset:
     """Collect the photos of *source*: `auto`, `cifar100`, `sample` or the path of a folder.
 
     `auto` means CIFAR-100, or, where it cannot be had within a few seconds, the sample; its `notice` then says so.
@@ -68,28 +66,28 @@ def collect(
         SourceError: the source cannot be used.
     """
     if source == "sample":
-        return replace(collect_sample(classes, progress), notice=f"the built-in sample is used: {_RENDERED}")
+        return replace(load_sample(classes, progress), notice=f"the built-in sample is used: {_RENDERED}")
     if source == "cifar100":
-        return collect_archive(archive, classes, cache, progress)
+        return load_cifar100(archive, classes, cache, progress)
     if source == "auto":
         try:
-            return collect_archive(archive, classes, cache, progress)
-        except (DownloadError, BadArchive) as error:
+            return load_cifar100(archive, classes, cache, progress)
+        except (DownloadError, InvalidArchive) as error:
             notice = f"CIFAR-100 cannot be had ({error}); the built-in sample is used instead: {_RENDERED}"
-            return replace(collect_sample(classes, progress), notice=notice)
-    return collect_shelf(open_folder(Path(source).expanduser()), classes, progress)
+            return replace(load_sample(classes, progress), notice=notice)
+    return load_files(open_folder(Path(source).expanduser()), classes, progress)
 
 
-MOST: Final = 1000
+MAX_OOD_IMAGES: Final = 1000
 """Of more photos so many are taken, spread evenly."""
-_JUDGES: Final = "test/"
+_TEST_FOLDER: Final = "test/"
 
 T = TypeVar("T")
 
 
-def collect_others(
-    source: str, *, classes: tuple[str, ...], cache: Path, progress: Progress, archive: Archive = CIFAR100
-) -> tuple[tuple[LabelledPhoto, ...], tuple[LeftOut, ...]]:
+def load_ood_images(
+    source: str, *, classes: tuple[str, ...], cache: Path, progress: ProgressCallback, archive: Archive = CIFAR100
+) -> tuple[tuple[LabelledPhoto, ...], tuple[ExcludedFile, ...]]:
     """Take photos of other things from *source*, and name those that cannot be used.
 
     `cifar100` means the archive's test photos of its other classes; of a folder with `test/` in it only that is used.
@@ -98,12 +96,12 @@ def collect_others(
         SourceError: there is no such source, or no photo in it that can be used.
     """
     if source == "cifar100":
-        return _spread(read_others(fetch(archive, cache, progress), classes)), ()
+        return _spread(read_ood_images(download(archive, cache, progress), classes)), ()
     shelf = open_folder(Path(source).expanduser())
     items = sorted((item for item in shelf.items if "/." not in f"/{item.path}"), key=lambda item: item.path)
-    judges = [item for item in items if item.path.startswith(_JUDGES)] or items
-    found, left_out = look_at_all(
-        [Candidate(item.path, "", "test", item.path, item.read) for item in _spread(judges)], progress
+    judges = [item for item in items if item.path.startswith(_TEST_FOLDER)] or items
+    found, left_out = validate_images(
+        [ImageFile(item.path, "", "test", item.path, item.read) for item in _spread(judges)], progress
     )
     if not found:
         raise SourceError(f"{shelf.place} has no photo that can be read; name a folder of photos of other things")
@@ -111,4 +109,4 @@ def collect_others(
 
 
 def _spread(some: Sequence[T]) -> tuple[T, ...]:
-    return tuple(some[:: -(-len(some) // MOST) or 1])
+    return tuple(some[:: -(-len(some) // MAX_OOD_IMAGES) or 1])

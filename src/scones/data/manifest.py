@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from scones.domain.errors import SconesError
 
 
-class BadManifest(SconesError):
+class InvalidManifest(SconesError):
     """The manifest in the bucket is not as Scones writes it."""
 
 
@@ -60,7 +60,7 @@ def from_lines(data: bytes, bucket: str) -> tuple[Sample, ...]:
     """Read a manifest back.
 
     Raises:
-        BadManifest: a line is not one of ours; the message says which.
+        InvalidManifest: a line is not one of ours; the message says which.
     """
     # Not splitlines: file names may hold Unicode's other line ends.
     lines = data.decode().removesuffix("\n").split("\n") if data else []
@@ -74,4 +74,6 @@ def _sample(line: str, number: int, bucket: str) -> Sample:
         key = entry["source-ref"].removeprefix(f"s3://{bucket}/")
         return Sample(key, about["class-name"], about["split"], about["sha256"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadManifest(f"line {number} of the manifest is not one of ours ({error}); run: scones stage") from error
+        raise InvalidManifest(
+            f"line {number} of the manifest is not one of ours ({error}); run: scones stage"
+        ) from error

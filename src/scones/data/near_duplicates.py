@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Alike:
+class NearDuplicates:
     """One photo, by its number, and the earlier ones that show the same picture.
 
     *others* int [M], *likeness* float [M] (0 to 1), *mirrored* bool [M].
@@ -56,7 +56,7 @@ def is_flat(photo: NDArray[np.uint8]) -> bool:
     return bool(photo.reshape(-1, 3).std(0).max() < _FLAT)
 
 
-def alike(photos: NDArray[np.uint8]) -> Iterator[Alike]:
+def find_near_duplicates(photos: NDArray[np.uint8]) -> Iterator[NearDuplicates]:
     """Find, for each of the *photos* uint8 [N, 8, 8, 3] that has any, the earlier ones that it is like.
 
     N x N products are made, in blocks: 10,000 photos take seconds, and no more memory than a few of them.
@@ -76,10 +76,10 @@ def alike(photos: NDArray[np.uint8]) -> Iterator[Alike]:
             theirs = np.where(mirrored[:, None], mirrored_colours[others], colours[others])
             near = (best[row, others] >= _SURE_LIKENESS) | (theirs @ colours[number] >= _COLOUR_LIKENESS)
             if near.any():
-                yield Alike(number, others[near], best[row, others[near]], mirrored[near])
+                yield NearDuplicates(number, others[near], best[row, others[near]], mirrored[near])
 
 
-def groups(count: int, found: list[Alike]) -> NDArray[np.intp]:
+def group_duplicates(count: int, found: list[NearDuplicates]) -> NDArray[np.intp]:
     """Number *count* photos by group, int [count]: whoever is alike, or has one alike in common, shares a number."""
     group = np.arange(count)
     for item in found:

@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scones.data.dataset import (
-    Collection,
-    Findings,
+    Dataset,
+    DatasetFindings,
+    DuplicatePair,
+    ExcludedFile,
+    ImageNote,
     LabelledPhoto,
-    LeftOut,
-    Noted,
-    Progress,
+    ProgressCallback,
     Split,
-    Twins,
+    labelled_photo,
     path_of,
-    photo_of,
+    remove_duplicates,
     require_enough,
     split_by_content,
-    without_duplicates,
 )
 from scones.data.decode import DAMAGE
 from scones.data.image_header import Header, UnreadablePhoto, read_header
 from scones.data.metadata import without_metadata
-from scones.data.near_duplicates import Alike, alike, cells, groups, is_flat
+from scones.data.near_duplicates import NearDuplicates, cells, find_near_duplicates, group_duplicates, is_flat
 
 MIN_SIDE_PIXELS: Final = 8
 """A photo with a shorter side shows nothing that can be told."""
@@ -38,7 +38,7 @@ _OPAQUE: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageReport:
     """A photo that can be used: its *data* without metadata, what to compare it by, and what is odd about it.
 
     *cells* are uint8 [8, 8, 3].
@@ -49,7 +49,7 @@ class Look:
     notes: tuple[str, ...]
 
 
-def look(data: bytes) -> Look:
+def validate_image(data: bytes) -> ImageReport:
     """Look at the file in *data*.
 
     Raises:
@@ -60,7 +60,7 @@ def look(data: bytes) -> Look:
         raise UnreadablePhoto(f"is tiny ({_size(header)}; {MIN_SIDE_PIXELS} a side are needed)")
     seen = cells(data)
     clean = without_metadata(data)
-    return Look(clean, seen, tuple(_notes(clean, header, seen)))
+    return ImageReport(clean, seen, tuple(_notes(clean, header, seen)))
 
 
 def _notes(data: bytes, header: Header, seen: NDArray[np.uint8]) -> list[str]:
@@ -101,7 +101,7 @@ _THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ImageFile:
     """A file that may be a photo of a class; *place* names it as the user knows it."""
 
     name: str
@@ -112,7 +112,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ValidImage:
     """A photo that can be used; *cells* uint8 [8, 8, 3] are what it is compared by."""
 
     photo: LabelledPhoto
@@ -121,32 +121,34 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceContent:
     """What a source holds, before its photos are compared."""
 
     name: str
     kind: Literal["photos", "rendered"]
     classes: tuple[str, ...]
-    photos: tuple[Seen, ...]
-    outliers: tuple[Seen, ...]
-    left_out: tuple[LeftOut, ...]
+    photos: tuple[ValidImage, ...]
+    outliers: tuple[ValidImage, ...]
+    left_out: tuple[ExcludedFile, ...]
     split: bool
     """Whether the source itself says which photos judge."""
 
 
-def look_at_all(candidates: Sequence[Candidate], progress: Progress) -> tuple[list[Seen], list[LeftOut]]:
+def validate_images(
+    candidates: Sequence[ImageFile], progress: ProgressCallback
+) -> tuple[list[ValidImage], list[ExcludedFile]]:
     """Look at each candidate; what cannot be used is left out, with the reason."""
 
-    def one(candidate: Candidate) -> Seen | LeftOut:
+    def one(candidate: ImageFile) -> ValidImage | ExcludedFile:
         try:
-            return _seen(candidate)
+            return _validate(candidate)
         except UnreadablePhoto as error:
-            return LeftOut(candidate.place, error.reason)
+            return ExcludedFile(candidate.place, error.reason)
 
     seen, left_out = [], []
     with ThreadPoolExecutor(_THREADS) as pool:
         for done, result in enumerate(pool.map(one, candidates), start=1):
-            if isinstance(result, Seen):
+            if isinstance(result, ValidImage):
                 seen.append(result)
             else:
                 left_out.append(result)
@@ -154,7 +156,7 @@ def look_at_all(candidates: Sequence[Candidate], progress: Progress) -> tuple[li
     return seen, left_out
 
 
-def assemble(found: Found) -> Collection:
+def build_dataset(found: SourceContent) -> Dataset:
     """Compare all photos of a source and keep what is fit.
 
     One of each photo is kept. Where the source has test photos of its own, training photos that show the same picture
@@ -163,77 +165,82 @@ def assemble(found: Found) -> Collection:
     Raises:
         TooFewPhotos: of a class.
     """
-    unique, same = without_duplicates([seen.photo for seen in (*found.photos, *found.outliers)])
+    unique, same = remove_duplicates([seen.photo for seen in (*found.photos, *found.outliers)])
     kept = {id(photo) for photo in unique}
     # Test photos come first: what is like an earlier one is then a leak, if that one judges.
     compared = sorted(
         (seen for seen in found.photos if id(seen.photo) in kept), key=lambda seen: seen.photo.split == "train"
     )
-    likes = list(alike(np.array([seen.cells for seen in compared], np.uint8).reshape(-1, 8, 8, 3)))
+    likes = list(find_near_duplicates(np.array([seen.cells for seen in compared], np.uint8).reshape(-1, 8, 8, 3)))
     photos = [seen.photo for seen in compared]
-    leaks: tuple[Twins, ...] = ()
+    leaks: tuple[DuplicatePair, ...] = ()
     moved = 0
     if found.split:
-        leaks = _leaks(photos, likes)
+        leaks = _find_leakage(photos, likes)
     else:
         alone = split_by_content(photos)
-        photos = list(split_by_content(photos, groups(len(photos), likes).tolist()))
+        photos = list(split_by_content(photos, group_duplicates(len(photos), likes).tolist()))
         moved = sum(one.split != other.split for one, other in zip(alone, photos, strict=True))
     leaking = {id(twins.other) for twins in leaks}
     stays = [(photo, seen) for photo, seen in zip(photos, compared, strict=True) if id(photo) not in leaking]
     require_enough([photo for photo, _ in stays], found.classes)
     order = {id(seen): number for number, seen in enumerate(found.photos)}
     stays.sort(key=lambda pair: order[id(pair[1])])
-    twins = tuple(pair for pair in _twins(photos, likes) if not {id(pair.one), id(pair.other)} & leaking)
+    twins = tuple(pair for pair in _find_near_duplicates(photos, likes) if not {id(pair.one), id(pair.other)} & leaking)
     leaked = (
-        LeftOut(path_of(pair.other), f"shows the same picture as {path_of(pair.one)}, which judges") for pair in leaks
+        ExcludedFile(path_of(pair.other), f"shows the same picture as {path_of(pair.one)}, which judges")
+        for pair in leaks
     )
-    return Collection(
+    return Dataset(
         found.name,
         found.kind,
         tuple(photo for photo, _ in stays),
         found.classes,
         (*found.left_out, *same, *leaked),
         tuple(seen.photo for seen in found.outliers if id(seen.photo) in kept),
-        findings=Findings(_noted(stays, twins), len(same), leaks, twins, moved),
+        findings=DatasetFindings(_image_notes(stays, twins), len(same), leaks, twins, moved),
     )
 
 
-def _seen(candidate: Candidate) -> Seen:
-    found = look(candidate.read())
-    whole = photo_of(candidate.name, candidate.label, candidate.split, found.data)
+def _validate(candidate: ImageFile) -> ValidImage:
+    found = validate_image(candidate.read())
+    whole = labelled_photo(candidate.name, candidate.label, candidate.split, found.data)
     read = candidate.read
     # The bytes just seen are let go of.
     photo = LabelledPhoto(whole.name, whole.label, whole.split, whole.sha256, lambda: without_metadata(read()))
-    return Seen(photo, found.cells, found.notes)
+    return ValidImage(photo, found.cells, found.notes)
 
 
-def _leaks(photos: Sequence[LabelledPhoto], likes: Sequence[Alike]) -> tuple[Twins, ...]:
+def _find_leakage(photos: Sequence[LabelledPhoto], likes: Sequence[NearDuplicates]) -> tuple[DuplicatePair, ...]:
     """Pair each training photo that shows the picture of a test photo with the likest of those."""
     judging = sum(photo.split == "test" for photo in photos)
     crossing = ((item, item.others < judging) for item in likes if item.number >= judging)
     return _sorted(_pair(photos, item, across) for item, across in crossing if across.any())
 
 
-def _twins(photos: Sequence[LabelledPhoto], likes: Sequence[Alike]) -> tuple[Twins, ...]:
+def _find_near_duplicates(
+    photos: Sequence[LabelledPhoto], likes: Sequence[NearDuplicates]
+) -> tuple[DuplicatePair, ...]:
     """Pair each photo with the likest of those before it on its side of the split."""
     sides = np.array([photo.split == "test" for photo in photos])
     beside = ((item, sides[item.others] == sides[item.number]) for item in likes)
     return _sorted(_pair(photos, item, same) for item, same in beside if same.any())
 
 
-def _pair(photos: Sequence[LabelledPhoto], item: Alike, among: NDArray[np.bool_]) -> Twins:
+def _pair(photos: Sequence[LabelledPhoto], item: NearDuplicates, among: NDArray[np.bool_]) -> DuplicatePair:
     best = int(np.argmax(np.where(among, item.likeness, -1)))
     other = photos[int(item.others[best])]
-    return Twins(other, photos[item.number], round(float(item.likeness[best]), 3), bool(item.mirrored[best]))
+    return DuplicatePair(other, photos[item.number], round(float(item.likeness[best]), 3), bool(item.mirrored[best]))
 
 
-def _sorted(pairs: Iterable[Twins]) -> tuple[Twins, ...]:
+def _sorted(pairs: Iterable[DuplicatePair]) -> tuple[DuplicatePair, ...]:
     return tuple(sorted(pairs, key=lambda pair: -pair.likeness))
 
 
-def _noted(stays: Sequence[tuple[LabelledPhoto, Seen]], twins: Sequence[Twins]) -> tuple[Noted, ...]:
-    odd = [Noted(path_of(photo), note) for photo, seen in stays for note in seen.notes]
+def _image_notes(
+    stays: Sequence[tuple[LabelledPhoto, ValidImage]], twins: Sequence[DuplicatePair]
+) -> tuple[ImageNote, ...]:
+    odd = [ImageNote(path_of(photo), note) for photo, seen in stays for note in seen.notes]
     doubtful = (pair for pair in twins if pair.one.label != pair.other.label)
-    odd += [Noted(path_of(pair.other), f"{OTHER_CLASS}: {path_of(pair.one)}") for pair in doubtful]
+    odd += [ImageNote(path_of(pair.other), f"{OTHER_CLASS}: {path_of(pair.one)}") for pair in doubtful]
     return tuple(odd)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bipartite_matching
 
-from scones.dispatch.cost_matrix import Book, Fleet, Floats, Ints, Mask, weigh
+from scones.dispatch.cost_matrix import CourierColumns, Floats, Ints, Mask, OrderColumns, cost_matrix
 from scones.dispatch.orders import Bay, Courier, Order, Rules
 from scones.domain.errors import SconesError
 
@@ -97,7 +97,7 @@ def _cheapest(dear: NDArray[np.float32]) -> Ints:
     return np.argpartition(dear, _CANDIDATES, axis=1)[:, :_CANDIDATES]
 
 
-class BadOrderBook(SconesError):
+class InvalidOrderBook(SconesError):
     """The same courier or order is named twice, or a capacity is negative."""
 
 
@@ -134,7 +134,7 @@ class VehicleTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DispatchPlan:
     """Every order, exactly once: assigned or not."""
 
     assignments: tuple[Assignment, ...]
@@ -157,21 +157,21 @@ class Plan:
         )
 
 
-def assign(couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules) -> Plan:
+def assign(couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules) -> DispatchPlan:
     """Assign *orders* to *couriers* under *rules*; the same input gives the same plan.
 
     Raises:
-        BadOrderBook: an identity appears twice, or a capacity is negative.
+        InvalidOrderBook: an identity appears twice, or a capacity is negative.
     """
     _check(couriers, orders)
-    pairs = weigh(Fleet.of(couriers, rules), Book.of(orders), rules)
+    pairs = cost_matrix(CourierColumns.of(couriers, rules), OrderColumns.of(orders), rules)
     capacity = np.array([courier.capacity for courier in couriers], dtype=np.intp)
     assignments = tuple(
         _assignment(orders[row], couriers[column], rules, pairs.minutes[row, column] + rules.queue_minutes * turn)
         for row, column, turn in zip(*match(pairs.cost, pairs.allowed, capacity, rules.queue_minutes), strict=True)
     )
     moving = {item.order.id for item in assignments}
-    return Plan(
+    return DispatchPlan(
         assignments=assignments,
         unassigned=tuple(
             Unassigned(order, _reason(order, bool(pairs.suits[row].any()), bool(pairs.allowed[row].any())))
@@ -185,10 +185,10 @@ def _check(couriers: Sequence[Courier], orders: Sequence[Order]) -> None:
     for what, names in (("courier", [c.id for c in couriers]), ("order", [o.id for o in orders])):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise BadOrderBook(f"{what} {twice[0]!r} is named twice; give each its own identity")
+            raise InvalidOrderBook(f"{what} {twice[0]!r} is named twice; give each its own identity")
     negative = [courier.id for courier in couriers if courier.capacity < 0]
     if negative:
-        raise BadOrderBook(f"courier {negative[0]!r} has a negative capacity; use 0 for a courier who is full")
+        raise InvalidOrderBook(f"courier {negative[0]!r} has a negative capacity; use 0 for a courier who is full")
 
 
 def _assignment(order: Order, courier: Courier, rules: Rules, minutes: float) -> Assignment:

@@ -7,19 +7,19 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.dispatch.orders import Courier, Limits, Order, Rules
+from scones.dispatch.orders import Courier, Order, Rules, VehicleLimits
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-_COLUMNS = attrgetter(*(field.name for field in fields(Limits)))
+_COLUMNS = attrgetter(*(field.name for field in fields(VehicleLimits)))
 # An order that must leave within the hour is dearer to leave lying than one that can wait.
 _URGENT_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class CourierColumns:
     """Couriers as columns: *place* [couriers, 2] in km, *limits* [couriers, fields of Limits], *free_minute*."""
 
     place: Floats
@@ -27,7 +27,7 @@ class Fleet:
     free_minute: Floats
 
     @classmethod
-    def of(cls, couriers: Sequence[Courier], rules: Rules) -> "Fleet":
+    def of(cls, couriers: Sequence[Courier], rules: Rules) -> "CourierColumns":
         """The couriers with the limits that the rules give them."""
         return cls(
             place=np.array([(item.x_km, item.y_km) for item in couriers], dtype=np.float64).reshape(-1, 2),
@@ -37,7 +37,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class OrderColumns:
     """Orders as columns: *pickup* [orders, 2] in km, and one number each of the rest."""
 
     pickup: Floats
@@ -47,15 +47,15 @@ class Book:
     due_minute: Floats
 
     @classmethod
-    def of(cls, orders: Sequence[Order]) -> "Book":
+    def of(cls, orders: Sequence[Order]) -> "OrderColumns":
         """The orders, in their order."""
         rows = [(*item.pickup, item.trip_km, item.size_litres, item.ready_minute, item.due_minute) for item in orders]
         table = np.array(rows, dtype=np.float64).reshape(-1, 6)
         return cls(table[:, :2], *table[:, 2:].T)
 
-    def __getitem__(self, chosen: Ints) -> "Book":
+    def __getitem__(self, chosen: Ints) -> "OrderColumns":
         """Some of the orders."""
-        return Book(
+        return OrderColumns(
             self.pickup[chosen],
             self.trip_km[chosen],
             self.litres[chosen],
@@ -65,7 +65,7 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class CostMatrix:
     """Orders by couriers: who suits, who is allowed, the way to the pick-up, minutes until it is handed over, cost."""
 
     suits: Mask
@@ -75,12 +75,12 @@ class Pairs:
     cost: Floats
 
 
-def limits_of(limits: Sequence[Limits]) -> Floats:
+def limits_of(limits: Sequence[VehicleLimits]) -> Floats:
     """One row of numbers for each of *limits*."""
     return np.array([_COLUMNS(item) for item in limits], dtype=np.float64).reshape(-1, 6)
 
 
-def suitable(limits: Floats, book: Book, rules: Rules) -> Mask:
+def suitable(limits: Floats, book: OrderColumns, rules: Rules) -> Mask:
     """Which orders [orders, rows of *limits*] suit which limits, wherever the courier is; as `Rules.suits` says."""
     low, high, _, load, _, _ = limits.T
     trip_km, litres = book.trip_km[:, None], book.litres[:, None]
@@ -88,7 +88,7 @@ def suitable(limits: Floats, book: Book, rules: Rules) -> Mask:
     return suits
 
 
-def weigh(fleet: Fleet, book: Book, rules: Rules) -> Pairs:
+def cost_matrix(fleet: CourierColumns, book: OrderColumns, rules: Rules) -> CostMatrix:
     """Weigh every pair under *rules*; a minute late costs as much as `late_weight` minutes of riding."""
     _, _, reach, _, speed, stop = fleet.limits.T
     trip_km, suits = book.trip_km[:, None], suitable(fleet.limits, book, rules)
@@ -101,7 +101,7 @@ def weigh(fleet: Fleet, book: Book, rules: Rules) -> Pairs:
     minutes = delivered - fleet.free_minute
     spare = book.due_minute[:, None] - delivered
     cost = minutes + rules.late_weight * np.maximum(0, -spare) - _urgency(np.where(allowed, spare, -np.inf))
-    return Pairs(suits, allowed, approach_km, minutes, cost)
+    return CostMatrix(suits, allowed, approach_km, minutes, cost)
 
 
 def _urgency(spare: Floats) -> Floats:

@@ -56,7 +56,7 @@ def open_order(order: Order) -> Item:
     }
 
 
-def take(order_id: str, courier_id: str, bay: Bay) -> Write:
+def assign_order(order_id: str, courier_id: str, bay: Bay) -> Write:
     """Give an order to a courier, only if nobody has it."""
     taken: Item = {"status": ASSIGNED, "courier_id": courier_id, "bay": bay}
     return Write({"order_id": order_id}, taken, "#status = :open", {":open": OPEN})
@@ -75,7 +75,7 @@ def courier_of(item: Mapping[str, Value]) -> Courier:
     )
 
 
-def see(courier: Courier, photo_id: str, seen_at: str) -> Write:
+def register_courier(courier: Courier, photo_id: str, seen_at: str) -> Write:
     """Register a courier, unless a newer photo has been seen; the same photo may say more than it did before."""
     seen: Item = {
         "vehicle": courier.vehicle,
@@ -90,7 +90,7 @@ def see(courier: Courier, photo_id: str, seen_at: str) -> Write:
     return Write({"courier_id": courier.id}, seen, newest, {":seen": seen_at, ":photo": photo_id})
 
 
-def spend(courier: Mapping[str, Value], orders: int) -> Write:
+def use_capacity(courier: Mapping[str, Value], orders: int) -> Write:
     """Take *orders* places from a courier, only if they are as they were read."""
     left: Item = {"capacity": int(_number(courier["capacity"])) - orders}
     same = "#capacity = :held AND #seen_at = :seen"

@@ -66,7 +66,7 @@ Bay = Literal["A", "B", "C"]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class VehicleLimits:
     """What one kind of vehicle may take: trips from *min_trip_km* to *max_trip_km*, and how far it comes for them.
 
     *stop_minutes* is what picking up, or handing over, takes: a motorcycle has to be parked.
@@ -94,8 +94,8 @@ class Rules:
     *late_weight* is how many minutes of riding a minute late is worth.
     """
 
-    bicycle: Limits = Limits(0, 5, 3, 40, 15, 1)
-    motorcycle: Limits = Limits(2, 20, 8, 90, 30, 3)
+    bicycle: VehicleLimits = VehicleLimits(0, 5, 3, 40, 15, 1)
+    motorcycle: VehicleLimits = VehicleLimits(2, 20, 8, 90, 30, 3)
     sure_confidence: float = 0.75
     queue_minutes: float = 10
     late_weight: float = 2
@@ -104,22 +104,22 @@ class Rules:
         """Refuse rules under which no plan makes sense."""
         for name, limits in (("bicycle", self.bicycle), ("motorcycle", self.motorcycle)):
             if limits.min_trip_km > limits.max_trip_km or limits.km_per_hour <= 0:
-                raise BadRules(f"the {name}'s limits contradict themselves: {limits}")
+                raise InvalidRules(f"the {name}'s limits contradict themselves: {limits}")
 
     def sure(self, courier: Courier) -> bool:
         """Whether the photo told the courier's vehicle, and the rules know that kind."""
         return courier.vehicle in {"bicycle", "motorcycle"} and courier.confidence >= self.sure_confidence
 
-    def limits(self, courier: Courier) -> Limits:
+    def limits(self, courier: Courier) -> VehicleLimits:
         """What the courier may take: who is unsure keeps to both kinds' limits, and is timed as the slower."""
         if self.sure(courier):
             return self.bicycle if courier.vehicle == "bicycle" else self.motorcycle
         return self.unsure()
 
-    def unsure(self) -> Limits:
+    def unsure(self) -> VehicleLimits:
         """The limits that suit both kinds."""
         one, other = self.bicycle, self.motorcycle
-        return Limits(
+        return VehicleLimits(
             min_trip_km=max(one.min_trip_km, other.min_trip_km),
             max_trip_km=min(one.max_trip_km, other.max_trip_km),
             max_approach_km=min(one.max_approach_km, other.max_approach_km),
@@ -134,17 +134,17 @@ class Rules:
             return "C"
         return "A" if courier.vehicle == "bicycle" else "B"
 
-    def suits(self, limits: Limits, order: Order) -> bool:
+    def suits(self, limits: VehicleLimits, order: Order) -> bool:
         """Whether *order* suits a vehicle with *limits*, wherever it is."""
         far_enough = limits.min_trip_km <= order.trip_km or order.size_litres > self.bicycle.max_litres
         return far_enough and order.trip_km <= limits.max_trip_km and order.size_litres <= limits.max_litres
 
 
-class BadRules(SconesError):
+class InvalidRules(SconesError):
     """Rules that contradict themselves."""
 
 
-def choose(courier: Courier, open_orders: Iterable[Order], rules: Rules) -> tuple[Order, ...]:
+def choose_orders(courier: Courier, open_orders: Iterable[Order], rules: Rules) -> tuple[Order, ...]:
     """Choose the orders that *courier* takes now, the best first, as many as they can hold; equal input, equal offer.
 
     An order comes first that is near, and that must soon be picked up to be in time: a minute nearer counts as much

@@ -6,8 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from scones.dispatch.assignment import match
-from scones.dispatch.cost_matrix import Book, Fleet, Floats, Ints, Mask, limits_of, suitable, weigh
-from scones.dispatch.orders import Courier, Limits, Order, Place, Rules
+from scones.dispatch.cost_matrix import (
+    CourierColumns,
+    Floats,
+    Ints,
+    Mask,
+    OrderColumns,
+    cost_matrix,
+    limits_of,
+    suitable,
+)
+from scones.dispatch.orders import Courier, Order, Place, Rules, VehicleLimits
 
 CITY_SPREAD_KM = 2.2
 """How far from the centre kitchens and couriers lie: the deviation of a normal distribution, east and north."""
@@ -102,7 +111,7 @@ class Day:
 
     motorcycle: Mask
     stand: Floats
-    book: Book
+    book: OrderColumns
     dropoff: Floats
     placed_minute: Floats
 
@@ -115,14 +124,14 @@ class Day:
         return cls(
             motorcycle=np.arange(city.couriers) < round(city.motorcycles * city.couriers),
             stand=rng.normal(0, CITY_SPREAD_KM, (city.couriers, 2)),
-            book=Book.of(orders),
+            book=OrderColumns.of(orders),
             dropoff=np.array([order.dropoff for order in orders]),
             placed_minute=placed,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DayResult:
     """How the day went, over all orders; what is cancelled, an hour past due or at the day's end, is an hour late."""
 
     on_time: float
@@ -141,7 +150,7 @@ class _Streets:
     km: float = 0.0
 
 
-def play(day: Day, believed: Ints, rules: Rules) -> Outcome:
+def play(day: Day, believed: Ints, rules: Rules) -> DayResult:
     """Play *day*; *believed* [shifts, couriers] is BICYCLE, MOTORCYCLE, UNSURE or BLIND."""
     limits = limits_of([rules.bicycle, rules.motorcycle, rules.unsure(), either(rules)])
     truth = limits[day.motorcycle.astype(np.intp)]
@@ -152,8 +161,8 @@ def play(day: Day, believed: Ints, rules: Rules) -> Outcome:
         free = np.flatnonzero(streets.free_minute <= now)
         seen = believed[shift, free]
         orders = np.flatnonzero(_waiting(day, streets, now) & suits[:, np.unique(seen)].any(axis=1))
-        fleet = Fleet(streets.place[free], limits[seen], np.full(len(free), float(now)))
-        pairs = weigh(fleet, day.book[orders], rules)
+        fleet = CourierColumns(streets.place[free], limits[seen], np.full(len(free), float(now)))
+        pairs = cost_matrix(fleet, day.book[orders], rules)
         rows, columns, _ = match(pairs.cost, pairs.allowed, np.ones(len(free), dtype=np.intp), 0)
         streets.free_minute[free] = now
         _ride(day, streets, truth, orders[rows], free[columns])
@@ -161,10 +170,10 @@ def play(day: Day, believed: Ints, rules: Rules) -> Outcome:
     return _outcome(day, streets)
 
 
-def either(rules: Rules) -> Limits:
+def either(rules: Rules) -> VehicleLimits:
     """What a blind dispatcher allows: all that one of the vehicles could do, timed as their mean."""
     one, other = rules.bicycle, rules.motorcycle
-    return Limits(
+    return VehicleLimits(
         min_trip_km=min(one.min_trip_km, other.min_trip_km),
         max_trip_km=max(one.max_trip_km, other.max_trip_km),
         max_approach_km=max(one.max_approach_km, other.max_approach_km),
@@ -204,10 +213,10 @@ def _return(day: Day, streets: _Streets, truth: Floats, idle: Ints) -> None:
     streets.km += float(ridden.sum())
 
 
-def _outcome(day: Day, streets: _Streets) -> Outcome:
+def _outcome(day: Day, streets: _Streets) -> DayResult:
     cancelled = np.isinf(streets.delivered)
     late = np.clip(streets.delivered - day.book.due_minute, 0, _PATIENCE_MINUTES)
-    return Outcome(
+    return DayResult(
         on_time=float(np.mean(late == 0)),
         minutes_late=float(late.mean()),
         km_per_order=streets.km / max(1, int((~cancelled).sum())),

@@ -35,7 +35,7 @@ from scones.evaluation.thresholds import (
     evaluate_threshold_on_halves,
 )
 from scones.model.model_file import ModelFile
-from scones.model.out_of_fold import OutOfFold, ScoredPredictions, label_columns
+from scones.model.out_of_fold import OutOfFoldPredictions, ScoredPredictions, label_columns
 
 _COVERAGE = 0.9
 OTHER_THINGS = "other things"
@@ -204,9 +204,9 @@ def evaluate_model(
     )
 
 
-def load_out_of_fold(model_file: ModelFile, report: Reporter) -> OutOfFold | None:
+def load_out_of_fold(model_file: ModelFile, report: Reporter) -> OutOfFoldPredictions | None:
     """Read the out-of-fold predictions of a model file, or say what follows where it has none."""
-    known = OutOfFold.kept(model_file)
+    known = OutOfFoldPredictions.kept(model_file)
     if known is None:
         report.tell(
             "this model file has no out-of-fold predictions: the threshold is chosen on half of the test photos,"
@@ -216,7 +216,7 @@ def load_out_of_fold(model_file: ModelFile, report: Reporter) -> OutOfFold | Non
 
 
 def exclude_training_photos(
-    known: OutOfFold | None, photos: Sequence[EvaluationPhoto], size: int, report: Reporter
+    known: OutOfFoldPredictions | None, photos: Sequence[EvaluationPhoto], size: int, report: Reporter
 ) -> tuple[EvaluationPhoto, ...]:
     """Leave out the photos that the model was trained on, and say how many.
 

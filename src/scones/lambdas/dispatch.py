@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 
 from scones.dispatch.dynamodb import Item, Write, deserialize, serialize, update_arguments
-from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, DispatchStatus, order_of, see, take
-from scones.dispatch.orders import Courier, Order, Rules, choose
+from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, DispatchStatus, assign_order, order_of, register_courier
+from scones.dispatch.orders import Courier, Order, Rules, choose_orders
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.timestamps import to_iso8601
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
@@ -99,7 +99,7 @@ def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[Disp
         _write(sighting.decided(DispatchStatus.TOO_OLD))
         return DispatchStatus.TOO_OLD, []
     if outcome is Outcome.BELOW_THRESHOLD:
-        seen = (_COURIERS, see(sighting.courier, sighting.photo_id, sighting.seen_at))
+        seen = (_COURIERS, register_courier(sighting.courier, sighting.photo_id, sighting.seen_at))
         if _transact([(_DECISIONS, sighting.decided(DispatchStatus.REGISTERED)), seen]):
             return _outdated(sighting)
         return DispatchStatus.REGISTERED, []
@@ -108,7 +108,7 @@ def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[Disp
     gone: set[str] = set()
     for left in reversed(range(_TRIES)):
         # The last try asks for nothing that another could take meanwhile.
-        orders = choose(sighting.courier, _open_orders(gone), rules) if left else ()
+        orders = choose_orders(sighting.courier, _open_orders(gone), rules) if left else ()
         refused = _transact(_writes(sighting, orders, rules))
         if not refused:
             return DispatchStatus.DONE, [order.id for order in orders]
@@ -125,9 +125,9 @@ def _writes(sighting: Sighting, orders: tuple[Order, ...], rules: Rules) -> list
     bay = rules.bay(courier)
     return [
         (_DECISIONS, sighting.mark()),
-        (_COURIERS, see(courier, sighting.photo_id, sighting.seen_at)),
+        (_COURIERS, register_courier(courier, sighting.photo_id, sighting.seen_at)),
         (_DECISIONS, sighting.decided(DispatchStatus.DONE, orders)),
-        *((_ORDERS, take(order.id, courier.id, bay)) for order in orders),
+        *((_ORDERS, assign_order(order.id, courier.id, bay)) for order in orders),
     ]
 
 

@@ -21,7 +21,7 @@ class InvalidPredictions(SconesError):
     """There are no predictions, or the labels and probabilities do not fit together."""
 
 
-class BadOutOfFold(SconesError):
+class InvalidOutOfFold(SconesError):
     """The out-of-fold answers of a model file are damaged, or do not fit together."""
 
 
@@ -34,14 +34,14 @@ class ScoredPredictions:
 
 
 @dataclass(frozen=True, slots=True)
-class OutOfFold:
+class OutOfFoldPredictions:
     """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
     *fingerprints* tell each photo by its pixels, so that it is known again under another name. *votes* [N, C] are what
     `label_errors.vote` makes of the networks' features; model files of before they were kept have none.
 
     Raises:
-        BadOutOfFold: on construction, if these are not as many as there are photos, or classes.
+        InvalidOutOfFold: on construction, if these are not as many as there are photos, or classes.
     """
 
     classes: tuple[str, ...]
@@ -57,7 +57,7 @@ class OutOfFold:
         count = len(self.names)
         votes = self.probabilities if self.votes is None else self.votes
         if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
-            raise BadOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
+            raise InvalidOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
 
     def scored(self) -> ScoredPredictions:
         """Compare the predictions with the labels."""
@@ -85,29 +85,29 @@ class OutOfFold:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def kept(cls, model_file: ModelFile) -> "OutOfFold | None":
-        """Read those that a model file keeps, or None where it keeps none; raises BadOutOfFold."""
+    def kept(cls, model_file: ModelFile) -> "OutOfFoldPredictions | None":
+        """Read those that a model file keeps, or None where it keeps none; raises InvalidOutOfFold."""
         return cls.load(model_file.out_of_fold_path) if model_file.out_of_fold_path else None
 
     @classmethod
-    def load(cls, path: Path) -> "OutOfFold":
+    def load(cls, path: Path) -> "OutOfFoldPredictions":
         """Read what `save` wrote.
 
         Raises:
-            BadOutOfFold: no such file, or not such a file.
+            InvalidOutOfFold: no such file, or not such a file.
         """
         try:
             # Opened here, since numpy forgets to close what it cannot read.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if int(file["format"]) != _FORMAT:
-                    raise BadOutOfFold(f"{path} is of another version of Scones; train again with this one")
+                    raise InvalidOutOfFold(f"{path} is of another version of Scones; train again with this one")
                 classes, names, labels, marks = (
                     tuple(str(value) for value in file[name]) for name in ("classes", "names", "labels", "fingerprints")
                 )
                 votes = np.asarray(file["votes"], dtype=np.float64) if "votes" in file else None
                 return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks, votes)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise BadOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
+            raise InvalidOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
 
 
 def label_columns(

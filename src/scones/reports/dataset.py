@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from scones import __version__
-from scones.data.dataset import Collection, LabelledPhoto, Twins, path_of
+from scones.data.dataset import Dataset, DuplicatePair, LabelledPhoto, path_of
 from scones.reports.theme import class_colours, environment
 
 _MAX_PAIRS: Final = 30
@@ -75,9 +75,7 @@ class NotedPhotos:
     photos: tuple[LabelledPhoto, ...]
 
 
-def dataset_figures(
-    collection: Collection, version: str, issues: Sequence[LabelIssue], checked_by: str
-) -> DatasetFigures:
+def dataset_figures(collection: Dataset, version: str, issues: Sequence[LabelIssue], checked_by: str) -> DatasetFigures:
     """Summarize *collection*; *checked_by* names the training job whose model found the *issues*."""
     counts = Counter((photo.label, photo.split) for photo in collection.photos)
     findings = collection.findings
@@ -100,7 +98,7 @@ def dataset_figures(
     )
 
 
-def render_dataset(collection: Collection, figures: DatasetFigures, issues: Sequence[LabelIssue]) -> str:
+def render_dataset(collection: Dataset, figures: DatasetFigures, issues: Sequence[LabelIssue]) -> str:
     """Render the report: inline styles and photos; no script, and nothing is fetched."""
     findings = collection.findings
     return (
@@ -127,11 +125,11 @@ def render_dataset(collection: Collection, figures: DatasetFigures, issues: Sequ
     )
 
 
-def _similar(pairs: Sequence[Twins]) -> tuple[SimilarPhotos, ...]:
+def _similar(pairs: Sequence[DuplicatePair]) -> tuple[SimilarPhotos, ...]:
     return tuple(SimilarPhotos(path_of(pair.one), path_of(pair.other), pair.likeness, pair.mirrored) for pair in pairs)
 
 
-def _examples(collection: Collection) -> tuple[LabelledPhoto, ...]:
+def _examples(collection: Dataset) -> tuple[LabelledPhoto, ...]:
     """A few photos from all over each class."""
     of_class: Mapping[str, list[LabelledPhoto]] = {label: [] for label in collection.classes}
     for photo in collection.photos:
@@ -141,7 +139,7 @@ def _examples(collection: Collection) -> tuple[LabelledPhoto, ...]:
     return tuple(photo for row in rows for photo in row)
 
 
-def _noted(collection: Collection) -> tuple[NotedPhotos, ...]:
+def _noted(collection: Dataset) -> tuple[NotedPhotos, ...]:
     """Group the photos by their note, without its details."""
     photos = {path_of(photo): photo for photo in collection.photos}
     found: defaultdict[str, list[LabelledPhoto]] = defaultdict(list)

@@ -11,7 +11,7 @@ from scones.domain.progress import Reporter
 from scones.evaluation.gate import GateCheck, GateRequirements, check_requirements
 from scones.evaluation.metrics import ClassificationMetrics, evaluate_predictions
 from scones.model.model_file import ModelFile, open_model_file
-from scones.model.out_of_fold import OutOfFold
+from scones.model.out_of_fold import OutOfFoldPredictions
 
 
 def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report: Reporter) -> ModelPackage:
@@ -53,7 +53,7 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
 
 def _out_of_fold(model_file: ModelFile, settings: Settings) -> ClassificationMetrics | None:
     """No test photo is looked at: the gate must not be what the model is chosen by."""
-    known = OutOfFold.kept(model_file)
+    known = OutOfFoldPredictions.kept(model_file)
     if known is None:
         return None
     return evaluate_predictions(known.labels, known.probabilities, known.classes, settings.threshold)

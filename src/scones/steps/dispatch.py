@@ -11,9 +11,18 @@ from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.dynamodb import Tables
 from scones.config.settings import Settings
-from scones.dispatch.assignment import Assignment, Plan, Unassigned, assign
+from scones.dispatch.assignment import Assignment, DispatchPlan, Unassigned, assign
 from scones.dispatch.dynamodb import Item
-from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, courier_of, open_order, order_of, see, spend, take
+from scones.dispatch.order_book import (
+    OLDEST_MINUTES,
+    OPEN,
+    assign_order,
+    courier_of,
+    open_order,
+    order_of,
+    register_courier,
+    use_capacity,
+)
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.keys import PLAN_KEY
@@ -32,7 +41,7 @@ class DispatchResult:
 
     couriers: tuple[Courier, ...]
     orders: tuple[Order, ...]
-    plan: Plan
+    plan: DispatchPlan
     uri: str
 
 
@@ -59,7 +68,7 @@ def dispatch(aws: Aws, settings: Settings, report: Reporter) -> DispatchResult:
         if not missed:
             break
     left = (*plan.unassigned, *(Unassigned(item.order, _MEANWHILE) for item in missed))
-    plan = Plan(tuple(given), left)
+    plan = DispatchPlan(tuple(given), left)
     uri = aws.bucket.put(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode(), "application/json")
     report.tell(f"{len(given)} of {len(orders)} open orders given")
     return DispatchResult(tuple(couriers.values()), tuple(orders.values()), plan, uri)
@@ -79,7 +88,7 @@ def register_couriers(aws: Aws, decisions: Sequence[tuple[str, str, float]], see
     # The photos of a class follow each other: take couriers from the whole list.
     step = max(1, len(decisions) // _EXAMPLE_COURIERS)
     for courier in example_couriers(decisions[::step][:_EXAMPLE_COURIERS], seed):
-        aws.tables.couriers.write(see(courier, courier.id, from_minutes(time.time() / 60)))
+        aws.tables.couriers.write(register_courier(courier, courier.id, from_minutes(time.time() / 60)))
 
 
 def _couriers(items: Sequence[Item]) -> list[Courier]:
@@ -89,14 +98,14 @@ def _couriers(items: Sequence[Item]) -> list[Courier]:
     return [replace(item, free_minute=now) for item in couriers if item.free_minute >= now - OLDEST_MINUTES]
 
 
-def _give(tables: Tables, plan: Plan, seen: dict[str, Item], clients: int) -> list[Assignment]:
+def _give(tables: Tables, plan: DispatchPlan, seen: dict[str, Item], clients: int) -> list[Assignment]:
     """Write the plan, one courier a transaction; return what came about."""
 
     def write(mine: Sequence[Assignment]) -> Sequence[Assignment]:
         courier = seen[mine[0].courier.id]
-        writes = [(tables.orders, take(item.order.id, item.courier.id, item.bay)) for item in mine]
+        writes = [(tables.orders, assign_order(item.order.id, item.courier.id, item.bay)) for item in mine]
         try:
-            refused = tables.transact([(tables.couriers, spend(courier, len(mine))), *writes])
+            refused = tables.transact([(tables.couriers, use_capacity(courier, len(mine))), *writes])
         except AwsError as error:
             if error.code != "TransactionCanceledException":
                 raise

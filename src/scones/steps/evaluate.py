@@ -9,8 +9,8 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.data.dataset import Collection, path_of
-from scones.data.loading import collect_others
+from scones.data.dataset import Dataset, path_of
+from scones.data.loading import load_ood_images
 from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.progress import Reporter
@@ -34,7 +34,7 @@ from scones.evaluation.model_client import endpoint_predictor, model_predictor
 from scones.evaluation.thresholds import Costs, RiskTarget, ThresholdTerms
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
-from scones.model.out_of_fold import OutOfFold
+from scones.model.out_of_fold import OutOfFoldPredictions
 
 _LOAD_TEST = evaluation_id("load")
 
@@ -76,7 +76,7 @@ class LocalModel:
     """A model file on this machine, a `model.tar.gz` or its folder, and the photos whose test split it is tested on."""
 
     path: Path
-    collection: Collection
+    collection: Dataset
 
 
 def evaluate(
@@ -147,7 +147,7 @@ def _local(
 
 
 def _in_process(
-    model_file: ModelFile, path: Path, known: OutOfFold | None, options: EvaluationOptions
+    model_file: ModelFile, path: Path, known: OutOfFoldPredictions | None, options: EvaluationOptions
 ) -> ModelUnderTest:
     return ModelUnderTest(
         facts=ModelFacts.of(model_file, path.name),
@@ -186,7 +186,7 @@ def _plan(settings: Settings, options: EvaluationOptions, classes: tuple[str, ..
 def _ood_photos(
     settings: Settings, source: str, classes: tuple[str, ...], report: Reporter
 ) -> tuple[EvaluationPhoto, ...]:
-    photos, left_out = collect_others(
+    photos, left_out = load_ood_images(
         source, classes=classes, cache=settings.cache.expanduser(), progress=report.progress
     )
     for item in left_out:

@@ -10,14 +10,14 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.data.dataset import Collection, LabelledPhoto, LeftOut
+from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto
 from scones.data.manifest import Sample, from_lines, to_lines, to_list
 from scones.deployment.template import create_base_stack
 from scones.domain.keys import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
 from scones.domain.progress import Reporter
 from scones.model.model_file import InvalidModelFile, open_model_file
-from scones.model.out_of_fold import BadOutOfFold, OutOfFold
-from scones.training.label_issues import rank
+from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions
+from scones.training.label_issues import rank_label_issues
 
 if TYPE_CHECKING:
     from scones.reports.dataset import LabelIssue
@@ -40,7 +40,7 @@ class StageResult:
     test: int
     uploaded: int
     """How many photos were not in the bucket yet."""
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[ExcludedFile, ...]
     leaks: int = 0
     """Training photos left out because they are near duplicates of a test photo; they are in `left_out`, too."""
     moved: int = 0
@@ -67,7 +67,7 @@ class DatasetReportOptions:
 def stage(
     aws: Aws,
     settings: Settings,
-    collection: Collection,
+    collection: Dataset,
     report: Reporter,
     options: DatasetReportOptions = DatasetReportOptions(),
 ) -> StageResult:
@@ -103,7 +103,7 @@ def stage(
     return result
 
 
-def _files(collection: Collection, version: str) -> Iterator[tuple[str, LabelledPhoto]]:
+def _files(collection: Dataset, version: str) -> Iterator[tuple[str, LabelledPhoto]]:
     """Every photo with its key."""
     for photo in collection.photos:
         yield _key(photo, version), photo
@@ -111,7 +111,7 @@ def _files(collection: Collection, version: str) -> Iterator[tuple[str, Labelled
         yield f"{outliers_prefix(version)}{photo.label}/{photo.name}", photo
 
 
-def _lists(collection: Collection, version: str, bucket: str) -> Iterator[tuple[str, bytes]]:
+def _lists(collection: Dataset, version: str, bucket: str) -> Iterator[tuple[str, bytes]]:
     for split in ("train", "test"):
         samples = [_sample(photo, version) for photo in collection.photos if photo.split == split]
         yield list_key(version, split), to_list(samples, collection.classes)
@@ -143,9 +143,7 @@ def _ordered(photos: Sequence[LabelledPhoto]) -> list[LabelledPhoto]:
     return sorted(photos, key=lambda photo: (photo.split, photo.label, photo.name))
 
 
-def _write_report(
-    aws: Aws, collection: Collection, version: str, options: DatasetReportOptions, report: Reporter
-) -> None:
+def _write_report(aws: Aws, collection: Dataset, version: str, options: DatasetReportOptions, report: Reporter) -> None:
     """Write the report as a page and as JSON, into the bucket and, if requested, on this machine."""
     from scones.reports.dataset import dataset_figures, render_dataset  # noqa: PLC0415 - loads the page's libraries
 
@@ -163,7 +161,7 @@ def _write_report(
 
 
 def _label_issues(
-    aws: Aws, collection: Collection, model: TrainedModel, report: Reporter
+    aws: Aws, collection: Dataset, model: TrainedModel, report: Reporter
 ) -> tuple[str, tuple["LabelIssue", ...]]:
     """Rank the photos whose label the model contradicts; names the model's job, or nothing if it knows none of them."""
     from scones.reports.dataset import LabelIssue  # noqa: PLC0415 - loads the page's libraries
@@ -180,18 +178,18 @@ def _label_issues(
         photo = staged.get((contents.get(f"{split_prefix(model.data_version, 'train')}{name}", ""), label))
         if photo:
             photos[name] = photo
-    suspects = rank(known.names, known.labels, known.probabilities, known.classes, known.votes)
+    suspects = rank_label_issues(known.names, known.labels, known.probabilities, known.classes, known.votes)
     issues = (LabelIssue(photos[it.name], it.predicted, it.confidence) for it in suspects if it.name in photos)
     return model.job if photos else "", tuple(issues)
 
 
-def _out_of_fold(aws: Aws, model: TrainedModel, report: Reporter) -> OutOfFold | None:
+def _out_of_fold(aws: Aws, model: TrainedModel, report: Reporter) -> OutOfFoldPredictions | None:
     archive = aws.bucket.find(aws.bucket.key(model.model_uri))
     if archive is None:
         return None
     try:
         with open_model_file(archive) as model_file:
-            return OutOfFold.kept(model_file)
-    except (InvalidModelFile, BadOutOfFold) as error:
+            return OutOfFoldPredictions.kept(model_file)
+    except (InvalidModelFile, InvalidOutOfFold) as error:
         report.tell(f"the report lists no label issues: {error}")
         return None

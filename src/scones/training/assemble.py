@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scones.training.calibration import fit_temperature, negative_log_likelihood, soften
-from scones.training.cross_validation import FOLDS, Crossfit, ask, open_session
-from scones.training.export import Trained, check_parity, export
-from scones.training.messages import Fitted, Labelled
-from scones.training.ood_detector import Guard, fit_guard
+from scones.training.cross_validation import FOLDS, CrossValidation, ask, open_session
+from scones.training.export import FittedModel, check_parity, export
+from scones.training.messages import FittedNetwork, TrainingData
+from scones.training.ood_detector import OodDetector, fit_ood_detector
 from scones.training.quantization import quantise
 
 MAX_INT8_LOSS: Final = 0.002
@@ -25,20 +25,20 @@ Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
+class ModelCalibration:
     """What the out-of-fold answers say: how sure to be, what to refuse, and the *probabilities*, [N, classes]."""
 
     temperature: float
-    guard: Guard
+    guard: OodDetector
     probabilities: Probabilities
 
-    def trained(self, fitted: Fitted, image_size: int) -> Trained:
+    def trained(self, fitted: FittedNetwork, image_size: int) -> FittedModel:
         """Give all that a model of one *fitted* network is made of."""
-        return Trained(fitted, self.guard, self.temperature, image_size)
+        return FittedModel(fitted, self.guard, self.temperature, image_size)
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class ExportedModels:
     """The two models, whether int8 is to be served, and the figures of both, out of fold."""
 
     exact: bytes
@@ -47,14 +47,14 @@ class Models:
     metrics: dict[str, float]
 
 
-def calibrate(data: Labelled, networks: Crossfit) -> Calibrated:
+def calibrate(data: TrainingData, networks: CrossValidation) -> ModelCalibration:
     """Fit temperature and guard to the out-of-fold answers."""
     temperature = fit_temperature(networks.photos.log_probabilities, data.labels)
-    guard = fit_guard(networks.photos.strangeness, learnt=len(data.outliers) > 0)
-    return Calibrated(temperature, guard, soften(networks.photos.log_probabilities, temperature))
+    guard = fit_ood_detector(networks.photos.strangeness, learnt=len(data.outliers) > 0)
+    return ModelCalibration(temperature, guard, soften(networks.photos.log_probabilities, temperature))
 
 
-def assemble(data: Labelled, networks: Crossfit, calibrated: Calibrated) -> Models:
+def export_models(data: TrainingData, networks: CrossValidation, calibrated: ModelCalibration) -> ExportedModels:
     """Export, quantise and compare.
 
     Raises:
@@ -70,7 +70,7 @@ def assemble(data: Labelled, networks: Crossfit, calibrated: Calibrated) -> Mode
         metrics["oof_outliers_accepted"] = float(accepted.mean())
     in_int8 = _metrics(*_int8_answers(data, networks, trained), data, guard)
     metrics |= {f"int8_{name}": value for name, value in in_int8.items()}
-    return Models(exact, quantise(exact, data.photos), _is_as_good(in_int8, metrics), metrics)
+    return ExportedModels(exact, quantise(exact, data.photos), _is_as_good(in_int8, metrics), metrics)
 
 
 def _is_as_good(int8: dict[str, float], exact: dict[str, float]) -> bool:
@@ -81,7 +81,7 @@ def _is_as_good(int8: dict[str, float], exact: dict[str, float]) -> bool:
     )
 
 
-def _metrics(probabilities: Probabilities, scores: Scores, data: Labelled, guard: Guard) -> dict[str, float]:
+def _metrics(probabilities: Probabilities, scores: Scores, data: TrainingData, guard: OodDetector) -> dict[str, float]:
     return {
         "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
         "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
@@ -89,7 +89,7 @@ def _metrics(probabilities: Probabilities, scores: Scores, data: Labelled, guard
     }
 
 
-def _int8_answers(data: Labelled, networks: Crossfit, trained: Trained) -> tuple[Probabilities, Scores]:
+def _int8_answers(data: TrainingData, networks: CrossValidation, trained: FittedModel) -> tuple[Probabilities, Scores]:
     """Out-of-fold probabilities and scores, each from the int8 model of the network that had not seen the photo."""
     probabilities, scores = np.zeros(networks.photos.log_probabilities.shape), np.zeros(len(data.labels))
     for fold in range(FOLDS):

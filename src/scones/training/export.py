@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scones.domain.errors import SconesError
 from scones.training.calibration import soften
-from scones.training.messages import Answers, Fitted, Weights
-from scones.training.ood_detector import NEIGHBOURS, Guard
+from scones.training.messages import FittedNetwork, NetworkOutputs, Weights
+from scones.training.ood_detector import NEIGHBOURS, OodDetector
 from scones.training.recipe import (
     LOGIT_SCALE,
     MEAN,
@@ -48,16 +48,16 @@ class ParityError(SconesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class FittedModel:
     """All that the graph is made of."""
 
-    fitted: Fitted
-    guard: Guard
+    fitted: FittedNetwork
+    guard: OodDetector
     temperature: float
     image_size: int
 
 
-def export(trained: Trained) -> bytes:
+def export(trained: FittedModel) -> bytes:
     """Write an ONNX model: `photos` uint8 [N, H, W, 3] to `probabilities` float32 [N, C], `unfamiliarity` [N]."""
     graph, weights = _Graph(), trained.fitted.weights
     x = graph.add("Transpose", graph.add("Cast", "photos", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
@@ -89,7 +89,7 @@ def export(trained: Trained) -> bytes:
 _POOLS: Final = ("ReduceMax", "ReduceMean")
 
 
-def check_parity(model: bytes, trained: Trained, photos: npt.NDArray[np.uint8], said: Answers) -> float:
+def check_parity(model: bytes, trained: FittedModel, photos: npt.NDArray[np.uint8], said: NetworkOutputs) -> float:
     """Run *model* on *photos* and give its largest difference in probability from what the trained network said.
 
     Raises:
@@ -202,7 +202,7 @@ def _mean_of_sides(graph: _Graph, x: str, columns: int) -> str:
     return graph.add("ReduceMean", pairs, graph.constant(np.array([0])), keepdims=0)
 
 
-def _probabilities(graph: _Graph, features: str, trained: Trained) -> str:
+def _probabilities(graph: _Graph, features: str, trained: FittedModel) -> str:
     """The classes' logits, divided by the temperature, as probabilities."""
     weight, bias = (trained.fitted.weights[f"head.{part}"][:-1] for part in ("weight", "bias"))
     scale = LOGIT_SCALE / trained.temperature
@@ -210,7 +210,7 @@ def _probabilities(graph: _Graph, features: str, trained: Trained) -> str:
     return graph.add("Softmax", logits, axis=1)
 
 
-def _unfamiliarity(graph: _Graph, features: str, trained: Trained) -> str:
+def _unfamiliarity(graph: _Graph, features: str, trained: FittedModel) -> str:
     """The guard's score, [N]: guard.py says what it is made of."""
     by_logit, by_distance = trained.guard.weights
     weight, bias = (by_logit * LOGIT_SCALE * trained.fitted.weights[f"head.{part}"][-1:] for part in ("weight", "bias"))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim import SGD, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from scones.training.messages import Epoch, Labelled, Sitting
+from scones.training.messages import Epoch, EpochRange, TrainingData
 from scones.training.network import Convolution, Network, to_input, turn, whitening
 from scones.training.recipe import LOGIT_SCALE, Recipe
 
@@ -199,7 +199,7 @@ _GUARD_SMOOTHING: Final = 0.05
 
 
 def fit(
-    data: Labelled, recipe: Recipe, seed: int, report: Callable[[Epoch], None], sitting: Sitting | None = None
+    data: TrainingData, recipe: Recipe, seed: int, report: Callable[[Epoch], None], sitting: EpochRange | None = None
 ) -> Network:
     """Train a network on *data* and return it ready to predict; *report* hears of every epoch.
 
@@ -221,7 +221,7 @@ def fit(
 class _Fitting:
     """A network on its way: the photos on the device, the optimiser, and the source of chance."""
 
-    def __init__(self, data: Labelled, recipe: Recipe, seed: int) -> None:
+    def __init__(self, data: TrainingData, recipe: Recipe, seed: int) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.recipe = recipe
         self.generator = torch.Generator().manual_seed(seed)

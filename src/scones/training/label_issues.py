@@ -14,12 +14,12 @@ NEIGHBOURS: Final = 40
 _FEWEST_SHARE: Final = 4
 _ROWS: Final = 256
 
-Votes = NDArray[np.float64]
+NeighborVotes = NDArray[np.float64]
 """Of each photo, the share of votes for each class, [N, C]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class SuspectLabel:
     """A photo whose *label* may be wrong: what was *predicted* instead, and its share of votes, or probability."""
 
     name: str
@@ -28,7 +28,9 @@ class Suspect:
     confidence: float
 
 
-def vote(features: NDArray[np.float32], labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Votes:
+def neighbor_votes(
+    features: NDArray[np.float32], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> NeighborVotes:
     """Let the photos most like each one vote on its class: shares [N, C], which add up to 1.
 
     *features* [N, F] are those of all folds' networks side by side, *labels* [N] class numbers. The out-of-fold
@@ -49,13 +51,13 @@ def vote(features: NDArray[np.float32], labels: NDArray[np.int64], probabilities
     return np.asarray((found + probabilities) / (voters + 1))
 
 
-def rank(
+def rank_label_issues(
     names: Sequence[str],
     labels: Sequence[str],
     probabilities: NDArray[np.float64],
     classes: Sequence[str],
-    votes: Votes | None = None,
-) -> tuple[Suspect, ...]:
+    votes: NeighborVotes | None = None,
+) -> tuple[SuspectLabel, ...]:
     """Rank the photos that are taken for something else than they are labelled, the likeliest error first.
 
     *probabilities* [N, C] must be out of fold: a network that has seen a photo has learnt its label, right or wrong.
@@ -73,7 +75,7 @@ def rank(
     instead = others.argmax(axis=1)
     contradicted = (probabilities.argmax(axis=1) != truth) | (opinion.argmax(axis=1) != truth)
     return tuple(
-        Suspect(names[place], labels[place], classes[instead[place]], float(opinion[place, instead[place]]))
+        SuspectLabel(names[place], labels[place], classes[instead[place]], float(opinion[place, instead[place]]))
         for place in np.argsort(left, kind="stable").tolist()
         if contradicted[place]
     )

@@ -14,7 +14,7 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class TrainingData:
     """Decoded photos, uint8 [N, H, H, 3], their class numbers, int64 [N], and how many classes there are.
 
     *outliers*, uint8 [M, H, H, 3], are photos of other things; there may be none.
@@ -35,15 +35,15 @@ class Folds:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class FoldedData:
     """The photos that all networks of a training learn from, each without its fold."""
 
-    data: Labelled
+    data: TrainingData
     folds: Folds
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class NetworkOutputs:
     """What one network says of N photos.
 
     *log_probabilities*, float32 [N, classes], is the mean over photo and mirror image; *strangeness*, float32 [N, 2],
@@ -55,7 +55,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedNetwork:
     """A network's weights, and the features of its training photos, float32 [K, F], each of length 1."""
 
     weights: Weights
@@ -63,7 +63,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class EpochRange:
     """Go on from the epochs that the file *checkpoint* keeps, if there are any, as far as epoch *until*."""
 
     checkpoint: Path
@@ -71,17 +71,17 @@ class Sitting:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class FitTask:
     """Fit one network, all of it or a part: on all photos but those of *fold*, or on all of them when it is None."""
 
     fold: int | None
     recipe: Recipe
     seed: int
-    sitting: Sitting
+    sitting: EpochRange
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
+class PartialFit:
     """The network of one fold, or the final one, is as far as it shall be by now."""
 
     fold: int | None
@@ -99,7 +99,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EpochProgress:
     """An epoch of the network of one fold, or of the final one."""
 
     fold: int | None
@@ -107,14 +107,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FitResult:
     """A fitted network and its answers: to the fold's photos and outliers, or to a sample when it is the final one.
 
     *features*, float32 [N, F], each of length 1, are those of all photos, the ones that it learnt from too.
     """
 
     fold: int | None
-    answers: Answers
-    outlier_answers: Answers
+    answers: NetworkOutputs
+    outlier_answers: NetworkOutputs
     features: npt.NDArray[np.float32]
-    fitted: Fitted
+    fitted: FittedNetwork

@@ -12,9 +12,9 @@ from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import clip_ood_score, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.performance.accuracy_estimate import LabelledPhotos, SimulatedDamage
-from scones.training.assemble import Calibrated
-from scones.training.cross_validation import Crossfit, Unseen
-from scones.training.messages import Labelled
+from scones.training.assemble import ModelCalibration
+from scones.training.cross_validation import CrossValidation, HeldOutPredictor
+from scones.training.messages import TrainingData
 
 _PHOTOS: Final = 120
 """Photos of each damage: with 27 damages, about three seconds at 32 pixels a side."""
@@ -26,7 +26,7 @@ _SMALL_SIDE: Final = 40
 Floats = npt.NDArray[np.float64]
 
 
-def baseline_of(data: Labelled, networks: Crossfit, calibrated: Calibrated, seed: int) -> Baseline:
+def baseline_of(data: TrainingData, networks: CrossValidation, calibrated: ModelCalibration, seed: int) -> Baseline:
     """Measure the out-of-fold answers, simulate unchanged streams, and damage some photos.
 
     The data's version is left for the caller to add.
@@ -38,12 +38,12 @@ def baseline_of(data: Labelled, networks: Crossfit, calibrated: Calibrated, seed
     # Most of it is done outside of Python, where threads run side by side.
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, os.cpu_count() or 1)) as pool:
         calibration = pool.submit(calibrate_stream, channels, seed=seed)
-        damaged = _damaged(data, Unseen.of(networks, trained), float(strange.min()), seed, pool)
+        damaged = _damaged(data, HeldOutPredictor.of(networks, trained), float(strange.min()), seed, pool)
         return Baseline(channels, calibration=calibration.result(), lesson=SimulatedDamage(clean, damaged))
 
 
 def _damaged(
-    data: Labelled, unseen: Unseen, familiar: float, seed: int, pool: ThreadPoolExecutor
+    data: TrainingData, unseen: HeldOutPredictor, familiar: float, seed: int, pool: ThreadPoolExecutor
 ) -> dict[str, LabelledPhotos]:
     """Damage a sample of photos in each way, and ask the network that had seen neither the photo nor the damage."""
     # Large photos take longer, by the square; the estimate needs no more of them.

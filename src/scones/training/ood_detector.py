@@ -17,12 +17,12 @@ NEIGHBOURS: Final = 5
 """The distance from the training photos is the mean cosine distance from this many of the nearest."""
 DISTANCE_SHARE: Final = 0.25
 """What the distance counts beside a learnt logit: more refuses fewer other things, none lets some noise pass."""
-MEMORY_PHOTOS: Final = 500
+REFERENCE_PHOTOS: Final = 500
 """Of larger training sets a spread sample is remembered: each photo costs a kilobyte in the model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class OodDetector:
     """`unfamiliarity = offset + strangeness @ weights`; a photo with more than *refused_above* is of no class."""
 
     weights: tuple[float, float]
@@ -35,7 +35,7 @@ class Guard:
         return np.asarray(self.offset + scores)
 
 
-def fit_guard(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> Guard:
+def fit_ood_detector(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> OodDetector:
     """Fit the guard to the measures, [N, 2], of photos of the classes, out of fold.
 
     Without photos of other things (*learnt* is False) the logit has learnt little, and the distance decides alone.
@@ -44,13 +44,13 @@ def fit_guard(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> Guard:
     spread = np.maximum(known.std(axis=0), 1e-6)
     shares = np.array([1.0, DISTANCE_SHARE]) if learnt else np.array([0.0, 1.0])
     weights = shares / spread
-    guard = Guard((float(weights[0]), float(weights[1])), float(-(known.mean(axis=0) * weights).sum()), 0.0)
-    return Guard(guard.weights, guard.offset, _upper_bound(guard.score(known)))
+    guard = OodDetector((float(weights[0]), float(weights[1])), float(-(known.mean(axis=0) * weights).sum()), 0.0)
+    return OodDetector(guard.weights, guard.offset, _upper_bound(guard.score(known)))
 
 
 def spread_sample(photos: int) -> slice:
     """Choose at most `MEMORY_PHOTOS` of so many, evenly, since photos come sorted by class."""
-    return slice(None, None, -(-photos // MEMORY_PHOTOS) or 1)
+    return slice(None, None, -(-photos // REFERENCE_PHOTOS) or 1)
 
 
 def _upper_bound(scores: npt.NDArray[np.float64]) -> float:

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scones.training.messages import Answers
+from scones.training.messages import NetworkOutputs
 from scones.training.network import Network, to_input
 from scones.training.ood_detector import NEIGHBOURS, spread_sample
 
 _BATCH = 250
 
 
-class Seen(NamedTuple):
+class NetworkPredictions(NamedTuple):
     """How a network sees N photos, each in the mean over photo and mirror image; all float32.
 
     Log-probabilities [N, classes], the logit for "none of these" [N], and features [N, F] of length 1.
@@ -25,29 +25,29 @@ class Seen(NamedTuple):
     outlier_logits: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
 
-    def some(self, chosen: npt.NDArray[np.bool_] | slice) -> "Seen":
+    def some(self, chosen: npt.NDArray[np.bool_] | slice) -> "NetworkPredictions":
         """Leave all photos out but the chosen ones."""
-        return Seen(*(column[chosen] for column in self))
+        return NetworkPredictions(*(column[chosen] for column in self))
 
 
-def see(network: Network, photos: npt.NDArray[np.uint8]) -> Seen:
+def predict(network: Network, photos: npt.NDArray[np.uint8]) -> NetworkPredictions:
     """Show the network photos, uint8 [N, H, W, 3]."""
     if not len(photos):
         widths = ((network.head.out_features - 1,), (), (network.head.in_features,))
-        return Seen(*(np.zeros((0, *width), dtype=np.float32) for width in widths))
-    parts = [_see(network, photos[at : at + _BATCH]) for at in range(0, len(photos), _BATCH)]
-    return Seen(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+        return NetworkPredictions(*(np.zeros((0, *width), dtype=np.float32) for width in widths))
+    parts = [_predict(network, photos[at : at + _BATCH]) for at in range(0, len(photos), _BATCH)]
+    return NetworkPredictions(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
-def remember(seen: Seen) -> npt.NDArray[np.float32]:
+def reference_features(seen: NetworkPredictions) -> npt.NDArray[np.float32]:
     """Give the features, float32 [K, F], of a sample of the training photos."""
     return seen.features[spread_sample(len(seen.features))]
 
 
-def answer(seen: Seen, memory: npt.NDArray[np.float32]) -> Answers:
+def to_outputs(seen: NetworkPredictions, memory: npt.NDArray[np.float32]) -> NetworkOutputs:
     """Give the network's answers to photos; *memory* is what `remember` made of its training photos."""
     strangeness = np.column_stack([seen.outlier_logits, distance(seen.features, memory)])
-    return Answers(seen.log_probabilities, strangeness)
+    return NetworkOutputs(seen.log_probabilities, strangeness)
 
 
 def distance(features: npt.NDArray[np.float32], memory: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -57,7 +57,7 @@ def distance(features: npt.NDArray[np.float32], memory: npt.NDArray[np.float32])
 
 
 @torch.no_grad()
-def _see(network: Network, photos: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
+def _predict(network: Network, photos: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
     inputs = to_input(photos).to(network.stem.device)
     sides = [network.features(side) for side in (inputs, inputs.flip(3))]
     logits = [network.judge(features) for features in sides]

@@ -15,14 +15,14 @@ from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import SconesError
 from scones.training.cross_validation import FOLDS
-from scones.training.messages import Labelled
+from scones.training.messages import TrainingData
 from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe
 
 _KNOWN: Final = ("classes", "image_size", "epochs", "seed", "data_version")
 _MAX_REASON_LENGTH: Final = 1024
 
 
-class BadTrainingJob(SconesError):
+class InvalidTrainingJob(SconesError):
     """The hyperparameters or the photos of a training job cannot be used."""
 
 
@@ -70,10 +70,10 @@ class TrainingJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Channels:
+class TrainingChannels:
     """What was read: the photos, and the files' names relative to the training channel, in the same order."""
 
-    data: Labelled
+    data: TrainingData
     names: tuple[str, ...]
 
 
@@ -95,16 +95,16 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
     """Read `hyperparameters.json`, in which SageMaker makes every value a string; a missing file means defaults.
 
     Raises:
-        BadTrainingJob: an unknown name, or a value that cannot be used.
+        InvalidTrainingJob: an unknown name, or a value that cannot be used.
     """
     path = job.folder / "input" / "config" / "hyperparameters.json"
     try:
         values = json.loads(path.read_bytes()) if path.exists() else {}
     except ValueError as error:
-        raise BadTrainingJob(f"{path.name} is no JSON: {error}") from error
+        raise InvalidTrainingJob(f"{path.name} is no JSON: {error}") from error
     for name in values:
         if name not in _KNOWN:
-            raise BadTrainingJob(f"unknown hyperparameter {name!r}; known are: {', '.join(_KNOWN)}")
+            raise InvalidTrainingJob(f"unknown hyperparameter {name!r}; known are: {', '.join(_KNOWN)}")
     epochs = _whole(values, "epochs", Recipe().epochs, range(1, 1001))
     return Hyperparameters(
         classes=_classes(job, str(values.get("classes", ""))),
@@ -115,11 +115,11 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
     )
 
 
-def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> Channels:
+def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> TrainingChannels:
     """Decode the channels' photos, in the order of classes and then of names; *report* hears of unreadable ones.
 
     Raises:
-        BadTrainingJob: a class has too few photos that can be read.
+        InvalidTrainingJob: a class has too few photos that can be read.
     """
     size = hyperparameters.image_size
     photos: list[npt.NDArray[np.uint8]] = []
@@ -129,18 +129,18 @@ def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Call
         found = dict(_decoded(job.channel, name, size, report))
         if len(found) < FOLDS:
             text = f"class {name!r} has {len(found)} photos that can be read; training needs {FOLDS} or more in {name}/"
-            raise BadTrainingJob(text)
+            raise InvalidTrainingJob(text)
         photos += found.values()
         labels += [number] * len(found)
         names += found
     outliers = [photo for _, photo in _decoded(job.outliers, ".", size, report)]
-    data = Labelled(
+    data = TrainingData(
         np.stack(photos),
         np.array(labels, dtype=np.int64),
         len(hyperparameters.classes),
         np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
     )
-    return Channels(data, tuple(names))
+    return TrainingChannels(data, tuple(names))
 
 
 def _decoded(
@@ -156,15 +156,15 @@ def _decoded(
 
 def _classes(job: TrainingJob, text: str) -> tuple[str, ...]:
     if not job.channel.is_dir():
-        raise BadTrainingJob(f"there is no input channel {job.channel.name!r} with one folder of photos a class")
+        raise InvalidTrainingJob(f"there is no input channel {job.channel.name!r} with one folder of photos a class")
     folders = sorted(path.name for path in job.channel.iterdir() if path.is_dir())
     classes = tuple(name.strip() for name in text.split(",")) if text else tuple(folders)
     if len(set(classes)) < 2 or len(set(classes)) < len(classes):
-        raise BadTrainingJob(f"training needs two or more different classes, not {', '.join(classes) or 'none'!r}")
+        raise InvalidTrainingJob(f"training needs two or more different classes, not {', '.join(classes) or 'none'!r}")
     missing = [name for name in classes if name not in folders]
     if missing:
         found = ", ".join(folders) or "none"
-        raise BadTrainingJob(f"class {missing[0]!r} has no folder in the input channel; folders there: {found}")
+        raise InvalidTrainingJob(f"class {missing[0]!r} has no folder in the input channel; folders there: {found}")
     return classes
 
 
@@ -173,9 +173,9 @@ def _whole(values: Mapping[str, object], name: str, default: int, allowed: range
     try:
         number = int(text)
     except ValueError as error:
-        raise BadTrainingJob(f"hyperparameter {name} = {text!r} is not a whole number") from error
+        raise InvalidTrainingJob(f"hyperparameter {name} = {text!r} is not a whole number") from error
     if number not in allowed:
-        raise BadTrainingJob(f"hyperparameter {name} = {number} must lie between {allowed[0]} and {allowed[-1]}")
+        raise InvalidTrainingJob(f"hyperparameter {name} = {number} must lie between {allowed[0]} and {allowed[-1]}")
     return number
 
 

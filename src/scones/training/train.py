@@ -16,18 +16,18 @@ from scones.model.model_file import (
     ModelFile,
     write_model_file,
 )
-from scones.model.out_of_fold import OutOfFold, fingerprints
+from scones.model.out_of_fold import OutOfFoldPredictions, fingerprints
 from scones.monitoring.drift.baseline import Baseline
-from scones.training.assemble import Calibrated, Models, assemble, calibrate
-from scones.training.cross_validation import FOLDS, Plan, crossfit, crossfit_workers
-from scones.training.label_issues import Votes, vote
-from scones.training.messages import Progress
+from scones.training.assemble import ExportedModels, ModelCalibration, calibrate, export_models
+from scones.training.cross_validation import FOLDS, FitPlan, cross_validate, cross_validation_workers
+from scones.training.label_issues import NeighborVotes, neighbor_votes
+from scones.training.messages import EpochProgress
 from scones.training.model_card import model_card
 from scones.training.monitoring_baseline import baseline_of
 from scones.training.recipe import without_outliers
 from scones.training.sagemaker_entrypoint import (
-    Channels,
     Hyperparameters,
+    TrainingChannels,
     TrainingJob,
     read_hyperparameters,
     read_photos,
@@ -42,21 +42,23 @@ def train(job: TrainingJob) -> ModelFile:
     """
     started = time.monotonic()
     hyperparameters = read_hyperparameters(job)
-    with crossfit_workers() as workers:
+    with cross_validation_workers() as workers:
         channels = read_photos(job, hyperparameters, _say)
         data = channels.data
         classes = ",".join(hyperparameters.classes)
         _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
         recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
-        plan = Plan(recipe, hyperparameters.seed, job.checkpoints)
-        networks = crossfit(workers, data, plan, _Report(recipe.epochs))
+        plan = FitPlan(recipe, hyperparameters.seed, job.checkpoints)
+        networks = cross_validate(workers, data, plan, _Report(recipe.epochs))
     calibrated = calibrate(data, networks)
     # The baseline is mostly made outside of Python, the models within it: side by side they take less time.
     with ThreadPoolExecutor(1) as beside:
         baseline = beside.submit(baseline_of, data, networks, calibrated, hyperparameters.seed)
-        models = assemble(data, networks, calibrated)
-    votes = vote(networks.features, data.labels, calibrated.probabilities)
-    made = Made(calibrated, models, replace(baseline.result(), data_version=hyperparameters.data_version), votes)
+        models = export_models(data, networks, calibrated)
+    votes = neighbor_votes(networks.features, data.labels, calibrated.probabilities)
+    made = TrainingOutput(
+        calibrated, models, replace(baseline.result(), data_version=hyperparameters.data_version), votes
+    )
     model_file = _write(job, hyperparameters, channels, made)
     for name, value in model_file.metrics.items():
         _say(f"{name}={value:.4f}")
@@ -65,16 +67,18 @@ def train(job: TrainingJob) -> ModelFile:
     return model_file
 
 
-class Made(NamedTuple):
+class TrainingOutput(NamedTuple):
     """What training made: how sure to be, the models, the baseline, and the votes on the photos' labels."""
 
-    calibrated: Calibrated
-    models: Models
+    calibrated: ModelCalibration
+    models: ExportedModels
     baseline: Baseline
-    votes: Votes
+    votes: NeighborVotes
 
 
-def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channels, made: Made) -> ModelFile:
+def _write(
+    job: TrainingJob, hyperparameters: Hyperparameters, channels: TrainingChannels, made: TrainingOutput
+) -> ModelFile:
     data, calibrated, models = channels.data, made.calibrated, made.models
     description = ModelDescription(
         classes=hyperparameters.classes,
@@ -93,7 +97,9 @@ def _write(job: TrainingJob, hyperparameters: Hyperparameters, channels: Channel
     made.baseline.save(job.model / BASELINE)
     classes = hyperparameters.classes
     labels = tuple(classes[number] for number in data.labels)
-    known = OutOfFold(classes, channels.names, labels, calibrated.probabilities, fingerprints(data.photos), made.votes)
+    known = OutOfFoldPredictions(
+        classes, channels.names, labels, calibrated.probabilities, fingerprints(data.photos), made.votes
+    )
     known.save(job.model / OUT_OF_FOLD)
     card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
     return write_model_file(job.model, description, card)
@@ -106,7 +112,7 @@ class _Report:
         self.epochs: dict[int | None, int] = {}
         self.total = epochs * (1 + FOLDS)
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: EpochProgress) -> None:
         epoch = progress.epoch
         # Not counted: a training that goes on from checkpoints does not tell of the epochs before.
         self.epochs[progress.fold] = epoch.number

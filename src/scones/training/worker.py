@@ -5,7 +5,15 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
-from scones.training.messages import Done, Fitted, Labelled, Paused, Progress, Study, Task
+from scones.training.messages import (
+    EpochProgress,
+    FitResult,
+    FitTask,
+    FittedNetwork,
+    FoldedData,
+    PartialFit,
+    TrainingData,
+)
 
 _SAMPLE_PHOTOS = 64
 
@@ -22,9 +30,9 @@ def work(pipe: Connection) -> None:
     # At this size a second thread gains nothing; a second process does.
     torch.set_num_threads(1)
     try:
-        study: Study = pipe.recv()
+        study: FoldedData = pipe.recv()
         while True:
-            task: Task = pipe.recv()
+            task: FitTask = pipe.recv()
             pipe.send(_perform(task, study, pipe))
     except EOFError:
         return
@@ -34,22 +42,22 @@ def work(pipe: Connection) -> None:
         raise
 
 
-def _perform(task: Task, study: Study, pipe: Connection) -> Done | Paused:
+def _perform(task: FitTask, study: FoldedData, pipe: Connection) -> FitResult | PartialFit:
     from scones.training.fit import fit  # noqa: PLC0415
-    from scones.training.predict import answer, remember, see  # noqa: PLC0415
+    from scones.training.predict import predict, reference_features, to_outputs  # noqa: PLC0415
 
     data, folds = study.data, study.folds
     held_out, outliers_held_out = (of == task.fold for of in (folds.photos, folds.outliers))
-    seen = Labelled(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers[~outliers_held_out])
-    network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(Progress(task.fold, epoch)), task.sitting)
+    seen = TrainingData(data.photos[~held_out], data.labels[~held_out], data.classes, data.outliers[~outliers_held_out])
+    network = fit(seen, task.recipe, task.seed, lambda epoch: pipe.send(EpochProgress(task.fold, epoch)), task.sitting)
     if task.sitting.until < task.recipe.epochs:
-        return Paused(task.fold)
-    everything, outliers = see(network, data.photos), see(network, data.outliers[outliers_held_out])
-    memory = remember(everything.some(~held_out))
+        return PartialFit(task.fold)
+    everything, outliers = predict(network, data.photos), predict(network, data.outliers[outliers_held_out])
+    memory = reference_features(everything.some(~held_out))
     asked = everything.some(slice(_SAMPLE_PHOTOS) if task.fold is None else held_out)
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-    fitted = Fitted(weights, memory)
-    return Done(task.fold, answer(asked, memory), answer(outliers, memory), everything.features, fitted)
+    fitted = FittedNetwork(weights, memory)
+    return FitResult(task.fold, to_outputs(asked, memory), to_outputs(outliers, memory), everything.features, fitted)
 
 
 def _die_with_parent() -> None:

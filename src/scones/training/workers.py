@@ -9,14 +9,14 @@ from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from scones.domain.errors import SconesError
-from scones.training.messages import Done, Paused, Progress, Study, Task
+from scones.training.messages import EpochProgress, FitResult, FitTask, FoldedData, PartialFit
 from scones.training.worker import work
 
 _GRACE_SECONDS: Final = 1.0
 _ENDED: Final = "a training process ended early (out of memory?); its messages are in the log"
 
 
-class TrainingFailed(SconesError):
+class TrainingError(SconesError):
     """Training cannot start or go on; the message says why."""
 
 
@@ -27,16 +27,18 @@ class Workers:
         self._pipes = pipes
         self.count = len(pipes)
 
-    def perform(self, study: Study, tasks: Sequence[Task], report: Callable[[Progress], None]) -> Iterator[Done]:
+    def perform(
+        self, study: FoldedData, tasks: Sequence[FitTask], report: Callable[[EpochProgress], None]
+    ) -> Iterator[FitResult]:
         """Keep every worker busy until nothing is left, yielding results as they come; *report* hears of each epoch.
 
         Tasks of one network are done in their order, and never at once.
 
         Raises:
-            TrainingFailed: a process failed, or ended.
+            TrainingError: a process failed, or ended.
         """
         waiting = list(tasks)
-        busy: dict[Connection, Task] = {}
+        busy: dict[Connection, FitTask] = {}
         for pipe in self._pipes:
             _send(pipe, study)
         while waiting or busy:
@@ -50,11 +52,11 @@ class Workers:
             for ready in wait(list(busy)):
                 pipe = next(pipe for pipe in busy if pipe is ready)
                 message = _receive(pipe)
-                if isinstance(message, Progress):
+                if isinstance(message, EpochProgress):
                     report(message)
                     continue
                 del busy[pipe]
-                if isinstance(message, Done):
+                if isinstance(message, FitResult):
                     yield message
 
 
@@ -88,18 +90,18 @@ def open_workers(count: int) -> Iterator[Workers]:
             pipe.close()
 
 
-def _send(pipe: Connection, message: Study | Task) -> None:
+def _send(pipe: Connection, message: FoldedData | FitTask) -> None:
     try:
         pipe.send(message)
     except OSError as error:
-        raise TrainingFailed(_ENDED) from error
+        raise TrainingError(_ENDED) from error
 
 
-def _receive(pipe: Connection) -> Progress | Paused | Done:
+def _receive(pipe: Connection) -> EpochProgress | PartialFit | FitResult:
     try:
         message = pipe.recv()
     except (EOFError, OSError) as error:
-        raise TrainingFailed(_ENDED) from error
-    if isinstance(message, Progress | Paused | Done):
+        raise TrainingError(_ENDED) from error
+    if isinstance(message, EpochProgress | PartialFit | FitResult):
         return message
-    raise TrainingFailed(f"a training process failed: {message}")
+    raise TrainingError(f"a training process failed: {message}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.data.sources.cifar100 import Archive, DownloadError, fetch
+from scones.data.sources.cifar100 import Archive, DownloadError, download
 
 CONTENT = hashlib.shake_256(b"photos").digest(3_000_000)
 
@@ -80,9 +80,9 @@ def archive(web: Web, content: bytes = CONTENT) -> Archive:
 
 def test_a_file_is_downloaded_once(web: Web, tmp_path: Path) -> None:
     """The second time the cache answers, without a request."""
-    path = fetch(archive(web), tmp_path / "new" / "cache", quiet)
+    path = download(archive(web), tmp_path / "new" / "cache", quiet)
     assert path.read_bytes() == CONTENT
-    assert fetch(archive(web), tmp_path / "new" / "cache", quiet) == path
+    assert download(archive(web), tmp_path / "new" / "cache", quiet) == path
     assert web.asked == [None]
     assert [p.name for p in path.parent.iterdir()] == ["a.tar.gz"]
 
@@ -90,7 +90,7 @@ def test_a_file_is_downloaded_once(web: Web, tmp_path: Path) -> None:
 def test_progress_ends_with_all_of_it(web: Web, tmp_path: Path) -> None:
     """Bytes done and bytes in all, rising."""
     heard: list[tuple[int, int]] = []
-    fetch(archive(web), tmp_path, lambda done, total, _what: heard.append((done, total)))
+    download(archive(web), tmp_path, lambda done, total, _what: heard.append((done, total)))
     assert heard[-1] == (len(CONTENT), len(CONTENT))
     assert heard == sorted(heard)
     assert len(heard) > 5
@@ -99,7 +99,7 @@ def test_progress_ends_with_all_of_it(web: Web, tmp_path: Path) -> None:
 def test_a_cut_connection_is_taken_up_where_it_broke(web: Web, tmp_path: Path) -> None:
     """Two cuts in one download: the next requests ask for the rest only."""
     web.cuts = 2
-    assert fetch(archive(web), tmp_path, quiet).read_bytes() == CONTENT
+    assert download(archive(web), tmp_path, quiet).read_bytes() == CONTENT
     assert web.asked[0] is None
     assert web.asked[1] == f"bytes={len(CONTENT) // 3}-"
     assert len(web.asked) == 3
@@ -108,7 +108,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(web: Web, tmp_path: Path) -
 def test_an_interrupted_download_is_resumed_the_next_time(web: Web, tmp_path: Path) -> None:
     """What an earlier run left is kept."""
     (tmp_path / "a.tar.gz.part").write_bytes(CONTENT[:1_000_000])
-    assert fetch(archive(web), tmp_path, quiet).read_bytes() == CONTENT
+    assert download(archive(web), tmp_path, quiet).read_bytes() == CONTENT
     assert web.asked == ["bytes=1000000-"]
 
 
@@ -116,20 +116,20 @@ def test_a_server_that_knows_no_ranges_starts_over(web: Web, tmp_path: Path) -> 
     """The beginning is not written twice."""
     web.ranges = False
     (tmp_path / "a.tar.gz.part").write_bytes(CONTENT[:1_000_000])
-    assert fetch(archive(web), tmp_path, quiet).read_bytes() == CONTENT
+    assert download(archive(web), tmp_path, quiet).read_bytes() == CONTENT
 
 
 def test_a_whole_part_needs_no_more_bytes(web: Web, tmp_path: Path) -> None:
     """Killed between the last byte and the checksum: the server has nothing to add."""
     (tmp_path / "a.tar.gz.part").write_bytes(CONTENT)
-    assert fetch(archive(web), tmp_path, quiet).read_bytes() == CONTENT
+    assert download(archive(web), tmp_path, quiet).read_bytes() == CONTENT
 
 
 def test_cuts_without_end_are_given_up(web: Web, tmp_path: Path) -> None:
     """What came so far stays for the next time."""
     web.cuts = 100
     with pytest.raises(DownloadError, match="cannot be reached: the connection was cut"):
-        fetch(archive(web), tmp_path, quiet)
+        download(archive(web), tmp_path, quiet)
     assert (tmp_path / "a.tar.gz.part").stat().st_size > len(CONTENT) // 2
     assert not (tmp_path / "a.tar.gz").exists()
 
@@ -138,14 +138,14 @@ def test_a_wrong_checksum_leaves_nothing_behind(web: Web, tmp_path: Path) -> Non
     """Foreign content is deleted and never gets the archive's name."""
     web.content = CONTENT[:-1] + b"!"
     with pytest.raises(DownloadError, match=r"has the MD5 checksum .* it was deleted: try again"):
-        fetch(archive(web), tmp_path, quiet)
+        download(archive(web), tmp_path, quiet)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_cache_is_downloaded_again(web: Web, tmp_path: Path) -> None:
     """The checksum is verified at each use."""
     (tmp_path / "a.tar.gz").write_bytes(CONTENT[:-1])
-    assert fetch(archive(web), tmp_path, quiet).read_bytes() == CONTENT
+    assert download(archive(web), tmp_path, quiet).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
@@ -153,7 +153,7 @@ def test_a_refusal_is_told(web: Web, tmp_path: Path, status: int) -> None:
     """The server's own answer is in the message."""
     web.status = status
     with pytest.raises(DownloadError, match=f"answers {status}"):
-        fetch(archive(web), tmp_path, quiet)
+        download(archive(web), tmp_path, quiet)
 
 
 def test_an_unreachable_server_is_given_up_quickly(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_an_unreachable_server_is_given_up_quickly(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     started = time.monotonic()
     with pytest.raises(DownloadError, match=r"cannot be reached: .*refused"):
-        fetch(Archive(f"http://127.0.0.1:{port}/a", "0" * 32, "a"), tmp_path, quiet)
+        download(Archive(f"http://127.0.0.1:{port}/a", "0" * 32, "a"), tmp_path, quiet)
     assert time.monotonic() - started < 30
 
 
@@ -175,7 +175,7 @@ def test_a_silent_server_is_given_up_after_seconds(tmp_path: Path) -> None:
         silent.listen()
         started = time.monotonic()
         with pytest.raises(DownloadError, match="cannot be reached"):
-            fetch(Archive(f"http://127.0.0.1:{silent.getsockname()[1]}/a", "0" * 32, "a"), tmp_path, quiet)
+            download(Archive(f"http://127.0.0.1:{silent.getsockname()[1]}/a", "0" * 32, "a"), tmp_path, quiet)
         assert time.monotonic() - started < 30
 
 
@@ -183,7 +183,7 @@ def test_a_cache_that_cannot_be_written_is_named(web: Web, tmp_path: Path) -> No
     """A file lies where the folder should be."""
     (tmp_path / "cache").write_text("")
     with pytest.raises(DownloadError, match=r"cannot be kept in .*cache"):
-        fetch(archive(web), tmp_path / "cache", quiet)
+        download(archive(web), tmp_path / "cache", quiet)
 
 
 def test_two_downloads_at_once_do_not_mix(web: Web, tmp_path: Path) -> None:
@@ -191,11 +191,11 @@ def test_two_downloads_at_once_do_not_mix(web: Web, tmp_path: Path) -> None:
     with (tmp_path / "a.tar.gz.part").open("ab") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
         with pytest.raises(DownloadError, match="by another process"):
-            fetch(archive(web), tmp_path, quiet)
+            download(archive(web), tmp_path, quiet)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/a", "cifar"])
 def test_only_the_web_is_asked(tmp_path: Path, url: str) -> None:
     """A setting cannot make it read files."""
     with pytest.raises(DownloadError, match="is no web address"):
-        fetch(Archive(url, "0" * 32, "a"), tmp_path, quiet)
+        download(Archive(url, "0" * 32, "a"), tmp_path, quiet)

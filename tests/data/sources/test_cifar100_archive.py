@@ -15,7 +15,7 @@ import pytest
 
 from scones.data.dataset import SourceError
 from scones.data.decode import decode
-from scones.data.sources.cifar100 import BadArchive, read_archive
+from scones.data.sources.cifar100 import InvalidArchive, read_archive
 
 NAMES = "apple\nbicycle\nbus\nmotorcycle\n"
 VEHICLES = ("bicycle", "motorcycle")
@@ -87,7 +87,7 @@ def test_an_unknown_class_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_truncated_record_is_refused(tmp_path: Path) -> None:
     """Half a photo is no photo."""
-    with pytest.raises(BadArchive, match="test file ends within a record"):
+    with pytest.raises(InvalidArchive, match="test file ends within a record"):
         read_archive(good(tmp_path / "a.tar.gz", test_bin=records(20, 2).tobytes()[:-100]), VEHICLES)
 
 
@@ -95,7 +95,7 @@ def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     """A cut gzip stream is damage, not an end."""
     path = good(tmp_path / "a.tar.gz")
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(BadArchive, match="cannot be read"):
+    with pytest.raises(InvalidArchive, match="cannot be read"):
         read_archive(path, VEHICLES)
 
 
@@ -103,13 +103,13 @@ def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     """A page that a hotel's network put in its place, say."""
     (tmp_path / "a.tar.gz").write_bytes(content)
-    with pytest.raises(BadArchive):
+    with pytest.raises(InvalidArchive):
         read_archive(tmp_path / "a.tar.gz", VEHICLES)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The Python edition, or any other tar, holds no train.bin."""
-    with pytest.raises(BadArchive, match=r"holds no file fine_label_names\.txt"):
+    with pytest.raises(InvalidArchive, match=r"holds no file fine_label_names\.txt"):
         read_archive(archive(tmp_path / "a.tar.gz", {"train": b"", "test": b"", "meta": b""}), VEHICLES)
 
 
@@ -121,14 +121,14 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
             member = tarfile.TarInfo(f"cifar-100-binary/{name}")
             member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
             tar.addfile(member)
-    with pytest.raises(BadArchive, match="holds no file"):
+    with pytest.raises(InvalidArchive, match="holds no file"):
         read_archive(path, VEHICLES)
 
 
 def test_an_endless_member_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """A bomb is told by the size that the tar promises."""
     path = good(tmp_path / "a.tar.gz", train_bin=bytes(50_001 * 3074))
-    with pytest.raises(BadArchive, match="over the 153,700,000 expected"):
+    with pytest.raises(InvalidArchive, match="over the 153,700,000 expected"):
         read_archive(path, VEHICLES)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scones.data.dataset import Collection, Progress, SourceError, TooFewPhotos
-from scones.data.sources.folder import collect_shelf, open_folder
+from scones.data.dataset import Dataset, ProgressCallback, SourceError, TooFewPhotos
+from scones.data.sources.folder import load_files, open_folder
 
 VEHICLES = ("bicycle", "motorcycle")
 Fill = Callable[..., None]
@@ -21,9 +21,9 @@ def quiet(_done: int, _total: int, _what: str) -> None:
     """A progress that nobody watches."""
 
 
-def collect_folder(folder: Path, classes: tuple[str, ...], progress: Progress) -> Collection:
+def collect_folder(folder: Path, classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
     """Collect from a folder of this machine."""
-    return collect_shelf(open_folder(folder), classes, progress)
+    return load_files(open_folder(folder), classes, progress)
 
 
 def png(seed: int, side: int = 32) -> bytes:
@@ -51,7 +51,7 @@ def tidy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(collection: Collection) -> list[str]:
+def names(collection: Dataset) -> list[str]:
     """Every photo's place."""
     return [f"{p.split}/{p.label}/{p.name}" for p in collection.photos]
 

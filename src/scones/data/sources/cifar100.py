@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scones.data.dataset import Collection, LabelledPhoto, Progress, SourceError, Split, path_of, photo_of
-from scones.data.validation import Candidate, Found, assemble, look_at_all
+from scones.data.dataset import Dataset, LabelledPhoto, ProgressCallback, SourceError, Split, labelled_photo, path_of
+from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
 
 _CHUNK_BYTES: Final = 1 << 18
 _TIMEOUT_SECONDS: Final = 5.0
@@ -49,7 +49,7 @@ class Archive:
     outliers_per_class: int = 0
 
 
-def fetch(archive: Archive, cache: Path, progress: Progress) -> Path:
+def download(archive: Archive, cache: Path, progress: ProgressCallback) -> Path:
     """Give the path of the verified file in *cache*, downloading what is missing of it.
 
     Raises:
@@ -71,7 +71,7 @@ def fetch(archive: Archive, cache: Path, progress: Progress) -> Path:
     return path
 
 
-def _complete(archive: Archive, file: IO[bytes], progress: Progress) -> None:
+def _complete(archive: Archive, file: IO[bytes], progress: ProgressCallback) -> None:
     """Append to *file* until it is whole; a cut connection is taken up again where it broke off."""
     cuts = 0
     while True:
@@ -92,7 +92,7 @@ def _complete(archive: Archive, file: IO[bytes], progress: Progress) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _transfer(archive: Archive, file: IO[bytes], progress: Progress) -> bool:
+def _transfer(archive: Archive, file: IO[bytes], progress: ProgressCallback) -> bool:
     """Take what one connection gives; tell whether the file is whole now."""
     position = file.seek(0, 2)
     try:
@@ -182,7 +182,7 @@ _NAMES: Final = "fine_label_names.txt"
 _SPLITS: Final[Mapping[str, Split]] = {"train.bin": "train", "test.bin": "test"}
 
 
-class BadArchive(SourceError):
+class InvalidArchive(SourceError):
     """The archive is not in the format of CIFAR-100's binary edition."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -191,18 +191,18 @@ class BadArchive(SourceError):
         self.reason = reason
 
 
-def collect_archive(archive: Archive, classes: tuple[str, ...], cache: Path, progress: Progress) -> Collection:
+def load_cifar100(archive: Archive, classes: tuple[str, ...], cache: Path, progress: ProgressCallback) -> Dataset:
     """Fetch CIFAR-100 into *cache*, unless it lies there, and take the photos of *classes* from it.
 
     Raises:
         SourceError: the archive cannot be had or read, or has no such class.
     """
-    path = fetch(archive, cache, progress)
+    path = download(archive, cache, progress)
     photos = read_archive(path, classes, archive.outliers_per_class)
-    candidates = [Candidate(p.name, p.label, p.split, path_of(p), p.read) for p in photos]
-    seen, left_out = look_at_all(candidates, progress)
-    return assemble(
-        Found(
+    candidates = [ImageFile(p.name, p.label, p.split, path_of(p), p.read) for p in photos]
+    seen, left_out = validate_images(candidates, progress)
+    return build_dataset(
+        SourceContent(
             name="cifar100",
             kind="photos",
             classes=classes,
@@ -220,13 +220,13 @@ def read_archive(path: Path, classes: tuple[str, ...], outliers_per_class: int =
     With them come the first *outliers_per_class* training photos of each other class.
 
     Raises:
-        BadArchive: the file is damaged, or not in the format.
+        InvalidArchive: the file is damaged, or not in the format.
         SourceError: the archive has no such class.
     """
     return _read(path, classes, {"train": outliers_per_class, "test": 0})
 
 
-def read_others(path: Path, classes: tuple[str, ...], per_class: int = 10) -> tuple[LabelledPhoto, ...]:
+def read_ood_images(path: Path, classes: tuple[str, ...], per_class: int = 10) -> tuple[LabelledPhoto, ...]:
     """Read the first *per_class* test photos of each class but *classes*; it raises what `read_archive` does."""
     photos = _read(path, classes, {"train": 0, "test": per_class})
     return tuple(photo for photo in photos if photo.label not in classes)
@@ -246,17 +246,17 @@ def _read(path: Path, classes: tuple[str, ...], others: Mapping[Split, int]) -> 
                 )
             )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise BadArchive(path, f"it cannot be read ({error})") from error
+        raise InvalidArchive(path, f"it cannot be read ({error})") from error
 
 
 def _open(path: Path, tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], name: str) -> IO[bytes]:
     # Links were passed over, so what is opened is the archive's own content.
     file = tar.extractfile(members[name]) if name in members else None
     if file is None:
-        raise BadArchive(path, f"it holds no file {name}")
+        raise InvalidArchive(path, f"it holds no file {name}")
     limit = _MAX_NAMES_BYTES if name == _NAMES else _MAX_RECORDS * _RECORD_BYTES
     if members[name].size > limit:
-        raise BadArchive(path, f"its file {name} is {members[name].size:,} bytes long, over the {limit:,} expected")
+        raise InvalidArchive(path, f"its file {name} is {members[name].size:,} bytes long, over the {limit:,} expected")
     return file
 
 
@@ -294,12 +294,12 @@ def _photos(file: IO[bytes], split: Split, wanted: _Wanted, path: Path) -> Itera
     at = 0
     while block := file.read(_RECORDS_AT_ONCE * _RECORD_BYTES):
         if len(block) % _RECORD_BYTES:
-            raise BadArchive(path, f"its {split} file ends within a record")
+            raise InvalidArchive(path, f"its {split} file ends within a record")
         records = np.frombuffer(block, dtype=np.uint8).reshape(-1, _RECORD_BYTES)
         for row, number in enumerate(records[:, 1].tolist()):
             label = wanted.label(number)
             if label:
-                yield photo_of(f"{label}-{at + row:05}.png", label, split, _png(records[row, 2:]))
+                yield labelled_photo(f"{label}-{at + row:05}.png", label, split, _png(records[row, 2:]))
         at += len(records)
 
 

@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from scones.data.dataset import Collection, LeftOut, Progress, SourceError, Split
+from scones.data.dataset import Dataset, ExcludedFile, ProgressCallback, SourceError, Split
 from scones.data.image_header import UnreadablePhoto
-from scones.data.validation import Candidate, Found, assemble, look_at_all
+from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
 
 MAX_FILE_BYTES: Final = 64_000_000
 """Larger files are no photos, whatever their names say."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class SourceFile:
     """One file: its path below the shelf, parted by slashes, and how to read it.
 
     `read` raises UnreadablePhoto where it cannot. An unreadable folder is an item whose path ends with a slash.
@@ -29,15 +29,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class FileSource:
     """The files of one source; *name* is short, *place* says in messages where it is."""
 
     name: str
     place: str
-    items: tuple[Item, ...]
+    items: tuple[SourceFile, ...]
 
 
-def open_folder(folder: Path) -> Shelf:
+def open_folder(folder: Path) -> FileSource:
     """List the files below *folder*.
 
     Raises:
@@ -46,7 +46,7 @@ def open_folder(folder: Path) -> Shelf:
     if not folder.is_dir():
         known = "auto, cifar100, sample, s3://bucket/prefix or a folder"
         raise SourceError(f"there is no folder {str(folder)!r} to take photos from; data can be {known}")
-    return Shelf(folder.resolve().name, f"folder {folder}", tuple(_walk(folder)))
+    return FileSource(folder.resolve().name, f"folder {folder}", tuple(_walk(folder)))
 
 
 def require_photo_size(size: int) -> None:
@@ -55,17 +55,19 @@ def require_photo_size(size: int) -> None:
         raise UnreadablePhoto(f"is too large ({size:,} bytes; the limit is {MAX_FILE_BYTES:,})")
 
 
-def _walk(folder: Path) -> Iterator[Item]:
+def _walk(folder: Path) -> Iterator[SourceFile]:
     failed: list[OSError] = []
     for parent, _, names in os.walk(folder, onerror=failed.append):
         for name in names:
             path = Path(parent, name)
-            yield Item(path.relative_to(folder).as_posix(), partial(_read, path))
+            yield SourceFile(path.relative_to(folder).as_posix(), partial(_read, path))
     for error in failed:
         path = Path(error.filename)
         if path == folder:
             raise SourceError(f"folder {folder} cannot be read: {error.strerror}") from error
-        yield Item(f"{path.relative_to(folder).as_posix()}/", partial(_refuse, f"cannot be read: {error.strerror}"))
+        yield SourceFile(
+            f"{path.relative_to(folder).as_posix()}/", partial(_refuse, f"cannot be read: {error.strerror}")
+        )
 
 
 def _refuse(reason: str) -> bytes:
@@ -88,33 +90,33 @@ OUTLIERS: Final = "outliers"
 LAYOUT: Final = "it should hold one folder of photos for each class (or train/ and test/ with those)"
 """What to do about a shelf that holds none."""
 _SPLITS: Final[tuple[Split, Split]] = ("train", "test")
-_NOBODYS: Final = "Thumbs.db"
+_SYSTEM_FILE: Final = "Thumbs.db"
 # With what stands before it, a name must fit into an S3 key of 1,024 bytes.
-_LONGEST_NAME_BYTES: Final = 800
+_MAX_NAME_BYTES: Final = 800
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class LabelledFile:
     """A file with the class and the split that its folders name; *split* is None where they name none."""
 
-    item: Item
+    item: SourceFile
     name: str
     label: str
     split: Split | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
+class FileLayout:
     """Every file of the classes and of outliers/, in the order of splits, classes and names; and what is neither."""
 
-    files: tuple[File, ...]
+    files: tuple[LabelledFile, ...]
     classes: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[ExcludedFile, ...]
     split: bool
     """Whether there are test photos: where not, some are to be chosen."""
 
 
-def sort_files(shelf: Shelf, classes: tuple[str, ...]) -> Sorted:
+def sort_files(shelf: FileSource, classes: tuple[str, ...]) -> FileLayout:
     """Sort the files of *shelf* into classes and splits.
 
     Folders are matched with *classes* whatever their capitals; when none matches, the folders are the classes, in
@@ -133,11 +135,11 @@ def sort_files(shelf: Shelf, classes: tuple[str, ...]) -> Sorted:
     wanted = (*classes, OUTLIERS)
     chosen = [file for file in files if file.label in wanted]
     chosen.sort(key=lambda file: (file.split == "test", wanted.index(file.label), file.name))
-    left_out += [LeftOut(f"{name}/", "is none of the classes") for name in unused]
-    return Sorted(tuple(chosen), classes, tuple(left_out), "test" in splits)
+    left_out += [ExcludedFile(f"{name}/", "is none of the classes") for name in unused]
+    return FileLayout(tuple(chosen), classes, tuple(left_out), "test" in splits)
 
 
-def check_name(file: File, names: set[tuple[Split | None, str, str]]) -> None:
+def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) -> None:
     """Let only the first file have a name, and only one that a key and a list can carry; *names* are those taken.
 
     Two names can differ in nothing but how their accents are stored.
@@ -151,17 +153,17 @@ def check_name(file: File, names: set[tuple[Split | None, str, str]]) -> None:
     names.add(key)
     if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in file.name):
         raise UnreadablePhoto("has a tab, a line end or what is no letter in its name; rename it")
-    if len(file.name.encode()) > _LONGEST_NAME_BYTES:
-        raise UnreadablePhoto(f"has a name of more than {_LONGEST_NAME_BYTES} bytes, with its folders; shorten it")
+    if len(file.name.encode()) > _MAX_NAME_BYTES:
+        raise UnreadablePhoto(f"has a name of more than {_MAX_NAME_BYTES} bytes, with its folders; shorten it")
 
 
 def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/")) or path.endswith(_NOBODYS)
+    return any(part.startswith(".") for part in path.split("/")) or path.endswith(_SYSTEM_FILE)
 
 
 def _place(
-    items: Sequence[Item], classes: tuple[str, ...], splits: Sequence[Split]
-) -> tuple[list[File], list[LeftOut]]:
+    items: Sequence[SourceFile], classes: tuple[str, ...], splits: Sequence[Split]
+) -> tuple[list[LabelledFile], list[ExcludedFile]]:
     files, strays, others = [], [], set()
     for item in items:
         top, *rest = item.path.split("/")
@@ -175,11 +177,11 @@ def _place(
             split = "train" if top == OUTLIERS else None
             folders = [top, *rest]
         if len(folders) < 2:
-            strays.append(LeftOut(item.path, "lies in no folder of a class"))
+            strays.append(ExcludedFile(item.path, "lies in no folder of a class"))
             continue
         name = unicodedata.normalize("NFC", "/".join(folders[1:]))
-        files.append(File(item, name, _label(folders[0], classes), split))
-    return files, strays + [LeftOut(f"{name}/", "is neither train/ nor test/") for name in sorted(others)]
+        files.append(LabelledFile(item, name, _label(folders[0], classes), split))
+    return files, strays + [ExcludedFile(f"{name}/", "is neither train/ nor test/") for name in sorted(others)]
 
 
 def _label(folder: str, classes: tuple[str, ...]) -> str:
@@ -188,7 +190,7 @@ def _label(folder: str, classes: tuple[str, ...]) -> str:
     return next((label for label in classes if label.casefold() == name.casefold()), name)
 
 
-def _choose(shelf: Shelf, labels: set[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+def _choose(shelf: FileSource, labels: set[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
     """Settle which folders are the classes; and which are not."""
     found = sorted(labels)
     if not found:
@@ -200,17 +202,17 @@ def _choose(shelf: Shelf, labels: set[str], classes: tuple[str, ...]) -> tuple[t
         raise SourceError(f"{shelf.place} has no folder {missing[0]!r}; folders there: {', '.join(found)}")
     if len(classes) < 2:
         raise SourceError(f"{shelf.place} has one class only ({classes[0]}); two or more are needed to tell apart")
-    for label in _unspeakable(classes):
+    for label in _unusable_names(classes):
         raise SourceError(f"{shelf.place} has a class {label!r}; rename the folder without commas and line ends")
     return classes, [label for label in found if label not in classes]
 
 
-def _unspeakable(classes: tuple[str, ...]) -> Iterator[str]:
+def _unusable_names(classes: tuple[str, ...]) -> Iterator[str]:
     """Names that a list of names cannot carry."""
     yield from (name for name in classes if "," in name or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name))
 
 
-def collect_shelf(shelf: Shelf, classes: tuple[str, ...], progress: Progress) -> Collection:
+def load_files(shelf: FileSource, classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
     """Read every photo on *shelf*; those that cannot be used are left out, with the reason.
 
     Folders are matched with *classes* whatever their capitals; when none matches, the folders are the classes, in
@@ -227,15 +229,15 @@ def collect_shelf(shelf: Shelf, classes: tuple[str, ...], progress: Progress) ->
         try:
             check_name(file, names)
         except UnreadablePhoto as error:
-            misnamed.append(LeftOut(file.item.path, error.reason))
+            misnamed.append(ExcludedFile(file.item.path, error.reason))
             continue
-        candidates.append(Candidate(file.name, file.label, file.split or "train", file.item.path, file.item.read))
-    seen, unusable = look_at_all(candidates, progress)
+        candidates.append(ImageFile(file.name, file.label, file.split or "train", file.item.path, file.item.read))
+    seen, unusable = validate_images(candidates, progress)
     if not seen:
         first = "".join(f" ({item.name} {item.reason})" for item in [*misnamed, *unusable][:1])
         raise SourceError(f"{shelf.place} has {len(layout.files)} files but no photo that can be read{first}; {LAYOUT}")
-    return assemble(
-        Found(
+    return build_dataset(
+        SourceContent(
             name=shelf.name,
             kind="photos",
             classes=layout.classes,

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from scones.data.dataset import Collection, Progress, SourceError, Split, photo_of
+from scones.data.dataset import Dataset, ProgressCallback, SourceError, Split, labelled_photo
 from scones.data.sources.drawing.bicycle import draw_bicycle
 from scones.data.sources.drawing.motorcycle import draw_motorcycle
 from scones.data.sources.drawing.pen import Pen, View, shoot
@@ -26,7 +26,7 @@ _SEED: Final = 20_231
 _DRAW: Final = {"bicycle": draw_bicycle, "motorcycle": draw_motorcycle}
 
 
-def collect_sample(classes: tuple[str, ...], progress: Progress) -> Collection:
+def load_sample(classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
     """Render the sample of *classes*.
 
     Raises:
@@ -40,9 +40,9 @@ def collect_sample(classes: tuple[str, ...], progress: Progress) -> Collection:
     ]
     photos = []
     for done, (split, label, number) in enumerate(wanted, start=1):
-        photos.append(photo_of(f"{label}-{number:03}.png", label, split, _png(label, split, number)))
+        photos.append(labelled_photo(f"{label}-{number:03}.png", label, split, _png(label, split, number)))
         progress(done, len(wanted), "rendering the sample")
-    return Collection("sample", "rendered", tuple(photos), classes)
+    return Dataset("sample", "rendered", tuple(photos), classes)
 
 
 @cache

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scones.model.inference import Answers, Model, Probabilities
 from scones.model.model_file import ModelFile, open_model_file
-from scones.model.out_of_fold import OutOfFold
+from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.monitoring.alerts.alert import Known
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import Photos
@@ -17,7 +17,7 @@ class RegisteredModel:
     model_file: ModelFile
     baseline: Baseline
     model: Model
-    out_of_fold: OutOfFold | None
+    out_of_fold: OutOfFoldPredictions | None
 
     def known(self, endpoint: str) -> Known:
         """What an alert compares with; model files of before the out-of-fold answers do not name their photos."""
@@ -46,4 +46,4 @@ def open_model(tar_gz: bytes) -> RegisteredModel:
     """Open a `model.tar.gz`."""
     with open_model_file(tar_gz) as model_file:
         baseline = Baseline.load(model_file.baseline_path)
-        return RegisteredModel(model_file, baseline, Model(model_file), OutOfFold.kept(model_file))
+        return RegisteredModel(model_file, baseline, Model(model_file), OutOfFoldPredictions.kept(model_file))
