@@ -11,8 +11,7 @@ from scones.data.sources.synthetic import render
 from scones.domain.decision import VEHICLES
 from scones.training.fit import fit
 from scones.training.messages import Epoch, EpochRange, TrainingData
-from scones.training.network import to_input, turn
-from scones.training.predict import predict
+from scones.training.network import predict, to_input, turn
 from scones.training.recipe import Recipe
 
 Stripes = Callable[..., TrainingData]

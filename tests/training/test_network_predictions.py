@@ -7,9 +7,8 @@ import pytest
 
 from scones.training.fit import fit
 from scones.training.messages import TrainingData
-from scones.training.network import Network
+from scones.training.network import Network, distance, predict, reference_features, to_outputs
 from scones.training.ood_detector import REFERENCE_PHOTOS
-from scones.training.predict import distance, predict, reference_features, to_outputs
 from scones.training.recipe import Recipe
 
 Stripes = Callable[..., TrainingData]

@@ -1,1 +1,0 @@
-"""Drawing: the built-in sample, drawn as seeded vector shapes in front of scenery."""
