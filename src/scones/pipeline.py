@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from scones.aws.registry import ModelPackage
     from scones.aws.s3 import Bucket
     from scones.deployment.smoke_test import SmokeTestResult
-    from scones.evaluation.evaluation import Evaluation
     from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.deploy import DeployResult
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
-    from scones.steps.evaluate import EvaluationOptions
+    from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
     from scones.steps.learn import LearnedDays
     from scones.steps.monitor import MonitorResult
@@ -82,11 +81,9 @@ class Pipeline:
 
     def stage(self, page: Path | None = None) -> "StageResult":
         """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
-        from scones.aws.s3 import open_prefix
-        from scones.data.loading import load_configured_dataset
-        from scones.steps.stage import DatasetReportOptions, stage
+        from scones.steps.stage import DatasetReportOptions, load_photos, stage
 
-        collection = load_configured_dataset(self.settings, self.report, lambda uri: open_prefix(self.aws.bucket, uri))
+        collection = load_photos(self.aws, self.settings, self.report)
         options = DatasetReportOptions(page, self._trained_model())
         return self._save("stage", stage(self.aws, self.settings, collection, self.report, options))
 
@@ -389,12 +386,3 @@ class Pipeline:
 
     def _load(self, step: str, kind: type[T]) -> T:
         return load_result(self.aws.bucket, step, kind, self.settings.env)
-
-
-def evaluate_model_file(path: Path, settings: Settings, options: "EvaluationOptions", report: Reporter) -> "Evaluation":
-    """Evaluate the model in a file on the test photos of the settings' data, without an endpoint or AWS."""
-    from scones.data.loading import load_configured_dataset
-    from scones.steps.evaluate import LocalModel, classes_of, evaluate
-
-    collection = load_configured_dataset(replace(settings, classes=classes_of(path)), report)
-    return evaluate(LocalModel(path, collection), settings, options, report)

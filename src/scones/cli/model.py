@@ -174,9 +174,9 @@ def _evaluate_model_file(
 ) -> "Evaluation":
     from scones.cli.session import Terminal
     from scones.config.loading import load
-    from scones.pipeline import evaluate_model_file
+    from scones.steps.evaluate import evaluate_file
 
     with Terminal() as terminal:
-        result = evaluate_model_file(path, load(flags), options, terminal)
+        result = evaluate_file(path, load(flags), options, terminal)
     tell_result(result, as_json=as_json)
     return result

@@ -10,7 +10,7 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Dataset, path_of
-from scones.data.loading import load_ood_images
+from scones.data.loading import load_configured_dataset, load_ood_images
 from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.progress import Reporter
@@ -35,6 +35,8 @@ from scones.evaluation.thresholds import Costs, RiskTarget, ThresholdTerms
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
+
+__all__ = ["DeployedModel", "Evaluation", "EvaluationOptions", "LocalModel", "evaluate", "evaluate_file"]
 
 _LOAD_TEST = evaluation_id("load")
 
@@ -103,10 +105,15 @@ def evaluate(
     return result
 
 
-def classes_of(path: Path) -> tuple[str, ...]:
-    """Read the classes of a model file; raises InvalidModelFile."""
+def evaluate_file(path: Path, settings: Settings, options: EvaluationOptions, report: Reporter) -> Evaluation:
+    """Evaluate the model file at *path* on the photos that the settings name, without an endpoint or AWS.
+
+    Raises:
+        as `evaluate` does.
+    """
     with open_model_file(path) as model_file:
-        return model_file.classes
+        settings = replace(settings, classes=model_file.classes)
+    return evaluate(LocalModel(path, load_configured_dataset(settings, report)), settings, options, report)
 
 
 def _deployed(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from scones.aws.connection import Aws
+from scones.aws.s3 import open_prefix
 from scones.config.settings import Settings
 from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto
+from scones.data.loading import load_configured_dataset
 from scones.data.manifest import Sample, from_lines, to_lines, to_list
 from scones.deployment.template import create_base_stack
 from scones.domain.keys import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
@@ -62,6 +64,15 @@ class DatasetReportOptions:
 
     page: Path | None = None
     model: TrainedModel | None = None
+
+
+def load_photos(aws: Aws, settings: Settings, report: Reporter) -> Dataset:
+    """Load the photos that the settings name, from S3 or this machine.
+
+    Raises:
+        SourceError: the source cannot be used.
+    """
+    return load_configured_dataset(settings, report, lambda uri: open_prefix(aws.bucket, uri))
 
 
 def stage(
