@@ -32,7 +32,7 @@ from scones.data.decode import decode
 from scones.data.loading import load_dataset
 from scones.domain.decision import VEHICLES
 from scones.model.model_file import read_model_file
-from scones.training.assemble import soften
+from scones.training.calibration import soften
 from scones.training.fit import fit
 from scones.training.label_issues import neighbor_votes, rank_label_issues
 from scones.training.messages import TrainingData

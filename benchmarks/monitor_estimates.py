@@ -31,7 +31,7 @@ from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator, LabelledPhotos, SimulatedDamage
 from scones.monitoring.performance.labels import choose_photos, corrected_accuracy, labelled_accuracy
 from scones.monitoring.performance.prediction_check import check_predictions
-from scones.training.assemble import fit_temperature, soften
+from scones.training.calibration import fit_temperature, soften
 
 WINDOW, LABELS, DAMAGED = 200, 30, 170
 SAME_KIND = {"brightness": ("brighter", "darker")}

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scones.data.decode import decode
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.drift.features import FEATURES, clip_ood_score, measure_features
-from scones.training.assemble import soften
+from scones.training.calibration import soften
 from scones.training.fit import fit
 from scones.training.messages import TrainingData
 from scones.training.network import Network, predict, reference_features, to_outputs

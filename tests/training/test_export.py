@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from scones.training.assemble import soften
+from scones.training.calibration import soften
 from scones.training.export import OPSET, FittedModel, ParityError, check_parity, export
 from scones.training.fit import fit
 from scones.training.messages import FittedNetwork, TrainingData

@@ -15,7 +15,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from scones.domain.errors import SconesError
-from scones.training.assemble import soften
+from scones.training.calibration import soften
 from scones.training.messages import FittedNetwork, NetworkOutputs, Weights
 from scones.training.ood_detector import NEIGHBOURS, OodDetector
 from scones.training.recipe import (

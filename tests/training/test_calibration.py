@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scones.training.assemble import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature, negative_log_likelihood, soften
+from scones.training.calibration import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    fit_temperature,
+    negative_log_likelihood,
+    soften,
+)
 
 LOGITS = arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(2, 5)), elements=st.floats(-30, 30, width=32))
 
