@@ -142,12 +142,12 @@ def mistaught(lesson: TrainingData, unseen: np.ndarray, seed: int) -> Quick:
 
 
 def never_seen(world: World, taught: TrainingData, rest: TrainingData, seed: int) -> Floats:
-    """The channels of all photos, [n, channels], by models that had not seen them: a second one is taught the rest.
+    """The features of all photos, [n, features], by models that had not seen them: a second one is taught the rest.
 
     Some photos come from one model and some from the other, in reference and stream alike.
     """
     other = Quick.learn(rest, taught.photos, EPOCHS, seed)
-    return np.concatenate([world.seen[CLEAN].channels, other.look(taught.photos, taught.labels).channels])
+    return np.concatenate([world.seen[CLEAN].features, other.look(taught.photos, taught.labels).features])
 
 
 def _share(rings: Sequence[bool], splits: int) -> str:

@@ -32,7 +32,7 @@ from benchmarks.monitor_world import (
 from numpy.typing import NDArray
 
 from scones.domain.decision import VEHICLES
-from scones.monitoring.alerts.cause import Cause, Signs, estimate_mix, likely_cause
+from scones.monitoring.alerts.cause import Cause, estimate_mix, probable_cause
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.window_test import window_test
 from scones.monitoring.performance.prediction_check import check_predictions
@@ -120,15 +120,15 @@ def _causes(world: World, change: Change, options: argparse.Namespace, *, replay
         rng = np.random.default_rng([options.seed, split])
         order = rng.permutation(len(world.labels))
         half = len(order) // 2
-        reference = Baseline(world.seen[CLEAN].channels[order[:half]])
+        reference = Baseline(world.seen[CLEAN].features[order[:half]])
         window = _window(world, change, order[half:], options.size, rng)
-        verdict = window_test(reference, window.channels(), false_alarm_rate=RATE, seed=split)
+        verdict = window_test(reference, window.features(), false_alarm_rate=RATE, seed=split)
         if not verdict.alarm:
             continue
         answers = window.probabilities()
         registered = world.seen[CLEAN].probabilities[window.rows] if change.truth is Cause.MODEL else answers
         replay = check_predictions(answers, registered) if replayed else None
-        yield likely_cause(Signs(verdict, replay, MIX, estimate_mix(answers, MIX))).cause
+        yield probable_cause(verdict, replay, MIX, estimate_mix(answers, MIX)).cause
 
 
 def _window(world: World, change: Change, stream: NDArray[np.intp], photos: int, rng: np.random.Generator) -> Window:

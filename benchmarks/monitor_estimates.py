@@ -23,12 +23,12 @@ from benchmarks.monitor_world import (
 from numpy.typing import NDArray
 
 from scones.monitoring.alerts.cause import estimate_mix
-from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import measure_features
 from scones.monitoring.drift.stream_detector import StreamDetector
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
-from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator, LabelledPhotos, SimulatedDamage
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator
 from scones.monitoring.performance.labels import choose_photos, corrected_accuracy, labelled_accuracy
 from scones.monitoring.performance.prediction_check import check_predictions
 from scones.training.calibration import fit_temperature, soften
@@ -60,7 +60,7 @@ def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
             names = [name for name in world.simulated if name.split()[0] not in left_out]
             draws = {name: rng.choice(reference, DAMAGED, replace=False) for name in names}
             damaged = {name: _judge(world.simulated[name], rows) for name, rows in draws.items()}
-            estimator = AccuracyEstimator.learn(SimulatedDamage(_judge(world.seen[CLEAN], reference), damaged), number)
+            estimator = AccuracyEstimator.fit(SimulatedDamage(_judge(world.seen[CLEAN], reference), damaged), number)
             own = [cell for cell in DAMAGES if cell.split()[0] == family]
             for cell in own or [CLEAN, *PRIORS, *(c for c in CELLS if c.startswith("unfamiliar") and c != STRANGERS)]:
                 _estimate(found, cell, estimator, world.window(cell, stream, WINDOW, rng), rng)
@@ -69,7 +69,7 @@ def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
 
 
 def _judge(seen: Seen, rows: NDArray[np.intp]) -> LabelledPhotos:
-    return LabelledPhotos(seen.channels[rows], seen.probabilities[rows], seen.right[rows])
+    return LabelledPhotos(seen.features[rows], seen.probabilities[rows], seen.right[rows])
 
 
 def _estimate(
@@ -77,7 +77,7 @@ def _estimate(
 ) -> None:
     probabilities, right = window.probabilities(), window.right()
     confidence, truth = probabilities.max(axis=1), float(right.mean())
-    estimate = estimator.estimate(window.channels(), probabilities)
+    estimate = estimator.estimate(window.features(), probabilities)
     choice = choose_photos(confidence, LABELS, int(rng.integers(1 << 30)))
     corrected = corrected_accuracy(confidence, choice, right[choice.photos])
     some = labelled_accuracy(right[rng.choice(WINDOW, LABELS, replace=False)])
@@ -125,13 +125,13 @@ def measure_times(world: World, photos: Pixels) -> dict[str, float]:
     """Processor seconds: for one look at 200 photos, and for all that the baseline costs."""
     seen = world.seen[CLEAN]
     started = time.process_time()
-    line = calibrate_stream(seen.channels).line(FalseAlarmBudget().of_stream())
+    line = calibrate_stream(seen.features).threshold(FalseAlarmBudget().of_stream())
     damaged = {name: _judge(other, np.arange(DAMAGED)) for name, other in world.simulated.items()}
-    watch = StreamDetector.of(seen.channels, line)
-    estimator = AccuracyEstimator.learn(SimulatedDamage(_judge(seen, np.arange(len(seen.right))), damaged))
+    detector = StreamDetector.of(seen.features, line)
+    estimator = AccuracyEstimator.fit(SimulatedDamage(_judge(seen, np.arange(len(seen.right))), damaged))
     made = time.process_time()
-    values = measure_features(photos[:WINDOW], seen.probabilities[:WINDOW], seen.channels[:WINDOW, -1])
-    watch.look(watch.begin(), values)
-    window_test(Baseline(seen.channels), values, false_alarm_rate=FalseAlarmBudget().of_window(WINDOW))
+    values = measure_features(photos[:WINDOW], seen.probabilities[:WINDOW], seen.features[:WINDOW, -1])
+    detector.update(detector.initial_state(), values)
+    window_test(Baseline(seen.features), values, false_alarm_rate=FalseAlarmBudget().of_window(WINDOW))
     estimator.estimate(values, seen.probabilities[:WINDOW])
     return {"baseline": made - started, "look": time.process_time() - made}

@@ -71,11 +71,11 @@ def measure_windows(world: World, splits: int, peer_splits: int, seed: int) -> W
     found, rng = Windows(), np.random.default_rng(seed)
     for number in range(CLEAN_SPLITS * splits):
         reference, stream = split(world, rng)
-        baseline = Baseline(world.seen[CLEAN].channels[reference])
+        baseline = Baseline(world.seen[CLEAN].features[reference])
         for photos in SIZES:
             calibration = calibrate_windows(baseline, photos, STRICT, seed=number)
             for cell in (*[CLEAN] * _CLEAN_WINDOWS, *(CELLS if number < splits else ())):
-                values = world.window(cell, stream, photos, rng).channels()
+                values = world.window(cell, stream, photos, rng).features()
                 for rate in (USUAL, STRICT):
                     alarm = window_test(baseline, values, false_alarm_rate=rate, calibration=calibration).alarm
                     (found.false[photos, rate] if cell == CLEAN else found.rings[photos, rate, cell]).append(alarm)
@@ -109,16 +109,16 @@ def measure_streams(world: World, splits: int, seed: int, build: Path) -> Stream
     python = prepare_river(build)
     for number in range(splits):
         reference, stream = split(world, rng)
-        values = world.seen[CLEAN].channels[reference]
-        line = calibrate_stream(values, seed=number).line(STREAM_RATE)
-        ours, clean = StreamReference.of(values), world.seen[CLEAN].channels[stream]
+        values = world.seen[CLEAN].features[reference]
+        line = calibrate_stream(values, seed=number).threshold(STREAM_RATE)
+        ours, clean = StreamReference.of(values), world.seen[CLEAN].features[stream]
         rows = rng.choice(len(clean), (_CLEAN_STREAMS, STREAM_PHOTOS))
-        found.repeated += [first <= STREAM_PHOTOS for first in _first(ours.steps(clean), rows, line)]
+        found.repeated += [first <= STREAM_PHOTOS for first in _first(ours.increments(clean), rows, line)]
         sure = FEATURES.index("certainty")
         streams = {CLEAN: clean[rows[0], sure]}
         for cell, changed in _changed(world, stream, rng):
             rows = rng.choice(len(changed), (STREAMS, LONGEST))
-            found.delays[cell] += _first(ours.steps(changed), rows, line)
+            found.delays[cell] += _first(ours.increments(changed), rows, line)
             streams[cell] = changed[rows[0], sure]
         _ask_river(found, python, values[:, sure], streams)
         found.onsets += _onsets(world, StreamDetector.of(values, line), stream, rng)
@@ -131,38 +131,40 @@ def measure_fresh(values: Floats, splits: int, seed: int) -> list[bool]:
     for number in range(splits):
         order = rng.permutation(len(values))
         reference, stream = values[order[STREAM_PHOTOS:]], values[order[:STREAM_PHOTOS]]
-        line = calibrate_stream(reference, seed=number).line(STREAM_RATE)
+        line = calibrate_stream(reference, seed=number).threshold(STREAM_RATE)
         orders = np.stack([rng.permutation(STREAM_PHOTOS) for _ in range(_FRESH_STREAMS)])
-        found += [first <= STREAM_PHOTOS for first in _first(StreamReference.of(reference).steps(stream), orders, line)]
+        found += [
+            first <= STREAM_PHOTOS for first in _first(StreamReference.of(reference).increments(stream), orders, line)
+        ]
     return found
 
 
 def _changed(world: World, stream: NDArray[np.intp], rng: np.random.Generator) -> Iterator[tuple[str, Floats]]:
     for cell in CELLS:
         # As many photos as a long stream draws, so that shares and priors come out right.
-        yield cell, world.window(cell, stream, 4 * LONGEST, rng).channels()
+        yield cell, world.window(cell, stream, 4 * LONGEST, rng).features()
 
 
 def _first(steps: StreamIncrements, streams: NDArray[np.intp], line: StreamThreshold) -> list[int]:
     """The photo at which each stream [streams, photos] rang; one more than there are if it did not."""
-    motion = steps.start(len(streams))
+    motion = steps.initial(len(streams))
     never = streams.shape[1] + 1
     first = np.full(len(streams), never)
     for seen, photos in enumerate(streams.T, start=1):
-        motion = steps.move(motion, photos)
+        motion = steps.update(motion, photos)
         if seen >= 20:
             rings = line.score(statistic_values(motion, seen)) > line.height
             first = np.where(rings & (first == never), seen, first)
     return [int(place) for place in first]
 
 
-def _onsets(world: World, watch: StreamDetector, stream: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
+def _onsets(world: World, detector: StreamDetector, stream: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
     """How far the estimated onset lies from the true one, where the change comes after calm photos and is found."""
     found = []
     for cell in ("blur 1.5", "noise 10", "brightness -40", "contrast 0.6", "unfamiliar 30%"):
-        calm = world.seen[CLEAN].channels[rng.permutation(stream)[:_BEFORE]]
-        changed = world.window(cell, stream, _BEFORE, rng).channels()
-        state = watch.look(watch.begin(), np.concatenate([calm, changed[rng.permutation(_BEFORE)]]))
+        calm = world.seen[CLEAN].features[rng.permutation(stream)[:_BEFORE]]
+        changed = world.window(cell, stream, _BEFORE, rng).features()
+        state = detector.update(detector.initial_state(), np.concatenate([calm, changed[rng.permutation(_BEFORE)]]))
         if state.alarm is not None and state.alarm.photo > _BEFORE:
             found.append(state.alarm.onset - _BEFORE - 1)
     return found

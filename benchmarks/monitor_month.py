@@ -33,20 +33,21 @@ class Month:
 
 
 def measure_month(lights: list[Seen], changed: dict[str, list[Seen]], seed: int) -> Month:
-    """Watch 30 days of 1,000 photos, dark at night; *lights* has the photos from the darkest to daylight.
+    """StreamDetector 30 days of 1,000 photos, dark at night; *lights* has the photos from the darkest to daylight.
 
     Each alarm is acknowledged at once, so that the next can ring. Clean traffic and the month show the same photos:
     with some hundred of each they would differ as no month of thousands of new photos does. *changed* has the same
     photos after a change, with which other days begin.
     """
     rng = np.random.default_rng(seed)
-    rows = np.arange(len(lights[0].channels))
+    rows = np.arange(len(lights[0].features))
     clean = np.concatenate([_day(lights, rows, rng) for _ in range(CLEAN_DAYS)])
     days = [_day(lights, rows, rng) for _ in range(DAYS)]
     rate = FalseAlarmBudget().of_stream()
     blocks = np.arange(len(clean)) // A_DAY
     by_days, alike = (
-        StreamDetector.of(clean, calibrate_stream(clean, groups, seed=seed).line(rate)) for groups in (blocks, None)
+        StreamDetector.of(clean, calibrate_stream(clean, groups, seed=seed).threshold(rate))
+        for groups in (blocks, None)
     )
     windows = {
         photos: (_windows(Baseline(clean, days=blocks), days, photos), _windows(Baseline(clean[::7]), days, photos))
@@ -64,7 +65,7 @@ def _day(lights: list[Seen], rows: NDArray[np.intp], rng: np.random.Generator) -
     sun = np.clip(np.sin((hours - 6) / _HOURS * 2 * np.pi) * 0.5 + 0.5 + rng.normal(0, 0.05), 0, 1)
     light = np.round(sun * (len(lights) - 1)).astype(int)
     photos = rng.choice(rows, A_DAY)
-    return np.stack([lights[place].channels[photo] for place, photo in zip(light, photos, strict=True)])
+    return np.stack([lights[place].features[photo] for place, photo in zip(light, photos, strict=True)])
 
 
 def _busy() -> Floats:
@@ -73,18 +74,18 @@ def _busy() -> Floats:
     return np.asarray(busy / busy.sum())
 
 
-def _count(watch: StreamDetector, days: list[Floats]) -> int:
-    state, rings = watch.begin(), 0
+def _count(detector: StreamDetector, days: list[Floats]) -> int:
+    state, rings = detector.initial_state(), 0
     for day in days:
-        state = watch.look(state, day)
+        state = detector.update(state, day)
         if state.alarm is not None:
-            rings, state = rings + 1, watch.acknowledge(state)
+            rings, state = rings + 1, detector.acknowledge(state)
     return rings
 
 
-def _rings(watch: StreamDetector, day: Floats) -> int:
+def _rings(detector: StreamDetector, day: Floats) -> int:
     """The photo at which the day rang; one more than there are if it did not."""
-    alarm = watch.look(watch.begin(), day).alarm
+    alarm = detector.update(detector.initial_state(), day).alarm
     return len(day) + 1 if alarm is None else alarm.photo
 
 

@@ -17,16 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.data.decode import decode
-from scones.model.inference import Model
 from scones.model.model_file import open_model_file
-from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
 from scones.monitoring.drift.stream_detector import StreamDetector
 from scones.monitoring.drift.stream_statistics import statistic_values
 from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
-from scones.monitoring.inspect import Registered
-from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.performance.registered_model import RegisteredModel, open_model
 from scones.monitoring.shift import darken_and_blur
 
 ORDERS = 20
@@ -57,7 +54,7 @@ class Quiet:
 def main() -> None:
     """Measure every model in the folder, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, help="a folder of model files")
+    parser.add_argument("models", type=Path, help="a folder of model_files")
     data = Path(os.environ.get("SCONES_PHOTOS", "photos"), "cifar100-two-wheelers", "test")
     parser.add_argument("--photos", type=Path, default=data, help="the test photos, one folder a class")
     parser.add_argument("--orders", type=int, default=ORDERS)
@@ -71,7 +68,7 @@ def main() -> None:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Find the model files below *folder*: opened ones, and archives.
+    """Find the model_files below *folder*: opened ones, and archives.
 
     Raises:
         SystemExit: there are none.
@@ -85,20 +82,21 @@ def model_files(folder: Path) -> list[Path]:
 def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
     """Send the test *photos*, one folder a class, in some *orders*, each followed by darkened and blurred ones."""
     with open_model_file(path) as model_file:
-        deployed = RegisteredModel(model_file, Baseline.load(model_file.baseline_path), Model(model_file), None)
-    files = [file for name in model_file.classes for file in sorted((photos / name).glob("*.png"))]
-    labels = [model_file.classes.index(file.parent.name) for file in files]
-    side = model_file.image_size
-    clean, right = _look(deployed, np.stack([decode(file.read_bytes(), side) for file in files]), labels)
-    dirty, _ = _look(deployed, np.stack([decode(darken_and_blur(file.read_bytes()), side) for file in files]), labels)
+        seed = model_file.seed
+    model = open_model(path)
+    files = [file for name in model.classes for file in sorted((photos / name).glob("*.png"))]
+    labels = [model.classes.index(file.parent.name) for file in files]
+    side = model.image_size
+    clean, right = _measure(model, np.stack([decode(file.read_bytes(), side) for file in files]), labels)
+    dirty, _ = _measure(model, np.stack([decode(darken_and_blur(file.read_bytes()), side) for file in files]), labels)
     budget = FalseAlarmBudget()
     rate = budget.of_window(len(clean))
-    verdict = window_test(deployed.baseline, clean, false_alarm_rate=rate)
-    watch = Registered(deployed.baseline, deployed.ask, budget, seed=0).watch()
-    rng = np.random.default_rng(model_file.seed)
+    verdict = window_test(model.baseline, clean, false_alarm_rate=rate)
+    detector = model.stream_detector()
+    rng = np.random.default_rng(seed)
     count = len(clean)
     rows = [np.append(rng.permutation(count), count + rng.permutation(count)[:DRILL]) for _ in range(orders)]
-    heights = _evidence(watch, np.concatenate([clean, dirty]), np.stack(rows))
+    heights = _scores(detector, np.concatenate([clean, dirty]), np.stack(rows))
     later = heights[:, count:] > 1
     return Quiet(
         name=name,
@@ -111,22 +109,22 @@ def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
     )
 
 
-def _look(deployed: RegisteredModel, photos: Photos, labels: list[int]) -> tuple[Floats, float]:
-    """Measure the photos as a look does; and the share of right answers."""
-    probabilities, unfamiliarity = deployed.ask(photos)
-    strange = None if unfamiliarity is None else clip_ood_score(unfamiliarity, deployed.baseline.familiar)
-    values = measure_features(photos, probabilities.astype(np.float64), strange)
+def _measure(model: RegisteredModel, photos: Photos, labels: list[int]) -> tuple[Floats, float]:
+    """Measure the photos as a monitoring run does; and the share of right predictions."""
+    probabilities, ood_score = model.predict(photos)
+    clipped = None if ood_score is None else clip_ood_score(ood_score, model.baseline.ood_lower)
+    values = measure_features(photos, probabilities.astype(np.float64), clipped)
     return values, float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def _evidence(watch: StreamDetector, values: Floats, orders: NDArray[np.intp]) -> Floats:
-    """Give the stream's evidence after each photo, in alarm lines, [orders, photos]; as `Watch.look`, all at once."""
-    steps = watch.reference.steps(values)
-    motion, heights = steps.start(len(orders)), np.zeros(orders.shape)
+def _scores(detector: StreamDetector, values: Floats, orders: NDArray[np.intp]) -> Floats:
+    """The stream's drift score after each photo, [orders, photos], in units of the threshold; all orders at once."""
+    steps = detector.reference.increments(values)
+    motion, heights = steps.initial(len(orders)), np.zeros(orders.shape)
     for seen, photos in enumerate(orders.T, start=1):
-        motion = steps.move(motion, photos)
+        motion = steps.update(motion, photos)
         if seen >= MIN_PHOTOS:
-            heights[:, seen - 1] = watch.line.score(statistic_values(motion, seen)) / watch.line.height
+            heights[:, seen - 1] = detector.threshold.score(statistic_values(motion, seen)) / detector.threshold.height
     return heights
 
 

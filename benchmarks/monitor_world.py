@@ -70,9 +70,9 @@ CELLS = (*DAMAGES, STRANGERS, *SHARES, *PRIORS, MISTRAINED, SWAPPED)
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of each photo under one change: channels, probabilities, and whether the answer is right."""
+    """What is known of each photo under one change: features, probabilities, and whether the answer is right."""
 
-    channels: Floats
+    features: Floats
     probabilities: Floats
     right: NDArray[np.bool_]
 
@@ -94,10 +94,10 @@ class World:
             return Window(self.seen[CLEAN], rows, self.seen[CLEAN], rows[:0])
         if cell in SHARES:
             strange = rng.binomial(photos, SHARES[cell])
-            others = rng.integers(0, len(self.seen[STRANGERS].channels), strange)
+            others = rng.integers(0, len(self.seen[STRANGERS].features), strange)
             return Window(self.seen[CLEAN], _draw(stream, photos - strange, rng), self.seen[STRANGERS], others)
         if cell == STRANGERS:
-            rows = rng.integers(0, len(self.seen[STRANGERS].channels), photos)
+            rows = rng.integers(0, len(self.seen[STRANGERS].features), photos)
         else:
             rows = _draw(stream, photos, rng)
         return Window(self.seen[cell], rows, self.seen[cell], rows[:0])
@@ -112,9 +112,9 @@ class Window:
     other: Seen
     other_rows: NDArray[np.intp]
 
-    def channels(self) -> Floats:
-        """The channels, [n, channels]."""
-        return np.concatenate([self.main.channels[self.rows], self.other.channels[self.other_rows]])
+    def features(self) -> Floats:
+        """The features, [n, features]."""
+        return np.concatenate([self.main.features[self.rows], self.other.features[self.other_rows]])
 
     def probabilities(self) -> Floats:
         """The answers, [n, classes]."""
@@ -178,7 +178,7 @@ def look_at_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.i
     seen[STRANGERS] = model.look(others, np.full(len(others), -1))
     seen[MISTRAINED] = wrong.look(photos, labels)
     # Only the labels are swapped: the network, and so the unfamiliarity, is the right one.
-    unfamiliarity = clean.channels[:, FEATURES.index("unfamiliarity")]
+    unfamiliarity = clean.features[:, FEATURES.index("ood_score")]
     seen[SWAPPED] = Seen(measure_features(photos, mirrored, unfamiliarity), mirrored, ~clean.right)
     simulated = {
         f"{kind} {severity}": model.look(corrupt(photos, kind, severity, 0), labels)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scones.aws.registry import ModelPackage
     from scones.aws.s3 import Bucket
     from scones.deployment.smoke_test import SmokeTestResult
+    from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from scones.steps.down import TeardownReport
     from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
-    from scones.steps.learn import LearnedDays
-    from scones.steps.monitor import MonitorResult
+    from scones.steps.monitor import LearnedDays
     from scones.steps.replay import RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import StageResult, TrainedModel
@@ -246,7 +246,7 @@ class Pipeline:
     def learn(self, days: int) -> "LearnedDays":
         """Use the traffic of the last *days* days as the monitor's baseline; 0 returns to the training photos."""
         deployed = self._deployed()
-        from scones.steps.learn import learn
+        from scones.steps.monitor import learn
 
         found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
         baseline = f"{found.photos} photos of {found.days} days" if days else "the training photos"
@@ -254,24 +254,24 @@ class Pipeline:
         return found
 
     def label(self, labels: Path) -> "LabelResult":
-        """Compare the endpoint's answers with *labels* that came later."""
+        """Compare the endpoint's recorded predictions with *labels* that came later."""
         deployed = self._deployed()
-        from scones.steps.label import label
+        from scones.steps.labels import import_labels
 
-        return label(self.aws, deployed.endpoint, deployed.model_uri, labels)
+        return import_labels(self.aws, deployed.endpoint, deployed.model_uri, labels)
 
     def to_label(self, page: Path) -> None:
         """Choose photos to label next, and write them on *page*."""
         deployed = self._deployed()
-        from scones.steps.to_label import to_label
+        from scones.steps.labels import export_labels
 
-        photos = to_label(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
+        photos = export_labels(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
 
     def history(self, page: Path) -> None:
         """Draw the results of all monitoring runs over time, as *page*."""
         deployed = self._deployed()
-        from scones.steps.history import history
+        from scones.steps.monitor import history
 
         windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"report {page}: {windows} windows")

@@ -128,7 +128,7 @@ def send(flow: Pipeline, photo: bytes, courier: object) -> None:
 
 
 def stage(flow: Pipeline) -> None:
-    """Leave photos for the monitor's canaries, as staging does."""
+    """Leave photos for the monitor's probes, as staging does."""
     classes, bucket = flow.settings.classes, flow.aws.bucket
     photos = {f"data/v/test/{level}.png": plain_photo(level) for level in (30, 40, 215, 225)}
     for key, photo in photos.items():

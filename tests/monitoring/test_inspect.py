@@ -1,154 +1,133 @@
-"""One look: any number of photos, judged as they stream by."""
+"""One pure function: the same state, records, model and context give the same result, and nothing is written."""
 
 import base64
 import json
-import resource
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from datetime import UTC, datetime
 
 import numpy as np
-import pytest
 
-from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading
-from scones.monitoring.capture.records import CapturedPhoto, CaptureReader, Watching
+from scones.aws.s3 import S3Object
+from scones.data.decode import png
+from scones.monitoring.capture.records import CaptureReader
+from scones.monitoring.checks import RunContext
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import measure_features
+from scones.monitoring.drift.features import Photos, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
-from scones.monitoring.drift.window_test import FalseAlarmBudget
-from scones.monitoring.inspect import WINDOW_PHOTOS, Look, Registered, acknowledged
-from tiny_model import noisy_photos, noisy_pngs
+from scones.monitoring.inspect import Inspection, inspect
+from scones.monitoring.monitor_state import MonitorState
+from scones.monitoring.performance.registered_model import RegisteredModel
+from tiny_model import noisy_photos
 
-ANSWER = (0.3, 0.7)
-FILE_RECORDS = 500
-
-
-@cache
-def a_baseline() -> Baseline:
-    """The channels of noisy photos."""
-    photos = noisy_photos(200, seed=1)
-    values = measure_features(photos, np.tile(ANSWER, (200, 1)))
-    return Baseline(values, "v", calibrate_stream(values, rounds=1))
+CLASSES = ("bicycle", "motorcycle")
+NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
+CONTEXT = RunContext(NOW, "s3://bucket/", "scones-test", deployed="c1", serving="c1")
+FILE = S3Object("capture/e/AllTraffic/2026/11/23/12/a.jsonl", 1, "1", 1_795_000_000.0)
 
 
-def ask(photos: np.ndarray) -> tuple[np.ndarray, None]:
-    """A registered model that gives every photo the same answer."""
-    return np.tile(np.array(ANSWER, np.float32), (len(photos), 1)), None
+def predict(photos: Photos) -> tuple[np.ndarray, None]:
+    """The brighter a photo, the likelier its second class."""
+    second = 1 / (1 + np.exp((128 - photos.mean(axis=(1, 2, 3))) / 16))
+    return np.column_stack([1 - second, second]).astype(np.float32), None
 
 
-def a_look(stream: str = "", per_thousand: float = 0.1) -> Look:
-    """A look that has seen nothing yet, after those that left *stream*."""
-    return Look(Registered(a_baseline(), ask, FalseAlarmBudget(per_thousand), 0, ("bicycle", "motorcycle")), stream)
+def a_model() -> RegisteredModel:
+    """A model with the baseline of noisy photos."""
+    photos = noisy_photos(300, seed=1)
+    values = measure_features(photos, predict(photos)[0])
+    baseline = Baseline(values, "v1", calibrate_stream(values[:100], rounds=1))
+    return RegisteredModel("m1", CLASSES, baseline, predict, 32, "v1", accuracy=0.9, class_mix=(0.5, 0.5))
 
 
-def seen(photos: np.ndarray, start: int = 0) -> Iterator[CapturedPhoto]:
-    """Photos as they come from the intake."""
-    for number, photo in enumerate(photos, start):
-        yield CapturedPhoto(f"e{number}", f"2026-11-23T12:{number // 60 % 60:02d}:{number % 60:02d}Z", photo, ANSWER)
+MODEL = a_model()
 
 
-def test_nothing_seen_is_no_verdict() -> None:
-    """Zero photos, no alarm, nothing to show."""
-    looked = a_look().finish()
-    assert (looked.photos, looked.verdict.enough, looked.verdict.alarm, looked.replayed.photos) == (0, False, False, 0)
+def records(
+    count: int, seed: int, *, light: float = 1.0, swapped: bool = False, state: MonitorState | None = None
+) -> CaptureReader:
+    """A capture of as many photos, with so much of their light, by this model or by one with swapped classes."""
+    photos = (noisy_photos(count, seed) * light).astype(np.uint8)
+    lines = []
+    for number, (photo, answer) in enumerate(zip(photos, predict(photos)[0], strict=True)):
+        body = base64.b64encode(png(photo)).decode()
+        output = {
+            "data": json.dumps([float(value) for value in (answer[::-1] if swapped else answer)]),
+            "encoding": "JSON",
+        }
+        capture = {"endpointInput": {"data": body, "encoding": "BASE64"}, "endpointOutput": output}
+        event = {"eventId": f"{seed}-{number}", "inferenceTime": f"2026-11-23T12:{number // 60:02}:{number % 60:02}Z"}
+        lines.append(json.dumps({"captureData": capture, "eventMetadata": event}).encode())
+    file = replace(FILE, key=FILE.key.replace("a.jsonl", f"{seed}.jsonl"))
+    return CaptureReader((state or MonitorState()).cursor, CLASSES, 32, lambda _: [(file, [b"\n".join(lines)])])
 
 
-def test_a_change_in_the_first_of_several_windows_is_not_forgotten() -> None:
-    """The verdict is that of the window that rang, with its own times and photos."""
-    look = a_look()
-    dark = noisy_photos(WINDOW_PHOTOS, seed=2) // 3
-    for item in [*seen(dark), *seen(noisy_photos(60, seed=3), WINDOW_PHOTOS)]:
-        look.add(item)
-    looked = look.finish()
-    assert (looked.photos, looked.verdict.photos, looked.verdict.alarm) == (WINDOW_PHOTOS + 60, WINDOW_PHOTOS, True)
-    assert looked.batch is not None
-    assert (looked.batch.times[0], looked.batch.first) == ("2026-11-23T12:00:00Z", 1)
-    assert [point.photos for point in looked.points] == [WINDOW_PHOTOS, 60]
-    assert looked.summary.photos == looked.photos
+def keys(found: Inspection) -> list[str]:
+    """The keys of its documents."""
+    return [document.key for document in found.documents]
 
 
-def test_a_rest_too_small_for_a_verdict_leaves_the_last_one() -> None:
-    """Three photos after a full window are measured, and the window's verdict stands."""
-    look = a_look()
-    for item in seen(noisy_photos(WINDOW_PHOTOS + 3, seed=4)):
-        look.add(item)
-    looked = look.finish()
-    assert (looked.verdict.photos, looked.verdict.enough, looked.summary.photos) == (500, True, 503)
+def test_photos_like_the_baseline_give_documents_and_metrics_and_no_alarm() -> None:
+    """Model Monitor's documents, the history and the recorded traffic; no notice."""
+    found = inspect(MonitorState(), records(60, 2), MODEL, CONTEXT)
+    assert (found.alert, found.alert_page, found.notices, found.state.alarms) == (None, "", (), ())
+    assert keys(found) == [
+        "monitor/baseline/statistics.json",
+        "monitor/baseline/constraints.json",
+        "monitor/results/scones-test/2026/11/23/12/30-00/statistics.json",
+        "monitor/results/scones-test/2026/11/23/12/30-00/constraint_violations.json",
+        "monitor/history/scones-test/2026/11/23/123000.jsonl",
+        "monitor/measured/scones-test/2026/11/23/123000.npz",
+    ]
+    assert [document.rewrite for document in found.documents] == [False, False, True, True, True, True]
+    assert (found.metrics["images_seen"], found.metrics["drift_alarm"]) == (60, 0)
 
 
-def test_another_model_is_found_within_two_photos_even_across_batches() -> None:
-    """Every answer is compared with the registered model's; one odd one is not enough."""
-    look = a_look()
-    for number, item in enumerate(seen(noisy_photos(200, seed=5))):
-        look.add(replace(item, probabilities=(0.9, 0.1)) if number in {10, 150} else item)
-    replayed = look.finish().replayed
-    assert (replayed.photos, replayed.mismatches, replayed.found_after) == (200, (10, 150), 151)
+def test_darker_photos_give_one_notice_until_the_alarm_is_acknowledged() -> None:
+    """The page, its JSON and the photos to label belong to the first alert only."""
+    first = inspect(MonitorState(), records(60, 3, light=0.5), MODEL, CONTEXT)
+    assert first.alert is not None
+    assert first.alert_page == "monitor/alerts/20261123-123000.html"
+    assert [document.key for document in first.alert_documents] == [
+        "monitor/alerts/20261123-123000.json",
+        "monitor/labels/asked.json",
+    ]
+    (notice,) = first.notices
+    assert "s3://bucket/monitor/alerts/20261123-123000.html" in notice.body
+    assert json.loads(notice.attributes["alert"])["cause"] == "image quality"
+    state = first.state.with_sent_notices()
+    second = inspect(state, records(60, 4, light=0.5, state=state), MODEL, CONTEXT)
+    assert second.alert is not None
+    assert (second.alert_page, second.notices, second.state.alarms) == ("", (), state.alarms)
+    assert second.result.report_uri == first.result.report_uri
+    third = inspect(
+        second.state, records(60, 5, light=0.5, state=second.state), MODEL, replace(CONTEXT, acknowledge=True)
+    )
+    assert (third.result.acknowledged, len(third.notices)) == (1, 1)
 
 
-def test_a_trickle_of_photos_rings_by_the_stream() -> None:
-    """Ten dark photos an hour are too few for any window; the detector is carried from look to look, and tells."""
-    stream, rung, looks = "", None, 0
-    dark = noisy_photos(100, seed=7) // 2
-    while rung is None:
-        look = a_look(stream)
-        for item in seen(dark[10 * looks : 10 * looks + 10], 10 * looks):
-            look.add(item)
-        looked = look.finish()
-        assert not looked.verdict.enough
-        stream, rung, looks = looked.stream.to_json(), looked.rung, looks + 1
-    assert (rung.onset, looks) == (1, 2)
-    again = a_look(stream)
-    for item in seen(dark[:10], 200):
-        again.add(item)
-    assert again.finish().rung is None
-    registered = Registered(a_baseline(), ask, FalseAlarmBudget(), 0)
-    assert a_look(acknowledged(stream, registered)).finish().evidence == 0
+def test_a_notice_that_was_not_sent_is_given_again() -> None:
+    """The alarm is in the state before its notice is sent."""
+    first = inspect(MonitorState(), records(60, 3, light=0.5), MODEL, CONTEXT)
+    again = inspect(first.state, records(0, 4, state=first.state), MODEL, CONTEXT)
+    assert again.notices == first.notices
 
 
-def test_a_stream_of_another_baseline_begins_anew() -> None:
-    """After a new deployment the detector knows nothing, and nothing is an error."""
-    other = Registered(Baseline(a_baseline().values + 1, "v", a_baseline().calibration), ask, FalseAlarmBudget(), 0)
-    look = a_look()
-    for item in seen(noisy_photos(30, seed=8)):
-        look.add(item)
-    stream = look.finish().stream.to_json()
-    assert a_look(stream).finish().stream.photos == 30
-    assert Look(other, stream).finish().stream.photos == 0
+def test_another_model_is_found_by_its_predictions() -> None:
+    """Certain after two photos, whatever they show."""
+    found = inspect(MonitorState(), records(20, 6, swapped=True), MODEL, CONTEXT)
+    assert [alarm.kind for alarm in found.state.alarms] == ["prediction"]
+    assert found.metrics["prediction_mismatch"] > 2
 
 
-def lines_of(photos: list[str]) -> Iterator[bytes]:
-    """One file's records; every hundredth line is none, every fiftieth photo has no answer."""
-    for number in range(FILE_RECORDS):
-        asked = {"observedContentType": "image/png", "data": photos[number % len(photos)], "encoding": "BASE64"}
-        capture = {"endpointInput": asked, "endpointOutput": {"data": json.dumps(ANSWER), "encoding": "JSON"}}
-        if number % 50 == 1:
-            del capture["endpointOutput"]
-        metadata = {"eventId": str(uuid.uuid4()), "inferenceTime": "2026-11-23T12:00:00Z"}
-        yield b"{cut" if number % 100 == 2 else json.dumps({"captureData": capture, "eventMetadata": metadata}).encode()
+def test_each_record_counts_once() -> None:
+    """The state says what was read."""
+    first = inspect(MonitorState(), records(30, 7), MODEL, CONTEXT)
+    again = inspect(first.state, records(30, 7, state=first.state), MODEL, CONTEXT)
+    assert (first.result.photos, again.result.photos) == (30, 0)
 
 
-def peak_megabytes() -> float:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_hundred_thousand_records_take_no_more_memory_than_twenty_thousand() -> None:
-    """Streamed: after the first tenth, the rest adds less than 40 MB, of which the counted events take most."""
-    photos = [base64.b64encode(png).decode() for png in noisy_pngs(40, seed=6)]
-    reading = Reading(CaptureCursor())
-    intake, look = CaptureReader(Watching(("a", "b"), 32), reading), a_look(per_thousand=1)
-    peaks = []
-    for number in range(400):
-        file = CaptureFile(f"capture/e/v/2026/11/23/12/{number}.jsonl", "1", 1, 1_790_000_000.0 + number)
-        for item in intake.take(file, lines_of(photos)):
-            look.add(item)
-        reading.done(file)
-        if number in {39, 399}:
-            peaks.append(peak_megabytes())
-    looked = look.finish()
-    assert looked.photos + sum(intake.counts.values()) == 400 * FILE_RECORDS
-    assert peaks[1] - peaks[0] < 40
-    assert len(json.dumps(reading.cursor(finished=True).events)) < 3_000_000
+def test_the_same_input_gives_the_same_output() -> None:
+    """Pure: no clock, no randomness without a seed."""
+    one, other = (inspect(MonitorState(), records(60, 8, light=0.6), MODEL, CONTEXT) for _ in range(2))
+    assert (one.state, one.metrics, one.notices) == (other.state, other.metrics, other.notices)
+    assert one.documents[:-1] == other.documents[:-1]

@@ -6,11 +6,9 @@ import numpy as np
 
 from scones.monitoring.capture.records import RefusalReason
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.features import BUCKETS, FEATURES, FeatureSummary
 from scones.monitoring.drift.window_test import window_test
 from scones.monitoring.model_monitor import (
-    BUCKETS,
-    FeatureSummary,
     constraints_document,
     statistics_document,
     violations_document,
@@ -29,7 +27,7 @@ def summed(*batches: np.ndarray) -> FeatureSummary:
 
 
 def test_statistics_have_model_monitor_s_members() -> None:
-    """Each channel is a feature with counts, moments and ten buckets that cover every value."""
+    """Each feature is a feature with counts, moments and ten buckets that cover every value."""
     values = RNG.normal(10, 9, (50, len(FEATURES)))
     values[:10, -1] = np.nan
     document = json.loads(json.dumps(statistics_document(summed(values)), allow_nan=False))

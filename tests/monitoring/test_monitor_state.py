@@ -1,4 +1,6 @@
-"""What one look leaves, the next one reads."""
+"""What one run leaves, the next one reads."""
+
+import json
 
 import pytest
 
@@ -24,3 +26,12 @@ def test_only_another_configuration_begins_a_new_time() -> None:
     assert (first.config, first.since) == ("c1", 100)
     assert first.serving("c1", 200) is first
     assert first.serving("c2", 200).since == 200
+
+
+def test_the_state_of_the_release_before_reads() -> None:
+    """Its alarms stay active, under the names of this release."""
+    event = {"kind": "canary", "subject": "s", "body": "b"}
+    earlier = {"alarms": [{"finding": event, "since": "2026-11-23T03:00:00Z", "told": True}], "config": "c1"}
+    state = MonitorState.from_json(json.dumps(earlier).encode(), "s3://bucket/state.json")
+    assert state.config == "c1"
+    assert state.alarms == (ActiveAlarm(AlarmEvent("probe", "s", "b"), "2026-11-23T03:00:00Z", sent=True),)

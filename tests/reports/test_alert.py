@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batches import batch, evidence, swapped
-from scones.monitoring.alerts.alert import Alert, make_alert
+from batches import alert_on, batch, swapped
+from scones.monitoring.alerts.alert import Alert
 from scones.reports.alert import render_alert
 
-DARK = make_alert(evidence(batch(brightness=-2)))
-OTHER = make_alert(evidence(swapped(batch())))
+DARK = alert_on(batch(brightness=-2))
+OTHER = alert_on(swapped(batch()))
 VOID = {"meta", "img", "br"}
 
 
@@ -44,7 +44,7 @@ def photo() -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("alert", [DARK, OTHER, replace(DARK, worst=(), label=(), moved=())])
+@pytest.mark.parametrize("alert", [DARK, OTHER, replace(DARK, examples=(), to_label=(), changes=())])
 def test_the_page_is_whole_html_and_fetches_nothing(alert: Alert) -> None:
     """It can be read where the network is what broke."""
     page = render_alert(alert, {})
@@ -56,25 +56,29 @@ def test_the_page_is_whole_html_and_fetches_nothing(alert: Alert) -> None:
 
 def test_worst_photos_stand_beside_those_they_are_like() -> None:
     """Where the training photos could be fetched; without them the captured ones stand alone."""
-    names = {example.like for example in DARK.worst}
+    names = {example.similar_to for example in DARK.examples}
     alone, beside = (
         Balanced(render_alert(DARK, pictures)).counts["img"] for pictures in ({}, dict.fromkeys(names, photo()))
     )
-    assert alone == len(DARK.worst) + len(DARK.label)
-    assert beside == alone + len(DARK.worst)
+    assert alone == len(DARK.examples) + len(DARK.to_label)
+    assert beside == alone + len(DARK.examples)
 
 
 def test_what_both_models_said_is_shown() -> None:
     """The proof that another model answers."""
     page = render_alert(OTHER, {})
     assert "Another model answers" in page
-    assert "the deployed model says" in page
+    assert "the registered model predicts" in page
 
 
 def test_names_from_outside_are_text() -> None:
     """Endpoints, classes, events and files may be called anything."""
     evil = "<script>alert(1)</script>"
-    worst = tuple(replace(example, said=evil, like=evil, time=evil, odd=evil) for example in DARK.worst)
-    label = tuple(replace(item, event=f'"{evil}', time=evil) for item in DARK.label)
-    alert = replace(DARK, endpoint=evil, worst=worst, label=label, mix=((evil, 0.5, 0.6),), headline=(evil,))
+    worst = tuple(
+        replace(example, prediction=evil, similar_to=evil, time=evil, unusual=evil) for example in DARK.examples
+    )
+    label = tuple(replace(item, event=f'"{evil}', time=evil) for item in DARK.to_label)
+    alert = replace(
+        DARK, endpoint=evil, examples=worst, to_label=label, class_mix=((evil, 0.5, 0.6),), headline=(evil,)
+    )
     assert "<script" not in render_alert(alert, {evil: photo()})

@@ -61,7 +61,7 @@ class Alarm:
 
 @pytest.mark.parametrize(
     "logical_id",
-    ["DriftAlarm", *(pytest.param(alike, marks=pytest.mark.slow) for alike in ("ReplayAlarm", "CanaryAlarm"))],
+    ["DriftAlarm", *(pytest.param(alike, marks=pytest.mark.slow) for alike in ("PredictionAlarm", "ProbeAlarm"))],
 )
 def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_id: str) -> None:
     """Between two looks nothing is known, and the state stays; an acknowledged alarm's 0 brings it back to OK."""

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+from scones.steps.history import history
+
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import DeployResult
-from scones.steps.history import history
 from tiny_model import noisy_pngs
 
 

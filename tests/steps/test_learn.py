@@ -38,7 +38,7 @@ def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[
     """Six days are the baseline of this model until 0 forgets them; four are refused, and change nothing."""
     bucket = flow.aws.bucket
     deployed = load_result(bucket, "deploy", DeployResult, "")
-    model = open_model(bucket.get(bucket.key(deployed.model_uri))).model_file.version
+    model = open_model(bucket.get(bucket.key(deployed.model_uri))).version
     standing = [item.key for item in bucket.list(features_prefix(flow.aws.name))]
     bucket.remove(standing)
     kept += [keep(flow, day, model) for day in range(1, 5)]

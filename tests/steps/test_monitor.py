@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline
-from scones.steps.monitor import MonitorResult
 from tiny_model import noisy_pngs
 
 PHOTOS = 60

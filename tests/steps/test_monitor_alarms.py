@@ -1,4 +1,4 @@
-"""What the monitor does beside its verdict: alarms that ring once, canaries, documents, metrics, and two at once."""
+"""What the monitor does beside its verdict: alarms that ring once, probes, documents, metrics, and two at once."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,12 +14,13 @@ from scones.aws.s3 import Bucket, S3Object
 from scones.data.manifest import Sample, to_lines
 from scones.domain.keys import manifest_key
 from scones.domain.progress import Silent
+from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import UnreadableMonitorState
 from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
-from scones.steps.monitor import ConcurrentRunError, MonitorResult, MonitorTarget, monitor
+from scones.steps.monitor import ConcurrentRunError, MonitorTarget, monitor
 from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 from scones.steps.up import StackOutputs
@@ -171,7 +172,7 @@ def test_a_damaged_state_is_named(quiet: Pipeline) -> None:
 
 
 def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeline) -> None:
-    """While all is well canaries are right; with another model behind the endpoint two alarms ring at one look."""
+    """While all is well probes are right; with another model behind the endpoint two alarms ring at one look."""
     bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
     photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
     samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]
@@ -181,7 +182,7 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeli
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
     save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
     well = own_flow.monitor()
-    assert (len(well.canaries), all(canary.right for canary in well.canaries), well.alarms) == (4, True, ())
+    assert (len(well.probes), all(probe.right for probe in well.probes), well.alarms) == (4, True, ())
     released = load_result(bucket, "deploy", DeployResult, "")
     own_flow.settings.state.mkdir(parents=True)
     write_tiny_model_file(own_flow.settings.state / "other", breaks=True)
@@ -191,6 +192,6 @@ def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeli
     own_flow.deploy()
     save_result(bucket, "deploy", released)
     wrong = own_flow.monitor()
-    assert [alarm.kind for alarm in wrong.alarms] == ["canary", "release"]
-    assert {canary.answer for canary in wrong.canaries} == {""}
+    assert [alarm.kind for alarm in wrong.alarms] == ["probe", "release"]
+    assert {probe.prediction for probe in wrong.probes} == {""}
     assert wrong.photos == 0

@@ -72,9 +72,9 @@ def test_photos_become_a_model_file(start: Start, tmp_path: Path) -> None:
     assert (len(baseline.values), baseline.data_version) == (80, "v1")
     assert np.isfinite(baseline.values).all()
     assert baseline.calibration is not None
-    assert baseline.lesson is not None
-    assert baseline.lesson.clean.right.mean() == pytest.approx(model_file.metrics["oof_accuracy"])
-    assert {len(damaged.right) for damaged in baseline.lesson.damaged.values()} == {80}
+    assert baseline.simulated_damage is not None
+    assert baseline.simulated_damage.clean.right.mean() == pytest.approx(model_file.metrics["oof_accuracy"])
+    assert {len(damaged.right) for damaged in baseline.simulated_damage.damaged.values()} == {80}
     assert model_file.out_of_fold_path is not None
     known = OutOfFoldPredictions.load(model_file.out_of_fold_path)
     assert (len(known.names), known.names[0], known.labels[0]) == (80, "bicycle/0.png", "bicycle")

@@ -16,6 +16,7 @@ from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.alerts.notices import AlertSummary
 from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
 from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.inspect import MonitorResult
 from scones.reports.demo import render_report
 from scones.reports.evaluation import photo_cards
 from scones.reports.gallery import PhotoCard
@@ -23,7 +24,6 @@ from scones.reports.story import Channel, Data, DemoReport, Dispatch, Drift, Dri
 from scones.steps.classify import ClassifiedPhoto, ClassifyResult
 from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import DispatchResult
-from scones.steps.monitor import MonitorResult
 from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 
@@ -132,7 +132,7 @@ def found_after(calm: MonitorResult, alarmed: MonitorResult) -> int | None:
 def _said(alert: AlertSummary | None) -> tuple[str, ...]:
     if alert is None:
         return ()
-    return (alert.subject, f"since {alert.since}", *(f"right answers: {line}" for line in alert.accuracy), *alert.moved)
+    return (alert.subject, f"since {alert.since}", f"accuracy: {alert.accuracy}", *alert.changes)
 
 
 def _seen(execution: ClassifiedPhoto, photo: bytes) -> PhotoCard:
@@ -151,7 +151,7 @@ def _check(verdict: WindowVerdict) -> DriftCheck:
         chance=verdict.chance,
         channels=tuple(
             Channel(item.name, FEATURE_DESCRIPTIONS[item.name], item.before, item.now, item.score)
-            for item in verdict.channels
+            for item in verdict.features
         ),
     )
 

@@ -10,9 +10,9 @@ from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
+    from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.labels import LabelResult
     from scones.pipeline import Pipeline
-    from scones.steps.monitor import MonitorResult
 
 
 class _MonitorOptions(TypedDict):

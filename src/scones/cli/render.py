@@ -9,9 +9,9 @@ from scones.domain.decision import Outcome
 if TYPE_CHECKING:
     from scones.evaluation.evaluation import Evaluation
     from scones.evaluation.load_test import LoadLevel
+    from scones.monitoring.inspect import MonitorResult
     from scones.steps.classify import ClassifyResult
     from scones.steps.dispatch import DispatchResult
-    from scones.steps.monitor import MonitorResult
     from scones.steps.simulate import SimulationResult
     from scones.steps.stage import StageResult
     from scones.steps.train import TrainingResult
@@ -105,11 +105,11 @@ def _monitored(result: "MonitorResult") -> Iterable[str]:
     else:
         state = "ALARM" if verdict.alarm else "no alarm"
         yield f"{state}: drift score {verdict.score:.2f}, threshold {verdict.threshold:.2f}, {result.photos} photos"
-    yield f"stream: drift score {result.evidence:.2f}, threshold 1"
+    yield f"stream: drift score {result.drift_score:.2f}, threshold 1"
     if result.alert:
-        yield f"ALERT, {result.alert.severity}: {result.alert.cause}: {result.alert.because}"
+        yield f"ALERT, {result.alert.severity}: {result.alert.cause}: {result.alert.reason}"
         yield f"since {result.alert.since}"
-        yield from result.alert.moved
+        yield from result.alert.changes
     if result.accuracy:
         found = result.accuracy
         doubt = "" if found.trusted else f"; unreliable: {found.why}"
@@ -119,7 +119,7 @@ def _monitored(result: "MonitorResult") -> Iterable[str]:
     if result.acknowledged:
         yield f"acknowledged: {result.acknowledged} alarms"
     for alarm in result.alarms:
-        yield f"active since {alarm.since}: {alarm.finding.subject}"
+        yield f"active since {alarm.since}: {alarm.event.subject}"
     for reason, count in result.refused.items():
         yield f"skipped: {count}, {reason}"
     for line in result.malformed:

@@ -1,300 +1,192 @@
-"""One monitoring run: measure and test the photos since the last run, in memory that does not grow."""
+"""Inspect: one pure function from the state and the captured records to everything that a monitoring run writes."""
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
-from scones.monitoring.alerts.alert import Alert, Evidence, Known, PhotoWindow, make_alert
-from scones.monitoring.alerts.notices import ActiveAlarm
-from scones.monitoring.capture.records import IGNORED, CapturedPhoto, RefusalReason
-from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
-from scones.monitoring.drift.stream_detector import InvalidStreamState, StreamAlarm, StreamDetector, StreamState
-from scones.monitoring.drift.stream_statistics import calibrate_stream
-from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic
-from scones.monitoring.drift.window_test import MIN_BASELINE, FalseAlarmBudget, WindowVerdict, window_test
-from scones.monitoring.history import HistoryPoint, history_point
-from scones.monitoring.model_monitor import FeatureSummary
-from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate, AccuracyEstimator
-from scones.monitoring.performance.prediction_check import (
-    MIN_MISMATCHES,
-    PredictionCheck,
-    ProbeResult,
-    check_predictions,
+from scones.domain.keys import (
+    LABEL_SAMPLE_KEY,
+    alert_key,
+    baseline_key,
+    features_prefix,
+    history_prefix,
+    monitor_results_key,
+    run_suffix,
 )
-
-WINDOW_PHOTOS = 500
-"""So many photos at most are judged together, and kept in memory."""
-_BATCH = 64
-_MAX_POINTS = 200
-_MAX_WINDOWS = MAX_PHOTOS_KEPT // WINDOW_PHOTOS
-_NOTHING = WindowVerdict(False, False, 0, 0.0, 0.0, ())
-
-Ask = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
-"""The registered model: photos [n, side, side, 3] give probabilities [n, C], and unfamiliarity [n] if it has that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """What the traffic is held against: the model deployed last, its baseline, and how often an alarm may be false."""
-
-    baseline: Baseline
-    ask: Ask
-    budget: FalseAlarmBudget
-    seed: int
-    classes: tuple[str, ...] = ()
-    model: str = ""
-    """The model's version."""
-
-    def watch(self) -> StreamDetector:
-        """The stream detector; training has calibrated it, unless the baseline was made by hand."""
-        values = self.baseline.values
-        calibration = self.baseline.calibration or calibrate_stream(values, seed=self.seed)
-        return StreamDetector.of(values, calibration.line(self.budget.of_stream()))
+from scones.monitoring.alerts.alert import Alert, make_alert
+from scones.monitoring.alerts.notices import (
+    ActiveAlarm,
+    AlertSummary,
+    Notice,
+    alert_event,
+    alert_json,
+    drift_beside_model_event,
+    new_alarms,
+    notice_of,
+    summarize,
+)
+from scones.monitoring.capture.records import CaptureReader, RefusalReason
+from scones.monitoring.checks import RunContext, check_baseline, check_endpoint
+from scones.monitoring.drift.features import FeatureSummary
+from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.history import to_lines
+from scones.monitoring.model_monitor import constraints_document, metrics, statistics_document, violations_document
+from scones.monitoring.monitor_state import MonitorState
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
+from scones.monitoring.performance.labels import LabelRequest
+from scones.monitoring.performance.prediction_check import PredictionCheck, ProbeResult
+from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.run import MonitoringRun, RunResult, acknowledge_stream
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What one look found: the first verdict that is an alarm, else the newest; and the window that it is about."""
+class Document:
+    """An object to write into the bucket."""
 
+    key: str
+    content: bytes
+    content_type: str = "application/json"
+    rewrite: bool = True
+    """Whether to write it even if the bucket has the same content."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorResult:
+    """The result of a monitoring run, the records that could not be used, and the active alarms."""
+
+    verdict: WindowVerdict
     photos: int
-    verdict: WindowVerdict
-    batch: PhotoWindow | None
-    """The window; None if there were no photos."""
-    summary: FeatureSummary
-    replayed: PredictionCheck
-    """How all captured answers compare with the registered model's."""
-    stream: StreamState
-    """What the stream detector carries to the next look."""
-    evidence: float
-    """The stream's highest statistic after the last photo, in alarm lines; 0 while there are too few photos."""
-    rung: StreamAlarm | None
-    """Its alarm, if that rang at this look, by the number of photo, the first ever seen being 1."""
-    accuracy: AccuracyEstimate | None
-    """Estimated for the window; None where there is nothing to learn it from, or another model answers."""
-    points: tuple[HistoryPoint, ...]
-    """Every window in short; of very many, some."""
-    measured: RecordedTraffic | None
-    """What is kept of each photo, of very many of the newest; None if there were none."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """A window that was judged; *rang* says whether there is something to tell of it."""
-
-    verdict: WindowVerdict
-    batch: PhotoWindow
-    accuracy: AccuracyEstimate | None
-    rang: bool
-
-
-class Look:
-    """Takes the photos one by one; the stream detector sees each, and the window check some hundreds at a time."""
-
-    def __init__(self, registered: Registered, stream: str = "") -> None:
-        self.photos = 0
-        self._registered = registered
-        self._watch = registered.watch()
-        self._before = self._stream = _resume(self._watch, stream)
-        self._summary = FeatureSummary(registered.baseline.values)
-        self._seen: list[CapturedPhoto] = []
-        self._judged: _Window | None = None
-        self._replayed = PredictionCheck(photos=0, mismatches=(), largest=0.0, found_after=None)
-        self._points = ThinnedHistory()
-        self._measured: deque[RecordedTraffic] = deque(maxlen=_MAX_WINDOWS)
-
-    def add(self, seen: CapturedPhoto) -> None:
-        """Take one photo."""
-        self.photos += 1
-        self._seen.append(seen)
-        if len(self._seen) == WINDOW_PHOTOS:
-            self._judge()
-
-    def finish(self) -> Looked:
-        """Judge what is left, and give the result."""
-        if self._seen:
-            self._judge()
-        judged = self._judged
-        return Looked(
-            photos=self.photos,
-            verdict=judged.verdict if judged else _NOTHING,
-            batch=judged.batch if judged else None,
-            summary=self._summary,
-            replayed=self._replayed,
-            stream=self._stream,
-            evidence=self._stream.score / self._watch.line.height,
-            rung=self._stream.alarm if self._before.alarm is None else None,
-            accuracy=judged.accuracy if judged else None,
-            points=tuple(self._points.kept),
-            measured=RecordedTraffic.join(self._measured) if self._measured else None,
-        )
-
-    def _judge(self) -> None:
-        standing = self._stream.alarm is not None or self._replayed.another_model
-        batch = self._measure()
-        verdict = self._verdict(batch)
-        rang = verdict.alarm or (not standing and (self._stream.alarm is not None or self._replayed.another_model))
-        accuracy = self._estimate(batch)
-        window = _Window(verdict, batch, accuracy, rang)
-        evidence = max(self._stream.score / self._watch.line.height, verdict.score / (verdict.threshold or 1))
-        self._points.add(history_point(batch, verdict, self._registered.classes, evidence=evidence, accuracy=accuracy))
-        # What rang first is told; a rest of a few photos is not worth more than the window before it.
-        if self._judged is None or (not self._judged.rang and (rang or len(batch) >= MIN_PHOTOS)):
-            self._judged = window
-
-    def _verdict(self, batch: PhotoWindow) -> WindowVerdict:
-        budget = self._registered.budget
-        if len(batch) < budget.smallest_window():
-            return replace(_NOTHING, photos=len(batch))
-        rate = budget.of_window(len(batch))
-        return window_test(self._registered.baseline, batch.values, false_alarm_rate=rate, seed=self._registered.seed)
-
-    def _measure(self) -> PhotoWindow:
-        seen, self._seen = self._seen, []
-        photos = np.stack([each.photo for each in seen])
-        captured = np.array([each.probabilities for each in seen])
-        parts = [
-            self._ask(photos[start : start + _BATCH], captured[start : start + _BATCH])
-            for start in range(0, len(seen), _BATCH)
-        ]
-        values, replayed = (np.concatenate(tables) for tables in zip(*parts, strict=True))
-        first = self._stream.photos + 1
-        self._summary.add(values)
-        self._stream = self._watch.look(self._stream, values)
-        times, events = tuple(each.time for each in seen), tuple(each.event_id for each in seen)
-        hashes = tuple(each.sha256 for each in seen)
-        self._measured.append(RecordedTraffic(self._registered.model, events, times, hashes, captured, values))
-        return PhotoWindow(photos, values, captured, times, events, first, replayed)
-
-    def _ask(self, photos: Photos, captured: Floats) -> tuple[Floats, Floats]:
-        """Measure some photos, with the help of the registered model, and compare its answers, which come second."""
-        replayed, unfamiliarity = self._registered.ask(photos)
-        answers = replayed.astype(np.float64)
-        self._replayed = _add_check(self._replayed, check_predictions(captured, answers))
-        familiar = self._registered.baseline.familiar
-        strange = None if unfamiliarity is None else clip_ood_score(unfamiliarity, familiar)
-        return measure_features(photos, captured, strange), answers
-
-    @cached_property
-    def _estimator(self) -> AccuracyEstimator | None:
-        # Learnt when there is a photo to estimate: most looks of a quiet night see none.
-        lesson = self._registered.baseline.lesson
-        return None if lesson is None else AccuracyEstimator.learn(lesson, self._registered.seed)
-
-    def _estimate(self, batch: PhotoWindow) -> AccuracyEstimate | None:
-        if self._replayed.another_model or self._estimator is None:
-            return None
-        return self._estimator.estimate(batch.values, batch.probabilities)
-
-
-class ThinnedHistory:
-    """Keeps an even choice of any number of points, so that a look at very many photos leaves a small history."""
-
-    def __init__(self) -> None:
-        self.kept: list[HistoryPoint] = []
-        self._seen, self._every = 0, 1
-
-    def add(self, new: HistoryPoint) -> None:
-        """Keep it, if it is one of those chosen."""
-        if self._seen % self._every == 0:
-            self.kept.append(new)
-        self._seen += 1
-        if len(self.kept) > _MAX_POINTS:
-            self._every *= 2
-            del self.kept[1::2]
-
-
-def acknowledged(stream: str, registered: Registered) -> str:
-    """Let the stream detector start anew, so that it may ring again."""
-    watch = registered.watch()
-    return watch.acknowledge(_resume(watch, stream)).to_json()
-
-
-def _resume(watch: StreamDetector, stream: str) -> StreamState:
-    """Go on where the last look stopped; against another baseline, or another version's, begin anew."""
-    try:
-        return watch.resume(stream) if stream else watch.begin()
-    except InvalidStreamState:
-        return watch.begin()
-
-
-def _add_check(before: PredictionCheck, now: PredictionCheck) -> PredictionCheck:
-    """Add the comparison of the photos that followed; enough mismatches may come from several batches together."""
-    mismatches = (*before.mismatches, *(before.photos + index for index in now.mismatches))
-    certain = len(mismatches) >= MIN_MISMATCHES
-    return replace(
-        before,
-        photos=before.photos + now.photos,
-        mismatches=mismatches,
-        largest=max(before.largest, now.largest),
-        found_after=mismatches[MIN_MISMATCHES - 1] + 1 if certain else None,
-    )
-
-
-_DESCRIPTION_RATE = 0.05
-"""The rate of the check that only says what moved, where the stream's detector rang and no check of the window did."""
-
-
-def alert_of(looked: Looked, known: Known, registered: Registered) -> Alert | None:
-    """Make the alert, if the window's check, the stream's detector or the replay rang."""
-    batch, verdict = looked.batch, looked.verdict
-    rang = verdict.alarm or looked.rung is not None or looked.replayed.another_model
-    if batch is None or not rang:
-        return None
-    evidence = Evidence(
-        known=known,
-        batch=batch,
-        verdict=verdict if verdict.enough else _describe(looked, registered),
-        per_thousand=registered.budget.per_thousand,
-        alarm=looked.rung,
-        replay=looked.replayed,
-        estimate=looked.accuracy,
-    )
-    return make_alert(evidence, registered.seed)
-
-
-def _describe(looked: Looked, registered: Registered) -> WindowVerdict:
-    """Say what moved in a window that is too small for a verdict of its own."""
-    batch, baseline = looked.batch, registered.baseline
-    if batch is None or len(batch) < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
-        return looked.verdict
-    found = window_test(baseline, batch.values, false_alarm_rate=_DESCRIPTION_RATE, seed=registered.seed)
-    return replace(found, alarm=False, enough=False)
-
-
-@dataclass(frozen=True, slots=True)
-class MonitoringFigures:
-    """What one look came to."""
-
-    looked: Looked
+    malformed: tuple[str, ...]
+    """The first records that could not be used, one line each."""
+    report_uri: str
+    """The page of the alert, while its alarm is active."""
     refused: Mapping[RefusalReason, int]
-    canaries: Sequence[ProbeResult]
-    alarms: Sequence[ActiveAlarm]
-    """Those that stand after it."""
+    """The number of records that were not used, by reason."""
+    alarms: tuple[ActiveAlarm, ...]
+    """Active until they are acknowledged."""
+    acknowledged: int
+    probes: tuple[ProbeResult, ...]
+    prediction_check: PredictionCheck
+    drift_score: float
+    """The stream detector's, in units of the threshold."""
+    alert: AlertSummary | None
+    """What this run found, if it is worth an alert."""
+    accuracy: AccuracyEstimate | None
+    """Estimated without labels, for the newest photos."""
+    complete: bool
+    """Whether the capture was read to its end."""
+
+    def headline(self) -> str:
+        """The result in one line."""
+        if self.alert:
+            return self.alert.subject
+        if not self.verdict.enough:
+            return f"{self.photos} photos since the last run: too few for a verdict"
+        return f"no drift in {self.photos} photos"
 
 
-def figures(outcome: MonitoringFigures) -> dict[str, float]:
-    """The value of each metric; evidence counts in alarm lines, of the stream's detector or the window's check.
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Everything that a monitoring run writes and returns."""
 
-    Nothing is said of the channels without a verdict, nor of the accuracy where its estimate is not trusted.
-    """
-    looked = outcome.looked
-    verdict, accuracy = looked.verdict, looked.accuracy
-    found = {
-        "images_seen": float(looked.photos),
-        "records_refused": float(sum(count for reason, count in outcome.refused.items() if reason not in IGNORED)),
-        "replay_mismatch": float(len(looked.replayed.mismatches)),
-        "drift_alarm": float(any(alarm.kind == "drift" for alarm in outcome.alarms)),
-        "drift_evidence": max(looked.evidence, verdict.score / verdict.threshold if verdict.enough else 0.0),
-        "canary_failures": float(sum(not canary.right for canary in outcome.canaries)),
-    }
-    if verdict.enough:
-        found |= {f"feature_baseline_drift_{shift.name}": shift.score / verdict.threshold for shift in verdict.channels}
-    if accuracy and accuracy.trusted:
-        found["accuracy_estimate"] = accuracy.accuracy
-    return found
+    alert: Alert | None
+    """What this run found, even if its alarm is active already."""
+    alert_page: str
+    """The key for the page of a new alert; empty if there is none."""
+    alert_documents: tuple[Document, ...]
+    """The new alert for programs, and the photos that it asks to label; a notice refers to them."""
+    state: MonitorState
+    documents: tuple[Document, ...]
+    metrics: dict[str, float]
+    notices: tuple[Notice, ...]
+    """One for each active alarm whose notice was not sent yet."""
+    result: MonitorResult
+
+
+def inspect(state: MonitorState, records: CaptureReader, model: RegisteredModel, context: RunContext) -> Inspection:
+    """Measure and test all captured *records*; nothing is written, and the only clock is the *context*'s."""
+    acknowledged = len(state.alarms) if context.acknowledge else 0
+    if context.acknowledge:
+        state = replace(state, alarms=(), stream=acknowledge_stream(state.stream, model))
+    running = MonitoringRun(model, state.stream)
+    for photo in records:
+        running.add(photo)
+    run = running.finish()
+    alert = make_alert(run, run.window, model, context.endpoint) if run.fired and run.window else None
+    new_alert = _new_alert(state, alert, context)
+    events = [*check_endpoint(context), *drift_beside_model_event(alert, run), *check_baseline(model)]
+    others = [ActiveAlarm(event, _written(context)) for event in new_alarms(state.alarms, events)]
+    alarms = (*state.alarms, *([new_alert] if new_alert else []), *others)
+    state = replace(state, cursor=records.cursor(), alarms=alarms, stream=run.stream.to_json())
+    return Inspection(
+        alert=alert,
+        alert_page=alert_key(context.now, "html") if new_alert else "",
+        alert_documents=tuple(_alert_documents(new_alert, run, model, context)) if new_alert else (),
+        state=state,
+        documents=tuple(_documents(run, records, model, context)),
+        metrics=metrics(run, records.refused, context.probes, alarms),
+        notices=tuple(notice_of(alarm) for alarm in alarms if not alarm.sent),
+        result=MonitorResult(
+            verdict=run.verdict,
+            photos=run.photos,
+            malformed=records.examples,
+            report_uri=next((alarm.report_uri for alarm in reversed(alarms) if alarm.report_uri), "") if alert else "",
+            refused=records.refused,
+            alarms=state.with_sent_notices().alarms,
+            acknowledged=acknowledged,
+            probes=context.probes,
+            prediction_check=run.check,
+            drift_score=run.stream_score,
+            alert=summarize(alert) if alert else None,
+            accuracy=run.accuracy,
+            complete=records.complete,
+        ),
+    )
+
+
+def _new_alert(state: MonitorState, alert: Alert | None, context: RunContext) -> ActiveAlarm | None:
+    """The alarm of an alert, unless one of its kind is active."""
+    if alert is None:
+        return None
+    page_uri = context.bucket_uri + alert_key(context.now, "html")
+    new = new_alarms(state.alarms, [alert_event(alert, page_uri)])
+    return ActiveAlarm(new[0], _written(context), page_uri, alert_json(alert, page_uri)) if new else None
+
+
+def _written(context: RunContext) -> str:
+    return f"{context.now:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _alert_documents(
+    alarm: ActiveAlarm, run: RunResult, model: RegisteredModel, context: RunContext
+) -> Iterator[Document]:
+    yield Document(alert_key(context.now, "json"), alarm.document.encode())
+    if run.window is not None:
+        request = LabelRequest.of(model.version, run.window.events, run.window.probabilities, model.seed)
+        yield Document(LABEL_SAMPLE_KEY, request.to_json())
+
+
+def _documents(
+    run: RunResult, records: CaptureReader, model: RegisteredModel, context: RunContext
+) -> Iterator[Document]:
+    """Model Monitor's documents, the history and the recorded traffic."""
+    endpoint, now = context.endpoint, context.now
+    if run.photos or records.refused:
+        summary = FeatureSummary(model.baseline.values)
+        summary.add(model.baseline.values)
+        constraints = constraints_document(model.baseline, run.verdict.threshold)
+        # Tools look at their times: a baseline changes only with the model.
+        yield Document(baseline_key("statistics.json"), _encode(statistics_document(summary)), rewrite=False)
+        yield Document(baseline_key("constraints.json"), _encode(constraints), rewrite=False)
+        statistics, violations = statistics_document(run.summary), violations_document(run.verdict, records.refused)
+        yield Document(monitor_results_key(endpoint, now, "statistics.json"), _encode(statistics))
+        yield Document(monitor_results_key(endpoint, now, "constraint_violations.json"), _encode(violations))
+    if run.traffic:
+        name, lines = run_suffix(now), to_lines(run.points)
+        yield Document(f"{history_prefix(endpoint)}{name}.jsonl", lines, "application/jsonl")
+        content = run.traffic.to_bytes()
+        yield Document(f"{features_prefix(endpoint)}{name}.npz", content, "application/octet-stream")
+
+
+def _encode(document: dict[str, object]) -> bytes:
+    return json.dumps(document, indent=1).encode()

@@ -3,74 +3,19 @@
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contract-outputs.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scones.monitoring.capture.records import RefusalReason
+from scones.monitoring.alerts.notices import ActiveAlarm
+from scones.monitoring.capture.records import IGNORED, RefusalReason
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.features import FEATURES, FeatureStatistics, FeatureSummary
 from scones.monitoring.drift.window_test import WindowVerdict
-
-BUCKETS = 10
-"""As many as Model Monitor gives."""
-
-Floats = NDArray[np.float64]
-
-
-class FeatureSummary:
-    """Mean, spread, extremes and a histogram of each channel.
-
-    The histogram's bounds come from *baseline* [n, channels]; what lies beyond counts in the outermost buckets.
-    """
-
-    def __init__(self, baseline: Floats) -> None:
-        # A channel that a model does not give is not a number in all of its baseline.
-        known = np.where(np.isfinite(baseline), baseline, 0.0)
-        low, high = known.min(axis=0), known.max(axis=0)
-        self.edges: Floats = np.linspace(low, np.where(high > low, high, low + 1), BUCKETS + 1, axis=1)
-        self.photos = 0
-        self.channels = [FeatureStatistics() for _ in FEATURES]
-
-    def add(self, values: Floats) -> None:
-        """Count the measurements *values* [n, channels] in; what is not a number is missing."""
-        self.photos += len(values)
-        for figures, column, inner in zip(self.channels, values.T, self.edges[:, 1:-1], strict=True):
-            figures.add(column[np.isfinite(column)], inner)
-
-
-class FeatureStatistics:
-    """One channel's."""
-
-    def __init__(self) -> None:
-        self.present = 0
-        self.mean = 0.0
-        self.least, self.most = np.inf, -np.inf
-        self.counts = np.zeros(BUCKETS, np.int64)
-        self._squares = 0.0
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation."""
-        return float(np.sqrt(self._squares / max(1, self.present)))
-
-    def add(self, values: Floats, inner: Floats) -> None:
-        """Count *values* [n] in; *inner* are the bounds between the buckets."""
-        if not len(values):
-            return
-        total = self.present + len(values)
-        mean = float(values.mean())
-        gap = mean - self.mean
-        # Chan, Golub and LeVeque, 1979: sums of squares join without losing digits.
-        self._squares += float(((values - mean) ** 2).sum()) + gap**2 * self.present * len(values) / total
-        self.mean += gap * len(values) / total
-        self.present = total
-        self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
-        self.counts += np.bincount(np.searchsorted(inner, values, side="right"), minlength=BUCKETS)
-
+from scones.monitoring.performance.prediction_check import ProbeResult
+from scones.monitoring.run import RunResult
 
 NAMESPACE = "/aws/sagemaker/Endpoints/data-metrics"
 """Where Model Monitor's containers publish an endpoint's metrics.
@@ -78,17 +23,11 @@ NAMESPACE = "/aws/sagemaker/Endpoints/data-metrics"
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
 """
 
-
-def dimensions(endpoint: str) -> dict[str, str]:
-    """What tells one endpoint's metrics from another's; the schedule carries the endpoint's name."""
-    return {"Endpoint": endpoint, "MonitoringSchedule": endpoint}
-
-
 CheckType = Literal["baseline_drift_check", "data_type_check", "completeness_check"]
-Document = dict[str, object]
+JsonObject = dict[str, object]
 
 _VERSION = 0
-# What in a record is wrong, and which of Model Monitor's checks looks at it.
+# What is wrong with a record, and which of Model Monitor's checks covers it.
 _CHECK_OF_REASON: Mapping[RefusalReason, tuple[str, CheckType]] = {
     RefusalReason.NO_CAPTURE: ("capture", "data_type_check"),
     RefusalReason.GONE: ("capture", "completeness_check"),
@@ -100,10 +39,38 @@ _CHECK_OF_REASON: Mapping[RefusalReason, tuple[str, CheckType]] = {
 }
 
 
-def statistics_document(summary: FeatureSummary) -> Document:
-    """statistics.json; no sketch, which cannot be had without one more library, but the histogram that is drawn."""
+def dimensions(endpoint: str) -> dict[str, str]:
+    """The dimensions of an endpoint's metrics; the schedule has the endpoint's name."""
+    return {"Endpoint": endpoint, "MonitoringSchedule": endpoint}
+
+
+def metrics(
+    run: RunResult, refused: Mapping[RefusalReason, int], probes: Sequence[ProbeResult], alarms: Sequence[ActiveAlarm]
+) -> dict[str, float]:
+    """The value of each metric of one run; drift scores are in units of the threshold.
+
+    Features have no metric without a verdict, and the accuracy none without a trusted estimate.
+    """
+    verdict, accuracy = run.verdict, run.accuracy
+    found = {
+        "images_seen": float(run.photos),
+        "records_refused": float(sum(count for reason, count in refused.items() if reason not in IGNORED)),
+        "prediction_mismatch": float(len(run.check.mismatches)),
+        "drift_alarm": float(any(alarm.kind == "drift" for alarm in alarms)),
+        "drift_score": max(run.stream_score, verdict.score / verdict.threshold if verdict.enough else 0.0),
+        "probe_failures": float(sum(not probe.right for probe in probes)),
+    }
+    if verdict.enough:
+        found |= {f"feature_baseline_drift_{shift.name}": shift.score / verdict.threshold for shift in verdict.features}
+    if accuracy and accuracy.trusted:
+        found["accuracy_estimate"] = accuracy.accuracy
+    return found
+
+
+def statistics_document(summary: FeatureSummary) -> JsonObject:
+    """statistics.json, with the histogram but without the KLL sketch, which would need another library."""
     features = []
-    for name, figures, edges in zip(FEATURES, summary.channels, summary.edges, strict=True):
+    for name, figures, edges in zip(FEATURES, summary.features, summary.edges, strict=True):
         common = {"num_present": figures.present, "num_missing": summary.photos - figures.present}
         numbers = {
             "common": common,
@@ -118,8 +85,8 @@ def statistics_document(summary: FeatureSummary) -> Document:
     return {"version": _VERSION, "dataset": {"item_count": summary.photos}, "features": features}
 
 
-def constraints_document(baseline: Baseline, threshold: float) -> Document:
-    """constraints.json: how much of each channel there is, and the *threshold* beyond which its drift is an alarm."""
+def constraints_document(baseline: Baseline, threshold: float) -> JsonObject:
+    """constraints.json: the completeness of each feature, and the *threshold* above which its drift is an alarm."""
     known = np.isfinite(baseline.values)
     least = np.where(known, baseline.values, 0.0).min(axis=0)
     features = [
@@ -134,7 +101,7 @@ def constraints_document(baseline: Baseline, threshold: float) -> Document:
     comparison = {
         "perform_comparison": "Enabled",
         "comparison_threshold": threshold,
-        # Model Monitor's own two methods are not ours; the score's meaning stands in the violation's description.
+        # Neither of Model Monitor's two methods is ours; the violation's description explains the score.
         "comparison_method": "Robust",
     }
     config = {
@@ -147,20 +114,20 @@ def constraints_document(baseline: Baseline, threshold: float) -> Document:
     return {"version": _VERSION, "features": features, "monitoring_config": config}
 
 
-def violations_document(verdict: WindowVerdict, refused: Mapping[RefusalReason, int]) -> Document:
-    """constraint_violations.json: channels beyond the alarm line, and records that could not be used."""
+def violations_document(verdict: WindowVerdict, refused: Mapping[RefusalReason, int]) -> JsonObject:
+    """constraint_violations.json: features above the threshold, and records that could not be used."""
     found = []
     if verdict.alarm:
-        # An alarm may come from all channels together: then it is said of the one that moved most.
-        loud = [shift for shift in verdict.channels if shift.score > verdict.threshold] or verdict.channels[:1]
+        # All features together may fire, and none alone: then the one that changed most is named.
+        changed = verdict.changed() or verdict.features[:1]
         found = [
             _violation(
                 shift.name,
                 "baseline_drift_check",
-                f"score {shift.score:.3g}, alarm line {verdict.threshold:.3g}; median {shift.before:.4g} -> "
+                f"score {shift.score:.3g}, threshold {verdict.threshold:.3g}; median {shift.before:.4g} -> "
                 f"{shift.now:.4g} in {verdict.photos} photos",
             )
-            for shift in loud
+            for shift in changed
         ]
     for reason, count in refused.items():
         if reason in _CHECK_OF_REASON:
@@ -173,7 +140,7 @@ def _violation(feature: str, check: CheckType, description: str) -> dict[str, st
     return {"feature_name": feature, "constraint_check_type": check, "description": description}
 
 
-def _buckets(figures: FeatureStatistics, bounds: list[float]) -> list[Document]:
+def _buckets(figures: FeatureStatistics, bounds: list[float]) -> list[JsonObject]:
     if figures.present:
         bounds = [min(bounds[0], figures.least), *bounds[1:-1], max(bounds[-1], figures.most)]
     return [

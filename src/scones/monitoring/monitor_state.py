@@ -1,7 +1,8 @@
-"""Remembered: what one look leaves for the next, as one JSON object."""
+"""The monitor's state: what one run leaves for the next, as one JSON object."""
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
@@ -9,43 +10,62 @@ from scones.domain.errors import SconesError
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.capture.cursor import CaptureCursor
 
+_EARLIER_KINDS = {"replay": "prediction", "canary": "probe"}
+
 
 class UnreadableMonitorState(SconesError):
-    """What the looks before this one left in the bucket is damaged, or of another version."""
+    """The state in the bucket is damaged, or from another version."""
 
     def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"{uri} cannot be read ({reason}); delete it, and the next look reads the whole capture again")
+        super().__init__(
+            f"{uri} cannot be read ({reason}); delete it, and the next run of scones monitor reads the whole capture"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorState:
-    """How far the capture was read, the alarms that stand, and what the endpoint serves since when."""
+    """How far the capture was read, the active alarms, and which configuration the endpoint has since when."""
 
     cursor: CaptureCursor = field(default_factory=CaptureCursor)
     alarms: tuple[ActiveAlarm, ...] = ()
     config: str = ""
     since: float = 0.0
-    """Since when the endpoint has had this configuration, by AWS's clock."""
+    """When the endpoint got this configuration, by AWS's clock."""
     stream: str = ""
-    """What the stream detector carries from look to look."""
+    """The stream detector's state."""
 
     def serving(self, config: str, since: float) -> "MonitorState":
-        """Note what the endpoint serves, if that is new."""
-        # Captures tell the time in whole seconds.
+        """Note the endpoint's configuration, if it is new."""
+        # Captures have times in whole seconds.
         return self if config == self.config else replace(self, config=config, since=math.floor(since))
 
+    def with_sent_notices(self) -> "MonitorState":
+        """Note that all notices were sent."""
+        return replace(self, alarms=tuple(replace(alarm, sent=True) for alarm in self.alarms))
+
     def to_json(self) -> bytes:
-        """Write it."""
+        """Encode as JSON."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_json(cls, body: bytes, uri: str) -> "MonitorState":
-        """Read what `to_json` wrote; *uri* is for the error.
+        """Decode what `to_json` returned, in this release or the one before; *uri* is for the error.
 
         Raises:
-            StateUnreadable: damaged, or of another version.
+            UnreadableMonitorState: damaged, or from another version.
         """
         try:
-            return msgspec.json.decode(body, type=cls)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            found = msgspec.json.decode(body, type=dict[str, Any])
+            return msgspec.convert(found | {"alarms": [_current(alarm) for alarm in found.get("alarms", ())]}, type=cls)
+        except (msgspec.ValidationError, msgspec.DecodeError, TypeError, AttributeError) as error:
             raise UnreadableMonitorState(uri, str(error)) from error
+
+
+def _current(alarm: dict[str, Any]) -> dict[str, Any]:
+    """Translate an alarm as release 0.1 stored it."""
+    if "finding" not in alarm:
+        return alarm
+    event = alarm["finding"]
+    kept = {name: value for name, value in alarm.items() if name not in {"finding", "told"}}
+    kind = _EARLIER_KINDS.get(event["kind"], event["kind"])
+    return kept | {"event": event | {"kind": kind}, "sent": alarm.get("told", False)}

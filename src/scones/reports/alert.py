@@ -1,11 +1,11 @@
-"""Alert page: the alert as one HTML file that needs no network, for a phone at night as for a screen by day."""
+"""Alert page: the alert as one self-contained HTML file, for phones and large screens."""
 
 import base64
 from collections.abc import Mapping
 
 from scones.monitoring.alerts.alert import Alert, Severity
 from scones.monitoring.alerts.cause import Cause
-from scones.monitoring.alerts.notices import accuracy_lines, format_time, odds_lines, since_lines, subject_line
+from scones.monitoring.alerts.notices import accuracy_line, format_time, odds_lines, since_line, subject_line
 from scones.reports.gallery import picture
 from scones.reports.theme import environment
 
@@ -18,25 +18,25 @@ _TITLES: Mapping[Cause, str] = {
 }
 _SOON: Mapping[Severity, str] = {
     Severity.CRITICAL: "Act now",
-    Severity.WARNING: "Look at it today",
+    Severity.WARNING: "Act today",
     Severity.NOTICE: "No hurry",
 }
 
 
 def render_alert(alert: Alert, training_photos: Mapping[str, bytes]) -> str:
-    """Render the alert; *training_photos* holds what could be fetched of the photos that its examples are like."""
+    """Render the alert; *training_photos* are those that its examples are similar to, if they are still staged."""
     return (
         environment()
         .get_template("alert_page.html.j2")
         .render(
             alert=alert,
             subject=subject_line(alert),
-            title=_TITLES[alert.reason.cause],
+            title=_TITLES[alert.cause.cause],
             soon=_SOON[alert.severity],
-            # The sentence below the title says all of it.
-            words="" if alert.reason.cause is Cause.MODEL else ", ".join(alert.headline),
-            accuracy=list(accuracy_lines(alert.accuracy)),
-            since=list(since_lines(alert.since)),
+            # The sentence below the title says it already.
+            words="" if alert.cause.cause is Cause.MODEL else ", ".join(alert.headline),
+            accuracy=accuracy_line(alert),
+            since=since_line(alert.when),
             odds=list(odds_lines(alert)),
             at=format_time,
             picture=picture,

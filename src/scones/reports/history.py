@@ -26,7 +26,7 @@ _DAYS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
 
 @dataclass(frozen=True, slots=True)
 class HistoryChart:
-    """A drawing, and where in it, as shares of its width, the axis of time begins and ends."""
+    """A drawing, and where its time axis begins and ends, as shares of its width."""
 
     title: str
     about: str
@@ -37,7 +37,7 @@ class HistoryChart:
 
 @dataclass(frozen=True, slots=True)
 class TimeAxis:
-    """The points on the axis of time, and what of it is shown."""
+    """The points on the time axis, and the part of it that is shown."""
 
     numbers: Floats
     low: float
@@ -45,33 +45,33 @@ class TimeAxis:
 
     @classmethod
     def of(cls, points: Sequence[HistoryPoint]) -> "TimeAxis":
-        """Take the points, of which there are one or more, in the order of time."""
+        """The axis of one point or more, in the order of time."""
         numbers = np.array([datetime.fromisoformat(point.time).timestamp() / _DAY_SECONDS for point in points])
         margin = max(float(np.ptp(numbers)) * _MARGIN, 1e-4)
         return cls(numbers, float(numbers[0]) - margin, float(numbers[-1]) + margin)
 
     def shares(self) -> list[float]:
-        """Say where on the axis each point stands, between 0 and 1."""
+        """The place of each point on the axis, between 0 and 1."""
         return [round(float(share), 5) for share in (self.numbers - self.low) / (self.high - self.low)]
 
 
 def drift_chart(points: Sequence[HistoryPoint], times: TimeAxis) -> HistoryChart:
-    """Evidence of a change, with the alarm line, and the photos beyond it in the colour of alarms."""
-    values = np.array([point.evidence for point in points])
+    """The drift score with its threshold; windows above it in the colour of alarms."""
+    values = np.array([point.drift_score for point in points])
     with canvas(_WIDTH, _HIGH) as drawing:
         axes = _prepare(drawing, times)
         axes.plot(times.numbers, values, color=QUIET, linewidth=1.2)
         _dots(axes, times, values, values > 1)
         axes.axhline(1, color=TEXT, linewidth=1.4, linestyle=(0, (4, 2)))
-        axes.annotate("alarm line", (times.low, 1), (4, 4), textcoords="offset points", color=TEXT)
+        axes.annotate("threshold", (times.low, 1), (4, 4), textcoords="offset points", color=TEXT)
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(0, max(3.0, float(values.max()) * 1.5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
-        return _chart(drawing, "Evidence that the photos changed", "in alarm lines", "evidence")
+        return _chart(drawing, "Drift score", "in units of the threshold", "drift")
 
 
 def accuracy_chart(points: Sequence[HistoryPoint], times: TimeAxis, before: float) -> HistoryChart | None:
-    """The estimated accuracy with its band; hollow where it is not trusted. None if nothing was estimated."""
+    """The estimated accuracy with its interval; hollow if it is not trusted. None if nothing was estimated."""
     found = [(place, point.accuracy) for place, point in enumerate(points) if point.accuracy is not None]
     if not found:
         return None
@@ -91,12 +91,12 @@ def accuracy_chart(points: Sequence[HistoryPoint], times: TimeAxis, before: floa
         axes.annotate("when trained", (times.low, before), (4, 4), textcoords="offset points", color=TEXT)
         axes.set_ylim(min(0.5, *low), 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        about = "estimated without labels, with its 90% band; hollow where it is not to be trusted"
-        return _chart(drawing, "Right answers", about, "accuracy")
+        about = "estimated without labels, with its 90% interval; hollow if it is not to be trusted"
+        return _chart(drawing, "Accuracy", about, "accuracy")
 
 
 def feature_charts(points: Sequence[HistoryPoint], times: TimeAxis, baseline: Floats) -> list[HistoryChart]:
-    """One chart a channel that was measured: median and quartiles, before those of the *baseline* [n, channels]."""
+    """One chart per measured feature: median and quartiles, and those of the *baseline* [n, features] behind them."""
     measured = [name for name in FEATURES if any(name in point.quartiles for point in points)]
     return [_feature_chart(points, times, name, baseline[:, FEATURES.index(name)]) for name in measured]
 
@@ -104,7 +104,7 @@ def feature_charts(points: Sequence[HistoryPoint], times: TimeAxis, baseline: Fl
 def _feature_chart(points: Sequence[HistoryPoint], times: TimeAxis, name: str, baseline: Floats) -> HistoryChart:
     nothing = (np.nan, np.nan, np.nan)
     low, middle, high = np.array([point.quartiles.get(name, nothing) for point in points]).T
-    loud = np.array([point.drift.get(name, 0.0) > 1 for point in points])
+    changed = np.array([point.drift.get(name, 0.0) > 1 for point in points])
     with canvas(_WIDTH, _LOW) as drawing:
         axes = _prepare(drawing, times)
         if np.isfinite(baseline).all():
@@ -113,7 +113,7 @@ def _feature_chart(points: Sequence[HistoryPoint], times: TimeAxis, name: str, b
             axes.axhline(usual[1], color=UNSURE, linewidth=1.2)
         axes.fill_between(times.numbers, low, high, color=CLASSES[0], alpha=0.22, linewidth=0)
         axes.plot(times.numbers, middle, color=CLASSES[0], linewidth=1.4)
-        _dots(axes, times, middle, loud)
+        _dots(axes, times, middle, changed)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         return _chart(drawing, name.replace("_", " "), FEATURE_DESCRIPTIONS[name], f"channel-{name}")
 
@@ -140,7 +140,7 @@ def _chart(drawing: Canvas, title: str, about: str, name: str) -> HistoryChart:
 
 
 def render_history(endpoint: str, points: Sequence[HistoryPoint], baseline: Floats, accuracy: float) -> str:
-    """Render the page; *accuracy* is the one of training, whose channels the *baseline* holds, [n, channels]."""
+    """Render the page; *accuracy* is that of the training, whose features are the *baseline*, [n, features]."""
     ordered = sorted(points, key=lambda point: datetime.fromisoformat(point.time).timestamp())
     times = TimeAxis.of(ordered) if ordered else None
     return (
@@ -151,9 +151,9 @@ def render_history(endpoint: str, points: Sequence[HistoryPoint], baseline: Floa
             points=ordered,
             photos=sum(point.photos for point in ordered),
             alarms=sum(point.alarm for point in ordered),
-            evidence=drift_chart(ordered, times) if times else None,
+            drift=drift_chart(ordered, times) if times else None,
             accuracy=accuracy_chart(ordered, times, accuracy) if times else None,
-            channels=feature_charts(ordered, times, baseline) if times else [],
+            features=feature_charts(ordered, times, baseline) if times else [],
             shown=_shown(ordered, times),
             at=format_time,
         )
@@ -161,7 +161,7 @@ def render_history(endpoint: str, points: Sequence[HistoryPoint], baseline: Floa
 
 
 def _shown(points: Sequence[HistoryPoint], times: TimeAxis | None) -> list[dict[str, object]]:
-    """What the page shows of each point when one points at it."""
+    """What the page shows of a point under the pointer."""
     if times is None:
         return []
     return [
@@ -171,7 +171,8 @@ def _shown(points: Sequence[HistoryPoint], times: TimeAxis | None) -> list[dict[
             "text": _text(point),
             "alarm": point.alarm,
             "shots": [
-                [f"data:image/jpeg;base64,{shot.jpeg}", f"{shot.said} {shot.confidence:.0%}"] for shot in point.shots
+                [f"data:image/jpeg;base64,{shot.jpeg}", f"{shot.prediction} {shot.confidence:.0%}"]
+                for shot in point.thumbnails
             ],
         }
         for point, share in zip(points, times.shares(), strict=True)
@@ -179,11 +180,11 @@ def _shown(points: Sequence[HistoryPoint], times: TimeAxis | None) -> list[dict[
 
 
 def _text(point: HistoryPoint) -> str:
-    parts = [f"evidence {point.evidence:.2g} x the alarm line"]
+    parts = [f"drift score {point.drift_score:.2g} times the threshold"]
     if point.accuracy is not None:
         trust = "trusted" if point.accuracy.trusted else "not to be trusted"
         parts.append(f"accuracy {point.accuracy.accuracy:.0%}, estimated, {trust}")
-    loud = sorted((name for name, times in point.drift.items() if times > 1), key=lambda name: -point.drift[name])
-    if loud:
-        parts.append(f"beyond the line: {', '.join(name.replace('_', ' ') for name in loud)}")
+    changed = sorted((name for name, times in point.drift.items() if times > 1), key=lambda name: -point.drift[name])
+    if changed:
+        parts.append(f"above the threshold: {', '.join(name.replace('_', ' ') for name in changed)}")
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""Label page: the photos to label next with their pictures, and a table to fill in."""
+"""Label page: the photos to label next, and a table to fill in."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ from scones.reports.theme import environment
 
 @dataclass(frozen=True, slots=True)
 class LabelPagePhoto:
-    """One photo to label: what was answered is left out, so that it leads nobody."""
+    """One photo to label, without its prediction, which could bias the label."""
 
     event: str
     time: str
     photo: bytes | None
-    """None where the capture has it no longer."""
+    """None if it is no longer in the capture."""
 
 
 def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelPagePhoto], table: str) -> str:
@@ -31,7 +31,7 @@ def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelP
 
 
 def table_to_fill(asked: LabelRequest, pictures: Mapping[str, bytes]) -> str:
-    """Write the table: a row a photo, with its number on the page and an empty label."""
+    """The table as CSV: a row per photo, with its number on the page and an empty label."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["number", "event", "label"])

@@ -1,92 +1,53 @@
-"""Monitor: compare what the endpoint saw since the last look with the baseline; send an alert if it changed."""
+"""Monitor: compare what the endpoint received since the last run with the baseline, and send an alert if it changed."""
 
-import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-
-import numpy as np
+from functools import partial
+from pathlib import Path
 
 from scones.aws.client import AwsError, AwsUnreachable, poll
 from scones.aws.connection import Aws
 from scones.aws.s3 import S3Object
-from scones.aws.sagemaker import Endpoint
 from scones.config.settings import Settings
-from scones.data.decode import decode
 from scones.data.manifest import Sample
 from scones.domain.errors import SconesError
-from scones.domain.keys import (
-    LABEL_SAMPLE_KEY,
-    MONITOR_STATE_KEY,
-    alert_key,
-    baseline_key,
-    features_prefix,
-    history_prefix,
-    learned_baseline_key,
-    monitor_results_key,
-    run_suffix,
-    split_prefix,
-)
+from scones.domain.keys import MONITOR_STATE_KEY, features_prefix, history_prefix, learned_baseline_key, split_prefix
 from scones.domain.progress import Reporter
 from scones.domain.tags import probe_id
-from scones.monitoring.alerts.alert import Alert as DriftAlert
-from scones.monitoring.alerts.alert import PhotoWindow
-from scones.monitoring.alerts.notices import (
-    ActiveAlarm,
-    AlarmEvent,
-    AlertSummary,
-    alert_event,
-    alert_json,
-    baseline_event,
-    drift_beside_model_event,
-    new_alarms,
-    probe_event,
-    release_event,
-    summarize,
-)
-from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading, is_capture
-from scones.monitoring.capture.records import CaptureReader, RefusalReason, Watching, split_lines
-from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.window_test import FalseAlarmBudget, WindowVerdict
-from scones.monitoring.history import to_lines
-from scones.monitoring.inspect import Look, Looked, MonitoringFigures, Registered, acknowledged, alert_of, figures
-from scones.monitoring.model_monitor import (
-    NAMESPACE,
-    FeatureSummary,
-    constraints_document,
-    dimensions,
-    statistics_document,
-    violations_document,
-)
+from scones.monitoring.capture.records import CaptureReader
+from scones.monitoring.checks import RunContext
+from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic, learn_days
+from scones.monitoring.inspect import Document, Inspection, MonitorResult, inspect
+from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import MonitorState
-from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
-from scones.monitoring.performance.labels import LabelRequest
-from scones.monitoring.performance.prediction_check import PredictionCheck, ProbeResult, is_reliable_probe, probe_images
+from scones.monitoring.performance.prediction_check import ProbeResult, probe_images
 from scones.monitoring.performance.registered_model import RegisteredModel, open_model
-from scones.reports.alert import render_alert
 
-_STATISTICS = "statistics.json"
 _CAPTURE_SECONDS = 60.0
-_UNTIL_ACKNOWLEDGED = "No further notice of this comes until: scones monitor --acknowledge"
+_MAX_RUNS = 1000
+"""The history draws, and learning reads, at most the newest runs: at one per hour about six weeks."""
+# Twice as many as are learned, so that days of little traffic are not thinned with the busy ones.
+_MAX_PHOTOS_READ = 2 * MAX_PHOTOS_KEPT
 
 
 class ConcurrentRunError(SconesError):
-    """Two looks at once: each record counts in the one that ended first."""
+    """Two runs at once: the one that ends first counts each record."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(
-            f"another look at endpoint {endpoint!r} ended first, and its result stands; run: scones monitor"
+            f"another monitoring run of endpoint {endpoint!r} ended first, and its result counts; run: scones monitor"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorTarget:
-    """What to look at: the endpoint and its configuration, its capture, the model deployed last, and where alerts go.
+    """What to monitor: the endpoint and its configuration, its capture, the model deployed last, and the alert topic.
 
-    *at_least* photos are waited for: the capture reaches the bucket some time after the answers. After *seconds* what
-    has not been read is left for the next look. *samples* are the staged photos, of which some are sent as canaries.
+    The run waits for *at_least* photos, because the capture reaches the bucket some time after the predictions. After
+    *seconds* it leaves the rest to the next run. *samples* are the staged photos, of which some are sent as probes.
     """
 
     endpoint: str
@@ -98,284 +59,160 @@ class MonitorTarget:
     at_least: int = 0
     seconds: float = math.inf
     acknowledge: bool = False
-    """Whether the alarms that stand are taken note of, and may ring anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class MonitorResult:
-    """The verdict on the photos since the last look, everything that could not be used, and the alarms that stand."""
+class LearnedDays:
+    """The photos and days of the new baseline; none if the training photos are the baseline again."""
 
-    verdict: WindowVerdict
     photos: int
-    malformed: tuple[str, ...]
-    """One line for each of the first captured records that could not be used."""
-    report_uri: str
-    """The page of the alert, while that stands."""
-    refused: Mapping[RefusalReason, int]
-    """How many records were not looked at, by reason."""
-    alarms: tuple[ActiveAlarm, ...]
-    """What stands until it is acknowledged."""
-    acknowledged: int
-    canaries: tuple[ProbeResult, ...]
-    replayed: PredictionCheck
-    """How the captured answers compare with the registered model's."""
-    evidence: float
-    """The stream detector's, in alarm lines."""
-    alert: AlertSummary | None
-    """What this look found, if that is worth an alert."""
-    accuracy: AccuracyEstimate | None
-    """Estimated without labels, for the newest photos."""
-    complete: bool
-    """Whether the capture was read to its end."""
+    days: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What came of the capture since the last look."""
-
-    looked: Looked
-    refused: Mapping[RefusalReason, int]
-    examples: tuple[str, ...]
-    cursor: CaptureCursor
-    complete: bool
-
-
-def monitor(aws: Aws, settings: Settings, watched: MonitorTarget, report: Reporter) -> MonitorResult:
-    """Look at each captured photo once: the state in the bucket says how far the capture was read.
+def monitor(aws: Aws, settings: Settings, target: MonitorTarget, report: Reporter) -> MonitorResult:
+    """Inspect each captured photo once; the state in the bucket says how far the capture was read.
 
     Raises:
         WaitTimeout: fewer than *at_least* photos were captured in a minute.
-        LookOvertaken: another look ended meanwhile; nothing of this one is kept.
-        StateUnreadable: the state in the bucket is damaged.
+        ConcurrentRunError: another run ended meanwhile; nothing of this one is kept.
+        UnreadableMonitorState: the state in the bucket is damaged.
     """
-    endpoint = aws.sagemaker.find_endpoint(watched.endpoint)
-    before, tag = _recall(aws)
-    deployed = _fetch_model(aws, watched.model_uri)
-    budget = FalseAlarmBudget(settings.false_alarms_per_1000_photos)
-    model_file = deployed.model_file
-    registered = Registered(
-        deployed.baseline, deployed.ask, budget, settings.seed, model_file.classes, model=model_file.version
+    deadline = time.monotonic() + target.seconds
+    endpoint = aws.sagemaker.find_endpoint(target.endpoint)
+    updating = endpoint is not None and endpoint.status != "InService"
+    state, tag = _load_state(aws)
+    if endpoint is not None and not updating:
+        state = state.serving(endpoint.config, endpoint.changed)
+    model = _load_model(aws, settings, target.model_uri)
+    context = RunContext(
+        now=datetime.now(UTC),
+        bucket_uri=aws.bucket.uri(""),
+        endpoint=target.endpoint,
+        deployed=target.config,
+        serving=endpoint.config if endpoint else None,
+        updating=updating,
+        probes=tuple(_send_probes(aws, target, model)),
+        acknowledge=target.acknowledge,
     )
-    state = _at(endpoint, before)
-    if watched.acknowledge:
-        state = replace(state, alarms=(), stream=acknowledged(state.stream, registered))
-    read = _read(aws, watched, state, deployed, registered)
-    alert = alert_of(read.looked, deployed.known(watched.endpoint), registered)
-    canaries = tuple(_send_canaries(aws, watched, deployed))
-    findings = (
-        *probe_event(canaries),
-        *_of_release(endpoint, watched),
-        *drift_beside_model_event(alert, read.looked.verdict, read.looked.rung),
-        *baseline_event(deployed.baseline.data_version, model_file.data_version),
-    )
-    new = (*_drifted(aws, alert, deployed, state, _asked(read.looked.batch, registered)), *_alarms(state, findings))
-    state = replace(state, cursor=read.cursor, alarms=(*state.alarms, *new), stream=read.looked.stream.to_json())
-    # Before the notices: what fails from here on is told by the next look, and no photo counts twice.
-    tag = _keep(aws, watched, state, tag)
-    _publish(aws, watched, MonitoringFigures(read.looked, read.refused, canaries, state.alarms), deployed.baseline)
-    alarms = _tell(aws, watched, state, tag)
-    result = _result(read, alarms, canaries, alert)
-    report.tell(in_words(result))
-    return replace(result, acknowledged=len(before.alarms) if watched.acknowledge else 0)
+    fetch = partial(_fetch, aws, target, state.cursor.start_after(target.capture_prefix), deadline)
+    records = CaptureReader(state.cursor, model.classes, model.image_size, fetch, state.since)
+    found = inspect(state, records, model, context)
+    _write_alert(aws, found, model)
+    # Saved first: if a later call fails, the next run sends the notices, and no photo counts twice.
+    tag = _save_state(aws, target, found.state, tag)
+    for document in found.documents:
+        _write(aws, document)
+    aws.metrics.publish(NAMESPACE, dimensions(target.endpoint), found.metrics)
+    if found.result.photos:
+        aws.metrics.enable_alarm(f"{aws.name}-silence")
+    for notice in found.notices:
+        aws.notices.publish(target.alert_topic, notice.subject, notice.body, notice.attributes)
+    if found.notices:
+        _save_state(aws, target, found.state.with_sent_notices(), tag)
+    report.tell(found.result.headline())
+    return found.result
 
 
-def in_words(result: MonitorResult) -> str:
-    """Say in a line what the look found."""
-    if result.alert:
-        return result.alert.subject
-    if not result.verdict.enough:
-        return f"{result.photos} photos since the last look: too few for a verdict"
-    return f"no drift in {result.photos} photos"
+def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> LearnedDays:
+    """Make the last *days* days of recorded traffic the baseline; 0 returns to the training photos.
+
+    Raises:
+        TooFewDays: fewer than five days of the model's traffic are recorded; nothing changes.
+    """
+    model = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
+    key = learned_baseline_key(model.version)
+    if not days:
+        aws.bucket.remove([key])
+        return LearnedDays(0, 0)
+    files = list(aws.bucket.list(features_prefix(endpoint)))[-_MAX_RUNS:]
+    max_photos = max(1, _MAX_PHOTOS_READ // max(1, len(files)))
+    traffic = [
+        RecordedTraffic.from_bytes(b"".join(pieces), aws.bucket.uri(item.key)).thinned(max_photos)
+        for item, pieces in aws.bucket.read_all(files)
+        if pieces is not None
+    ]
+    found = learn_days(model.baseline, traffic, model.version, days, seed)
+    aws.bucket.put(key, found.to_bytes())
+    return LearnedDays(len(found.values), found.day_count())
 
 
-def _result(
-    read: _Read, alarms: tuple[ActiveAlarm, ...], canaries: tuple[ProbeResult, ...], alert: DriftAlert | None
-) -> MonitorResult:
-    looked = read.looked
-    return MonitorResult(
-        verdict=looked.verdict,
-        photos=looked.photos,
-        malformed=read.examples,
-        report_uri=next((alarm.report_uri for alarm in reversed(alarms) if alarm.report_uri), "") if alert else "",
-        refused=read.refused,
-        alarms=alarms,
-        acknowledged=0,
-        canaries=canaries,
-        replayed=looked.replayed,
-        evidence=looked.evidence,
-        alert=summarize(alert) if alert else None,
-        accuracy=looked.accuracy,
-        complete=read.complete,
-    )
+def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
+    """Draw the results of all runs as *page*, and return the number of windows on it."""
+    from scones.monitoring.history import from_lines  # noqa: PLC0415 - with the page
+    from scones.reports.history import render_history  # noqa: PLC0415 - matplotlib loads only to draw
+
+    keys = [item.key for item in aws.bucket.list(history_prefix(endpoint))][-_MAX_RUNS:]
+    points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]
+    model = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render_history(endpoint, points, model.baseline.values, model.accuracy), "utf-8")
+    return len(points)
 
 
-def _recall(aws: Aws) -> tuple[MonitorState, str]:
+def _load_state(aws: Aws) -> tuple[MonitorState, str]:
     body, tag = aws.bucket.find_version(MONITOR_STATE_KEY)
     return MonitorState() if body is None else MonitorState.from_json(body, aws.bucket.uri(MONITOR_STATE_KEY)), tag
 
 
-def _keep(aws: Aws, watched: MonitorTarget, state: MonitorState, tag: str) -> str:
-    kept = aws.bucket.replace(MONITOR_STATE_KEY, state.to_json(), tag)
-    if kept is None:
-        raise ConcurrentRunError(watched.endpoint)
-    return kept
+def _save_state(aws: Aws, target: MonitorTarget, state: MonitorState, tag: str) -> str:
+    saved = aws.bucket.replace(MONITOR_STATE_KEY, state.to_json(), tag)
+    if saved is None:
+        raise ConcurrentRunError(target.endpoint)
+    return saved
 
 
-def _at(endpoint: Endpoint | None, state: MonitorState) -> MonitorState:
-    """Note since when the endpoint serves what it serves; scaling changes it too, but not its configuration."""
-    if endpoint is None or endpoint.status != "InService":
-        return state
-    return state.serving(endpoint.config, endpoint.changed)
+def _load_model(aws: Aws, settings: Settings, model_uri: str) -> RegisteredModel:
+    """Open the model; if days of traffic were learned for it, they are the baseline."""
+    body = aws.bucket.get(aws.bucket.key(model_uri))
+    model = open_model(body, settings.false_alarms_per_1000_photos, settings.seed)
+    key = learned_baseline_key(model.version)
+    learned = aws.bucket.find(key)
+    return model.with_baseline(learned, aws.bucket.uri(key)) if learned else model
 
 
-def _fetch_model(aws: Aws, model_uri: str) -> RegisteredModel:
-    """Open the model; where days of traffic were learnt for it, what is seen is compared with those."""
-    deployed = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
-    key = learned_baseline_key(deployed.model_file.version)
-    learnt = aws.bucket.find(key)
-    return replace(deployed, baseline=Baseline.from_bytes(learnt, aws.bucket.uri(key))) if learnt else deployed
-
-
-def _read(
-    aws: Aws, watched: MonitorTarget, state: MonitorState, deployed: RegisteredModel, registered: Registered
-) -> _Read:
-    model_file, reading = deployed.model_file, Reading(state.cursor)
-    intake = CaptureReader(Watching(model_file.classes, model_file.image_size, state.since), reading)
-    look = Look(registered, state.stream)
-    deadline = time.monotonic() + watched.seconds
-    after = state.cursor.start_after(watched.capture_prefix)
-    complete = True
-    for _ in poll(f"capture of {watched.at_least} photos of endpoint {watched.endpoint}", _CAPTURE_SECONDS):
-        listed = _captures(aws.bucket.list(watched.capture_prefix, after), watched, intake)
-        for item, pieces in aws.bucket.read_all(_objects(reading.choose(listed, complete=not after))):
-            if time.monotonic() > deadline:
-                complete = False
-                break
-            file = _file(item)
-            if pieces is None:
-                intake.refuse_once(RefusalReason.GONE, f"{item.key}: {RefusalReason.GONE}")
-                continue
-            for seen in intake.take(file, split_lines(pieces)):
-                look.add(seen)
-            reading.done(file)
-        if look.photos >= watched.at_least or not complete:
-            break
-    return _Read(look.finish(), intake.counts, intake.examples, reading.cursor(finished=complete), complete)
-
-
-def _captures(listed: Iterable[S3Object], watched: MonitorTarget, intake: CaptureReader) -> Iterator[CaptureFile]:
-    for item in listed:
-        if is_capture(item.key, watched.capture_prefix):
-            yield _file(item)
-        else:
-            intake.refuse_once(RefusalReason.NO_CAPTURE, f"{item.key}: {RefusalReason.NO_CAPTURE}")
-
-
-def _file(item: S3Object) -> CaptureFile:
-    return CaptureFile(item.key, item.etag, item.size, item.modified)
-
-
-def _objects(files: Iterable[CaptureFile]) -> Iterator[S3Object]:
-    return (S3Object(file.key, file.size, file.etag, file.modified) for file in files)
-
-
-def _send_canaries(aws: Aws, watched: MonitorTarget, deployed: RegisteredModel) -> Iterator[ProbeResult]:
-    """Ask the endpoint about staged photos of which the registered model is sure, and right."""
-    model_file = deployed.model_file
-    for sample in probe_images(watched.samples):
+def _send_probes(aws: Aws, target: MonitorTarget, model: RegisteredModel) -> Iterator[ProbeResult]:
+    """Send staged photos that the registered model predicts correctly, and with high confidence."""
+    for sample in probe_images(target.samples):
         photo = aws.bucket.get(sample.key)
-        pixels = decode(photo, model_file.image_size)[None]
-        if not is_reliable_probe(sample.label, deployed.model.predict(pixels)[0], model_file.classes):
+        if not model.is_confident_of(sample.label, photo):
             continue
         try:
-            reply = aws.sagemaker.invoke(watched.endpoint, photo, "application/x-image", probe_id(sample.sha256))
-            answer = model_file.classes[int(np.argmax(json.loads(reply)))]
-        except (AwsError, AwsUnreachable, ValueError, IndexError):
-            answer = ""
-        yield ProbeResult(sample.key, sample.label, answer)
+            reply = aws.sagemaker.invoke(target.endpoint, photo, "application/x-image", probe_id(sample.sha256))
+        except (AwsError, AwsUnreachable):
+            reply = None
+        yield ProbeResult.of(sample, reply, model.classes)
 
 
-def _of_release(endpoint: Endpoint | None, watched: MonitorTarget) -> Iterator[AlarmEvent]:
-    """Compare what serves with what was deployed; while it is being updated, either may."""
-    if endpoint is None or endpoint.status == "InService":
-        yield from release_event(watched.endpoint, endpoint.config if endpoint else None, watched.config)
+def _fetch(
+    aws: Aws, target: MonitorTarget, after: str, deadline: float, reader: CaptureReader
+) -> Iterator[tuple[S3Object, Iterable[bytes] | None]]:
+    """Read new capture files until there are photos enough, or no time is left."""
+    for _ in poll(f"capture of {target.at_least} photos of endpoint {target.endpoint}", _CAPTURE_SECONDS):
+        listed = aws.bucket.list(target.capture_prefix, after)
+        chosen = reader.choose(listed, target.capture_prefix, complete=not after)
+        for item, pieces in aws.bucket.read_all(chosen):
+            if time.monotonic() > deadline:
+                reader.complete = False
+                return
+            yield item, pieces
+        if reader.photos >= target.at_least:
+            return
 
 
-def _asked(batch: PhotoWindow | None, registered: Registered) -> LabelRequest | None:
-    """The photos that the alert on this batch shows as those to label."""
-    if batch is None:
-        return None
-    return LabelRequest.of(registered.model, batch.events, batch.probabilities, registered.seed)
-
-
-def _drifted(
-    aws: Aws, alert: DriftAlert | None, deployed: RegisteredModel, state: MonitorState, asked: LabelRequest | None
-) -> Iterator[ActiveAlarm]:
-    """Put the alert's page into the bucket, where it must be before anybody is sent to it; one that stands is kept."""
-    if alert is None or asked is None:
+def _write_alert(aws: Aws, found: Inspection, model: RegisteredModel) -> None:
+    """Write the page of a new alert, which must exist before a notice refers to it."""
+    if found.alert is None or not found.alert_page:
         return
-    moment = datetime.now(UTC)
-    page_uri = aws.bucket.uri(alert_key(moment, "html"))
-    for finding in new_alarms(state.alarms, [alert_event(alert, page_uri)]):
-        page = render_alert(alert, _training_photos(aws, alert, deployed))
-        aws.bucket.put(alert_key(moment, "html"), page.encode(), "text/html")
-        document = alert_json(alert, page_uri)
-        aws.bucket.put(alert_key(moment, "json"), document.encode(), "application/json")
-        aws.bucket.put(LABEL_SAMPLE_KEY, asked.to_json(), "application/json")
-        yield ActiveAlarm(finding, f"{moment:%Y-%m-%dT%H:%M:%SZ}", page_uri, document)
+    from scones.reports.alert import render_alert  # noqa: PLC0415 - most runs have no alert
+
+    prefix = split_prefix(model.data_version, "train")
+    names = {example.similar_to for example in found.alert.examples if example.similar_to}
+    photos = {name: photo for name in names if (photo := aws.bucket.find(f"{prefix}{name}")) is not None}
+    aws.bucket.put(found.alert_page, render_alert(found.alert, photos).encode(), "text/html")
+    for document in found.alert_documents:
+        _write(aws, document)
 
 
-def _training_photos(aws: Aws, alert: DriftAlert, deployed: RegisteredModel) -> dict[str, bytes]:
-    """Fetch the photos that the worst ones are like, as far as they are still staged."""
-    prefix = split_prefix(deployed.model_file.data_version, "train")
-    names = {example.like for example in alert.worst if example.like}
-    found = {name: aws.bucket.find(f"{prefix}{name}") for name in names}
-    return {name: photo for name, photo in found.items() if photo is not None}
-
-
-def _alarms(state: MonitorState, findings: Iterable[AlarmEvent]) -> Iterator[ActiveAlarm]:
-    """Date what was found."""
-    for finding in new_alarms(state.alarms, findings):
-        yield ActiveAlarm(finding, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-
-
-def _publish(aws: Aws, watched: MonitorTarget, outcome: MonitoringFigures, baseline: Baseline) -> None:
-    """Write Model Monitor's documents, and publish the metrics; silence is an alarm once there was a photo."""
-    looked, moment = outcome.looked, datetime.now(UTC)
-    if looked.photos or outcome.refused:
-        standard = FeatureSummary(baseline.values)
-        standard.add(baseline.values)
-        _keep_json(aws, baseline_key(_STATISTICS), statistics_document(standard))
-        _keep_json(aws, baseline_key("constraints.json"), constraints_document(baseline, looked.verdict.threshold))
-        aws.bucket.put_json(
-            monitor_results_key(watched.endpoint, moment, _STATISTICS), statistics_document(looked.summary)
-        )
-        key = monitor_results_key(watched.endpoint, moment, "constraint_violations.json")
-        aws.bucket.put_json(key, violations_document(looked.verdict, outcome.refused))
-    if looked.measured:
-        run = run_suffix(moment)
-        aws.bucket.put(f"{history_prefix(watched.endpoint)}{run}.jsonl", to_lines(looked.points), "application/jsonl")
-        aws.bucket.put(f"{features_prefix(watched.endpoint)}{run}.npz", looked.measured.to_bytes())
-    aws.metrics.publish(NAMESPACE, dimensions(watched.endpoint), figures(outcome))
-    if looked.photos:
-        aws.metrics.enable_alarm(f"{aws.name}-silence")
-
-
-def _keep_json(aws: Aws, key: str, value: dict[str, object]) -> None:
-    """Write what is not there already: a baseline's documents change with the model only, and are looked at by time."""
-    if aws.bucket.find_json(key) != value:
-        aws.bucket.put_json(key, value)
-
-
-def _tell(aws: Aws, watched: MonitorTarget, state: MonitorState, tag: str) -> tuple[ActiveAlarm, ...]:
-    """Send a notice of each alarm that has had none, and note that; the alarms that stand, all of them told."""
-    new = [alarm for alarm in state.alarms if not alarm.told]
-    for alarm in new:
-        # An alert's own text names its page, and says what to do when it is dealt with.
-        body = alarm.finding.body if alarm.report_uri else f"{alarm.finding.body}\n\n{_UNTIL_ACKNOWLEDGED}"
-        attributes = {"alert": alarm.document} if alarm.document else {}
-        aws.notices.publish(watched.alert_topic, alarm.finding.subject, body, attributes)
-    told = tuple(replace(alarm, told=True) for alarm in state.alarms)
-    if new:
-        _keep(aws, watched, replace(state, alarms=told), tag)
-    return told
+def _write(aws: Aws, document: Document) -> None:
+    if document.rewrite or aws.bucket.find(document.key) != document.content:
+        aws.bucket.put(document.key, document.content, document.content_type)

@@ -22,10 +22,9 @@ from scones.model.model_file import (
     write_model_file,
 )
 from scones.model.out_of_fold import OutOfFoldPredictions, fingerprints
-from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import clip_ood_score, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
-from scones.monitoring.performance.accuracy_estimate import LabelledPhotos, SimulatedDamage
 from scones.training.assemble import ExportedModels, ModelCalibration, calibrate, export_models
 from scones.training.cross_validation import (
     FOLDS,
@@ -70,7 +69,7 @@ def baseline_of(data: TrainingData, networks: CrossValidation, calibrated: Model
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, os.cpu_count() or 1)) as pool:
         calibration = pool.submit(calibrate_stream, channels, seed=seed)
         damaged = _damaged(data, HeldOutPredictor.of(networks, trained), float(strange.min()), seed, pool)
-        return Baseline(channels, calibration=calibration.result(), lesson=SimulatedDamage(clean, damaged))
+        return Baseline(channels, calibration=calibration.result(), simulated_damage=SimulatedDamage(clean, damaged))
 
 
 def _damaged(

@@ -1,30 +1,30 @@
-"""The alert holds what happened, since when, how sure that is and what to do."""
+"""The alert contains what happened, since when, how certain that is and what to do."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from batches import batch, evidence, swapped
-from scones.monitoring.alerts.alert import MAX_EXAMPLES, Evidence, Severity, make_alert
+from batches import alert_on, batch, run_of, swapped
+from scones.monitoring.alerts.alert import MAX_EXAMPLES, Severity
 from scones.monitoring.alerts.cause import Cause
 from scones.monitoring.drift.stream_detector import StreamAlarm
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
-from scones.monitoring.performance.labels import PHOTOS_TO_LABEL, LabelledAccuracy
+from scones.monitoring.performance.labels import PHOTOS_TO_LABEL
 
-HELD = AccuracyEstimate(0.87, 0.8, 0.93, trusted=True, why="photos like these were simulated")
-DARK = evidence(batch(brightness=-2, sharpness=-2))
+HELD = AccuracyEstimate(0.87, 0.8, 0.93, trusted=True, why="similar photos were simulated")
+DARK = run_of(batch(brightness=-2, sharpness=-2))
 
 
-def with_estimate(estimate: AccuracyEstimate | None, found: Evidence = DARK) -> Severity:
+def with_estimate(estimate: AccuracyEstimate | None) -> Severity:
     """How severe a darker batch is with this estimate."""
-    return make_alert(replace(found, estimate=estimate)).severity
+    return alert_on(replace(DARK, accuracy=estimate)).severity
 
 
-def test_the_three_loudest_channels_are_named() -> None:
+def test_the_three_features_that_changed_most_are_named() -> None:
     """With the darker and blurrier ones first."""
-    alert = make_alert(DARK)
-    assert {moved.channel for moved in alert.moved[:2]} == {"brightness", "sharpness"}
-    assert len(alert.moved) == 3
+    alert = alert_on(DARK)
+    assert {change.feature for change in alert.changes[:2]} == {"brightness", "sharpness"}
+    assert len(alert.changes) == 3
     assert set(alert.headline) == {"darker", "blurrier"}
 
 
@@ -37,36 +37,30 @@ def test_severity_follows_the_accuracy() -> None:
     assert with_estimate(None) is Severity.WARNING
 
 
-def test_labels_are_believed_before_an_estimate() -> None:
-    """What was counted on labels outweighs what was estimated without."""
-    fell = LabelledAccuracy(0.6, 0.5, 0.7, 30)
-    assert make_alert(replace(DARK, estimate=HELD, exact=fell)).severity is Severity.CRITICAL
-
-
 def test_another_model_is_critical_and_dated_to_its_first_answer() -> None:
     """The replay tells the very photo; no estimate is shown, for none holds."""
-    alert = make_alert(replace(evidence(swapped(batch(), first=30)), estimate=HELD))
+    alert = alert_on(replace(run_of(swapped(batch(), first=30)), accuracy=HELD))
     assert alert.severity is Severity.CRITICAL
-    assert 1031 <= alert.since.onset <= 1035
-    assert alert.accuracy.estimate is None
-    assert (alert.mix, alert.moved) == ((), ())
+    assert 1031 <= alert.when.onset <= 1035
+    assert alert.accuracy is None
+    assert (alert.class_mix, alert.changes) == ((), ())
     assert alert.steps[0].command == "scones deploy"
-    assert all(example.expected and not example.like for example in alert.worst)
+    assert all(example.expected and not example.similar_to for example in alert.examples)
 
 
 def test_no_estimate_of_unfamiliar_photos_is_trusted() -> None:
     """A photo of something else has no right answer."""
-    alert = make_alert(replace(evidence(batch(unfamiliarity=3)), estimate=HELD))
-    assert alert.reason.cause is Cause.UNFAMILIAR
-    assert alert.accuracy.estimate is not None
-    assert not alert.accuracy.estimate.trusted
+    alert = alert_on(replace(run_of(batch(ood_score=3)), accuracy=HELD))
+    assert alert.cause.cause is Cause.UNFAMILIAR
+    assert alert.accuracy is not None
+    assert not alert.accuracy.trusted
 
 
 def test_the_onset_is_estimated_from_the_photos() -> None:
     """Forty photos as before, then sixty dark ones."""
     clean, dark = batch(), batch(brightness=-3)
-    mixed = replace(clean, values=np.concatenate([clean.values[:40], dark.values[40:]]))
-    since = make_alert(evidence(mixed)).since
+    mixed = replace(clean, features=np.concatenate([clean.features[:40], dark.features[40:]]))
+    since = alert_on(mixed).when
     assert 1038 <= since.onset <= 1044
     assert since.onset_time == mixed.times[since.onset - 1001]
     assert (since.photo, since.time) == (1100, mixed.times[-1])
@@ -74,29 +68,29 @@ def test_the_onset_is_estimated_from_the_photos() -> None:
 
 def test_the_streams_own_alarm_dates_it() -> None:
     """An onset before the batch has a number, but no time that this look knows."""
-    since = make_alert(replace(DARK, alarm=StreamAlarm(1020, 990, 1.4))).since
+    since = alert_on(replace(DARK, stream_alarm=StreamAlarm(1020, 990, 1.4))).when
     assert (since.photo, since.onset) == (1020, 990)
     assert since.onset_time == ""
-    assert since.time == DARK.batch.times[19]
+    assert since.time == batch().times[19]
 
 
 def test_the_mix_is_told_only_while_the_pictures_are_quiet() -> None:
     """Dark photos fool the method."""
-    assert make_alert(DARK).mix == ()
-    leaning = make_alert(evidence(batch(log_odds=1.5)))
-    assert [name for name, _, _ in leaning.mix] == ["bicycle", "motorcycle"]
-    assert leaning.mix[1][2] > 0.6
+    assert alert_on(DARK).class_mix == ()
+    skewed = alert_on(batch(log_odds=1.5))
+    assert [name for name, _, _ in skewed.class_mix] == ["bicycle", "motorcycle"]
+    assert skewed.class_mix[1][2] > 0.6
 
 
 def test_a_dozen_worst_photos_stand_beside_training_photos() -> None:
     """Each names the photo that it is most like, if the names are known; thirty are to be labelled."""
-    alert = make_alert(DARK)
-    assert len(alert.worst) == MAX_EXAMPLES
-    assert all(example.like.startswith("bicycle/") for example in alert.worst)
-    assert len({item.event for item in alert.label}) == PHOTOS_TO_LABEL
-    assert not any(example.like for example in make_alert(evidence(DARK.batch, names=False)).worst)
+    alert = alert_on(DARK)
+    assert len(alert.examples) == MAX_EXAMPLES
+    assert all(example.similar_to.startswith("bicycle/") for example in alert.examples)
+    assert len({item.event for item in alert.to_label}) == PHOTOS_TO_LABEL
+    assert not any(example.similar_to for example in alert_on(DARK, names=False).examples)
 
 
-def test_the_same_evidence_makes_the_same_alert() -> None:
+def test_the_same_run_makes_the_same_alert() -> None:
     """Also the photos to label, which are drawn."""
-    assert make_alert(DARK) == make_alert(DARK)
+    assert alert_on(DARK) == alert_on(DARK)

@@ -2,27 +2,29 @@
 
 import pytest
 
-from batches import batch, evidence, swapped
-from scones.monitoring.alerts.alert import PhotoWindow, make_alert
-from scones.monitoring.alerts.cause import Cause, Signs, likely_cause
+from batches import alert_on, batch, swapped
+from scones.monitoring.alerts.cause import Cause, ProbableCause, probable_cause
+from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import FeatureShift, WindowVerdict
 from scones.monitoring.performance.prediction_check import PredictionCheck
 
-QUIET = {"log_odds": 0.1, "certainty": 0.1, "brightness": 0.1, "left_right": 0.1, "unfamiliarity": 0.1}
+QUIET = {"log_odds": 0.1, "certainty": 0.1, "brightness": 0.1, "left_right": 0.1, "ood_score": 0.1}
 
 
-def signs(replay: PredictionCheck | None = None, mix: float = 0.5, loudest: str = "channels", **loud: float) -> Signs:
-    """Signs with the alarm line at 1."""
-    shifts = tuple(FeatureShift(name, 0.0, 1.0, score) for name, score in (QUIET | loud).items())
-    verdict = WindowVerdict(True, True, 100, 3.0, 1.0, shifts, 0.001, 0.01, loudest)  # type: ignore[arg-type]
-    return Signs(verdict, replay, (0.5, 0.5), (mix, 1 - mix))
+def cause_of(
+    check: PredictionCheck | None = None, mix: float = 0.5, strongest: str = "features", **changed: float
+) -> ProbableCause:
+    """The cause of a verdict with the threshold 1."""
+    shifts = tuple(FeatureShift(name, 0.0, 1.0, score) for name, score in (QUIET | changed).items())
+    verdict = WindowVerdict(True, True, 100, 3.0, 1.0, shifts, 0.001, 0.01, strongest)  # type: ignore[arg-type]
+    return probable_cause(verdict, check, (0.5, 0.5), (mix, 1 - mix))
 
 
 @pytest.mark.parametrize(
     ("photos", "cause"),
     [
         (batch(brightness=-2, sharpness=-2), Cause.QUALITY),
-        (batch(unfamiliarity=3, noise=-1), Cause.UNFAMILIAR),
+        (batch(ood_score=3, noise=-1), Cause.UNFAMILIAR),
         (batch(log_odds=1.5), Cause.MIX),
         (batch(certainty=-2), Cause.MODEL),
         (swapped(batch()), Cause.MODEL),
@@ -30,47 +32,47 @@ def signs(replay: PredictionCheck | None = None, mix: float = 0.5, loudest: str 
 )
 def test_each_cause_is_recognised(photos: PhotoWindow, cause: Cause) -> None:
     """Darker and blurred, strange, of other classes, or answered by another model: measured and judged as in a look."""
-    assert make_alert(evidence(photos)).reason.cause is cause
+    assert alert_on(photos).cause.cause is cause
 
 
 def test_a_replay_that_differs_is_certain_whatever_moved() -> None:
     """Photos may be dark as well; that another model answers comes first."""
-    reason = likely_cause(signs(PredictionCheck(20, (0, 3), 0.4, 4), brightness=9.0))
-    assert (reason.cause, reason.certain) == (Cause.MODEL, True)
-    assert "of 20 photos replayed, the model deployed last answers 2 otherwise" in reason.because
+    found = cause_of(PredictionCheck(20, (0, 3), 0.4, 4), brightness=9.0)
+    assert (found.cause, found.certain) == (Cause.MODEL, True)
+    assert found.reason == "2 of 20 predictions differ from those of the model deployed last"
 
 
 def test_a_replay_that_agrees_excludes_the_model() -> None:
     """Answers that moved though the registered model gives the same ones are no other model's."""
     agreed = PredictionCheck(20, (), 0.01, None)
-    assert likely_cause(signs(certainty=3.0)).cause is Cause.MODEL
-    assert likely_cause(signs(agreed, certainty=3.0)).cause is Cause.UNCLEAR
-    assert likely_cause(signs(agreed, loudest="products")).cause is Cause.UNCLEAR
+    assert cause_of(certainty=3.0).cause is Cause.MODEL
+    assert cause_of(agreed, certainty=3.0).cause is Cause.UNCLEAR
+    assert cause_of(agreed, strongest="products").cause is Cause.UNCLEAR
 
 
 def test_a_turned_camera_is_a_matter_of_the_picture() -> None:
     """Photos lying on their side are strange to the guard, but which side is bright gives them away."""
-    assert likely_cause(signs(unfamiliarity=6.0)).cause is Cause.UNFAMILIAR
-    assert likely_cause(signs(unfamiliarity=6.0, left_right=2.0)).cause is Cause.QUALITY
+    assert cause_of(ood_score=6.0).cause is Cause.UNFAMILIAR
+    assert cause_of(ood_score=6.0, left_right=2.0).cause is Cause.QUALITY
 
 
 def test_a_few_strange_photos_are_unfamiliar_whatever_else_moved_a_little() -> None:
-    """The test that looks for them alone rang; no channel is beyond the line as a whole."""
+    """The test that looks for them alone rang; no feature is beyond the line as a whole."""
     agreed = PredictionCheck(20, (), 0.01, None)
-    assert likely_cause(signs(agreed, loudest="strange photos", certainty=0.6)).cause is Cause.UNFAMILIAR
+    assert cause_of(agreed, strongest="ood tail", certainty=0.6).cause is Cause.UNFAMILIAR
 
 
 def test_photos_that_became_more_familiar_are_not_unfamiliar() -> None:
     """The guard's score may move the other way, too."""
-    assert make_alert(evidence(batch(unfamiliarity=-3))).reason.cause is Cause.UNCLEAR
+    assert alert_on(batch(ood_score=-3)).cause.cause is Cause.UNCLEAR
 
 
 def test_a_lean_without_another_mix_is_no_class_mix() -> None:
     """The estimated shares must have moved too."""
-    assert likely_cause(signs(log_odds=3.0, mix=0.8)).cause is Cause.MIX
-    assert likely_cause(signs(log_odds=3.0, mix=0.52)).cause is not Cause.MIX
+    assert cause_of(log_odds=3.0, mix=0.8).cause is Cause.MIX
+    assert cause_of(log_odds=3.0, mix=0.52).cause is not Cause.MIX
 
 
 def test_without_channels_nothing_is_claimed() -> None:
     """Too few photos for a verdict tell no cause."""
-    assert likely_cause(Signs(WindowVerdict(False, False, 3, 0.0, 0.0, ()))).cause is Cause.UNCLEAR
+    assert probable_cause(WindowVerdict(False, False, 3, 0.0, 0.0, ())).cause is Cause.UNCLEAR

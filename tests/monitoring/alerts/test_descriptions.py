@@ -15,16 +15,16 @@ from scones.monitoring.drift.window_test import FeatureShift
 def said(name: str, before: Floats, now: Floats, classes: tuple[str, ...] = CLASSES) -> str:
     """Describe a shift between two samples."""
     shift = FeatureShift(name, float(np.median(before)), float(np.median(now)), 3.0)
-    return str(describe_shift(shift, before, now, line=2.0, classes=classes))
+    return str(describe_shift(shift, before, now, threshold=2.0, classes=classes))
 
 
 @pytest.mark.parametrize(
     ("name", "now", "words"),
     [
-        ("brightness", 61.2, "brightness 50% -> 24%: darker than 100% of the photos it learnt from"),
-        ("certainty", 0.0, "certainty 95% -> 50%: less certain than 100% of the photos it learnt from"),
-        ("sharpness", 5.0, "sharpness 100% -> 13%: blurrier than 100% of the photos it learnt from"),
-        ("red_blue", 90.0, "red over blue +2% -> +35%: redder than 100% of the photos it learnt from"),
+        ("brightness", 61.2, "brightness 50% -> 24%: darker than 100% of the training photos"),
+        ("certainty", 0.0, "certainty 95% -> 50%: less certain than 100% of the training photos"),
+        ("sharpness", 5.0, "sharpness 100% -> 13%: blurrier than 100% of the training photos"),
+        ("red_blue", 90.0, "red over blue +2% -> +35%: redder than 100% of the training photos"),
     ],
 )
 def test_a_shift_is_said_in_units_of_daily_life(name: str, now: float, words: str) -> None:
@@ -38,8 +38,8 @@ def test_strange_photos_are_counted() -> None:
     """Nine in ten of the baseline are alike, so a median would say that nothing changed."""
     before = np.repeat([1.0, 3.0], [90, 10])
     now = np.repeat([1.0, 6.0], [45, 55])
-    beyond = "55% of the photos are stranger than 90% of those it learnt from"
-    assert said("unfamiliarity", before, now) == f"unfamiliar photos 10% -> 55%: {beyond}"
+    beyond = "55% of the photos have a higher OOD score than 90% of the training photos"
+    assert said("ood_score", before, now) == f"photos with a high OOD score 10% -> 55%: {beyond}"
 
 
 def test_a_shift_of_the_spread_alone_is_said_to_be_one() -> None:
@@ -52,8 +52,10 @@ def test_a_shift_of_the_spread_alone_is_said_to_be_one() -> None:
 def test_with_two_classes_the_lean_names_one() -> None:
     """With more it is only how sure the model is of its first choice."""
     before, now = np.linspace(-1, 1, 101), np.full(9, 3.0)
-    assert said("log_odds", before, now).startswith("lean to motorcycle 50% -> 95%: more like a motorcycle than 100%")
-    assert said("log_odds", before, now, ("a", "b", "c")).startswith("probability of the first choice")
+    assert said("log_odds", before, now).startswith(
+        "probability of motorcycle 50% -> 95%: more like a motorcycle than 100%"
+    )
+    assert said("log_odds", before, now, ("a", "b", "c")).startswith("probability of the predicted class")
 
 
 @given(
@@ -62,15 +64,15 @@ def test_with_two_classes_the_lean_names_one() -> None:
     st.lists(st.floats(-600, 600), min_size=1, max_size=9),
 )
 def test_any_values_have_words(name: str, before: list[float], now: list[float]) -> None:
-    """However odd the channels, a line comes of it."""
+    """However odd the features, a line comes of it."""
     line = said(name, np.array(before), np.array(now))
     assert " -> " in line
     assert "\n" not in line
 
 
 def test_a_photo_is_described_by_what_is_oddest_about_it() -> None:
-    """The channel in which it is farthest out, and a channel that was not measured says nothing."""
+    """The feature in which it is farthest out, and a feature that was not measured says nothing."""
     values = np.median(baseline(), axis=0)
     values[FEATURES.index("noise")] = 99
-    values[FEATURES.index("unfamiliarity")] = np.nan
+    values[FEATURES.index("ood_score")] = np.nan
     assert describe_photo(values, baseline(), CLASSES) == "grainier than 100%"

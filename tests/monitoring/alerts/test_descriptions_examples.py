@@ -16,7 +16,7 @@ DARK = (FeatureShift("brightness", 120.0, 70.0, 9.0),)
 def test_the_worst_photos_lie_farthest_in_the_direction_of_the_change() -> None:
     """Where photos became darker, a bright one is no example of it; beyond all of the baseline they are equal."""
     photos = batch(brightness=-2)
-    values = photos.values.copy()
+    values = photos.features.copy()
     values[7, FEATURES.index("brightness")] = 0
     values[8, FEATURES.index("brightness")] = 255
     along = ChangeDirection.of(baseline(), values, DARK).along(values)
@@ -26,14 +26,14 @@ def test_the_worst_photos_lie_farthest_in_the_direction_of_the_change() -> None:
 
 def test_where_only_the_spread_changed_both_ends_are_worst() -> None:
     """Neither direction is the change's own."""
-    values = batch().values.copy()
+    values = batch().features.copy()
     values[[7, 8], FEATURES.index("brightness")] = 0, 255
     along = ChangeDirection.of(baseline(), values, DARK).along(values)
     assert along[[7, 8]] == pytest.approx(along.max())
 
 
 def test_the_nearest_photo_of_a_baseline_photo_is_itself() -> None:
-    """Over all channels, whatever is not measured left out."""
+    """Over all features, whatever is not measured left out."""
     values = baseline()
     values[:, -1] = np.nan
     assert nearest_baseline(values, values[[3, 50, 200]]).tolist() == [3, 50, 200]

@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scones.aws.s3 import S3Object
 from scones.monitoring.capture.cursor import (
     DAY_SECONDS,
     MARGIN_SECONDS,
     MAX_FULL_LISTING_FILES,
     CaptureCursor,
-    CaptureFile,
-    Reading,
+    CaptureProgress,
     is_capture,
 )
 
@@ -20,16 +20,16 @@ PREFIX = "capture/e/AllTraffic/"
 NOON = 1_790_000_000.0
 
 
-def a_file(name: str, modified: float = NOON, etag: str = "1") -> CaptureFile:
+def a_file(name: str, modified: float = NOON, etag: str = "1") -> S3Object:
     """A capture file."""
-    return CaptureFile(f"{PREFIX}2026/11/23/12/{name}.jsonl", etag, 100, modified)
+    return S3Object(f"{PREFIX}2026/11/23/12/{name}.jsonl", 100, etag, modified)
 
 
 def look(
-    cursor: CaptureCursor, files: list[CaptureFile], *, complete: bool = True
-) -> tuple[list[CaptureFile], CaptureCursor]:
+    cursor: CaptureCursor, files: list[S3Object], *, complete: bool = True
+) -> tuple[list[S3Object], CaptureCursor]:
     """One whole look: what it reads, and the cursor after it."""
-    reading = Reading(cursor)
+    reading = CaptureProgress(cursor)
     chosen = reading.choose(files, complete=complete)
     for file in chosen:
         reading.done(file)
@@ -55,23 +55,23 @@ def test_a_file_that_is_written_again_is_read_again() -> None:
 def test_a_late_file_in_a_folder_long_past_is_read() -> None:
     """What counts is when S3 took it, not the hour that its folder names."""
     cursor = look(CaptureCursor(), [a_file("a")])[1]
-    late = CaptureFile(f"{PREFIX}2025/01/01/00/late.jsonl", "9", 10, NOON + 30)
+    late = S3Object(f"{PREFIX}2025/01/01/00/late.jsonl", 10, "9", NOON + 30)
     assert look(cursor, [a_file("a"), late])[0] == [late]
 
 
 def test_a_folder_of_the_future_does_not_hide_the_present() -> None:
     """A clock that jumped ahead leaves one odd folder; what comes after it in time is read as always."""
-    odd = CaptureFile(f"{PREFIX}2099/01/01/00/odd.jsonl", "9", 10, NOON)
+    odd = S3Object(f"{PREFIX}2099/01/01/00/odd.jsonl", 10, "9", NOON)
     cursor = look(CaptureCursor(), [odd])[1]
     assert look(cursor, [odd, a_file("b", NOON + 1)])[0] == [a_file("b", NOON + 1)]
 
 
 def test_an_event_counts_once_whichever_file_it_comes_in() -> None:
     """Within a look and between two."""
-    reading = Reading(CaptureCursor())
+    reading = CaptureProgress(CaptureCursor())
     assert [reading.is_new("e1"), reading.is_new("e1"), reading.is_new("e2")] == [True, False, True]
     reading.done(a_file("a"))
-    again = Reading(reading.cursor(finished=True))
+    again = CaptureProgress(reading.cursor(finished=True))
     assert [again.is_new("e1"), again.is_new("e3")] == [False, True]
 
 
@@ -80,13 +80,13 @@ def test_events_are_remembered_for_a_day_and_then_forgotten() -> None:
     cursor = CaptureCursor()
     sizes = []
     for day in range(6):
-        reading = Reading(cursor)
+        reading = CaptureProgress(cursor)
         (file,) = reading.choose([a_file(f"f{day}", NOON + day * (DAY_SECONDS + 1))], complete=True)
         for number in range(100):
             assert reading.is_new(f"{day} {number}")
         reading.done(file)
         cursor = reading.cursor(finished=True)
-        assert not Reading(cursor).is_new(f"{day} 99")
+        assert not CaptureProgress(cursor).is_new(f"{day} 99")
         sizes.append(len(json.dumps(asdict(cursor))))
     assert max(sizes) == sizes[1]
 
@@ -102,7 +102,7 @@ def test_years_of_hours_leave_a_small_cursor() -> None:
 def test_what_one_look_leaves_the_next_one_reads() -> None:
     """A look that ran out of time has read some files; the rest is neither lost nor are those read again."""
     files = [a_file(name, NOON + number) for number, name in enumerate("abcd")]
-    reading = Reading(CaptureCursor())
+    reading = CaptureProgress(CaptureCursor())
     chosen = reading.choose(files, complete=True)
     for file in chosen[:2]:
         reading.done(file)

@@ -109,18 +109,21 @@ def test_unknown_fields_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (["a", "list"], "no captureData"),
-        ({"hello": "world"}, "no captureData"),
-        (a_record(eventMetadata=None), "no eventMetadata"),
-        (a_record(eventMetadata__eventId=7), "no eventId"),
+        (["a", "list"], "not a capture record"),
+        ({"hello": "world"}, "captureData"),
+        (a_record(eventMetadata=None), "eventMetadata"),
+        (a_record(eventMetadata__eventId=7), "eventId"),
         (a_record(captureData={}), "neither input nor output"),
-        (a_record(captureData__endpointInput="x"), "input holds no data"),
+        (a_record(captureData__endpointInput="x"), "endpointInput"),
         (a_record(captureData__endpointInput={"data": "%%%", "encoding": "BASE64"}), "input is not base64"),
-        (a_record(captureData__endpointOutput={"data": "oops", "encoding": "JSON"}), "no list of probabilities"),
-        (a_record(captureData__endpointOutput={"data": "[]", "encoding": "JSON"}), "no list of probabilities"),
-        (a_record(captureData__endpointOutput={"data": "[NaN, 1]", "encoding": "JSON"}), "is no probability"),
-        (a_record(captureData__endpointOutput={"data": "[2, -1]", "encoding": "JSON"}), "is no probability"),
-        (a_record(captureData__endpointOutput={"data": "[true, 0]", "encoding": "JSON"}), "is no probability"),
+        (a_record(captureData__endpointOutput={"data": "oops", "encoding": "JSON"}), "list of probabilities"),
+        (a_record(captureData__endpointOutput={"data": "[]", "encoding": "JSON"}), "list of probabilities"),
+        (a_record(captureData__endpointOutput={"data": "[NaN, 1]", "encoding": "JSON"}), "not a list of probabilities"),
+        (a_record(captureData__endpointOutput={"data": "[2, -1]", "encoding": "JSON"}), "not a list of probabilities"),
+        (
+            a_record(captureData__endpointOutput={"data": "[true, 0]", "encoding": "JSON"}),
+            "not a list of probabilities",
+        ),
     ],
 )
 def test_a_wrong_record_is_named(record: object, reason: str) -> None:

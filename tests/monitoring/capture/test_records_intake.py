@@ -1,4 +1,4 @@
-"""Intake: what can be looked at is decoded; everything else is counted by its reason, and nothing crashes."""
+"""The reader: valid photos are decoded; everything else is counted by its reason, and nothing crashes."""
 
 import base64
 import json
@@ -7,20 +7,20 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scones.aws.s3 import S3Object
 from scones.domain.tags import evaluation_id, probe_id
-from scones.monitoring.capture.cursor import CaptureCursor, CaptureFile, Reading
+from scones.monitoring.capture.cursor import CaptureCursor
 from scones.monitoring.capture.records import (
     MAX_NAMED_RECORDS,
     CapturedPhoto,
     CaptureReader,
     RefusalReason,
-    Watching,
     split_lines,
 )
 from tiny_model import plain_photo
 
 NOON = 1_790_000_000.0
-FILE = CaptureFile("capture/e/AllTraffic/2026/09/21/14/a.jsonl", "1", 1, NOON)
+FILE = S3Object("capture/e/AllTraffic/2026/09/21/14/a.jsonl", 1, "1", NOON)
 PHOTO = plain_photo(128)
 
 
@@ -39,24 +39,29 @@ def a_line(event: str = "e-1", **changes: object) -> bytes:
     return json.dumps({"captureData": kept, "eventMetadata": metadata, "eventVersion": "0"}).encode()
 
 
-def take(*lines: bytes, since: float = 0.0, file: CaptureFile = FILE) -> tuple[list[CapturedPhoto], CaptureReader]:
-    """What one file gives."""
-    intake = CaptureReader(Watching(("bicycle", "motorcycle"), 8, since), Reading(CaptureCursor()))
-    return list(intake.take(file, lines)), intake
+def reader(*files: tuple[S3Object, list[bytes] | None], since: float = 0.0) -> CaptureReader:
+    """A reader of these files, each of which comes in pieces."""
+    return CaptureReader(CaptureCursor(), ("bicycle", "motorcycle"), 8, lambda _: files, since)
+
+
+def take(*lines: bytes, since: float = 0.0, file: S3Object = FILE) -> tuple[list[CapturedPhoto], CaptureReader]:
+    """The photos of one file."""
+    records = reader((file, [b"\n".join(lines)]), since=since)
+    return list(records), records
 
 
 def test_a_photo_and_its_answer_are_seen() -> None:
     """Decoded to the model's size, with the probabilities in class order."""
-    (seen,), intake = take(a_line())
+    (seen,), records = take(a_line())
     assert (seen.photo.shape, seen.probabilities, seen.event_id) == ((8, 8, 3), (0.25, 0.75), "e-1")
-    assert (intake.counts, intake.examples) == ({}, ())
+    assert (records.refused, records.examples) == ({}, ())
 
 
 def test_each_reason_is_counted_under_its_own_name() -> None:
     """A record too many, too few, of another model, of ours, twice: nine lines, nine reasons or photos."""
     broken = {"data": base64.b64encode(PHOTO[:50]).decode(), "encoding": "BASE64"}
     three = {"data": "0.2,0.3,0.5", "encoding": "CSV"}
-    seen, intake = take(
+    seen, records = take(
         a_line("good"),
         a_line("good"),
         a_line("no-photo", endpointInput=None),
@@ -64,11 +69,11 @@ def test_each_reason_is_counted_under_its_own_name() -> None:
         a_line("broken", endpointInput=broken),
         a_line("three", endpointOutput=three),
         a_line("exam", inferenceId=evaluation_id("f" * 64)),
-        a_line("canary", inferenceId=probe_id("f" * 64)),
+        a_line("probe", inferenceId=probe_id("f" * 64)),
         b'{"captureData": {"endp',
     )
     assert [item.event_id for item in seen] == ["good"]
-    assert intake.counts == {
+    assert records.refused == {
         RefusalReason.TWICE: 1,
         RefusalReason.NO_PHOTO: 1,
         RefusalReason.NO_ANSWER: 1,
@@ -77,38 +82,44 @@ def test_each_reason_is_counted_under_its_own_name() -> None:
         RefusalReason.OURS: 2,
         RefusalReason.MALFORMED: 1,
     }
-    assert len(intake.examples) == 5
-    assert any(f"{FILE.key} line 9" in line for line in intake.examples)
+    assert len(records.examples) == 5
+    assert any(f"{FILE.key} line 9" in line for line in records.examples)
 
 
 def test_a_million_bad_lines_are_counted_and_a_few_are_named() -> None:
     """Memory does not grow with what is wrong."""
-    _, intake = take(*(b"no record %d" % number for number in range(1000)))
-    assert intake.counts == {RefusalReason.MALFORMED: 1000}
-    assert len(intake.examples) == MAX_NAMED_RECORDS
+    _, records = take(*(b"no record %d" % number for number in range(1000)))
+    assert records.refused == {RefusalReason.MALFORMED: 1000}
+    assert len(records.examples) == MAX_NAMED_RECORDS
 
 
 def test_a_half_written_line_is_counted_once_and_its_record_when_it_is_whole() -> None:
     """The same file is read again after more was written: nothing is lost, and nothing counts twice."""
-    intake = CaptureReader(Watching(("bicycle", "motorcycle"), 8), Reading(CaptureCursor()))
     whole = b"\n".join([a_line("a"), a_line("b")])
-    first = list(intake.take(FILE, split_lines([whole[:-30]])))
-    assert ([item.event_id for item in first], intake.counts) == (["a"], {RefusalReason.MALFORMED: 1})
-    again = list(intake.take(FILE, split_lines([whole[:-30]])))
-    assert (again, intake.counts[RefusalReason.MALFORMED]) == ([], 1)
-    second = list(intake.take(FILE, split_lines([whole])))
-    assert [item.event_id for item in second] == ["b"]
-    assert intake.counts[RefusalReason.MALFORMED] == 1
+    first, again, second = (FILE, [whole[:-30]]), (FILE, [whole[:-30]]), (FILE, [whole])
+    assert [item.event_id for item in reader(first, again)] == ["a"]
+    records = reader(first, again, second)
+    assert [item.event_id for item in records] == ["a", "b"]
+    assert records.refused == {RefusalReason.MALFORMED: 1, RefusalReason.TWICE: 2}
+
+
+def test_files_that_are_gone_or_no_captures_are_counted_once() -> None:
+    """However often they are listed."""
+    records = reader((FILE, None), (FILE, None))
+    odd = S3Object("capture/e/AllTraffic/readme.txt", 1, "1", NOON)
+    assert [records.choose([odd, FILE], "capture/e/AllTraffic/", complete=True) for _ in range(2)] == [[FILE], [FILE]]
+    assert list(records) == []
+    assert records.refused == {RefusalReason.NO_CAPTURE: 1, RefusalReason.GONE: 1}
 
 
 def test_answers_of_an_earlier_deployment_are_passed_over() -> None:
     """By S3's clock, and by the endpoint's own where the two agree."""
     at = datetime.fromtimestamp
     before, after = f"{at(NOON - 60, UTC):%Y-%m-%dT%H:%M:%SZ}", f"{at(NOON, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    seen, intake = take(a_line("old", inferenceTime=before), a_line("new", inferenceTime=after), since=NOON)
+    seen, records = take(a_line("old", inferenceTime=before), a_line("new", inferenceTime=after), since=NOON)
     assert [item.event_id for item in seen] == ["new"]
-    assert intake.counts == {RefusalReason.EARLIER: 1}
-    older = CaptureFile(FILE.key, "1", 1, NOON - 1)
+    assert records.refused == {RefusalReason.EARLIER: 1}
+    older = S3Object(FILE.key, 1, "1", NOON - 1)
     assert take(a_line("new", inferenceTime=after), since=NOON, file=older)[0] == []
 
 

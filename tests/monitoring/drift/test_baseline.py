@@ -31,7 +31,7 @@ def test_the_same_baseline_gives_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", [np.zeros((3, 2)), np.zeros((0, len(FEATURES))), np.full((3, len(FEATURES)), np.nan)])
 def test_a_table_that_is_no_baseline_is_refused(table: np.ndarray) -> None:
-    """Other channels, no photos, and values that are not finite are refused."""
+    """Other features, no photos, and values that are not finite are refused."""
     with pytest.raises(InvalidBaseline):
         Baseline(table)
 
@@ -53,22 +53,22 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_pickle_in_disguise_is_refused(tmp_path: Path) -> None:
     """An object array, which only pickle can read, is never loaded."""
     objects = np.array([object()], dtype=object)
-    np.savez(tmp_path / "baseline.npz", format=np.array(1), channels=objects, values=a_table())
+    np.savez(tmp_path / "baseline.npz", format=np.array(1), features=objects, values=a_table())
     with pytest.raises(InvalidBaseline):
         Baseline.load(tmp_path / "baseline.npz")
 
 
 def test_other_channels_are_refused(tmp_path: Path) -> None:
-    """A baseline of another version's channels is not compared with this version's."""
+    """A baseline of another version's features is not compared with this version's."""
     file = tmp_path / "baseline.npz"
     with file.open("wb") as out:
-        np.savez(out, format=np.array(1), channels=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
+        np.savez(out, format=np.array(1), features=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
     with pytest.raises(InvalidBaseline, match="other channels"):
         Baseline.load(file)
 
 
 def test_a_model_without_unfamiliarity_has_a_baseline_too() -> None:
-    """The last channel may be missing throughout, but not here and there."""
+    """The last feature may be missing throughout, but not here and there."""
     table = np.ones((3, len(FEATURES)))
     table[:, -1] = np.nan
     Baseline(table)

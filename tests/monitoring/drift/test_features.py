@@ -1,4 +1,4 @@
-"""The channels see what they are named after."""
+"""The features see what they are named after."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from scones.monitoring.drift.features import (
 EVEN = np.array([[0.5, 0.5]])
 
 
-def channel(name: str, photo: np.ndarray, probabilities: np.ndarray = EVEN) -> float:
-    """One channel of one photo."""
+def feature(name: str, photo: np.ndarray, probabilities: np.ndarray = EVEN) -> float:
+    """One feature of one photo."""
     return float(measure_features(photo[None].astype(np.uint8), probabilities)[0, FEATURES.index(name)])
 
 
@@ -33,7 +33,7 @@ def a_photo(seed: int = 0) -> np.ndarray:
 
 
 def test_every_channel_has_words_for_people() -> None:
-    """A report can explain every channel that it names."""
+    """A report can explain every feature that it names."""
     assert tuple(FEATURE_DESCRIPTIONS) == FEATURES
 
 
@@ -70,31 +70,31 @@ def test_a_saturated_answer_stays_finite() -> None:
 
 def test_red_is_positive_and_blue_negative() -> None:
     """red_blue is the mean red minus the mean blue."""
-    assert channel("red_blue", flat(200, 0, 50)) == pytest.approx(150)
+    assert feature("red_blue", flat(200, 0, 50)) == pytest.approx(150)
 
 
 def test_black_and_burnt_pixels_are_clipped() -> None:
     """Half a photo of white on half of mid-grey is clipped by half."""
     photo = flat(128, 128, 128)
     photo[:16] = 255
-    assert channel("clipping", photo) == pytest.approx(0.5)
-    assert channel("top_bottom", photo) == pytest.approx(127)
-    assert channel("left_right", photo) == pytest.approx(0)
+    assert feature("clipping", photo) == pytest.approx(0.5)
+    assert feature("top_bottom", photo) == pytest.approx(127)
+    assert feature("left_right", photo) == pytest.approx(0)
 
 
 def test_turning_a_photo_swaps_its_halves() -> None:
     """A quarter turn makes of top-bottom left-right, so that a turned camera is seen."""
     photo = a_photo()
-    assert channel("left_right", np.rot90(photo)) == pytest.approx(channel("top_bottom", photo), abs=1e-3)
+    assert feature("left_right", np.rot90(photo)) == pytest.approx(feature("top_bottom", photo), abs=1e-3)
 
 
 def test_grain_moves_noise_more_than_an_edge_does() -> None:
     """Noise answers to grain; a clean edge leaves it at zero, but shows as sharpness."""
     edge = flat(60, 60, 60)
     edge[:, 16:] = 180
-    assert channel("noise", edge) == pytest.approx(0, abs=1e-5)
-    assert channel("sharpness", edge) > 1
-    assert channel("noise", a_photo()) > 1
+    assert feature("noise", edge) == pytest.approx(0, abs=1e-5)
+    assert feature("sharpness", edge) > 1
+    assert feature("noise", a_photo()) > 1
 
 
 def test_photos_in_chunks_measure_as_they_do_alone() -> None:
@@ -139,7 +139,7 @@ def test_a_photo_on_its_side_swaps_its_edges() -> None:
     """Turning by 90 degrees turns the sign of the orientation."""
     fence = np.zeros((32, 32, 3))
     fence[:, ::4] = 200
-    upright, lying = channel("orientation", fence), channel("orientation", fence.transpose(1, 0, 2))
+    upright, lying = feature("orientation", fence), feature("orientation", fence.transpose(1, 0, 2))
     assert upright > 1
     assert lying == pytest.approx(-upright)
 

@@ -42,7 +42,7 @@ def test_scores_forget_units_and_keep_order(values: np.ndarray, power: int, offs
 
 
 def test_features_of_the_bell_curve_are_centred() -> None:
-    """Spreads have mean 0 and variance 1; products of independent channels have mean 0."""
+    """Spreads have mean 0 and variance 1; products of independent features have mean 0."""
     scores = np.random.default_rng(0).normal(size=(20_000, 2))
     assert spreads(scores).mean() == pytest.approx(0, abs=0.03)
     assert spreads(scores).var() == pytest.approx(1, abs=0.1)

@@ -1,4 +1,4 @@
-"""The watch finds a change soon, says since when, stays with its alarm, and goes on where it stopped."""
+"""The detector finds a change soon, says since when, stays with its alarm, and goes on where it stopped."""
 
 import json
 
@@ -15,7 +15,7 @@ RATE = 0.1
 
 
 def photos(count: int, seed: int, moved: float = 0.0) -> np.ndarray:
-    """Channels of clean photos; *moved* shifts the third channel by so many deviations."""
+    """Channels of clean photos; *moved* shifts the third feature by so many deviations."""
     table = np.random.default_rng(seed).normal(size=(count, len(FEATURES)))
     table[:, 2] += moved
     return table
@@ -28,9 +28,9 @@ def calibration() -> StreamCalibration:
 
 
 @pytest.fixture(scope="module")
-def watch(calibration: StreamCalibration) -> StreamDetector:
-    """A watch over clean photos."""
-    return StreamDetector.of(photos(200, 0), calibration.line(RATE))
+def detector(calibration: StreamCalibration) -> StreamDetector:
+    """A detector over clean photos."""
+    return StreamDetector.of(photos(200, 0), calibration.threshold(RATE))
 
 
 def told(state: StreamState) -> list[float]:
@@ -39,67 +39,67 @@ def told(state: StreamState) -> list[float]:
     return [state.photos, state.score, *([alarm.photo, alarm.onset, alarm.score] if alarm else [])]
 
 
-def test_a_change_rings_soon_and_its_beginning_is_found(watch: StreamDetector) -> None:
+def test_a_change_rings_soon_and_its_beginning_is_found(detector: StreamDetector) -> None:
     """The alarm names the photo, and the onset lies near the true one."""
-    state = watch.look(watch.begin(), np.concatenate([photos(300, 1), photos(200, 2, moved=1.5)]))
+    state = detector.update(detector.initial_state(), np.concatenate([photos(300, 1), photos(200, 2, moved=1.5)]))
     assert state.alarm is not None
     assert 300 < state.alarm.photo <= 340
     assert state.alarm.onset == pytest.approx(301, abs=10)
 
 
-def test_unchanged_photos_ring_seldom(watch: StreamDetector) -> None:
+def test_unchanged_photos_ring_seldom(detector: StreamDetector) -> None:
     """Over 20 streams of 500 unchanged photos at most a quarter rings (the line allows for a tenth of 1,000)."""
-    rings = [watch.look(watch.begin(), photos(500, 100 + seed)).alarm is not None for seed in range(20)]
+    rings = [detector.update(detector.initial_state(), photos(500, 100 + seed)).alarm is not None for seed in range(20)]
     assert np.mean(rings) <= 0.25
 
 
-def test_an_alarm_stays_until_it_is_acknowledged(watch: StreamDetector) -> None:
+def test_an_alarm_stays_until_it_is_acknowledged(detector: StreamDetector) -> None:
     """Calm photos do not clear it, nor does a second change replace it; after it the count of photos goes on."""
-    alarmed = watch.look(watch.begin(), photos(100, 3, moved=3))
-    later = watch.look(alarmed, photos(200, 4))
+    alarmed = detector.update(detector.initial_state(), photos(100, 3, moved=3))
+    later = detector.update(alarmed, photos(200, 4))
     assert later.alarm == alarmed.alarm is not None
-    calm = watch.acknowledge(later)
+    calm = detector.acknowledge(later)
     assert (calm.alarm, calm.photos, calm.enough) == (None, 300, False)
-    again = watch.look(calm, photos(100, 5, moved=3))
+    again = detector.update(calm, photos(100, 5, moved=3))
     assert again.alarm is not None
     assert 300 < again.alarm.onset <= again.alarm.photo
 
 
 @pytest.mark.parametrize("count", [0, 1, 19])
-def test_too_few_photos_are_never_a_verdict(watch: StreamDetector, count: int) -> None:
+def test_too_few_photos_are_never_a_verdict(detector: StreamDetector, count: int) -> None:
     """Under twenty photos, however odd, nothing rings."""
-    state = watch.look(watch.begin(), photos(count, 6, moved=100))
+    state = detector.update(detector.initial_state(), photos(count, 6, moved=100))
     assert (state.enough, state.alarm, state.score) == (False, None, 0.0)
 
 
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 60), st.integers(0, 1000))
-def test_looks_may_be_cut_anywhere(watch: StreamDetector, cut: int, seed: int) -> None:
+def test_looks_may_be_cut_anywhere(detector: StreamDetector, cut: int, seed: int) -> None:
     """Two looks with the state written and read between them are one look."""
     table = photos(60, seed, moved=1)
-    whole = watch.look(watch.begin(), table)
-    first = watch.resume(watch.look(watch.begin(), table[:cut]).to_json())
-    assert told(watch.look(first, table[cut:])) == pytest.approx(told(whole))
+    whole = detector.update(detector.initial_state(), table)
+    first = detector.resume(detector.update(detector.initial_state(), table[:cut]).to_json())
+    assert told(detector.update(first, table[cut:])) == pytest.approx(told(whole))
 
 
-def test_a_channel_that_is_not_measured_brings_no_news(watch: StreamDetector) -> None:
-    """Photos without the model's own score neither ring nor fail; other channels still ring."""
+def test_a_channel_that_is_not_measured_brings_no_news(detector: StreamDetector) -> None:
+    """Photos without the model's own score neither ring nor fail; other features still ring."""
     calm, odd = photos(300, 7), photos(100, 8, moved=3)
     calm[:, -1] = odd[:, -1] = np.nan
-    state = watch.look(watch.begin(), calm)
+    state = detector.update(detector.initial_state(), calm)
     assert state.alarm is None
-    assert watch.look(state, odd).alarm is not None
+    assert detector.update(state, odd).alarm is not None
 
 
-def test_a_state_is_small(watch: StreamDetector) -> None:
+def test_a_state_is_small(detector: StreamDetector) -> None:
     """It fits into any store of values."""
-    assert len(watch.look(watch.begin(), photos(50, 9)).to_json()) < 10_000
+    assert len(detector.update(detector.initial_state(), photos(50, 9)).to_json()) < 10_000
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": "scones-watch-0"},
+        {"format": "scones-detector-0"},
         {"baseline": "another"},
         {"channels": ["brightness"]},
         {"photos": -1},
@@ -108,22 +108,22 @@ def test_a_state_is_small(watch: StreamDetector) -> None:
         {"alarm": "yes"},
     ],
 )
-def test_a_state_of_something_else_is_refused(watch: StreamDetector, change: dict[str, object]) -> None:
+def test_a_state_of_something_else_is_refused(detector: StreamDetector, change: dict[str, object]) -> None:
     """Another version, another baseline or damage is one line, and no misreading."""
-    text = json.dumps(json.loads(watch.begin().to_json()) | change)
+    text = json.dumps(json.loads(detector.initial_state().to_json()) | change)
     with pytest.raises(InvalidStreamState, match="begin a new one"):
-        watch.resume(text)
+        detector.resume(text)
 
 
 @given(st.text(max_size=40))
-def test_no_text_crashes_the_reader(watch: StreamDetector, text: str) -> None:
+def test_no_text_crashes_the_reader(detector: StreamDetector, text: str) -> None:
     """Whatever lies where the state should be is refused."""
     with pytest.raises(InvalidStreamState):
-        watch.resume(text)
+        detector.resume(text)
 
 
-def test_a_stranger_state_is_not_looked_at_with(watch: StreamDetector, calibration: StreamCalibration) -> None:
+def test_a_stranger_state_is_not_looked_at_with(detector: StreamDetector, calibration: StreamCalibration) -> None:
     """A state moves with its own baseline only."""
-    other = StreamDetector.of(photos(200, 10), calibration.line(RATE))
+    other = StreamDetector.of(photos(200, 10), calibration.threshold(RATE))
     with pytest.raises(InvalidStreamState, match="begin a new one"):
-        watch.look(other.begin(), photos(1, 0))
+        detector.update(other.initial_state(), photos(1, 0))

@@ -21,15 +21,15 @@ def test_a_tenth_of_streams_of_new_photos_rings() -> None:
     rings = []
     for seed in range(40):
         values = photos(200, seed)
-        watch = StreamDetector.of(values, calibrate_stream(values, seed=seed, rounds=1).line(RATE))
-        rings.append(watch.look(watch.begin(), photos(STREAM_PHOTOS, 1000 + seed)).alarm is not None)
+        detector = StreamDetector.of(values, calibrate_stream(values, seed=seed, rounds=1).threshold(RATE))
+        rings.append(detector.update(detector.initial_state(), photos(STREAM_PHOTOS, 1000 + seed)).alarm is not None)
     assert 0 < np.mean(rings) < RATE + 3 * np.sqrt(RATE * (1 - RATE) / len(rings))
 
 
 def test_fewer_false_alarms_need_a_higher_line() -> None:
     """The line rises as the rate falls."""
     calibration = calibrate_stream(photos(200, 0), rounds=1)
-    heights = [calibration.line(rate).height for rate in (0.2, 0.1, 0.05, 0.01)]
+    heights = [calibration.threshold(rate).height for rate in (0.2, 0.1, 0.05, 0.01)]
     assert heights == sorted(heights)
 
 

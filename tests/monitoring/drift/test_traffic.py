@@ -26,7 +26,7 @@ def test_what_is_kept_reads_back_to_the_last_bit() -> None:
         before.times,
         before.hashes,
     )
-    assert (after.channels == before.channels).all()
+    assert (after.features == before.features).all()
     assert (after.probabilities == before.probabilities).all()
 
 

@@ -28,10 +28,10 @@ def trained() -> Baseline:
 
 def test_a_night_rings_until_days_are_learnt() -> None:
     """Thirty dark photos in a row are nothing new where every day begins with them; dark by day as well, they are."""
-    photos = np.concatenate([a_day(day).channels for day in range(1, 9)])
+    photos = np.concatenate([a_day(day).features for day in range(1, 9)])
     alike = Baseline(photos[np.random.default_rng(1).permutation(len(photos))])
     learnt = learn_days(trained(), [a_day(day) for day in range(1, 9)], "m", 30, 0)
-    night = a_day(20).channels[:HALF]
+    night = a_day(20).features[:HALF]
     assert window_test(alike, night, false_alarm_rate=0.05).alarm
     assert not window_test(learnt, night, false_alarm_rate=0.05).alarm
     night[:, BRIGHTNESS] -= 5
@@ -48,7 +48,7 @@ def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
     assert (learnt.data_version, len(learnt.values)) == ("v", 6 * A_DAY)
     assert learnt.days is not None
     assert learnt.days.tolist() == sorted(learnt.days.tolist())
-    assert (learnt.values[:A_DAY] == a_day(3).channels).all()
+    assert (learnt.values[:A_DAY] == a_day(3).features).all()
     assert learnt.calibration is not None
 
 

@@ -18,7 +18,7 @@ from scones.monitoring.shift import darken_and_blur
 
 
 def photos(count: int, seed: int) -> np.ndarray:
-    """Measurements of photos that never change: correlated, skewed and partly tied, as real channels are."""
+    """Measurements of photos that never change: correlated, skewed and partly tied, as real features are."""
     rng = np.random.default_rng(seed)
     mix = np.random.default_rng(1).normal(size=(len(FEATURES), len(FEATURES)))
     table = rng.normal(size=(count, len(FEATURES))) @ mix
@@ -27,10 +27,10 @@ def photos(count: int, seed: int) -> np.ndarray:
     return table
 
 
-def shifted(count: int, seed: int, channel: str, by: float) -> np.ndarray:
-    """The same photos with one channel moved."""
+def shifted(count: int, seed: int, feature: str, by: float) -> np.ndarray:
+    """The same photos with one feature moved."""
     table = photos(count, seed)
-    table[:, FEATURES.index(channel)] += by
+    table[:, FEATURES.index(feature)] += by
     return table
 
 
@@ -43,13 +43,13 @@ def test_unchanged_photos_do_not_alarm() -> None:
 
 
 def test_a_changed_channel_alarms_and_is_named_first() -> None:
-    """The channel that moved heads the list, with its medians before and now."""
+    """The feature that moved heads the list, with its medians before and now."""
     verdict = window_test(Baseline(photos(500, 0)), shifted(100, 1, "sharpness", -9), false_alarm_rate=0.005)
     assert verdict.alarm
     assert verdict.score > verdict.threshold
-    assert verdict.channels[0].name == "sharpness"
-    assert verdict.channels[0].now - verdict.channels[0].before == pytest.approx(-9, abs=1.5)
-    assert {shift.name for shift in verdict.channels} == set(FEATURES)
+    assert verdict.features[0].name == "sharpness"
+    assert verdict.features[0].now - verdict.features[0].before == pytest.approx(-9, abs=1.5)
+    assert {shift.name for shift in verdict.features} == set(FEATURES)
 
 
 def test_a_change_of_spread_alone_alarms() -> None:
@@ -60,34 +60,34 @@ def test_a_change_of_spread_alone_alarms() -> None:
 
 
 def test_swapped_answers_alarm_though_no_channel_changed() -> None:
-    """What goes with what gives a swapped model away, where each channel alone looks as it did."""
+    """What goes with what gives a swapped model away, where each feature alone looks as it did."""
     before, now = photos(500, 0), photos(200, 1)
     before[:, 0] -= before[:, 0].mean()
     now[:, 0] = now[:, 0].mean() - now[:, 0]
     verdict = window_test(Baseline(before), now, false_alarm_rate=0.005)
     assert verdict.alarm
-    assert verdict.loudest == "products"
+    assert verdict.strongest == "products"
 
 
 def test_a_few_strange_photos_alarm_though_most_are_as_before() -> None:
     """One photo in eight is stranger than all of the baseline; the others are like it."""
     now = photos(100, 1)
-    strange = FEATURES.index("unfamiliarity")
+    strange = FEATURES.index("ood_score")
     clean = photos(500, 0)
     now[:12, strange] = clean[:, strange].max() + 1
     assert not window_test(Baseline(clean), photos(100, 1), false_alarm_rate=0.01).alarm
     verdict = window_test(Baseline(clean), now, false_alarm_rate=0.01)
     assert verdict.alarm
-    assert verdict.loudest == "strange photos"
+    assert verdict.strongest == "ood tail"
 
 
 def test_a_channel_that_is_missing_now_is_left_out() -> None:
-    """Without the model's own score the other channels are still compared."""
+    """Without the model's own score the other features are still compared."""
     now = photos(200, 1)
     now[:, -1] = np.nan
     verdict = window_test(Baseline(photos(500, 0)), now, false_alarm_rate=0.005)
     assert not verdict.alarm
-    assert FEATURES[-1] not in {shift.name for shift in verdict.channels}
+    assert FEATURES[-1] not in {shift.name for shift in verdict.features}
 
 
 @pytest.mark.parametrize("count", [0, 1, MIN_PHOTOS - 1])
@@ -110,7 +110,7 @@ def test_a_batch_larger_than_the_baseline_is_judged() -> None:
 
 
 def test_a_channel_that_was_always_the_same_still_rings() -> None:
-    """A constant channel does not break the check, and a change of it alarms."""
+    """A constant feature does not break the check, and a change of it alarms."""
     before, now = photos(300, 0), photos(100, 1)
     before[:, 5] = now[:, 5] = 0
     assert not window_test(Baseline(before), now, false_alarm_rate=0.005).alarm

@@ -19,11 +19,11 @@ def test_both_detectors_together_keep_the_budget(number: float, photos: int) -> 
 
 
 @given(NUMBERS)
-def test_the_smallest_window_can_be_calibrated(number: float) -> None:
+def test_the_min_window_can_be_calibrated(number: float) -> None:
     """From that many photos on, the rate is one that a check accepts; it is never under twenty."""
     budget = FalseAlarmBudget(number)
-    assert budget.smallest_window() >= MIN_PHOTOS
-    assert MIN_RATE * (1 - 1e-9) <= budget.of_window(budget.smallest_window()) <= MAX_RATE
+    assert budget.min_window() >= MIN_PHOTOS
+    assert MIN_RATE * (1 - 1e-9) <= budget.of_window(budget.min_window()) <= MAX_RATE
 
 
 @pytest.mark.parametrize("number", [0, -1, 0.001, 5, float("nan")])

@@ -1,66 +1,61 @@
-"""The accuracy is estimated without labels, with an interval that holds, and with doubt where nothing was simulated."""
+"""The accuracy is estimated without labels, with an interval that holds, and not trusted without similar photos."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.baseline import Baseline, InvalidSimulation, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.stream_statistics import StreamCalibration
-from scones.monitoring.performance.accuracy_estimate import (
-    AccuracyEstimator,
-    InvalidSimulation,
-    LabelledPhotos,
-    SimulatedDamage,
-)
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator
 
 
-def judged(count: int, seed: int, damage: float = 0.0, channel: int = 2) -> LabelledPhotos:
-    """Photos of which one channel moves with the damage; the model stays as sure, and is wrong more often."""
+def judged(count: int, seed: int, damage: float = 0.0, feature: int = 2) -> LabelledPhotos:
+    """Photos of which one feature moves with the damage; the model stays as sure, and is wrong more often."""
     rng = np.random.default_rng(seed)
     table = rng.normal(size=(count, len(FEATURES)))
-    table[:, channel] += 3 * damage
+    table[:, feature] += 3 * damage
     first = rng.uniform(0.85, 1, count)
     first = np.where(rng.random(count) < 0.5, first, 1 - first)
     return LabelledPhotos(table, np.column_stack([first, 1 - first]), rng.random(count) < 0.95 - 0.4 * damage)
 
 
 @pytest.fixture(scope="module")
-def lesson() -> SimulatedDamage:
-    """Three kinds of damage in three strengths, two of which show in the same channel."""
+def damage() -> SimulatedDamage:
+    """Three kinds of damage in three strengths, two of which show in the same feature."""
     kinds = {"dark": 2, "fog": 2, "blur": 4}
     damaged = {
-        f"{kind} {part}": judged(120, 10 * place + part, part / 3, channel)
-        for place, (kind, channel) in enumerate(kinds.items())
+        f"{kind} {part}": judged(120, 10 * place + part, part / 3, feature)
+        for place, (kind, feature) in enumerate(kinds.items())
         for part in (1, 2, 3)
     }
     return SimulatedDamage(judged(300, 99), damaged)
 
 
 @pytest.fixture(scope="module")
-def estimator(lesson: SimulatedDamage) -> AccuracyEstimator:
+def estimator(damage: SimulatedDamage) -> AccuracyEstimator:
     """An estimator, taught once."""
-    return AccuracyEstimator.learn(lesson)
+    return AccuracyEstimator.fit(damage)
 
 
-@pytest.mark.parametrize("damage", [0.0, 0.5, 1.0])
-def test_damage_is_seen_where_confidence_sees_none(estimator: AccuracyEstimator, damage: float) -> None:
+@pytest.mark.parametrize("amount", [0.0, 0.5, 1.0])
+def test_damage_is_seen_where_confidence_sees_none(estimator: AccuracyEstimator, amount: float) -> None:
     """The estimate follows the truth within its interval."""
-    window = judged(200, 7, damage)
-    estimate = estimator.estimate(window.channels, window.probabilities)
+    window = judged(200, 7, amount)
+    estimate = estimator.estimate(window.features, window.probabilities)
     truth = window.right.mean()
     assert estimate.low <= truth <= estimate.high
-    if damage:
+    if amount:
         assert abs(estimate.accuracy - truth) < abs(window.probabilities.max(axis=1).mean() - truth)
 
 
 def test_what_was_never_simulated_is_not_trusted(estimator: AccuracyEstimator) -> None:
     """Photos far from all that was learnt get a figure, and a warning."""
     window = judged(200, 8)
-    strange = window.channels.copy()
+    strange = window.features.copy()
     strange[:, 5:12] += 50
-    assert estimator.estimate(window.channels, window.probabilities).trusted
+    assert estimator.estimate(window.features, window.probabilities).trusted
     estimate = estimator.estimate(strange, window.probabilities)
     assert not estimate.trusted
     assert "label some" in estimate.why
@@ -69,7 +64,7 @@ def test_what_was_never_simulated_is_not_trusted(estimator: AccuracyEstimator) -
 def test_few_photos_are_not_trusted_and_doubt_is_larger(estimator: AccuracyEstimator) -> None:
     """Five photos prove nothing."""
     few, many = judged(5, 9), judged(200, 9)
-    small, large = (estimator.estimate(window.channels, window.probabilities) for window in (few, many))
+    small, large = (estimator.estimate(window.features, window.probabilities) for window in (few, many))
     assert not small.trusted
     assert small.high - small.low >= large.high - large.low
 
@@ -86,28 +81,28 @@ def test_one_kind_of_damage_teaches_nothing() -> None:
         SimulatedDamage(judged(50, 0), {"dark 1": judged(50, 1), "dark 2": judged(50, 2)})
 
 
-def test_a_baseline_keeps_lesson_and_calibration(lesson: SimulatedDamage, tmp_path: Path) -> None:
+def test_a_baseline_keeps_simulated_damage_and_calibration(damage: SimulatedDamage, tmp_path: Path) -> None:
     """What was saved is what is read."""
-    whole = Baseline(lesson.clean.channels, "v1", StreamCalibration(np.arange(6.0).reshape(2, 3)), lesson)
+    whole = Baseline(damage.clean.features, "v1", StreamCalibration(np.arange(6.0).reshape(2, 3)), damage)
     whole.save(tmp_path / "baseline.npz")
     read = Baseline.load(tmp_path / "baseline.npz")
     assert read.calibration is not None
     assert read.calibration.highest.tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert read.lesson is not None
-    assert list(read.lesson.damaged) == list(lesson.damaged)
-    assert read.lesson.damaged["fog 2"].right.tolist() == lesson.damaged["fog 2"].right.tolist()
-    assert read.lesson.clean.channels == pytest.approx(lesson.clean.channels, abs=1e-5)
-    assert read.lesson.clean.probabilities == pytest.approx(lesson.clean.probabilities, abs=1e-5)
+    assert read.simulated_damage is not None
+    assert list(read.simulated_damage.damaged) == list(damage.damaged)
+    assert read.simulated_damage.damaged["fog 2"].right.tolist() == damage.damaged["fog 2"].right.tolist()
+    assert read.simulated_damage.clean.features == pytest.approx(damage.clean.features, abs=1e-5)
+    assert read.simulated_damage.clean.probabilities == pytest.approx(damage.clean.probabilities, abs=1e-5)
 
 
-def test_a_lesson_of_an_older_version_is_left_out(lesson: SimulatedDamage, tmp_path: Path) -> None:
+def test_simulated_damage_of_an_older_version_is_left_out(damage: SimulatedDamage, tmp_path: Path) -> None:
     """Such a baseline kept how sure the answers were, not the answers; all else of it is read."""
     path = tmp_path / "baseline.npz"
-    Baseline(lesson.clean.channels, "v1", lesson=lesson).save(path)
+    Baseline(damage.clean.features, "v1", simulated_damage=damage).save(path)
     with np.load(path) as file:
         tables = {name: file[name] for name in file.files}
     answers = tables.pop("judged_probabilities")
     np.savez_compressed(path, allow_pickle=False, **tables, judged_confidence=answers.max(axis=1))
     read = Baseline.load(path)
-    assert read.lesson is None
-    assert read.values.tolist() == lesson.clean.channels.tolist()
+    assert read.simulated_damage is None
+    assert read.values.tolist() == damage.clean.features.tolist()

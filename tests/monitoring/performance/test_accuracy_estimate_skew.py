@@ -23,50 +23,52 @@ def answered(count: int, seed: int, second: float = 0.5, lean: float = 0.0) -> t
     # Normal log-odds of variance twice the mean are calibrated where both classes come as often.
     odds = rng.normal(np.where(labels, 2, -2), 2, count) + lean
     chance = 1 / (1 + np.exp(-odds))
-    channels = rng.normal(size=(count, len(FEATURES)))
-    channels[:, BRIGHTNESS] += np.where(labels, 0.3, -0.3)
-    return channels, np.column_stack([1 - chance, chance]), (odds > 0) == labels
+    features = rng.normal(size=(count, len(FEATURES)))
+    features[:, BRIGHTNESS] += np.where(labels, 0.3, -0.3)
+    return features, np.column_stack([1 - chance, chance]), (odds > 0) == labels
 
 
 @pytest.fixture(scope="module")
-def yardstick() -> NormalScores:
+def normal_scores() -> NormalScores:
     """That of the clean photos."""
     return NormalScores.of(answered(MANY, 0)[0])
 
 
 @pytest.fixture(scope="module")
-def balance(yardstick: NormalScores) -> PredictionSkew:
+def balance(normal_scores: NormalScores) -> PredictionSkew:
     """What clean photos are like."""
-    channels, answers, right = answered(MANY, 0)
-    return PredictionSkew.of(yardstick, channels, answers, float(right.mean()))
+    features, answers, right = answered(MANY, 0)
+    return PredictionSkew.fit(normal_scores, features, answers, float(right.mean()))
 
 
-def test_clean_photos_are_believed_to_be_as_right_as_they_are(balance: PredictionSkew, yardstick: NormalScores) -> None:
+def test_clean_photos_are_believed_to_be_as_right_as_they_are(
+    balance: PredictionSkew, normal_scores: NormalScores
+) -> None:
     """Within what so many photos tell."""
-    channels, answers, right = answered(MANY, 1)
-    assert balance.believed(yardstick, channels, answers) == pytest.approx(right.mean(), abs=0.02)
+    features, answers, right = answered(MANY, 1)
+    assert balance.confidence(normal_scores, features, answers) == pytest.approx(right.mean(), abs=0.02)
 
 
-def test_a_lean_is_error_where_pictures_changed(balance: PredictionSkew, yardstick: NormalScores) -> None:
+def test_a_lean_is_error_where_pictures_changed(balance: PredictionSkew, normal_scores: NormalScores) -> None:
     """Dark photos that are nearly all taken for one class are believed in as little as they deserve."""
-    channels, answers, right = answered(MANY, 2, lean=3)
-    channels[:, BRIGHTNESS] -= 2
+    features, answers, right = answered(MANY, 2, lean=3)
+    features[:, BRIGHTNESS] -= 2
     assert answers.max(axis=1).mean() > right.mean() + 0.15
-    assert balance.believed(yardstick, channels, answers) == pytest.approx(right.mean(), abs=0.03)
+    assert balance.confidence(normal_scores, features, answers) == pytest.approx(right.mean(), abs=0.03)
 
 
-def test_a_lean_is_another_mix_where_pictures_did_not(balance: PredictionSkew, yardstick: NormalScores) -> None:
+def test_a_lean_is_another_mix_where_pictures_did_not(balance: PredictionSkew, normal_scores: NormalScores) -> None:
     """Nine in ten of the second class: the pictures are such as that class has, and the answers stand."""
-    channels, answers, right = answered(MANY, 3, second=0.9)
-    assert balance.believed(yardstick, channels, answers) == pytest.approx(right.mean(), abs=0.03)
+    features, answers, right = answered(MANY, 3, second=0.9)
+    assert balance.confidence(normal_scores, features, answers) == pytest.approx(right.mean(), abs=0.03)
 
 
-def test_a_few_more_of_one_class_are_no_error(balance: PredictionSkew, yardstick: NormalScores) -> None:
+def test_a_few_more_of_one_class_are_no_error(balance: PredictionSkew, normal_scores: NormalScores) -> None:
     """Of thirty dark photos six in ten may be of one class by chance."""
-    channels, answers, _ = answered(FEW, 4, second=0.6)
-    channels[:, BRIGHTNESS] -= 2
+    features, answers, _ = answered(FEW, 4, second=0.6)
+    features[:, BRIGHTNESS] -= 2
     plain = answers.max(axis=1).mean()
-    assert balance.believed(yardstick, channels, answers) == pytest.approx(plain, abs=0.03)
+    assert balance.confidence(normal_scores, features, answers) == pytest.approx(plain, abs=0.03)
 
 
 @settings(deadline=None, max_examples=50)

@@ -57,11 +57,11 @@ def test_tables_and_lines_read_alike(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("event,label\ne1,tram\n", "line 2: 'tram' is no class; it is one of bicycle, motorcycle"),
-        ("name,label\ne1,bicycle\n", "line 2 names no photo"),
+        ("event,label\ne1,tram\n", "line 2: unknown class 'tram'; the classes are bicycle, motorcycle"),
+        ("name,label\ne1,bicycle\n", "line 2 has no photo"),
         ("event,label\ne1,bicycle\ne1,motorcycle\n", "line 3: photo e1 has two labels"),
-        ('{"event": "e1"', "line 1 is no JSON object"),
-        ("event,kind\ne1,bicycle\n", "no photo has a label yet"),
+        ('{"event": "e1"', "line 1 is not a JSON object"),
+        ("event,kind\ne1,bicycle\n", "no photo has a label"),
     ],
 )
 def test_what_cannot_be_a_label_is_named_with_its_line(text: str, told: str) -> None:
@@ -124,7 +124,7 @@ def test_labels_of_photos_that_nobody_saw_are_refused() -> None:
 
 def test_labels_that_contradict_each_other_are_refused() -> None:
     """One by the photo's bytes and one by its event: which of them is right is not guessed."""
-    with pytest.raises(InvalidLabels, match="photo h5 and its event e5 have other labels: bicycle, motorcycle"):
+    with pytest.raises(InvalidLabels, match="photo h5 and its event e5 have different labels: bicycle, motorcycle"):
         compare_labels([measured()], {"h5": "motorcycle", "e5": "bicycle"}, None, "m", CLASSES)
     assert compare_labels([measured()], {"h5": "motorcycle", "e5": "motorcycle"}, None, "m", CLASSES).unknown == 0
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scones.monitoring.performance.prediction_check import TOLERANCE, InvalidPredictions, check_predictions
+from scones.monitoring.performance.prediction_check import TOLERANCE, UnmatchedPredictions, check_predictions
 
 SURE = hnp.arrays(np.float64, st.integers(5, 30), elements=st.floats(0.6, 1)).map(lambda p: np.column_stack([p, 1 - p]))
 
@@ -48,5 +48,5 @@ def test_no_photos_say_nothing() -> None:
 
 def test_answers_of_other_shapes_are_refused() -> None:
     """Three classes cannot be compared with two."""
-    with pytest.raises(InvalidPredictions, match="replay the same photos"):
+    with pytest.raises(UnmatchedPredictions, match="captured predictions are"):
         check_predictions(np.zeros((2, 3)), np.zeros((2, 2)))

@@ -1,4 +1,4 @@
-"""Alert: all that a person must know about an alarm, as one value; pure. `notice` and `alert_page` show it."""
+"""The alert: everything a person needs to know about an alarm, as one value; `notices` and the alert page show it."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,11 +9,10 @@ from scones.monitoring.alerts.cause import (
     Cause,
     NextStep,
     ProbableCause,
-    Signs,
     estimate_mix,
-    likely_cause,
     mix_can_be_shown,
     next_steps,
+    probable_cause,
 )
 from scones.monitoring.alerts.descriptions import (
     ChangeDirection,
@@ -24,87 +23,42 @@ from scones.monitoring.alerts.descriptions import (
     most_changed,
     nearest_baseline,
 )
-from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES, Photos
-from scones.monitoring.drift.normal_scores import Floats
-from scones.monitoring.drift.stream_detector import StreamAlarm
-from scones.monitoring.drift.window_test import WindowVerdict
+from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
+from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.traffic import PhotoWindow
+from scones.monitoring.drift.window_test import MIN_BASELINE, WindowVerdict, window_test
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
-from scones.monitoring.performance.labels import PHOTOS_TO_LABEL, LabelledAccuracy, choose_photos
+from scones.monitoring.performance.labels import PHOTOS_TO_LABEL, choose_photos
 from scones.monitoring.performance.prediction_check import PredictionCheck, check_predictions
+from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.run import RunResult
 
 MAX_EXAMPLES: Final = 12
-_TOP_CHANNELS: Final = 3
-_TOP_WORDS: Final = 4
-_BAD_LOSS: Final = 0.1
+_MAX_CHANGES: Final = 3
+_MAX_WORDS: Final = 4
+_CRITICAL_LOSS: Final = 0.1
 _NO_LOSS: Final = 0.03
+_DESCRIPTION_RATE: Final = 0.05
+"""The rate of the test that only describes what changed, if the stream detector fired on too few photos for a test."""
+
+ClassChange = tuple[str, float, float]
+"""A class, and its share before and now."""
 
 
 class Severity(StrEnum):
     """How soon somebody should act."""
 
     CRITICAL = "critical"
-    """Now: another model answers, or answers have become much worse."""
+    """Now: another model answers, or predictions have become much worse."""
     WARNING = "warning"
     """Today."""
     NOTICE = "notice"
-    """When there is time: the photos changed, but the answers hold, as far as can be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoWindow:
-    """Photos in the order in which they came, and what is known of each.
-
-    *photos* is uint8 [n, H, W, 3], *values* [n, channels], *probabilities* [n, C]; *first* is the first one's number.
-    *replayed* [n, C] is what the registered model answers, if it was asked.
-    """
-
-    photos: Photos
-    values: Floats
-    probabilities: Floats
-    times: tuple[str, ...]
-    events: tuple[str, ...]
-    first: int = 1
-    replayed: Floats | None = None
-
-    def __len__(self) -> int:
-        """How many photos there are."""
-        return len(self.times)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What training left: the baseline's channels, its photos' *names* in the same order, if known, and the rest."""
-
-    endpoint: str
-    classes: tuple[str, ...]
-    values: Floats
-    names: tuple[str, ...]
-    accuracy: float
-    mix: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything that an alert is made from; what was not found out is None.
-
-    *exact* is the accuracy on labelled photos, *corrected* the one of all photos that those labels make.
-    """
-
-    known: Known
-    batch: PhotoWindow
-    verdict: WindowVerdict
-    per_thousand: float
-    alarm: StreamAlarm | None = None
-    replay: PredictionCheck | None = None
-    """Of the batch, or of more photos than that."""
-    estimate: AccuracyEstimate | None = None
-    exact: LabelledAccuracy | None = None
-    corrected: LabelledAccuracy | None = None
+    """When there is time: the photos changed, but the accuracy holds, as far as it can be estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmTime:
-    """By the number of a photo and by time: when it rang, and when it likely began."""
+    """When the alarm fired, and the estimated onset of the change: number of the photo, and time."""
 
     photo: int
     time: str
@@ -113,35 +67,25 @@ class AlarmTime:
 
 
 @dataclass(frozen=True, slots=True)
-class AccuracyChange:
-    """The accuracy on the baseline, and now: estimated, if it was, and by labels, if there are any."""
-
-    before: float
-    estimate: AccuracyEstimate | None
-    exact: LabelledAccuracy | None
-    corrected: LabelledAccuracy | None
-
-
-@dataclass(frozen=True, slots=True)
 class ExamplePhoto:
-    """One of the worst photos, as a PNG: what the endpoint made of it, what is odd about it, and what is most like it.
+    """One of the most changed photos, as a PNG: its prediction, what is unusual, and the most similar training photo.
 
-    *expected* is what the registered model says of it, where that was asked; *like* names a training photo.
+    *expected* is the registered model's prediction, if another model predicted.
     """
 
     png: bytes
     event: str
     time: str
-    said: str
+    prediction: str
     confidence: float
-    odd: str
+    unusual: str
     expected: str = ""
-    like: str = ""
+    similar_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoToLabel:
-    """A photo to label next, as a PNG, and the chance that it had of being chosen."""
+    """A photo to label next, as a PNG, and the probability with which it was drawn."""
 
     event: str
     time: str
@@ -151,15 +95,16 @@ class PhotoToLabel:
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarmOdds:
-    """How sure the alarm is: one in *unchanged* batches as large scores as high; the budget is in false alarms.
+    """How likely the alarm is noise: one in *unchanged* windows without change scores as high.
 
-    *times_the_line* is 0 where only the watch over the stream rang, and none of the batch's own tests.
+    *times* is the score in units of the threshold; 0 if the stream detector fired, and not the window test.
     """
 
     photos: int
-    times_the_line: float
+    times: float
     unchanged: float
     per_thousand: float
+    """The budget: false alarms per 1,000 photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,162 +112,174 @@ class Alert:
     """The alert."""
 
     severity: Severity
-    reason: ProbableCause
+    cause: ProbableCause
     headline: tuple[str, ...]
-    """What a subject line should say beside the cause, the most telling first."""
+    """What a subject line should contain beside the cause, the most telling first."""
     endpoint: str
-    since: AlarmTime
-    moved: tuple[FeatureChange, ...]
-    accuracy: AccuracyChange
-    mix: tuple[tuple[str, float, float], ...]
-    """Each class's share before and now; nothing where it could not be told."""
+    when: AlarmTime
+    changes: tuple[FeatureChange, ...]
+    """The features that changed most."""
+    accuracy_before: float
+    """Of out-of-fold predictions, when the model was trained."""
+    accuracy: AccuracyEstimate | None
+    """Estimated now."""
+    class_mix: tuple[ClassChange, ...]
+    """Empty if the class mix cannot be estimated."""
     odds: FalseAlarmOdds
     steps: tuple[NextStep, ...]
-    worst: tuple[ExamplePhoto, ...]
-    label: tuple[PhotoToLabel, ...]
+    examples: tuple[ExamplePhoto, ...]
+    to_label: tuple[PhotoToLabel, ...]
 
 
-def make_alert(evidence: Evidence, seed: int = 0) -> Alert:
-    """Put the evidence together; *seed* decides which photos are to be labelled."""
-    known, batch, verdict = evidence.known, evidence.batch, evidence.verdict
-    replay = evidence.replay or _compare(batch)
-    mix = estimate_mix(batch.probabilities, known.mix)
-    reason = likely_cause(Signs(verdict, replay, known.mix, mix))
-    direction = ChangeDirection.of(known.values, batch.values, verdict.channels)
-    accuracy = AccuracyChange(known.accuracy, _estimate(reason, evidence.estimate), evidence.exact, evidence.corrected)
-    changes = tuple(zip(known.classes, known.mix, mix, strict=True))
+def make_alert(run: RunResult, window: PhotoWindow, model: RegisteredModel, endpoint: str) -> Alert:
+    """The alert on a monitoring run that fired, about one *window* of it."""
+    verdict = run.verdict if run.verdict.enough else _describing_test(run.verdict, window, model)
+    mix = estimate_mix(window.probabilities, model.class_mix)
+    cause = probable_cause(verdict, run.check, model.class_mix, mix)
+    direction = ChangeDirection.of(model.baseline.values, window.features, verdict.features)
+    changes = _changes(verdict, window, model)
+    classes = tuple(zip(model.classes, model.class_mix, mix, strict=True))
+    accuracy = _accuracy(cause, run.accuracy)
     return Alert(
-        severity=_severity(reason, accuracy),
-        reason=reason,
-        headline=_headline(reason, _changes(evidence, len(FEATURES)), changes),
-        endpoint=known.endpoint,
-        since=_since(evidence, direction),
-        # Beside a certain cause, what moved by chance would only mislead.
-        moved=() if reason.certain else _changes(evidence, _TOP_CHANNELS),
+        severity=_severity(cause, model.accuracy, accuracy),
+        cause=cause,
+        headline=_headline(cause, changes, classes),
+        endpoint=endpoint,
+        when=_when(run, window, model, direction),
+        # If another model answers for certain, changed features would only mislead.
+        changes=() if cause.certain else changes[:_MAX_CHANGES],
+        accuracy_before=model.accuracy,
         accuracy=accuracy,
-        # The answers of another model tell nothing of the classes, and photos of something else are of none.
-        mix=changes if reason.cause not in {Cause.MODEL, Cause.UNFAMILIAR} and mix_can_be_shown(verdict) else (),
-        odds=_odds(evidence),
-        steps=next_steps(reason.cause),
-        worst=_examples(evidence, direction),
-        label=_to_label(batch, seed),
+        # Predictions of another model say nothing about the classes, and other content belongs to none.
+        class_mix=classes if cause.cause not in {Cause.MODEL, Cause.UNFAMILIAR} and mix_can_be_shown(verdict) else (),
+        odds=_odds(verdict, len(window), model.budget.per_thousand),
+        steps=next_steps(cause.cause),
+        examples=_examples(window, model, direction),
+        to_label=_to_label(window, model.seed),
     )
 
 
-def _estimate(reason: ProbableCause, estimate: AccuracyEstimate | None) -> AccuracyEstimate | None:
-    """Say so where no estimate can hold."""
-    if estimate is None or reason.cause is Cause.MODEL:
+def _describing_test(verdict: WindowVerdict, window: PhotoWindow, model: RegisteredModel) -> WindowVerdict:
+    """Describe what changed in a window that is too small for a verdict of its own."""
+    if len(window) < MIN_PHOTOS or len(model.baseline.values) < MIN_BASELINE:
+        return verdict
+    found = window_test(model.baseline, window.features, false_alarm_rate=_DESCRIPTION_RATE, seed=model.seed)
+    return replace(found, alarm=False, enough=False)
+
+
+def _accuracy(cause: ProbableCause, estimate: AccuracyEstimate | None) -> AccuracyEstimate | None:
+    """Drop or distrust an estimate that the cause invalidates."""
+    if estimate is None or cause.cause is Cause.MODEL:
         return None
-    if reason.cause is Cause.UNFAMILIAR:
-        return replace(estimate, trusted=False, why="a photo of something else has no right answer")
+    if cause.cause is Cause.UNFAMILIAR:
+        return replace(estimate, trusted=False, why="a photo of something else has no correct class")
     return estimate
 
 
 def _headline(
-    reason: ProbableCause, moved: tuple[FeatureChange, ...], mix: tuple[tuple[str, float, float], ...]
+    cause: ProbableCause, changes: tuple[FeatureChange, ...], classes: tuple[ClassChange, ...]
 ) -> tuple[str, ...]:
-    loud = [change for change in moved if change.times >= 1] or list(moved[:1])
-    if reason.cause is Cause.MODEL:
-        return (reason.because,)
-    if reason.cause is Cause.MIX:
-        name, before, now = max(mix, key=lambda change: abs(change[2] - change[1]))
+    if cause.cause is Cause.MODEL:
+        return (cause.reason,)
+    if cause.cause is Cause.MIX:
+        name, before, now = max(classes, key=lambda change: abs(change[2] - change[1]))
         return (f"{name} {before:.0%} -> {now:.0%}",)
-    if reason.cause is Cause.UNFAMILIAR:
-        strange = (change for change in moved if change.channel == "unfamiliarity")
-        return tuple(f"{change.now} of the photos are strange, {change.before} is usual" for change in strange)
-    if reason.cause is Cause.QUALITY:
-        loud = [change for change in loud if change.channel not in PREDICTION_FEATURES]
-    return tuple(dict.fromkeys(change.word for change in loud))[:_TOP_WORDS]
+    if cause.cause is Cause.UNFAMILIAR:
+        ood = (change for change in changes if change.feature == "ood_score")
+        return tuple(f"{change.now} of the photos have a high OOD score, {change.before} is usual" for change in ood)
+    strong = [change for change in changes if change.times >= 1] or list(changes[:1])
+    if cause.cause is Cause.QUALITY:
+        strong = [change for change in strong if change.feature not in PREDICTION_FEATURES]
+    return tuple(dict.fromkeys(change.word for change in strong))[:_MAX_WORDS]
 
 
-def _compare(batch: PhotoWindow) -> PredictionCheck | None:
-    return None if batch.replayed is None else check_predictions(batch.probabilities, batch.replayed)
-
-
-def _severity(reason: ProbableCause, accuracy: AccuracyChange) -> Severity:
-    if reason.cause is Cause.MODEL:
-        return Severity.CRITICAL if reason.certain else Severity.WARNING
-    best = accuracy.corrected or accuracy.exact or accuracy.estimate
-    if best is None or (isinstance(best, AccuracyEstimate) and not best.trusted):
+def _severity(cause: ProbableCause, before: float, now: AccuracyEstimate | None) -> Severity:
+    if cause.cause is Cause.MODEL:
+        return Severity.CRITICAL if cause.certain else Severity.WARNING
+    if now is None or not now.trusted:
         return Severity.WARNING
-    if best.high < accuracy.before and best.accuracy <= accuracy.before - _BAD_LOSS:
+    if now.high < before and now.accuracy <= before - _CRITICAL_LOSS:
         return Severity.CRITICAL
-    return Severity.NOTICE if best.accuracy >= accuracy.before - _NO_LOSS else Severity.WARNING
+    return Severity.NOTICE if now.accuracy >= before - _NO_LOSS else Severity.WARNING
 
 
-def _since(evidence: Evidence, direction: ChangeDirection) -> AlarmTime:
-    batch, alarm, replay = evidence.batch, evidence.alarm, _compare(evidence.batch)
-    last = batch.first + len(batch) - 1
-    if replay is not None and replay.another_model:
-        began = batch.first + replay.mismatches[0]
-    elif alarm is not None:
-        began, last = alarm.onset, alarm.photo
+def _window_check(window: PhotoWindow) -> PredictionCheck | None:
+    """The prediction check of this window alone."""
+    return None if window.expected is None else check_predictions(window.probabilities, window.expected)
+
+
+def _when(run: RunResult, window: PhotoWindow, model: RegisteredModel, direction: ChangeDirection) -> AlarmTime:
+    check = _window_check(window)
+    last = window.first + len(window) - 1
+    if check is not None and check.another_model:
+        began = window.first + check.mismatches[0]
+    elif run.stream_alarm is not None:
+        began, last = run.stream_alarm.onset, run.stream_alarm.photo
     else:
-        began = batch.first + estimate_onset(direction.along(evidence.known.values), direction.along(batch.values))
-    return AlarmTime(last, _time(batch, last), began, _time(batch, began))
+        before, now = direction.along(model.baseline.values), direction.along(window.features)
+        began = window.first + estimate_onset(before, now)
+    return AlarmTime(last, _time(window, last), began, _time(window, began))
 
 
-def _time(batch: PhotoWindow, number: int) -> str:
-    """The time of a photo; empty where it came before this batch."""
-    place = number - batch.first
-    return batch.times[place] if 0 <= place < len(batch) else ""
+def _time(window: PhotoWindow, number: int) -> str:
+    """The time of a photo; empty if it came before this window."""
+    place = number - window.first
+    return window.times[place] if 0 <= place < len(window) else ""
 
 
-def _changes(evidence: Evidence, most: int) -> tuple[FeatureChange, ...]:
-    known, batch, verdict = evidence.known, evidence.batch, evidence.verdict
+def _changes(verdict: WindowVerdict, window: PhotoWindow, model: RegisteredModel) -> tuple[FeatureChange, ...]:
     return tuple(
         describe_shift(
             shift,
-            known.values[:, FEATURES.index(shift.name)],
-            batch.values[:, FEATURES.index(shift.name)],
-            line=verdict.threshold,
-            classes=known.classes,
+            model.baseline.values[:, FEATURES.index(shift.name)],
+            window.features[:, FEATURES.index(shift.name)],
+            threshold=verdict.threshold,
+            classes=model.classes,
         )
-        for shift in verdict.channels[:most]
+        for shift in verdict.features
     )
 
 
-def _odds(evidence: Evidence) -> FalseAlarmOdds:
-    verdict = evidence.verdict
+def _odds(verdict: WindowVerdict, photos: int, per_thousand: float) -> FalseAlarmOdds:
     times = verdict.score / verdict.threshold if verdict.alarm else 0.0
-    return FalseAlarmOdds(len(evidence.batch), times, 1 / verdict.chance, evidence.per_thousand)
+    return FalseAlarmOdds(photos, times, 1 / verdict.chance, per_thousand)
 
 
-def _examples(evidence: Evidence, direction: ChangeDirection) -> tuple[ExamplePhoto, ...]:
-    """Show what the two models disagree about, where they do; else what lies farthest in the change's direction."""
-    known, batch = evidence.known, evidence.batch
-    replay = _compare(batch)
-    if replay is not None and replay.another_model:
-        return tuple(_example(known, batch, place) for place in replay.mismatches[:MAX_EXAMPLES])
-    places = most_changed(direction.along(batch.values), MAX_EXAMPLES)
-    likes = nearest_baseline(known.values, batch.values[places]) if known.names else ()
-    names = [known.names[like] for like in likes] or [""] * len(places)
+def _examples(window: PhotoWindow, model: RegisteredModel, direction: ChangeDirection) -> tuple[ExamplePhoto, ...]:
+    """The photos on which two models disagree, if they do; else those that changed most."""
+    check = _window_check(window)
+    if check is not None and check.another_model:
+        return tuple(_example(window, model, place) for place in check.mismatches[:MAX_EXAMPLES])
+    places = most_changed(direction.along(window.features), MAX_EXAMPLES)
+    photos = model.baseline_photos()
+    similar = nearest_baseline(model.baseline.values, window.features[places]) if photos else ()
+    names = [photos[place] for place in similar] or [""] * len(places)
     return tuple(
-        replace(_example(known, batch, int(place)), expected="", like=name)
+        replace(_example(window, model, int(place)), expected="", similar_to=name)
         for place, name in zip(places, names, strict=True)
     )
 
 
-def _example(known: Known, batch: PhotoWindow, place: int) -> ExamplePhoto:
-    answer = batch.probabilities[place]
+def _example(window: PhotoWindow, model: RegisteredModel, place: int) -> ExamplePhoto:
+    probabilities = window.probabilities[place]
     return ExamplePhoto(
-        png=png(batch.photos[place]),
-        event=batch.events[place],
-        time=batch.times[place],
-        said=known.classes[int(answer.argmax())],
-        confidence=float(answer.max()),
-        odd=describe_photo(batch.values[place], known.values, known.classes),
-        expected="" if batch.replayed is None else _prediction(batch.replayed[place], known.classes),
+        png=png(window.photos[place]),
+        event=window.events[place],
+        time=window.times[place],
+        prediction=model.classes[int(probabilities.argmax())],
+        confidence=float(probabilities.max()),
+        unusual=describe_photo(window.features[place], model.baseline.values, model.classes),
+        expected="" if window.expected is None else _prediction(window.expected[place], model.classes),
     )
 
 
-def _prediction(answer: Floats, classes: tuple[str, ...]) -> str:
-    return f"{classes[int(answer.argmax())]} {answer.max():.0%}"
+def _prediction(probabilities: Floats, classes: tuple[str, ...]) -> str:
+    return f"{classes[int(probabilities.argmax())]} {probabilities.max():.0%}"
 
 
-def _to_label(batch: PhotoWindow, seed: int) -> tuple[PhotoToLabel, ...]:
-    choice = choose_photos(batch.probabilities.max(axis=1), PHOTOS_TO_LABEL, seed)
+def _to_label(window: PhotoWindow, seed: int) -> tuple[PhotoToLabel, ...]:
+    sample = choose_photos(window.probabilities.max(axis=1), PHOTOS_TO_LABEL, seed)
     return tuple(
-        PhotoToLabel(batch.events[place], batch.times[place], png(batch.photos[place]), chance)
-        for place, chance in zip(choice.photos.tolist(), choice.chances.tolist(), strict=True)
+        PhotoToLabel(window.events[place], window.times[place], png(window.photos[place]), chance)
+        for place, chance in zip(sample.photos.tolist(), sample.chances.tolist(), strict=True)
     )

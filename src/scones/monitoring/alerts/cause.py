@@ -28,7 +28,8 @@ Floats = NDArray[np.floating]
 def estimate_mix(probabilities: Floats, baseline_mix: Sequence[float]) -> tuple[float, ...]:
     """Estimate each class's share from calibrated probabilities [n, C], given the mix that they were calibrated on.
 
-    With no photos the mix is the baseline's.
+    Maximum likelihood by expectation maximisation (M. Saerens, P. Latinne and C. Decaestecker, 2002). Without photos it
+    is the baseline's mix.
     """
     prior = np.maximum(np.asarray(baseline_mix, dtype=np.float64), _SMALLEST)
     mix = prior / prior.sum()
@@ -40,13 +41,12 @@ def estimate_mix(probabilities: Floats, baseline_mix: Sequence[float]) -> tuple[
 
 
 def mix_can_be_shown(verdict: WindowVerdict) -> bool:
-    """Whether the image channels are quiet: the method takes photos of each class to look as they did.
+    """Whether image features are unchanged: the estimate assumes that photos of each class look as before.
 
-    Too few photos show nothing. Unfamiliar photos are of no class, so they forbid it too.
+    It needs enough photos, and no change of the OOD score: photos of other things belong to no class.
     """
-    lean = PREDICTION_FEATURES - {"unfamiliarity"}
-    loud = {shift.name for shift in verdict.channels if shift.score > verdict.threshold}
-    return verdict.enough and loud <= lean
+    changed = {shift.name for shift in verdict.features if shift.score > verdict.threshold}
+    return verdict.enough and changed <= PREDICTION_FEATURES - {"ood_score"}
 
 
 class Cause(StrEnum):
@@ -59,73 +59,63 @@ class Cause(StrEnum):
     UNCLEAR = "unclear"
 
 
-MIX_CHANGED: Final = 0.1
-"""A class's share must move by as much for the mix to be a cause."""
+MIN_MIX_CHANGE: Final = 0.1
+"""The class mix is a cause only if a class's share changed by at least this much."""
 _ROTATION_FEATURES: Final = frozenset({"top_bottom", "left_right", "orientation"})
-"""What a camera that is held another way changes; other things on the photo do not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """What the cause is read from: the verdict, the replay if there was one, and each class's share then and now."""
-
-    verdict: WindowVerdict
-    replay: PredictionCheck | None = None
-    mix_before: tuple[float, ...] = ()
-    mix_now: tuple[float, ...] = ()
+"""Features that a rotated camera changes; other content of the photo does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbableCause:
-    """A cause, whether it is certain, and in a sentence what it was read from."""
+    """A cause, whether it is certain, and the reason in one sentence."""
 
     cause: Cause
     certain: bool
-    because: str
+    reason: str
 
 
-def likely_cause(signs: Signs) -> ProbableCause:
-    """Say what most likely changed."""
-    replay = signs.replay
-    if replay is not None and replay.another_model:
-        told = f"of {replay.photos} photos replayed, the model deployed last answers {len(replay.mismatches)} otherwise"
-        return ProbableCause(Cause.MODEL, True, told)
+def probable_cause(
+    verdict: WindowVerdict,
+    check: PredictionCheck | None = None,
+    mix_before: Sequence[float] = (),
+    mix_now: Sequence[float] = (),
+) -> ProbableCause:
+    """Decide what most likely changed, from the window test, the prediction check and each class's share."""
+    if check is not None and check.another_model:
+        reason = f"{len(check.mismatches)} of {check.photos} predictions differ from those of the model deployed last"
+        return ProbableCause(Cause.MODEL, True, reason)
     shifts = {
-        # Photos that the guard finds more familiar than before show nothing else than before.
-        shift.name: 0.0
-        if shift.name == "unfamiliarity" and shift.now < shift.before
-        else shift.score / signs.verdict.threshold
-        for shift in signs.verdict.channels
+        # A lower OOD score than before does not indicate other content.
+        shift.name: 0.0 if shift.name == "ood_score" and shift.now < shift.before else shift.score / verdict.threshold
+        for shift in verdict.features
     }
     if not shifts:
-        return ProbableCause(Cause.UNCLEAR, False, "there are too few photos to tell")
-    pictures = {name: times for name, times in shifts.items() if name not in PREDICTION_FEATURES}
-    loudest = max(pictures.values(), default=0.0)
-    strange = shifts.get("unfamiliarity", 0.0)
-    if max(loudest, strange) >= max(1.0, shifts["log_odds"]):
-        turned = max((shifts.get(name, 0.0) for name in _ROTATION_FEATURES), default=0.0)
-        if strange > loudest and turned < 1:
-            told = "the guard finds the photos stranger than any change of light or sharpness explains"
-            return ProbableCause(Cause.UNFAMILIAR, False, told)
-        return ProbableCause(Cause.QUALITY, False, "the pictures themselves changed, more than what is on them")
-    return _cause_of_unchanged_images(signs, shifts)
+        return ProbableCause(Cause.UNCLEAR, False, "there are too few photos to find the cause")
+    image = max((times for name, times in shifts.items() if name not in PREDICTION_FEATURES), default=0.0)
+    ood = shifts.get("ood_score", 0.0)
+    if max(image, ood) >= max(1.0, shifts["log_odds"]):
+        rotated = max((shifts.get(name, 0.0) for name in _ROTATION_FEATURES), default=0.0)
+        if ood > image and rotated < 1:
+            reason = "the OOD score changed more than any change of light or sharpness explains"
+            return ProbableCause(Cause.UNFAMILIAR, False, reason)
+        return ProbableCause(Cause.QUALITY, False, "image features changed more than the content of the photos")
+    return _cause_of_unchanged_images(verdict, shifts, check, _mix_change(mix_before, mix_now))
 
 
-def _cause_of_unchanged_images(signs: Signs, shifts: dict[str, float]) -> ProbableCause:
-    """The pictures look as before: it is what they show, or who answers."""
-    lean, certainty = shifts["log_odds"], shifts["certainty"]
-    could_be_another_model = signs.replay is None
-    if could_be_another_model and (signs.verdict.loudest == "products" or certainty >= max(1.0, lean)):
-        told = "the pictures look as before, but the answers to them changed; no photo was replayed to make sure"
-        return ProbableCause(Cause.MODEL, False, told)
-    moved = _mix_change(signs.mix_before, signs.mix_now)
-    if lean >= max(certainty, shifts.get("unfamiliarity", 0.0)) and moved >= MIX_CHANGED:
-        return ProbableCause(Cause.MIX, False, "the pictures look as before; only which class they show changed")
-    if signs.verdict.loudest == "strange photos" or shifts.get("unfamiliarity", 0.0) > max(lean, certainty, 0.0):
-        return ProbableCause(
-            Cause.UNFAMILIAR, False, "some photos are strange to the guard; no picture channel stands out"
-        )
-    return ProbableCause(Cause.UNCLEAR, False, "no channel stands out by itself; several moved a little, together")
+def _cause_of_unchanged_images(
+    verdict: WindowVerdict, shifts: Mapping[str, float], check: PredictionCheck | None, mix_change: float
+) -> ProbableCause:
+    """Image features are unchanged: the content changed, or the model."""
+    log_odds, certainty, ood = shifts["log_odds"], shifts["certainty"], shifts.get("ood_score", 0.0)
+    checked = check is not None and check.photos > 0
+    if not checked and (verdict.strongest == "products" or certainty >= max(1.0, log_odds)):
+        reason = "predictions changed while image features did not; no prediction check was possible"
+        return ProbableCause(Cause.MODEL, False, reason)
+    if log_odds >= max(certainty, ood) and mix_change >= MIN_MIX_CHANGE:
+        return ProbableCause(Cause.MIX, False, "image features are unchanged; only the class mix changed")
+    if verdict.strongest == "ood tail" or ood > max(log_odds, certainty, 0.0):
+        return ProbableCause(Cause.UNFAMILIAR, False, "some photos have high OOD scores; no image feature changed much")
+    return ProbableCause(Cause.UNCLEAR, False, "no single feature changed much; several changed a little together")
 
 
 def _mix_change(before: Sequence[float], now: Sequence[float]) -> float:
@@ -134,7 +124,7 @@ def _mix_change(before: Sequence[float], now: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """One thing to do, and the command for it, if there is one."""
+    """One thing to do, with its command if there is one."""
 
     text: str
     command: str = ""
@@ -179,5 +169,5 @@ _ACKNOWLEDGE = NextStep("When it is fixed, acknowledge the alarm; until then it 
 
 
 def next_steps(cause: Cause) -> tuple[NextStep, ...]:
-    """Say what to do, in order."""
+    """What to do, in order."""
     return (*_STEPS[cause], NextStep(_ACKNOWLEDGE.text, "scones monitor --acknowledge"))

@@ -12,7 +12,7 @@ from scones.monitoring.drift.features import FEATURES, OOD_QUANTILE
 from scones.monitoring.drift.normal_scores import Floats, NormalScores
 from scones.monitoring.drift.window_test import FeatureShift
 
-# Below, a channel's level has not moved, though it may have become more varied.
+# Below this shift of the median a feature's level is unchanged, though its spread may have changed.
 _MOVED = 0.25
 _MIN_PHOTOS_AFTER = 5
 _TINY = 1e-9
@@ -20,46 +20,46 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class ChangeDirection:
-    """How the photos changed, on the scale of normal scores: the weight of each channel's level and of its size."""
+    """How the photos changed, in normal scores: the weight of each feature's level and of its size."""
 
-    yardstick: NormalScores
+    normal_scores: NormalScores
     levels: Floats
     sizes: Floats
 
     @classmethod
     def of(cls, baseline: Floats, values: Floats, shifts: Sequence[FeatureShift]) -> "ChangeDirection":
-        """Take the direction in which *values* [n, channels] lie from the *baseline*, [m, channels].
+        """The direction from the *baseline*, [m, features], to *values* [n, features].
 
-        What is not a number says nothing.
+        NaN is ignored.
         """
-        yardstick = NormalScores.of(np.nan_to_num(baseline))
-        middle = np.median(yardstick.score(np.nan_to_num(values)), axis=0)
+        normal_scores = NormalScores.of(np.nan_to_num(baseline))
+        middle = np.median(normal_scores.score(np.nan_to_num(values)), axis=0)
         weights = {shift.name: max(shift.score, 0.0) for shift in shifts}
-        loudness = np.array([weights.get(name, 0.0) for name in FEATURES])
+        strength = np.array([weights.get(name, 0.0) for name in FEATURES])
         moved = np.abs(middle) >= _MOVED
-        return cls(yardstick, np.where(moved, loudness * np.sign(middle), 0), np.where(moved, 0, loudness))
+        return cls(normal_scores, np.where(moved, strength * np.sign(middle), 0), np.where(moved, 0, strength))
 
     def along(self, values: Floats) -> Floats:
-        """Say how far each photo lies in that direction, [n]."""
-        scores = self.yardstick.score(np.nan_to_num(values))
+        """How far each photo lies in that direction, [n]."""
+        scores = self.normal_scores.score(np.nan_to_num(values))
         return np.asarray(scores @ self.levels + np.abs(scores) @ self.sizes)
 
 
 def most_changed(along: Floats, count: int) -> NDArray[np.intp]:
-    """Give the places of the photos that lie farthest, the worst first."""
+    """Give the places of the photos that lie max_distance, the worst first."""
     return np.argsort(-along, kind="stable")[:count]
 
 
 def nearest_baseline(baseline: Floats, values: Floats) -> NDArray[np.intp]:
-    """Give the place in the *baseline* of the photo most like each of *values*, over all channels."""
-    yardstick = NormalScores.of(np.nan_to_num(baseline))
-    known, asked = (yardstick.score(np.nan_to_num(table)) for table in (baseline, values))
+    """The place in the *baseline* of the photo most similar to each of *values*, over all features."""
+    normal_scores = NormalScores.of(np.nan_to_num(baseline))
+    known, asked = (normal_scores.score(np.nan_to_num(table)) for table in (baseline, values))
     apart = (known**2).sum(axis=1) - 2 * asked @ known.T
     return np.asarray(apart.argmin(axis=1))
 
 
 def estimate_onset(before: Floats, now: Floats) -> int:
-    """Estimate the place in *now* [n] from which on it is no longer as *before* [m]: the likeliest step of a mean."""
+    """Estimate the place in *now* [n] where the mean departs from *before* [m]: the most likely step."""
     scores = (now - before.mean()) / (before.std() + _TINY)
     left = np.arange(len(scores), 0, -1)
     gains = np.maximum(np.cumsum(scores[::-1])[::-1], 0) ** 2 / left
@@ -68,27 +68,27 @@ def estimate_onset(before: Floats, now: Floats) -> int:
 
 
 _WHITE = 255
-# A median among the middle half of the baseline has not moved in a way that anybody would see.
+# A median within the middle half of the baseline is not a visible change.
 _MIDDLE = 0.75
 _MAX_PERCENT_RATIO = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureChange:
-    """One channel's medians in words, and which way it went; *times* says how far beyond the alarm line it is."""
+    """One feature's medians in words, and the direction; *times* is the drift score in units of the threshold."""
 
-    channel: str
+    feature: str
     label: str
     before: str
     now: str
     word: str
-    """What the photos have become: "darker"."""
+    """How the photos changed: "darker"."""
     beyond: str
-    """How unusual that is: "darker than 93% of the photos it learnt from"."""
+    """How unusual that is: "darker than 93% of the training photos"."""
     times: float
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """The change in one line."""
         return f"{self.label} {self.before} -> {self.now}: {self.beyond}"
 
 
@@ -98,7 +98,7 @@ class _Words:
     less: str
     more: str
     show: Callable[[float, float], str]
-    """Writes a value, given the baseline's median."""
+    """Formats a value, given the baseline's median."""
 
 
 def _of_white(value: float, _usual: float) -> str:
@@ -110,7 +110,7 @@ def _difference(value: float, _usual: float) -> str:
 
 
 def _of_usual(value: float, usual: float) -> str:
-    """Logarithms of 1 + x: nobody reads them, so they are shown beside what is usual."""
+    """Logarithms of 1 + x, shown relative to the baseline's median."""
     if not math.expm1(usual) > 0:
         return f"{math.expm1(value):.2g}"
     share = math.expm1(value) / math.expm1(usual)
@@ -131,87 +131,89 @@ def _plain(value: float, _usual: float) -> str:
 
 _CHANNELS: Mapping[str, _Words] = MappingProxyType(
     {
-        "log_odds": _Words("probability of the first choice", "less sure", "surer", _probability),
+        "log_odds": _Words("probability of the predicted class", "less confident", "more confident", _probability),
         "certainty": _Words("certainty", "less certain", "more certain", _probability),
         "brightness": _Words("brightness", "darker", "brighter", _of_white),
         "contrast": _Words("contrast", "flatter", "harsher", _of_white),
         "sharpness": _Words("sharpness", "blurrier", "sharper", _of_usual),
         "saturation": _Words("colour", "paler", "more colourful", _of_usual),
         "red_blue": _Words("red over blue", "bluer", "redder", _difference),
-        "clipping": _Words("black or burnt-out pixels", "less clipped", "more burnt out or black", _share),
+        "clipping": _Words("black or burnt-out pixels", "less clipped", "more clipped", _share),
         "noise": _Words("grain", "smoother", "grainier", _of_usual),
-        "top_bottom": _Words("top over bottom", "brighter below", "brighter above", _difference),
-        "left_right": _Words("left over right", "brighter on the right", "brighter on the left", _difference),
-        "orientation": _Words("upright edges", "with more lying edges", "with more upright edges", _plain),
-        "unfamiliarity": _Words("unfamiliar photos", "more familiar", "less familiar", _plain),
+        "top_bottom": _Words("top minus bottom", "brighter below", "brighter above", _difference),
+        "left_right": _Words("left minus right", "brighter on the right", "brighter on the left", _difference),
+        "orientation": _Words("vertical edges", "with more horizontal edges", "with more vertical edges", _plain),
+        "ood_score": _Words(
+            "photos with a high OOD score", "less out of distribution", "more out of distribution", _plain
+        ),
     }
 )
 
 
 def describe_shift(
-    shift: FeatureShift, before: Floats, now: Floats, *, line: float, classes: Sequence[str]
+    shift: FeatureShift, before: Floats, now: Floats, *, threshold: float, classes: Sequence[str]
 ) -> FeatureChange:
-    """Put a shift into words, given the channel's values in the baseline and now.
+    """Describe a shift in words, given the feature's values in the baseline and now.
 
-    *line* is the alarm line that the shift's score is held against.
+    *threshold* is that of the shift's score.
     """
-    channel = _channel(shift.name, classes)
-    times = shift.score / line if line > 0 else 0.0
-    if shift.name == "unfamiliarity":
-        return _describe_ood(channel, before, now, times)
+    feature = _channel(shift.name, classes)
+    times = shift.score / threshold if threshold > 0 else 0.0
+    if shift.name == "ood_score":
+        return _describe_ood(feature, before, now, times)
     lower, higher = float((before < shift.now).mean()), float((before > shift.now).mean())
-    word, share = (channel.more, lower) if lower >= higher else (channel.less, higher)
-    beyond = f"{word} than {math.floor(100 * share)}% of the photos it learnt from"
+    word, share = (feature.more, lower) if lower >= higher else (feature.less, higher)
+    beyond = f"{word} than {math.floor(100 * share)}% of the training photos"
     if share < _MIDDLE and (spread := _spread(before, now)):
         word, a_little = "more varied" if spread > 1 else "less varied", f"a little {word}"
         beyond = f"{a_little}, and {word} ({spread:.1f} times the spread)"
     elif share < _MIDDLE:
         word, beyond = f"a little {word}", f"a little {word} than usual"
     return FeatureChange(
-        channel=shift.name,
-        label=channel.label,
-        before=channel.show(shift.before, shift.before),
-        now=channel.show(shift.now, shift.before),
+        feature=shift.name,
+        label=feature.label,
+        before=feature.show(shift.before, shift.before),
+        now=feature.show(shift.now, shift.before),
         word=word,
         beyond=beyond,
         times=times,
     )
 
 
-def _describe_ood(channel: _Words, before: Floats, now: Floats, times: float) -> FeatureChange:
-    """Say how many photos are strange: most are alike in their unfamiliarity, so its median tells nothing."""
+def _describe_ood(feature: _Words, before: Floats, now: Floats, times: float) -> FeatureChange:
+    """Count photos with a high OOD score: most scores are clipped to the same value, so the median says nothing."""
     usual = np.quantile(before, OOD_QUANTILE)
     then, share = float((before > usual).mean()), float((now > usual).mean())
     return FeatureChange(
-        channel="unfamiliarity",
-        label=channel.label,
+        feature="ood_score",
+        label=feature.label,
         before=f"{then:.0%}",
         now=f"{share:.0%}",
-        word=channel.more if share >= then else channel.less,
-        beyond=f"{share:.0%} of the photos are stranger than {OOD_QUANTILE:.0%} of those it learnt from",
+        word=feature.more if share >= then else feature.less,
+        beyond=f"{share:.0%} of the photos have a higher OOD score than {OOD_QUANTILE:.0%} of the training photos",
         times=times,
     )
 
 
 def describe_photo(values: Floats, baseline: Floats, classes: Sequence[str]) -> str:
-    """Say in which way one photo, [channels], is most unusual beside the *baseline*, [n, channels]."""
+    """Describe how one photo, [features], is most unusual compared with the *baseline*, [n, features]."""
     lower, higher = (baseline < values).mean(axis=0), (baseline > values).mean(axis=0)
     shares = np.where(np.isfinite(values) & np.isfinite(baseline).all(axis=0), np.maximum(lower, higher), 0)
     place = int(shares.argmax())
-    channel = _channel(FEATURES[place], classes)
-    return f"{channel.more if lower[place] >= higher[place] else channel.less} than {math.floor(100 * shares[place])}%"
+    feature = _channel(FEATURES[place], classes)
+    return f"{feature.more if lower[place] >= higher[place] else feature.less} than {math.floor(100 * shares[place])}%"
 
 
 def _channel(name: str, classes: Sequence[str]) -> _Words:
-    # Only with two classes does the lean have two ends with names.
+    # Only with two classes do both directions have a name.
     if name == "log_odds" and len(classes) == 2:
         first, second = classes
-        return _Words(f"lean to {second}", f"more like a {first}", f"more like a {second}", _probability)
+        return _Words(f"probability of {second}", f"more like a {first}", f"more like a {second}", _probability)
     return _CHANNELS[name]
 
 
 def _spread(before: Floats, now: Floats) -> float:
-    """How many times as wide the middle half is; 0 where it is about as wide."""
+    """The ratio of the interquartile ranges; 0 if they are about the same."""
     usual, found = (float(np.subtract(*np.quantile(values, [0.75, 0.25]))) for values in (before, now))
     times = found / usual if usual > 0 else 1.0
     return 0.0 if 1 / 1.25 < times < 1.25 else times

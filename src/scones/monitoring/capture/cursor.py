@@ -1,9 +1,8 @@
 """The cursor: how far the capture has been read, in a few kilobytes, so that each record counts once.
 
-What came since the last look is told by S3's own clock, never by the endpoint's, which may jump. Files may come late,
-into folders of hours long past, and a file may be written again with more in it: so whatever is newer than the last
-complete listing, less a margin, is read unless it was; and an event that was counted a day ago or less is not counted
-again, whichever file it comes in.
+S3's clock decides what is new, never the endpoint's, which may jump. Files may arrive late, in folders of past hours,
+and a file may be rewritten with more records. So every file newer than the last complete listing, less a margin, is
+read unless it was; and an event that was counted within the last day is not counted again, whichever file it is in.
 """
 
 import base64
@@ -12,43 +11,62 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
 
 MARGIN_SECONDS = 3600.0
-"""How much older than the newest file of a listing one may be that the listing did not show yet."""
+"""A file may be this much older than the newest file of a listing that did not contain it yet."""
 DAY_SECONDS = 86_400.0
 MAX_FULL_LISTING_FILES = 10_000
-"""So many are listed in ten calls, at every look; a larger capture from yesterday on, and in full once a day."""
+"""Up to this number all files are listed in every run; a larger capture from yesterday on, and in full once a day."""
 MAX_EVENTS = 250_000
-"""Of so many events is remembered, twice over, that they were counted."""
+"""The number of counted events that are remembered, twice."""
 
 _LAYOUT = re.compile(r"\d{4}/\d{2}/\d{2}/\d{2}/[^/]+\.jsonl")
 _DIGEST_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureFile:
-    """A capture file: its key, what names its content, its size, and when S3 took it (seconds since 1970)."""
+class CaptureFile(Protocol):
+    """A capture file, as S3 lists it."""
 
-    key: str
-    etag: str
-    size: int
-    modified: float
+    @property
+    def key(self) -> str:
+        """Its key."""
+
+    @property
+    def etag(self) -> str:
+        """The name of its content."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    @property
+    def modified(self) -> float:
+        """When S3 stored it, in seconds since 1970."""
+
+
+AnyFile = TypeVar("AnyFile", bound=CaptureFile)
+
+
+def is_capture(key: str, prefix: str) -> bool:
+    """Whether *key* lies below *prefix* as SageMaker lays captures out: yyyy/mm/dd/hh/name.jsonl."""
+    return key.startswith(prefix) and _LAYOUT.fullmatch(key[len(prefix) :]) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureCursor:
-    """What is kept between two looks."""
+    """What is kept between two runs."""
 
     until: float = 0.0
-    """S3's time of the newest file in the last complete listing; every older one was read, but for the margin."""
+    """S3's time of the newest file in the last complete listing; every older one was read, except for the margin."""
     listed: int = 0
-    """How many files the last complete listing had."""
+    """The number of files in the last complete listing."""
     read: Mapping[str, float] = field(default_factory=dict)
-    """The files read that are not older than the margin, as a digest of name and content, and their times."""
+    """The files read within the margin, as a digest of name and content, and their times."""
     events: tuple[str, str] = ("", "")
-    """Digests of the events counted, end to end in base64: those before `turned`, and those since."""
+    """Digests of the counted events, concatenated in base64: those before `turned`, and those since."""
     turned: float = 0.0
-    """S3's time at which the second list of events was begun."""
+    """S3's time at which the second list of events was started."""
 
     def start_after(self, prefix: str) -> str:
         """The key below *prefix* after which to list; empty for a complete listing."""
@@ -61,8 +79,8 @@ class CaptureCursor:
         return f"{prefix}{yesterday:%Y/%m/%d/%H/}"
 
 
-class Reading:
-    """One look's work on a cursor."""
+class CaptureProgress:
+    """The progress of one run: which files were read and which events counted."""
 
     def __init__(self, cursor: CaptureCursor) -> None:
         self._cursor = cursor
@@ -71,20 +89,20 @@ class Reading:
         self._turned = cursor.turned
         self._listing = (cursor.until, cursor.listed)
 
-    def choose(self, files: Iterable[CaptureFile], *, complete: bool) -> list[CaptureFile]:
-        """Name the files of a listing that have not been read, the oldest first."""
-        fresh, newest, count = [], self._cursor.until, 0
+    def choose(self, files: Iterable[AnyFile], *, complete: bool) -> list[AnyFile]:
+        """The files of a listing that have not been read, the oldest first."""
+        unread, newest, count = [], self._cursor.until, 0
         for file in files:
             count += 1
             newest = max(newest, file.modified)
             if file.modified >= self._cursor.until - MARGIN_SECONDS and _file_digest(file) not in self._read:
-                fresh.append(file)
+                unread.append(file)
         if complete:
             self._listing = (newest, count)
-        return sorted(fresh, key=lambda file: (file.modified, file.key))
+        return sorted(unread, key=lambda file: (file.modified, file.key))
 
     def is_new(self, event: str) -> bool:
-        """Tell whether *event* has not been counted, and note that it now is."""
+        """Whether *event* has not been counted; it then is."""
         digest = hashlib.blake2b(event.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
         if digest in self._since or digest in self._before:
             return False
@@ -100,7 +118,7 @@ class Reading:
             self._turn(file.modified)
 
     def cursor(self, *, finished: bool) -> CaptureCursor:
-        """What to keep; *finished* says whether every chosen file was read, or some were left for the next look."""
+        """The cursor for the next run; *finished* says whether every chosen file was read."""
         until, listed = self._listing if finished else (self._cursor.until, self._cursor.listed)
         return CaptureCursor(
             until=until,
@@ -112,11 +130,6 @@ class Reading:
 
     def _turn(self, moment: float) -> None:
         self._before, self._since, self._turned = self._since, set(), moment
-
-
-def is_capture(key: str, prefix: str) -> bool:
-    """Tell whether *key* lies below *prefix* as SageMaker lays captures out: yyyy/mm/dd/hh/name.jsonl."""
-    return key.startswith(prefix) and _LAYOUT.fullmatch(key[len(prefix) :]) is not None
 
 
 def _file_digest(file: CaptureFile) -> str:

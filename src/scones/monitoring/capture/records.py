@@ -1,36 +1,85 @@
-"""Captured records: read SageMaker's JSON Lines and select the records to monitor; all others are counted by reason."""
+"""Captured records: read SageMaker's JSON Lines and select the photos to monitor; all other records are counted."""
 
 import base64
 import binascii
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.tags import is_internal
-from scones.monitoring.capture.cursor import CaptureFile, Reading
+from scones.monitoring.capture.cursor import AnyFile, CaptureCursor, CaptureFile, CaptureProgress, is_capture
 
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+MAX_NAMED_RECORDS = 20
+"""The first records that cannot be used, up to this number, are named one by one."""
 
 _EXCERPT_CHARACTERS = 80
-# SageMaker takes 25 MB at most; in base64 and twice over that is less.
+# SageMaker accepts 25 MB at most; in base64, for input and output, that is less.
 _MAX_LINE_BYTES = 96 << 20
+_FLUSH_SECONDS = 3600.0
+"""A file is written at most this long after its first record."""
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Payload(msgspec.Struct, rename="camel"):
+    """One side of a record: the request or the response."""
+
+    data: str
+    encoding: str = ""
+    observed_content_type: str = ""
+
+    def content(self, side: str) -> bytes:
+        # Text encodings (JSON, CSV) hold the body as it was sent; only BASE64 is wrapped.
+        if self.encoding.upper() != "BASE64":
+            return self.data.encode("utf-8", errors="surrogatepass")
+        try:
+            return base64.b64decode(self.data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _InvalidRecord(f"the {side} is not base64") from error
+
+
+class _Exchange(msgspec.Struct, rename="camel"):
+    endpoint_input: _Payload | None = None
+    endpoint_output: _Payload | None = None
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    event_id: _Text
+    inference_time: _Text
+    inference_id: str | None = None
+
+
+class _Line(msgspec.Struct, rename="camel"):
+    """A line of a capture file; unknown fields are ignored, so that newer records still read."""
+
+    capture_data: _Exchange
+    event_metadata: _Event
+
+
+class _Verbose(msgspec.Struct):
+    probabilities: list[_Probability]
+
+
+class _InvalidRecord(ValueError):
+    """Why a line is not a capture record."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedRecord:
-    """One request and its answer; *photo* or *probabilities* is None where the endpoint captured only the other.
+    """One request and its response; *photo* or *probabilities* is None if the endpoint captured only the other.
 
-    Both are None where the question is our own: it may hold many photos, and nobody looks at it.
+    Both are None for internal traffic: such requests may hold many photos, and nothing uses them.
     """
 
     event_id: str
@@ -42,7 +91,7 @@ class CapturedRecord:
 
     @property
     def moment(self) -> float | None:
-        """When it was asked, in seconds since 1970, by the endpoint's clock; None where that cannot be read."""
+        """The time of the request in seconds since 1970, by the endpoint's clock; None if it cannot be read."""
         try:
             found = datetime.fromisoformat(self.inference_time)
             return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
@@ -52,21 +101,17 @@ class CapturedRecord:
 
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
-    """A line that is no capture record: its number (from 1), why, and how it begins."""
+    """A line that is not a capture record: its number (from 1), why, and how it begins."""
 
     line: int
     reason: str
     excerpt: str
 
 
-class _InvalidRecord(ValueError):
-    """Why a line is no capture record."""
-
-
 def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a stream into its lines, without their ends; the last one may be half written.
+    """Split a stream into lines, without their ends; the last one may be half written.
 
-    Of a line that is longer than any record can be only the beginning is given, which reads as no record.
+    Of a line longer than any record only the beginning is returned, which is not a valid record.
     """
     line, too_long = bytearray(), False
     for piece in pieces:
@@ -83,10 +128,7 @@ def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def parse_records(lines: Iterable[bytes | str]) -> Iterator[CapturedRecord | MalformedRecord]:
-    """Read capture records one by one; each line that is not blank gives exactly one result.
-
-    Fields that this version does not know are ignored, so newer records still read.
-    """
+    """Parse capture records one by one; each line that is not blank gives exactly one result."""
     for number, line in enumerate(lines, start=1):
         text = line.decode("utf-8", errors="replace") if isinstance(line, bytes) else line
         if not text.strip():
@@ -99,126 +141,64 @@ def parse_records(lines: Iterable[bytes | str]) -> Iterator[CapturedRecord | Mal
 
 def _record(text: str) -> CapturedRecord:
     try:
-        record: Json = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        line = msgspec.json.decode(text, type=_Line)
+    except msgspec.ValidationError as error:
+        raise _InvalidRecord(f"not a capture record ({error})") from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _InvalidRecord("not JSON, or cut off while being written") from error
-    capture = _mapping(record, "captureData")
-    metadata = _mapping(record, "eventMetadata")
-    identity = metadata.get("inferenceId")
-    ours = isinstance(identity, str) and is_internal(identity)
-    seen = None if ours else _data(capture.get("endpointInput"), "input")
-    answer = None if ours else _data(capture.get("endpointOutput"), "output")
-    if seen is None and answer is None and not ours:
+    event, request, response = line.event_metadata, line.capture_data.endpoint_input, line.capture_data.endpoint_output
+    internal = event.inference_id is not None and is_internal(event.inference_id)
+    if request is None and response is None and not internal:
         raise _InvalidRecord("neither input nor output was captured")
     return CapturedRecord(
-        event_id=_text(metadata.get("eventId"), "eventId"),
-        inference_time=_text(metadata.get("inferenceTime"), "inferenceTime"),
-        inference_id=identity if isinstance(identity, str) else None,
-        photo=seen,
-        content_type=_content_type(capture.get("endpointInput")),
-        probabilities=None if answer is None else _probabilities(answer),
+        event_id=event.event_id,
+        inference_time=event.inference_time,
+        inference_id=event.inference_id,
+        photo=None if request is None or internal else request.content("input"),
+        content_type=request.observed_content_type if request else "",
+        probabilities=None if response is None or internal else _probabilities(response.content("output")),
     )
 
 
-def _mapping(record: Json, key: str) -> dict[str, Json]:
-    found = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(found, dict):
-        raise _InvalidRecord(f"no {key}: not a capture record")
-    return found
-
-
-def _text(value: Json, key: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise _InvalidRecord(f"no {key} in eventMetadata")
-    return value
-
-
-def _content_type(side: Json) -> str:
-    found = side.get("observedContentType") if isinstance(side, dict) else None
-    return found if isinstance(found, str) else ""
-
-
-def _data(side: Json, name: str) -> bytes | None:
-    """The bytes of one side of the record; None where that side was not captured."""
-    if side is None:
-        return None
-    data = side.get("data") if isinstance(side, dict) else None
-    if not isinstance(side, dict) or not isinstance(data, str):
-        raise _InvalidRecord(f"the {name} holds no data")
-    # Text encodings (JSON, CSV) hold the body as it was sent; only BASE64 is wrapped.
-    if str(side.get("encoding", "")).upper() != "BASE64":
-        return data.encode("utf-8", errors="surrogatepass")
+def _probabilities(response: bytes) -> tuple[float, ...]:
+    """Read a verbose response, a JSON list, a JSON list of one list, or one line of comma-separated numbers."""
+    text = response.decode("utf-8", errors="replace").strip()
     try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _InvalidRecord(f"the {name} is not base64") from error
-
-
-def _probabilities(answer: bytes) -> tuple[float, ...]:
-    """Read a verbose answer, a JSON list, a JSON list of one list, or one line of comma-separated numbers."""
-    text = answer.decode("utf-8", errors="replace").strip()
-    try:
-        parsed: Json = json.loads(text if text.startswith(("[", "{")) else f"[{text}]")
-    except (ValueError, RecursionError) as error:
-        raise _InvalidRecord("the output is no list of probabilities") from error
-    if isinstance(parsed, dict):
-        parsed = parsed.get("probabilities")
-    if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], list):
-        parsed = parsed[0]
-    numbers = tuple(_number(value) for value in parsed) if isinstance(parsed, list) else ()
-    if not numbers:
-        raise _InvalidRecord("the output is no list of probabilities")
-    return numbers
-
-
-def _number(value: Json) -> float:
-    # Not a number fails the comparison too, so it needs no test of its own.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise _InvalidRecord("the output holds something that is no probability")
-    return float(value)
-
-
-MAX_NAMED_RECORDS = 20
-"""So many of the records that cannot be used are named one by one."""
-
-_FLUSH_SECONDS = 3600.0
-"""A file is written this long after its first record at most."""
+        if text.startswith("{"):
+            found = msgspec.json.decode(text, type=_Verbose).probabilities
+        elif text.startswith("[") and text[1:].lstrip().startswith("["):
+            (found,) = msgspec.json.decode(text, type=list[list[_Probability]])
+        else:
+            found = msgspec.json.decode(text if text.startswith("[") else f"[{text}]", type=list[_Probability])
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise _InvalidRecord("the output is not a list of probabilities between 0 and 1") from error
+    if not found:
+        raise _InvalidRecord("the output is an empty list of probabilities")
+    return tuple(found)
 
 
 class RefusalReason(StrEnum):
-    """Why a record is not looked at."""
+    """Why a record is not used."""
 
-    NO_CAPTURE = "file that is no capture"
-    GONE = "file that was deleted before it was read"
-    MALFORMED = "line that is no capture record"
-    NO_PHOTO = "captured without its photo"
-    NO_ANSWER = "captured without its answer"
-    UNREADABLE = "photo that cannot be read"
-    OTHER_MODEL = "answer of another model"
-    EARLIER = "asked before the endpoint last changed"
-    TWICE = "captured twice"
-    OURS = "asked by ourselves"
+    NO_CAPTURE = "not a capture file"
+    GONE = "file deleted before it was read"
+    MALFORMED = "not a capture record"
+    NO_PHOTO = "captured without photo"
+    NO_ANSWER = "captured without prediction"
+    UNREADABLE = "unreadable photo"
+    OTHER_MODEL = "prediction of another model"
+    EARLIER = "requested before the endpoint last changed"
+    TWICE = "duplicate"
+    OURS = "internal traffic"
 
 
 IGNORED = frozenset({RefusalReason.EARLIER, RefusalReason.TWICE, RefusalReason.OURS})
-"""Nothing is wrong with these; they are only not the traffic that is watched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """The model that is watched: its classes, its photos' side in pixels, and since when it serves.
-
-    *since* is in seconds since 1970, by AWS's clock; what was asked before was answered by another model.
-    """
-
-    classes: tuple[str, ...]
-    image_size: int
-    since: float = 0.0
+"""These records are valid, but not traffic to monitor."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedPhoto:
-    """One photo that a user sent, decoded to uint8 [side, side, 3], and what the endpoint answered."""
+    """One photo that a user sent, decoded to uint8 [side, side, 3], and the endpoint's prediction."""
 
     event_id: str
     time: str
@@ -228,51 +208,88 @@ class CapturedPhoto:
     """Of the photo's bytes, as they were sent."""
 
 
-class CaptureReader:
-    """Sorts the records of one look."""
+Fetch = Callable[["CaptureReader"], Iterable[tuple[CaptureFile, Iterable[bytes] | None]]]
+"""Yields the content of the files that the reader chooses, in pieces; None for a file that is gone."""
 
-    def __init__(self, watching: Watching, reading: Reading) -> None:
-        self._watching = watching
-        self._reading = reading
+
+class CaptureReader:
+    """Iterates over the captured photos of one monitoring run, each once, and counts the records that are not used.
+
+    *image_size* is the side of the model's input in pixels. *since* is when the endpoint got its configuration, in
+    seconds since 1970 by AWS's clock: earlier predictions are another model's.
+    """
+
+    def __init__(
+        self, cursor: CaptureCursor, classes: Sequence[str], image_size: int, fetch: Fetch, since: float = 0.0
+    ) -> None:
+        self.photos = 0
+        self.complete = True
+        """Whether the capture was read to its end; *fetch* sets it to False if it stops before."""
+        self._progress = CaptureProgress(cursor)
+        self._classes, self._image_size, self._since = len(classes), image_size, since
+        self._fetch = fetch
         self._counts: Counter[RefusalReason] = Counter()
         self._examples: list[str] = []
 
+    def __iter__(self) -> Iterator[CapturedPhoto]:
+        """Read all files that are fetched."""
+        for file, pieces in self._fetch(self):
+            if pieces is None:
+                self.refuse_once(RefusalReason.GONE, f"{file.key}: {RefusalReason.GONE}")
+                continue
+            yield from self._photos(file, split_lines(pieces))
+            self._progress.done(file)
+
+    def choose(self, files: Iterable[AnyFile], prefix: str, *, complete: bool) -> list[AnyFile]:
+        """The files of a listing below *prefix* that have not been read, the oldest first."""
+        return self._progress.choose(self._captures(files, prefix), complete=complete)
+
     @property
-    def counts(self) -> Mapping[RefusalReason, int]:
-        """How many records could not be used, by reason."""
+    def refused(self) -> Mapping[RefusalReason, int]:
+        """The number of records that are not used, by reason."""
         return dict(self._counts)
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The first records with which something was wrong, one line each."""
+        """The first invalid records, one line each."""
         return tuple(self._examples)
 
-    def refuse(self, reason: RefusalReason, where: str) -> None:
-        """Count one, and name it if it is among the first."""
+    def cursor(self) -> CaptureCursor:
+        """The position for the next run."""
+        return self._progress.cursor(finished=self.complete)
+
+    def refuse_once(self, reason: RefusalReason, where: str) -> None:
+        """Count a record or file, unless it was counted before."""
+        if self._progress.is_new(where):
+            self._refuse(reason, where)
+
+    def _refuse(self, reason: RefusalReason, where: str) -> None:
         self._counts[reason] += 1
         if reason not in IGNORED and len(self._examples) < MAX_NAMED_RECORDS:
             self._examples.append(where)
 
-    def refuse_once(self, reason: RefusalReason, where: str) -> None:
-        """Count one, if it was not counted before."""
-        if self._reading.is_new(where):
-            self.refuse(reason, where)
+    def _captures(self, files: Iterable[AnyFile], prefix: str) -> Iterator[AnyFile]:
+        for file in files:
+            if is_capture(file.key, prefix):
+                yield file
+            else:
+                self.refuse_once(RefusalReason.NO_CAPTURE, f"{file.key}: {RefusalReason.NO_CAPTURE}")
 
-    def take(self, file: CaptureFile, lines: Iterable[bytes]) -> Iterator[CapturedPhoto]:
-        """Yield what can be looked at in *file*, and count the rest."""
+    def _photos(self, file: CaptureFile, lines: Iterable[bytes]) -> Iterator[CapturedPhoto]:
         for record in parse_records(lines):
             if isinstance(record, MalformedRecord):
-                # Of a file that is written again, with more in it, each bad line counts once too.
+                # If the file is rewritten with more records, each bad line counts once too.
                 self.refuse_once(RefusalReason.MALFORMED, f"{file.key} line {record.line}: {record.reason}")
-            elif reason := self._why_not(file, record):
-                self.refuse(reason, f"event {record.event_id}: {reason}")
-            elif seen := self._decoded(record):
-                yield seen
+            elif reason := self._refusal(file, record):
+                self._refuse(reason, f"event {record.event_id}: {reason}")
+            elif photo := self._decoded(record):
+                self.photos += 1
+                yield photo
 
-    def _why_not(self, file: CaptureFile, record: CapturedRecord) -> RefusalReason | None:
-        if is_internal(record.inference_id):
+    def _refusal(self, file: CaptureFile, record: CapturedRecord) -> RefusalReason | None:
+        if record.inference_id is not None and is_internal(record.inference_id):
             return RefusalReason.OURS
-        if not self._reading.is_new(record.event_id):
+        if not self._progress.is_new(record.event_id):
             return RefusalReason.TWICE
         if self._is_earlier(file, record):
             return RefusalReason.EARLIER
@@ -280,20 +297,22 @@ class CaptureReader:
             return RefusalReason.NO_PHOTO
         if record.probabilities is None:
             return RefusalReason.NO_ANSWER
-        return None if len(record.probabilities) == len(self._watching.classes) else RefusalReason.OTHER_MODEL
+        return None if len(record.probabilities) == self._classes else RefusalReason.OTHER_MODEL
 
     def _decoded(self, record: CapturedRecord) -> CapturedPhoto | None:
-        assert record.photo is not None  # noqa: S101 - `_why_not` saw to both
+        assert record.photo is not None  # noqa: S101 - `_refusal` checks both
         assert record.probabilities is not None  # noqa: S101
         try:
-            photo = decode(record.photo, self._watching.image_size)
+            photo = decode(record.photo, self._image_size)
         except UnreadablePhoto as error:
-            self.refuse(RefusalReason.UNREADABLE, f"event {record.event_id}: the photo {error.reason}")
+            self._refuse(RefusalReason.UNREADABLE, f"event {record.event_id}: the photo {error.reason}")
             return None
         digest = hashlib.sha256(record.photo).hexdigest()
         return CapturedPhoto(record.event_id, record.inference_time, photo, record.probabilities, digest)
 
     def _is_earlier(self, file: CaptureFile, record: CapturedRecord) -> bool:
-        """Whether another model answered. The endpoint's clock is believed only where S3's own bears it out."""
-        since, moment = self._watching.since, record.moment
-        return file.modified < since or (moment is not None and since - _FLUSH_SECONDS <= moment < since)
+        """Whether another model predicted. The endpoint's clock is trusted only if S3's clock agrees with it."""
+        moment = record.moment
+        return file.modified < self._since or (
+            moment is not None and self._since - _FLUSH_SECONDS <= moment < self._since
+        )

@@ -1,4 +1,4 @@
-"""The baseline: what the channels looked like on the photos that the model was trained on."""
+"""The baseline: the features of the training photos, and what else training measures for the monitor."""
 
 import io
 import zipfile
@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
-from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.features import FEATURES, current_names
 from scones.monitoring.drift.stream_statistics import StreamCalibration
-from scones.monitoring.performance.accuracy_estimate import InvalidSimulation, LabelledPhotos, SimulatedDamage
 
 _FORMAT = 2
 
@@ -22,53 +21,103 @@ Array: TypeAlias = NDArray[np.generic]
 
 
 class InvalidBaseline(SconesError):
-    """The baseline is missing, damaged, or was measured with other channels."""
+    """The baseline is missing, damaged, or was measured with other features."""
+
+
+class InvalidSimulation(SconesError):
+    """The simulated damage for the accuracy estimate is missing or inconsistent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPhotos:
+    """Photos with known labels: features [n, features], probabilities [n, C], and whether predictions are right [n].
+
+    Raises:
+        InvalidSimulation: on construction, if their numbers differ.
+    """
+
+    features: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Reject arrays of different lengths."""
+        if not len(self.features) == len(self.probabilities) == len(self.right) > 0:
+            counts = f"{len(self.features)} photos, {len(self.probabilities)} predictions, {len(self.right)} labels"
+            raise InvalidSimulation(f"{counts}: the numbers differ; train again")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedDamage:
+    """Labelled training photos, clean and with simulated damage, by name: "kind severity".
+
+    Raises:
+        InvalidSimulation: on construction, if there are fewer than two kinds of damage.
+    """
+
+    clean: LabelledPhotos
+    damaged: Mapping[str, LabelledPhotos]
+
+    def __post_init__(self) -> None:
+        """Reject a single kind: the estimate trains on some kinds and validates on others."""
+        if len({damage_kind(name) for name in self.damaged}) <= 1:
+            raise InvalidSimulation("the accuracy estimate needs at least two kinds of simulated damage; train again")
+
+
+def damage_kind(name: str) -> str:
+    """The kind in a damage's name, "kind severity"."""
+    return name.split(" ", maxsplit=1)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The measurements of the baseline photos: *values* is [n, len(CHANNELS)], one row per photo.
+    """The features of the baseline photos: *values* is [n, len(FEATURES)], one row per photo.
 
-    Measure it on out-of-fold answers: a model is too sure of the photos it learnt from.
+    They come from out-of-fold predictions: a model is overconfident on the photos it was trained on.
 
     Raises:
-        BadBaseline: on construction, if *values* has another shape or is not finite.
+        InvalidBaseline: on construction, if *values* has another shape or is not finite.
     """
 
     values: NDArray[np.float64]
     data_version: str = ""
     calibration: StreamCalibration | None = None
-    """How high the stream detector's statistics rise on clean photos; without it, calibrate anew."""
-    lesson: SimulatedDamage | None = None
-    """What the accuracy without labels is estimated from."""
+    """How high the stream detector's statistics rise on clean photos; without it, they are simulated again."""
+    simulated_damage: SimulatedDamage | None = None
+    """From which the accuracy without labels is estimated."""
     days: NDArray[np.intp] | None = None
-    """Of recorded traffic, in the order of time: the number of each photo's day. Photos of training have none."""
+    """For recorded traffic, in the order of time: the number of each photo's day. Training photos have none."""
 
     def __post_init__(self) -> None:
-        """Refuse a table that no detector could use."""
+        """Reject a table that no detector could use."""
         shape = self.values.shape
         if len(shape) != 2 or shape[1] != len(FEATURES) or not shape[0]:
             raise InvalidBaseline(f"the baseline is {shape}, not [n, {len(FEATURES)}]; train again with this version")
         holes = ~np.isfinite(self.values)
-        # A model without that output gives no unfamiliarity at all; any other hole is damage.
+        # A model without an OOD detector has no OOD scores at all; any other missing value is damage.
         if holes[:, :-1].any() or (holes[:, -1].any() and not np.isnan(self.values[:, -1]).all()):
             raise InvalidBaseline("the baseline holds values that are not finite; train again")
         if self.days is not None and len(self.days) != len(self.values):
             raise InvalidBaseline(
-                f"the baseline has {len(self.values)} photos and the days of {len(self.days)}; learn it again"
+                f"the baseline has {len(self.values)} photos, and days for {len(self.days)}; learn it again with: "
+                "scones monitor --learn DAYS"
             )
 
     @property
-    def familiar(self) -> float:
-        """The least unfamiliarity that is told apart; NaN where it was not measured."""
+    def ood_lower(self) -> float:
+        """The lowest OOD score that is compared; NaN if it was not measured."""
         return float(self.values[:, -1].min())
+
+    def day_count(self) -> int:
+        """The number of days of recorded traffic; 0 for training photos."""
+        return 0 if self.days is None else len(np.unique(self.days))
 
     def save(self, path: Path) -> None:
         """Write the baseline as a npz file that loads without pickle."""
         path.write_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """Give what `save` writes."""
+        """The content that `save` writes."""
         out = io.BytesIO()
         np.savez_compressed(out, allow_pickle=False, **self._tables())
         return out.getvalue()
@@ -84,14 +133,14 @@ class Baseline:
             tables["highest"] = self.calibration.highest
         if self.days is not None:
             tables["days"] = self.days
-        return tables if self.lesson is None else tables | _pack(self.lesson)
+        return tables if self.simulated_damage is None else tables | _pack_damage(self.simulated_damage)
 
     @classmethod
     def load(cls, path: Path) -> "Baseline":
         """Read a baseline that `save` wrote.
 
         Raises:
-            BadBaseline: no such file, not a baseline, or other channels than this version measures.
+            InvalidBaseline: no such file, not a baseline, or other features than this version measures.
         """
         try:
             return cls.from_bytes(path.read_bytes(), str(path))
@@ -100,10 +149,10 @@ class Baseline:
 
     @classmethod
     def from_bytes(cls, body: bytes, where: str) -> "Baseline":
-        """Read what `to_bytes` gave; *where* it comes from is for the error.
+        """Read what `to_bytes` returned; *where* it comes from is for the error.
 
         Raises:
-            BadBaseline: not a baseline, or other channels than this version measures.
+            InvalidBaseline: not a baseline, or other features than this version measures.
         """
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as file:
@@ -113,34 +162,34 @@ class Baseline:
 
     @classmethod
     def _read(cls, where: str, found: Mapping[str, Array]) -> "Baseline":
-        if int(found["format"]) != _FORMAT or tuple(found["channels"].tolist()) != FEATURES:
+        if int(found["format"]) != _FORMAT or current_names(found["channels"].tolist()) != FEATURES:
             raise InvalidBaseline(
-                f"the baseline {where} was measured with other channels; train again with this version"
+                f"the baseline {where} was measured with other features; train again with this version"
             )
         calibration = StreamCalibration(found["highest"].astype(np.float64)) if "highest" in found else None
-        # Lessons of before the whole answers were kept teach nothing; the rest of such a baseline is as good as ever.
-        lesson = _unpack(found) if "judged_probabilities" in found else None
+        # Earlier releases did not keep whole predictions: such a baseline works, without the accuracy estimate.
+        simulated_damage = _unpack_damage(found) if "judged_probabilities" in found else None
         days = found["days"].astype(np.intp) if "days" in found else None
-        return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, lesson, days)
+        return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, simulated_damage, days)
 
 
-def _pack(lesson: SimulatedDamage) -> dict[str, Array]:
+def _pack_damage(simulated_damage: SimulatedDamage) -> dict[str, Array]:
     """One table of all photos, the clean ones first, and how many there are of each name."""
-    parts = {"": lesson.clean} | dict(lesson.damaged)
+    parts = {"": simulated_damage.clean} | dict(simulated_damage.damaged)
     return {
         "names": np.array(list(parts)),
         "counts": np.array([len(part.right) for part in parts.values()]),
-        "judged_channels": np.concatenate([part.channels for part in parts.values()]).astype(np.float32),
+        "judged_channels": np.concatenate([part.features for part in parts.values()]).astype(np.float32),
         "judged_probabilities": np.concatenate([part.probabilities for part in parts.values()]).astype(np.float32),
         "judged_right": np.concatenate([part.right for part in parts.values()]),
     }
 
 
-def _unpack(found: Mapping[str, Array]) -> SimulatedDamage:
+def _unpack_damage(found: Mapping[str, Array]) -> SimulatedDamage:
     ends = np.cumsum(found["counts"])[:-1]
     tables = (np.split(found[f"judged_{name}"], ends) for name in ("channels", "probabilities", "right"))
     parts = {
-        str(name): LabelledPhotos(channels.astype(np.float64), probabilities.astype(np.float64), right.astype(bool))
-        for name, channels, probabilities, right in zip(found["names"], *tables, strict=True)
+        str(name): LabelledPhotos(features.astype(np.float64), probabilities.astype(np.float64), right.astype(bool))
+        for name, features, probabilities, right in zip(found["names"], *tables, strict=True)
     }
     return SimulatedDamage(parts.pop(""), parts)

@@ -1,6 +1,6 @@
-"""The channels: a few numbers per photo that move when photos or model change."""
+"""Features: a few numbers per photo that change when the photos or the model change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -21,37 +21,41 @@ FEATURES = (
     "top_bottom",
     "left_right",
     "orientation",
-    "unfamiliarity",
+    "ood_score",
 )
-"""The columns of every table of measurements, in this order; a column that could not be measured is NaN throughout."""
+"""The columns of every table of features, in this order; a column that could not be measured is all NaN."""
 
-PREDICTION_FEATURES = frozenset({"log_odds", "certainty", "unfamiliarity"})
-"""The channels that say what the model makes of a photo; the others only look at the photo."""
+PREDICTION_FEATURES = frozenset({"log_odds", "certainty", "ood_score"})
+"""The features that depend on the model; the others depend on the photo alone."""
 
 FEATURE_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "log_odds": "which way the model leans (log-odds)",
-        "certainty": "how decided the model is (log-odds margin)",
-        "brightness": "mean brightness (grey levels)",
-        "contrast": "spread of brightness (grey levels)",
+        "log_odds": "log-odds of the prediction",
+        "certainty": "margin between first and second class (log-odds)",
+        "brightness": "mean brightness (gray levels)",
+        "contrast": "spread of brightness (gray levels)",
         "sharpness": "fine detail (log variance of the Laplacian)",
-        "saturation": "strength of colour (log grey levels)",
-        "red_blue": "red against blue (grey levels)",
+        "saturation": "strength of colour (log gray levels)",
+        "red_blue": "red against blue (gray levels)",
         "clipping": "share of pixels that are black or burnt out",
-        "noise": "grain (log grey levels)",
-        "top_bottom": "top brighter than bottom (grey levels)",
-        "left_right": "left brighter than right (grey levels)",
+        "noise": "grain (log gray levels)",
+        "top_bottom": "top brighter than bottom (gray levels)",
+        "left_right": "left brighter than right (gray levels)",
         "orientation": "upright edges against lying ones (log ratio)",
-        "unfamiliarity": "how unlike the photos it learnt from (the model's own score)",
+        "ood_score": "out-of-distribution score of the model",
     }
 )
-"""What each channel says, in words and with its unit."""
+"""The meaning of each feature, with its unit."""
 
 OOD_QUANTILE = 0.9
-"""The share of a baseline's photos whose unfamiliarity is not told apart."""
+"""OOD scores below this quantile of the baseline are clipped: only the upper tail is compared."""
 
-# float32 saturates at 0 and 1; a floor keeps the logarithm finite without moving any real answer.
+_EARLIER_NAMES = {"unfamiliarity": "ood_score"}
+
+# float32 saturates at 0 and 1; a floor keeps the logarithm finite without changing any real prediction.
 _FLOOR = 1e-5
+BUCKETS = 10
+"""Of the histograms; as many as Model Monitor has."""
 _CHUNK_PHOTOS = 256
 _BLACK, _BURNT = 2, 253
 
@@ -59,37 +63,42 @@ Floats = NDArray[np.float64]
 Photos = NDArray[np.uint8]
 
 
+def current_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Translate feature names that files of earlier releases contain."""
+    return tuple(_EARLIER_NAMES.get(name, name) for name in names)
+
+
 class InvalidMeasurement(SconesError):
     """Photos and probabilities do not fit together, or hold values that cannot be measured."""
 
 
-def clip_ood_score(unfamiliarity: NDArray[np.floating], familiar: float | None = None) -> Floats:
-    """Raise the scores [N] to *familiar*, by default the one that nine in ten stay below: what is above is compared.
+def clip_ood_score(ood_score: NDArray[np.floating], lower: float | None = None) -> Floats:
+    """Clip OOD scores [N] from below at *lower*, by default their own OOD_QUANTILE.
 
-    A baseline is scored by networks that lack a part of the photos; the one that is served knows them all, and finds
-    every photo a little more familiar. That is no change of the traffic.
+    The baseline's scores come from cross-validation networks, which were trained on a part of the photos; the served
+    model was trained on all of them and scores every photo slightly lower. That is no change of the traffic.
     """
-    scores = np.asarray(unfamiliarity, np.float64)
-    return np.maximum(scores, np.quantile(scores, OOD_QUANTILE) if familiar is None else familiar)
+    scores = np.asarray(ood_score, np.float64)
+    return np.maximum(scores, np.quantile(scores, OOD_QUANTILE) if lower is None else lower)
 
 
 def measure_features(
-    photos: Photos, probabilities: NDArray[np.floating], unfamiliarity: NDArray[np.floating] | None = None
+    photos: Photos, probabilities: NDArray[np.floating], ood_score: NDArray[np.floating] | None = None
 ) -> Floats:
-    """Measure every photo: uint8 [N, H, W, 3] RGB and [N, C] probabilities give [N, len(CHANNELS)].
+    """Measure every photo: uint8 [N, H, W, 3] RGB and [N, C] probabilities give [N, len(FEATURES)].
 
-    With two classes the first channel is the log-odds of the second class; with more, of the likeliest one. An
-    endpoint's answer does not hold the *unfamiliarity* [N]; the model's second output does.
+    With two classes the first feature is the log-odds of the second class; with more, of the likeliest one. The
+    endpoint's response does not contain the *ood_score* [N]; the model's second output does.
 
     Raises:
-        BadMeasurement: wrong shapes, or probabilities that are not finite.
+        InvalidMeasurement: wrong shapes, or probabilities that are not finite.
     """
     _check_shapes(photos, probabilities)
     table = np.empty((len(photos), len(FEATURES)))
     for start in range(0, len(photos), _CHUNK_PHOTOS):
         rows = slice(start, start + _CHUNK_PHOTOS)
         table[rows, :-1] = np.column_stack([_prediction_features(probabilities[rows]), _pixel_features(photos[rows])])
-    table[:, -1] = np.nan if unfamiliarity is None else unfamiliarity
+    table[:, -1] = np.nan if ood_score is None else ood_score
     return table
 
 
@@ -105,7 +114,7 @@ def _check_shapes(photos: Photos, probabilities: NDArray[np.floating]) -> None:
 
 
 def _prediction_features(probabilities: NDArray[np.floating]) -> Floats:
-    """Columns: which way the model leans, and by how much it prefers its first choice to its second."""
+    """Columns: log-odds, and the margin between the first class and the second."""
     floored = np.clip(probabilities.astype(np.float64), _FLOOR, 1 - _FLOOR)
     ranked = np.sort(floored, axis=1)
     margin = np.log(ranked[:, -1] / ranked[:, -2])
@@ -115,42 +124,93 @@ def _prediction_features(probabilities: NDArray[np.floating]) -> Floats:
 
 
 def _pixel_features(photos: Photos) -> Floats:
-    """Columns: the ten channels that only look at the photo."""
+    """Columns: the ten features of the pixels."""
     colour = photos.astype(np.float32)
-    grey = colour.mean(axis=3)
-    laplacian, grain = _second_differences(grey)
-    rows, columns = max(1, grey.shape[1] // 4), max(1, grey.shape[2] // 4)
+    gray = colour.mean(axis=3)
+    laplacian, grain = _second_differences(gray)
+    rows, columns = max(1, gray.shape[1] // 4), max(1, gray.shape[2] // 4)
     return np.column_stack(
         [
-            grey.mean(axis=(1, 2)),
-            grey.std(axis=(1, 2)),
+            gray.mean(axis=(1, 2)),
+            gray.std(axis=(1, 2)),
             np.log1p(laplacian.var(axis=(1, 2))),
             np.log1p((colour.max(axis=3) - colour.min(axis=3)).mean(axis=(1, 2))),
             (colour[..., 0] - colour[..., 2]).mean(axis=(1, 2)),
             ((photos <= _BLACK) | (photos >= _BURNT)).mean(axis=(1, 2, 3)),
             np.log1p(np.abs(grain).mean(axis=(1, 2))),
-            grey[:, :rows].mean(axis=(1, 2)) - grey[:, -rows:].mean(axis=(1, 2)),
-            grey[:, :, :columns].mean(axis=(1, 2)) - grey[:, :, -columns:].mean(axis=(1, 2)),
-            _orientation(grey),
+            gray[:, :rows].mean(axis=(1, 2)) - gray[:, -rows:].mean(axis=(1, 2)),
+            gray[:, :, :columns].mean(axis=(1, 2)) - gray[:, :, -columns:].mean(axis=(1, 2)),
+            _orientation(gray),
         ]
     ).astype(np.float64)
 
 
-def _orientation(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Steps from column to column against steps from row to row; one grey level keeps flat photos at 0."""
-    # Begun with the edge itself, since a photo of one row has no steps between rows.
-    across, down = (np.abs(np.diff(grey, axis=axis, prepend=grey.take([0], axis))).mean(axis=(1, 2)) for axis in (2, 1))
+def _orientation(gray: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Steps from column to column against steps from row to row; one gray level keeps flat photos at 0."""
+    # Starts with the edge itself, since a photo of one row has no steps between rows.
+    across, down = (np.abs(np.diff(gray, axis=axis, prepend=gray.take([0], axis))).mean(axis=(1, 2)) for axis in (2, 1))
     return np.asarray(np.log((across + 1) / (down + 1)))
 
 
-def _second_differences(grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _second_differences(gray: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The Laplacian (edges), and its mixed cousin that edges cancel in and grain does not.
 
     The second is the kernel of J. Immerkær, "Fast noise variance estimation", 1996.
     """
-    padded = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    padded = np.pad(gray, ((0, 0), (1, 1), (1, 1)), mode="edge")
     down = padded[:, :-2] - 2 * padded[:, 1:-1] + padded[:, 2:]
     across = padded[:, :, :-2] - 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
     laplacian = down[:, :, 1:-1] + across[:, 1:-1]
     grain = down[:, :, :-2] - 2 * down[:, :, 1:-1] + down[:, :, 2:]
     return laplacian, grain
+
+
+class FeatureSummary:
+    """Mean, spread, extremes and a histogram of each feature, over any number of photos, in constant memory.
+
+    The histogram's bounds come from *baseline* [n, features]; values beyond count in the outermost buckets.
+    """
+
+    def __init__(self, baseline: Floats) -> None:
+        # A feature that a model does not have is NaN in all of its baseline.
+        known = np.where(np.isfinite(baseline), baseline, 0.0)
+        low, high = known.min(axis=0), known.max(axis=0)
+        self.edges: Floats = np.linspace(low, np.where(high > low, high, low + 1), BUCKETS + 1, axis=1)
+        self.photos = 0
+        self.features = [FeatureStatistics() for _ in FEATURES]
+
+    def add(self, values: Floats) -> None:
+        """Add the features *values* [n, features]; NaN counts as missing."""
+        self.photos += len(values)
+        for figures, column, inner in zip(self.features, values.T, self.edges[:, 1:-1], strict=True):
+            figures.add(column[np.isfinite(column)], inner)
+
+
+class FeatureStatistics:
+    """The statistics of one feature."""
+
+    def __init__(self) -> None:
+        self.present = 0
+        self.mean = 0.0
+        self.least, self.most = np.inf, -np.inf
+        self.counts = np.zeros(BUCKETS, np.int64)
+        self._squares = 0.0
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation."""
+        return float(np.sqrt(self._squares / max(1, self.present)))
+
+    def add(self, values: Floats, inner: Floats) -> None:
+        """Add *values* [n]; *inner* are the bounds between the buckets."""
+        if not len(values):
+            return
+        total = self.present + len(values)
+        mean = float(values.mean())
+        gap = mean - self.mean
+        # Chan, Golub and LeVeque, 1979: sums of squares are joined without losing digits.
+        self._squares += float(((values - mean) ** 2).sum()) + gap**2 * self.present * len(values) / total
+        self.mean += gap * len(values) / total
+        self.present = total
+        self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+        self.counts += np.bincount(np.searchsorted(inner, values, side="right"), minlength=BUCKETS)

@@ -1,4 +1,4 @@
-"""Scores: puts every channel on one scale, whatever its unit and shape, by ranks against the baseline; numpy only."""
+"""Normal scores: every feature on one scale, whatever its unit and distribution, by its rank in the baseline."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MIN_PHOTOS = 20
-"""Fewer photos are never a verdict."""
+"""Fewer photos never give a verdict."""
 _RIDGE = 0.02
 _TINY = 1e-12
 
@@ -25,7 +25,7 @@ def rank_columns(values: Floats) -> Floats:
 
 
 def normal_quantiles(shares: Floats) -> Floats:
-    """Give the standard normal quantile of each of *shares*, which lie between 0 and 1."""
+    """The standard normal quantile of each of *shares*, which lie between 0 and 1."""
     # Ranks take few different values, so the exact function, one number at a time, is quick enough.
     different, place = np.unique(shares, return_inverse=True)
     quantiles = np.array([NormalDist().inv_cdf(float(share)) for share in different])
@@ -33,20 +33,20 @@ def normal_quantiles(shares: Floats) -> Floats:
 
 
 def spreads(scores: Floats) -> Floats:
-    """Give what shows a change of spread: squares of normal scores, with mean 0 and variance 1."""
+    """Standardised squares of normal scores, which show a change of spread."""
     return np.asarray((scores**2 - 1) / np.sqrt(2))
 
 
 def products(scores: Floats) -> Floats:
-    """Give, [n, k - 1], how far the first channel, the answer, goes with each other one.
+    """Products [n, k - 1] of the first feature, the prediction, with each other one: how they correlate.
 
-    Swapped labels or a model that has learnt little may leave every channel as it was; they change what goes with what.
+    Swapped labels or a badly trained model may leave every feature unchanged; they change the correlations.
     """
     return np.asarray(scores[:, 1:] * scores[:, :1])
 
 
 def whitener(features: Floats) -> Floats:
-    """Give a matrix that gives the features unit covariance; a ridge keeps constant channels harmless."""
+    """A matrix that transforms the features to unit covariance; a ridge keeps constant features harmless."""
     covariance = np.atleast_2d(np.cov(features.T))
     ridge = _RIDGE * np.trace(covariance) / len(covariance) + _TINY
     covariance += ridge * np.eye(len(covariance))
@@ -55,20 +55,20 @@ def whitener(features: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class NormalScores:
-    """Scores photos one by one against those of a baseline."""
+    """Computes normal scores of photos against a baseline."""
 
     ordered: Floats
-    """The baseline's channels [n, k], each column sorted."""
+    """The baseline's features [n, k], each column sorted."""
     quantiles: Floats
 
     @classmethod
     def of(cls, values: Floats) -> "NormalScores":
-        """Take the baseline's channels, [n, k]."""
+        """Fit to the baseline's features, [n, k]."""
         count = len(values)
         return cls(np.sort(values, axis=0), normal_quantiles((np.arange(2 * count + 1) / 2 + 0.5) / (count + 1)))
 
     def score(self, values: Floats) -> Floats:
-        """Give the normal scores [m, k] of photos [m, k]; one beyond all of the baseline still has a finite score."""
+        """The normal scores [m, k] of photos [m, k]; a value beyond all of the baseline still has a finite score."""
         scores = np.empty(values.shape)
         for number, (column, ordered) in enumerate(zip(values.T, self.ordered.T, strict=True)):
             twice = np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")

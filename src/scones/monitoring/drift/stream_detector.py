@@ -1,4 +1,4 @@
-"""The watch over a stream: what it remembers between looks, the alarm that stays, and since when."""
+"""The stream detector: follows the traffic photo by photo; its state goes from one monitoring run to the next."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from scones.domain.errors import SconesError
-from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.features import FEATURES, current_names
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
 from scones.monitoring.drift.stream_statistics import (
     StreamIncrements,
@@ -23,12 +23,12 @@ FORMAT: Final = "scones-watch-1"
 
 
 class InvalidStreamState(SconesError):
-    """The remembered state is damaged, or of another baseline or version."""
+    """The saved state is damaged, or belongs to another baseline or version."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAlarm:
-    """When it rang and since when, by number of photo, the first of all being 1; and how far above the line."""
+    """When the detector fired, and since when, by number of photo; the first photo ever is number 1."""
 
     photo: int
     onset: int
@@ -38,27 +38,27 @@ class StreamAlarm:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """What is carried from look to look; about eight kilobytes as text.
+    """The state between monitoring runs; about eight kilobytes as text.
 
-    An alarm stays until it is acknowledged, and no other rings meanwhile.
+    An alarm stays active until it is acknowledged, and no other fires meanwhile.
     """
 
     baseline: str
     photos: int
-    """Seen since the first of all."""
+    """Photos since the first of all."""
     started: int
-    """Of those, seen before the statistics started: at the beginning, or at the last acknowledgement."""
-    motion: StreamStatistics
+    """Of those, photos before the statistics started: at the beginning, or at the last acknowledgement."""
+    running: StreamStatistics
     sums: Floats
-    """Page's sums of the logarithms of evidence, which tell the onset: each is 0 where its change began."""
+    """Page's sums of the logarithms of evidence, which locate the onset: each is 0 where its change began."""
     onsets: Floats
     score: float = 0.0
-    """The highest of the statistics after the last photo, on the line's scale."""
+    """The highest of the statistics after the last photo, on the threshold's scale."""
     alarm: StreamAlarm | None = None
 
     @property
     def enough(self) -> bool:
-        """Whether there were photos enough for a verdict."""
+        """Whether there were enough photos for a verdict."""
         return self.photos - self.started >= MIN_PHOTOS
 
     def to_json(self) -> str:
@@ -69,68 +69,72 @@ class StreamState:
         return json.dumps(head | {"started": self.started, "score": self.score, "alarm": alarm} | arrays)
 
     def _arrays(self) -> dict[str, Floats]:
-        motion = {name: getattr(self.motion, name) for name in StreamStatistics.__slots__}
-        return motion | {"sums": self.sums, "onsets": self.onsets}
+        running = {name: getattr(self.running, name) for name in StreamStatistics.__slots__}
+        return running | {"sums": self.sums, "onsets": self.onsets}
 
 
 @dataclass(frozen=True, slots=True)
 class StreamDetector:
-    """A baseline and an alarm line, ready to look at photos."""
+    """A baseline and a threshold; tests photos one by one."""
 
     reference: StreamReference
-    line: StreamThreshold
+    threshold: StreamThreshold
     baseline: str
-    """The fingerprint of the baseline, which a state must bear too."""
+    """The fingerprint of the baseline; a state must have the same one."""
 
     @classmethod
-    def of(cls, values: Floats, line: StreamThreshold) -> "StreamDetector":
-        """Watch against the baseline's channels, [n, channels], with a line that was calibrated on them."""
-        return cls(StreamReference.of(values), line, sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12])
+    def of(cls, values: Floats, threshold: StreamThreshold) -> "StreamDetector":
+        """Compare with the baseline's features, [n, features]; the *threshold* was calibrated on them."""
+        return cls(
+            StreamReference.of(values), threshold, sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12]
+        )
 
-    def begin(self) -> StreamState:
-        """Begin where nothing was seen."""
+    def initial_state(self) -> StreamState:
+        """The state before the first photo."""
         return self._restart(0)
 
-    def look(self, state: StreamState, values: Floats) -> StreamState:
-        """Take in the channels, [n, channels], of the photos since the last look, in their order.
+    def update(self, state: StreamState, values: Floats) -> StreamState:
+        """Add the features, [n, features], of the photos since the last run, in their order.
 
         Raises:
-            BadState: the state belongs to another baseline.
+            InvalidStreamState: the state belongs to another baseline.
         """
         if state.baseline != self.baseline:
             raise InvalidStreamState(
-                f"the watch's state is of baseline {state.baseline}, not {self.baseline}; begin a new one"
+                f"the stream detector's state is of baseline {state.baseline}, not {self.baseline}; start a new one"
             )
-        steps = self.reference.steps(values)
-        logs = np.log(steps.factors)
+        increments = self.reference.increments(values)
+        logs = np.log(increments.factors)
         for number in range(len(values)):
-            state = self._take(state, steps, logs[number], number)
+            state = self._take(state, increments, logs[number], number)
         return state
 
     def acknowledge(self, state: StreamState) -> StreamState:
-        """Take note of the alarm: the statistics start anew, and the next alarm can ring."""
+        """Acknowledge the alarm: the statistics restart, and the next alarm can fire."""
         return self._restart(state.photos)
 
     def resume(self, text: str) -> StreamState:
         """Read what `State.to_json` wrote.
 
         Raises:
-            BadState: damaged, or of another baseline or version.
+            InvalidStreamState: damaged, or of another baseline or version.
         """
         try:
             found = json.loads(text)
-            if found["format"] != FORMAT or tuple(found["channels"]) != FEATURES:
+            if found["format"] != FORMAT or current_names(found["channels"]) != FEATURES:
                 raise InvalidStreamState(
-                    f"the watch's state is of another version ({found['format']}); begin a new one"
+                    f"the stream detector's state is of another version ({found['format']}); start a new one"
                 )
             if found["baseline"] != self.baseline:
                 other = found["baseline"]
                 raise InvalidStreamState(
-                    f"the watch's state is of baseline {other}, not {self.baseline}; begin a new one"
+                    f"the stream detector's state is of baseline {other}, not {self.baseline}; start a new one"
                 )
             return self._read(found)
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidStreamState(f"the watch's state cannot be read ({error!r}); begin a new one") from error
+            raise InvalidStreamState(
+                f"the stream detector's state cannot be read ({error!r}); start a new one"
+            ) from error
 
     def _read(self, found: dict[str, object]) -> StreamState:
         blank = self._restart(0)
@@ -142,7 +146,7 @@ class StreamDetector:
             baseline=self.baseline,
             photos=_count(found["photos"]),
             started=_count(found["started"]),
-            motion=StreamStatistics(*(arrays[name] for name in StreamStatistics.__slots__)),
+            running=StreamStatistics(*(arrays[name] for name in StreamStatistics.__slots__)),
             sums=arrays["sums"],
             onsets=arrays["onsets"],
             score=_finite(found["score"]),
@@ -150,22 +154,22 @@ class StreamDetector:
         )
 
     def _restart(self, photos: int) -> StreamState:
-        steps = self.reference.steps(np.full((1, len(FEATURES)), np.nan))
-        components = steps.factors.shape[1]
+        increments = self.reference.increments(np.full((1, len(FEATURES)), np.nan))
+        components = increments.factors.shape[1]
         onsets = np.full(components, float(photos + 1))
-        return StreamState(self.baseline, photos, photos, steps.start(), np.zeros(components), onsets)
+        return StreamState(self.baseline, photos, photos, increments.initial(), np.zeros(components), onsets)
 
-    def _take(self, state: StreamState, steps: StreamIncrements, logs: Floats, number: int) -> StreamState:
+    def _take(self, state: StreamState, increments: StreamIncrements, logs: Floats, number: int) -> StreamState:
         photos = state.photos + 1
-        motion = steps.move(state.motion, number)
+        running = increments.update(state.running, number)
         sums = np.maximum(state.sums + logs, 0)
         onsets = np.where(sums > 0, state.onsets, photos + 1.0)
         score, alarm = 0.0, state.alarm
         if photos - state.started >= MIN_PHOTOS:
-            score = float(self.line.score(statistic_values(motion, photos - state.started)))
-            if alarm is None and score > self.line.height:
+            score = float(self.threshold.score(statistic_values(running, photos - state.started)))
+            if alarm is None and score > self.threshold.height:
                 alarm = StreamAlarm(photos, min(photos, int(onsets[sums.argmax()])), score)
-        return replace(state, photos=photos, motion=motion, sums=sums, onsets=onsets, score=score, alarm=alarm)
+        return replace(state, photos=photos, running=running, sums=sums, onsets=onsets, score=score, alarm=alarm)
 
 
 def _pack(array: Floats) -> str:
@@ -175,17 +179,17 @@ def _pack(array: Floats) -> str:
 def _unpack(text: object, like: Floats) -> Floats:
     array = np.frombuffer(base64.b64decode(str(text), validate=True), "<f8")
     if array.shape != like.shape or not np.isfinite(array).all():
-        raise ValueError(f"an array of {array.shape} in place of {like.shape}")
+        raise ValueError(f"an array of {array.shape} instead of {like.shape}")
     return array.astype(np.float64)
 
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r} is no count")
+        raise TypeError(f"{value!r} is not a count")
     return value
 
 
 def _finite(value: object) -> float:
     if not isinstance(value, float | int) or not np.isfinite(value):
-        raise TypeError(f"{value!r} is no score")
+        raise TypeError(f"{value!r} is not a score")
     return float(value)

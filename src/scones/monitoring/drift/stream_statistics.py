@@ -34,7 +34,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
-    """Where the statistics stand on one stream, or, with a leading axis, on many at once."""
+    """The running sums of one stream or, with a leading axis, of many at once."""
 
     moments: Floats
     together: Floats
@@ -49,65 +49,65 @@ class StreamIncrements:
     together: Floats
     factors: Floats
 
-    def start(self, *streams: int) -> StreamStatistics:
-        """Stand at the beginning of as many streams."""
+    def initial(self, *streams: int) -> StreamStatistics:
+        """The sums of new streams."""
         parts = (self.moments, self.together, self.factors)
         return StreamStatistics(*(np.zeros((*streams, part.shape[1])) for part in parts))
 
-    def move(self, motion: StreamStatistics, photos: NDArray[np.intp] | int) -> StreamStatistics:
-        """Take in the next photo: one number, or one for each stream."""
+    def update(self, sums: StreamStatistics, photos: NDArray[np.intp] | int) -> StreamStatistics:
+        """Add the next photo: one number, or one for each stream."""
         return StreamStatistics(
-            motion.moments + DECAY * (self.moments[photos] - motion.moments),
-            motion.together + DECAY * (self.together[photos] - motion.together),
-            np.minimum((motion.evidence + 1) * self.factors[photos], _MAX_EVIDENCE),
+            sums.moments + DECAY * (self.moments[photos] - sums.moments),
+            sums.together + DECAY * (self.together[photos] - sums.together),
+            np.minimum((sums.evidence + 1) * self.factors[photos], _MAX_EVIDENCE),
         )
 
 
-def statistic_values(motion: StreamStatistics, seen: int) -> Floats:
-    """Give the three statistics, [..., 3], after *seen* photos."""
+def statistic_values(sums: StreamStatistics, seen: int) -> Floats:
+    """The three statistics, [..., 3], after *seen* photos."""
     variance = DECAY / (2 - DECAY) * (1 - (1 - DECAY) ** (2 * seen))
     parts = [
-        (motion.moments**2).sum(axis=-1) / variance,
-        (motion.together**2).sum(axis=-1) / variance,
-        np.log(motion.evidence.mean(axis=-1)),
+        (sums.moments**2).sum(axis=-1) / variance,
+        (sums.together**2).sum(axis=-1) / variance,
+        np.log(sums.evidence.mean(axis=-1)),
     ]
     return np.stack(parts, axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamReference:
-    """The baseline as the stream is measured against it."""
+    """The baseline, prepared for comparing single photos with it."""
 
-    yardstick: NormalScores
+    normal_scores: NormalScores
     centre: Floats
     spread: Floats
     whiteners: tuple[Floats, Floats]
     absent: NDArray[np.bool_]
-    """The channels that the baseline has not got, or in which most photos are alike: those have no normal scores."""
-    usual: Floats
-    """What most photos are alike in, where few exceed it; how often that happens is watched. Elsewhere NaN."""
-    often: Floats
-    """How often it is exceeded."""
+    """Features that the baseline lacks, or in which most photos have the same value: they get no normal scores."""
+    mode: Floats
+    """The most frequent value of a feature that few photos exceed; how many do is followed. Elsewhere NaN."""
+    exceed_rate: Floats
+    """How often it is exceeded in the baseline."""
 
     @classmethod
     def of(cls, values: Floats) -> "StreamReference":
-        """Take the baseline's channels, [n, channels]; one that was not measured says nothing later either."""
-        commonest, alike = np.array([_most_frequent(column) for column in values.T]).T
-        absent = np.asarray(np.isnan(values).any(axis=0) | (alike > len(values) / 2))
-        often = np.maximum((values > commonest).mean(axis=0), 1 / len(values))
-        usual = np.where(absent & (often < _RARE), commonest, np.nan)
-        yardstick = NormalScores.of(np.where(absent, 0, values))
-        scores = yardstick.score(np.where(absent, 0, values))
+        """Fit to the baseline's features, [n, features]; one that was not measured is ignored later."""
+        modes, counts = np.array([_most_frequent(column) for column in values.T]).T
+        absent = np.asarray(np.isnan(values).any(axis=0) | (counts > len(values) / 2))
+        exceed_rate = np.maximum((values > modes).mean(axis=0), 1 / len(values))
+        mode = np.where(absent & (exceed_rate < _RARE), modes, np.nan)
+        normal_scores = NormalScores.of(np.where(absent, 0, values))
+        scores = normal_scores.score(np.where(absent, 0, values))
         features = np.column_stack([scores, spreads(scores), products(scores)])
         centre, spread = features.mean(axis=0), np.maximum(features.std(axis=0), _TINY)
         cut = 2 * values.shape[1]
         whiteners = whitener(features[:, :cut]), whitener(features[:, cut:])
-        return cls(yardstick, centre, spread, whiteners, absent, usual, often)
+        return cls(normal_scores, centre, spread, whiteners, absent, mode, exceed_rate)
 
-    def steps(self, values: Floats) -> StreamIncrements:
-        """Turn the channels of photos, [m, channels], into what they add; a channel that is NaN adds nothing."""
+    def increments(self, values: Floats) -> StreamIncrements:
+        """The increments of photos with these features, [m, features]; a feature that is NaN adds nothing."""
         missing = np.isnan(values) | self.absent
-        scores = self.yardstick.score(np.nan_to_num(values))
+        scores = self.normal_scores.score(np.nan_to_num(values))
         away = np.column_stack([scores, spreads(scores), products(scores)]) - self.centre
         without = np.column_stack([missing, missing, missing[:, 1:] | missing[:, :1]])
         away[without] = 0
@@ -116,33 +116,33 @@ class StreamReference:
         together = np.clip(away[:, cut:] / self.spread[cut:], -_MAX_PRODUCT, _MAX_PRODUCT)
         logs = [_shifted(near, _LEVELS), _widened(near), _shifted(together, _TOGETHER)]
         logs[1][np.repeat(missing, len(_SPREADS), axis=1)] = 0
-        logs.append(self._oftener(values))
+        logs.append(self._exceedances(values))
         return StreamIncrements(
             away[:, :cut] @ self.whiteners[0], away[:, cut:] @ self.whiteners[1], np.exp(np.column_stack(logs))
         )
 
-    def _oftener(self, values: Floats) -> Floats:
-        """The log-likelihood ratios, [m, channels * 2], of exceeding what is usual more often than the baseline."""
-        often = np.minimum(self.often, _RARE)[:, None]
-        beyond, within = np.log(_RATE_RATIOS), np.log((1 - _RATE_RATIOS * often) / (1 - often))
-        logs = np.where((values > self.usual)[..., None], beyond, within)
-        logs[np.isnan(values) | np.isnan(self.usual)] = 0
+    def _exceedances(self, values: Floats) -> Floats:
+        """The log-likelihood ratios, [m, features * 2], of exceeding the mode more often than the baseline does."""
+        rate = np.minimum(self.exceed_rate, _RARE)[:, None]
+        beyond, within = np.log(_RATE_RATIOS), np.log((1 - _RATE_RATIOS * rate) / (1 - rate))
+        logs = np.where((values > self.mode)[..., None], beyond, within)
+        logs[np.isnan(values) | np.isnan(self.mode)] = 0
         return _flat(logs)
 
 
 def _most_frequent(column: Floats) -> tuple[float, int]:
-    """The value that occurs most often, and how often."""
+    """The most frequent value, and how often it occurs."""
     different, counts = np.unique(column, return_counts=True)
     return float(different[counts.argmax()]), int(counts.max())
 
 
 def _shifted(scores: Floats, shifts: Floats) -> Floats:
-    """The log-likelihood ratios, [m, k * shifts], of a normal score that moved against one that did not."""
+    """The log-likelihood ratios, [m, k * shifts], of a shifted normal score against an unchanged one."""
     return _flat(shifts * scores[..., None] - shifts**2 / 2)
 
 
 def _widened(scores: Floats) -> Floats:
-    """The same of a normal score whose deviation is another."""
+    """The same for a normal score with another standard deviation."""
     return _flat(-np.log(_SPREADS) + scores[..., None] ** 2 / 2 * (1 - 1 / _SPREADS**2))
 
 
@@ -151,45 +151,48 @@ def _flat(logs: Floats) -> Floats:
 
 
 STREAM_PHOTOS = 1000
-"""The length of a simulated stream; budgets are counted per as many photos."""
+"""The length of a simulated stream; the false-alarm budget counts per 1,000 photos too."""
 _STREAMS = 20
-# Samples whose streams are moved along together: the more, the less time goes into each step's overhead.
+# Samples whose streams are simulated together: more of them mean less overhead per photo.
 _SAMPLES_AT_ONCE = 10
 ROUNDS = 4
 """Each adds 200 streams, and about a second."""
-# Larger baselines are thinned for the simulation: beyond, they only cost time and memory.
+# Larger baselines are thinned for the simulation: more photos only cost time and memory.
 _MAX_BASELINE_PHOTOS = 10_000
 MIN_BLOCKS = 5
-"""Fewer stretches of time say nothing about how much they differ."""
+"""Fewer blocks of time do not show how much blocks differ."""
 
 Places = NDArray[np.intp]
 
 
 class TooFewBlocks(SconesError):
-    """The clean traffic covers too few blocks of time to say how much they differ."""
+    """The clean traffic covers too few blocks of time to estimate how much they differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamThreshold:
-    """The alarm line for one false-alarm rate, and the common scale of the statistics: 1 is the usual worst of ten."""
+    """The threshold for one false-alarm rate, on a common scale of the statistics.
+
+    On that scale 0 is the median of the highest values of clean streams, and 1 their 90% quantile.
+    """
 
     middle: Floats
     spread: Floats
     height: float
 
     def score(self, found: Floats) -> Floats:
-        """Put statistics [..., 3] on the scale, and give the largest."""
+        """Scale statistics [..., 3], and return the largest."""
         return np.asarray(((found - self.middle) / self.spread).max(axis=-1))
 
 
 @dataclass(frozen=True, slots=True)
 class StreamCalibration:
-    """How high each statistic rose on each simulated stream: [streams, 3]."""
+    """The highest value of each statistic on each simulated stream: [streams, 3]."""
 
     highest: Floats
 
-    def line(self, rate: float) -> StreamThreshold:
-        """Find the line that the share *rate* of unchanged streams of 1,000 photos crosses."""
+    def threshold(self, rate: float) -> StreamThreshold:
+        """The threshold that the share *rate* of unchanged streams of 1,000 photos exceeds."""
         middle, high = np.quantile(self.highest, [0.5, 0.9], axis=0)
         scale = StreamThreshold(middle, np.maximum(high - middle, _TINY), 0.0)
         height = float(np.quantile(scale.score(self.highest), 1 - rate, method="higher"))
@@ -199,11 +202,11 @@ class StreamCalibration:
 def calibrate_stream(
     values: Floats, blocks: Places | None = None, *, seed: int = 0, rounds: int = ROUNDS
 ) -> StreamCalibration:
-    """Simulate streams of the channels *values*, [n, channels], of clean photos.
+    """Simulate streams of the features *values*, [n, features], of clean photos.
 
-    Photos that depend on each other, as by day and night, need *blocks* [n]: numbers that are the same for photos of
-    the same stretch of time, and *values* in the order of time. Whole blocks are then drawn. A block should hold
-    whatever repeats itself: a day, where nights are dark.
+    Photos that depend on each other, as by day and night, need *blocks* [n]: a number per photo that is the same in
+    the same stretch of time; *values* are then in the order of time, and whole blocks are drawn. A block should cover
+    one cycle: a day, if nights are dark.
 
     Raises:
         TooFewBlocks: fewer than five blocks.
@@ -212,25 +215,25 @@ def calibrate_stream(
     if len(groups) < MIN_BLOCKS:
         raise TooFewBlocks(f"{len(groups)} blocks of clean traffic; collect {MIN_BLOCKS} or more, such as days")
     rng = np.random.default_rng(seed)
-    # One round after the other: the tables of all would not fit into a small function's memory.
+    # One round after another: the tables of all rounds would not fit into a small function's memory.
     found = [_highest(*_join([_sample(values, groups, rng) for _ in range(_SAMPLES_AT_ONCE)])) for _ in range(rounds)]
     return StreamCalibration(np.concatenate(found))
 
 
 def _sample(values: Floats, groups: list[Places], rng: np.random.Generator) -> tuple[StreamIncrements, Places]:
-    """Draw a baseline; give what each photo adds against it, and some streams of them, [streams, photos]."""
+    """Draw a baseline; return each photo's increments against it, and some streams of photos, [streams, photos]."""
     measured_by = rng.integers(0, len(groups), len(groups))
     reference = StreamReference.of(values[np.concatenate([groups[number] for number in measured_by])])
     rows = np.stack([_stream(groups, rng) for _ in range(_STREAMS)])
-    # Only the photos that occur are measured.
+    # Only photos that occur are measured.
     needed, places = np.unique(rows, return_inverse=True)
-    return reference.steps(values[needed]), places.reshape(rows.shape)
+    return reference.increments(values[needed]), places.reshape(rows.shape)
 
 
 def _join(samples: list[tuple[StreamIncrements, Places]]) -> tuple[StreamIncrements, Places]:
-    """Make one table of the steps of several samples, and one of their streams."""
-    firsts = np.cumsum([0] + [len(steps.factors) for steps, _ in samples[:-1]])
-    parts = ([getattr(steps, name) for steps, _ in samples] for name in StreamIncrements.__slots__)
+    """Join the increments of several samples, and their streams."""
+    firsts = np.cumsum([0] + [len(increments.factors) for increments, _ in samples[:-1]])
+    parts = ([getattr(increments, name) for increments, _ in samples] for name in StreamIncrements.__slots__)
     joined = StreamIncrements(*(np.concatenate(part) for part in parts))
     return joined, np.concatenate([streams + first for first, (_, streams) in zip(firsts, samples, strict=True)])
 
@@ -244,18 +247,18 @@ def _groups(photos: int, blocks: Places | None) -> list[Places]:
 
 
 def _stream(groups: list[Places], rng: np.random.Generator) -> Places:
-    """Draw blocks that hold enough photos; it begins anywhere in a block, as a look may."""
+    """Draw blocks with enough photos, starting anywhere in the first block."""
     enough = STREAM_PHOTOS // min(map(len, groups)) + 2
     first, *others = (groups[number] for number in rng.integers(0, len(groups), enough))
     return np.concatenate([first[rng.integers(0, len(first)) :], *others])[:STREAM_PHOTOS]
 
 
-def _highest(steps: StreamIncrements, streams: Places) -> Floats:
-    """Let every stream run, [streams, photos]; give the highest value of each statistic, [streams, 3]."""
-    motion = steps.start(len(streams))
+def _highest(increments: StreamIncrements, streams: Places) -> Floats:
+    """Simulate every stream, [streams, photos]; return the highest value of each statistic, [streams, 3]."""
+    sums = increments.initial(len(streams))
     highest = np.full((len(streams), STATISTICS), -np.inf)
     for seen, photos in enumerate(streams.T, start=1):
-        motion = steps.move(motion, photos)
+        sums = increments.update(sums, photos)
         if seen >= MIN_PHOTOS:
-            highest = np.maximum(highest, statistic_values(motion, seen))
+            highest = np.maximum(highest, statistic_values(sums, seen))
     return highest

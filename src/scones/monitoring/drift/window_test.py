@@ -32,7 +32,7 @@ from scones.monitoring.drift.normal_scores import (
 
 DEFAULT_PER_THOUSAND = 0.1
 _THOUSAND = 1000
-# Either detector finds what the other is slow to find, so neither is worth more.
+# Each detector finds early what the other finds late, so both get the same share.
 _SHARE = 0.5
 
 
@@ -47,52 +47,52 @@ class FalseAlarmBudget:
     The halves add up whatever the two detectors have in common (Boole's inequality), so the whole is a bound.
 
     Raises:
-        BadBudget: on construction, if the number is not between MIN_PER_THOUSAND and MAX_PER_THOUSAND.
+        InvalidBudget: on construction, if the number is not between MIN_PER_THOUSAND and MAX_PER_THOUSAND.
     """
 
     per_thousand: float = DEFAULT_PER_THOUSAND
 
     def __post_init__(self) -> None:
-        """Refuse what no calibration can promise."""
+        """Reject a number that no calibration can guarantee."""
         if not MIN_PER_THOUSAND <= self.per_thousand <= MAX_PER_THOUSAND:
             allowed = f"{MIN_PER_THOUSAND} to {MAX_PER_THOUSAND}"
             raise InvalidBudget(
-                f"{self.per_thousand} false alarms per 1,000 photos cannot be promised; choose {allowed}"
+                f"{self.per_thousand} false alarms per 1,000 photos cannot be guaranteed; choose {allowed}"
             )
 
     def of_stream(self) -> float:
-        """Give the probability of a false alarm of the stream detector within 1,000 photos."""
+        """The probability of a false alarm of the stream detector within 1,000 photos."""
         return 1 - exp(-_SHARE * self.per_thousand)
 
     def of_window(self, photos: int) -> float:
-        """Give the false-alarm rate of one check of *photos*: large windows are rarer, so each may spend more.
+        """The false-alarm rate of one test of so many *photos*: large windows are rarer, so each may use more.
 
-        A window of fewer than `smallest_window` photos gets a lower rate than a check can be calibrated for.
+        A window of fewer than `min_window` photos gets a lower rate than a test can be calibrated for.
         """
         return min(1 - exp(-_SHARE * self.per_thousand * photos / _THOUSAND), MAX_RATE)
 
-    def smallest_window(self) -> int:
-        """Give how many photos to wait for, so that a check can be calibrated for its rate."""
+    def min_window(self) -> int:
+        """The smallest number of photos for which a test can be calibrated."""
         return max(MIN_PHOTOS, ceil(-log1p(-MIN_RATE) * _THOUSAND / (_SHARE * self.per_thousand)))
 
 
-TestName = Literal["channels", "one channel", "answers", "products", "strange photos", "answer's shape", "worst shape"]
-"""What a test looks at; "products" ring alone where the model, not the photos, is another one."""
+TestName = Literal["features", "one feature", "predictions", "products", "ood tail", "prediction shape", "worst shape"]
+"""What a test looks at; "products" fires alone if another model predicts, with the same photos."""
 
 MIN_BASELINE = 2 * MIN_PHOTOS
-# Ten splits beyond the line keep the rate's own standard error near a third of it, at a cost under a second.
+# Ten splits above the threshold keep the rate's own standard error near a third of it, in less than a second.
 _SPLITS_PER_ALARM = 10
 _MIN_SPLITS = 2000
 _CHUNK_SPLITS = 500
-# Stretches of time overlap: more of them say nothing new, and recorded traffic is long.
+# Stretches of time overlap: more of them add no information, and recorded traffic is long.
 _MAX_STRETCHES = 1000
 _TINY = 1e-12
-# In normal scores: of photos like those of the baseline three in a hundred are as unfamiliar.
+# A normal score: three in a hundred photos of the baseline have an OOD score above it.
 _OOD_ABOVE = 1.9
 # The columns of every table of statistics.
 _TESTS: tuple[TestName, ...] = (
-    *("channels", "one channel", "answers", "products", "strange photos"),
-    *("answer's shape", "worst shape"),
+    *("features", "one feature", "predictions", "products", "ood tail"),
+    *("prediction shape", "worst shape"),
 )
 _WORST = _TESTS.index("worst shape")
 
@@ -103,7 +103,7 @@ class InvalidFalseAlarmRate(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class FeatureShift:
-    """One channel's medians in the baseline and in the batch; *score* is on the verdict's scale."""
+    """One feature's medians in the baseline and in the window; *score* is on the verdict's scale."""
 
     name: str
     before: float
@@ -113,9 +113,9 @@ class FeatureShift:
 
 @dataclass(frozen=True, slots=True)
 class WindowVerdict:
-    """What the check found; *channels* is sorted, the most changed first.
+    """The result of a window test; *features* is sorted, the most changed first.
 
-    *chance* is the share of clean splits that score as high: the odds that this is noise.
+    *chance* is the share of clean splits that score as high: the probability that this is noise.
     With too few photos *enough* is false, there is no score, and there is never an alarm.
     """
 
@@ -124,19 +124,23 @@ class WindowVerdict:
     photos: int
     score: float
     threshold: float
-    channels: tuple[FeatureShift, ...]
+    features: tuple[FeatureShift, ...]
     chance: float = 1.0
     false_alarm_rate: float = 0.0
-    loudest: TestName | None = None
+    strongest: TestName | None = None
     """The test that gave the score."""
+
+    def changed(self) -> tuple[FeatureShift, ...]:
+        """The features above the threshold."""
+        return tuple(shift for shift in self.features if self.enough and shift.score > self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowCalibration:
-    """How clean splits of one baseline score, for windows of one size; good for any number of checks."""
+    """The scores of clean splits of one baseline, for windows of one size; reusable for any number of tests."""
 
     known: NDArray[np.intp]
-    """The channels that are compared."""
+    """The features that are compared."""
     scale: "_Scale"
     null: Floats
 
@@ -144,7 +148,7 @@ class WindowCalibration:
 def calibrate_windows(
     baseline: Baseline, photos: int, false_alarm_rate: float, values: Floats | None = None, seed: int = 0
 ) -> WindowCalibration:
-    """Calibrate checks of so many *photos* for this rate or any higher one, on the channels that *values* has too."""
+    """Calibrate tests of so many *photos* for this rate or any higher one, on the features that *values* has too."""
     known = _known(baseline.values, baseline.values if values is None else values)
     pooled = _Pool.of(baseline.values[:, known], known)
     splits = _splits(false_alarm_rate)
@@ -163,18 +167,18 @@ def window_test(
     seed: int = 0,
     calibration: WindowCalibration | None = None,
 ) -> WindowVerdict:
-    """Compare the measurements *values* [n, channels] of a batch with the baseline.
+    """Compare the features *values* [n, features] of a window with the baseline.
 
-    *false_alarm_rate* is the share of checks on unchanged photos that may raise an alarm. Photos are taken to be
+    *false_alarm_rate* is the share of tests on unchanged photos that may fire. Photos are assumed to be
     independent, unless the baseline has days: consecutive frames of one camera are not, and need a lower rate.
     Without a *calibration* for windows of this size one is made.
 
     Raises:
-        BadRate: the rate is not between MIN_RATE and MAX_RATE.
+        InvalidFalseAlarmRate: the rate is not between MIN_RATE and MAX_RATE.
     """
     if not MIN_RATE <= false_alarm_rate <= MAX_RATE:
         raise InvalidFalseAlarmRate(
-            f"a false-alarm rate of {false_alarm_rate} per check; choose {MIN_RATE} to {MAX_RATE}"
+            f"a false-alarm rate of {false_alarm_rate} per test; choose {MIN_RATE} to {MAX_RATE}"
         )
     photos = len(values)
     if photos < MIN_PHOTOS or len(baseline.values) < MIN_BASELINE:
@@ -191,10 +195,10 @@ def window_test(
         photos=photos,
         score=score,
         threshold=threshold,
-        channels=_shifts(before, now, clean.scale.standardise_channels(distances), clean.known),
+        features=_shifts(before, now, clean.scale.standardise_features(distances), clean.known),
         chance=float((1 + (clean.null >= score).sum()) / (1 + len(clean.null))),
         false_alarm_rate=false_alarm_rate,
-        loudest=_TESTS[int(scores.argmax())],
+        strongest=_TESTS[int(scores.argmax())],
     )
 
 
@@ -218,7 +222,7 @@ class _Scale:
     def standardise(self, statistics: Floats) -> Floats:
         return (statistics - self.middle) / self.spread
 
-    def standardise_channels(self, distances: Floats) -> Floats:
+    def standardise_features(self, distances: Floats) -> Floats:
         return np.asarray((distances - self.middle[_WORST]) / self.spread[_WORST])
 
 
@@ -227,7 +231,7 @@ def _splits(false_alarm_rate: float) -> int:
 
 
 def _statistics(before: Floats, now: Floats, known: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Every test's statistic [1, tests], and each channel's distance [channels]."""
+    """Every test's statistic [1, tests], and each feature's distance [features]."""
     pooled = _Pool.of(np.concatenate([before, now]), known)
     inside = np.zeros((len(before) + len(now), 1), dtype=bool)
     inside[len(before) :] = True
@@ -240,7 +244,7 @@ def _statistics_of_splits(pooled: "_Pool", photos: int, splits: int, seed: int, 
 
     All statistics are scaled by the sizes, so a batch as large as the baseline is calibrated on halves of it.
     """
-    count = len(pooled.features)
+    count = len(pooled.columns)
     size = min(photos, count // 2)
     rng = np.random.default_rng(seed)
     draw = _stretches if stretches else _scattered
@@ -266,53 +270,53 @@ def _stretches(splits: int, count: int, size: int, rng: np.random.Generator) -> 
 class _Pool:
     """Window and reference ranked together, so that under no change every split is alike."""
 
-    features: Floats
-    """Levels and spreads of every channel, products, and how strange the photo is, of mean 0 and variance 1."""
+    columns: Floats
+    """Levels and spreads of every feature, products, and the tail of the OOD score, of mean 0 and variance 1."""
     blocks: tuple[NDArray[np.intp], ...]
-    """Which features the tests on levels and spreads, on the answers, and on the products look at."""
+    """The columns of the tests on levels and spreads, on the predictions, and on the products."""
     whiteners: tuple[Floats, ...]
     order: NDArray[np.intp]
     group_ends: tuple[NDArray[np.intp], ...]
 
     @classmethod
     def of(cls, values: Floats, known: NDArray[np.intp]) -> "_Pool":
-        """Rank the columns of *values*, which are those of the channels *known*."""
+        """Rank the columns of *values*, which are those of the features *known*."""
         scores = normal_quantiles((rank_columns(values) - 0.5) / len(values))
-        strange = np.maximum(scores[:, known == FEATURES.index("unfamiliarity")].sum(axis=1) - _OOD_ABOVE, 0)
-        features = np.column_stack([scores, spreads(scores), products(scores), strange])
-        features -= features.mean(axis=0)
-        features /= np.maximum(features.std(axis=0), _TINY)
-        channels = len(known)
-        answers = np.flatnonzero([FEATURES[number] in PREDICTION_FEATURES for number in known])
-        moments, together = np.arange(2 * channels), np.arange(2 * channels, features.shape[1] - 1)
-        blocks = (moments, np.concatenate([answers, channels + answers]), together)
+        tail = np.maximum(scores[:, known == FEATURES.index("ood_score")].sum(axis=1) - _OOD_ABOVE, 0)
+        columns = np.column_stack([scores, spreads(scores), products(scores), tail])
+        columns -= columns.mean(axis=0)
+        columns /= np.maximum(columns.std(axis=0), _TINY)
+        count = len(known)
+        predictions = np.flatnonzero([FEATURES[number] in PREDICTION_FEATURES for number in known])
+        moments, together = np.arange(2 * count), np.arange(2 * count, columns.shape[1] - 1)
+        blocks = (moments, np.concatenate([predictions, count + predictions]), together)
         order = np.argsort(values, axis=0, kind="stable")
         ordered = np.take_along_axis(values, order, axis=0)
         # Among equal values only the last one's step is a step of the distribution function.
         ends = tuple(np.flatnonzero(np.append(np.diff(column) > 0, True)) for column in ordered.T)
-        return cls(features, blocks, tuple(whitener(features[:, block]) for block in blocks), order, ends)
+        return cls(columns, blocks, tuple(whitener(columns[:, block]) for block in blocks), order, ends)
 
     def compare(self, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Statistics [splits, tests] and distances [splits, channels] of photos *inside* [photos, splits] and the rest.
+        """Statistics [splits, tests] and distances [splits, features] of photos *inside* [photos, splits] and the rest.
 
         The distances are Kolmogorov-Smirnov's.
         """
         total = len(inside)
         size = int(inside[:, 0].sum())
         weight = size * (total - size) / total
-        gap = inside.T.astype(np.float64) @ self.features * (1 / size + 1 / (total - size))
-        all_channels, answers, together = (
+        gap = inside.T.astype(np.float64) @ self.columns * (1 / size + 1 / (total - size))
+        all_features, predictions, together = (
             _t2(gap[:, block] @ whiten, weight, total)
             for block, whiten in zip(self.blocks, self.whiteners, strict=True)
         )
         largest = np.abs(gap[:, self.blocks[0]]).max(axis=1) * np.sqrt(weight)
         distances = self._distances(inside, size) / np.sqrt(weight)
-        strange = gap[:, -1] * np.sqrt(weight)
-        columns = [all_channels, largest, answers, together, strange, distances[:, 0], distances.max(axis=1)]
+        tail = gap[:, -1] * np.sqrt(weight)
+        columns = [all_features, largest, predictions, together, tail, distances[:, 0], distances.max(axis=1)]
         return np.column_stack(columns), distances
 
     def _distances(self, inside: NDArray[np.bool_], size: int) -> Floats:
-        """The largest gap between photos counted and photos expected, along each channel's order."""
+        """The largest gap between photos counted and photos expected, along each feature's order."""
         distances = np.empty((inside.shape[1], self.order.shape[1]))
         for column, ends in enumerate(self.group_ends):
             counts = np.cumsum(inside[self.order[:, column]], axis=0, dtype=np.int32)[ends]

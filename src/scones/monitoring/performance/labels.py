@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from scones.domain.errors import SconesError
 from scones.domain.keys import LABEL_SAMPLE_KEY
+from scones.domain.statistics import wilson_interval
 from scones.monitoring.drift.normal_scores import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -24,11 +25,11 @@ from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 _Z = 1.6448536269514722
 """Two-sided 90%, as all intervals here."""
 _EVEN_SHARE = 0.3
-"""How much of the choice is even: where confidence is wrong, a photo that it holds for certain must have a chance."""
+"""The uniform part of the sampling: confidence may be wrong, so confident photos need a chance too."""
 PHOTOS_TO_LABEL: Final = 30
-"""So many photos are to be labelled at a time."""
+"""The number of photos to label at a time."""
 MIN_LABELS = 2
-"""Fewer chosen photos with a label say nothing of the others."""
+"""With fewer labelled photos of the sample nothing can be estimated for the others."""
 
 Places = NDArray[np.intp]
 
@@ -39,7 +40,7 @@ class InvalidLabels(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class LabelledAccuracy:
-    """An accuracy and its 90% interval, and from how many labels."""
+    """An accuracy with its 90% interval, and the number of labels."""
 
     accuracy: float
     low: float
@@ -49,7 +50,7 @@ class LabelledAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class LabelSample:
-    """Photos to label, by place, and the chance that each had of being chosen."""
+    """Photos to label, by place, and the probability with which each was drawn."""
 
     photos: Places
     chances: Floats
@@ -61,22 +62,20 @@ def with_interval(figure: LabelledAccuracy | AccuracyEstimate) -> str:
 
 
 def labelled_accuracy(right: NDArray[np.bool_]) -> LabelledAccuracy:
-    """Give the accuracy on labelled photos, with Wilson's interval.
+    """The accuracy on labelled photos, with Wilson's interval.
 
     Raises:
-        BadLabels: no labels.
+        InvalidLabels: no labels.
     """
     count = len(right)
     if not count:
         raise InvalidLabels("no labels have arrived; label some photos first")
-    share = float(right.mean())
-    middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return LabelledAccuracy(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
+    interval = wilson_interval(int(right.sum()), count, level=0.9)
+    return LabelledAccuracy(float(right.mean()), interval.low, interval.high, count)
 
 
 def choose_photos(confidence: Floats, count: int, seed: int = 0) -> LabelSample:
-    """Choose *count* of the photos to label next, given the model's confidence [n]; all, if there are no more."""
+    """Draw *count* photos to label next, given the model's confidence [n]; all, if there are no more."""
     chances = _chances(confidence, min(count, len(confidence)))
     rng = np.random.default_rng(seed)
     # Systematic sampling in random order: each photo has its chance, and the number is exact.
@@ -90,17 +89,17 @@ def corrected_accuracy(confidence: Floats, choice: LabelSample, right: NDArray[n
     """Estimate the accuracy on all photos from their confidence [n] and the labels of the chosen ones.
 
     Raises:
-        BadLabels: not one label for each chosen photo, or fewer than two.
+        InvalidLabels: not one label for each chosen photo, or fewer than two.
     """
     count, photos = len(choice.photos), len(confidence)
     if len(right) != count or count < MIN_LABELS:
         raise InvalidLabels(f"{len(right)} labels for {count} chosen photos; give one for each, of two or more")
     weights = count / (photos * choice.chances)
-    believed = confidence[choice.photos]
-    trust = _trust(weights * right, weights * believed)
-    residuals = weights * (right - trust * believed)
+    confident = confidence[choice.photos]
+    trust = _trust(weights * right, weights * confident)
+    residuals = weights * (right - trust * confident)
     accuracy = trust * confidence.mean() + residuals.mean()
-    # Labelled photos without replacement: with all of them labelled nothing is left to chance.
+    # Drawn without replacement: if all photos are labelled, no uncertainty is left.
     variance = residuals.var(ddof=1) / count * (1 - count / photos)
     half = _Z * np.sqrt(variance + MIN_LABELS / photos**2)
     low, middle, high = np.clip([accuracy - half, accuracy, accuracy + half], 0, 1).tolist()
@@ -108,24 +107,24 @@ def corrected_accuracy(confidence: Floats, choice: LabelSample, right: NDArray[n
 
 
 def _chances(confidence: Floats, count: int) -> Floats:
-    """Chances that add up to *count*: larger where the answer is as likely wrong as right, none above 1."""
+    """Probabilities that add up to *count*: larger for unsure photos, none above 1."""
     unsure = np.sqrt(np.clip(confidence * (1 - confidence), 0, None))
-    wish = (1 - _EVEN_SHARE) * unsure / max(unsure.mean(), 1e-9) + _EVEN_SHARE if len(unsure) else unsure
-    if count >= len(wish):
-        return np.ones(len(wish))
-    certain = np.zeros(len(wish), dtype=bool)
+    weight = (1 - _EVEN_SHARE) * unsure / max(unsure.mean(), 1e-9) + _EVEN_SHARE if len(unsure) else unsure
+    if count >= len(weight):
+        return np.ones(len(weight))
+    certain = np.zeros(len(weight), dtype=bool)
     while True:
         left = count - certain.sum()
-        chances = np.where(certain, 1.0, wish * left / wish[~certain].sum())
+        chances = np.where(certain, 1.0, weight * left / weight[~certain].sum())
         if (chances <= 1).all():
             return np.asarray(chances)
         certain |= chances > 1
 
 
-def _trust(right: Floats, believed: Floats) -> float:
-    """How far confidence goes with being right, between 0 (ignore it) and 1."""
-    spread = believed.var()
-    return float(np.clip(np.cov(right, believed, ddof=0)[0, 1] / spread, 0, 1)) if spread > 0 else 0.0
+def _trust(right: Floats, confident: Floats) -> float:
+    """How well confidence predicts being right, between 0 (ignore it) and 1."""
+    spread = confident.var()
+    return float(np.clip(np.cov(right, confident, ddof=0)[0, 1] / spread, 0, 1)) if spread > 0 else 0.0
 
 
 _NAMES = ("photo", "event")
@@ -133,7 +132,11 @@ _NAMES = ("photo", "event")
 
 @dataclass(frozen=True, slots=True)
 class LabelRequest:
-    """Photos to label, by event: their *places* among all with this *confidence*, and the *chances* that they had."""
+    """Photos that a person was asked to label, by event.
+
+    *places* are their places among all photos, which have this *confidence*; *chances* are the probabilities with which
+    they were drawn.
+    """
 
     model: str
     events: tuple[str, ...]
@@ -143,7 +146,7 @@ class LabelRequest:
 
     @classmethod
     def of(cls, model: str, events: Sequence[str], probabilities: Floats, seed: int) -> "LabelRequest":
-        """Choose TO_LABEL of the photos that the *model* answered with these *probabilities*, [n, C]."""
+        """Draw PHOTOS_TO_LABEL of the photos that the *model* predicted with these *probabilities*, [n, C]."""
         confidence = probabilities.max(axis=1)
         choice = choose_photos(confidence, PHOTOS_TO_LABEL, seed)
         places, chances = tuple(choice.photos.tolist()), tuple(choice.chances.tolist())
@@ -151,7 +154,7 @@ class LabelRequest:
         return cls(model, chosen, places, chances, tuple(confidence.tolist()))
 
     def to_json(self) -> bytes:
-        """Write it."""
+        """Encode as JSON."""
         return msgspec.json.encode(self)
 
     @classmethod
@@ -159,7 +162,7 @@ class LabelRequest:
         """Read what `to_json` wrote.
 
         Raises:
-            BadLabels: damaged.
+            InvalidLabels: damaged.
         """
         try:
             return msgspec.json.decode(body, type=cls)
@@ -171,19 +174,19 @@ class LabelRequest:
 
 @dataclass(frozen=True, slots=True)
 class LabelResult:
-    """What labels say: of how many of the photos seen there is one, and the accuracy that follows.
+    """The result of imported labels: how many match recorded photos, and the accuracy that follows.
 
-    *corrected* is that of all photos among which was chosen, where labels of chosen ones came.
+    *corrected* is the accuracy on all photos from which the sample was drawn, if sampled photos have labels.
     """
 
     labels: int
     photos: int
     unknown: int
-    """Labels of photos that no look has seen, or that another model answered."""
+    """Labels of photos that no monitoring run has recorded with this model."""
     exact: LabelledAccuracy
     corrected: LabelledAccuracy | None
     asked: int
-    """How many were to be labelled."""
+    """How many photos a person was asked to label."""
 
     def summary(self) -> Iterator[str]:
         """Describe the result in a few lines."""
@@ -197,25 +200,25 @@ class LabelResult:
 
 
 def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
-    """Read labels by photo: CSV with a line of names, or an object a line; `photo` is its SHA-256 or its `event`.
+    """Read labels by photo: CSV with a header, or JSON Lines; `photo` is the SHA-256 of its bytes, or use its `event`.
 
-    A row without a label is not labelled yet.
+    Rows without a label are skipped.
 
     Raises:
-        BadLabels: no photo, a label that is no class, two labels of one photo (it names the line), or no label at all.
+        InvalidLabels: a row without photo, an unknown class, two labels for one photo, or no label at all.
     """
     found: dict[str, str] = {}
     for line, row in _rows(text):
         photo = next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), "")
         label = str(row.get("label") or "").strip()
         if not photo:
-            raise InvalidLabels(f"line {line} names no photo; give the columns photo (or event) and label")
+            raise InvalidLabels(f"line {line} has no photo; the columns are photo (or event) and label")
         if label and label not in classes:
-            raise InvalidLabels(f"line {line}: {label!r} is no class; it is one of {', '.join(classes)}")
+            raise InvalidLabels(f"line {line}: unknown class {label!r}; the classes are {', '.join(classes)}")
         if label and found.setdefault(photo, label) != label:
-            raise InvalidLabels(f"line {line}: photo {photo} has two labels, {found[photo]} and {label}; leave one")
+            raise InvalidLabels(f"line {line}: photo {photo} has two labels, {found[photo]} and {label}; keep one")
     if not found:
-        raise InvalidLabels("no photo has a label yet; fill in the column label")
+        raise InvalidLabels("no photo has a label; fill in the column label")
     return found
 
 
@@ -225,43 +228,45 @@ def _rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
         try:
             yield from ((rows.line_num, row) for row in rows)
         except csv.Error as error:
-            raise InvalidLabels(f"line {rows.line_num} is no CSV ({error})") from error
+            raise InvalidLabels(f"line {rows.line_num} is not CSV ({error})") from error
         return
     for line, item in enumerate(text.splitlines(), start=1):
         if item.strip():
             try:
                 yield line, msgspec.json.decode(item, type=dict[str, object])
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                raise InvalidLabels(f"line {line} is no JSON object ({error})") from error
+                raise InvalidLabels(f"line {line} is not a JSON object ({error})") from error
 
 
 def compare_labels(
-    seen: Iterable[RecordedTraffic],
+    traffic: Iterable[RecordedTraffic],
     labels: Mapping[str, str],
     asked: LabelRequest | None,
     model: str,
     classes: Sequence[str],
 ) -> LabelResult:
-    """Hold the *model*'s answers to photos that were *seen* against their labels.
+    """Compare the *model*'s predictions in recorded *traffic* with labels.
 
     Raises:
-        BadLabels: none of the labels is of a photo that was seen with this model, or two of one photo differ.
+        InvalidLabels: no label matches a photo recorded with this model, or two labels of one photo differ.
     """
     right: dict[str, bool] = {}
     used: set[str] = set()
-    for part in seen:
+    for part in traffic:
         if part.model == model:
             answers = part.probabilities.argmax(axis=1).tolist()
             for event, digest, answer in zip(part.events, part.hashes, answers, strict=True):
                 named = {name for name in (event, digest) if name in labels}
                 given = sorted({labels[name] for name in named})
                 if len(given) > 1:
-                    raise InvalidLabels(f"photo {digest} and its event {event} have other labels: {', '.join(given)}")
+                    raise InvalidLabels(
+                        f"photo {digest} and its event {event} have different labels: {', '.join(given)}"
+                    )
                 if given:
                     right[event] = classes[answer] == given[0]
                     used |= named
     if not right:
-        raise InvalidLabels(f"none of {len(labels)} labels is of a photo that the monitor saw with this model")
+        raise InvalidLabels(f"none of {len(labels)} labels matches a photo that the monitor recorded with this model")
     return LabelResult(
         labels=len(labels),
         photos=len(right),
@@ -273,11 +278,11 @@ def compare_labels(
 
 
 def _correct(asked: LabelRequest, right: Mapping[str, bool]) -> LabelledAccuracy | None:
-    """The accuracy of all photos among which was chosen, from those of the chosen that are labelled."""
+    """The accuracy on all photos from which the sample was drawn, from its labelled photos."""
     labelled = [number for number, event in enumerate(asked.events) if event in right]
     if len(labelled) < MIN_LABELS:
         return None
-    # As if no more had been asked for: whoever labels leaves some out.
+    # As if only the labelled photos had been drawn: a person may skip some.
     chances = np.array(asked.chances)[labelled] * len(labelled) / len(asked.events)
     choice = LabelSample(np.array(asked.places)[labelled], chances)
     return corrected_accuracy(

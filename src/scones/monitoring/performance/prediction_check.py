@@ -5,6 +5,7 @@ whatever the photos show; no test of distributions can promise that. Captured pr
 registered model's, and probe images with known labels are sent to the endpoint in every monitoring run.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,71 +18,86 @@ from scones.data.manifest import Sample
 from scones.domain.errors import SconesError
 
 TOLERANCE: Final = 0.1
-"""Differences in probability up to this are numerics: int8 against float32 differed by .06 at most."""
+"""Smaller differences in probability are numerics: int8 and float32 differed by at most .06."""
 MIN_MISMATCHES: Final = 2
-"""One photo may have been captured badly; two are the model."""
+"""One photo may have been captured badly; two indicate another model."""
+PROBES_PER_CLASS: Final = 4
 
 Floats = NDArray[np.floating]
 
 
-class InvalidPredictions(SconesError):
-    """Captured and replayed answers do not fit together."""
+class UnmatchedPredictions(SconesError):
+    """Captured and expected predictions do not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionCheck:
-    """What the comparison found: how many photos, which of them differ, and by how much at most."""
+    """The comparison of captured predictions with the registered model's: which photos differ, and by how much."""
 
-    photos: int
-    mismatches: tuple[int, ...]
-    largest: float
-    found_after: int | None
+    photos: int = 0
+    mismatches: tuple[int, ...] = ()
+    """The places of the photos that differ."""
+    largest: float = 0.0
+    """The largest difference in probability."""
+    found_after: int | None = None
     """The number of photos after which another model was certain; None if it is the registered one."""
 
     @property
     def another_model(self) -> bool:
-        """Whether something else than the registered model answers."""
+        """Whether another model than the registered one answers."""
         return self.found_after is not None
 
+    def join(self, following: "PredictionCheck") -> "PredictionCheck":
+        """Add the check of the photos that followed; the mismatches of several windows count together."""
+        mismatches = (*self.mismatches, *(self.photos + place for place in following.mismatches))
+        return PredictionCheck(
+            photos=self.photos + following.photos,
+            mismatches=mismatches,
+            largest=max(self.largest, following.largest),
+            found_after=_found_after(mismatches),
+        )
 
-def check_predictions(captured: Floats, replayed: Floats, tolerance: float = TOLERANCE) -> PredictionCheck:
-    """Compare probabilities [n, C] that an endpoint gave with those of the registered model for the same photos.
+
+def check_predictions(captured: Floats, expected: Floats, tolerance: float = TOLERANCE) -> PredictionCheck:
+    """Compare probabilities [n, C] of an endpoint with those of the registered model for the same photos.
 
     Raises:
-        BadReplay: the two differ in shape: another model's classes, or other photos.
+        UnmatchedPredictions: the two differ in shape: another model's classes, or other photos.
     """
-    if captured.shape != replayed.shape or captured.ndim != 2:
-        raise InvalidPredictions(
-            f"captured answers are {captured.shape}, replayed {replayed.shape}; replay the same photos"
-        )
-    differences = np.abs(captured - replayed).max(axis=1, initial=0.0)
-    # What is not a number is no answer of the registered model either.
-    mismatches = np.flatnonzero(~(differences <= tolerance))
-    certain = len(mismatches) >= MIN_MISMATCHES
-    return PredictionCheck(
-        photos=len(captured),
-        mismatches=tuple(mismatches.tolist()),
-        largest=float(np.nan_to_num(differences, nan=1.0).max(initial=0.0)),
-        found_after=int(mismatches[MIN_MISMATCHES - 1]) + 1 if certain else None,
-    )
+    if captured.shape != expected.shape or captured.ndim != 2:
+        raise UnmatchedPredictions(f"captured predictions are {captured.shape}, expected ones {expected.shape}")
+    differences = np.abs(captured - expected).max(axis=1, initial=0.0)
+    # NaN is not the registered model's prediction either.
+    mismatches = tuple(np.flatnonzero(~(differences <= tolerance)).tolist())
+    largest = float(np.nan_to_num(differences, nan=1.0).max(initial=0.0))
+    return PredictionCheck(len(captured), mismatches, largest, _found_after(mismatches))
 
 
-PROBES_PER_CLASS = 4
-_MIN_CONFIDENCE = 0.9
+def _found_after(mismatches: tuple[int, ...]) -> int | None:
+    return mismatches[MIN_MISMATCHES - 1] + 1 if len(mismatches) >= MIN_MISMATCHES else None
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One photo that was sent: its key, its label, and what the endpoint made of it; empty where it did not answer."""
+    """A probe image that was sent: its key, its label, and the predicted class; empty if the endpoint failed."""
 
     key: str
     label: str
-    answer: str
+    prediction: str
+
+    @classmethod
+    def of(cls, sample: Sample, response: bytes | None, classes: Sequence[str]) -> "ProbeResult":
+        """Read the endpoint's response to a probe; None if the endpoint failed."""
+        try:
+            prediction = classes[int(np.argmax(json.loads(response)))] if response is not None else ""
+        except (ValueError, TypeError, IndexError):
+            prediction = ""
+        return cls(sample.key, sample.label, prediction)
 
     @property
     def right(self) -> bool:
-        """Whether the endpoint knew it."""
-        return self.answer == self.label
+        """Whether the prediction is the label."""
+        return self.prediction == self.label
 
 
 def probe_images(samples: Iterable[Sample]) -> tuple[Sample, ...]:
@@ -93,12 +109,3 @@ def probe_images(samples: Iterable[Sample]) -> tuple[Sample, ...]:
             taken[sample.label] += 1
             chosen.append(sample)
     return tuple(chosen)
-
-
-def is_reliable_probe(label: str, probabilities: NDArray[np.floating], classes: Sequence[str]) -> bool:
-    """Whether the registered model, whose *probabilities* [C] these are, is right about a photo and sure of it.
-
-    Only such photos are canaries: a photo that the model itself gets wrong says nothing of the endpoint.
-    """
-    best = int(np.argmax(probabilities))
-    return classes[best] == label and bool(probabilities[best] >= _MIN_CONFIDENCE)

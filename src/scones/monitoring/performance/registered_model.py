@@ -1,49 +1,103 @@
-"""Registered: the model deployed last, as monitoring needs it."""
+"""The registered model: the model deployed last, with its baseline, as the monitor compares traffic with it."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from scones.model.inference import Answers, Model, Probabilities
+import numpy as np
+from numpy.typing import NDArray
+
+from scones.data.decode import decode
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
-from scones.monitoring.alerts.alert import Known
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import Photos
+from scones.monitoring.drift.stream_detector import StreamDetector
+from scones.monitoring.drift.stream_statistics import calibrate_stream
+from scones.monitoring.drift.window_test import DEFAULT_PER_THOUSAND, FalseAlarmBudget
+
+_PROBE_CONFIDENCE = 0.9
+
+Predict = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+"""Photos [n, side, side, 3] give probabilities [n, C], and OOD scores [n] if the model has an OOD detector."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """The model deployed last, from its model file: it, its baseline, and what it says of its training photos."""
+    """The model deployed last, its baseline, what training measured of it, and how often an alarm may be false."""
 
-    model_file: ModelFile
+    version: str
+    classes: tuple[str, ...]
     baseline: Baseline
-    model: Model
-    out_of_fold: OutOfFoldPredictions | None
+    predict: Predict
+    image_size: int = 0
+    """The side of its input, in pixels."""
+    data_version: str = ""
+    """The version of the data that it was trained on."""
+    accuracy: float = math.nan
+    """Of out-of-fold predictions."""
+    class_mix: tuple[float, ...] = ()
+    """The share of each class in the training data."""
+    training_photos: tuple[str, ...] = ()
+    """The names of the training photos, in the order of the baseline; earlier releases did not keep them."""
+    budget: FalseAlarmBudget = field(default_factory=FalseAlarmBudget)
+    seed: int = 0
 
-    def known(self, endpoint: str) -> Known:
-        """What an alert compares with; model files of before the out-of-fold answers do not name their photos."""
-        classes, found = self.model_file.classes, self.out_of_fold
-        labels = found.labels if found else classes
-        return Known(
-            endpoint=endpoint,
-            classes=classes,
-            values=self.baseline.values,
-            # Only a baseline of the same photos, in the same order, can name them.
-            names=found.names if found and self._of_training(len(found.names)) else (),
-            accuracy=float(found.scored().right.mean()) if found else self.model_file.metrics["oof_accuracy"],
-            mix=tuple(labels.count(name) / len(labels) for name in classes),
+    def baseline_photos(self) -> tuple[str, ...]:
+        """The names of the baseline's photos; empty if they are not those of the training."""
+        same = self.baseline.days is None and len(self.baseline.values) == len(self.training_photos)
+        return self.training_photos if same else ()
+
+    def with_baseline(self, body: bytes, where: str) -> "RegisteredModel":
+        """Compare with another baseline, such as one learned from traffic; *where* it comes from is for the error."""
+        return replace(self, baseline=Baseline.from_bytes(body, where))
+
+    def is_confident_of(self, label: str, photo: bytes) -> bool:
+        """Whether it predicts *label* for a photo, with high confidence.
+
+        Only such photos are probes: a photo that the model itself gets wrong does not test the endpoint.
+        """
+        probabilities = self.predict(decode(photo, self.image_size)[None])[0][0]
+        best = int(probabilities.argmax())
+        return self.classes[best] == label and bool(probabilities[best] >= _PROBE_CONFIDENCE)
+
+    def stream_detector(self) -> StreamDetector:
+        """The stream detector; training calibrates it, except for baselines that were made by hand."""
+        values = self.baseline.values
+        calibration = self.baseline.calibration or calibrate_stream(values, seed=self.seed)
+        return StreamDetector.of(values, calibration.threshold(self.budget.of_stream()))
+
+
+def open_model(
+    archive: bytes | Path, false_alarms_per_thousand: float = DEFAULT_PER_THOUSAND, seed: int = 0
+) -> RegisteredModel:
+    """Open a `model.tar.gz`, or its folder."""
+    with open_model_file(archive) as model_file:
+        found = OutOfFoldPredictions.kept(model_file)
+        labels = found.labels if found else model_file.classes
+        return RegisteredModel(
+            version=model_file.version,
+            classes=model_file.classes,
+            baseline=Baseline.load(model_file.baseline_path),
+            predict=_predict(model_file),
+            image_size=model_file.image_size,
+            data_version=model_file.data_version,
+            accuracy=float(found.scored().right.mean()) if found else model_file.metrics.get("oof_accuracy", math.nan),
+            class_mix=tuple(labels.count(name) / len(labels) for name in model_file.classes),
+            training_photos=found.names if found else (),
+            budget=FalseAlarmBudget(false_alarms_per_thousand),
+            seed=seed,
         )
 
-    def _of_training(self, photos: int) -> bool:
-        return self.baseline.days is None and len(self.baseline.values) == photos
 
-    def ask(self, photos: Photos) -> tuple[Probabilities, Answers | None]:
-        """Ask it; a model with a guard says how unfamiliar each photo is, too."""
-        answers, classes = self.model.answer(photos), len(self.model_file.classes)
-        return answers[:, :classes], answers[:, classes] if answers.shape[1] > classes else None
+def _predict(model_file: ModelFile) -> Predict:
+    from scones.model.inference import Model  # noqa: PLC0415 - ONNX Runtime loads only to predict
 
+    model, classes = Model(model_file), len(model_file.classes)
 
-def open_model(tar_gz: bytes) -> RegisteredModel:
-    """Open a `model.tar.gz`."""
-    with open_model_file(tar_gz) as model_file:
-        baseline = Baseline.load(model_file.baseline_path)
-        return RegisteredModel(model_file, baseline, Model(model_file), OutOfFoldPredictions.kept(model_file))
+    def predict(photos: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        outputs = model.answer(photos)
+        return outputs[:, :classes], outputs[:, classes] if outputs.shape[1] > classes else None
+
+    return predict

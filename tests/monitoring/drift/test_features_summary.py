@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.monitoring.drift.features import FEATURES
-from scones.monitoring.model_monitor import FeatureSummary
+from scones.monitoring.drift.features import FEATURES, FeatureSummary
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6))
@@ -18,9 +17,9 @@ def test_a_summary_is_the_same_in_one_piece_or_in_many(sizes: list[int]) -> None
     for batch in batches:
         summary.add(batch)
     assert summary.photos == len(whole)
-    for channel, found in enumerate(summary.channels):
+    for feature, found in enumerate(summary.features):
         assert found.counts.sum() == found.present == len(whole)
         if len(whole):
-            assert found.mean == pytest.approx(whole[:, channel].mean())
-            assert found.deviation == pytest.approx(whole[:, channel].std())
-            assert (found.least, found.most) == (whole[:, channel].min(), whole[:, channel].max())
+            assert found.mean == pytest.approx(whole[:, feature].mean())
+            assert found.deviation == pytest.approx(whole[:, feature].std())
+            assert (found.least, found.most) == (whole[:, feature].min(), whole[:, feature].max())
