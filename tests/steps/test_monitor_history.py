@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from scones.steps.history import history
+from scones.steps.monitor import history
 
 from scones.pipeline import Pipeline, load_result
 from scones.steps.deploy import DeployResult
