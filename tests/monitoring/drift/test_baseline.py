@@ -58,12 +58,12 @@ def test_a_pickle_in_disguise_is_refused(tmp_path: Path) -> None:
         Baseline.load(tmp_path / "baseline.npz")
 
 
-def test_other_channels_are_refused(tmp_path: Path) -> None:
+def test_other_features_are_refused(tmp_path: Path) -> None:
     """A baseline of another version's features is not compared with this version's."""
     file = tmp_path / "baseline.npz"
     with file.open("wb") as out:
-        np.savez(out, format=np.array(1), features=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
-    with pytest.raises(InvalidBaseline, match="other channels"):
+        np.savez(out, format=np.array(2), channels=np.array(["x"]), values=np.zeros((2, 1)), data_version=np.array(""))
+    with pytest.raises(InvalidBaseline, match="other features"):
         Baseline.load(file)
 
 
@@ -75,3 +75,12 @@ def test_a_model_without_unfamiliarity_has_a_baseline_too() -> None:
     table[0, -1] = 1
     with pytest.raises(InvalidBaseline):
         Baseline(table)
+
+
+def test_a_baseline_of_an_earlier_release_reads(tmp_path: Path) -> None:
+    """It has the earlier name of the OOD score."""
+    file = tmp_path / "baseline.npz"
+    names = np.array([*FEATURES[:-1], "unfamiliarity"])
+    with file.open("wb") as out:
+        np.savez(out, format=np.array(2), channels=names, values=np.ones((2, 13)), data_version=np.array("v"))
+    assert Baseline.load(file).data_version == "v"

@@ -111,7 +111,7 @@ def test_a_state_is_small(detector: StreamDetector) -> None:
 def test_a_state_of_something_else_is_refused(detector: StreamDetector, change: dict[str, object]) -> None:
     """Another version, another baseline or damage is one line, and no misreading."""
     text = json.dumps(json.loads(detector.initial_state().to_json()) | change)
-    with pytest.raises(InvalidStreamState, match="begin a new one"):
+    with pytest.raises(InvalidStreamState, match="start a new one"):
         detector.resume(text)
 
 
@@ -125,5 +125,5 @@ def test_no_text_crashes_the_reader(detector: StreamDetector, text: str) -> None
 def test_a_stranger_state_is_not_looked_at_with(detector: StreamDetector, calibration: StreamCalibration) -> None:
     """A state moves with its own baseline only."""
     other = StreamDetector.of(photos(200, 10), calibration.threshold(RATE))
-    with pytest.raises(InvalidStreamState, match="begin a new one"):
+    with pytest.raises(InvalidStreamState, match="start a new one"):
         detector.update(other.initial_state(), photos(1, 0))
