@@ -22,6 +22,7 @@ ALLOWED = {
     "decimal",
     "datetime",
     "enum",
+    "functools",
     "hashlib",
     "heapq",
     "json",
