@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.deployment.template import function_code, state_machine, template
+from scones.deployment.template import function_code, function_names, state_machine, template
 
 ALLOWED = {
     "base64",
@@ -86,3 +86,10 @@ def test_cloudformation_accepts_the_template(tmp_path: Path) -> None:
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
     found = subprocess.run([cfn_lint, str(path)], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_functions_are_named_as_in_the_template() -> None:
+    """Their names are read without parsing the template."""
+    functions = [each for each in template()["Resources"].values() if each["Type"] == "AWS::Lambda::Function"]  # type: ignore[attr-defined]
+    names = [each["Properties"]["FunctionName"]["Fn::Sub"] for each in functions]
+    assert sorted(f"scones-${{Env}}-{name}" for name in function_names()) == sorted(names)

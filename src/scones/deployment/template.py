@@ -3,18 +3,13 @@
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-
-import yaml
-
-try:
-    from yaml import CSafeLoader as _SafeLoader
-except ImportError:  # PyYAML was built without libyaml, whose loader is ten times as fast
-    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+from typing import Any
 
 from scones import __version__
 from scones.aws.cloudformation import Stack, Tell
@@ -55,6 +50,7 @@ _FUNCTION_MODULES = (
     "lambdas/serialize.py",
     "lambdas/services.py",
 )
+_FUNCTION_NAME = re.compile(r"FunctionName: !Sub scones-\$\{Env\}-([\w-]+)")
 # The same sources must give the same zip, so that an unchanged release changes nothing.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -106,7 +102,7 @@ def _template_text() -> str:
     """The template as JSON: reading it as YAML takes longer than all else that `up` does by itself."""
     stack: dict[str, object] = {}
     for part in sorted(_PACKAGE.joinpath("infra/stack").iterdir(), key=lambda part: part.name):
-        _join(stack, yaml.load(part.read_text(), _CloudFormationYaml))  # noqa: S506 - it is a SafeLoader
+        _join(stack, _read_yaml(part.read_text()))
     resources = stack["Resources"]
     assert isinstance(resources, dict)  # noqa: S101 - our own file
     for resource in resources.values():
@@ -118,11 +114,9 @@ def _template_text() -> str:
 
 @cache
 def function_names() -> tuple[str, ...]:
-    """What the template calls its functions, without the environment's name before it."""
-    resources = template()["Resources"]
-    assert isinstance(resources, dict)  # noqa: S101 - our own file
-    named = (each["Properties"] for each in resources.values() if each["Type"] == "AWS::Lambda::Function")
-    return tuple(each["FunctionName"]["Fn::Sub"].removeprefix("scones-${Env}-") for each in named)
+    """Name the template's functions, without the environment's name before them; it is not parsed for that."""
+    parts = sorted(_PACKAGE.joinpath("infra/stack").iterdir(), key=lambda part: part.name)
+    return tuple(name for part in parts for name in _FUNCTION_NAME.findall(part.read_text()))
 
 
 def base_template() -> dict[str, object]:
@@ -163,24 +157,30 @@ def state_machine(name: str) -> dict[str, object]:
     return states
 
 
-class _CloudFormationYaml(_SafeLoader):
-    """YAML with CloudFormation's short forms, such as `!Ref` and `!GetAtt`."""
+def _read_yaml(text: str) -> Mapping[str, object]:
+    """Read YAML with CloudFormation's short forms, such as `!Ref` and `!GetAtt`."""
+    import yaml  # noqa: PLC0415 - most commands read no template
+
+    # libyaml's loader is ten times as fast; PyYAML may have been built without it.
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        pass
+
+    Loader.add_multi_constructor("!", _short_form)
+    parsed: Mapping[str, object] = yaml.load(text, Loader)  # noqa: S506 - it is a safe loader
+    return parsed
 
 
-def _short_form(loader: _SafeLoader, suffix: str, node: yaml.Node) -> Mapping[str, object]:
+def _short_form(loader: Any, suffix: str, node: Any) -> Mapping[str, object]:  # noqa: ANN401 - yaml's own
     value: object
-    if isinstance(node, yaml.ScalarNode):
+    if node.id == "scalar":
         value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
+    elif node.id == "sequence":
         value = loader.construct_sequence(node, deep=True)
     else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+        value = loader.construct_mapping(node, deep=True)
     if suffix == "GetAtt" and isinstance(value, str):
         value = value.split(".", 1)
     return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
-
-
-_CloudFormationYaml.add_multi_constructor("!", _short_form)
 
 
 def create_base_stack(aws: Aws, settings: Settings, tell: Tell) -> None:
