@@ -1,4 +1,4 @@
-"""Scaling: how many instances stand behind the endpoint follows how much each is asked, between two bounds."""
+"""Autoscaling: the endpoint's instance count follows its traffic, between two bounds."""
 
 from dataclasses import replace
 
@@ -22,16 +22,16 @@ class Scaling:
 
     @property
     def name(self) -> str:
-        """What is scaled, as AWS names it."""
+        """AWS's name for the scaled resource."""
         return self._target["ResourceId"]
 
     def exists(self) -> bool:
-        """Tell whether the endpoint is scaled."""
-        asked = {"ServiceNamespace": "sagemaker", "ResourceIds": [self.name]}
-        return any(page["ScalableTargets"] for page in self._client.pages("describe_scalable_targets", **asked))
+        """Tell whether the endpoint has autoscaling."""
+        which = {"ServiceNamespace": "sagemaker", "ResourceIds": [self.name]}
+        return any(page["ScalableTargets"] for page in self._client.pages("describe_scalable_targets", **which))
 
     def configure(self, settings: Settings) -> bool:
-        """Scale the endpoint, which is in service, within the settings' bounds, or not; tell which."""
+        """Turn autoscaling on or off, as the settings say, for an endpoint in service; tell which."""
         if settings.mode == "serverless" or settings.endpoint_max_instances <= settings.endpoint_instances:
             self.stop()
             return False
@@ -50,14 +50,14 @@ class Scaling:
         return True
 
     def pause(self, hosting: Realtime | Serverless, instances: int) -> Realtime | Serverless:
-        """Stop scaling for an update of *instances* to *hosting*; a fleet that has grown is not made smaller by it."""
-        # SageMaker refuses to change the instance type of a variant that is scaled, and blocks scaling meanwhile.
+        """Stop autoscaling before an update of *instances* to *hosting*; a fleet that has grown keeps its size."""
+        # SageMaker rejects a change of a scaled variant's instance type, and does not scale during an update.
         if self.stop() and isinstance(hosting, Realtime) and instances > hosting.instances:
             return replace(hosting, keeps_count=True)
         return hosting
 
     def stop(self) -> bool:
-        """Stop scaling, which takes the policy and its alarms along; tell whether there was any."""
+        """Remove autoscaling with its policy and alarms; tell whether there was any."""
         try:
             self._client.call("deregister_scalable_target", **self._target)
         except AwsError as error:

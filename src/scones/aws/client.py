@@ -1,6 +1,6 @@
-"""Clients: boto3 with timeouts and retries, errors as one line, and waits that poll with growing pauses.
+"""Clients: boto3 with timeouts and retries, errors as one line, and waits that poll at growing intervals.
 
-boto3 is imported by the first call, so that a command that makes none does not wait for it.
+boto3 is imported by the first call, so that commands without a call start faster.
 """
 
 import os
@@ -22,20 +22,20 @@ T = TypeVar("T")
 
 _SHORTEST_SECONDS = 0.05
 _LONGEST_SECONDS = 15.0
-# Looking late then wastes at most a twentieth of the whole wait.
+# So a wait ends at most a twentieth of its time late.
 _SHARE_OF_WAIT = 0.05
 
 
 class WaitTimeout(SconesError):
-    """What was waited for did not happen in time."""
+    """A wait timed out."""
 
     def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"{what} did not happen within {seconds:.0f} s; see: scones status")
+        super().__init__(f"timed out after {seconds:.0f} s: {what}; see: scones status")
         self.what = what
 
 
 def poll(what: str, seconds: float) -> Iterator[None]:
-    """Yield before each look; sleep a twentieth of the wait so far between them, 0.05 s to 15 s.
+    """Yield once per attempt; sleep a twentieth of the time waited so far between them, 0.05 s to 15 s.
 
     Raises:
         WaitTimeout: *seconds* have passed.
@@ -48,7 +48,7 @@ def poll(what: str, seconds: float) -> Iterator[None]:
 
 
 def wait(what: str, look: Callable[[], T | None], seconds: float) -> T:
-    """Call *look* until it returns something; raises WaitTimeout."""
+    """Call *look* until it returns a value; raises WaitTimeout."""
     for _ in poll(what, seconds):
         found = look()
         if found is not None:
@@ -57,25 +57,25 @@ def wait(what: str, look: Callable[[], T | None], seconds: float) -> T:
 
 
 _PIECE_BYTES = 1 << 20
-# What the services answer, each in its own words, to keys that are over, wrong, or of another partition.
+# The services' error codes for credentials that are expired, wrong, or of another partition.
 _REFUSED_KEYS = {
     *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "InvalidToken"),
     *("InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
     *("InvalidSignatureException", "AuthFailure"),
 }
 
-_THROTTLED = "AWS asks for patience: run the same command again in a while"
-_FORBIDDEN = "your credentials may not do this: use others, or have it allowed, and run the same command again"
+_THROTTLED = "AWS is throttling requests; try again later"
+_FORBIDDEN = "your credentials lack this permission: have it granted, or use others, and run the same command again"
 _NEXT = {
     **dict.fromkeys(("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"), _THROTTLED),
     **dict.fromkeys(("RequestLimitExceeded", "RequestThrottled", "ProvisionedThroughputExceededException"), _THROTTLED),
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), _FORBIDDEN),
 }
-"""What to do about the errors that say nothing of our own work."""
+"""What to do about errors that Scones did not cause."""
 
 
 class AwsError(SconesError):
-    """AWS refused a call; *code* is its own error code, *reasons* say it of each part of a transaction."""
+    """AWS rejected a call; *code* is its error code, *reasons* has one for each part of a transaction."""
 
     def __init__(self, service: str, operation: str, code: str, message: str, *, reasons: tuple[str, ...] = ()) -> None:
         todo = f"; {_NEXT[code]}" if code in _NEXT else ""
@@ -88,16 +88,16 @@ class AwsError(SconesError):
 
 
 class AwsUnreachable(SconesError):
-    """There are no credentials, or nobody answers at the endpoint."""
+    """There are no credentials, or AWS does not answer."""
 
 
 class CredentialsRefused(AwsUnreachable):
-    """AWS knows the credentials no more, or never did."""
+    """The credentials are expired or invalid."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"AWS refuses the credentials ({' '.join(reason.split())}); renew them (aws sso login, or new keys; a "
-            "region that the account has not enabled refuses them, too), and run the same command again"
+            f"AWS rejects the credentials ({' '.join(reason.split())}); renew them (aws sso login, or new keys), or use "
+            "a region that the account has enabled, and run the same command again"
         )
 
 
@@ -112,13 +112,13 @@ class UnknownRegion(AwsUnreachable):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys given outright instead of found by boto3's own chain; nothing else of the user's own set-up counts then."""
+    """Explicit keys in place of boto3's own chain, without the user's AWS configuration."""
 
     access_key: str
     secret_key: str
 
 
-# A broken profile of the user's must not stop what needs none.
+# A broken profile must not break commands that need none.
 _NO_FILES = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -143,10 +143,10 @@ def _session(region: str, credentials: Credentials | None) -> "boto3.Session":
 
 
 def check_region(region: str) -> None:
-    """Refuse a region that does not exist: nobody would answer there, whatever was done about it.
+    """Reject a region that does not exist, before a call to it times out.
 
     Raises:
-        UnknownRegion: botocore, which comes with their names, has no such region.
+        UnknownRegion: botocore lists no such region.
         AwsUnreachable: the profile that is set does not exist.
     """
     import boto3
@@ -161,7 +161,7 @@ def check_region(region: str) -> None:
 
 
 def _broken_settings(error: Exception) -> AwsUnreachable:
-    return AwsUnreachable(f"{error}; mend the AWS settings, or unset them")
+    return AwsUnreachable(f"{error}; correct the AWS settings, or unset them")
 
 
 _OPENING = threading.Lock()
@@ -209,7 +209,7 @@ class Client:
             s3={"addressing_style": "path"} if settings.endpoint_url else None,
             # Names such as sync-127.0.0.1 do not resolve.
             inject_host_prefix=settings.endpoint_url is None,
-            # The way to a cloud on this machine leads through no proxy; None means those of the environment.
+            # The local cloud needs no proxy; None means those of the environment.
             proxies={} if self._credentials else None,
         )
         try:
@@ -224,7 +224,7 @@ class Client:
         """Call *operation* (snake case, as in boto3) and return its reply.
 
         Raises:
-            AwsError: AWS refused.
+            AwsError: AWS rejected the call.
             AwsUnreachable: no credentials, or no answer.
         """
         boto = self._boto
@@ -270,9 +270,9 @@ class Client:
         ):
             return CredentialsRefused(str(error))
         if isinstance(error, exceptions.NoCredentialsError):
-            return AwsUnreachable("no AWS credentials found; set them up, or work on this machine: scones local up")
+            return AwsUnreachable("no AWS credentials found; configure them, or work locally: scones local up")
         if isinstance(error, exceptions.ProxyConnectionError):
-            return AwsUnreachable(f"{self.service}: {error}; mend HTTPS_PROXY and NO_PROXY, or unset them")
+            return AwsUnreachable(f"{self.service}: {error}; correct HTTPS_PROXY and NO_PROXY, or unset them")
         hint = "is it up? see: scones local status" if self._settings.endpoint_url else "is the network up?"
         if isinstance(
             error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError | exceptions.HTTPClientError

@@ -20,7 +20,7 @@ _HOLDS_DATA = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 
 
 class ChangeAction(StrEnum):
-    """What happens to one resource."""
+    """What a change set does to a resource."""
 
     ADD = "add"
     MODIFY = "modify"
@@ -34,12 +34,12 @@ _LOSING = {ChangeAction.MAY_REPLACE, ChangeAction.REPLACE, ChangeAction.REMOVE}
 
 
 class DataAtRisk(SconesError):
-    """A change set would replace or remove what holds data, and nobody said that it may."""
+    """A change set would replace or remove a resource that holds data, without --replace-data."""
 
     def __init__(self, stack: str, losses: Iterable[str]) -> None:
         super().__init__(
-            f"stack {stack!r} stays as it is, for this would lose data: {', '.join(losses)}; "
-            "save it elsewhere, then run: scones up --replace-data"
+            f"stack {stack!r} is unchanged, because this would lose data: {', '.join(losses)}; "
+            "save the data elsewhere, then run: scones up --replace-data"
         )
         self.stack = stack
 
@@ -55,24 +55,24 @@ class ResourceChange:
 
     @property
     def loses_data(self) -> bool:
-        """Whether photos, orders or decisions could be lost; a replacement that is only possible counts."""
+        """Whether photos, orders or decisions could be lost; a possible replacement counts."""
         return self.kind in _HOLDS_DATA and self.action in _LOSING
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """A change set that waits to be executed; *new* says that its stack does not stand yet."""
+    """A change set that is not executed yet; *new* if its stack does not exist."""
 
     name: str
     new: bool
     changes: tuple[ResourceChange, ...]
 
     def losses(self) -> list[str]:
-        """Name what holds data and would be replaced or removed."""
+        """Name the resources with data that would be replaced or removed."""
         return [f"{item.action} {item.kind} {item.name}" for item in self.changes if item.loses_data]
 
     def lines(self) -> Iterable[str]:
-        """The table for a person: what is added by kind, everything else one by one."""
+        """The table for a person: additions by kind, all other changes one by one."""
         counts = Counter(item.action for item in self.changes)
         yield "changes: " + (
             ", ".join(f"{counts[action]} to {action}" for action in ChangeAction if counts[action]) or "none"
@@ -106,7 +106,7 @@ _CHANGED = {"MODIFIED", "DELETED"}
 
 @dataclass(frozen=True, slots=True)
 class StackDrift:
-    """How many of a stack's resources could be looked at, and which differ; *why* nobody could look, if so."""
+    """How many of a stack's resources were checked, and which were changed by hand; *why* none was, if so."""
 
     resources: int = 0
     checked: int = 0
@@ -116,15 +116,15 @@ class StackDrift:
     def __str__(self) -> str:
         """The line for a person."""
         if self.why:
-            return f"not checked here: {self.why}"
+            return f"not checked: {self.why}"
         rest = self.resources - self.checked
-        aside = f"; {rest} were not checked, for they cannot be here" if rest else ""
+        aside = f"; {rest} cannot be checked here" if rest else ""
         words = "; ".join(self.changed) or "none"
         return f"{words}, in {self.checked} of {self.resources} resources{aside}"
 
 
 def detect_drift(client: Client, stack: str) -> StackDrift:
-    """Have CloudFormation compare what stands with what it made; takes a minute on AWS, and changes nothing."""
+    """Let CloudFormation compare the resources with the template; takes a minute on AWS, and changes nothing."""
     try:
         detection = client.call("detect_stack_drift", StackName=stack)["StackDriftDetectionId"]
 
@@ -144,7 +144,7 @@ def detect_drift(client: Client, stack: str) -> StackDrift:
 
 
 def summarize_drift(looked: Iterable[Mapping[str, Any]], resources: int) -> StackDrift:
-    """Judge a stack of so many *resources* by those that CloudFormation *looked* at, not always with success."""
+    """Summarize the drift of a stack of so many *resources*; CloudFormation cannot check all of them."""
     checked = [each for each in looked if each["StackResourceDriftStatus"] in {"IN_SYNC", *_CHANGED}]
     changed = tuple(_words(each) for each in checked if each["StackResourceDriftStatus"] in _CHANGED)
     return StackDrift(resources, len(checked), changed)
@@ -174,28 +174,28 @@ _CHANGE_SET_SECONDS = 120.0
 _LONGEST_BODY_BYTES = 51_200
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _REVIEW = "REVIEW_IN_PROGRESS"
-"""A stack of which nothing was made yet: somebody was stopped before the first change set was carried out."""
-# Carrying one change set out deletes all others of the stack.
+"""A stack without resources: a command was stopped before it executed the first change set."""
+# Executing a change set deletes all others of the stack.
 _OVERTAKEN = {"ChangeSetNotFound", "InvalidChangeSetStatus"}
 _STUCK = "UPDATE_ROLLBACK_FAILED"
 _DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", _REVIEW}
 
 Tell = Callable[[str], None]
-"""Told one line of progress."""
+"""Receives one line of progress."""
 
 
 class StackFailed(SconesError):
-    """CloudFormation could not bring the stack to the template."""
+    """CloudFormation could not create or update the stack."""
 
     def __init__(self, name: str, status: str, reason: str) -> None:
-        super().__init__(f"stack {name!r} is {status}: {reason}; mend it and run the same command again")
+        super().__init__(f"stack {name!r} is {status}: {reason}; correct that and run the same command again")
         self.name = name
         self.status = status
         self.reason = reason
 
 
 class StackMissing(SconesError):
-    """The stack, or the part of it that a step needs, does not stand yet."""
+    """The stack, or an output that a step needs, does not exist yet."""
 
     def __init__(self, name: str, output: str) -> None:
         super().__init__(f"stack {name!r} has no {output} yet; run: scones stage, then scones up")
@@ -203,26 +203,27 @@ class StackMissing(SconesError):
 
 
 class StackDeletionIncomplete(SconesError):
-    """Somebody began to delete the stack, and it stands still: it can only go on going."""
+    """The stack's deletion began and did not finish."""
 
     def __init__(self, name: str, status: str) -> None:
-        super().__init__(f"stack {name!r} is {status}, and can only be deleted to its end; run: scones down")
+        super().__init__(f"stack {name!r} is {status}, so it can only be deleted; run: scones down")
         self.name = name
 
 
 class ForeignStack(SconesError):
-    """A stack of the environment's name stands, and Scones did not make it."""
+    """A stack of the environment's name exists that Scones did not create."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"stack {name!r} is somebody else's: it has no tag {ENV_TAG}={name}; nothing was touched: use another --env"
+            f"stack {name!r} was not created by Scones: it has no tag {ENV_TAG}={name}; nothing was changed; "
+            "use another --env"
         )
         self.name = name
 
 
 @dataclass(frozen=True, slots=True)
 class StackResource:
-    """One resource of a stack: its name in the template, its type, and what it is called in its service."""
+    """One resource of a stack: its name in the template, its type, and its name in its service."""
 
     logical_id: str
     type: str
@@ -232,7 +233,7 @@ class StackResource:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack as it stands."""
+    """The state of a stack."""
 
     name: str
     status: str
@@ -241,7 +242,7 @@ class Stack:
 
     @property
     def never_created(self) -> bool:
-        """Whether it ended before it was made: it can only be deleted."""
+        """Whether its creation failed or never began: it can only be deleted."""
         return self.status in _DEAD
 
 
@@ -257,7 +258,7 @@ class Stacks:
         """Describe the stack, or None where there is none.
 
         Raises:
-            ForeignStack: there is one, and Scones did not make it.
+            ForeignStack: Scones did not create it.
         """
         try:
             found = self._client.call("describe_stacks", StackName=self.name)["Stacks"]
@@ -267,7 +268,7 @@ class Stacks:
             raise
         if not found or found[0]["StackStatus"] == "DELETE_COMPLETE":
             return None
-        # A stack has its tags from its first change set on, which is carried out once it is no longer in review.
+        # A stack has its tags once its first change set is executed, which ends the review.
         tag = {"Key": ENV_TAG, "Value": self.name}
         if found[0]["StackStatus"] != _REVIEW and tag not in found[0].get("Tags", ()):
             raise ForeignStack(self.name)
@@ -276,7 +277,7 @@ class Stacks:
         return Stack(self.name, found[0]["StackStatus"], outputs, parameters)
 
     def base_exists(self, tell: Tell) -> bool:
-        """Tell whether the foundation stands, once nobody is changing it; who began it may not have got that far."""
+        """Wait until the stack is not changing, and tell whether the base stack exists."""
         stack = self._at_rest(tell)
         return stack is not None and "BucketName" in stack.outputs
 
@@ -292,19 +293,20 @@ class Stacks:
         return stack.outputs[key]
 
     def key(self) -> str:
-        """The ARN of the environment's own key; empty where it has none."""
+        """The ARN of the environment's own KMS key; empty if it has none."""
         stack = self.find()
         return stack.outputs.get("KeyArn", "") if stack else ""
 
     def deploy(self, template: Mapping[str, object], parameters: Mapping[str, str], tell: Tell) -> Stack:
-        """Create or update the stack; one that already matches is left as it is.
+        """Create or update the stack; one that matches already is unchanged.
 
-        One that somebody else is changing is waited for; one that is stuck is freed, or removed where it never stood.
+        Waits while another command changes it; continues a failed rollback, and first removes a stack that was never
+        created.
 
         Raises:
             StackFailed: with the first reason that CloudFormation gives.
-            StackDeletionIncomplete: its deletion began before; it has to go first.
-            ForeignStack: Scones did not make it.
+            StackDeletionIncomplete: its deletion has begun; finish it first.
+            ForeignStack: Scones did not create it.
         """
         change_set = self.prepare(template, parameters, tell)
         stack = self.execute(change_set, Silent()) if change_set else self.must_find()
@@ -312,18 +314,18 @@ class Stacks:
         return stack
 
     def prepare(self, template: Mapping[str, object], parameters: Mapping[str, str], tell: Tell) -> ChangeSet | None:
-        """Make a change set, and change nothing yet; None where the stack matches already.
+        """Create a change set, and change nothing yet; None if the stack matches already.
 
-        What an earlier run began is waited for: CloudFormation goes on when nobody looks.
+        Waits for a change that an earlier run began: CloudFormation finishes it by itself.
 
         Raises:
-            StackFailed: CloudFormation refuses the template.
+            StackFailed: CloudFormation rejects the template.
         """
         stack = self._ready_for_change(tell)
         return self._make_change_set("UPDATE" if stack else "CREATE", template, parameters)
 
     def execute(self, change_set: ChangeSet, report: Reporter) -> Stack:
-        """Carry a change set out and wait for its end, telling how many resources are done, and which is under way.
+        """Execute a change set and wait for its end, with progress.
 
         Raises:
             StackFailed: with the first reason that CloudFormation gives.
@@ -334,7 +336,7 @@ class Stacks:
         except AwsError as error:
             if error.code not in _OVERTAKEN:
                 raise
-            raise StackFailed(self.name, "unchanged", "another command was quicker to change it") from error
+            raise StackFailed(self.name, "unchanged", "another command changed it first") from error
 
         def finished() -> Stack | None:
             events = list(self._events(since=before))
@@ -352,17 +354,17 @@ class Stacks:
         return stack
 
     def drift(self) -> StackDrift:
-        """Compare what stands with what CloudFormation made."""
+        """Compare the resources with the template."""
         return detect_drift(self._client, self.name)
 
     def discard(self, change_set: ChangeSet) -> None:
-        """Forget a change set that nobody wants, with the empty stack that it was to fill."""
+        """Delete a change set, and the empty stack if it was to create one."""
         self._client.call("delete_change_set", **self._which(change_set.name))
         if change_set.new:
             self.delete(Silent().tell)
 
     def resources(self) -> list[StackResource]:
-        """List what the stack has made and not deleted; nothing where there is no stack."""
+        """List the stack's resources; empty if there is no stack."""
         if self.find() is None:
             return []
         pages = self._client.pages("list_stack_resources", StackName=self.name)
@@ -376,18 +378,18 @@ class Stacks:
             for page in pages
             for each in page["StackResourceSummaries"]
         ]
-        # What failed to be made may bear the name of what somebody else made before.
+        # A resource that failed may have the name of one that somebody else created before.
         return [each for each in found if each.status not in {"CREATE_FAILED", "DELETE_COMPLETE"}]
 
     def delete(self, tell: Tell, *, retain_failed: bool = False) -> None:
-        """Delete the stack and wait until it is gone; nothing happens where there is none.
+        """Delete the stack, if it exists, and wait until it is gone.
 
-        What could not be deleted the last time is tried again; with *retain_failed* it is left standing, for the
-        caller to delete, and the stack goes without it.
+        Resources that could not be deleted the last time are tried again; with *retain_failed* they are kept, for the
+        caller to delete, and the stack is deleted without them.
 
         Raises:
-            StackFailed: something in it could not be deleted.
-            ForeignStack: Scones did not make it.
+            StackFailed: a resource could not be deleted.
+            ForeignStack: Scones did not create it.
         """
         stack = self._at_rest(tell)
         if stack is None:
@@ -439,10 +441,10 @@ class Stacks:
         return {"StackName": self.name, "ChangeSetName": change_set}
 
     def _ready_for_change(self, tell: Tell) -> Stack | None:
-        """Bring the stack to where a change set may begin; None where there is none, or none that ever stood."""
+        """Make the stack ready for a change set; None if there is none, or only one that was never created."""
         stack = self._at_rest(tell)
         if stack and stack.status == _STUCK:
-            tell(f"stack {self.name} is {stack.status}: going on with it")
+            tell(f"stack {self.name} is {stack.status}: continuing the rollback")
             self._client.call("continue_update_rollback", StackName=self.name)
             stack = wait(f"stack {self.name} settling", self._find_settled, STACK_SECONDS)
             if stack.status == _STUCK:
@@ -456,19 +458,19 @@ class Stacks:
         return stack
 
     def _at_rest(self, tell: Tell) -> Stack | None:
-        """The stack, once nobody is changing it any more; None where there is none, or it went meanwhile."""
+        """The stack, once it is not changing; None if there is none, or it is deleted meanwhile."""
         told = False
         for _ in poll(f"stack {self.name} settling", STACK_SECONDS):
             stack = self.find()
             if stack is None or stack.status == _REVIEW or not stack.status.endswith("_IN_PROGRESS"):
                 return stack
             if not told:
-                tell(f"stack {self.name} is {stack.status}: waiting until it is not")
+                tell(f"stack {self.name} is {stack.status}: waiting")
             told = True
         raise AssertionError("poll ends only by raising")
 
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
-        """The template itself, or, where it is too long for a request, its place in the environment's bucket."""
+        """The template itself, or its URL in the environment's bucket if it is too long for a request."""
         text = json.dumps(template, separators=(",", ":")).encode()
         if len(text) <= _LONGEST_BODY_BYTES:
             return {"TemplateBody": text.decode()}
@@ -481,14 +483,14 @@ class Stacks:
         return None if stack.status.endswith("_IN_PROGRESS") else stack
 
     def must_find(self) -> Stack:
-        """Describe the stack, which stands.
+        """Describe the stack, which should exist.
 
         Raises:
-            StackFailed: it does not, any more.
+            StackFailed: it does not exist any more.
         """
         stack = self.find()
         if stack is None:
-            raise StackFailed(self.name, "gone", "somebody deleted it meanwhile")
+            raise StackFailed(self.name, "gone", "it was deleted meanwhile")
         return stack
 
     def _events(self, since: str = "") -> Iterator[dict[str, Any]]:
@@ -503,7 +505,7 @@ class Stacks:
         for event in reversed(list(self._events(since))):
             if event["ResourceStatus"].endswith("_FAILED"):
                 reason = event.get("ResourceStatusReason", "no reason given")
-                # What is found before anything is made, such as a name that is taken, is told somewhere else.
+                # Reasons of validations before the start, such as a name that is taken, are in other events.
                 if "DescribeEvents" in reason:
                     reason = self._validation() or reason
                 return f"{event['LogicalResourceId']}: {reason}"
@@ -520,7 +522,7 @@ def _of_stack(event: Mapping[str, Any], stack: str) -> bool:
 
 
 def _progress(events: Iterable[Mapping[str, Any]], stack: str) -> tuple[int, str]:
-    """How many resources are done, and which is under way; *events* come newest first."""
+    """How many resources are done, and which is being changed; *events* come newest first."""
     newest: dict[str, str] = {}
     for event in events:
         if not _of_stack(event, stack):

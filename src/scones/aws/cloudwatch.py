@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from scones.aws.client import AwsError, Client
 
 _AT_ONCE = 1000
-"""What one PutMetricData takes."""
+"""The limit of one PutMetricData."""
 
 
 class Metrics:
@@ -23,7 +23,7 @@ class Metrics:
             self._client.call("put_metric_data", Namespace=namespace, MetricData=batch)
 
     def enable_alarm(self, alarm: str) -> None:
-        """Have an alarm tell its topic from now on; one that is not there is passed over."""
+        """Enable the actions of an alarm; one that does not exist is ignored."""
         self._client.call("enable_alarm_actions", AlarmNames=[alarm])
 
 
@@ -46,7 +46,7 @@ class Logs:
         return [group["logGroupName"] for page in pages for group in page["logGroups"]]
 
     def delete_group(self, name: str) -> None:
-        """Delete a log group; one that is gone already stays gone."""
+        """Delete a log group, if it exists."""
         try:
             self._client.call("delete_log_group", logGroupName=name)
         except AwsError as error:
@@ -65,7 +65,7 @@ class Logs:
             raise
 
     def delete_training_stream(self, name: str) -> None:
-        """Delete one of them; one that is gone already stays gone."""
+        """Delete one of them, if it exists."""
         try:
             self._client.call("delete_log_stream", logGroupName=_TRAINING_GROUP, logStreamName=name)
         except AwsError as error:
@@ -74,7 +74,7 @@ class Logs:
 
 
 class TrainingLog:
-    """A training job's log, read forward: each line is given once."""
+    """A training job's log, read forward: each line once."""
 
     def __init__(self, client: Client, job: str) -> None:
         self._client = client
@@ -83,7 +83,7 @@ class TrainingLog:
         self._token: dict[str, str] = {}
 
     def new_lines(self) -> Iterator[str]:
-        """Yield what has been printed since the last call; nothing while there is no log yet."""
+        """Yield the lines since the last call; none while there is no log yet."""
         if not self._stream and not self._find_stream():
             return
         where = {"logGroupName": _TRAINING_GROUP, "logStreamName": self._stream}

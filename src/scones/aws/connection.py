@@ -21,13 +21,13 @@ from scones.config.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Aws:
-    """What a step is given to act with."""
+    """The AWS services of one environment."""
 
     env: str
     account: str
     region: str
     caller: str
-    """The ARN of whoever the credentials speak for."""
+    """The ARN of the credentials' user or role."""
     bucket: Bucket
     stack: Stacks
     sagemaker: SageMaker
@@ -51,20 +51,20 @@ class Aws:
 
     @property
     def prefix(self) -> str:
-        """How the name of every training job, model and endpoint configuration of this environment begins."""
+        """The prefix of the names of all training jobs, models and endpoint configurations."""
         return f"{self.name}--"
 
     @property
     def batch_machine(self) -> str:
-        """The ARN of the state machine for batches, whether it stands or not."""
+        """The ARN of the state machine for batches, even if it does not exist."""
         return f"arn:aws:states:{self.region}:{self.account}:stateMachine:{self.name}-batch"
 
 
 def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
-    """Ask AWS who we are, and open each service.
+    """Identify the caller, and open each service.
 
     Raises:
-        AwsUnreachable: no credentials, none that are accepted, no such region, or nobody answers.
+        AwsUnreachable: no or invalid credentials, no such region, or no answer.
     """
     if settings.endpoint_url is None:
         check_region(settings.region)
@@ -73,7 +73,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
     def client(service: str) -> Client:
         return Client(settings, service, credentials)
 
-    # The first call finds out whether anybody is there; patience would only delay saying so.
+    # The first call shows whether AWS answers at all; more attempts would only delay the error.
     identity = Client(settings, "sts", credentials, attempts=2).call("get_caller_identity")
     account = identity["Account"]
     bucket = Bucket(client("s3"), f"{settings.stack}-{account}-{settings.region}")
@@ -94,7 +94,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         tables=Tables(client("dynamodb"), settings.stack),
         metrics=Metrics(client("cloudwatch")),
         images=Images(client("ecr"), client("codebuild"), settings.stack),
-        # A check before the work: where it gets no answer, asking again would only delay the work.
+        # An optional check: more attempts would only delay the work.
         quotas=Quotas(Client(settings, "service-quotas", credentials, attempts=1)),
         client=client,
     )

@@ -1,4 +1,4 @@
-"""DynamoDB: the environment's three tables, their items, and writes that happen only where a condition holds."""
+"""DynamoDB: the environment's three tables, their items, and conditional writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,10 +12,10 @@ _REFUSED = "ConditionalCheckFailed"
 
 
 class NotAllWritten(SconesError):
-    """A table goes on leaving items of a batch unwritten."""
+    """A table did not write all items of a batch."""
 
     def __init__(self, table: str, items: int) -> None:
-        super().__init__(f"table {table!r} did not take {items} items in many tries; it is busy: try again later")
+        super().__init__(f"table {table!r} did not accept {items} items in ten attempts; it is busy: try again later")
         self.table = table
         self.items = items
 
@@ -28,7 +28,7 @@ class Table:
         self.name = name
 
     def get(self, key: Mapping[str, Value]) -> Item | None:
-        """Read one item as it is now, or None where there is none."""
+        """Read one item, consistently; None if there is none."""
         reply = self._client.call("get_item", TableName=self.name, Key=serialize(key), ConsistentRead=True)
         return deserialize(reply["Item"]) if "Item" in reply else None
 
@@ -36,7 +36,7 @@ class Table:
         """Write many items; those with the same keys are replaced.
 
         Raises:
-            NotAllWritten: the table stayed too busy for some of them.
+            NotAllWritten: the table was too busy for some of them.
         """
         for start in range(0, len(items), _BATCH_ITEMS):
             waiting = [{"PutRequest": {"Item": serialize(item)}} for item in items[start : start + _BATCH_ITEMS]]
@@ -88,7 +88,7 @@ class Table:
         return True
 
     def delete(self) -> None:
-        """Delete the table and wait until it is gone; one that is gone already stays gone."""
+        """Delete the table, if it exists, and wait until it is gone."""
         if not self.exists():
             return
         try:
@@ -113,10 +113,10 @@ class Tables:
         return self.couriers, self.decisions, self.orders
 
     def transact(self, writes: Sequence[tuple[Table, Write]]) -> tuple[int, ...]:
-        """Make all *writes*, at most 100, or none; give the positions of those whose condition did not hold.
+        """Make all *writes*, at most 100, or none; return the positions of those whose condition failed.
 
         Raises:
-            AwsError: with code TransactionCanceledException where somebody else was writing the same item.
+            AwsError: with code TransactionCanceledException if another client was writing the same item.
         """
         try:
             self._client.call(

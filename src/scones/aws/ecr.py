@@ -1,4 +1,4 @@
-"""ECR and CodeBuild: the one repository of images of an environment, and the builds that fill it."""
+"""ECR and CodeBuild: the environment's image repository, and the builds that push to it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build as it stands; *reason* is CodeBuild's own where it failed, *tag* what it was asked to build."""
+    """The state of a build; *reason* is CodeBuild's if it failed, *tag* is the image tag that it builds."""
 
     id: str
     tag: str
@@ -25,12 +25,12 @@ class Build:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether it has ended."""
         return self.status != "IN_PROGRESS"
 
 
 class Images:
-    """The repository called *name*, and the project that builds what it holds."""
+    """The repository called *name*, and the project that builds its images."""
 
     def __init__(self, registry: Client, builder: Client, name: str) -> None:
         self._registry = registry
@@ -39,7 +39,7 @@ class Images:
         self._project = f"{name}-image"
 
     def digest(self, tag: str) -> str | None:
-        """The digest of the image tagged *tag*; None where there is none, or no repository."""
+        """The digest of the image tagged *tag*; None if there is no such image or repository."""
         try:
             reply = self._registry.call("describe_images", repositoryName=self._name, imageIds=[{"imageTag": tag}])
         except AwsError as error:
@@ -49,7 +49,7 @@ class Images:
         return str(reply["imageDetails"][0]["imageDigest"])
 
     def stored_bytes(self) -> int:
-        """The bytes of all images, compressed as they are paid for; none where there is no repository."""
+        """The compressed size of all images, as billed; 0 if there is no repository."""
         try:
             pages = self._registry.pages("describe_images", repositoryName=self._name)
             return sum(item.get("imageSizeInBytes", 0) for page in pages for item in page["imageDetails"])
@@ -59,7 +59,7 @@ class Images:
             return 0
 
     def start(self, source: str, variables: Mapping[str, str]) -> Build:
-        """Build the zip at *source* (`bucket/key`); what the build reads as *variables* is no secret."""
+        """Build the zip at *source* (`bucket/key`) with these environment *variables*, which are not secret."""
         told = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()]
         reply = self._builder.call(
             "start_build",
@@ -71,11 +71,11 @@ class Images:
         return _build(reply["build"])
 
     def build(self, name: str) -> Build:
-        """Look at one build."""
+        """Describe one build."""
         return _build(self._builder.call("batch_get_builds", ids=[name])["builds"][0])
 
     def running(self) -> Iterator[Build]:
-        """Give the builds that have not ended; none where there is no project."""
+        """Yield the builds that have not ended; none if there is no project."""
         try:
             for page in self._builder.pages("list_builds_for_project", projectName=self._project):
                 for first in range(0, len(page["ids"]), _AT_ONCE):

@@ -1,4 +1,4 @@
-"""Account: what must be true of an AWS account before an environment is made in it."""
+"""Service quotas: the limits of an AWS account."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 @dataclass(frozen=True, slots=True)
 class ServiceQuota:
-    """How many of something the account may have; *code* asks AWS for more."""
+    """A limit of the account; *code* identifies it in a request for more."""
 
     code: str
     limit: float
 
 
 class QuotaUnavailable(SconesError):
-    """Nobody could tell; its message says why."""
+    """A quota could not be read; the message says why."""
 
 
 class Quotas:
@@ -27,10 +27,10 @@ class Quotas:
         self._client = client
 
     def find(self, service: str, name: str) -> ServiceQuota | None:
-        """Find a quota by its name, or None where the service has no such quota.
+        """Find a quota by its name; None if the service has no such quota.
 
         Raises:
-            QuotaUnavailable: the caller may not ask, or nobody answers such questions here.
+            QuotaUnavailable: the caller lacks the permission, or the service does not answer.
         """
         try:
             for page in self._client.pages("list_service_quotas", ServiceCode=service):
@@ -43,7 +43,7 @@ class Quotas:
 
 
 def quota_unavailable(error: AwsError, action: str) -> QuotaUnavailable:
-    """Say why *action* told nothing."""
+    """Explain why *action* gave no answer."""
     if error.code in _DENIED:
         return QuotaUnavailable(f"these credentials may not call {action}")
     return QuotaUnavailable(f"{error.service} answered {error.code} here")

@@ -1,4 +1,4 @@
-"""The model registry: an environment's models by number, where each comes from, and whether it may be deployed."""
+"""The model registry: an environment's models by number, their lineage, and whether they may be deployed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LONGEST_REASON = 1024
 
 
 class ApprovalStatus(StrEnum):
-    """What SageMaker calls the three states of a model's approval."""
+    """SageMaker's states of a model's approval."""
 
     APPROVED = "Approved"
     REJECTED = "Rejected"
@@ -23,12 +23,12 @@ class ApprovalStatus(StrEnum):
 
 
 class RegistryTaken(SconesError):
-    """The registry's name belongs to a group of models that Scones did not make for this environment."""
+    """A model package group of this name exists that Scones did not create."""
 
     def __init__(self, group: str) -> None:
         super().__init__(
-            f"the model package group {group!r} is somebody else's: it has no tag {ENV_TAG}={group}; nothing was "
-            "registered: use another --env"
+            f"the model package group {group!r} was not created by Scones: it has no tag {ENV_TAG}={group}; nothing "
+            "was registered: use another --env"
         )
         self.group = group
 
@@ -39,14 +39,14 @@ class NoSuchModel(SconesError):
     def __init__(self, number: int, group: str, known: list[int]) -> None:
         there = ", ".join(map(str, sorted(known))) or "none"
         super().__init__(
-            f"there is no model {number} in {group!r}; registered: {there}; to make one, run: scones train"
+            f"there is no model {number} in {group!r}; registered: {there}; to train one, run: scones train"
         )
         self.number = number
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRegistration:
-    """A model about to be registered; *statistics_uri* names its evaluation in S3, and is empty without one."""
+    """A model to register; *statistics_uri* is its evaluation in S3, or empty."""
 
     image: str
     model_uri: str
@@ -56,7 +56,7 @@ class ModelRegistration:
 
 @dataclass(frozen=True, slots=True)
 class ModelPackage:
-    """A registered model; *reason* says why it is approved, rejected or waits."""
+    """A registered model; *reason* says why it is approved, rejected or pending."""
 
     number: int
     arn: str
@@ -74,10 +74,10 @@ class Registry:
         self.group = group
 
     def register(self, candidate: ModelRegistration) -> ModelPackage:
-        """Enter a model, which then waits for its approval; the group comes into being with its first.
+        """Register a model, pending approval; creates the group if needed.
 
         Raises:
-            RegistryTaken: the group is somebody else's.
+            RegistryTaken: Scones did not create the group.
         """
         if not self.check_group():
             tags = [{"Key": ENV_TAG, "Value": self.group}]
@@ -87,7 +87,7 @@ class Registry:
         reply = self._client.call(
             "create_model_package",
             ModelPackageGroupName=self.group,
-            # Listings show a description and nothing else by which a model could be found again.
+            # Listings show only the description, by which `find` finds a model.
             ModelPackageDescription=candidate.model_uri,
             InferenceSpecification={
                 "Containers": [{"Image": candidate.image, "ModelDataUrl": candidate.model_uri}],

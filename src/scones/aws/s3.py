@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scones.data.sources.folder import FileSource
 
 Progress = Callable[[int, int, str], None]
-"""Told (done, total, what) while long work goes on."""
+"""Receives (done, total, what) during long work."""
 
 _DELETE_AT_ONCE = 1000
 _THREADS = 8
@@ -67,7 +67,7 @@ class Bucket:
         return self.put(key, json.dumps(value, indent=1).encode(), "application/json")
 
     def put_all(self, items: Sequence[tuple[str, Callable[[], bytes]]], progress: Progress) -> None:
-        """Store many objects side by side; each is read when its turn comes."""
+        """Store many objects in parallel; each body is read when it is uploaded."""
 
         def one(item: tuple[str, Callable[[], bytes]]) -> None:
             key, read = item
@@ -83,12 +83,12 @@ class Bucket:
         return body
 
     def get_all(self, keys: Sequence[str]) -> list[bytes]:
-        """Read many objects side by side, in the order of *keys*."""
+        """Read many objects in parallel, in the order of *keys*."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(self.get, keys))
 
     def find(self, key: str) -> bytes | None:
-        """Read one object, or None where there is none."""
+        """Read one object; None if there is none."""
         try:
             return self.get(key)
         except AwsError as error:
@@ -97,12 +97,12 @@ class Bucket:
             raise
 
     def find_json(self, key: str) -> Any:
-        """Read one JSON object, or None where there is none."""
+        """Read one JSON object; None if there is none."""
         body = self.find(key)
         return None if body is None else json.loads(body)
 
     def find_version(self, key: str) -> tuple[bytes | None, str]:
-        """Read one object and the tag that `replace` asks for; None and an empty tag where there is none."""
+        """Read one object and the ETag that `replace` takes; None and an empty ETag if there is none."""
         try:
             reply = self._client.call("get_object", Bucket=self.name, Key=key)
         except AwsError as error:
@@ -112,7 +112,7 @@ class Bucket:
         return reply["Body"].read(), reply["ETag"]
 
     def age_seconds(self, key: str) -> float | None:
-        """Measure how long ago an object was stored, by S3's own clock; None where there is none."""
+        """Measure an object's age by S3's clock; None if there is none."""
         try:
             reply = self._client.call("head_object", Bucket=self.name, Key=key)
         except AwsError as error:
@@ -123,13 +123,13 @@ class Bucket:
         return float((now - reply["LastModified"]).total_seconds())
 
     def replace(self, key: str, body: bytes, tag: str) -> str | None:
-        """Store JSON, unless somebody else did since *tag* was read; the new tag, or None where somebody did."""
+        """Store JSON if the object still has this ETag; return the new ETag, or None if it was changed meanwhile."""
         unchanged = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
         kind = {"ContentType": "application/json"}
         try:
             reply = self._client.call("put_object", Bucket=self.name, Key=key, Body=body, **kind, **unchanged)
         except AwsError as error:
-            # With the same tag at the same moment, S3 lets one through and tells the other of a conflict.
+            # Of two writes with the same ETag at the same moment, S3 rejects one with a conflict.
             if error.code in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
                 return None
             raise
@@ -137,11 +137,11 @@ class Bucket:
         return found
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """Yield one object, a piece at a time."""
+        """Yield one object in chunks."""
         return self._client.stream("get_object", Bucket=self.name, Key=key)
 
     def read_all(self, objects: Iterable[S3Object]) -> Iterator[tuple[S3Object, Iterable[bytes] | None]]:
-        """Yield each object with its pieces, in order; None for one that is gone. Small ones are read side by side."""
+        """Yield each object with its chunks, in order; None for a deleted one. Small ones are read in parallel."""
         for group in _groups(objects):
             if len(group) == 1 and group[0].size > _GROUP_BYTES:
                 yield group[0], self.stream(group[0].key)
@@ -157,7 +157,7 @@ class Bucket:
         return path
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[S3Object]:
-        """Yield the objects below *prefix* whose keys come after *after*, by key; nothing where there is no bucket."""
+        """Yield the objects below *prefix* with keys after *after*, in order; none if there is no bucket."""
         where = {"Prefix": prefix, **({"StartAfter": after} if after else {})}
         try:
             for page in self._client.pages("list_objects_v2", Bucket=self.name, **where):
@@ -167,7 +167,7 @@ class Bucket:
                 raise
 
     def exists(self) -> bool:
-        """Tell whether the bucket is there."""
+        """Tell whether the bucket exists."""
         try:
             self._client.call("head_bucket", Bucket=self.name)
         except AwsError as error:
@@ -177,7 +177,7 @@ class Bucket:
         return True
 
     def taken(self) -> bool:
-        """Tell whether somebody else has the bucket's name, or we may not look at what is ours."""
+        """Tell whether the bucket's name is taken by another account, or access to our own is denied."""
         try:
             self.exists()
         except AwsError as error:
@@ -187,7 +187,7 @@ class Bucket:
         return False
 
     def tags(self) -> dict[str, str]:
-        """Read the bucket's tags; none where there is no bucket, or where it is another account's."""
+        """Read the bucket's tags; none if there is no bucket, or it is another account's."""
         try:
             reply = self._client.call("get_bucket_tagging", Bucket=self.name)
         except AwsError as error:
@@ -203,7 +203,7 @@ class Bucket:
         return tuple(name for name in names if name.startswith(prefix))
 
     def abort_uploads(self) -> None:
-        """Give up unfinished uploads, whose parts are paid for and never listed."""
+        """Abort unfinished uploads, whose parts are billed and never listed."""
         for page in self._client.pages("list_multipart_uploads", Bucket=self.name):
             for upload in page.get("Uploads", ()):
                 name = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
@@ -214,7 +214,7 @@ class Bucket:
                         raise
 
     def delete(self) -> None:
-        """Delete the bucket, which must be empty; one that is gone already stays gone."""
+        """Delete the bucket, if it exists; it must be empty."""
         try:
             self._client.call("delete_bucket", Bucket=self.name)
         except AwsError as error:
@@ -222,11 +222,11 @@ class Bucket:
                 raise
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Delete objects; those that are gone already stay gone."""
+        """Delete objects, if they exist."""
         self._delete({"Key": key} for key in keys)
 
     def empty(self) -> int:
-        """Delete every version of every object, and every unfinished upload; return how many objects."""
+        """Delete all versions of all objects, and unfinished uploads; return the number of objects."""
         deleted = 0
         try:
             for page in self._client.pages("list_object_versions", Bucket=self.name):
@@ -251,7 +251,7 @@ def _object(item: dict[str, Any]) -> S3Object:
 
 
 def _groups(objects: Iterable[S3Object]) -> Iterator[list[S3Object]]:
-    """Put neighbours together, as many as fit into a few megabytes."""
+    """Group consecutive objects, up to a few megabytes."""
     group: list[S3Object] = []
     for item in objects:
         if group and (len(group) == _GROUP_OBJECTS or sum(each.size for each in group) + item.size > _GROUP_BYTES):
@@ -277,11 +277,11 @@ def open_prefix(ours: Bucket, uri: str) -> "FileSource":
     name, _, prefix = uri.removeprefix(SCHEME).partition("/")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     if not name:
-        raise SourceError(f"{uri!r} names no bucket; it should be s3://bucket/prefix")
+        raise SourceError(f"{uri!r} names no bucket; use s3://bucket/prefix")
     bucket = ours.beside(name)
     if not bucket.exists():
         raise SourceError(f"there is no bucket {name!r} to take photos from")
-    # A key that ends with a slash is the console's idea of a folder.
+    # A key that ends with a slash is a folder of the S3 console.
     found = [item for item in bucket.list(prefix) if not item.key.endswith("/")]
     if not found:
         raise SourceError(

@@ -19,7 +19,7 @@ _LOCAL_DISKS = re.compile(r"ml\.([a-z]+[0-9][a-z]*d[a-z]*|gr?[5-9][a-z]*|p[5-9][
 
 @dataclass(frozen=True, slots=True)
 class Realtime:
-    """Instances, which capture by themselves, and are updated step by step while *alarm* does not ring."""
+    """Instances, with data capture and gradual updates that roll back if *alarm* fires."""
 
     instance: str
     instances: int
@@ -28,16 +28,16 @@ class Realtime:
     canary_percent: int
     bake_seconds: int
     key: str = ""
-    """The ARN of the key that encrypts the capture and the disks; empty for AWS's own."""
+    """The ARN of the KMS key for the capture and the disks; empty for AWS's own."""
     keeps_count: bool = False
-    """Whether an update keeps as many instances as there are."""
+    """Whether an update keeps the current number of instances."""
 
     def variant(self) -> dict[str, Any]:
-        """The production variant's own members."""
+        """The members of the production variant."""
         return {"InstanceType": self.instance, "InitialInstanceCount": self.instances}
 
     def capture(self) -> dict[str, Any]:
-        """Capture of every request and answer."""
+        """Capture every request and response."""
         return {
             "DataCaptureConfig": {
                 "EnableCapture": True,
@@ -54,7 +54,7 @@ class Realtime:
         return optional_member("KmsKeyId", disk_key(self.instance, self.key))
 
     def update(self) -> dict[str, Any]:
-        """Blue/green; a canary may be half of the fleet at most, so a single instance is updated whole."""
+        """Blue/green; a canary can be at most half of the fleet, so a single instance is updated all at once."""
         routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_seconds}
         if self.instances > 1:
             routing |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}}
@@ -68,38 +68,38 @@ class Realtime:
 
     @property
     def max_seconds(self) -> float:
-        """The longest a deployment may take."""
+        """The time limit of a deployment."""
         return max_update_seconds(self.bake_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Serverless:
-    """No instances: SageMaker neither captures there nor updates step by step, and refuses to be asked to."""
+    """Serverless, without data capture and gradual updates, which SageMaker rejects there."""
 
     memory_mb: int
     concurrency: int
     max_seconds: float = ENDPOINT_SECONDS
 
     def variant(self) -> dict[str, Any]:
-        """The production variant's own members."""
+        """The members of the production variant."""
         return {"ServerlessConfig": {"MemorySizeInMB": self.memory_mb, "MaxConcurrency": self.concurrency}}
 
     def capture(self) -> dict[str, Any]:
-        """None: the classify function captures instead."""
+        """None: the classify function captures."""
         return {}
 
     def disk(self) -> dict[str, str]:
-        """There is none to be seen."""
+        """Serverless has no disks."""
         return {}
 
     def update(self) -> dict[str, Any]:
-        """All at once, unwatched."""
+        """All at once."""
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointPlan:
-    """What should stand behind an endpoint; *config* names this exact configuration."""
+    """The desired state of an endpoint; *config* names this exact configuration."""
 
     name: str
     config: str
@@ -109,26 +109,26 @@ class EndpointPlan:
     model_uri: str
     hosting: Realtime | Serverless
     tags: Mapping[str, str]
-    """What the model, the configuration and the endpoint carry."""
+    """The tags of the model, the configuration and the endpoint."""
 
 
 def max_update_seconds(bake_seconds: int) -> float:
-    """The longest that an endpoint may be under way: two bakings, and the time that it needs to start."""
+    """The time limit of an endpoint's update: two bake periods, and its start."""
     return ENDPOINT_SECONDS + 2 * bake_seconds
 
 
 def optional_member(name: str, value: str) -> dict[str, str]:
-    """One member of a request, or none where there is nothing to say."""
+    """One member of a request, or none if the value is empty."""
     return {name: value} if value else {}
 
 
 def disk_key(instance: str, key: str) -> str:
-    """The *key* for an instance's disk; empty where that is a local one, which takes no key but its own."""
+    """The *key* for an instance's disk; empty for instances with local disks, which use their own key."""
     return "" if _LOCAL_DISKS.match(instance) else key
 
 
 def hosting_of(settings: Settings, capture_uri: str, alarm: str, key: str = "") -> Realtime | Serverless:
-    """Choose the way that the settings name; what else is given is for instances only."""
+    """Build the hosting that the settings ask for; the other arguments are for instances only."""
     if settings.mode == "serverless":
         return Serverless(settings.serverless_memory_mb, settings.serverless_concurrency)
     return Realtime(
@@ -147,31 +147,31 @@ _NOT_FOUND = ("Could not find", "does not exist", "not found")
 
 
 class TrainingFailed(SconesError):
-    """A training job ended without a model; the message carries the reason it gave."""
+    """A training job ended without a model."""
 
     def __init__(self, job: str, status: str, reason: str) -> None:
-        again = "mend that if it can be mended, and run: scones train, which goes on from the epochs that were kept"
+        again = "correct that and run: scones train, which continues from the last checkpoint"
         super().__init__(f"training job {job!r} is {status}: {reason or 'no reason was given'}; {again}")
         self.job = job
         self.status = status
 
 
 class EndpointFailed(SconesError):
-    """The endpoint did not come into service with the wanted configuration."""
+    """The endpoint is not in service with the desired configuration."""
 
     def __init__(self, name: str, status: str, reason: str) -> None:
-        super().__init__(f"endpoint {name!r} is {status}: {reason}; deploy again, or look at its log group")
+        super().__init__(f"endpoint {name!r} is {status}: {reason}; deploy again, or check its log group")
         self.name = name
         self.status = status
 
 
 class UpdateRolledBack(SconesError):
-    """SageMaker tried the new model, and went back to the one before, which serves."""
+    """SageMaker rolled back to the previous model, which is in service."""
 
     def __init__(self, name: str, config: str, reason: str) -> None:
         super().__init__(
-            f"endpoint {name!r} was rolled back, and the model before ({config!r}) serves on: "
-            f"{reason or 'SageMaker gave no reason'} Mend the new model, and run: scones deploy"
+            f"endpoint {name!r} was rolled back, and the previous model ({config!r}) is in service: "
+            f"{reason or 'SageMaker gave no reason.'} Correct the new model, and run: scones deploy"
         )
         self.name = name
         self.config = config
@@ -180,7 +180,7 @@ class UpdateRolledBack(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What a training job is asked to do; URIs name folders in S3, and *channels* such folders of photos."""
+    """The request of a training job; URIs are S3 prefixes, and *channels* are those with photos."""
 
     job: str
     image: str
@@ -188,21 +188,21 @@ class TrainingPlan:
     channels: Mapping[str, str]
     output_uri: str
     checkpoint_uri: str
-    """Where SageMaker keeps what the job may go on from, should its machine be taken away."""
+    """Where SageMaker stores checkpoints, in case the job is interrupted."""
     hyperparameters: Mapping[str, str]
     instance: str
     max_seconds: int
     spot_wait_seconds: int
-    """How much longer it may take to wait for Spot instances; 0: it runs on instances that nobody takes away."""
+    """The additional time to wait for Spot instances; 0: on-demand instances."""
     key: str
-    """The ARN of the key that encrypts the model and the disk; empty for AWS's own."""
+    """The ARN of the KMS key for the model and the disk; empty for AWS's own."""
     metrics: Mapping[str, str]
     """Metric names, each with the regular expression that finds it in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStatus:
-    """A training job as it stands; *model_uri* is set once it is Completed."""
+    """The state of a training job; *model_uri* is set once it is Completed."""
 
     job: str
     status: str
@@ -213,13 +213,13 @@ class TrainingStatus:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether it has ended."""
         return self.status in {"Completed", "Failed", "Stopped"}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as it stands."""
+    """The state of an endpoint."""
 
     name: str
     status: str
@@ -227,7 +227,7 @@ class Endpoint:
     config: str
     reason: str
     changed: float
-    """When what it serves last changed, in seconds since 1970."""
+    """When it was last changed, in seconds since 1970."""
 
 
 class SageMaker:
@@ -304,7 +304,7 @@ class SageMaker:
         return machine["InstanceType"], machine["InstanceCount"]
 
     def find_endpoint(self, name: str) -> Endpoint | None:
-        """Describe an endpoint, or None where there is none."""
+        """Describe an endpoint; None if there is none."""
         try:
             reply = self._client.call("describe_endpoint", EndpointName=name)
         except AwsError as error:
@@ -321,11 +321,11 @@ class SageMaker:
         )
 
     def deploy(self, plan: EndpointPlan) -> Endpoint:
-        """Bring the endpoint to *plan*, and wait until it is in service; one that already is stays untouched.
+        """Create or update the endpoint, and wait until it is in service; one that matches *plan* is unchanged.
 
         Raises:
             EndpointFailed: it is not in service.
-            UpdateRolledBack: SageMaker went back to the configuration before.
+            UpdateRolledBack: SageMaker returned to the previous configuration.
         """
         self._ensure("model", plan.model, self._create_model, plan)
         self._ensure("endpoint_config", plan.config, self._create_config, plan)
@@ -340,11 +340,11 @@ class SageMaker:
         return self.update(plan.name, plan.config, plan.hosting)
 
     def update(self, name: str, config: str, hosting: Realtime | Serverless) -> Endpoint:
-        """Have the endpoint serve *config*, which exists, and wait until it does.
+        """Update the endpoint to *config*, which exists, and wait until it is in service.
 
         Raises:
             EndpointFailed: it is not in service.
-            UpdateRolledBack: SageMaker went back to the configuration before.
+            UpdateRolledBack: SageMaker returned to the previous configuration.
         """
         endpoint = self.find_endpoint(name)
         if endpoint and endpoint.config != config:
@@ -352,16 +352,16 @@ class SageMaker:
             self._client.call("update_endpoint", EndpointName=name, EndpointConfigName=config, **how)
         live = self.wait_until_settled(name, hosting.max_seconds)
         if live is None:
-            raise EndpointFailed(name, "gone", "somebody deleted it meanwhile")
+            raise EndpointFailed(name, "gone", "it was deleted meanwhile")
         if live.status != "InService":
-            raise EndpointFailed(name, live.status, live.reason or "it gave no reason")
-        # An update that SageMaker rolls back by itself ends InService too.
+            raise EndpointFailed(name, live.status, live.reason or "no reason given")
+        # A rolled-back update ends InService as well.
         if live.config != config:
             raise UpdateRolledBack(name, live.config, live.reason)
         return live
 
     def wait_until_settled(self, name: str, max_seconds: float) -> Endpoint | None:
-        """Describe the endpoint once nothing is under way there any more; None where there is none."""
+        """Wait until no update is running, and describe the endpoint; None if there is none."""
         for _ in poll(f"endpoint {name} coming into service", max_seconds):
             endpoint = self.find_endpoint(name)
             if endpoint is None or endpoint.status in _SETTLED:
@@ -369,11 +369,11 @@ class SageMaker:
         raise AssertionError("poll ends only by raising")
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
-        """Set tags, and leave all others."""
+        """Set tags, and keep all others."""
         self._client.call("add_tags", ResourceArn=arn, Tags=_tags(tags))
 
     def untag(self, arn: str, *names: str) -> None:
-        """Take tags away; those that are not there are no error."""
+        """Remove tags, if they are set."""
         self._client.call("delete_tags", ResourceArn=arn, TagKeys=list(names))
 
     def invoke(self, endpoint: str, photo: bytes, content_type: str, inference_id: str) -> bytes:
@@ -387,7 +387,7 @@ class SageMaker:
         )
 
     def explain(self, endpoint: str, photo: bytes, inference_id: str) -> bytes:
-        """Send one photo, and return the long form of the answer, which tells how unfamiliar it is, too."""
+        """Send one photo, and return the verbose JSON, with the out-of-distribution score."""
         return self._ask(
             EndpointName=endpoint,
             ContentType="application/x-image",
@@ -401,18 +401,18 @@ class SageMaker:
         return answer
 
     def delete_endpoint(self, name: str) -> bool:
-        """Delete an endpoint and wait until it is gone; tell whether there was one."""
+        """Delete an endpoint and wait until it is gone; tell whether it existed."""
         if not self._delete("endpoint", name):
             return False
         wait(f"endpoint {name} going", lambda: True if self.find_endpoint(name) is None else None, ENDPOINT_SECONDS)
         return True
 
     def delete_config(self, name: str) -> bool:
-        """Delete an endpoint configuration; tell whether there was one."""
+        """Delete an endpoint configuration; tell whether it existed."""
         return self._delete("endpoint_config", name)
 
     def delete_model(self, name: str) -> bool:
-        """Delete a model; tell whether there was one."""
+        """Delete a model; tell whether it existed."""
         return self._delete("model", name)
 
     def endpoints(self, prefix: str) -> list[str]:
@@ -420,7 +420,7 @@ class SageMaker:
         return self._names("list_endpoints", "Endpoints", "EndpointName", prefix)
 
     def instances(self, endpoint: Endpoint | None) -> dict[str, int]:
-        """How many instances of each type stand behind an endpoint; none where it is serverless, or just went."""
+        """Count the endpoint's instances by type; none if it is serverless, or was just deleted."""
         if endpoint is None:
             return {}
         try:
@@ -434,13 +434,13 @@ class SageMaker:
         found: dict[str, int] = {}
         for variant in wanted["ProductionVariants"]:
             if instance := variant.get("InstanceType"):
-                # An endpoint that is coming into service is paid for before it says so.
+                # A starting endpoint is billed before it reports its instances.
                 count = standing.get(variant["VariantName"], 0) or variant["InitialInstanceCount"]
                 found[instance] = found.get(instance, 0) + count
         return found
 
     def model_behind(self, config: str) -> str:
-        """Name the model of a configuration; empty where there is no such configuration."""
+        """Name the model of a configuration; empty if there is no such configuration."""
         try:
             found = self._client.call("describe_endpoint_config", EndpointConfigName=config)
         except AwsError as error:
@@ -451,7 +451,7 @@ class SageMaker:
         return name
 
     def image_of(self, model: str) -> str:
-        """Name the container image of a model; empty where there is no such model."""
+        """Name the container image of a model; empty if there is no such model."""
         try:
             found = self._client.call("describe_model", ModelName=model)
         except AwsError as error:
@@ -523,7 +523,7 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
 
 
 def is_not_found(error: AwsError) -> bool:
-    """Tell whether SageMaker says that there is no such thing."""
+    """Tell whether the error means that the resource does not exist."""
     return error.code in {"ValidationException", "ResourceNotFound"} and any(
         words in error.message for words in _NOT_FOUND
     )

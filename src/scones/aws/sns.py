@@ -1,4 +1,4 @@
-"""SNS: publish a notice to a topic."""
+"""SNS: publish messages to a topic."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ _SUBJECT_LIMIT = 100
 
 
 class Notices:
-    """Where alerts go out."""
+    """Publishes alerts."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -16,7 +16,7 @@ class Notices:
     def publish(self, topic: str, subject: str, message: str, attributes: Mapping[str, str] | None = None) -> str:
         """Publish and return the message's id; SNS takes at most 100 characters of subject.
 
-        *attributes* go beside the text to queues, functions and URLs, which may filter by them; mail shows none.
+        Queues, functions and URLs receive *attributes* too, and can filter by them; mail does not show them.
         """
         named = {name: {"DataType": "String", "StringValue": value} for name, value in (attributes or {}).items()}
         reply = self._client.call(

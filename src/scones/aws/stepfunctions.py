@@ -1,4 +1,4 @@
-"""Step Functions: run one photo through the Express workflow, and follow batch executions."""
+"""Step Functions: run the Express workflow for one photo, and batch executions."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from scones.aws.client import AwsError, Client
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """One execution that has ended: its output where it succeeded, else the error's name and cause."""
+    """An ended execution: its output if it succeeded, else the error's name and cause."""
 
     arn: str
     status: str
@@ -29,7 +29,7 @@ class Workflow:
         self._client = client
 
     def run(self, arn: str, name: str, event: Mapping[str, object]) -> ExecutionResult:
-        """Start an execution and wait for it, five minutes at most; raises AwsError when it cannot start."""
+        """Run an execution to its end, five minutes at most; raises AwsError if it cannot start."""
         reply = self._client.call("start_sync_execution", stateMachineArn=arn, name=name, input=json.dumps(event))
         return ExecutionResult(
             arn=reply["executionArn"],
@@ -44,14 +44,14 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStatus:
-    """Where an execution stands: *error* names why it failed."""
+    """The state of an execution; *error* is why it failed."""
 
     status: str
     error: str
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether it is running."""
         return self.status == "RUNNING"
 
 
@@ -62,11 +62,11 @@ class Batches:
         self._client = client
 
     def start(self, machine: str, name: str, event: dict[str, object]) -> None:
-        """Start an execution; its name must be new."""
+        """Start an execution under a new name."""
         self._client.call("start_execution", stateMachineArn=machine, name=name, input=json.dumps(event))
 
     def find(self, execution: str) -> ExecutionStatus | None:
-        """Look at an execution; None where there is none."""
+        """Describe an execution; None if there is none."""
         try:
             reply = self._client.call("describe_execution", executionArn=execution)
         except AwsError as error:
@@ -76,7 +76,7 @@ class Batches:
         return ExecutionStatus(reply["status"], reply.get("error", ""))
 
     def items_left(self, execution: str) -> int | None:
-        """How many items its map run is not done with; None before it has one."""
+        """How many items its map run has left; None before it has one."""
         runs = self._client.call("list_map_runs", executionArn=execution)["mapRuns"]
         if not runs:
             return None
@@ -84,7 +84,7 @@ class Batches:
         return int(counts["pending"] + counts["running"])
 
     def stop_all(self, machine: str) -> int:
-        """Stop whatever runs of a state machine, and return how many; nothing runs of one that is gone."""
+        """Stop all running executions of a state machine, if it exists, and return how many."""
         running = []
         try:
             for page in self._client.pages("list_executions", stateMachineArn=machine, statusFilter="RUNNING"):
