@@ -55,5 +55,5 @@ def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "some")
-    with pytest.raises(AwsUnreachable, match=r"127\.0\.0\.1:9.*mend HTTPS_PROXY"):
+    with pytest.raises(AwsUnreachable, match=r"127\.0\.0\.1:9.*correct HTTPS_PROXY"):
         connect(replace(Settings(), region="eu-west-2"))

@@ -11,7 +11,7 @@ def test_waiting_ends_with_the_first_thing_found() -> None:
 
 def test_waiting_too_long_says_for_what() -> None:
     """The message names the thing, the limit and where to look."""
-    with pytest.raises(WaitTimeout, match=r"it coming did not happen within 0 s; see: scones status"):
+    with pytest.raises(WaitTimeout, match=r"timed out after 0 s: it coming; see: scones status"):
         wait("it coming", lambda: None, 0.2)
 
 

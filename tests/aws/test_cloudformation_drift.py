@@ -21,7 +21,7 @@ def test_what_could_not_be_compared_does_not_count_as_checked() -> None:
     unknown = [looked(status) for status in ("NOT_CHECKED", "UNKNOWN", "UNSUPPORTED")]
     found = summarize_drift([looked("IN_SYNC"), *unknown], resources=9)
     assert found == StackDrift(resources=9, checked=1)
-    assert str(found) == "none, in 1 of 9 resources; 8 were not checked, for they cannot be here"
+    assert str(found) == "none, in 1 of 9 resources; 8 cannot be checked here"
 
 
 def test_what_changed_is_named_with_its_properties() -> None:

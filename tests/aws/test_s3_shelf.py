@@ -54,7 +54,7 @@ def test_photos_of_s3_are_staged_like_any_other(aws: Aws, source: Bucket, settin
     ("uri", "reason"),
     [
         ("s3://no-such-bucket-anywhere/photos", "there is no bucket 'no-such-bucket-anywhere'"),
-        ("s3:///photos", "names no bucket; it should be s3://bucket/prefix"),
+        ("s3:///photos", "names no bucket; use s3://bucket/prefix"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_one_line(aws: Aws, uri: str, reason: str) -> None:

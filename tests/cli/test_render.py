@@ -18,7 +18,7 @@ def test_every_photo_left_out_is_a_line_of_its_own() -> None:
     assert render(staged).splitlines()[-2:] == ["left out: a.png: is cut short", "left out: b.txt: is no photo"]
 
 
-@pytest.mark.parametrize(("left", "words"), [((), "nothing is left"), (("bucket b",), "not everything is gone")])
+@pytest.mark.parametrize(("left", "words"), [((), "nothing is left"), (("bucket b",), "not everything was deleted")])
 def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: str) -> None:
     """The last line is the verdict."""
     receipt = TeardownReport(("stack s", *left), ("stack s",), 3, (), left, 0.23, 0.0)

@@ -43,7 +43,7 @@ def test_what_cannot_be_looked_at_here_is_said(aws: Aws, settings: Settings) -> 
 
 @pytest.mark.parametrize(
     ("limit", "words"),
-    [(0.0, "deploy wants 1 of 0"), (1.0, "an update has 2 for a while, of 1"), (2.0, "2; an update takes 2")],
+    [(0.0, "deploy needs 1 of 0"), (1.0, "an update needs 2 for a while, of 1"), (2.0, "2; an update needs 2")],
     indirect=["limit"],
 )
 def test_a_quota_too_small_is_told_before_an_hour_is_lost(aws: Aws, settings: Settings, limit: str, words: str) -> None:
@@ -58,7 +58,7 @@ def test_a_quota_that_aws_does_not_name_is_not_taken_for_enough(aws: Aws, settin
     asked = Client(replace(settings, endpoint_url=limit), "service-quotas", KEYS)
     other = replace(settings, endpoint_instance="ml.c5.large")
     found = checks(replace(aws, quotas=Quotas(asked)), other)["quota"]
-    assert (found.verdict, found.words) == (CheckStatus.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
+    assert (found.verdict, found.words) == (CheckStatus.UNCHECKED, f"SageMaker has no such quota in {aws.region}")
 
 
 def test_an_image_that_may_not_be_looked_for_is_said(aws: Aws, settings: Settings) -> None:
@@ -76,7 +76,7 @@ def test_a_bucket_without_its_stack_is_pointed_out(aws: Aws, settings: Settings)
     found = checks(aws, settings)["names"]
     aws.bucket.delete()
     assert found.verdict is CheckStatus.ATTENTION
-    assert "stands without a stack" in found.words
+    assert "exists without a stack" in found.words
 
 
 def test_who_may_not_ask_for_quotas_may_go_on(aws: Aws, settings: Settings) -> None:

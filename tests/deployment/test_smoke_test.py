@@ -28,7 +28,7 @@ def test_before_an_endpoint_serves_there_is_nothing_to_ask(aws: Aws) -> None:
             said.append(line)
 
     assert smoke_test(aws, "arn:aws:states:us-east-1:000000000000:stateMachine:none", Heard()) is None
-    assert "no endpoint serves yet" in said[0]
+    assert "no endpoint is in service" in said[0]
 
 
 def test_a_photo_without_an_answer_is_one_clear_line(flow: Pipeline, cloud: Cloud) -> None:

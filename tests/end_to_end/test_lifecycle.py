@@ -99,7 +99,7 @@ class Life:
                 if give_up and code == 0:
                     return
                 # It was killed after its last word to the endpoint: the release before serves already.
-                if step == "rollback" and "nothing to go back to" in err:
+                if step == "rollback" and "no release to return to" in err:
                     continue
             assert code == 0, f"{step}, with {self.killed or 'nobody'} killed before: {err}"
 

@@ -191,7 +191,7 @@ def test_a_command_stopped_by_ctrl_c(own_flow: Pipeline, tmp_path: Path) -> None
     command.send_signal(signal.SIGINT)
     _, told = command.communicate(timeout=60)
     assert command.returncode == 130
-    assert "goes on, and the same command takes it up again" in told
+    assert "continues; the same command waits for it again" in told
     again = own_flow.classify_batch(source)
     assert again.counts["classified"] == PHOTOS
     assert len(list(own_flow.aws.bucket.list(RunFiles(again.run).manifests))) == 1

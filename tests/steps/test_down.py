@@ -123,7 +123,7 @@ def test_a_stack_that_scones_did_not_make_is_refused_by_every_verb(aws: Aws, set
         lambda: down(aws, Silent()),
         lambda: aws.stack.deploy(base_template(), {"Env": aws.env}, Silent().tell),
     ):
-        with pytest.raises(ForeignStack, match=r"somebody else's.*use another --env"):
+        with pytest.raises(ForeignStack, match=r"not created by Scones.*use another --env"):
             verb()
     assert client.call("describe_stacks", StackName=aws.name)["Stacks"][0]["StackStatus"].startswith("CREATE_")
     client.call("delete_stack", StackName=aws.name)

@@ -54,7 +54,7 @@ def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Pipeline) -> None:
     assert [item.differences for item in replayed] == [()] * len(executions)
     assert [item.outcome for item in replayed[:4]] == list(Outcome)[:4]
     assert [item.confidence for item in replayed[:3]] == [item.confidence for item in executions[:3]]
-    assert list(replayed[0].summary())[-1] == "rebuilt bit for bit"
+    assert list(replayed[0].summary())[-1] == "reproduced exactly"
 
 
 def test_a_decision_is_rebuilt_by_the_model_that_made_it(flow: Pipeline, tmp_path: Path) -> None:

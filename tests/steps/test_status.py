@@ -30,14 +30,14 @@ def test_what_was_deployed_serves_at_its_price(flow: Pipeline) -> None:
     idle = idle_hourly_dollars(template_resources(kms=False), flow.settings.monitor_minutes)
     assert found.hourly_dollars == pytest.approx(instance + idle)
     assert found.leftovers == ()
-    assert "as the last release wants it" in render(found)
+    assert "that of the last release" in render(found)
 
 
 def test_many_things_of_a_kind_are_one_line(aws: Aws) -> None:
     """Sixty lines would hide what matters; the first names and the count are shown, and `--json` has every name."""
     standing = ("bucket b", *(f"alarm a{number}" for number in range(5)), "endpoint e")
     lines = render(replace(status(aws), resources=standing)).splitlines()
-    assert lines[-3:] == ["standing: bucket: b", "standing: alarm x 5: a0, a1, a2 and 2 more", "standing: endpoint: e"]
+    assert lines[-3:] == ["resource: bucket: b", "resource: alarm x 5: a0, a1, a2 and 2 more", "resource: endpoint: e"]
 
 
 def test_what_cannot_be_compared_here_is_said(flow: Pipeline) -> None:
@@ -64,11 +64,11 @@ def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Pipeline
     assert found.drift
     assert [line for line in found.drift.changed if line.startswith("deleted AlertTopic")]
     assert found.leftovers == (f"model {aws.prefix}stray",)
-    assert "LEFT OVER: model" in render(found)
+    assert "LEFTOVER: model" in render(found)
 
 
 def test_without_a_stack_all_is_left_over() -> None:
     """A bucket alone belongs to nobody; with a stack, only what no release names."""
     standing = ("bucket b", "endpoint-config c1", "endpoint-config c2", "model m1")
-    assert leftovers(standing, (), stands=False) == standing
-    assert leftovers(standing, {"endpoint-config c1", "model m1"}, stands=True) == ("endpoint-config c2",)
+    assert leftovers(standing, (), has_stack=False) == standing
+    assert leftovers(standing, {"endpoint-config c1", "model m1"}, has_stack=True) == ("endpoint-config c2",)

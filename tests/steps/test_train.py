@@ -101,7 +101,7 @@ def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
     key = aws.stack.find_output("KeyArn")
     asked = aws.sagemaker._client.call("describe_training_job", TrainingJobName=told.value.job)
     assert (asked["OutputDataConfig"]["KmsKeyId"], asked["ResourceConfig"]["VolumeKmsKeyId"]) == (key, key)
-    assert str(told.value).endswith("run: scones train, which goes on from the epochs that were kept")
+    assert str(told.value).endswith("run: scones train, which continues from the last checkpoint")
     # Asked for with the wait that Spot needs; what it goes on from is kept.
     assert (asked["EnableManagedSpotTraining"], asked["StoppingCondition"]["MaxWaitTimeInSeconds"]) == (True, 4200)
     assert asked["CheckpointConfig"]["S3Uri"].startswith(aws.bucket.uri("checkpoints/"))
@@ -128,5 +128,5 @@ def test_a_job_that_nobody_waits_for_is_stopped_and_nothing_of_it_is_lost(aws: A
     assert {item.key for item in aws.bucket.list("checkpoints/")} == kept
     train(aws, short, staged.version, same)
     assert list(aws.bucket.list("checkpoints/")) == []
-    words = "this training was cut off before: it goes on from the epochs that were kept"
+    words = "this training was interrupted before: it continues from its checkpoints"
     assert (words in other.lines, words in same.lines) == (False, True)

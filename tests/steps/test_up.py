@@ -141,7 +141,7 @@ def test_killed_while_the_stack_is_made_it_is_waited_for(aws: Aws, settings: Set
     impatient = Impatient()
     with pytest.raises(KeyboardInterrupt):
         up(aws, settings, ChangeApproval(auto_approve, auto_approve), impatient)
-    assert "goes on by itself" in impatient.lines[-1]
+    assert "continues without this command" in impatient.lines[-1]
     assert up(aws, settings, ChangeApproval(auto_approve, auto_approve), Silent()).stack == aws.name
 
 

@@ -96,7 +96,7 @@ class CredentialsRefused(AwsUnreachable):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"AWS rejects the credentials ({' '.join(reason.split())}); renew them (aws sso login, or new keys), or use "
+            f"AWS rejects the credentials ({' '.join(reason.split())}); renew them (aws sso login, or new keys) or use "
             "a region that the account has enabled, and run the same command again"
         )
 

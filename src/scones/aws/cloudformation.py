@@ -378,7 +378,7 @@ class Stacks:
             for page in pages
             for each in page["StackResourceSummaries"]
         ]
-        # A resource that failed may have the name of one that somebody else created before.
+        # A resource that failed may have the name of one that already existed.
         return [each for each in found if each.status not in {"CREATE_FAILED", "DELETE_COMPLETE"}]
 
     def delete(self, tell: Tell, *, retain_failed: bool = False) -> None:
@@ -459,14 +459,14 @@ class Stacks:
 
     def _at_rest(self, tell: Tell) -> Stack | None:
         """The stack, once it is not changing; None if there is none, or it is deleted meanwhile."""
-        told = False
+        reported = False
         for _ in poll(f"stack {self.name} settling", STACK_SECONDS):
             stack = self.find()
             if stack is None or stack.status == _REVIEW or not stack.status.endswith("_IN_PROGRESS"):
                 return stack
-            if not told:
+            if not reported:
                 tell(f"stack {self.name} is {stack.status}: waiting")
-            told = True
+            reported = True
         raise AssertionError("poll ends only by raising")
 
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:

@@ -60,13 +60,13 @@ class Images:
 
     def start(self, source: str, variables: Mapping[str, str]) -> Build:
         """Build the zip at *source* (`bucket/key`) with these environment *variables*, which are not secret."""
-        told = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()]
+        environment = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()]
         reply = self._builder.call(
             "start_build",
             projectName=self._project,
             sourceTypeOverride="S3",
             sourceLocationOverride=source,
-            environmentVariablesOverride=told,
+            environmentVariablesOverride=environment,
         )
         return _build(reply["build"])
 
@@ -109,5 +109,5 @@ def _build(found: Mapping[str, Any]) -> Build:
 def _reasons(phases: Any) -> Iterator[str]:
     for phase in phases:
         if phase.get("phaseStatus", "SUCCEEDED") != "SUCCEEDED":
-            told = [each["message"] for each in phase.get("contexts", ()) if each.get("message")]
-            yield f"{phase['phaseType']}: {told[0] if told else 'no reason given'}"
+            messages = [each["message"] for each in phase.get("contexts", ()) if each.get("message")]
+            yield f"{phase['phaseType']}: {messages[0] if messages else 'no reason given'}"

@@ -101,10 +101,10 @@ class Registry:
         return self._describe(reply["ModelPackageArn"])
 
     def check_group(self) -> bool:
-        """Tell whether this environment's group stands.
+        """Tell whether this environment's group exists.
 
         Raises:
-            RegistryTaken: one of its name stands, which is somebody else's.
+            RegistryTaken: Scones did not create the group of this name.
         """
         if self.exists():
             return True
@@ -141,11 +141,11 @@ class Registry:
         return None
 
     def numbers(self) -> list[int]:
-        """Number the models that are registered; none where the group is somebody else's."""
+        """The numbers of the registered models; none if Scones did not create the group."""
         return [item["ModelPackageVersion"] for item in self._summaries()] if self.exists() else []
 
     def exists(self) -> bool:
-        """Tell whether this environment's own group stands."""
+        """Tell whether this environment's own group exists."""
         arn = self._arn()
         if arn is None:
             return False
@@ -153,7 +153,7 @@ class Registry:
         return {"Key": ENV_TAG, "Value": self.group} in tags
 
     def delete(self) -> None:
-        """Delete the group with every model in it; what is gone already stays gone, what is somebody else's stays."""
+        """Delete the group with all its models, if Scones created it."""
         if not self.exists():
             return
         # SageMaker refuses to delete a group that holds models.

@@ -430,12 +430,12 @@ class SageMaker:
             if is_not_found(error):
                 return {}
             raise
-        standing = {each["VariantName"]: each.get("CurrentInstanceCount", 0) for each in variants}
+        current = {each["VariantName"]: each.get("CurrentInstanceCount", 0) for each in variants}
         found: dict[str, int] = {}
         for variant in wanted["ProductionVariants"]:
             if instance := variant.get("InstanceType"):
                 # A starting endpoint is billed before it reports its instances.
-                count = standing.get(variant["VariantName"], 0) or variant["InitialInstanceCount"]
+                count = current.get(variant["VariantName"], 0) or variant["InitialInstanceCount"]
                 found[instance] = found.get(instance, 0) + count
         return found
 

@@ -1,4 +1,4 @@
-"""Leftovers: what carries an environment's tag, or stood in its stack, whichever version made it; one kind a row."""
+"""Cleanup: find and delete resources with an environment's tag, of any version; one kind per row."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,14 +19,14 @@ _GONE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class OwnedResource:
-    """One resource: its *kind* as ARNs put it (`lambda:function`), its name, and its ARN where that is known."""
+    """One resource: its *kind* as in ARNs (`lambda:function`), its name, and its ARN if known."""
 
     kind: str
     name: str
     arn: str
 
     def __str__(self) -> str:
-        """How an inventory names it; what this version does not know goes by its ARN."""
+        """The name in an inventory; resources of unknown kinds are named by their ARN."""
         return (
             f"{RESOURCE_KINDS[self.kind].word} {self.name}" if self.kind in RESOURCE_KINDS else f"resource {self.arn}"
         )
@@ -34,7 +34,7 @@ class OwnedResource:
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """One kind of resource: the word for it, its service, its type in templates, how to look for and to delete one."""
+    """One kind of resource: its name, service and type in templates, and how to find and delete one."""
 
     word: str
     service: str
@@ -44,7 +44,7 @@ class ResourceKind:
 
 
 class Cleanup:
-    """What of the environment whose stack is called *stack* stands by itself; raises AwsError as its calls do."""
+    """Resources of the environment whose stack is called *stack*; raises AwsError as its calls do."""
 
     def __init__(self, open_client: Callable[[str], Client], stack: str, account: str) -> None:
         self._open = open_client
@@ -52,17 +52,17 @@ class Cleanup:
         self._account = account
 
     def tagged(self, besides: Iterable[OwnedResource] = ()) -> list[OwnedResource]:
-        """Find everything that carries the environment's tag and still stands, *besides* what is known to.
+        """Find all existing resources with the environment's tag, *besides* known ones.
 
-        AWS goes on listing what was deleted a short while ago: each is looked for by itself.
+        AWS lists deleted resources for a while, so each is checked.
         """
         known = {(each.kind, each.name) for each in besides}
         listed = (*self._by_tag(), *self._roles(), *self._dashboards(), *self._budgets())
-        new = (each for each in listed if (each.kind, each.name) not in known and not _seen_elsewhere(each.kind))
+        new = (each for each in listed if (each.kind, each.name) not in known and not _listed_by_name(each.kind))
         return [each for each in new if self.exists(each)]
 
     def exists(self, resource: OwnedResource) -> bool:
-        """Look for one; what this version does not know is taken to stand."""
+        """Tell whether one exists; resources of unknown kinds are assumed to exist."""
         kind = RESOURCE_KINDS.get(resource.kind)
         if kind is None:
             return True
@@ -74,7 +74,7 @@ class Cleanup:
             raise
 
     def disable_rule(self, rule: str) -> None:
-        """Disable a rule, so that it starts nothing more; one that is gone stays gone."""
+        """Disable a rule, if it exists."""
         try:
             self._open("events").call("disable_rule", Name=rule)
         except AwsError as error:
@@ -82,7 +82,7 @@ class Cleanup:
                 raise
 
     def delete(self, resource: OwnedResource) -> bool:
-        """Delete one; what is gone already stays gone. False where this version does not know how."""
+        """Delete one, if it exists; False if this version does not know its kind."""
         kind = RESOURCE_KINDS.get(resource.kind)
         if kind is None:
             return False
@@ -115,13 +115,13 @@ class Cleanup:
             raise
 
     def _dashboards(self) -> Iterable[OwnedResource]:
-        """The dashboard, which has no tags; no other environment's is called the same."""
+        """The dashboard, which has no tags, by its name."""
         pages = self._open("cloudwatch").pages("list_dashboards", DashboardNamePrefix=self._stack)
         names = [each["DashboardName"] for page in pages for each in page.get("DashboardEntries", ())]
         return [OwnedResource("cloudwatch:dashboard", name, "") for name in names if name == self._stack]
 
     def _budgets(self) -> Iterable[OwnedResource]:
-        """The budget, by its name; many who may do all else may not look at budgets, and then there is none of ours."""
+        """The budget, by its name; without permission to read budgets Scones created none."""
         budget = OwnedResource("budgets:budget", self._stack, f"arn:aws:budgets::{self._account}:budget/{self._stack}")
         try:
             return [budget] if self.exists(budget) else []
@@ -141,7 +141,7 @@ def parse_arn(arn: str) -> OwnedResource:
 
 
 def stack_member(resource_type: str, physical_id: str) -> OwnedResource | None:
-    """Name a stack's resource by its physical ID, which is a name, an ARN or a URL; None for a type without a row."""
+    """Parse a stack resource's physical ID, which is a name, an ARN or a URL; None for unknown types."""
     kinds = [kind for kind, about in RESOURCE_KINDS.items() if about.type == resource_type]
     if not kinds:
         return None
@@ -184,8 +184,8 @@ def _groups(client: Client, it: OwnedResource) -> list[str]:
     return [group["logGroupName"] for group in groups if group["logGroupName"] == it.name]
 
 
-def _seen_elsewhere(kind: str) -> bool:
-    """Whether an inventory finds it by its name: the stack, its bucket, and all of SageMaker."""
+def _listed_by_name(kind: str) -> bool:
+    """Whether an inventory lists it by name: the stack, its bucket, and SageMaker's resources."""
     return kind in {"s3", "cloudformation:stack"} or kind.startswith("sagemaker:")
 
 
@@ -267,7 +267,7 @@ RESOURCE_KINDS = {
         lambda client, it: client.call("batch_get_projects", names=[it.name])["projects"],
         lambda client, it: client.call("delete_project", name=it.name),
     ),
-    # A key is paid for until its deletion is scheduled; AWS then waits for a week or more.
+    # A key is billed until its deletion is scheduled; AWS then waits for a week or more.
     "kms:key": ResourceKind(
         "key",
         "kms",
@@ -275,7 +275,7 @@ RESOURCE_KINDS = {
         lambda client, it: client.call("describe_key", KeyId=it.name)["KeyMetadata"]["KeyState"] != "PendingDeletion",
         lambda client, it: client.call("schedule_key_deletion", KeyId=it.name, PendingWindowInDays=7),
     ),
-    # Of no type: without an account a stack's own listing does not name it, and it is found by its name.
+    # Without a type: a stack's own listing does not name its account, so it is found by its name.
     "budgets:budget": ResourceKind(
         "budget",
         "budgets",
@@ -291,9 +291,9 @@ RESOURCE_KINDS = {
         _delete_role,
     ),
 }
-"""What this version knows how to delete, by the kinds in ARNs."""
+"""The resources that this version can delete, by the kinds in ARNs."""
 
 
 def open_cleanup(aws: Aws) -> Cleanup:
-    """The leftovers of the environment that *aws* is connected to."""
+    """The cleanup of the environment that *aws* is connected to."""
     return Cleanup(aws.client, aws.name, aws.account)

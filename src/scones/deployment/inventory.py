@@ -1,4 +1,4 @@
-"""Inventory: everything of one environment that stands in the account, as it is right now."""
+"""Inventory: all resources of one environment in the account."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,31 +14,31 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 @dataclass(frozen=True, slots=True)
 class TaggedResources:
-    """What the stack says that it made, and what else bears the environment's tag: another version's, or a user's."""
+    """The stack's resources, and others with the environment's tag: another version's, or the user's."""
 
     members: Sequence[OwnedResource]
     unmanaged: Sequence[OwnedResource]
 
     @property
     def all(self) -> list[OwnedResource]:
-        """Both, in a lasting order."""
+        """Both, sorted."""
         return sorted([*self.members, *self.unmanaged], key=str)
 
 
 def tagged_resources(aws: Aws) -> TaggedResources:
-    """Look once for what is this environment's by its stack, or by its tag."""
+    """Find the environment's resources, by its stack and by its tag."""
     members = stack_members(aws)
     return TaggedResources(members, open_cleanup(aws).tagged(besides=members))
 
 
 def stack_members(aws: Aws) -> list[OwnedResource]:
-    """What the stack says that it made, as far as this version knows its kinds."""
+    """The stack's resources of the kinds that this version knows."""
     named = (stack_member(each.type, each.physical_id) for each in aws.stack.resources())
     return [each for each in named if each]
 
 
 def inventory(aws: Aws, known: TaggedResources | None = None) -> tuple[str, ...]:
-    """Name what stands, one `kind name` each; training jobs that have ended cannot be deleted and do not count.
+    """Name all resources as `kind name`, without ended training jobs, which cannot be deleted.
 
     It is found in three ways: by the names that we give, by the stack's own list, and by the environment's tag, which
     also finds what another version made and what a stack left behind. The last two take many calls: whoever has found
@@ -76,12 +76,12 @@ def registered_models(aws: Aws) -> list[str]:
 
 
 def owns_bucket(aws: Aws) -> bool:
-    """Tell whether the bucket of the environment's name stands, and bears its tag; one without is somebody else's."""
+    """Tell whether the environment's bucket exists with its tag; one without the tag was not created by Scones."""
     return aws.bucket.tags().get(ENV_TAG) == aws.name
 
 
 def log_groups(aws: Aws, members: Iterable[OwnedResource]) -> list[str]:
-    """Name the log groups that AWS made by itself for this environment, which carry no tag.
+    """Name the log groups that AWS created for this environment, which have no tag.
 
     They are looked for by their whole names: what merely begins alike may be another environment's, or a user's own.
     """
@@ -98,14 +98,14 @@ def _prefixes(aws: Aws) -> tuple[str, ...]:
 
 
 def other_regions(aws: Aws) -> tuple[str, ...]:
-    """Name the regions where this environment has a bucket, besides the one that we look at: one call tells."""
+    """Name the other regions where this environment has a bucket."""
     prefix = f"{aws.name}-{aws.account}-"
     regions = (name.removeprefix(prefix) for name in aws.bucket.siblings(prefix))
     return tuple(sorted(name for name in regions if _REGION.fullmatch(name) and name != aws.region))
 
 
 def running_instances(aws: Aws) -> dict[str, int]:
-    """Count the instances that are paid for now, behind endpoints and in training jobs, by type."""
+    """Count the instances that are billed now, of endpoints and training jobs, by type."""
     found: dict[str, int] = {}
     for name in endpoints(aws):
         endpoint = aws.sagemaker.find_endpoint(name)

@@ -134,7 +134,7 @@ class _Lock:
         return tag is not None
 
     def _other(self) -> tuple[LockHolder | None, str]:
-        """Read who else holds the lock: nobody if it is free, or ours, which S3 stored though its reply was lost."""
+        """Read the other holder: None if the lock is free, or ours, which S3 stored though its reply was lost."""
         body, tag = self._bucket.find_version(LOCK_KEY)
         try:
             found = msgspec.json.decode(body, type=LockHolder) if body is not None else self._holder

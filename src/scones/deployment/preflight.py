@@ -1,4 +1,4 @@
-"""Preflight: look at the account before anything is made in it; what cannot be looked at is said, never passed over."""
+"""Preflight: check the account before anything is created; checks that fail to run are reported."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from scones.domain.errors import SconesError
 
 
 class BucketTaken(SconesError):
-    """The bucket's name belongs to another account, or to us without the right to look."""
+    """The bucket's name is taken by another account, or access to our own is denied."""
 
     def __init__(self, bucket: str, env: str) -> None:
         super().__init__(
-            f"the bucket {bucket} exists, and these credentials may not look at it: another account has taken its "
-            f"name, or s3:ListBucket is not granted; choose another --env than {env!r}, or mend the permissions"
+            f"access to bucket {bucket} is denied: another account has taken its name, or your credentials "
+            f"lack s3:ListBucket; choose another --env than {env!r}, or correct the permissions"
         )
         self.bucket = bucket
 
 
 class CheckStatus(StrEnum):
-    """What a check found."""
+    """The result of a check."""
 
     GOOD = "good"
     ATTENTION = "ATTENTION"
@@ -33,7 +33,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:
-    """One look at the account."""
+    """One check of the account."""
 
     what: str
     verdict: CheckStatus
@@ -45,10 +45,10 @@ class PreflightCheck:
 
 
 def preflight(aws: Aws, settings: Settings) -> Iterable[PreflightCheck]:
-    """Look at the credentials, the names, the quota of the endpoint's instances, and the image.
+    """Check the credentials, the names, the quota of the endpoint's instances, and the image.
 
     Raises:
-        BucketTaken: nothing can be made under this name.
+        BucketTaken: the environment's bucket cannot be created.
         CredentialsRefused: the credentials have expired meanwhile.
     """
     yield PreflightCheck("credentials", CheckStatus.GOOD, f"{aws.caller}, account {aws.account}, region {aws.region}")
@@ -59,13 +59,13 @@ def preflight(aws: Aws, settings: Settings) -> Iterable[PreflightCheck]:
 
 
 def _names(aws: Aws) -> PreflightCheck:
-    stands = aws.stack.find() is not None
+    exists = aws.stack.find() is not None
     if aws.bucket.taken():
         raise BucketTaken(aws.bucket.name, aws.env)
-    if not stands and aws.bucket.exists():
-        words = f"bucket {aws.bucket.name} stands without a stack; if it is refused, run: scones down"
+    if not exists and aws.bucket.exists():
+        words = f"bucket {aws.bucket.name} exists without a stack; if the stack fails because of it, run: scones down"
         return PreflightCheck("names", CheckStatus.ATTENTION, words)
-    words = f"stack {aws.name} stands, and is brought to the template" if stands else f"{aws.name} is free"
+    words = f"stack {aws.name} exists and is updated" if exists else f"{aws.name} is free"
     return PreflightCheck("names", CheckStatus.GOOD, words)
 
 
@@ -76,13 +76,13 @@ def _quota(aws: Aws, instance: str, wanted: int) -> PreflightCheck:
     except QuotaUnavailable as why:
         return PreflightCheck(what, CheckStatus.UNCHECKED, str(why))
     if quota is None:
-        return PreflightCheck(what, CheckStatus.UNCHECKED, f"SageMaker names no such quota in {aws.region}")
-    more = f"of {quota.limit:g} (ask AWS for more of {quota.code})"
+        return PreflightCheck(what, CheckStatus.UNCHECKED, f"SageMaker has no such quota in {aws.region}")
+    more = f"of {quota.limit:g} (request more of {quota.code} from AWS)"
     if quota.limit < wanted:
-        return PreflightCheck(what, CheckStatus.ATTENTION, f"deploy wants {wanted} {more}")
+        return PreflightCheck(what, CheckStatus.ATTENTION, f"deploy needs {wanted} {more}")
     if quota.limit < 2 * wanted:
-        return PreflightCheck(what, CheckStatus.ATTENTION, f"an update has {2 * wanted} for a while, {more}")
-    return PreflightCheck(what, CheckStatus.GOOD, f"{quota.limit:g}; an update takes {2 * wanted}")
+        return PreflightCheck(what, CheckStatus.ATTENTION, f"an update needs {2 * wanted} for a while, {more}")
+    return PreflightCheck(what, CheckStatus.GOOD, f"{quota.limit:g}; an update needs {2 * wanted}")
 
 
 def _image(aws: Aws) -> PreflightCheck:

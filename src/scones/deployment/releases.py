@@ -1,4 +1,4 @@
-"""Releases: what was deployed, by number, newest last; an endpoint can go back to one of the last three."""
+"""Releases: numbered records of deployments; an endpoint can return to one of the last three."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,14 +12,16 @@ from scones.domain.errors import SconesError
 from scones.domain.keys import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
 
 MAX_RELEASES = 3
-"""The release that serves, and two to go back to."""
+"""The live release, and two to return to."""
 
 
 class ReleaseUnreadable(SconesError):
-    """The record of a release is damaged, or another version wrote it."""
+    """The record of a release is damaged, or of another version."""
 
     def __init__(self, uri: str) -> None:
-        super().__init__(f"{uri} is no record of a release; delete it (its release cannot be gone back to), and go on")
+        super().__init__(
+            f"{uri} is not a valid record of a release; delete it (a rollback to this release is then impossible)"
+        )
         self.uri = uri
 
 
@@ -27,7 +29,7 @@ class ReleaseUnreadable(SconesError):
 class Release:
     """One deployment: which registered model, under which configuration, when and by which version of Scones.
 
-    It is *finished* while it may be relied upon: false while a deploy brings it up, and while a rollback leaves it.
+    *finished* is false while a deploy creates it, and while a rollback leaves it.
     """
 
     number: int
@@ -40,14 +42,14 @@ class Release:
     mode: Mode
     instances: int
     capture_prefix: str
-    """Below it in the bucket lies the data capture, by hour."""
+    """The prefix of the data capture in the bucket, by hour."""
     when: str
     by: str
     finished: bool = False
 
 
 def list_releases(bucket: Bucket) -> list[Release]:
-    """Read all that are kept, oldest first.
+    """Read all kept releases, oldest first.
 
     Raises:
         ReleaseUnreadable: one cannot be read.
@@ -57,7 +59,7 @@ def list_releases(bucket: Bucket) -> list[Release]:
 
 
 def next_number(bucket: Bucket) -> int:
-    """Give a number that no release ever had, and take it: one that was rolled back keeps its number."""
+    """Take the next number, which no release ever had: one that was rolled back keeps its number."""
     while True:
         last, tag = bucket.find_version(RELEASE_NUMBER_KEY)
         number = int(last or 0) + 1
@@ -66,16 +68,16 @@ def next_number(bucket: Bucket) -> int:
 
 
 def save_release(bucket: Bucket, release: Release, *, finished: bool) -> Release:
-    """Write a release down, finished or not."""
+    """Save a release."""
     written = replace(release, finished=finished)
     bucket.put(release_key(release.number), msgspec.json.encode(written), "application/json")
     return written
 
 
 def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
-    """Drop the releases that are *gone*, those cut off before the newest finished one, and all but the last three.
+    """Delete the releases that are *gone*, interrupted ones before the newest finished one, and all but the last three.
 
-    What none of the others needs is deleted; an unfinished release that is newer may be somebody else's deploy.
+    Configurations and models that no other release needs are deleted. A newer unfinished one may be a running deploy.
     """
     numbers = {release.number for release in gone}
     found = list_releases(aws.bucket)
@@ -83,7 +85,7 @@ def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
     kept = [release for release in left if release.finished][-MAX_RELEASES:]
     kept += [release for release in left if not release.finished and release.number > (kept[-1].number if kept else 0)]
     needed = {name for release in kept for name in (release.config, release.model)}
-    # Whatever serves must not lose its configuration, be it a release or not.
+    # The live configuration is kept, even if it belongs to no release.
     live = aws.sagemaker.find_endpoint(aws.name)
     if live:
         needed |= {live.config, aws.sagemaker.model_behind(live.config)}
@@ -93,12 +95,12 @@ def prune(aws: Aws, gone: Iterable[Release] = ()) -> None:
     for model in aws.sagemaker.models(aws.prefix):
         if model not in needed:
             aws.sagemaker.delete_model(model)
-    # The records last: cut off in between, the rest is found again.
+    # The records last: after an interruption the rest is found again.
     aws.bucket.remove(release_key(release.number) for release in found if release not in kept)
 
 
 def restore_release(aws: Aws, settings: Settings, gone: Iterable[Release] = ()) -> None:
-    """After an update that failed: let what serves scale again, and drop what it does not need."""
+    """After a failed update, turn autoscaling on again, and delete what is not needed."""
     live = aws.sagemaker.find_endpoint(aws.name)
     if live and live.status == "InService":
         aws.scaling.configure(settings)

@@ -1,4 +1,4 @@
-"""Smoke: send one photo the whole way, and see that it is answered."""
+"""Smoke test: send one drawn photo through the workflow."""
 
 import io
 import uuid
@@ -18,35 +18,35 @@ _ANSWERS = (Outcome.BELOW_THRESHOLD, Outcome.OUT_OF_DISTRIBUTION)
 
 
 class SmokeTestFailed(SconesError):
-    """The photo came to no answer."""
+    """The workflow gave no answer."""
 
     def __init__(self, error: str, cause: str) -> None:
         super().__init__(
-            f"one photo was sent through the workflow, and got no answer: {error}: {' '.join(cause.split())[:300]}; "
-            "look at the functions' logs, mend it, and run the same command again"
+            f"the smoke test's photo got no answer from the workflow: {error}: {' '.join(cause.split())[:300]}; "
+            "check the functions' logs, correct the cause, and run the same command again"
         )
         self.error = error
 
 
 @dataclass(frozen=True, slots=True)
 class SmokeTestResult:
-    """How the one photo ended: its label, or why it was refused."""
+    """The answer to the photo: its label, or the error's name."""
 
     answer: str
     seconds: float
 
 
 def smoke_test(aws: Aws, workflow_arn: str, report: Reporter) -> SmokeTestResult | None:
-    """Classify a drawing that nobody else sends; None where no endpoint serves yet.
+    """Classify a drawing; None if no endpoint is in service.
 
-    The monitor passes it over, for it carries the mark of our own questions.
+    The monitor ignores it, because its inference ID marks internal traffic.
 
     Raises:
-        SmokeFailed: it was neither classified nor refused with a reason.
+        SmokeTestFailed: the workflow failed.
     """
     endpoint = aws.sagemaker.find_endpoint(aws.name)
     if endpoint is None or endpoint.status != "InService":
-        report.tell("smoke test: no endpoint serves yet; `scones deploy` sends one photo through the workflow")
+        report.tell("smoke test skipped: no endpoint is in service; `scones deploy` runs it")
         return None
     stream = io.BytesIO()
     render("bicycle", "test", 0).save(stream, "png")
@@ -57,6 +57,6 @@ def smoke_test(aws: Aws, workflow_arn: str, report: Reporter) -> SmokeTestResult
         raise SmokeTestFailed(ended.error or ended.status, ended.cause)
     seconds = (ended.stopped - ended.started).total_seconds()
     answer = ended.error if ended.output is None else f"{ended.output['label']} {ended.output['confidence']:.3f}"
-    # A drawing is no photo: that a model is not sure of it, or refuses it, is an answer like any other.
+    # A drawing is not a photo: low confidence or out of distribution is a normal answer.
     report.tell(f"smoke test passed: one drawing went through the workflow in {seconds:.2f} s; the answer was {answer}")
     return SmokeTestResult(answer, seconds)

@@ -1,4 +1,4 @@
-"""Template: the CloudFormation template, the functions' zip, and the first phase of the stack."""
+"""Template: the CloudFormation template, the functions' zip, and the base stack."""
 
 import hashlib
 import io
@@ -18,10 +18,10 @@ from scones.config.settings import Settings
 from scones.domain.keys import code_key
 
 CAPTURE_PARAMETER = "FunctionCapture"
-"""The stack's parameter by which the classify function captures in the endpoint's stead."""
+"""The stack's parameter that turns on data capture by the classify function."""
 
 _WORKFLOW = "WithWorkflow"
-"""The template's condition for all that needs the functions."""
+"""The template's condition for all resources that need the functions."""
 
 _PACKAGE = files("scones")
 
@@ -70,12 +70,12 @@ def function_code() -> FunctionCode:
 
 
 def code_version() -> str:
-    """Name this version of Scones, and of the functions that it deploys."""
+    """Name the version of Scones and of its functions."""
     return f"scones-{__version__} {function_code().key.rpartition('/')[2].removesuffix('.zip')}"
 
 
 def function_release(parameters: Mapping[str, str]) -> str:
-    """Name the template and the *parameters* of the functions: where either differs, new versions are published."""
+    """Hash the template and the functions' *parameters*: if either changes, new function versions are published."""
     content = json.dumps([template(), sorted(parameters.items())])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -92,14 +92,14 @@ def zip_entries(entries: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def template() -> dict[str, object]:
-    """Put the parts of infra/stack/ together, with each state machine's file put in as its native Definition."""
+    """Join the parts of infra/stack/, with each state machine's file as its native Definition."""
     stack: dict[str, object] = json.loads(_template_text())
     return stack
 
 
 @cache
 def _template_text() -> str:
-    """The template as JSON: reading it as YAML takes longer than all else that `up` does by itself."""
+    """The template as JSON, which is faster to copy than YAML is to parse."""
     stack: dict[str, object] = {}
     for part in sorted(_PACKAGE.joinpath("infra/stack").iterdir(), key=lambda part: part.name):
         _join(stack, _read_yaml(part.read_text()))
@@ -120,7 +120,7 @@ def function_names() -> tuple[str, ...]:
 
 
 def base_template() -> dict[str, object]:
-    """Leave out of the template what stands with the workflow only: the rest is short enough to need no bucket."""
+    """The template without the workflow's resources: short enough to be sent without a bucket."""
     stack = template()
     conditions = stack["Conditions"]
     assert isinstance(conditions, dict)  # noqa: S101 - our own file
@@ -133,7 +133,7 @@ def base_template() -> dict[str, object]:
 
 
 def parameter_names(stack: Mapping[str, object]) -> set[str]:
-    """What a template may be given."""
+    """The names of a template's parameters."""
     parameters = stack["Parameters"]
     assert isinstance(parameters, dict)  # noqa: S101 - our own file
     return set(parameters)
@@ -152,7 +152,7 @@ def _join(stack: dict[str, object], part: Mapping[str, object]) -> None:
 
 
 def state_machine(name: str) -> dict[str, object]:
-    """Read one state machine from infra/; its `${...}` are CloudFormation's to fill."""
+    """Read one state machine from infra/; CloudFormation substitutes its `${...}`."""
     states: dict[str, object] = json.loads(_PACKAGE.joinpath("infra", name).read_text())
     return states
 
@@ -184,7 +184,7 @@ def _short_form(loader: Any, suffix: str, node: Any) -> Mapping[str, object]:  #
 
 
 def create_base_stack(aws: Aws, settings: Settings, tell: Tell) -> None:
-    """Bring the foundation up, unless it stands: what is put into its bucket first is kept and encrypted like the rest.
+    """Create the base stack, with the bucket, unless it exists.
 
     Raises:
         StackFailed: with the first reason that CloudFormation gives.
@@ -194,7 +194,7 @@ def create_base_stack(aws: Aws, settings: Settings, tell: Tell) -> None:
 
 
 def base_parameters(aws: Aws, settings: Settings) -> dict[str, str]:
-    """The stack's parameters for its name, and for what is kept, encrypted, deleted and told."""
+    """The stack's parameters of the base stack: name, retention, encryption and notices."""
     chosen = {
         "Env": aws.env,
         "AlarmSeconds": str(settings.alarm_seconds),
@@ -206,8 +206,8 @@ def base_parameters(aws: Aws, settings: Settings) -> dict[str, str]:
     return chosen | _kept(aws.stack.find())
 
 
-def _kept(standing: Stack | None) -> dict[str, str]:
-    """What stays as it is: what `deploy` chose, and a key, without which nobody could read what it encrypted."""
-    found = standing.parameters if standing else {}
+def _kept(stack: Stack | None) -> dict[str, str]:
+    """The parameters that stay: the one that `deploy` set, and an existing KMS key, which encrypted the data."""
+    found = stack.parameters if stack else {}
     kept = {CAPTURE_PARAMETER} | ({"Kms"} if found.get("Kms") == "yes" else set())
     return {name: value for name, value in found.items() if name in kept}

@@ -1,4 +1,4 @@
-"""Approve: register trained models, by the gate, and approve or reject them."""
+"""Approve: register trained models, approved if they pass the gate, and approve or reject them by hand."""
 
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ from scones.model.out_of_fold import OutOfFoldPredictions
 
 
 def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report: Reporter) -> ModelPackage:
-    """Decide on the model of that *number*; deciding anew replaces what was decided before.
+    """Approve or reject the model of that *number*; this replaces the earlier decision.
 
     Raises:
         NoSuchModel: there is none of that number.
@@ -25,15 +25,15 @@ def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report
     return package
 
 
-UNJUDGED = "it keeps no answers to photos that its network had not seen"
+UNJUDGED = "it has no out-of-fold predictions"
 
 
 def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> ModelPackage:
-    """Enter the model at *model_uri*; one that is registered already, and was judged, stays as it is.
+    """Register the model at *model_uri*, approved if it passes the gate; a registered and checked one is unchanged.
 
     Raises:
         InvalidModelFile: the model cannot be read.
-        RegistryTaken: the registry's name belongs to somebody else.
+        RegistryTaken: the registry's name is taken.
     """
     package = aws.registry.find(model_uri)
     if package and package.reason:
@@ -46,7 +46,7 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
             package = aws.registry.register(ModelRegistration(image_uri(aws), model_uri, statistics, facts))
     approval, reason = _judge(evaluation, GateRequirements.of(settings))
     package = aws.registry.decide(package, approval, reason)
-    words = "approved" if approval is ApprovalStatus.APPROVED else "waits for approval"
+    words = "approved" if approval is ApprovalStatus.APPROVED else "pending approval"
     report.tell(f"model {package.number} is registered and {words}: {reason}")
     return package
 

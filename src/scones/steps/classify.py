@@ -1,4 +1,4 @@
-"""Classify: send photos through the Step Functions workflow, and say how each execution ended."""
+"""Classify: run the Step Functions workflow on photos, and report the outcome of each execution."""
 
 import hashlib
 import uuid
@@ -28,12 +28,12 @@ class NoSuchPhoto(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedPhoto:
-    """One photo's way through the workflow; a failed one has an *error* and no decision."""
+    """One photo's execution; a failed one has an *error* and no decision."""
 
     name: str
     key: str
     truth: str
-    """What the photo shows, where that is known."""
+    """The photo's label, if known."""
     outcome: Outcome
     label: str
     confidence: float
@@ -51,7 +51,7 @@ class ClassifyResult:
     executions: tuple[ClassifiedPhoto, ...]
 
     def count(self, outcome: Outcome) -> int:
-        """How many ended so."""
+        """The number of photos with this outcome."""
         return sum(execution.outcome is outcome for execution in self.executions)
 
     def decided(self) -> list[tuple[str, str, float]]:
@@ -85,7 +85,7 @@ def upload_photo(aws: Aws, name: str, photo: bytes, label: str = "") -> Sample:
 
 
 def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> ClassifyResult:
-    """Run one execution a photo, *clients* of them at once.
+    """Run one execution per photo, *clients* at a time.
 
     A photo that fails is counted, not raised: only a workflow that cannot be started at all raises AwsError.
     """
@@ -102,7 +102,7 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
             executions.append(execution)
             report.progress(len(executions), len(samples), "photos classified")
     finally:
-        # After Ctrl-C the photos that wait must not start.
+        # After Ctrl-C no further photo starts.
         pool.shutdown(cancel_futures=True)
     return ClassifyResult(tuple(executions))
 

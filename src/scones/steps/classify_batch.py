@@ -1,4 +1,4 @@
-"""Classify a batch: run all photos of a folder or S3 prefix through the batch workflow, and account for each one."""
+"""Classify a batch: run the batch workflow on all photos of a folder or S3 prefix, with one result for each."""
 
 import hashlib
 import time
@@ -59,7 +59,7 @@ def readable_source(aws: Aws, source: str, photo_bucket: str, report: Reporter) 
 
 
 def upload(aws: Aws, folder: Path, report: Reporter) -> str:
-    """Upload the photos in *folder* that do not lie in the bucket yet, and return the URI of their prefix.
+    """Upload the photos in *folder* that are not in the bucket yet, and return the URI of their prefix.
 
     The prefix mirrors the folder: photos that were taken out of it are deleted there too.
 
@@ -79,28 +79,28 @@ def upload(aws: Aws, folder: Path, report: Reporter) -> str:
 
 
 def _tag(path: Path) -> str:
-    """S3's tag of an object that is put in one piece: its MD5."""
+    """S3's ETag of an object that is uploaded in one part: its MD5."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, hashlib.md5).hexdigest()
 
 
-_LONGEST_SECONDS = 7 * 24 * 3600.0
-_FEW = 10
+_MAX_SECONDS = 7 * 24 * 3600.0
+_MAX_FAILURES_SHOWN = 10
 
 
 class BatchStillRunning(SconesError):
-    """The command was stopped; the run that it had started was not."""
+    """The command was stopped, but the run that it started continues."""
 
     exit_code = 130
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"stopped waiting; run {name} goes on, and the same command takes it up again")
+        super().__init__(f"stopped waiting; run {name} continues; the same command waits for it again")
         self.name = name
 
 
 @dataclass(frozen=True, slots=True)
 class BatchTerms:
-    """What a photo's decision depends on besides the photo, and how many batches run at once."""
+    """What decides about a photo besides its pixels, and how many batches run at once."""
 
     model: str
     classes: tuple[str, ...]
@@ -115,7 +115,7 @@ class BatchRunResult:
     run: str
     photos: int
     counts: dict[str, int]
-    asked: int
+    newly_classified: int
     seconds: float
     photos_per_second: float
     results: tuple[str, ...]
@@ -127,21 +127,22 @@ class BatchRunResult:
         """The lines for a person."""
         yield f"run {self.run}: {self.photos:,} photos"
         yield ", ".join(f"{number:,} {outcome.replace('_', ' ')}" for outcome, number in self.counts.items())
-        if self.asked:
-            yield f"{self.asked:,} asked now, in {self.seconds:.1f} s: {self.photos_per_second:.0f} a second"
+        if self.newly_classified:
+            rate = f"{self.photos_per_second:.0f} per second"
+            yield f"{self.newly_classified:,} classified now, in {self.seconds:.1f} s: {rate}"
         else:
-            yield "all were done before; none was asked again"
+            yield "all had results already"
         yield from (f"failed: {line}" for line in self.failed)
         yield f"on AWS, about ${self.cost.total_dollars:.4f} besides the endpoint (prices of {self.cost.as_of})"
         yield from (f"results {uri}" for uri in self.results)
 
 
 def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -> BatchRunResult:
-    """Classify every photo below *source*, `s3://bucket/prefix`; those that an earlier attempt did are not asked again.
+    """Classify every photo below *source*, `s3://bucket/prefix`; photos with results of an earlier attempt are skipped.
 
     Raises:
-        NoPhotos: nothing lies there.
-        BatchGoesOn: Ctrl-C; the run itself goes on.
+        NoPhotos: there are none.
+        BatchStillRunning: Ctrl-C; the run itself continues.
     """
     began = time.monotonic()
     name, _, prefix = source.removeprefix("s3://").partition("/")
@@ -152,7 +153,7 @@ def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -
 
 
 class _Run:
-    """One run: found again by its photos and terms, tried until each photo has a result."""
+    """One run, identified by its photos and terms, attempted until each photo has a result."""
 
     def __init__(self, aws: Aws, bucket: str, photos: Sequence[Photo], terms: BatchTerms, report: Reporter) -> None:
         self._aws, self._terms, self._report = aws, terms, report
@@ -161,33 +162,35 @@ class _Run:
         self._files = RunFiles(run_name(bucket, photos, decided_by))
 
     def finish(self, began: float) -> BatchRunResult:
-        """Wait for the attempt that runs, or start one with what is left; then write the results down."""
+        """Wait for a running attempt, or start one with the remaining photos; then write the results."""
         attempt = sum(1 for _ in self._aws.bucket.list(self._files.manifests))
-        # In this order: an attempt that ends meanwhile must not be taken for over with some of its parts unseen.
-        standing = self._find(attempt)
+        # In this order, so that all parts of an attempt that ends meanwhile are read.
+        execution = self._find(attempt)
         done = self._done()
         before = len(done)
-        if not (standing and standing.running) and (left := [p for p in self._photos if p.key not in done]):
+        if not (execution and execution.running) and (left := [p for p in self._photos if p.key not in done]):
             attempt += 1
             self._start(attempt, left, before)
-            standing = self._find(attempt)
-        if standing and standing.running:
-            standing = self._wait(attempt)
+            execution = self._find(attempt)
+        if execution and execution.running:
+            execution = self._wait(attempt)
             done = self._done()
-        ended = (standing.error or standing.status) if standing else "NotStarted"
+        ended = (execution.error or execution.status) if execution else "NotStarted"
         results = account(self._photos, done, self._failed(attempt), ended)
-        asked, files = len(done) - before, self._write(results)
+        done_now, files = len(done) - before, self._write(results)
         seconds = time.monotonic() - began
         return BatchRunResult(
             run=self._files.name,
             photos=len(results),
             counts=count(results),
-            asked=asked,
+            newly_classified=done_now,
             seconds=seconds,
-            photos_per_second=asked / seconds,
+            photos_per_second=done_now / seconds,
             results=files,
-            failed=tuple(f"{r.key}: {r.error}: {r.reason}" for r in results if r.outcome == "failed")[:_FEW],
-            cost=batch_bill(asked),
+            failed=tuple(f"{r.key}: {r.error}: {r.reason}" for r in results if r.outcome == "failed")[
+                :_MAX_FAILURES_SHOWN
+            ],
+            cost=batch_bill(done_now),
         )
 
     def _done(self) -> dict[str, Result]:
@@ -209,7 +212,7 @@ class _Run:
         return self._aws.batches.find(self._arn(attempt)) if attempt else None
 
     def _start(self, attempt: int, left: Sequence[Photo], before: int) -> None:
-        already = f"; {before:,} are done already" if before else ""
+        already = f"; {before:,} have results already" if before else ""
         self._report.tell(f"run {self._files.name}: {len(left):,} photos to classify{already}")
         bucket, manifest = self._aws.bucket, self._files.manifest(attempt)
         bucket.put(manifest, manifest_lines(left), "application/jsonl")
@@ -226,19 +229,19 @@ class _Run:
     def _wait(self, attempt: int) -> ExecutionStatus:
         total = len(self._photos)
         try:
-            for _ in poll(f"the end of run {self._files.name}", _LONGEST_SECONDS):
-                standing = self._find(attempt)
-                if standing is None or not standing.running:
+            for _ in poll(f"the end of run {self._files.name}", _MAX_SECONDS):
+                execution = self._find(attempt)
+                if execution is None or not execution.running:
                     break
                 left = self._aws.batches.items_left(self._arn(attempt))
                 if left:
                     self._report.progress(total - left, total, "photos classified")
         except KeyboardInterrupt:
             raise BatchStillRunning(self._files.name) from None
-        if standing is None:
-            raise SconesError(f"run {self._files.name} is gone; run the same command again")
+        if execution is None:
+            raise SconesError(f"run {self._files.name} does not exist any more; run the same command again")
         self._report.progress(total, total, "photos classified")
-        return standing
+        return execution
 
     def _write(self, results: Sequence[Result]) -> tuple[str, ...]:
         bucket, prefix = self._aws.bucket, self._files.prefix

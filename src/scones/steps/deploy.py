@@ -1,4 +1,4 @@
-"""Deploy: put an approved model behind the endpoint as a new release, and capture what it sees."""
+"""Deploy: deploy an approved model to the endpoint as a new release, with data capture."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class DeployResult:
-    """The endpoint, and the model behind it: the number of the release, and the model's in the registry."""
+    """The endpoint and its model; *release* is the release's number, *package* the model's in the registry."""
 
     endpoint: str
     config: str
@@ -41,14 +41,14 @@ class DeployResult:
     model_uri: str
     classes: tuple[str, ...]
     capture_prefix: str
-    """Below it in the bucket lies the data capture, by hour."""
+    """The prefix of the data capture in the bucket, by hour."""
     release: int = 0
     package: int = 0
-    """Both are 0 where a version of before the registry deployed."""
+    """Both are 0 if a version without the registry deployed."""
 
     @classmethod
     def of(cls, release: Release) -> "DeployResult":
-        """Say it of a release that serves."""
+        """Build it from a release."""
         return cls(
             endpoint=release.endpoint,
             config=release.config,
@@ -62,13 +62,13 @@ class DeployResult:
 
 
 class NotApproved(SconesError):
-    """A model that is registered may not be deployed."""
+    """The model is not approved."""
 
     def __init__(self, package: ModelPackage, env: str) -> None:
-        state = "was rejected" if package.approval is ApprovalStatus.REJECTED else "waits for approval"
+        state = "was rejected" if package.approval is ApprovalStatus.REJECTED else "is not approved"
         super().__init__(
-            f"model {package.number} {state}: {package.reason or 'nobody has judged it'}; "
-            f"to deploy it all the same, run: scones approve {package.number} --env {env}"
+            f"model {package.number} {state}: {package.reason or 'it was not checked'}; "
+            f"to approve it nevertheless, run: scones approve {package.number} --env {env}"
         )
         self.package = package
 
@@ -84,14 +84,14 @@ def model_classes(aws: Aws, package: ModelPackage) -> tuple[str, ...]:
 
 
 def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter) -> Release:
-    """Create or update the endpoint; where the newest release is this very one, it is left as it is.
+    """Create or update the endpoint; if the newest release is the same, nothing changes.
 
     Raises:
-        NotApproved: the model was rejected, or waits.
-        EnvironmentBusy: another command changes the environment.
+        NotApproved: the model was rejected, or is pending.
+        EnvironmentBusy: another command is changing the environment.
         EndpointFailed: it is not in service.
-        UpdateRolledBack: the new model failed under traffic or did not start; the one before goes on serving.
-        StackMissing: the stack lacks the role, or the alarm that guards updates.
+        UpdateRolledBack: the new model failed under traffic or did not start; the previous one stays live.
+        StackMissing: the stack lacks the role, or the alarm for updates.
     """
     if package.approval is not ApprovalStatus.APPROVED:
         raise NotApproved(package, aws.env)
@@ -106,13 +106,13 @@ def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporte
     _let_functions_capture(aws, isinstance(plan.hosting, Serverless), report)
     release = _release(aws, settings, package, plan)
     if not release.finished:
-        # Written first: a deploy that is cut off can be told from one that ended.
+        # Saved first, so that an interrupted deploy is recognized.
         save_release(aws.bucket, release, finished=False)
-    watched = f"; each step of an update is watched for {settings.bake_seconds} s" if plan.hosting.update() else ""
-    report.tell(f"endpoint {plan.name}: waiting until it serves {plan.model}{watched}")
+    watched = f"; each step of an update is monitored for {settings.bake_seconds} s" if plan.hosting.update() else ""
+    report.tell(f"endpoint {plan.name}: waiting until {plan.model} is live{watched}")
     if not release.finished:
-        standing = aws.sagemaker.instances(aws.sagemaker.find_endpoint(plan.name))
-        plan = replace(plan, hosting=aws.scaling.pause(plan.hosting, sum(standing.values())))
+        instances = aws.sagemaker.instances(aws.sagemaker.find_endpoint(plan.name))
+        plan = replace(plan, hosting=aws.scaling.pause(plan.hosting, sum(instances.values())))
     try:
         endpoint = aws.sagemaker.deploy(plan)
     except (EndpointFailed, UpdateRolledBack, AwsError):
@@ -143,7 +143,7 @@ def _plan(aws: Aws, settings: Settings, package: ModelPackage) -> EndpointPlan:
 
 
 def _release(aws: Aws, settings: Settings, package: ModelPackage, plan: EndpointPlan) -> Release:
-    """The newest release, if that is what is wanted; else a new one."""
+    """The newest release if it matches, else a new one."""
     wanted = Release(
         number=0,
         package=package.number,
@@ -175,7 +175,7 @@ def _set_expiry(aws: Aws, arn: str, hours: int) -> None:
 
 
 def _let_functions_capture(aws: Aws, wanted: bool, report: Reporter) -> None:
-    """Have the classify function write the capture, or not; first of all, so that no photo goes unseen."""
+    """Turn the capture by the classify function on or off; first, so that no photo is missed."""
     stack = aws.stack.find()
     value = "yes" if wanted else "no"
     if stack and stack.parameters.get(CAPTURE_PARAMETER, "no") != value:
@@ -183,5 +183,5 @@ def _let_functions_capture(aws: Aws, wanted: bool, report: Reporter) -> None:
 
 
 def _digest(*parts: str) -> str:
-    """Name a configuration by what it holds, so that the same one is found again and never changed."""
+    """Name a configuration by its content, so that the same one is found again."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_DIGITS]

@@ -1,4 +1,4 @@
-"""Dispatch: give the open orders to the couriers whose vehicles were just seen, each order once."""
+"""Dispatch: assign the open orders to the couriers just seen, each order once."""
 
 import json
 import time
@@ -29,15 +29,15 @@ from scones.domain.keys import PLAN_KEY
 from scones.domain.progress import Reporter
 from scones.domain.timestamps import from_minutes
 
-# Couriers who are seen meanwhile take orders of their own accord: what they took is planned anew.
+# Couriers who are seen meanwhile get orders from the workflow; the rest is planned again.
 _ROUNDS = 3
 _EXAMPLE_COURIERS = 24
-_MEANWHILE = "somebody else was writing it at the same moment; dispatch again"
+_MEANWHILE = "it was changed at the same moment; run dispatch again"
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchResult:
-    """The plan as it was carried out, with whom and what it was made from, and where it is kept."""
+    """The executed plan, its couriers and orders, and its URI."""
 
     couriers: tuple[Courier, ...]
     orders: tuple[Order, ...]
@@ -48,8 +48,8 @@ class DispatchResult:
 def dispatch(aws: Aws, settings: Settings, report: Reporter) -> DispatchResult:
     """Assign the open orders now, and keep the plan in the bucket.
 
-    Each courier's orders are written in one transaction, only if nobody has them and the courier is as they were read:
-    run twice, or beside the workflow, it gives no order a second time.
+    Each courier's orders are written in one transaction, only if they are still open and the courier is unchanged:
+    run twice, or beside the workflow, it assigns no order twice.
     """
     rules = Rules(sure_confidence=settings.threshold)
     couriers: dict[str, Courier] = {}
@@ -70,7 +70,7 @@ def dispatch(aws: Aws, settings: Settings, report: Reporter) -> DispatchResult:
     left = (*plan.unassigned, *(Unassigned(item.order, _MEANWHILE) for item in missed))
     plan = DispatchPlan(tuple(given), left)
     uri = aws.bucket.put(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode(), "application/json")
-    report.tell(f"{len(given)} of {len(orders)} open orders given")
+    report.tell(f"{len(given)} of {len(orders)} open orders assigned")
     return DispatchResult(tuple(couriers.values()), tuple(orders.values()), plan, uri)
 
 
@@ -92,7 +92,7 @@ def register_couriers(aws: Aws, decisions: Sequence[tuple[str, str, float]], see
 
 
 def _couriers(items: Sequence[Item]) -> list[Courier]:
-    """Who can be sent now; where somebody was too long ago says nothing of where they are."""
+    """The couriers seen recently enough to know where they are."""
     now = time.time() / 60
     couriers = [courier_of(item) for item in items]
     return [replace(item, free_minute=now) for item in couriers if item.free_minute >= now - OLDEST_MINUTES]

@@ -1,4 +1,4 @@
-"""Down: delete everything of this environment, look again, and give a receipt."""
+"""Down: delete all resources of the environment, list what remains, and report it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,20 +26,20 @@ from scones.deployment.template import base_template, parameter_names
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 
-# What is captured, logged or stopped late may still be written, for minutes, into what is being emptied.
+# Captures and logs may still be written, for minutes, into a bucket that is being emptied.
 _REFILL_SECONDS = 900.0
-_LOOK_SECONDS = 60.0
+_LISTING_SECONDS = 60.0
 _MAX_STACK_FAILURES = 2
 # The endpoint is deleted, and with --keep-data the stack settles and is updated.
 _LOCK_SECONDS = ENDPOINT_SECONDS + 2 * STACK_SECONDS
 
 
 class WrongRegion(SconesError):
-    """Nothing of the environment stands in this region, and something does in another."""
+    """The environment is not in this region, but in another."""
 
     def __init__(self, env: str, region: str, others: tuple[str, ...]) -> None:
         super().__init__(
-            f"nothing of environment {env!r} stands in {region}, but it has a bucket in {', '.join(others)}; "
+            f"environment {env!r} has no resources in {region}, but a bucket in {', '.join(others)}; "
             f"run: AWS_REGION={others[0]} scones down --env {env}"
         )
         self.others = others
@@ -47,22 +47,22 @@ class WrongRegion(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class TeardownReport:
-    """What stood before, what of it was deleted, and what was found when everything was listed again."""
+    """What existed before, what was deleted, and what remained when everything was listed again."""
 
     existed: tuple[str, ...]
     deleted: tuple[str, ...]
     objects: int
     """How many objects were deleted, versions included."""
     kept: tuple[str, ...]
-    """What `--keep-data` left standing."""
+    """What `--keep-data` kept."""
     remaining: tuple[str, ...]
-    """What else is still there: nothing, unless something went wrong."""
+    """What could not be deleted."""
     hourly_dollars_stopped: float | None
-    """What ran by the hour; None where the price table does not know the instances."""
+    """What was billed by the hour; None if the price table lacks an instance type."""
     monthly_dollars_kept: float
 
     def summary(self) -> Iterator[str]:
-        """Say it in lines for a person."""
+        """The lines for a person."""
         yield from (f"deleted: {item}" for item in self.deleted)
         yield f"{self.objects} objects deleted"
         dollars = self.hourly_dollars_stopped
@@ -70,48 +70,48 @@ class TeardownReport:
         yield from (f"kept: {item}" for item in self.kept)
         if self.kept:
             yield f"kept data costs about ${self.monthly_dollars_kept:.2f} a month"
-        yield from (f"STILL THERE: {item}" for item in self.remaining)
+        yield from (f"REMAINING: {item}" for item in self.remaining)
         nothing = "nothing else is left" if self.kept else "nothing is left"
-        yield f"listed again: {nothing}" if not self.remaining else "listed again: not everything is gone"
+        yield f"listed again: {nothing}" if not self.remaining else "listed again: not everything was deleted"
 
 
 def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownReport:
-    """Delete all that is this environment's; what is gone already is no error, and it may be run again at any point.
+    """Delete all resources of the environment; it can be run again at any point.
 
-    With *keep_data* the stack goes back to its foundation: the bucket, with photos, models and records, stays.
+    With *keep_data* the base stack stays: the bucket, with photos, models and records.
 
     Raises:
-        WrongRegion: this environment stands in another region.
-        EnvironmentBusy: another command changes the environment.
-        StackFailed: the stack could not be deleted; run it again.
-        StackDeletionIncomplete: its data cannot be kept, because its deletion began before.
-        ForeignStack: a stack of this name was made by somebody else.
+        WrongRegion: the environment is in another region.
+        EnvironmentBusy: another command is changing the environment.
+        StackFailed: the stack could not be deleted.
+        StackDeletionIncomplete: the data cannot be kept, because the deletion has begun.
+        ForeignStack: Scones did not create the stack of this name.
     """
     known = tagged_resources(aws)
-    stood = inventory(aws, known)
-    if not stood and (others := other_regions(aws)):
+    existed = inventory(aws, known)
+    if not existed and (others := other_regions(aws)):
         raise WrongRegion(aws.env, aws.region, others)
     stopped = hourly_dollars(running_instances(aws))
     members = known.all
     groups = log_groups(aws, members)
-    # Held until the bucket is emptied: from there on the stack itself says that it is going.
+    # The lock is released before its bucket is emptied; from then on the stack's own state shows the deletion.
     with deployment_lock(aws, "down", _LOCK_SECONDS, report):
         _stop(aws, members, report)
         _delete_hosting(aws, report)
         if not keep_data:
             aws.registry.delete()
-        stays = keep_data and _back_to_the_foundation(aws, report)
+        stays = keep_data and _reduce_to_base_stack(aws, report)
     objects = 0 if stays else _delete_stack(aws, report)
-    kept = _foundation(aws) if keep_data else ()
-    _sweep(aws, members, groups, kept, report)
-    left = _look_again(aws, kept)
-    deleted = tuple(item for item in stood if item not in left and item not in kept)
+    kept = _kept_resources(aws) if keep_data else ()
+    _delete_leftovers(aws, members, groups, kept, report)
+    left = _list_remaining(aws, kept)
+    deleted = tuple(item for item in existed if item not in left and item not in kept)
     report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
-    return TeardownReport(stood, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
+    return TeardownReport(existed, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
 
 
 def _stop(aws: Aws, members: list[OwnedResource], report: Reporter) -> None:
-    """First of all, that nothing begins any more; then what goes on."""
+    """Stop what starts new work first, then what is running."""
     for member in members:
         if member.kind == "events:rule":
             open_cleanup(aws).disable_rule(member.name)
@@ -129,7 +129,7 @@ def _delete_hosting(aws: Aws, report: Reporter) -> None:
     aws.scaling.stop()
     for name in endpoints(aws):
         if aws.sagemaker.delete_endpoint(name):
-            report.tell(f"endpoint {name} is gone")
+            report.tell(f"endpoint {name} : deleted")
     for config in aws.sagemaker.configs(aws.prefix):
         aws.sagemaker.delete_config(config)
     for model in aws.sagemaker.models(aws.prefix):
@@ -137,11 +137,11 @@ def _delete_hosting(aws: Aws, report: Reporter) -> None:
 
 
 def _delete_stack(aws: Aws, report: Reporter) -> int:
-    """Delete the stack and the bucket, however often somebody fills it; give how many objects were deleted."""
-    if _bucket_of_somebody_else(aws):
-        report.tell(f"bucket {aws.bucket.name} is somebody else's (it lacks this environment's tag): left alone")
+    """Delete the stack and the bucket, even while objects are still written; return how many objects were deleted."""
+    if _is_foreign_bucket(aws):
+        report.tell(f"bucket {aws.bucket.name} was not created by Scones (it lacks the environment's tag): kept")
     objects = failures = 0
-    for _ in poll(f"stack {aws.name} going", _REFILL_SECONDS):
+    for _ in poll(f"stack {aws.name} deleted", _REFILL_SECONDS):
         objects += _empty(aws)
         try:
             aws.stack.delete(report.tell, retain_failed=failures >= _MAX_STACK_FAILURES)
@@ -152,9 +152,9 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
             if failures > _MAX_STACK_FAILURES:
                 raise
             report.tell(f"{error.reason}: trying again")
-            # A bucket that somebody fills is no fault of the stack's.
+            # A bucket that was filled meanwhile is not the stack's failure.
             failures += not refilled
-    for _ in poll(f"bucket {aws.bucket.name} going", _REFILL_SECONDS):
+    for _ in poll(f"bucket {aws.bucket.name} deleted", _REFILL_SECONDS):
         if not owns_bucket(aws):
             return objects
         objects += _empty(aws)
@@ -166,7 +166,7 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
     raise AssertionError("poll ends only by raising")
 
 
-def _bucket_of_somebody_else(aws: Aws) -> bool:
+def _is_foreign_bucket(aws: Aws) -> bool:
     try:
         return aws.bucket.exists() and not owns_bucket(aws)
     except AwsError as error:
@@ -179,8 +179,8 @@ def _empty(aws: Aws) -> int:
     return aws.bucket.empty() if owns_bucket(aws) else 0
 
 
-def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
-    """Bring the stack back to its first phase; False where there is none that stood, and so nothing to keep."""
+def _reduce_to_base_stack(aws: Aws, report: Reporter) -> bool:
+    """Reduce the stack to the base stack; False if there is none, and so no data to keep."""
     stack = aws.stack.find()
     if stack is None:
         return owns_bucket(aws)
@@ -188,7 +188,7 @@ def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
         return False
     if stack.status == "DELETE_FAILED":
         raise StackDeletionIncomplete(stack.name, stack.status)
-    # With all that was chosen, but for the functions' code: a key that goes would take the data along.
+    # With all parameters but the functions' code: without its KMS key the data could not be read.
     first = base_template()
     known = parameter_names(first) - {"CodeKey"}
     chosen = {name: value for name, value in stack.parameters.items() if name in known}
@@ -197,21 +197,23 @@ def _back_to_the_foundation(aws: Aws, report: Reporter) -> bool:
     return True
 
 
-def _foundation(aws: Aws) -> tuple[str, ...]:
-    """What stays with the data, as an inventory names it."""
+def _kept_resources(aws: Aws) -> tuple[str, ...]:
+    """What is kept with the data, as an inventory names it."""
     stack = aws.stack.find()
     members = sorted(map(str, stack_members(aws)))
     bucket = [f"bucket {aws.bucket.name}"] if owns_bucket(aws) else []
     return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered_models(aws))
 
 
-def _sweep(aws: Aws, members: list[OwnedResource], groups: list[str], kept: tuple[str, ...], report: Reporter) -> None:
-    """Delete what outlived the stack, and what AWS made by itself on its behalf."""
+def _delete_leftovers(
+    aws: Aws, members: list[OwnedResource], groups: list[str], kept: tuple[str, ...], report: Reporter
+) -> None:
+    """Delete what the stack's deletion left, and what AWS created by itself, such as log groups."""
     for leftover in [*members, *open_cleanup(aws).tagged(besides=members)]:
         if str(leftover) not in kept and open_cleanup(aws).exists(leftover):
-            report.tell(f"{leftover}: outlived its stack")
+            report.tell(f"{leftover}: left by the stack")
             if not open_cleanup(aws).delete(leftover):
-                report.tell(f"{leftover}: this version cannot delete it; delete it by hand")
+                report.tell(f"{leftover}: this version cannot delete it; delete it manually")
     for group in dict.fromkeys([*groups, *log_groups(aws, members)]):
         aws.logs.delete_group(group)
     if not kept:
@@ -219,12 +221,12 @@ def _sweep(aws: Aws, members: list[OwnedResource], groups: list[str], kept: tupl
             aws.logs.delete_training_stream(stream)
 
 
-def _look_again(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
-    """List what stands but for what is *kept*; for a while, because AWS takes its time to forget."""
+def _list_remaining(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
+    """List all resources but the *kept* ones, for up to a minute: AWS lists deleted ones for a while."""
     records = ("log-stream ",) if kept else ()
     left: tuple[str, ...] = ()
     with contextlib.suppress(WaitTimeout):
-        for _ in poll("everything going", _LOOK_SECONDS):
+        for _ in poll("all resources deleted", _LISTING_SECONDS):
             left = tuple(item for item in inventory(aws) if item not in kept and not item.startswith(records))
             if not left:
                 break
@@ -232,6 +234,6 @@ def _look_again(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _monthly_dollars(aws: Aws) -> float:
-    """What is kept goes on costing in a month; older versions of objects, which end within 30 days, do not count."""
+    """The monthly cost of the kept data, without old versions of objects, which expire within 30 days."""
     stored = sum(item.size for item in aws.bucket.list())
     return kept_monthly_dollars(stored, aws.images.stored_bytes(), kms=bool(aws.stack.key()))

@@ -1,4 +1,4 @@
-"""Image: have the container image of this version built in the account, unless it is there already."""
+"""Image: build this version's container image in the AWS account, unless it exists."""
 
 import time
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scones.deployment.template import create_base_stack
 from scones.domain.errors import SconesError
 from scones.domain.progress import Reporter
 
-# The project's own limits, for waiting in the queue and for building, and some time to spare.
+# The project's limits for waiting in the queue and for building, and a margin.
 _BUILD_SECONDS = 3900.0
 
 
@@ -21,25 +21,25 @@ class ImageBuildFailed(SconesError):
 
     def __init__(self, build: Build) -> None:
         why = build.reason or "no reason given"
-        hint = "without an index of PyTorch's CPU builds (setting package_index) pip finds none"
+        hint = "if pip found no PyTorch, set package_index to an index of its CPU builds"
         super().__init__(f"image build {build.id} is {build.status}: {why}; its log: {build.log}; {hint}")
         self.build = build.id
 
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """Which image there is now; *digest* names its very bytes."""
+    """The container image."""
 
     uri: str
     digest: str
     base: str
-    """The base image that was built on; empty where the image was there before, for it says so in its label."""
+    """The base image that was used; empty if the image existed, which names it in a label."""
     built: bool
     seconds: float
 
 
 def image(aws: Aws, settings: Settings, report: Reporter) -> ImageResult:
-    """Build the image; one that has the tag of these sources is not built again, a build under way is waited for.
+    """Build the image if none has these sources' tag; a running build is waited for.
 
     Raises:
         ImageNotBuilt: with CodeBuild's reason.
@@ -49,7 +49,7 @@ def image(aws: Aws, settings: Settings, report: Reporter) -> ImageResult:
         return ImageResult(image_uri(aws), digest, "", built=False, seconds=0.0)
     create_base_stack(aws, settings, report.tell)
     build = _follow(aws, _begin(aws, source, settings.package_index, report), report)
-    # Whoever pushed the tag first has pushed the same: it is the hash of the sources.
+    # If another build pushed the tag first, the image is the same: the tag is the hash of the sources.
     digest = aws.images.digest(source.tag)
     if digest is None:
         raise ImageBuildFailed(build)
@@ -61,13 +61,13 @@ def image(aws: Aws, settings: Settings, report: Reporter) -> ImageResult:
 def _begin(aws: Aws, source: ImageSource, package_index: str, report: Reporter) -> Build:
     for build in aws.images.running():
         if build.tag == source.tag:
-            report.tell(f"build {build.id} is under way")
+            report.tell(f"build {build.id} is running")
             return build
     aws.bucket.put(source.key, source.body)
     variables = {"TAG": source.tag, "BASE": source.base}
-    # CodeBuild has no use for a variable without a value.
+    # CodeBuild rejects variables without a value.
     variables |= {"PACKAGE_INDEX": package_index} if package_index else {}
-    report.tell(f"building image {source.tag}: on AWS some minutes and cents, once for each version of the code")
+    report.tell(f"building image {source.tag}: takes a few minutes and cents on AWS, once per version of the code")
     return aws.images.start(f"{aws.bucket.name}/{source.key}", variables)
 
 
@@ -82,7 +82,7 @@ def _follow(aws: Aws, build: Build, report: Reporter) -> Build:
                 phase = build.phase
                 report.tell(f"build {build.id}: {phase}")
     except BaseException:
-        # Nobody waits for it any more, and it costs money by the minute.
+        # Nothing waits for it any more, and it is billed by the minute.
         aws.images.stop(build)
         raise
     raise AssertionError("poll ends only by raising")

@@ -1,4 +1,4 @@
-"""Replay: rebuild a recorded decision bit for bit, or say what another model or threshold would have decided."""
+"""Replay: reproduce a recorded decision exactly, or show what another model or threshold would have decided."""
 
 import hashlib
 import json
@@ -29,12 +29,12 @@ _COMPARED = ("model_version", "inferences", "unfamiliarity", "unfamiliar", "labe
 
 
 class CannotReplay(SconesError):
-    """The decision is not recorded, or what it was made from is gone."""
+    """The decision is not recorded, or its photo or model no longer exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """One execution's decision, made again; *differences* is empty where it is the same to the last bit."""
+    """One execution's decision, reproduced; *differences* is empty if it is identical."""
 
     execution: str
     photo_id: str
@@ -46,43 +46,43 @@ class ReplayResult:
     differences: tuple[str, ...]
 
     def summary(self) -> Iterator[str]:
-        """Say it in a few lines for a person."""
+        """The lines for a person."""
         decision = f"{self.label} {self.confidence:.9g}, {self.outcome}" if self.label else self.outcome
         yield f"execution {self.execution}: {decision}"
         yield f"photo {self.photo}, sha256 {self.photo_id[:12]}, model {self.model_version or 'none'}"
         yield from (f"DIFFERENT: {difference}" for difference in self.differences)
-        yield "not the same" if self.differences else "rebuilt bit for bit"
+        yield "not identical" if self.differences else "reproduced exactly"
 
 
 @dataclass(frozen=True, slots=True)
 class RejudgeResult:
-    """All recorded decisions, each photo's newest, judged anew."""
+    """The newest recorded decision of each photo, decided again."""
 
     photos: int
     same: int
     changes: Mapping[str, int]
     """The number of photos by change of decision: `bicycle classified -> bicycle below_threshold`."""
     missing: int
-    """Photos that are in S3 no longer, of which another model cannot be asked."""
+    """Photos that are no longer in S3, so that another model cannot classify them."""
     model_version: str
-    """The model that was asked; empty where the recorded probabilities were taken."""
+    """The other model; empty if the recorded probabilities were used."""
     threshold: float | None
 
     def summary(self) -> Iterator[str]:
-        """Say it in a few lines for a person."""
-        yield f"{self.photos} photos: {self.same} as they were decided, {sum(self.changes.values())} otherwise"
+        """The lines for a person."""
+        yield f"{self.photos} photos: {self.same} decided as before, {sum(self.changes.values())} differently"
         yield from (f"{count:6} {change}" for change, count in self.changes.items())
         if self.missing:
-            yield f"{self.missing} photos are gone: nothing can be said of them"
+            yield f"{self.missing} photos no longer exist, so they were not decided again"
 
 
 def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> ReplayResult:
-    """Make the decision of *execution* again, from the same photo, model and threshold.
+    """Reproduce the decision of *execution* from its photo, model and threshold.
 
-    The model behind *model_uri* is looked at first, then every other in the bucket.
+    Tries the model at *model_uri* first, then all others in the bucket.
 
     Raises:
-        CannotReplay: there is no such decision, or its photo or its model is gone.
+        CannotReplay: there is no such decision, or its photo or model no longer exists.
     """
     record = _find(aws, execution)
     photo = _photo(aws, record)
@@ -92,7 +92,7 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
     else:
         with _model(aws, version, model_uri) as model_file:
             report.tell(f"model {model_file.version}, photo {record['s3_key']}")
-            found = _again(model_file, photo, record)
+            found = _reproduce(model_file, photo, record)
     return ReplayResult(
         execution=execution,
         photo_id=str(record["photo_id"]),
@@ -108,7 +108,7 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
 def rejudge(aws: Aws, model_file: Path | None, threshold: float | None, report: Reporter) -> RejudgeResult:
     """Decide again about all recorded photos: with another model, or with their recorded probabilities.
 
-    *threshold* None keeps each decision's own; photos that could not be read stay as they are.
+    *threshold* None keeps each decision's own; unreadable photos are left out.
 
     Raises:
         CannotReplay: nothing was recorded yet.
@@ -118,14 +118,14 @@ def rejudge(aws: Aws, model_file: Path | None, threshold: float | None, report: 
     if not records:
         raise CannotReplay("no decision is recorded in this environment yet; run: scones classify")
     if model_file is None:
-        kept = [_judge(record, record["inferences"], record.get("unfamiliar"), threshold) for record in records]
-        return _judged(records, kept, "", threshold)
+        kept = [_decide(record, record["inferences"], record.get("unfamiliar"), threshold) for record in records]
+        return _compare(records, kept, "", threshold)
     with open_model_file(model_file) as other:
-        asked = list(_ask(aws, other, records, threshold, report))
-        return _judged(records, asked, other.version, threshold)
+        decided = list(_classify(aws, other, records, threshold, report))
+        return _compare(records, decided, other.version, threshold)
 
 
-def _judged(
+def _compare(
     records: Sequence[Item], decisions: Sequence[tuple[str, str] | None], version: str, threshold: float | None
 ) -> RejudgeResult:
     before = [(str(record["label"]), str(record["outcome"])) for record in records]
@@ -182,7 +182,7 @@ def _is_unreadable(photo: bytes) -> bool:
     return False
 
 
-def _again(model_file: ModelFile, photo: bytes, record: Item) -> dict[str, Any]:
+def _reproduce(model_file: ModelFile, photo: bytes, record: Item) -> dict[str, Any]:
     """Answer as the server did: photos that came together went through the model together, up to its batch."""
     model = Model(model_file)
     for together in range(1, Limits().batch + 1):
@@ -223,7 +223,7 @@ def _newest(records: Iterator[Item]) -> list[Item]:
     return list({record["photo_id"]: record for record in decisions}.values())
 
 
-def _judge(record: Item, probabilities: object, unfamiliar: object, threshold: float | None) -> tuple[str, str]:
+def _decide(record: Item, probabilities: object, unfamiliar: object, threshold: float | None) -> tuple[str, str]:
     classes = [str(name) for name in _list(record["classes"])]
     line = float(str(record["threshold"])) if threshold is None else threshold
     numbers = [float(str(number)) for number in _list(probabilities)]
@@ -237,7 +237,7 @@ def _with_outcome(record: Item) -> Item:
     return {**record, "outcome": Outcome(str(record.get("outcome") or record["ruling"])).value}
 
 
-def _ask(
+def _classify(
     aws: Aws, model_file: ModelFile, records: Sequence[Item], threshold: float | None, report: Reporter
 ) -> Iterator[tuple[str, str] | None]:
     """Ask another model about each photo; None for a photo that is gone."""
@@ -248,7 +248,7 @@ def _ask(
         except CannotReplay:
             yield None
         else:
-            yield _judge(
+            yield _decide(
                 {**record, "classes": list(model.classes)}, found["probabilities"], found.get("unfamiliar"), threshold
             )
         report.progress(done, len(records), "photos judged again")

@@ -1,4 +1,4 @@
-"""Rollback: have the endpoint serve the release before, watched as a deploy is."""
+"""Rollback: return the endpoint to the previous release, as gradually as a deploy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,22 +16,24 @@ from scones.domain.progress import Reporter
 
 
 class NoPreviousRelease(SconesError):
-    """There is no release before the one that serves, or none that may serve."""
+    """There is no previous release, or none that can be deployed."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"there is nothing to go back to: {reason}; to serve another model, run: scones deploy MODEL")
+        super().__init__(
+            f"there is no release to return to: {reason}; to deploy another model, run: scones deploy MODEL"
+        )
 
 
 def rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
-    """Return to the release before the one that serves, which is then forgotten; again, to the one before that.
+    """Return to the previous release, and delete the record of the current one.
 
-    A deploy or a rollback that was cut off is brought to its end: the newest finished release serves.
+    An interrupted deploy or rollback is completed: the newest finished release is live then.
 
     Raises:
         MissingPrerequisite: there is no endpoint.
-        NoPreviousRelease: there is no release before.
-        EnvironmentBusy: another command changes the environment.
-        UpdateRolledBack: the old model failed under traffic or did not start; the newer one goes on serving.
+        NoPreviousRelease: there is no previous release.
+        EnvironmentBusy: another command is changing the environment.
+        UpdateRolledBack: the old model failed under traffic or did not start; the newer one stays live.
     """
     with deployment_lock(aws, "rollback", 2 * max_update_seconds(settings.bake_seconds), report):
         return _rollback(aws, settings, report)
@@ -47,7 +49,7 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     left = [release for release in found if release.finished and release.number > target.number]
     for release in left:
         save_release(aws.bucket, release, finished=False)
-    report.tell(f"endpoint {aws.name}: going back to release {target.number}, model {target.package}")
+    report.tell(f"endpoint {aws.name}: returning to release {target.number}, model {target.package}")
     hosting = hosting_of(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"))
     hosting = aws.scaling.pause(hosting, sum(aws.sagemaker.instances(live).values()))
     try:
@@ -65,7 +67,7 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
 
 def _choose(aws: Aws, found: Sequence[Release], live: Endpoint, report: Reporter) -> Release:
     finished = [release for release in found if release.finished]
-    # Where something was cut off, or what serves is no release, the newest release is the one to go back to.
+    # After an interruption, or if the live configuration is no release, the newest release is the target.
     settled = found and found[-1].finished and found[-1].config == live.config
     serving = finished.pop() if settled else None
     for release in reversed(finished):
@@ -74,19 +76,19 @@ def _choose(aws: Aws, found: Sequence[Release], live: Endpoint, report: Reporter
         reason = _refuse(aws, release)
         if not reason:
             return release
-        report.tell(f"release {release.number} is passed over: {reason}")
-    first = f"release {serving.number} is the first that is kept and may serve" if serving else "no release is kept"
+        report.tell(f"release {release.number} is skipped: {reason}")
+    first = f"release {serving.number} is the oldest that can be deployed" if serving else "there is no release"
     raise NoPreviousRelease(first)
 
 
 def _refuse(aws: Aws, release: Release) -> str:
-    """Why the release may not serve, or nothing."""
+    """Why the release cannot be deployed; empty if it can."""
     package = aws.registry.find(release.model_uri)
     if package is None or package.approval is not ApprovalStatus.APPROVED:
-        return f"its model {release.package} is not approved any more"
+        return f"its model {release.package} is no longer approved"
     model = aws.sagemaker.model_behind(release.config)
     if not model:
         return "its configuration is gone"
-    # The repository keeps the last ten; building today's would not bring back the one that this release runs.
+    # The repository keeps the last ten images; a new build would not restore this release's image.
     image = aws.sagemaker.image_of(model)
     return "" if image and aws.images.digest(image.rpartition(":")[2]) else "its container image is gone"

@@ -1,4 +1,4 @@
-"""Simulate: send a stream of couriers' photos through the workflow, and account for every one of them."""
+"""Simulate: send a stream of couriers' photos through the workflow, and report the outcome of each."""
 
 import time
 import uuid
@@ -26,7 +26,7 @@ from scones.monitoring.shift import darken_and_blur
 
 
 class EventKind(StrEnum):
-    """What an event is: a plain photo, or one of the troubles that are mixed in."""
+    """The kind of an event: a plain photo, or one of the disturbances."""
 
     PLAIN = "plain"
     DUPLICATE = "duplicate"
@@ -40,7 +40,7 @@ class BadStream(SconesError):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """How many events, how many of them a second (0: all at once), and which shares of them are troubles."""
+    """How many events, how many per second (0: all at once), and the shares of disturbances."""
 
     events: int = 200
     per_second: float = 20.0
@@ -49,20 +49,20 @@ class Stream:
     shifted: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse shares that are more than everything."""
+        """Reject shares that sum to more than 1."""
         if self.duplicates + self.corrupt + self.shifted > 1:
             raise BadStream("duplicates, corrupt and shifted are shares of all events: together they are 1 at most")
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoEvent:
-    """One photo's event. A duplicate has the number, and so the photo and the courier, of an earlier one."""
+    """One photo's event. A duplicate has the number, photo and courier of an earlier one."""
 
     number: int
     kind: EventKind
     sample: Sample
     shape: EventKind
-    """What its photo is: that of the original, where the event is a duplicate."""
+    """The kind of its photo; for a duplicate, that of the original."""
     place: tuple[float, float]
 
 
@@ -117,7 +117,7 @@ def simulate(
 
 
 def plan_events(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[PhotoEvent, ...]:
-    """Plan a stream: photos of *samples* in random order, again and again, with the troubles strewn among them.
+    """Plan a stream: photos of *samples* in random order, again and again, mixed with disturbances.
 
     Raises:
         BadStream: there is no sample.
@@ -160,7 +160,7 @@ def _send_all(
         for event, ended in waiting:
             yield event, ended.result()
     finally:
-        # After Ctrl-C the events that wait must not start.
+        # After Ctrl-C no further event starts.
         pool.shutdown(cancel_futures=True)
 
 
@@ -170,21 +170,21 @@ def _send(aws: Aws, workflow_arn: str, run: str, event: PhotoEvent) -> Execution
     key = f"{ASKED_PREFIX}{run}/{event.number:05d}"
     try:
         aws.bucket.put(key, _photo(aws.bucket.get(event.sample.key), event, run), "application/x-image")
-        asked = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "courier": courier}
-        return aws.workflow.run(workflow_arn, uuid.uuid4().hex, asked)
+        request = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": key, "courier": courier}
+        return aws.workflow.run(workflow_arn, uuid.uuid4().hex, request)
     except AwsError as error:
         return error
 
 
 def _photo(photo: bytes, event: PhotoEvent, run: str) -> bytes:
-    """The event's photo: as another shot of the same vehicle, it has a hash of its own, and the same pixels."""
+    """The event's photo, with a hash of its own and the same pixels, like another shot of the vehicle."""
     if event.shape is EventKind.CORRUPT:
-        # Half of them lack their end, and half were never photos.
+        # Half of them are truncated, and half are not photos.
         photo = photo[: len(photo) // 2] if event.number % 2 else b"no photo"
     if event.shape is EventKind.SHIFTED:
         rng = np.random.default_rng(event.number)
         photo = darken_and_blur(photo, brightness=rng.uniform(0.3, 0.8), blur_share=rng.uniform(0, 1 / 16))
-    # Whatever follows a picture's end is passed over by everything that reads pictures.
+    # Image decoders ignore bytes after the end of the image.
     return photo + f"\n{run} {event.number}".encode()
 
 

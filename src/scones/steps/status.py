@@ -1,4 +1,4 @@
-"""Status: what of this environment stands right now, whether it is as it should be, and what it costs."""
+"""Status: show the environment's resources, manual changes, live model and hourly cost; change nothing."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -11,27 +11,27 @@ from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
 
 _NAMED = 3
-"""Of so many things of a kind a person is told the names; `--json` has them all."""
+"""How many names of a kind are shown; `--json` has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The stack's and the endpoint's own words, and everything that stands; empty words where there is none."""
+    """The state of the stack and the endpoint, empty if there is none, and all resources."""
 
     env: str
     account: str
     region: str
     stack: str
     drift: StackDrift | None
-    """None where no stack stands."""
+    """None if there is no stack."""
     endpoint: str
     endpoint_config: str
     wanted_config: str
-    """What the last release recorded."""
+    """The configuration of the last finished release."""
     hourly_dollars: float | None
-    """On AWS, by the dated prices; None where the price table lacks an instance type."""
+    """On AWS, by the price table; None if it lacks an instance type."""
     leftovers: tuple[str, ...]
-    """What stands, and belongs to no stack and no release."""
+    """Resources that belong to neither the stack nor a release."""
     resources: tuple[str, ...]
 
     def summary(self) -> Iterable[str]:
@@ -41,21 +41,22 @@ class Status:
         if self.drift:
             yield f"drift {self.drift}"
         if self.endpoint_config != self.wanted_config:
-            wanted = self.wanted_config or "nothing that a release recorded"
-            yield f"ENDPOINT: {self.endpoint_config or 'nothing'} is live, {wanted} is wanted; run: scones deploy"
+            wanted = self.wanted_config or "no release"
+            live = self.endpoint_config or "nothing"
+            yield f"ENDPOINT: {live} is live, but {wanted} was deployed last; run: scones deploy"
         elif self.endpoint:
-            yield f"endpoint configuration {self.endpoint_config}, as the last release wants it"
-        dollars = "unknown, for an instance type has no price" if self.hourly_dollars is None else self._cost()
-        yield f"on AWS right now: {dollars}"
-        yield from (f"standing: {line}" for line in _by_kind(self.resources))
-        yield from (f"LEFT OVER: {item}" for item in self.leftovers)
+            yield f"endpoint configuration {self.endpoint_config}, that of the last release"
+        dollars = "unknown: an instance type has no price" if self.hourly_dollars is None else self._cost()
+        yield f"cost on AWS: {dollars}"
+        yield from (f"resource: {line}" for line in _by_kind(self.resources))
+        yield from (f"LEFTOVER: {item}" for item in self.leftovers)
 
     def _cost(self) -> str:
-        return f"${self.hourly_dollars:.3f} an hour, besides what is sent and stored"
+        return f"${self.hourly_dollars:.3f} an hour, besides requests and storage"
 
 
 def _by_kind(items: Iterable[str]) -> Iterable[str]:
-    """One line for each kind of thing; of many of a kind the first ones by name."""
+    """One line for each kind of resource, with the first names."""
     kinds: dict[str, list[str]] = {}
     for item in items:
         kind, _, name = item.partition(" ")
@@ -67,7 +68,7 @@ def _by_kind(items: Iterable[str]) -> Iterable[str]:
 
 
 def status(aws: Aws) -> Status:
-    """Look, and change nothing."""
+    """Read the state of the environment."""
     stack = aws.stack.find()
     endpoint = aws.sagemaker.find_endpoint(aws.name)
     kept = [release for release in list_releases(aws.bucket) if release.finished]
@@ -85,27 +86,27 @@ def status(aws: Aws) -> Status:
         endpoint_config=endpoint.config if endpoint else "",
         wanted_config=kept[-1].config if kept else "",
         hourly_dollars=None if hourly is None else hourly + idle,
-        leftovers=leftovers(resources, _needed(kept, endpoint.config if endpoint else ""), stands=stack is not None)
+        leftovers=leftovers(resources, _needed(kept, endpoint.config if endpoint else ""), has_stack=stack is not None)
         + (tuple(map(str, known.unmanaged)) if stack else ()),
         resources=resources,
     )
 
 
-def leftovers(standing: Iterable[str], needed: Collection[str], *, stands: bool) -> tuple[str, ...]:
-    """Name what nobody needs: everything without a stack, else each model and configuration beyond *needed*."""
-    if not stands:
-        return tuple(standing)
+def leftovers(resources: Iterable[str], needed: Collection[str], *, has_stack: bool) -> tuple[str, ...]:
+    """Name the unused resources: all if there is no stack, else models and configurations that are not *needed*."""
+    if not has_stack:
+        return tuple(resources)
     kinds = ("endpoint-config ", "model ")
-    return tuple(item for item in standing if item.startswith(kinds) and item not in needed)
+    return tuple(item for item in resources if item.startswith(kinds) and item not in needed)
 
 
 def _idle_dollars(aws: Aws, stack: Stack) -> float:
-    """What the stack costs an hour by itself; its monitor runs at a rate such as `60 minutes`."""
+    """What the idle stack costs per hour; its monitor runs at a rate such as `60 minutes`."""
     resources = Counter(resource.type for resource in aws.stack.resources())
     return idle_hourly_dollars(resources, float(stack.parameters["MonitorRate"].split()[0]))
 
 
 def _needed(kept: Iterable[Release], live: str) -> set[str]:
-    """The configurations and models of the releases that are kept; what serves, though no release says so, is told."""
+    """The configurations and models of the kept releases, and the live configuration."""
     named = {f"endpoint-config {release.config}" for release in kept} | {f"model {release.model}" for release in kept}
     return named | {f"endpoint-config {live}"}

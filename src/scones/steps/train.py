@@ -25,14 +25,14 @@ METRICS = (
     "oof_outliers_accepted",
     "temperature",
 )
-"""What a training job prints as `name=value`, and SageMaker keeps the last value of."""
+"""Metrics that a training job prints as `name=value`; SageMaker stores the last values."""
 
 _PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Where the model is, and what it says of itself."""
+    """The trained model and its metrics."""
 
     job: str
     model_uri: str
@@ -45,26 +45,26 @@ class TrainingResult:
 
 
 def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> TrainingResult:
-    """Train on the data *version*; every call runs a new job, which goes on where one of its kind was cut off.
+    """Train on the data *version* in a new job; it continues from the checkpoints of an interrupted one.
 
     Raises:
-        TrainingFailed: with the reason that the job gave.
+        TrainingFailed: with the job's reason.
     """
     plan = _plan(aws, settings, version)
     kept = aws.bucket.key(plan.checkpoint_uri) + "/"
     if any(aws.bucket.list(kept)):
-        report.tell("this training was cut off before: it goes on from the epochs that were kept")
+        report.tell("this training was interrupted before: it continues from its checkpoints")
     started = time.monotonic()
     aws.sagemaker.start_training(plan)
     try:
         ended = _follow(aws, plan, report)
     except BaseException:
-        # Nobody waits for this job any more, and on AWS it costs money by the second.
+        # Nothing waits for this job any more, and it is billed by the second.
         aws.sagemaker.stop_training(plan.job)
         raise
     if ended.status != "Completed":
         raise TrainingFailed(plan.job, ended.status, ended.reason)
-    # The next training of this kind is to be one.
+    # The next training of this kind starts from the beginning.
     aws.bucket.remove([item.key for item in aws.bucket.list(kept)])
     seconds = time.monotonic() - started
     report.tell(f"trained {plan.job} in {seconds:.0f} s")
@@ -97,19 +97,19 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
 
 
 def _kind(image: str, hyperparameters: Mapping[str, str]) -> str:
-    """Name trainings that end with the same model: by code, data and hyperparameters."""
+    """Identify trainings with the same result: by code, data and hyperparameters."""
     return hashlib.sha256(repr((image, sorted(hyperparameters.items()))).encode()).hexdigest()[:16]
 
 
 def _channels(aws: Aws, version: str) -> dict[str, str]:
-    """SageMaker refuses a channel with nothing in it, and not all data has outliers."""
+    """SageMaker rejects empty channels, and not all data has outliers."""
     channels = {"training": split_prefix(version, "train"), "outliers": outliers_prefix(version)}
     return {name: prefix for name, prefix in channels.items() if name == "training" or any(aws.bucket.list(prefix))}
 
 
 def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> TrainingStatus:
     log = aws.logs.training(plan.job)
-    # SageMaker stops a job that takes too long; the rest is for starting it and for its upload.
+    # SageMaker stops a job at its limit; the rest is for its start and its upload.
     for _ in poll(f"training job {plan.job} ending", plan.max_seconds + plan.spot_wait_seconds + 1800):
         training = aws.sagemaker.training(plan.job)
         _show_progress(log, report)

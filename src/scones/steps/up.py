@@ -1,4 +1,4 @@
-"""Up: look at the account, show what would change, and bring the stack to the template."""
+"""Up: check the account, show what would change, and create or update the stack."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ _LOCK_SECONDS = 3 * STACK_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class StackOutputs:
-    """What stands, by name."""
+    """The names of the stack's resources."""
 
     stack: str
     bucket: str
@@ -37,21 +37,21 @@ class StackOutputs:
 
 @dataclass(frozen=True, slots=True)
 class ChangeApproval:
-    """What whoever runs `up` agrees to; *ask* raises where they do not go on with the changes that they were shown."""
+    """The user's approval of changes; *ask* raises Cancelled if they decline the changes that were shown."""
 
     ask: Callable[[], None]
     build: Callable[[], object]
-    """Has the image built that the functions run from; called once the bucket stands and the changes were agreed to."""
+    """Builds the container image of the functions, once the bucket exists and the changes are approved."""
     replace_data: bool = False
-    """Whether a bucket or a table may be replaced or removed, with what is in it."""
+    """Whether a bucket or a table may be replaced or removed, with its data."""
 
 
 def up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> StackOutputs:
-    """Create or update the stack; one that matches already is left as it is.
+    """Create or update the stack; one that matches already is unchanged.
 
     Raises:
-        BucketTaken: somebody else has the bucket's name.
-        DataAtRisk: a bucket or a table would be replaced or removed, without consent.
+        BucketTaken: the bucket's name is taken.
+        DataAtRisk: a bucket or a table would be replaced or removed, without `replace_data`.
         EnvironmentBusy: another command changes the environment.
         StackFailed: with the first reason that CloudFormation gives.
     """
@@ -59,13 +59,13 @@ def up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) 
     for check in preflight(aws, settings):
         report.tell(str(check))
     if not owns_bucket(aws):
-        # Only in a bucket can the environment be held; until it has one, CloudFormation lets one command make it.
+        # The lock is in the bucket; until there is one, CloudFormation executes the change set of one command only.
         _found(aws, settings, consent, report)
     with deployment_lock(aws, "up", _LOCK_SECONDS, report) as extend:
 
         def build() -> None:
             consent.build()
-            # The user may have taken a long time to agree, and the build may have been long.
+            # Approval and build may have taken long.
             extend()
 
         _found(aws, settings, consent, report)
@@ -73,7 +73,7 @@ def up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) 
 
 
 def _found(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> None:
-    """Bring up the foundation, unless it stands: the functions' zip needs the bucket, which the stack owns."""
+    """Create the base stack, if needed: the functions' zip needs its bucket."""
     if not aws.stack.base_exists(report.tell):
         _bring(aws, base_template(), base_parameters(aws, settings), replace(consent, build=_nothing), report)
 
@@ -108,7 +108,7 @@ def _up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter)
 def _bring(
     aws: Aws, wanted: Mapping[str, object], parameters: Mapping[str, str], consent: ChangeApproval, report: Reporter
 ) -> Stack:
-    """Show what would change, have it agreed to, and carry it out."""
+    """Show the changes, ask for approval, and execute them."""
     change_set = aws.stack.prepare(wanted, parameters, report.tell)
     if change_set is None:
         consent.build()
@@ -123,14 +123,14 @@ def _bring(
     try:
         stack = aws.stack.execute(change_set, report)
     except KeyboardInterrupt:
-        report.tell(f"stack {aws.name} goes on by itself; run the same command again, and it is waited for")
+        report.tell(f"stack {aws.name} continues without this command; run it again to wait for its end")
         raise
     report.tell(f"stack {aws.name} is ready")
     return stack
 
 
 def _nothing() -> None:
-    """The foundation has no function that runs from the image."""
+    """The base stack has no function that runs from the image."""
 
 
 def _agree(stack: str, change_set: ChangeSet, consent: ChangeApproval, report: Reporter) -> None:
@@ -142,7 +142,7 @@ def _agree(stack: str, change_set: ChangeSet, consent: ChangeApproval, report: R
 
 
 def _watch(settings: Settings) -> dict[str, str]:
-    """The stack's parameters for the monitor."""
+    """The stack's parameters of the monitor."""
     minutes = settings.monitor_minutes
     return {
         "MonitorRate": f"{minutes} minute{'s' if minutes > 1 else ''}",
