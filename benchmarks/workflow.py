@@ -187,7 +187,7 @@ def _batch(flow: Pipeline, cloud: Cloud, photos: Sequence[bytes], size: int, nam
     began = time.perf_counter()
     batch = flow.classify_batch(bucket.uri(prefix))
     seconds = time.perf_counter() - began
-    assert batch.asked == size, batch.counts
+    assert batch.newly_classified == size, batch.counts
     assert batch.counts["failed"] == 0, batch.failed
     spent = {name: (value - cpu.get(name, 0)) / size * 1000 for name, value in _cpu_seconds(cloud).items()}
     grown = _gateway(cloud).memory_info().rss - memory - (_stored(flow) - stored)

@@ -46,7 +46,7 @@ def test_keys_given_outright_need_nothing_of_the_users_own(settings: Settings, m
 def test_a_profile_that_does_not_exist_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is asked of AWS before."""
     monkeypatch.setenv("AWS_PROFILE", "not-there")
-    with pytest.raises(AwsUnreachable, match=r"profile \(not-there\) could not be found; mend"):
+    with pytest.raises(AwsUnreachable, match=r"profile \(not-there\) could not be found; correct"):
         connect(Settings())
 
 

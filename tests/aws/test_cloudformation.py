@@ -45,7 +45,7 @@ def test_of_two_that_bring_up_the_same_stack_one_does_and_one_is_told(aws: Aws) 
     second = aws.stack.prepare(base_template(), {"Env": aws.env}, tell)
     assert first
     assert second
-    with pytest.raises(StackFailed, match="another command was quicker"):
+    with pytest.raises(StackFailed, match="another command changed it first"):
         aws.stack.execute(first, Silent())
     assert aws.stack.execute(second, Silent()).status == "CREATE_COMPLETE"
 

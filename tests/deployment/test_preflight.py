@@ -93,7 +93,7 @@ def test_a_bucket_of_somebody_else_s_stops_it_all(aws: Aws, settings: Settings) 
     """HeadBucket answers 403: the name is told, and that another environment's name helps."""
     with before(1, always=Fault("status", 403, b"")) as server:
         theirs = Bucket(Client(replace(settings, endpoint_url=server.url), "s3", KEYS), aws.bucket.name)
-        with pytest.raises(BucketTaken, match=rf"{aws.bucket.name} exists.*choose another --env than '{aws.env}'"):
+        with pytest.raises(BucketTaken, match=rf"{aws.bucket.name} is denied.*choose another --env than '{aws.env}'"):
             checks(replace(aws, bucket=theirs), settings)
 
 

@@ -43,7 +43,7 @@ def test_a_photo_without_an_answer_is_one_clear_line(flow: Pipeline, cloud: Clou
     made = {"name": "smoke-fails", "type": "EXPRESS", "roleArn": role, "definition": json.dumps(fails)}
     arn = states.create_state_machine(**made)["stateMachineArn"]
     try:
-        with pytest.raises(SmokeTestFailed, match="EndpointUnavailable: no body; look at the functions' logs"):
+        with pytest.raises(SmokeTestFailed, match="EndpointUnavailable: no body; check the functions' logs"):
             smoke_test(flow.aws, arn, Silent())
     finally:
         states.delete_state_machine(stateMachineArn=arn)

@@ -56,7 +56,7 @@ def test_a_model_below_a_floor_waits_and_is_not_deployed(aws: Aws, settings: Set
     """The refusal says which floor it misses, and how to approve it all the same; a rejected one is refused alike."""
     waiting = register(aws, settings, model_uri, Silent())
     assert waiting.approval is ApprovalStatus.PENDING
-    with pytest.raises(NotApproved, match=rf"waits.*gate_accuracy.*scones approve 1 --env {aws.env}"):
+    with pytest.raises(NotApproved, match=rf"is not approved.*gate_accuracy.*scones approve 1 --env {aws.env}"):
         deploy(aws, settings, waiting, Silent())
     rejected = aws.registry.decide(waiting, ApprovalStatus.REJECTED, "it confuses scooters")
     with pytest.raises(NotApproved, match="rejected: it confuses scooters"):

@@ -99,7 +99,7 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Pipeline) -> None:
     check_whole(own_flow, came)
     own_flow.deploy()
     again = own_flow.classify_batch(source)
-    assert (again.run, again.asked) == (came.run, came.counts["failed"])
+    assert (again.run, again.newly_classified) == (came.run, came.counts["failed"])
     assert again.counts["classified"] == PHOTOS
     check_whole(own_flow, again)
 
@@ -124,10 +124,10 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
         before = len(parts(flow))
         assert 3 <= before < PHOTOS / 100
         batch = flow.classify_batch(source)
-        assert (batch.asked, batch.counts["classified"]) == (PHOTOS - 100 * before, PHOTOS)
+        assert (batch.newly_classified, batch.counts["classified"]) == (PHOTOS - 100 * before, PHOTOS)
         check_whole(flow, batch)
         manifests = list(flow.aws.bucket.list(RunFiles(batch.run).manifests))
-        assert flow.aws.bucket.get(manifests[1].key).count(b"\n") == batch.asked
+        assert flow.aws.bucket.get(manifests[1].key).count(b"\n") == batch.newly_classified
     finally:
         stop(risen)
     assert not kept.exists()

@@ -72,7 +72,7 @@ def test_every_photo_is_accounted_for(flow: Pipeline) -> None:
     assert table.column("key").to_pylist() == [line["key"] for line in lines(flow.aws, batch)]
     assert table.column("probability_motorcycle").to_pylist()[1] == pytest.approx(found["001.png"]["confidence"])
     again = flow.classify_batch(source)
-    assert (again.run, again.asked, again.counts) == (batch.run, 0, batch.counts)
+    assert (again.run, again.newly_classified, again.counts) == (batch.run, 0, batch.counts)
     assert sorted(asked_keys(flow.aws, batch)) == sorted(f"asked/all/{name}" for name in photos)
 
 
@@ -104,7 +104,7 @@ def test_a_part_that_is_not_whole_is_done_again(flow: Pipeline) -> None:
     whole = flow.aws.bucket.get(part.key)
     flow.aws.bucket.put(part.key, whole[:-40])
     again = flow.classify_batch(source)
-    assert (again.asked, again.counts["classified"]) == (3, 3)
+    assert (again.newly_classified, again.counts["classified"]) == (3, 3)
     assert flow.aws.bucket.get(part.key) == whole
 
 
@@ -114,7 +114,7 @@ def test_a_folder_is_uploaded_once_and_kept_alike(flow: Pipeline, tmp_path: Path
         (tmp_path / f"{n}.png").write_bytes(plain_photo(SURE))
     (tmp_path / "notes.txt").write_text("not a photo, and not sent")
     first = flow.classify_batch(str(tmp_path))
-    assert (first.photos, first.asked, first.failed) == (4, 4, ())
+    assert (first.photos, first.newly_classified, first.failed) == (4, 4, ())
     (tmp_path / "0.png").unlink()
     (tmp_path / "4.png").write_bytes(plain_photo(20))
     second = flow.classify_batch(str(tmp_path))
