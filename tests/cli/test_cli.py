@@ -340,7 +340,7 @@ def test_expired_credentials_are_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
         code, out, err = run("up")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1].startswith("scones: AWS refuses the credentials (ExpiredToken: it is over); renew them")
+    assert err.splitlines()[-1].startswith("scones: AWS rejects the credentials (ExpiredToken: it is over); renew them")
 
 
 @pytest.mark.parametrize(

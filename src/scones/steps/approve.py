@@ -52,7 +52,7 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
 
 
 def _out_of_fold(model_file: ModelFile, settings: Settings) -> ClassificationMetrics | None:
-    """No test photo is looked at: the gate must not be what the model is chosen by."""
+    """Out-of-fold predictions: test photos must not decide about the model."""
     known = OutOfFoldPredictions.kept(model_file)
     if known is None:
         return None
@@ -65,7 +65,10 @@ def _judge(evaluation: ClassificationMetrics | None, requirements: GateRequireme
     failed = [check for check in check_requirements(evaluation, requirements) if not check.passed]
     if failed:
         return ApprovalStatus.PENDING, _reason(failed)
-    return ApprovalStatus.APPROVED, f"by the gate: {evaluation.accuracy:.3f} right out of fold, n = {evaluation.n}"
+    return (
+        ApprovalStatus.APPROVED,
+        f"passed the gate: out-of-fold accuracy {evaluation.accuracy:.3f}, n = {evaluation.n}",
+    )
 
 
 def _reason(failed: list[GateCheck]) -> str:
@@ -73,7 +76,7 @@ def _reason(failed: list[GateCheck]) -> str:
 
 
 def _lineage(model_file: ModelFile, evaluation: ClassificationMetrics | None) -> dict[str, str]:
-    """What the model comes from, in the few characters that the registry takes."""
+    """The model's lineage, within the registry's limits."""
     measured = {"accuracy-out-of-fold": f"{evaluation.accuracy:.4f}", "n": str(evaluation.n)} if evaluation else {}
     return {
         "data-version": model_file.data_version,
@@ -85,7 +88,7 @@ def _lineage(model_file: ModelFile, evaluation: ClassificationMetrics | None) ->
 
 
 def _keep(aws: Aws, model_uri: str, evaluation: ClassificationMetrics) -> str:
-    """Put the evaluation beside the model, in the form that SageMaker draws."""
+    """Store the evaluation beside the model, in the form that SageMaker Studio shows."""
     spread = (evaluation.accuracy * (1 - evaluation.accuracy) / evaluation.n) ** 0.5
     figures = {"accuracy": {"value": evaluation.accuracy, "standard_deviation": spread}}
     folder = aws.bucket.key(model_uri).rpartition("/")[0]

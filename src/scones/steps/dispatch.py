@@ -46,7 +46,7 @@ class DispatchResult:
 
 
 def dispatch(aws: Aws, settings: Settings, report: Reporter) -> DispatchResult:
-    """Assign the open orders now, and keep the plan in the bucket.
+    """Assign the open orders now, and store the plan in the bucket.
 
     Each courier's orders are written in one transaction, only if they are still open and the courier is unchanged:
     run twice, or beside the workflow, it assigns no order twice.
@@ -99,7 +99,7 @@ def _couriers(items: Sequence[Item]) -> list[Courier]:
 
 
 def _give(tables: Tables, plan: DispatchPlan, seen: dict[str, Item], clients: int) -> list[Assignment]:
-    """Write the plan, one courier a transaction; return what came about."""
+    """Write the plan, one transaction per courier; return the assignments that were made."""
 
     def write(mine: Sequence[Assignment]) -> Sequence[Assignment]:
         courier = seen[mine[0].courier.id]
