@@ -115,7 +115,7 @@ def _feature_chart(points: Sequence[HistoryPoint], times: TimeAxis, name: str, b
         axes.plot(times.numbers, middle, color=CLASSES[0], linewidth=1.4)
         _dots(axes, times, middle, changed)
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        return _chart(drawing, name.replace("_", " "), FEATURE_DESCRIPTIONS[name], f"channel-{name}")
+        return _chart(drawing, name.replace("_", " "), FEATURE_DESCRIPTIONS[name], f"feature-{name}")
 
 
 def _prepare(drawing: Canvas, times: TimeAxis) -> Axes:

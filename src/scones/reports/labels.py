@@ -30,10 +30,10 @@ def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelP
     )
 
 
-def table_to_fill(asked: LabelRequest, pictures: Mapping[str, bytes]) -> str:
+def table_to_fill(request: LabelRequest, pictures: Mapping[str, bytes]) -> str:
     """The table as CSV: a row per photo, with its number on the page and an empty label."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["number", "event", "label"])
-    rows.writerows([number, event, ""] for number, event in enumerate(asked.events, 1) if event in pictures)
+    rows.writerows([number, event, ""] for number, event in enumerate(request.events, 1) if event in pictures)
     return out.getvalue()

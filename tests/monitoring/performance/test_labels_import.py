@@ -84,7 +84,7 @@ def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:
     wanted = asked(part)
     labels = {event: CLASSES[int(right[place])] for event, place in zip(wanted.events, wanted.places, strict=True)}
     found = compare_labels([part, measured("other")], labels | {"lost": "bicycle"}, wanted, "m", CLASSES)
-    assert (found.labels, found.photos, found.unknown, found.asked) == (
+    assert (found.labels, found.photos, found.unknown, found.requested) == (
         PHOTOS_TO_LABEL + 1,
         PHOTOS_TO_LABEL,
         1,
@@ -111,7 +111,7 @@ def test_some_labels_of_those_asked_for_are_used_and_the_gap_is_told() -> None:
     labels = dict.fromkeys(wanted.events[:20], "motorcycle")
     found = compare_labels([part], labels, wanted, "m", CLASSES)
     assert found.corrected is not None
-    assert (found.corrected.labels, found.asked) == (20, PHOTOS_TO_LABEL)
+    assert (found.corrected.labels, found.requested) == (20, PHOTOS_TO_LABEL)
     assert "10 of the requested photos have no label" in "\n".join(found.summary())
     assert compare_labels([part], labels, asked(measured("other")), "m", CLASSES).corrected is None
 

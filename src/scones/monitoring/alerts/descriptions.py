@@ -53,8 +53,8 @@ def most_changed(along: Floats, count: int) -> NDArray[np.intp]:
 def nearest_baseline(baseline: Floats, values: Floats) -> NDArray[np.intp]:
     """The place in the *baseline* of the photo most similar to each of *values*, over all features."""
     normal_scores = NormalScores.of(np.nan_to_num(baseline))
-    known, asked = (normal_scores.score(np.nan_to_num(table)) for table in (baseline, values))
-    apart = (known**2).sum(axis=1) - 2 * asked @ known.T
+    known, compared = (normal_scores.score(np.nan_to_num(table)) for table in (baseline, values))
+    apart = (known**2).sum(axis=1) - 2 * compared @ known.T
     return np.asarray(apart.argmin(axis=1))
 
 

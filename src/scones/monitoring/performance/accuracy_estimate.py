@@ -43,11 +43,11 @@ def reweight(logs: Floats, mix: Floats) -> Floats:
     """Add a weight per class to *logs* [n, C] so that the mean probabilities [C] are *mix*; return these."""
     weights = np.zeros(logs.shape[1])
     for _ in range(_NEWTON_STEPS):
-        answers = _softmax(logs + weights)
-        short = mix - answers.mean(axis=0)
+        predictions = _softmax(logs + weights)
+        short = mix - predictions.mean(axis=0)
         if np.abs(short).max() < _NEAR:
             break
-        slope = np.diag(answers.mean(axis=0)) - answers.T @ answers / len(answers)
+        slope = np.diag(predictions.mean(axis=0)) - predictions.T @ predictions / len(predictions)
         step = np.linalg.solve(slope + _FLOOR * np.eye(len(weights)), short)
         # If nearly all predictions are certain, Newton's step would be far too long.
         weights += np.clip(step, -_MAX_STEP, _MAX_STEP)
@@ -91,17 +91,17 @@ class PredictionSkew:
             probabilities.argmax(axis=1),
         )
         chance = np.sqrt(1 / len(rows) + 1 / self.photos)
-        answers = _softmax(logs)
+        predictions = _softmax(logs)
         plain, weighed = (
-            each[rows, labels].mean() for each in (answers, reweight(logs, self._expected(answers, chance)))
+            each[rows, labels].mean() for each in (predictions, reweight(logs, self._expected(predictions, chance)))
         )
         found = image_levels(normal_scores, features)
         beyond = np.maximum(self.lowest - found, found - self.highest).max() - _CHANCE_DEVIATIONS * chance
         return float(plain + np.clip(beyond / _ALL_ERROR, 0, 1) * (weighed - plain))
 
-    def _expected(self, answers: Floats, chance: float) -> Floats:
+    def _expected(self, predictions: Floats, chance: float) -> Floats:
         """The mix to reweight to: that of the clean photos, except for what may differ by chance."""
-        skew = answers.mean(axis=0) - self.mix
+        skew = predictions.mean(axis=0) - self.mix
         usual = _USUAL * chance * np.sqrt(self.mix * (1 - self.mix))
         return np.asarray(self.mix + skew / (1 + ((skew / usual) ** 2).max()))
 

@@ -185,8 +185,8 @@ class LabelResult:
     """Labels of photos that no monitoring run has recorded with this model."""
     exact: LabelledAccuracy
     corrected: LabelledAccuracy | None
-    asked: int
-    """How many photos a person was asked to label."""
+    requested: int
+    """The number of photos that a person was asked to label."""
 
     def summary(self) -> Iterator[str]:
         """Describe the result in a few lines."""
@@ -194,8 +194,8 @@ class LabelResult:
         if self.corrected is not None:
             count = self.corrected.labels
             yield f"accuracy on all photos: {with_interval(self.corrected)}, from {count} requested labels"
-            if count < self.asked:
-                yield f"{self.asked - count} of the requested photos have no label; they may differ"
+            if count < self.requested:
+                yield f"{self.requested - count} of the requested photos have no label; they may differ"
         yield f"accuracy on the labelled photos only: {with_interval(self.exact)}, n = {self.exact.labels}"
 
 
@@ -241,7 +241,7 @@ def _rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
 def compare_labels(
     traffic: Iterable[RecordedTraffic],
     labels: Mapping[str, str],
-    asked: LabelRequest | None,
+    request: LabelRequest | None,
     model: str,
     classes: Sequence[str],
 ) -> LabelResult:
@@ -254,8 +254,8 @@ def compare_labels(
     used: set[str] = set()
     for part in traffic:
         if part.model == model:
-            answers = part.probabilities.argmax(axis=1).tolist()
-            for event, digest, answer in zip(part.events, part.hashes, answers, strict=True):
+            predictions = part.probabilities.argmax(axis=1).tolist()
+            for event, digest, predicted in zip(part.events, part.hashes, predictions, strict=True):
                 named = {name for name in (event, digest) if name in labels}
                 given = sorted({labels[name] for name in named})
                 if len(given) > 1:
@@ -263,7 +263,7 @@ def compare_labels(
                         f"photo {digest} and its event {event} have different labels: {', '.join(given)}"
                     )
                 if given:
-                    right[event] = classes[answer] == given[0]
+                    right[event] = classes[predicted] == given[0]
                     used |= named
     if not right:
         raise InvalidLabels(f"none of {len(labels)} labels matches a photo that the monitor recorded with this model")
@@ -272,19 +272,19 @@ def compare_labels(
         photos=len(right),
         unknown=len(labels) - len(used),
         exact=labelled_accuracy(np.array(list(right.values()))),
-        corrected=None if asked is None or asked.model != model else _correct(asked, right),
-        asked=0 if asked is None else len(asked.events),
+        corrected=None if request is None or request.model != model else _correct(request, right),
+        requested=0 if request is None else len(request.events),
     )
 
 
-def _correct(asked: LabelRequest, right: Mapping[str, bool]) -> LabelledAccuracy | None:
+def _correct(request: LabelRequest, right: Mapping[str, bool]) -> LabelledAccuracy | None:
     """The accuracy on all photos from which the sample was drawn, from its labelled photos."""
-    labelled = [number for number, event in enumerate(asked.events) if event in right]
+    labelled = [number for number, event in enumerate(request.events) if event in right]
     if len(labelled) < MIN_LABELS:
         return None
     # As if only the labelled photos had been drawn: a person may skip some.
-    chances = np.array(asked.chances)[labelled] * len(labelled) / len(asked.events)
-    choice = LabelSample(np.array(asked.places)[labelled], chances)
+    chances = np.array(request.chances)[labelled] * len(labelled) / len(request.events)
+    choice = LabelSample(np.array(request.places)[labelled], chances)
     return corrected_accuracy(
-        np.array(asked.confidence), choice, np.array([right[asked.events[number]] for number in labelled])
+        np.array(request.confidence), choice, np.array([right[request.events[number]] for number in labelled])
     )
