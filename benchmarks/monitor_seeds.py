@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.data.decode import decode
+from scones.data.decode import darken_and_blur, decode
 from scones.model.model_file import open_model_file
 from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
@@ -24,7 +24,6 @@ from scones.monitoring.drift.stream_detector import StreamDetector
 from scones.monitoring.drift.stream_statistics import statistic_values
 from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
 from scones.monitoring.performance.registered_model import RegisteredModel, open_model
-from scones.monitoring.shift import darken_and_blur
 
 ORDERS = 20
 DRILL = 100

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from scones.data.decode import darken_and_blur
 from scones.monitoring.inspect import MonitorResult
-from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 

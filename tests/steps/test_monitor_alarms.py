@@ -11,13 +11,13 @@ import pytest
 
 from scones.aws.client import AwsError
 from scones.aws.s3 import Bucket, S3Object
+from scones.data.decode import darken_and_blur
 from scones.data.manifest import Sample, to_lines
 from scones.domain.keys import manifest_key
 from scones.domain.progress import Silent
 from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import UnreadableMonitorState
-from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
 from scones.steps.monitor import ConcurrentRunError, MonitorTarget, monitor

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import deployed, new_settings, put_away
 from scones.config.settings import Settings
-from scones.monitoring.shift import darken_and_blur
+from scones.data.decode import darken_and_blur
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs

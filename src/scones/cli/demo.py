@@ -15,6 +15,7 @@ from scones.aws.registry import ApprovalStatus
 from scones.cli.demo_report import Shown, found_after, write_report
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
+from scones.data.decode import darken_and_blur
 from scones.data.manifest import Sample
 from scones.deployment.inventory import inventory
 from scones.deployment.pricing import Bill
@@ -23,7 +24,6 @@ from scones.dispatch.orders import Rules
 from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
 from scones.evaluation.evaluation import Evaluation
-from scones.monitoring.shift import darken_and_blur
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import ClassifyResult
 from scones_local.cloud import HOST, Cloud, detach, start, stop

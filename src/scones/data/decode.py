@@ -1,4 +1,4 @@
-"""Decode image files to RGB pixels, and encode pixels as PNG."""
+"""Decode image files to RGB pixels, encode pixels as PNG, and simulate a dirty lens at dusk."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from scones.data.image_header import Header, UnreadablePhoto, check_size, read_header
 
@@ -82,3 +82,18 @@ def png(photo: NDArray[np.uint8]) -> bytes:
     # Quick to write: these are small, and looked at once.
     Image.fromarray(np.ascontiguousarray(photo)).save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+def darken_and_blur(photo: bytes, *, brightness: float = 0.55, blur_share: float = 1 / 32) -> bytes:
+    """Darken *photo* to *brightness* of its light and blur it; returns PNG bytes.
+
+    *blur_share* is the radius as a share of the longer side, so that large photos are damaged as much as small ones.
+
+    Raises:
+        PIL.UnidentifiedImageError: the bytes are not an image.
+    """
+    with Image.open(io.BytesIO(photo)) as opened:
+        image = opened.convert("RGB")
+    image = ImageEnhance.Brightness(image).enhance(brightness)
+    image = image.filter(ImageFilter.GaussianBlur(max(image.size) * blur_share))
+    return png(np.asarray(image))

@@ -14,6 +14,7 @@ import numpy as np
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
+from scones.data.decode import darken_and_blur
 from scones.data.manifest import Sample
 from scones.dispatch.order_book import DispatchStatus
 from scones.dispatch.orders import USUAL_CAPACITY
@@ -22,7 +23,6 @@ from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import SconesError
 from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
-from scones.monitoring.shift import darken_and_blur
 
 
 class EventKind(StrEnum):

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scones.data.decode import darken_and_blur
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS
 from scones.monitoring.drift.window_test import InvalidFalseAlarmRate, window_test
-from scones.monitoring.shift import darken_and_blur
 
 
 def photos(count: int, seed: int) -> np.ndarray:

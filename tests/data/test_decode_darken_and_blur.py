@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from scones.monitoring.shift import darken_and_blur
+from scones.data.decode import darken_and_blur
 
 
 def png(pixels: np.ndarray) -> bytes:
