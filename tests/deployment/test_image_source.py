@@ -9,7 +9,7 @@ import pytest
 from scones.deployment.image_source import image_source
 
 # `train` would load PyTorch; the slow test runs it in the image itself.
-PROGRAMS = ("scones.serving.serving", "scones.cli.scheduled")
+PROGRAMS = ("scones.serving.server", "scones.cli.scheduled")
 
 
 @pytest.fixture(scope="module")

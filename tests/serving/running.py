@@ -1,9 +1,10 @@
-"""A server that runs as SageMaker would run it, and what a client asks of it."""
+"""A server that runs as SageMaker would run it, and what a client sends to it."""
 
 import http.client
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -66,7 +67,9 @@ class Server:
         try:
             client.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = client.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            return Answer(
+                response.status, {name.title(): value for name, value in response.getheaders()}, response.read()
+            )
         finally:
             client.close()
 
@@ -81,6 +84,20 @@ class Server:
             status = Path(f"/proc/{worker.pid}/status").read_text()
             peaks.append(1024 * int(status.split("VmHWM:")[1].split()[0]))
         return max(peaks)
+
+    def send(self, *parts: bytes, pause_seconds: float = 0.02) -> bytes:
+        """Send each part in a packet of its own, half-close, and return all that comes back."""
+        with self.connect() as client:
+            for part in parts:
+                client.sendall(part)
+                time.sleep(pause_seconds)
+            client.shutdown(socket.SHUT_WR)
+            return read_all(client)
+
+    def connections(self) -> int:
+        """How many connections the workers have, one of them ours."""
+        text = self.ask("GET", "/metrics").body.decode()
+        return sum(map(int, re.findall(r'scones_connections{worker="\d+"} (\d+)', text)))
 
     def connect(self) -> socket.socket:
         """Open a plain connection that fails rather than hangs."""
@@ -131,3 +148,24 @@ def request(body: bytes, *extra: str) -> bytes:
     """Write an invocation as it goes over the wire."""
     head = ["POST /invocations HTTP/1.1", "Content-Type: application/x-image", f"Content-Length: {len(body)}", *extra]
     return "\r\n".join([*head, "", ""]).encode() + body
+
+
+PING = b"GET /ping HTTP/1.1\r\n\r\n"
+_RESPONSE = re.compile(
+    rb"HTTP/1\.1 100 Continue\r\n\r\n"
+    rb"|HTTP/1\.1 (?!100)(\d{3}) [A-Za-z -]+\r\n(?:[a-z-]+: [^\r\n]*\r\n)*?content-length: (\d+)\r\n"
+    rb"(?:[a-z-]+: [^\r\n]*\r\n)*\r\n"
+)
+
+
+def statuses(received: bytes) -> list[int]:
+    """The statuses of the final responses in *received*, which must be nothing but well-formed responses."""
+    at = 0
+    found = []
+    while at < len(received):
+        match = _RESPONSE.match(received, at)
+        assert match, received[at : at + 200]
+        at = match.end() + int(match[2] or 0)
+        found += [int(match[1])] if match[1] else []
+    assert at == len(received)
+    return found

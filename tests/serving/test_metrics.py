@@ -2,20 +2,19 @@
 
 import os
 
-from scones.serving.counters import Counters
-from scones.serving.metrics import render
+from scones.serving.metrics import render, share_counters
 
 
 def test_another_processes_counts_are_seen() -> None:
-    """The rows lie in shared memory: what a forked worker counts, any process can show."""
-    counters = Counters(2)
+    """They lie in shared memory: what a forked worker counts, any process can show."""
+    counters = share_counters(2)
     pid = os.fork()
     if pid == 0:
-        counters.row(1).add("photos", 7)
-        counters.row(1).answered(413)
+        counters[1].add("photos", 7)
+        counters[1].count_response(413)
         os._exit(0)
     os.waitpid(pid, 0)
-    text = render(counters.rows()).decode()
+    text = render(counters).decode()
     assert 'scones_photos_total{worker="0"} 0\n' in text
     assert 'scones_photos_total{worker="1"} 7\n' in text
     assert 'scones_answers_total{worker="1",status="413"} 1\n' in text
@@ -23,7 +22,7 @@ def test_another_processes_counts_are_seen() -> None:
 
 def test_the_text_is_prometheus() -> None:
     """Each family has its help and its type before its samples, and every sample is a number."""
-    for line in render(Counters(1).rows()).decode().splitlines():
+    for line in render(share_counters(1)).decode().splitlines():
         if line.startswith("#"):
             assert line.split()[1] in ("HELP", "TYPE")
         else:
@@ -34,6 +33,6 @@ def test_the_text_is_prometheus() -> None:
 
 def test_large_counts_stay_whole_numbers() -> None:
     """A hundred million answers later the count is still exact."""
-    counters = Counters(1)
-    counters.row(0).add("photos", 123_456_789_012)
-    assert b'scones_photos_total{worker="0"} 123456789012\n' in render(counters.rows())
+    counters = share_counters(1)
+    counters[0].add("photos", 123_456_789_012)
+    assert b'scones_photos_total{worker="0"} 123456789012\n' in render(counters)

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.serving.messages import Reply
-from scones.serving.responses import About, answer
+from scones.serving.responses import ModelInfo, Response, prediction
 
 CLASSES = ("bicycle", "motorcycle")
 
 
-def reply(accept: bytes, *rows: list[float], many: bool = False) -> Reply:
+def reply(accept: bytes, *rows: list[float], many: bool = False) -> Response:
     """Answer for two classes."""
-    return answer(accept, rows, About(CLASSES, "0123456789ab", None), many=many)
+    return prediction(accept, rows, ModelInfo(CLASSES, "0123456789ab", None), many=many)
 
 
 @pytest.mark.parametrize("accept", [b"", b"*/*", b"application/json", b"text/html", b"application/json;verbose=false"])
@@ -49,12 +48,12 @@ def test_verbose_answers_explain(accept: bytes) -> None:
 
 def test_only_verbose_answers_tell_how_unfamiliar_a_photo_is() -> None:
     """Whoever expects two probabilities gets two; whoever asks for more is told whether the photo is of any class."""
-    about = About(CLASSES, "0123456789ab", unfamiliar_above=1.5)
+    info = ModelInfo(CLASSES, "0123456789ab", unfamiliar_above=1.5)
     rows = [[0.25, 0.75, 1.25], [0.25, 0.75, 2]]
-    assert answer(b"", rows, about, many=True).body == b"[[0.25, 0.75], [0.25, 0.75]]"
-    lines = answer(b"application/jsonlines", rows, about, many=True).body
+    assert prediction(b"", rows, info, many=True).body == b"[[0.25, 0.75], [0.25, 0.75]]"
+    lines = prediction(b"application/jsonlines", rows, info, many=True).body
     assert lines == b'{"prediction": [0.25, 0.75]}\n' * 2
-    found = json.loads(answer(b"application/json;verbose=true", rows, about, many=True).body)
+    found = json.loads(prediction(b"application/json;verbose=true", rows, info, many=True).body)
     assert [(one["unfamiliarity"], one["unfamiliar"]) for one in found] == [(1.25, False), (2, True)]
     assert found[0]["probabilities"] == [0.25, 0.75]
 

@@ -11,9 +11,9 @@ from scones.serving.options import read_options
 def main() -> int:
     """Serve until SIGTERM; return 0 then, and 1 with one clear line if serving is impossible."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # numpy's linear algebra would start a thread a core as it loads; nothing here uses it, and forks want none.
+    # numpy's linear algebra would start a thread per core as it loads; nothing here uses it, and forks want none.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    from scones.serving.serving import serve  # noqa: PLC0415 - after the line above
+    from scones.serving.server import serve  # noqa: PLC0415 - after the line above
 
     try:
         serve(read_options(os.environ))

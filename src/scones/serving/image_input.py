@@ -1,4 +1,4 @@
-"""A request's photos: found in its body, judged by their headers, decoded to pixels."""
+"""Image input: the photos in a request's body, checked by their headers and decoded to pixels."""
 
 import base64
 import binascii
@@ -12,30 +12,14 @@ from PIL import Image
 
 from scones.data.decode import decode
 from scones.data.image_header import Header, TooLarge, UnreadablePhoto, read_header
-from scones.domain.errors import SconesError
 from scones.model.inference import Pixels
-from scones.serving.messages import JSON
 from scones.serving.options import Limits
+from scones.serving.responses import JSON, Refusal, media_type
 
 RAW_TYPES: Final = frozenset(
     (b"application/x-image", b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b"")
 )
 """Content types whose body is one photo; what kind of photo, its own first bytes say."""
-
-
-class BadPhotos(SconesError):
-    """The body cannot be answered; `status` is HTTP's, `error` a short name for programs."""
-
-    def __init__(self, status: int, error: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.error = error
-        self.reason = reason
-
-
-def media_type(header: bytes) -> bytes:
-    """Return a header's media type in lower case, without its parameters."""
-    return header.partition(b";")[0].strip().lower()
 
 
 def is_supported(content_type: bytes) -> bool:
@@ -48,17 +32,17 @@ def read_photos(content_type: bytes, body: bytes, size: int, limits: Limits) -> 
     """Decode the photos in *body* to uint8 [size, size, 3] each; the flag says that it is a list of them.
 
     Raises:
-        BadPhotos: no photo, an unreadable one, one that is too large, or too many.
+        Refusal: no photo, an unreadable one, one that is too large, or too many.
     """
     if not body:
-        raise BadPhotos(400, "empty_body", "the body is empty; send one photo")
+        raise Refusal(400, "empty_body", "the body is empty; send one photo")
     if media_type(content_type) != JSON:
         return _decode([("the photo", body)], size, limits), False
     texts, many = _parse(body)
     if not texts:
-        raise BadPhotos(400, "no_photos", "the list of photos is empty")
+        raise Refusal(400, "no_photos", "the list of photos is empty")
     if len(texts) > limits.photos:
-        raise BadPhotos(413, "too_many_photos", f"{len(texts)} photos in one request; the limit is {limits.photos}")
+        raise Refusal(413, "too_many_photos", f"{len(texts)} photos in one request; the limit is {limits.photos}")
     names = [f"photo {index}" if many else "the photo" for index in range(len(texts))]
     return _decode([(name, _unbase64(text, name)) for name, text in zip(names, texts, strict=True)], size, limits), many
 
@@ -67,25 +51,25 @@ def _decode(blobs: Sequence[tuple[str, bytes]], size: int, limits: Limits) -> li
     # All are judged by their headers before the first is decoded.
     pixels = 0
     for name, data in blobs:
-        with _blaming(name):
+        with _naming(name):
             header = read_header(data)
             pixels += header.decoding_pixels
             _check_pixels(header, pixels, limits)
     photos = []
     for name, data in blobs:
-        with _blaming(name):
+        with _naming(name):
             photos.append(decode(data, size))
     return photos
 
 
 @contextmanager
-def _blaming(name: str) -> Iterator[None]:
+def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except TooLarge as error:
-        raise BadPhotos(413, "photo_too_large", f"{name} {error.reason}") from error
+        raise Refusal(413, "photo_too_large", f"{name} {error.reason}") from error
     except UnreadablePhoto as error:
-        raise BadPhotos(400, "unreadable_photo", f"{name} {error.reason}") from error
+        raise Refusal(400, "unreadable_photo", f"{name} {error.reason}") from error
 
 
 def _check_pixels(header: Header, total: int, limits: Limits) -> None:
@@ -108,20 +92,20 @@ def _parse(body: bytes) -> tuple[Sequence[object], bool]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadPhotos(400, "bad_json", "the body is no JSON") from error
+        raise Refusal(400, "bad_json", "the body is no JSON") from error
     if isinstance(value, dict):
         value = value.get("photos", value.get("photo"))
     if isinstance(value, str):
         return [value], False
     if isinstance(value, list):
         return value, True
-    raise BadPhotos(400, "bad_json", 'the JSON must be {"photo": "<base64>"} or {"photos": ["<base64>", ...]}')
+    raise Refusal(400, "bad_json", 'the JSON must be {"photo": "<base64>"} or {"photos": ["<base64>", ...]}')
 
 
 def _unbase64(text: object, name: str) -> bytes:
     if not isinstance(text, str):
-        raise BadPhotos(400, "bad_json", f"{name} is no text in base64")
+        raise Refusal(400, "bad_json", f"{name} is no text in base64")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadPhotos(400, "bad_base64", f"{name} is not in base64") from error
+        raise Refusal(400, "bad_base64", f"{name} is not in base64") from error

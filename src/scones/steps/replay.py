@@ -20,9 +20,9 @@ from scones.domain.limits import PHOTO_LIMIT_BYTES
 from scones.domain.progress import Reporter
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
-from scones.serving.image_input import BadPhotos, read_photos
+from scones.serving.image_input import read_photos
 from scones.serving.options import Limits
-from scones.serving.responses import About, answer
+from scones.serving.responses import ModelInfo, Refusal, prediction
 
 _VERBOSE = b"application/json;verbose=true"
 _COMPARED = ("model_version", "inferences", "unfamiliarity", "unfamiliar", "label", "confidence", "outcome")
@@ -177,7 +177,7 @@ def _is_unreadable(photo: bytes) -> bool:
         return True
     try:
         read_photos(b"application/x-image", photo, 32, Limits())
-    except BadPhotos:
+    except Refusal:
         return True
     return False
 
@@ -203,10 +203,10 @@ def _reproduce(model_file: ModelFile, photo: bytes, record: Item) -> dict[str, A
 
 
 def _answers(model: Model, photos: Sequence[bytes]) -> list[dict[str, Any]]:
-    about = About(model.classes, model.version, model.unfamiliar_above)
+    info = ModelInfo(model.classes, model.version, model.unfamiliar_above)
     pixels = [read_photos(b"application/x-image", photo, model.size, Limits())[0][0] for photo in photos]
     rows = model.answer(np.stack(pixels)).tolist()
-    found: list[dict[str, Any]] = json.loads(answer(_VERBOSE, rows, about, many=True).body)
+    found: list[dict[str, Any]] = json.loads(prediction(_VERBOSE, rows, info, many=True).body)
     return found
 
 

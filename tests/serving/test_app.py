@@ -67,7 +67,7 @@ def test_verbose_answers_name_the_label(server: Server) -> None:
 def test_custom_attributes_are_echoed(server: Server) -> None:
     """SageMaker hands them on only if the container returns them."""
     answer = server.invoke(DARK, X_Amzn_SageMaker_Custom_Attributes="order=17")
-    assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == "order=17"
+    assert answer.headers["X-Amzn-Sagemaker-Custom-Attributes"] == "order=17"
     assert server.invoke(DARK, X_Amzn_SageMaker_Custom_Attributes="x" * 1025).status == 400
 
 
