@@ -388,6 +388,9 @@ def test_a_full_queue_sheds_load(start: Start) -> None:
     (worker,) = server.workers()
     with ExitStack() as stack:
         clients = [stack.enter_context(server.connect()) for _ in range(31)]
+        for client in clients:
+            client.sendall(PING)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
         # What comes while the worker is stopped is there at once when it goes on.
         worker.suspend()
         for client in clients:
