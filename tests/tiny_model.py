@@ -74,7 +74,7 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
     if guarded:
         nodes += [
             helper.make_node("Abs", ["off"], ["distance"]),
-            helper.make_node("ReduceMean", ["distance", "one"], ["ood_score"], keepdims=0),
+            helper.make_node("ReduceMean", ["distance", "one"], ["unfamiliarity"], keepdims=0),
         ]
     half = np.full((3, 1), _STEEPNESS / 6, np.float32)
     constants = [
@@ -86,7 +86,7 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
     ]
     photos = helper.make_tensor_value_info("photos", TensorProto.UINT8, ["n", SIDE, SIDE, 3])
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
-    unfamiliarity = helper.make_tensor_value_info("ood_score", TensorProto.FLOAT, ["n"])
+    unfamiliarity = helper.make_tensor_value_info("unfamiliarity", TensorProto.FLOAT, ["n"])
     outputs = [probabilities, unfamiliarity] if guarded else [probabilities]
     graph = helper.make_graph(nodes, "tiny", [photos], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
