@@ -12,7 +12,7 @@ import click
 from scones.cli import scones
 from scones.config import settings as settings_module
 from scones.config.settings import RENAMED, Settings, allowed_values
-from scones.deployment.pricing import BatchAssumptions, BatchPlan, cost_table, plan_batch
+from scones.deployment.pricing import BatchPlan, Workload, cost_table, plan_batch
 from scones.steps import STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def _plan(page: str) -> Iterator[str]:
 
 def _plan_rows(plans: list[BatchPlan]) -> Iterator[tuple[str, list[str]]]:
     yield "batches of 100", [f"{plan.batches:,}" for plan in plans]
-    yield f"instances of {BatchAssumptions().instance}", [str(plan.instances) for plan in plans]
+    yield f"instances of {Workload().instance}", [str(plan.instances) for plan in plans]
     yield "batches at once", [str(plan.concurrency) for plan in plans]
     yield "hours", [f"{plan.seconds / 3600:.1f}" for plan in plans]
     for items in zip(*(plan.cost.items for plan in plans), strict=True):

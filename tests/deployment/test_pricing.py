@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from scones.config.settings import Settings
 from scones.deployment.pricing import (
+    BATCH_GIGABYTES,
+    BATCH_PHOTOS,
     HOURS_PER_MONTH,
     SINGLE_PHOTO_FUNCTIONS,
-    BatchAssumptions,
     BatchPlan,
     Mode,
     TooFewHours,
@@ -146,8 +147,8 @@ def test_the_plan_assumes_what_infra_says() -> None:
     """The batch's size, and the function's memory."""
     batcher = state_machine("batch.asl.json")["States"]["ClassifyBatches"]["ItemBatcher"]  # type: ignore[index]
     function = template()["Resources"]["ClassifyBatchFunction"]["Properties"]  # type: ignore[index]
-    assert BatchAssumptions().batch == batcher["MaxItemsPerBatch"]
-    assert BatchAssumptions().memory_gigabytes == function["MemorySize"] / 1024
+    assert batcher["MaxItemsPerBatch"] == BATCH_PHOTOS
+    assert function["MemorySize"] / 1024 == BATCH_GIGABYTES
 
 
 def test_a_million_photos_in_batches_cost_less_than_a_dollar_to_orchestrate() -> None:

@@ -17,6 +17,7 @@ from scones.domain.errors import SconesError
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
 _MILLION = 1_000_000
+_INSTANCE = "ml.m5.xlarge"
 _GIGABYTE = 1e9
 
 # One photo through the Express workflow.
@@ -276,27 +277,13 @@ def _instance_price(instance: str, count: int) -> str:
     return f"${dollars:.3f} an hour (${HOURS_PER_MONTH * dollars:,.0f} a month)"
 
 
-# Batch runs.
-
-
-@dataclass(frozen=True, slots=True)
-class BatchAssumptions:
-    """The first three are those of infra/; the others only AWS can show."""
-
-    batch: int = 100
-    """Photos in a batch."""
-    threads: int = 4
-    """Threads of the function, each with its share of the batch."""
-    memory_gigabytes: float = 1.0
-    """The function's memory."""
-    read_seconds: float = 0.03
-    """The time to read one photo of about 100 KB from S3."""
-    instance: str = "ml.m5.xlarge"
-    """The endpoint's instances."""
-    photos_per_second: float = 400.0
-    """What one instance answers."""
-    hours: float = 8.0
-    """The time within which the batch should be done."""
+# Batch runs. The first three are those of infra/; only AWS can show the others.
+BATCH_PHOTOS, BATCH_THREADS, BATCH_GIGABYTES = 100, 4, 1.0
+"""Photos in a batch, threads of the function, which share them, and its memory."""
+_BATCH_READ_SECONDS = 0.03
+"""The time to read one photo of about 100 KB from S3."""
+_BATCH_HOURS = 8.0
+"""The time within which a batch run should be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,20 +330,19 @@ class BatchPlan:
             yield f"{verdict}: {quota.what}: {quota.needed:,.0f} of {quota.limit:,.0f} ({quota.as_of}{mark})"
 
 
-def plan_batch(photos: int, given: BatchAssumptions | None = None) -> BatchPlan:
-    """Plan a batch run: enough instances for the hours, and enough concurrent batches to keep them busy."""
-    given = given or BatchAssumptions()
-    batches = math.ceil(photos / given.batch)
-    instances = max(1, math.ceil(photos / (given.photos_per_second * given.hours * _SECONDS_PER_HOUR)))
-    rate = instances * given.photos_per_second
-    share = min(given.batch, photos) / given.threads
-    batch_seconds = share * given.read_seconds + share / given.photos_per_second
-    concurrency = max(1, min(batches, math.ceil(rate * batch_seconds / given.batch)))
+def plan_batch(photos: int, instance: str = _INSTANCE) -> BatchPlan:
+    """Plan a batch run: enough instances for eight hours, and enough concurrent batches to keep them busy."""
+    batches = math.ceil(photos / BATCH_PHOTOS)
+    instances = max(1, math.ceil(photos / (_photos_per_second(instance) * _BATCH_HOURS * _SECONDS_PER_HOUR)))
+    rate = instances * _photos_per_second(instance)
+    share = min(BATCH_PHOTOS, photos) / BATCH_THREADS
+    batch_seconds = share * _BATCH_READ_SECONDS + share / _photos_per_second(instance)
+    concurrency = max(1, min(batches, math.ceil(rate * batch_seconds / BATCH_PHOTOS)))
     # A batch that waits for a busy endpoint is paid for as well.
-    batch_seconds = max(batch_seconds, concurrency * given.batch / rate)
+    batch_seconds = max(batch_seconds, concurrency * BATCH_PHOTOS / rate)
     seconds = max(photos / rate, batch_seconds)
-    endpoint = {f"endpoint:{given.instance}": seconds * instances / _SECONDS_PER_HOUR}
-    cost = bill(_batch_usage(photos, given, batch_seconds) | endpoint)
+    endpoint = {f"endpoint:{instance}": seconds * instances / _SECONDS_PER_HOUR}
+    cost = bill(_batch_usage(photos, batch_seconds) | endpoint)
     return BatchPlan(
         photos=photos,
         batches=batches,
@@ -372,17 +358,17 @@ def plan_batch(photos: int, given: BatchAssumptions | None = None) -> BatchPlan:
 
 def batch_bill(photos: int) -> Bill:
     """What a batch run costs on AWS besides its endpoint."""
-    return bill(_batch_usage(photos, BatchAssumptions(), plan_batch(photos).batch_seconds) if photos else {})
+    return bill(_batch_usage(photos, plan_batch(photos).batch_seconds) if photos else {})
 
 
-def _batch_usage(photos: int, given: BatchAssumptions, batch_seconds: float) -> dict[str, float]:
-    batches = math.ceil(photos / given.batch)
+def _batch_usage(photos: int, batch_seconds: float) -> dict[str, float]:
+    batches = math.ceil(photos / BATCH_PHOTOS)
     return {
         **express_usage(batches, batches * batch_seconds),
         # Each child that starts is one transition of the parent, which has few of its own.
         "states_transition": batches + 3,
         "lambda_request": batches,
-        "lambda_gigabyte_second": batches * batch_seconds * given.memory_gigabytes,
+        "lambda_gigabyte_second": batches * batch_seconds * BATCH_GIGABYTES,
         "s3_get": photos + batches,
         "s3_put": batches,
     }
@@ -417,7 +403,7 @@ class Workload:
 
     photos: int = _MILLION
     mode: Mode = "realtime"
-    instance: str = "ml.m5.xlarge"
+    instance: str = _INSTANCE
     instances: int = 1
     hours: float | None = None
     """How long a real-time endpoint runs; None: as long as the photos keep it busy."""
@@ -520,10 +506,9 @@ def _row(way: str, cost: Bill, idle_month_dollars: float) -> CostRow:
 def _workload_usage(workload: Workload) -> dict[str, float]:
     photos, gigabytes = workload.photos, workload.photos * _PHOTO_KILOBYTES / _MILLION
     if workload.mode == "batch":
-        given = BatchAssumptions(instance=workload.instance, photos_per_second=_photos_per_second(workload.instance))
-        plan = plan_batch(photos, given)
+        plan = plan_batch(photos, workload.instance)
         hours = plan.seconds * plan.instances / _SECONDS_PER_HOUR
-        usage = _batch_usage(photos, given, plan.batch_seconds) | {f"endpoint:{workload.instance}": hours}
+        usage = _batch_usage(photos, plan.batch_seconds) | {f"endpoint:{workload.instance}": hours}
     else:
         # Each photo is uploaded once, and read by the function that checks it and by the one that sends it.
         usage = single_usage(photos) | {"s3_put": photos, "s3_get": 2 * photos}
