@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scones.config.settings import Settings
-from scones.domain.errors import SconesError
+from scones.domain.errors import CloudError, SconesError
 
 if TYPE_CHECKING:
     import boto3
@@ -26,7 +26,7 @@ _LONGEST_SECONDS = 15.0
 _SHARE_OF_WAIT = 0.05
 
 
-class WaitTimeout(SconesError):
+class WaitTimeout(CloudError):
     """A wait timed out."""
 
     def __init__(self, what: str, seconds: float) -> None:
@@ -74,7 +74,7 @@ _NEXT = {
 """What to do about errors that Scones did not cause."""
 
 
-class AwsError(SconesError):
+class AwsError(CloudError):
     """AWS rejected a call; *code* is its error code, *reasons* has one for each part of a transaction."""
 
     def __init__(self, service: str, operation: str, code: str, message: str, *, reasons: tuple[str, ...] = ()) -> None:
@@ -87,7 +87,7 @@ class AwsError(SconesError):
         self.reasons = reasons
 
 
-class AwsUnreachable(SconesError):
+class AwsUnreachable(CloudError):
     """There are no credentials, or AWS does not answer."""
 
 

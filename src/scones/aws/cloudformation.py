@@ -11,7 +11,7 @@ from typing import Any
 
 from scones.aws.client import AwsError, Client, WaitTimeout, poll, wait
 from scones.aws.s3 import Bucket
-from scones.domain.errors import SconesError
+from scones.domain.errors import CloudError
 from scones.domain.keys import code_key
 from scones.domain.progress import Reporter, Silent
 from scones.domain.tags import ENV_TAG
@@ -33,7 +33,7 @@ _REPLACEMENTS = {"True": ChangeAction.REPLACE, "Conditional": ChangeAction.MAY_R
 _LOSING = {ChangeAction.MAY_REPLACE, ChangeAction.REPLACE, ChangeAction.REMOVE}
 
 
-class DataAtRisk(SconesError):
+class DataAtRisk(CloudError):
     """A change set would replace or remove a resource that holds data, without --replace-data."""
 
     def __init__(self, stack: str, losses: Iterable[str]) -> None:
@@ -184,7 +184,7 @@ Tell = Callable[[str], None]
 """Receives one line of progress."""
 
 
-class StackFailed(SconesError):
+class StackFailed(CloudError):
     """CloudFormation could not create or update the stack."""
 
     def __init__(self, name: str, status: str, reason: str) -> None:
@@ -194,7 +194,7 @@ class StackFailed(SconesError):
         self.reason = reason
 
 
-class StackMissing(SconesError):
+class StackMissing(CloudError):
     """The stack, or an output that a step needs, does not exist yet."""
 
     def __init__(self, name: str, output: str) -> None:
@@ -202,7 +202,7 @@ class StackMissing(SconesError):
         self.name = name
 
 
-class StackDeletionIncomplete(SconesError):
+class StackDeletionIncomplete(CloudError):
     """The stack's deletion began and did not finish."""
 
     def __init__(self, name: str, status: str) -> None:
@@ -210,7 +210,7 @@ class StackDeletionIncomplete(SconesError):
         self.name = name
 
 
-class ForeignStack(SconesError):
+class ForeignStack(CloudError):
     """A stack of the environment's name exists that Scones did not create."""
 
     def __init__(self, name: str) -> None:

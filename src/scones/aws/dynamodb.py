@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scones.aws.client import AwsError, Client, wait
 from scones.dispatch.dynamodb import Item, Value, Write, deserialize, serialize, update_arguments
-from scones.domain.errors import SconesError
+from scones.domain.errors import CloudError
 
 _TABLE_SECONDS = 300.0
 _BATCH_ITEMS = 25
 _REFUSED = "ConditionalCheckFailed"
 
 
-class NotAllWritten(SconesError):
+class NotAllWritten(CloudError):
     """A table did not write all items of a batch."""
 
     def __init__(self, table: str, items: int) -> None:

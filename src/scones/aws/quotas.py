@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scones.aws.client import AwsError, Client
-from scones.domain.errors import SconesError
+from scones.domain.errors import CloudError
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
@@ -16,7 +16,7 @@ class ServiceQuota:
     limit: float
 
 
-class QuotaUnavailable(SconesError):
+class QuotaUnavailable(CloudError):
     """A quota could not be read; the message says why."""
 
 

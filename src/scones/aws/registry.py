@@ -7,7 +7,7 @@ from typing import Any
 
 from scones.aws.client import AwsError, Client
 from scones.aws.sagemaker import is_not_found
-from scones.domain.errors import SconesError
+from scones.domain.errors import CloudError
 from scones.domain.tags import ENV_TAG
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
@@ -22,7 +22,7 @@ class ApprovalStatus(StrEnum):
     PENDING = "PendingManualApproval"
 
 
-class RegistryTaken(SconesError):
+class RegistryTaken(CloudError):
     """A model package group of this name exists that Scones did not create."""
 
     def __init__(self, group: str) -> None:
@@ -33,7 +33,7 @@ class RegistryTaken(SconesError):
         self.group = group
 
 
-class NoSuchModel(SconesError):
+class NoSuchModel(CloudError):
     """No model of that number is registered."""
 
     def __init__(self, number: int, group: str, known: list[int]) -> None:

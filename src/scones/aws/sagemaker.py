@@ -7,7 +7,7 @@ from typing import Any
 
 from scones.aws.client import AwsError, Client, poll, wait
 from scones.config.settings import Settings
-from scones.domain.errors import SconesError
+from scones.domain.errors import CloudError
 
 ENDPOINT_SECONDS = 1800.0
 VARIANT = "AllTraffic"
@@ -146,7 +146,7 @@ _SETTLED = frozenset({"InService", "Failed", "OutOfService"})
 _NOT_FOUND = ("Could not find", "does not exist", "not found")
 
 
-class TrainingFailed(SconesError):
+class TrainingFailed(CloudError):
     """A training job ended without a model."""
 
     def __init__(self, job: str, status: str, reason: str) -> None:
@@ -156,7 +156,7 @@ class TrainingFailed(SconesError):
         self.status = status
 
 
-class EndpointFailed(SconesError):
+class EndpointFailed(CloudError):
     """The endpoint is not in service with the desired configuration."""
 
     def __init__(self, name: str, status: str, reason: str) -> None:
@@ -165,7 +165,7 @@ class EndpointFailed(SconesError):
         self.status = status
 
 
-class UpdateRolledBack(SconesError):
+class UpdateRolledBack(CloudError):
     """SageMaker rolled back to the previous model, which is in service."""
 
     def __init__(self, name: str, config: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from scones.domain.decision import Outcome, error_message
-from scones.domain.errors import SconesError
+from scones.domain.errors import DataError
 from scones.domain.keys import BATCHES_PREFIX
 
 Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
@@ -34,7 +34,7 @@ def to_parquet(columns: Mapping[str, Column]) -> bytes:
 _DIGITS = 16
 
 
-class NoPhotos(SconesError):
+class NoPhotos(DataError):
     """There is nothing to classify."""
 
     def __init__(self, source: str) -> None:

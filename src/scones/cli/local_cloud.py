@@ -8,7 +8,7 @@ from pathlib import Path
 import scones_local.cloud as local_cloud
 from scones.config.loading import load
 from scones.config.settings import Settings
-from scones.domain.errors import SconesError
+from scones.domain.errors import CommandError
 from scones_local.cloud import Cloud, Programs
 
 PROGRAMS = Programs(
@@ -21,7 +21,7 @@ PROGRAMS = Programs(
 """Images of repositories named scones... stand for this package; its settings come from the cloud's clients alone."""
 
 
-class CloudDied(SconesError):
+class CloudDied(CommandError):
     """The environment's local cloud has ended without `scones local down`; its user must not reach AWS by mistake."""
 
     def __init__(self, env: str) -> None:

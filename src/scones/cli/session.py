@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from scones.cli.local_cloud import CloudDied, find_cloud, has_died
 from scones.config.loading import load
 from scones.config.settings import Settings
-from scones.domain.errors import SconesError
+from scones.domain.errors import CommandError
 
 if TYPE_CHECKING:
     from scones.pipeline import Pipeline
@@ -79,7 +79,7 @@ class Terminal:
 Flags = Mapping[str, object]
 
 
-class Cancelled(SconesError):
+class Cancelled(CommandError):
     """The user declined what a command costs on AWS."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import DataError
 
 MIN_PHOTOS_PER_CLASS: Final = 10
 """With fewer, neither training nor evaluation means anything."""
@@ -17,7 +17,7 @@ Split = Literal["train", "test"]
 """Photos to learn from, and photos to judge by."""
 
 
-class SourceError(SconesError):
+class SourceError(DataError):
     """The source of photos cannot be used; the message says why and what to do."""
 
 

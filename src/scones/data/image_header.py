@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import DataError
 
 MAX_SIDE_PIXELS: Final = 12_000
 """The longest side accepted; phone photos have at most about 9,000 pixels a side."""
@@ -16,7 +16,7 @@ Format = Literal["png", "jpeg", "webp", "gif", "bmp"]
 """The formats that Scones reads."""
 
 
-class UnreadablePhoto(SconesError):
+class UnreadablePhoto(DataError):
     """These bytes are no photo that can be read; `reason` says why in a few words."""
 
     def __init__(self, reason: str) -> None:

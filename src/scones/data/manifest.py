@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import DataError
 
 
-class InvalidManifest(SconesError):
+class InvalidManifest(DataError):
     """The manifest in the bucket is not as Scones writes it."""
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.deployment.inventory import owns_bucket
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.keys import LOCK_KEY
 from scones.domain.progress import Reporter
 
@@ -51,7 +51,7 @@ class LockHolder:
         return False
 
 
-class EnvironmentBusy(SconesError):
+class EnvironmentBusy(DeploymentError):
     """Another command is changing the environment."""
 
     def __init__(self, env: str, holder: LockHolder, uri: str) -> None:
@@ -62,7 +62,7 @@ class EnvironmentBusy(SconesError):
         self.holder = holder
 
 
-class LockLost(SconesError):
+class LockLost(DeploymentError):
     """The lock expired, and another command took it before this one ended."""
 
     def __init__(self, env: str, command: str) -> None:
@@ -92,7 +92,7 @@ def deployment_lock(aws: Aws, command: str, seconds: float, report: Reporter) ->
     try:
         yield lock.extend
     except BaseException:
-        with suppress(SconesError):  # the command's own error says more
+        with suppress(DeploymentError):  # the command's own error says more
             lock.release()
         raise
     lock.release()

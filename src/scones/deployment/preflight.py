@@ -9,10 +9,10 @@ from scones.aws.connection import Aws
 from scones.aws.quotas import QuotaUnavailable, quota_unavailable
 from scones.config.settings import Settings
 from scones.deployment.image_source import image_uri
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 
 
-class BucketTaken(SconesError):
+class BucketTaken(DeploymentError):
     """The bucket's name is taken by another account, or access to our own is denied."""
 
     def __init__(self, bucket: str, env: str) -> None:

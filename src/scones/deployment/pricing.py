@@ -12,7 +12,7 @@ import msgspec
 
 from scones.config.settings import Settings
 from scones.deployment.template import template
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
@@ -51,7 +51,7 @@ Usage = Mapping[str, float]
 Mode = Literal["realtime", "serverless", "batch"]
 
 
-class UnknownPrice(SconesError):
+class UnknownPrice(DeploymentError):
     """The price table has no such instance type."""
 
     def __init__(self, instance: str, known: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ class UnknownPrice(SconesError):
         self.instance = instance
 
 
-class TooFewHours(SconesError):
+class TooFewHours(DeploymentError):
     """The endpoint would be deleted before it has answered all photos."""
 
     def __init__(self, photos: int, hours: float, needed: float) -> None:

@@ -8,14 +8,14 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket
 from scones.config.settings import Mode, Settings
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.keys import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
 
 MAX_RELEASES = 3
 """The live release, and two to return to."""
 
 
-class ReleaseUnreadable(SconesError):
+class ReleaseUnreadable(DeploymentError):
     """The record of a release is damaged, or of another version."""
 
     def __init__(self, uri: str) -> None:

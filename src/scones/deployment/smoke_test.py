@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scones.aws.connection import Aws
 from scones.data.sources.synthetic import render
 from scones.domain.decision import Outcome, outcome_of_error
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
 from scones.domain.tags import evaluation_id
@@ -17,7 +17,7 @@ _KEY = f"{ASKED_PREFIX}smoke-test.png"
 _ANSWERS = (Outcome.BELOW_THRESHOLD, Outcome.OUT_OF_DISTRIBUTION)
 
 
-class SmokeTestFailed(SconesError):
+class SmokeTestFailed(DeploymentError):
     """The workflow gave no answer."""
 
     def __init__(self, error: str, cause: str) -> None:

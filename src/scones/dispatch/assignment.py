@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bip
 
 from scones.dispatch.cost_matrix import CourierColumns, Floats, Ints, Mask, OrderColumns, cost_matrix
 from scones.dispatch.orders import Bay, Courier, Order, Rules
-from scones.domain.errors import SconesError
+from scones.domain.errors import DispatchError
 
 _CANDIDATES = 16
 # Dearer than any plan's minutes, so the solver leaves an order out only when it must.
@@ -97,7 +97,7 @@ def _cheapest(dear: NDArray[np.float32]) -> Ints:
     return np.argpartition(dear, _CANDIDATES, axis=1)[:, :_CANDIDATES]
 
 
-class InvalidOrderBook(SconesError):
+class InvalidOrderBook(DispatchError):
     """The same courier or order is named twice, or a capacity is negative."""
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import DispatchError
 
 if TYPE_CHECKING:
     from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -32,7 +32,7 @@ class Write:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-class ItemError(SconesError):
+class ItemError(DispatchError):
     """A value that DynamoDB cannot hold, or of a type that Scones never writes."""
 
 

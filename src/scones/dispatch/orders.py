@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Literal, NamedTuple
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import DispatchError
 
 USUAL_CAPACITY = 2
 """How many orders a courier takes at a time, where nobody says otherwise."""
@@ -140,7 +140,7 @@ class Rules:
         return far_enough and order.trip_km <= limits.max_trip_km and order.size_litres <= limits.max_litres
 
 
-class InvalidRules(SconesError):
+class InvalidRules(DispatchError):
     """Rules that contradict themselves."""
 
 

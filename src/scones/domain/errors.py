@@ -1,14 +1,33 @@
-"""The errors that Scones raises on purpose: each says what, which, and what to do next."""
+"""The errors that Scones raises on purpose. Each message says what failed, which one, and what to do next.
+
+```text
+SconesError
+├── SettingsError          a setting is unknown, or its value is not allowed
+├── MissingPrerequisite    a step needs the result of an earlier one
+├── DataError              photos, labels or a manifest cannot be used
+├── ModelError             a model cannot be trained, or a model file cannot be used
+├── CloudError             AWS refuses a request, fails to do it, or does not answer
+├── DeploymentError        an environment, a release or the container image cannot be changed
+├── WorkflowError          a function refuses or cannot classify a photo, or a batch is not finished
+├── ServingError           the endpoint's server cannot start, or refuses a request
+├── EvaluationError        a model cannot be evaluated, or fails the gate; a decision cannot be replayed
+├── MonitoringError        drift, alerts or labels cannot be computed
+├── DispatchError          orders, couriers or rules cannot be used
+└── CommandError           the command line stops: cancelled, or the local cloud died
+```
+
+All others descend from one of these, in the module that raises them.
+"""
 
 
 class SconesError(Exception):
-    """The base of them all: the command line prints it as one line and exits with `exit_code`."""
+    """The base of all: the command line prints it as one line and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class SettingsError(SconesError):
-    """A setting is unknown, or its value cannot be used."""
+    """A setting is unknown, or its value is not allowed."""
 
 
 class MissingPrerequisite(SconesError):
@@ -30,3 +49,43 @@ _MISSING = {
     "monitor": "has no monitoring run",
     "dispatch": "has no dispatch plan",
 }
+
+
+class DataError(SconesError):
+    """Photos, labels or a manifest cannot be used."""
+
+
+class ModelError(SconesError):
+    """A model cannot be trained, or a model file cannot be used."""
+
+
+class CloudError(SconesError):
+    """AWS refuses a request, fails to do it, or does not answer."""
+
+
+class DeploymentError(SconesError):
+    """An environment, a release or the container image cannot be changed."""
+
+
+class WorkflowError(SconesError):
+    """A function refuses or cannot classify a photo, or a batch is not finished."""
+
+
+class ServingError(SconesError):
+    """The endpoint's server cannot start, or refuses a request."""
+
+
+class EvaluationError(SconesError):
+    """A model cannot be evaluated, or fails the gate; a decision cannot be replayed."""
+
+
+class MonitoringError(SconesError):
+    """Drift, alerts or labels cannot be computed."""
+
+
+class DispatchError(SconesError):
+    """Orders, couriers or rules cannot be used."""
+
+
+class CommandError(SconesError):
+    """The command line stops: cancelled, or the local cloud died."""

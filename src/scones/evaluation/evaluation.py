@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scones.data.decode import png
-from scones.domain.errors import SconesError
+from scones.domain.errors import EvaluationError
 from scones.domain.progress import Reporter
 from scones.domain.statistics import Interval, wilson_interval
 from scones.evaluation.calibration import (
@@ -44,7 +44,7 @@ OTHER_THINGS = "other things"
 Progress = Callable[[int, int, str], None]
 
 
-class CannotEvaluate(SconesError):
+class CannotEvaluate(EvaluationError):
     """The model cannot be evaluated as requested."""
 
 

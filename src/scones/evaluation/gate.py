@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scones.config.settings import Settings
-from scones.domain.errors import SconesError
+from scones.domain.errors import EvaluationError
 from scones.evaluation.comparison import SIGNIFICANCE, Comparison
 from scones.evaluation.metrics import ClassificationMetrics
 
@@ -49,7 +49,7 @@ class GateCheck:
         return f"{self.setting}: {self.meaning} is {found}, not {'<=' if self.at_most else '>='} {self.required:g}"
 
 
-class GateFailed(SconesError):
+class GateFailed(EvaluationError):
     """The model does not meet a requirement; the message lists each with the measured value."""
 
     def __init__(self, failed: tuple[GateCheck, ...]) -> None:

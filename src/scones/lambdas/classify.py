@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scones.data.image_header import UnreadablePhoto
-from scones.domain.errors import SconesError
+from scones.domain.errors import WorkflowError
 from scones.domain.keys import capture_prefix
 from scones.domain.limits import MAX_CLASSES, MAX_NAME_CHARACTERS
 from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
@@ -57,7 +57,7 @@ _s3 = boto3.client("s3", config=STORAGE)
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
 
-class BadAnswer(SconesError):
+class BadAnswer(WorkflowError):
     """The endpoint's answer is none that a model of ours gives."""
 
 

@@ -5,13 +5,13 @@ import os
 from typing import Any
 
 from scones.domain.decision import Decision, Outcome, decide, outcome_of_confidence
-from scones.domain.errors import SconesError
+from scones.domain.errors import WorkflowError
 
 _CLASSES = tuple(os.environ["CLASSES"].split(","))
 _THRESHOLD = float(os.environ["THRESHOLD"])
 
 
-class NotRouted(SconesError):
+class NotRouted(WorkflowError):
     """Its message is JSON: the decision, all probabilities, the threshold and the classes."""
 
     def __init__(self, decision: Decision, event: dict[str, Any]) -> None:

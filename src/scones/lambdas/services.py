@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError  # noqa: A004 - botocore's
 
 from scones.data.image_header import UnreadablePhoto
-from scones.domain.errors import SconesError
+from scones.domain.errors import WorkflowError
 from scones.domain.limits import MAX_REASON_CHARACTERS
 
 USER_AGENT = "scones"
@@ -30,11 +30,11 @@ _TRANSIENT = {
 }
 
 
-class StorageUnavailable(SconesError):
+class StorageUnavailable(WorkflowError):
     """S3 or DynamoDB did not answer, or is too busy: worth another try."""
 
 
-class BadEvent(SconesError):
+class BadEvent(WorkflowError):
     """The event is not of the form that docs/workflow.md describes."""
 
 
@@ -66,7 +66,7 @@ _ACCEPT = "application/json;verbose=true"
 _REFUSED = {400, 413, 415}
 
 
-class EndpointUnavailable(SconesError):
+class EndpointUnavailable(WorkflowError):
     """The endpoint did not answer, or answered with a fault of its own: worth another try."""
 
 

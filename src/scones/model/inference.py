@@ -5,7 +5,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ModelError
 from scones.model.model_file import ModelFile
 
 Pixels = npt.NDArray[np.uint8]
@@ -14,7 +14,7 @@ Answers = npt.NDArray[np.float32]
 """A photo's probabilities and, if the model has a guard, its unfamiliarity: [N, C + 1], else [N, C]."""
 
 
-class ModelUnusable(SconesError):
+class ModelUnusable(ModelError):
     """The model file is whole, but its model does not do what it should."""
 
     def __init__(self, version: str, reason: str) -> None:

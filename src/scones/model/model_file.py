@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ModelError
 
 MODEL: Final = "model.onnx"
 """Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph.
@@ -36,7 +36,7 @@ _LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
 _MAYBE: Final = (INT8_MODEL, OUT_OF_FOLD)
 
 
-class InvalidModelFile(SconesError):
+class InvalidModelFile(ModelError):
     """The model file is incomplete, damaged or in another format."""
 
     def __init__(self, where: str, reason: str) -> None:

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ModelError
 from scones.model.model_file import ModelFile
 
 _FORMAT = 1
 
 
-class InvalidPredictions(SconesError):
+class InvalidPredictions(ModelError):
     """There are no predictions, or the labels and probabilities do not fit together."""
 
 
-class InvalidOutOfFold(SconesError):
+class InvalidOutOfFold(ModelError):
     """The out-of-fold answers of a model file are damaged, or do not fit together."""
 
 

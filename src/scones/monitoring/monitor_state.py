@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.capture.cursor import CaptureCursor
 
 _EARLIER_KINDS = {"replay": "prediction", "canary": "probe"}
 
 
-class UnreadableMonitorState(SconesError):
+class UnreadableMonitorState(MonitoringError):
     """The state in the bucket is damaged, or from another version."""
 
     def __init__(self, uri: str, reason: str) -> None:

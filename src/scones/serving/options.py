@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ServingError
 
 _PREFIX = "SCONES_SERVE_"
 _N = TypeVar("_N", int, float)
 
 
-class BadOption(SconesError):
+class BadOption(ServingError):
     """An environment variable holds a value that the server cannot use."""
 
     def __init__(self, name: str, value: str, wanted: str) -> None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from scones.domain.decision import decide
-from scones.domain.errors import SconesError
+from scones.domain.errors import ServingError
 
 JSON: Final = b"application/json"
 JSON_LINES: Final = b"application/jsonlines"
@@ -42,7 +42,7 @@ class Response:
 CLOSE: Final = (b"connection", b"close")
 
 
-class Refusal(SconesError):
+class Refusal(ServingError):
     """A request that gets no prediction: *error* is a short name for programs, *reason* a sentence for people.
 
     With *close* the connection ends after it.

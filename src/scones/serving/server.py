@@ -11,7 +11,7 @@ from typing import Any, Final
 from uvicorn import Config
 from uvicorn.supervisors.multiprocess import SIGNALS, Multiprocess, Process
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ServingError
 from scones.model.inference import Model
 from scones.model.model_file import read_model_file
 from scones.serving.app import App
@@ -28,7 +28,7 @@ _GIVE_UP_AFTER: Final = 5
 _PING_SECONDS: Final = 1.0
 
 
-class PortTaken(SconesError):
+class PortTaken(ServingError):
     """Another program listens there."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
@@ -37,7 +37,7 @@ class PortTaken(SconesError):
         self.port = port
 
 
-class WorkersKeepDying(SconesError):
+class WorkersKeepDying(ServingError):
     """New workers die as soon as they start; something is wrong that one more will not cure."""
 
     def __init__(self, deaths: int) -> None:

@@ -13,12 +13,12 @@ from scones.aws.stepfunctions import ExecutionResult
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
-from scones.domain.errors import SconesError
+from scones.domain.errors import WorkflowError
 from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
 
-class NoSuchPhoto(SconesError):
+class NoSuchPhoto(WorkflowError):
     """A photo to classify cannot be read."""
 
     def __init__(self, path: Path, reason: str) -> None:

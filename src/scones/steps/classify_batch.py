@@ -25,14 +25,14 @@ from scones.batch.results import (
     to_parquet,
 )
 from scones.deployment.pricing import Bill, batch_bill
-from scones.domain.errors import SconesError
+from scones.domain.errors import SconesError, WorkflowError
 from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
 
 
-class PhotosNotGranted(SconesError):
+class PhotosNotGranted(WorkflowError):
     """The stack's functions have no permission to read the photos."""
 
     def __init__(self, source: str, bucket: str) -> None:
@@ -88,7 +88,7 @@ _MAX_SECONDS = 7 * 24 * 3600.0
 _MAX_FAILURES_SHOWN = 10
 
 
-class BatchStillRunning(SconesError):
+class BatchStillRunning(WorkflowError):
     """The command was stopped, but the run that it started continues."""
 
     exit_code = 130

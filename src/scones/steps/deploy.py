@@ -22,7 +22,7 @@ from scones.deployment.image_source import image_uri
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
 from scones.deployment.template import CAPTURE_PARAMETER, code_version, template
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.keys import CAPTURE_FOLDER, capture_prefix
 from scones.domain.progress import Reporter
 from scones.domain.tags import ENV_TAG, EXPIRES_TAG
@@ -61,7 +61,7 @@ class DeployResult:
         )
 
 
-class NotApproved(SconesError):
+class NotApproved(DeploymentError):
     """The model is not approved."""
 
     def __init__(self, package: ModelPackage, env: str) -> None:

@@ -23,7 +23,7 @@ from scones.deployment.inventory import (
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import hourly_dollars, kept_monthly_dollars
 from scones.deployment.template import base_template, parameter_names
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.progress import Reporter
 
 # Captures and logs may still be written, for minutes, into a bucket that is being emptied.
@@ -34,7 +34,7 @@ _MAX_STACK_FAILURES = 2
 _LOCK_SECONDS = ENDPOINT_SECONDS + 2 * STACK_SECONDS
 
 
-class WrongRegion(SconesError):
+class WrongRegion(DeploymentError):
     """The environment is not in this region, but in another."""
 
     def __init__(self, env: str, region: str, others: tuple[str, ...]) -> None:

@@ -9,14 +9,14 @@ from scones.aws.ecr import Build
 from scones.config.settings import Settings
 from scones.deployment.image_source import ImageSource, image_source, image_uri
 from scones.deployment.template import create_base_stack
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.progress import Reporter
 
 # The project's limits for waiting in the queue and for building, and a margin.
 _BUILD_SECONDS = 3900.0
 
 
-class ImageBuildFailed(SconesError):
+class ImageBuildFailed(DeploymentError):
     """CodeBuild could not build the image."""
 
     def __init__(self, build: Build) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from scones.aws.connection import Aws
-from scones.domain.errors import SconesError
+from scones.domain.errors import DeploymentError
 from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
@@ -24,7 +24,7 @@ _NEWEST_PHOTOS = 1000
 _LATE = timedelta(hours=1)
 
 
-class NothingToLabel(SconesError):
+class NothingToLabel(DeploymentError):
     """No monitoring run has recorded a photo of this model."""
 
 

@@ -13,7 +13,7 @@ from scones.aws.connection import Aws
 from scones.aws.s3 import S3Object
 from scones.config.settings import Settings
 from scones.data.manifest import Sample
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.domain.keys import MONITOR_STATE_KEY, features_prefix, history_prefix, learned_baseline_key, split_prefix
 from scones.domain.progress import Reporter
 from scones.domain.tags import probe_id
@@ -33,7 +33,7 @@ _MAX_RUNS = 1000
 _MAX_PHOTOS_READ = 2 * MAX_PHOTOS_KEPT
 
 
-class ConcurrentRunError(SconesError):
+class ConcurrentRunError(MonitoringError):
     """Two runs at once: the one that ends first counts each record."""
 
     def __init__(self, endpoint: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from scones.aws.connection import Aws
 from scones.dispatch.dynamodb import Item
 from scones.domain.decision import Outcome, decide, outcome_of_confidence
-from scones.domain.errors import SconesError
+from scones.domain.errors import EvaluationError
 from scones.domain.keys import MODELS_PREFIX
 from scones.domain.limits import PHOTO_LIMIT_BYTES
 from scones.domain.progress import Reporter
@@ -28,7 +28,7 @@ _VERBOSE = b"application/json;verbose=true"
 _COMPARED = ("model_version", "inferences", "unfamiliarity", "unfamiliar", "label", "confidence", "outcome")
 
 
-class CannotReplay(SconesError):
+class CannotReplay(EvaluationError):
     """The decision is not recorded, or its photo or model no longer exists."""
 
 

@@ -10,12 +10,12 @@ from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hos
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
-from scones.domain.errors import MissingPrerequisite, SconesError
+from scones.domain.errors import DeploymentError, MissingPrerequisite
 from scones.domain.keys import CAPTURE_FOLDER
 from scones.domain.progress import Reporter
 
 
-class NoPreviousRelease(SconesError):
+class NoPreviousRelease(DeploymentError):
     """There is no previous release, or none that can be deployed."""
 
     def __init__(self, reason: str) -> None:

@@ -20,7 +20,7 @@ from scones.dispatch.order_book import DispatchStatus
 from scones.dispatch.orders import USUAL_CAPACITY
 from scones.dispatch.simulation import CITY_SPREAD_KM
 from scones.domain.decision import Outcome, outcome_of_error
-from scones.domain.errors import SconesError
+from scones.domain.errors import DispatchError
 from scones.domain.keys import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
@@ -34,7 +34,7 @@ class EventKind(StrEnum):
     SHIFTED = "shifted"
 
 
-class BadStream(SconesError):
+class BadStream(DispatchError):
     """A stream that cannot be sent."""
 
 

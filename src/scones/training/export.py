@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ModelError
 from scones.training.calibration import soften
 from scones.training.messages import FittedNetwork, NetworkOutputs, Weights
 from scones.training.ood_detector import NEIGHBOURS, OodDetector
@@ -43,7 +43,7 @@ SCORE_TOLERANCE: Final = 1e-2
 """The same for unfamiliarity, whose scale is the spread over known photos."""
 
 
-class ParityError(SconesError):
+class ParityError(ModelError):
     """The exported model computes something else than the trained one."""
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
-from scones.domain.errors import SconesError
+from scones.domain.errors import ModelError, SconesError
 from scones.training.cross_validation import FOLDS
 from scones.training.messages import TrainingData
 from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe
@@ -22,7 +22,7 @@ _KNOWN: Final = ("classes", "image_size", "epochs", "seed", "data_version")
 _MAX_REASON_LENGTH: Final = 1024
 
 
-class InvalidTrainingJob(SconesError):
+class InvalidTrainingJob(ModelError):
     """The hyperparameters or the photos of a training job cannot be used."""
 
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import ModelError
 from scones.training.messages import (
     EpochProgress,
     FitResult,
@@ -26,7 +26,7 @@ _GRACE_SECONDS: Final = 1.0
 _ENDED: Final = "a training process ended early (out of memory?); its messages are in the log"
 
 
-class TrainingError(SconesError):
+class TrainingError(ModelError):
     """Training cannot start or go on; the message says why."""
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.features import FEATURES, current_names
 from scones.monitoring.drift.stream_statistics import StreamCalibration
 
@@ -20,11 +20,11 @@ _FORMAT = 2
 Array: TypeAlias = NDArray[np.generic]
 
 
-class InvalidBaseline(SconesError):
+class InvalidBaseline(MonitoringError):
     """The baseline is missing, damaged, or was measured with other features."""
 
 
-class InvalidSimulation(SconesError):
+class InvalidSimulation(MonitoringError):
     """The simulated damage for the accuracy estimate is missing or inconsistent."""
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 
 FEATURES = (
     "log_odds",
@@ -68,7 +68,7 @@ def current_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(_EARLIER_NAMES.get(name, name) for name in names)
 
 
-class InvalidMeasurement(SconesError):
+class InvalidMeasurement(MonitoringError):
     """Photos and probabilities do not fit together, or hold values that cannot be measured."""
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.features import FEATURES, current_names
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
 from scones.monitoring.drift.stream_statistics import (
@@ -22,7 +22,7 @@ from scones.monitoring.drift.stream_statistics import (
 FORMAT: Final = "scones-watch-1"
 
 
-class InvalidStreamState(SconesError):
+class InvalidStreamState(MonitoringError):
     """The saved state is damaged, or belongs to another baseline or version."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats, NormalScores, products, spreads, whitener
 
 STATISTICS = 3
@@ -165,7 +165,7 @@ MIN_BLOCKS = 5
 Places = NDArray[np.intp]
 
 
-class TooFewBlocks(SconesError):
+class TooFewBlocks(MonitoringError):
     """The clean traffic covers too few blocks of time to estimate how much they differ."""
 
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, Photos, current_names
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
@@ -27,7 +27,7 @@ _FORMAT = 1
 _TEXTS = ("events", "times", "hashes")
 
 
-class UnreadableTraffic(SconesError):
+class UnreadableTraffic(MonitoringError):
     """Recorded traffic is damaged, or from another version."""
 
 
@@ -131,7 +131,7 @@ class RecordedTraffic:
         return cls(str(found["model"]), events, times, hashes, found["probabilities"], found["values"])
 
 
-class TooFewDays(SconesError):
+class TooFewDays(MonitoringError):
     """There are too few days of this model's traffic to learn from."""
 
 

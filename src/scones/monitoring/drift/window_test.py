@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
 from scones.monitoring.drift.normal_scores import (
@@ -36,7 +36,7 @@ _THOUSAND = 1000
 _SHARE = 0.5
 
 
-class InvalidBudget(SconesError):
+class InvalidBudget(MonitoringError):
     """A number of false alarms that cannot be calibrated."""
 
 
@@ -97,7 +97,7 @@ _TESTS: tuple[TestName, ...] = (
 _WORST = _TESTS.index("worst shape")
 
 
-class InvalidFalseAlarmRate(SconesError):
+class InvalidFalseAlarmRate(MonitoringError):
     """A false-alarm rate that cannot be calibrated."""
 
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 from scones.domain.keys import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
 from scones.monitoring.drift.normal_scores import Floats
@@ -34,7 +34,7 @@ MIN_LABELS = 2
 Places = NDArray[np.intp]
 
 
-class InvalidLabels(SconesError):
+class InvalidLabels(MonitoringError):
     """The labels do not fit the photos."""
 
 

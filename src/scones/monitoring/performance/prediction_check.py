@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.data.manifest import Sample
-from scones.domain.errors import SconesError
+from scones.domain.errors import MonitoringError
 
 TOLERANCE: Final = 0.1
 """Smaller differences in probability are numerics: int8 and float32 differed by at most .06."""
@@ -26,7 +26,7 @@ PROBES_PER_CLASS: Final = 4
 Floats = NDArray[np.floating]
 
 
-class UnmatchedPredictions(SconesError):
+class UnmatchedPredictions(MonitoringError):
     """Captured and expected predictions do not fit together."""
 
 
