@@ -15,10 +15,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from scones_local.folders import (
+    LOCK,
+    SIGNATURE,
+    FolderInUse,
+    claim_folder,
+    empty_folder,
+    is_own_folder,
+    is_signed,
+    remove_folder,
+    write_private,
+)
 from scones_local.processes import clean_environment
 
 HOST = "127.0.0.1"
-LOCK = "lock"
 RECORD = "cloud.json"
 OPTIONS = "options.json"
 READY_SECONDS = 30.0
@@ -52,11 +62,13 @@ class PortUnavailable(LocalCloudError):
 
 
 class StateFolderInUse(LocalCloudError):
-    """The state folder holds files that no local cloud wrote, and a cloud removes its folder when it ends."""
+    """The folder holds files that no local cloud wrote, or is a link, and a cloud removes its folders when it ends."""
 
-    def __init__(self, state: Path) -> None:
-        super().__init__(f"{state} holds other files and would be removed with the cloud; use a new or empty folder")
-        self.state = state
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} holds other files, or is a link, and would be removed with the cloud; use a new or empty folder"
+        )
+        self.state = folder
 
 
 class CloudNotReady(LocalCloudError):
@@ -130,7 +142,11 @@ def start(
     programs = programs or Programs()
     state, s3_folder = state.absolute(), s3_folder and s3_folder.absolute()
     try:
+        if s3_folder:
+            claim_folder(s3_folder)
         lock = _take_lock(state)
+    except FolderInUse as error:
+        raise StateFolderInUse(Path(str(error))) from None
     except OSError as error:
         raise CloudNotReady(f"{state}: {error.strerror}") from None
     try:
@@ -140,7 +156,7 @@ def start(
             _write_json(state / OPTIONS, {"programs": asdict(programs), "s3_folder": str(s3_folder or "")})
             pid = _launch(state, lock, listener.fileno(), owned, programs.hidden)
     except (LocalCloudError, OSError) as error:
-        shutil.rmtree(state, ignore_errors=True)
+        remove_folder(state)
         if isinstance(error, LocalCloudError):
             raise
         raise CloudNotReady(str(error)) from None
@@ -153,7 +169,7 @@ def start(
         stop(replace(cloud, s3_folder=None))
         raise
     if not owned:
-        _marker(state).touch()
+        _record_detached(state)
     return cloud
 
 
@@ -166,21 +182,23 @@ def stop(cloud: Cloud) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(cloud.pid, signal.SIGTERM)
             _await_end(process, lock)
-        shutil.rmtree(cloud.state, ignore_errors=True)
+        remove_folder(cloud.state)
     if cloud.s3_folder is not None:
-        shutil.rmtree(cloud.s3_folder, ignore_errors=True)
+        remove_folder(cloud.s3_folder)
     if pipe is not None:
         os.close(pipe)
 
 
 def has_died(state: Path) -> bool:
     """Whether a detached cloud was started in *state* and has ended without `stop`."""
-    return _marker(state.absolute()).exists() and _lock_holder(state) is None
+    return is_signed(_marker(state.absolute())) and _lock_holder(state) is None
 
 
 def forget(state: Path) -> None:
     """Remove the record of a detached cloud in *state*, after which `has_died` is false."""
-    _marker(state.absolute()).unlink(missing_ok=True)
+    marker = _marker(state.absolute())
+    if is_signed(marker):
+        marker.unlink(missing_ok=True)
 
 
 def find(state: Path) -> Cloud | None:
@@ -201,7 +219,7 @@ def detach(cloud: Cloud) -> None:
     _, pipe = _supervisors.get(cloud.pid, (None, None))
     if pipe is not None:
         os.write(pipe, b"k")
-        _marker(cloud.state).touch()
+        _record_detached(cloud.state)
 
 
 def exports(cloud: Cloud) -> dict[str, str]:
@@ -228,12 +246,21 @@ def _marker(state: Path) -> Path:
     return state.with_name(f"{state.name}.up")
 
 
+def _record_detached(state: Path) -> None:
+    """Write the marker, unless a file of that name exists: it is ours already, or not ours to replace."""
+    marker = _marker(state)
+    if not (marker.exists() or marker.is_symlink()):
+        write_private(marker, SIGNATURE)
+
+
 def _take_lock(state: Path) -> int:
     """Lock the state folder and remove what a crashed cloud left in it; returns the lock's file descriptor."""
     while True:
-        _check_folder(state)
-        state.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        claim_folder(state)
+        try:
+            descriptor = os.open(state / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # a cloud that was just ending has removed it
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -246,29 +273,19 @@ def _take_lock(state: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), (state / LOCK).stat()):
                 break
         os.close(descriptor)
-    for left in state.iterdir():
-        if left.name != LOCK:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    empty_folder(state)
     return descriptor
 
 
-def _check_folder(state: Path) -> None:
-    if not state.exists():
-        return
-    if not state.is_dir() or ({entry.name for entry in state.iterdir()} and not (state / LOCK).exists()):
-        raise StateFolderInUse(state)
-
-
 def _lock_holder(state: Path) -> int | None:
-    """The pid in the lock file, if a running cloud holds the lock."""
-    try:
-        with (state / LOCK).open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0)
-    except FileNotFoundError:
-        pass
+    """The pid in the lock file, if a running cloud of this user holds the lock."""
+    if not is_own_folder(state):
+        return None
+    with contextlib.suppress(FileNotFoundError), (state / LOCK).open("rb+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read()[len(SIGNATURE) :] or 0)
     return None
 
 
@@ -294,7 +311,7 @@ def _listen(port: int | None) -> socket.socket:
 def _launch(state: Path, lock: int, listener: int, owned: bool, hidden: tuple[str, ...]) -> int:
     """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it; returns its pid."""
     for name in ("log", "tmp"):
-        (state / name).mkdir()
+        (state / name).mkdir(mode=0o700)
     reader, writer = os.pipe()
     with (state / "log" / "cloud.log").open("ab") as log:
         process = subprocess.Popen(
@@ -335,9 +352,7 @@ def _await_ready(cloud: Cloud) -> None:
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a file that other processes may be reading: they see the whole of it, or none."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)
+    write_private(path, json.dumps(content).encode())
 
 
 def _last_line(log: BinaryIO) -> str:

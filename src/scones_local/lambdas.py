@@ -167,7 +167,7 @@ class LambdaService:
             known, old = self._pools.get(key, ("", None))
             if old is not None and known == fingerprint:
                 return old
-            folder = self._folder / f"{key[0]}-{uuid.uuid4().hex[:8]}"
+            folder = self._folder / uuid.uuid4().hex
             new = FunctionPool(_function_version(config, code), folder, self._python_path, self._environment)
             self._pools[key] = (fingerprint, new)
         if old is not None:

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-_TRIES = 200
 _HIDDEN = ("AWS_", "SM_", "SAGEMAKER_", "LAMBDA_", "PYTHONWARNINGS")
 
 
@@ -86,15 +84,6 @@ def kill_all(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove *folder*, even while threads and processes that are just ending still write in it."""
-    for _ in range(_TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.01)
 
 
 def descendants(pid: int) -> list[int]:

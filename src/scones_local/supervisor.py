@@ -5,12 +5,12 @@ Usage: python -m scones_local.supervisor STATE LOCK LISTENER OWNER (three inheri
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from scones_local.folders import SIGNATURE, remove_folder
 from scones_local.processes import adopt_orphans, end_group
 
 PATIENCE_SECONDS = 2.0
@@ -25,12 +25,13 @@ def main(arguments: list[str]) -> int:
     signal.set_wakeup_fd(alarm)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    os.umask(0o077)  # all files of the cloud and of its programs are private
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), len(SIGNATURE))
     gateway = _start_gateway(state, lock, listener)
     os.close(listener)
     _watch(gateway, owner, wake)
     end_group(gateway.pid, PATIENCE_SECONDS)
-    shutil.rmtree(state, ignore_errors=True)
+    remove_folder(state)
     return 0
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from aws_calls import a_bucket, job_request
-from scones_local import cloud
+from scones_local import cloud, folders
 from waiting import eventually
 
 OWNER = Path(__file__).parent / "owner.py"
@@ -118,8 +118,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_a_crashed_clouds_folder_is_used_again(state: Path) -> None:
     """A lock file without a holder, and what lies beside it, do not stop a new cloud."""
-    state.mkdir()
-    (state / "lock").write_text("999999\n")
+    folders.claim_folder(state)
     (state / "old").mkdir()
     running = cloud.start(state)
     assert not (state / "old").exists()

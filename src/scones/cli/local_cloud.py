@@ -1,6 +1,5 @@
 """The local cloud of an environment: the programs that it runs in place of our image, and how it is found and ended."""
 
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from scones.config.loading import load
 from scones.config.settings import Settings
 from scones.domain.errors import CommandError
 from scones_local.cloud import Cloud, Programs
+from scones_local.folders import remove_folder
 
 PROGRAMS = Programs(
     image_prefix="scones",
@@ -58,7 +58,7 @@ def end_cloud(flags: Mapping[str, object]) -> bool:
         local_cloud.stop(cloud)
     local_cloud.forget(settings.state / settings.env)
     # A durable cloud that was killed left it.
-    shutil.rmtree(_s3_folder(settings), ignore_errors=True)
+    remove_folder(_s3_folder(settings))
     return cloud is not None
 
 

@@ -1,5 +1,6 @@
 """SageMaker's resources: one table a kind, their ARNs and tags, and the errors about names."""
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -7,6 +8,21 @@ from dataclasses import dataclass, field
 from scones_local.wire import Json, ServiceError
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+
+NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+CHANNEL_NAME = r"[A-Za-z0-9\.\-_]{1,64}"
+"""The names that SageMaker accepts; folders of this machine are named after them."""
+
+
+def check_name(member: str, name: str, pattern: str = NAME) -> None:
+    """Refuse a name that SageMaker refuses.
+
+    Raises:
+        ServiceError: the name does not match *pattern*, or is a path.
+    """
+    if not re.fullmatch(pattern, name) or name in (".", ".."):
+        reason = f"failed to satisfy constraint: Member must satisfy regular expression pattern: ^{pattern}$"
+        raise invalid(f"1 validation error detected: Value {name!r} at {member!r} {reason}")
 
 
 def invalid(message: str) -> ServiceError:
@@ -42,8 +58,10 @@ class ResourceTable:
         """Add a record.
 
         Raises:
-            ServiceError: the name is taken.
+            ServiceError: the name is taken, or not one that SageMaker accepts.
         """
+        if self.kind != "model-package":  # named after its group, and numbered
+            check_name(f"{self.title[0].lower()}{self.title[1:]}Name", name)
         if name in self.rows:
             if self.kind == "training-job":
                 text = "Training job names must be unique within an AWS account and region, and a training job with "

@@ -22,7 +22,7 @@ from scones_local.sagemaker.containers import (
     upload_checkpoints,
     write_config,
 )
-from scones_local.sagemaker.tables import ResourceTables, invalid, now
+from scones_local.sagemaker.tables import CHANNEL_NAME, ResourceTables, check_name, invalid, now
 from scones_local.wire import Json
 
 MAX_REASON_CHARACTERS = 1024
@@ -80,6 +80,8 @@ class TrainingJobs:
         if algorithm.get("ContainerEntrypoint") or algorithm.get("ContainerArguments"):
             raise invalid("ContainerEntrypoint and ContainerArguments are not supported by the local cloud")
         _check_spot_wait(query)
+        for channel in query.get("InputDataConfig") or ():
+            check_name("channelName", channel["ChannelName"], CHANNEL_NAME)
         with self.tables.lock:
             record = self.tables.jobs.add(
                 query["TrainingJobName"],
