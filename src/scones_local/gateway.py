@@ -18,7 +18,8 @@ from typing import Any
 import uvloop
 
 from scones_local.cloud import OPTIONS, Programs
-from scones_local.processes import descendants, kill_all, remove_tree
+from scones_local.folders import remove_folder
+from scones_local.processes import descendants, kill_all
 from scones_local.wire import Json, Reply, ServiceError, error_reply
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -44,6 +45,10 @@ def main(arguments: list[str]) -> None:
 def _install(state: Path, environment: dict[str, str], programs: Programs) -> None:
     """Put this package's parts in place of ministack's; *environment* is inherited by functions and programs."""
     # ministack reads its settings when it is imported, so what imports it comes after them.
+    if os.environ["S3_PERSIST"] == "1":
+        from scones_local import durability  # noqa: PLC0415
+
+        durability.install()
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
@@ -149,7 +154,7 @@ def _end_with_supervisor(state: Path) -> None:
     while os.read(0, 1):
         pass
     kill_all(descendants(os.getpid()))  # first, so that few of them still write into the folder
-    remove_tree(state)
+    remove_folder(state)
     os.killpg(0, signal.SIGKILL)
 
 
