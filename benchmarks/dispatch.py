@@ -14,7 +14,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from scones.dispatch.assignment import assign, match
-from scones.dispatch.business_value import Line, Trial, imagined, worth
+from scones.dispatch.business_value import (
+    DispatchScenario,
+    ValueSimulation,
+    hypothetical_classifier,
+    simulate_business_value,
+)
 from scones.dispatch.cost_matrix import CourierColumns, OrderColumns, cost_matrix
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import City, example_couriers, example_orders
@@ -86,15 +91,15 @@ def assignment_lines() -> Iterator[str]:
 
 def day_lines(days: int) -> Iterator[str]:
     """Days by accuracy and threshold, and by the size of the fleet."""
-    trial = Trial(seeds=tuple(range(days)), accuracies=(0.6, 0.7, 0.8, 0.9, 0.95, 0.98))
-    found = worth(None, trial, RULES)
+    trial = ValueSimulation(seeds=tuple(range(days)), accuracies=(0.6, 0.7, 0.8, 0.9, 0.95, 0.98))
+    found = simulate_business_value(None, trial, RULES)
     city = trial.city
     yield f"{city.couriers} couriers, {city.orders:,} orders, {days} days; ± is the deviation from day to day:"
     yield ""
     yield "| couriers as seen by | threshold | unsure | on time | minutes late | cancelled | km an order |"
     yield "|---|---|---|---|---|---|---|"
     yield from (_row(line, line.name) for line in (found.perfect, found.blind))
-    yield from (_row(line, f"accuracy {line.accuracy:.2f}, calibrated confidence") for line in found.imagined)
+    yield from (_row(line, f"accuracy {line.accuracy:.2f}, calibrated confidence") for line in found.hypothetical)
     yield ""
     yield "The same with smaller and larger fleets:"
     yield ""
@@ -102,13 +107,15 @@ def day_lines(days: int) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for couriers in (120, 140, 160, 200):
         sized = replace(City(), couriers=couriers)
-        fleet = worth(imagined(0.95), replace(trial, city=sized, accuracies=(), thresholds=()), RULES)
+        fleet = simulate_business_value(
+            hypothetical_classifier(0.95), replace(trial, city=sized, accuracies=(), thresholds=()), RULES
+        )
         assert fleet.reviewed
         shown = (fleet.perfect, fleet.measured[0], fleet.reviewed, fleet.blind)
         yield f"| {couriers} | " + " | ".join(_percent(line) for line in shown) + " |"
 
 
-def _row(line: Line, name: str) -> str:
+def _row(line: DispatchScenario, name: str) -> str:
     threshold = f"{line.threshold:.2f}" if line.threshold > 0.5 else "none"
     return (
         f"| {name} | {threshold} | {line.unsure:.1%} | {_percent(line)} | {line.minutes_late.mean:.1f} | "
@@ -116,7 +123,7 @@ def _row(line: Line, name: str) -> str:
     )
 
 
-def _percent(line: Line) -> str:
+def _percent(line: DispatchScenario) -> str:
     return f"{line.on_time.mean:.1%} ± {100 * line.on_time.spread:.1f}"
 
 

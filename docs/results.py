@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 from scones import pipeline
-from scones.cli.demo import Demo
+from scones.cli.demo import DemoResult
 from scones.deployment.pricing import BatchPlan, CostTable, Estimate
 from scones.pipeline import Pipeline
 
@@ -35,7 +35,7 @@ _VERBS = {
     "status": Pipeline.status,
     "down": Pipeline.down,
 }
-_OTHERS = {"classify --plan": BatchPlan, "cost": CostTable, "cost with options": Estimate, "demo": Demo}
+_OTHERS = {"classify --plan": BatchPlan, "cost": CostTable, "cost with options": Estimate, "demo": DemoResult}
 _PLAIN = {
     str: "text",
     bool: "true or false",

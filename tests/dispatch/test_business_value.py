@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from scones.dispatch.business_value import TRUST_ALL, Trial, believe, imagined, measured, worth
+from scones.dispatch.business_value import (
+    NO_THRESHOLD,
+    ValueSimulation,
+    believe,
+    hypothetical_classifier,
+    measured_classifier,
+    simulate_business_value,
+)
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import BICYCLE, MOTORCYCLE, UNSURE, City
 
@@ -13,7 +20,7 @@ RULES = Rules(sure_confidence=0.8)
 
 def test_measured_answers_are_those_of_the_photos() -> None:
     """What was said, and how surely, photo by photo."""
-    found = measured(["bicycle", "motorcycle"], [[0.9, 0.1], [0.7, 0.3]], CLASSES)
+    found = measured_classifier(["bicycle", "motorcycle"], [[0.9, 0.1], [0.7, 0.3]], CLASSES)
     assert found
     assert found.said.tolist() == [BICYCLE, BICYCLE]
     assert found.confidence.tolist() == [0.9, 0.7]
@@ -24,21 +31,21 @@ def test_another_class_than_the_two_leaves_a_courier_unsure() -> None:
     """The city has rules for bicycles and motorcycles alone; photos of other things say nothing of couriers."""
     classes = ("bicycle", "motorcycle", "tandem")
     answers = [[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    found = measured(["bicycle", "motorcycle", "tandem"], answers, classes)
+    found = measured_classifier(["bicycle", "motorcycle", "tandem"], answers, classes)
     assert found
     assert found.said.tolist() == [UNSURE, MOTORCYCLE]
 
 
 def test_without_photos_of_both_vehicles_nothing_was_measured() -> None:
     """Other people's classes have no place in this city."""
-    assert measured(["car"], [[1.0, 0.0]], ("car", "van")) is None
-    assert measured(["bicycle"], [[1.0, 0.0]], CLASSES) is None
+    assert measured_classifier(["car"], [[1.0, 0.0]], ("car", "van")) is None
+    assert measured_classifier(["bicycle"], [[1.0, 0.0]], CLASSES) is None
 
 
 @pytest.mark.parametrize("accuracy", [0.6, 0.8, 0.95])
 def test_an_imagined_classifier_is_as_right_as_it_says(accuracy: float) -> None:
     """Its accuracy is the one asked for, and in each band of confidence it is right as often as it claims."""
-    found = imagined(accuracy)
+    found = hypothetical_classifier(accuracy)
     assert found.accuracy == pytest.approx(accuracy, abs=0.002)
     right = found.said == found.truth
     for low in (0.5, 0.65, 0.8):
@@ -50,20 +57,20 @@ def test_an_imagined_classifier_is_as_right_as_it_says(accuracy: float) -> None:
 def test_a_courier_below_the_threshold_is_unsure() -> None:
     """The share of the unsure is that of the photos."""
     truth = np.repeat([[BICYCLE, MOTORCYCLE]], 3000, axis=1)
-    found = imagined(0.8)
+    found = hypothetical_classifier(0.8)
     believed = believe(found, truth, 0.9, seed=0)
     assert np.mean(believed == UNSURE) == pytest.approx(np.mean(found.confidence < 0.9), abs=0.01)
-    assert np.mean(believe(found, truth, TRUST_ALL, seed=0) == truth) == pytest.approx(0.8, abs=0.01)
+    assert np.mean(believe(found, truth, NO_THRESHOLD, seed=0) == truth) == pytest.approx(0.8, abs=0.01)
 
 
 def test_a_better_classifier_brings_more_orders_on_time() -> None:
     """Perfect knowledge is best, then the better classifier; looking at the unsure helps; blindness trails."""
-    trial = Trial(City(24, 420), seeds=(0,), accuracies=(0.6, 0.95), thresholds=(TRUST_ALL,))
-    found = worth(imagined(0.9), trial, RULES)
-    bad, good = (line.on_time.mean for line in found.imagined)
+    trial = ValueSimulation(City(24, 420), seeds=(0,), accuracies=(0.6, 0.95), thresholds=(NO_THRESHOLD,))
+    found = simulate_business_value(hypothetical_classifier(0.9), trial, RULES)
+    bad, good = (line.on_time.mean for line in found.hypothetical)
     assert found.perfect.on_time.mean >= good > bad
     assert good > found.blind.on_time.mean
-    assert [line.threshold for line in found.measured] == [TRUST_ALL, RULES.sure_confidence]
+    assert [line.threshold for line in found.measured] == [NO_THRESHOLD, RULES.sure_confidence]
     assert found.reviewed
     assert found.reviewed.unsure == found.measured[1].unsure > 0
     assert found.reviewed.on_time.mean > found.measured[1].on_time.mean
@@ -71,8 +78,8 @@ def test_a_better_classifier_brings_more_orders_on_time() -> None:
 
 def test_without_measured_answers_the_imagined_remain() -> None:
     """The report of other people's classes has no line of its own."""
-    trial = Trial(City(6, 60), seeds=(0,), accuracies=(0.9,), thresholds=(TRUST_ALL,))
-    found = worth(None, trial, RULES)
+    trial = ValueSimulation(City(6, 60), seeds=(0,), accuracies=(0.9,), thresholds=(NO_THRESHOLD,))
+    found = simulate_business_value(None, trial, RULES)
     assert (found.measured, found.reviewed) == ((), None)
-    assert len(found.imagined) == 1
+    assert len(found.hypothetical) == 1
     assert found.perfect.on_time.spread == 0

@@ -8,8 +8,8 @@ from functools import cache
 import msgspec
 import pytest
 
+from cli.test_demo_report import Nesting
 from evaluation.small_model import FACTS, PAIR, PLAN, facts, photos, predict_opposite, small_model
-from reports.test_demo import Nesting
 from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, evaluate_model
 from scones.evaluation.load_test import LoadLevel, LoadResult
 from scones.evaluation.thresholds import Saving

@@ -1,4 +1,4 @@
-"""Demo: the whole flow on this machine, from nothing, with a report at the end and nothing left behind."""
+"""Demo: the whole pipeline on this machine, with a report; everything else is deleted at the end."""
 
 import contextlib
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.aws.registry import ApprovalStatus
-from scones.cli.demo_report import Shown, found_after, write_report
+from scones.cli.demo_report import DemoRun, render_demo
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.decode import darken_and_blur
 from scones.data.manifest import Sample
 from scones.deployment.inventory import inventory
 from scones.deployment.pricing import Bill
-from scones.dispatch.business_value import Trial, Worth, measured, worth
+from scones.dispatch.business_value import BusinessValue, ValueSimulation, measured_classifier, simulate_business_value
 from scones.dispatch.orders import Rules
 from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
@@ -33,7 +33,7 @@ SHIFTED_PHOTOS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
+class DemoResult:
     """What `scones demo --json` prints."""
 
     dataset: Mapping[str, object]
@@ -43,30 +43,30 @@ class Demo:
     drift: Mapping[str, object]
     dispatch: Mapping[str, int]
     on_time: Mapping[str, float]
-    """The share of orders on time in simulated days: with this model at the threshold, blind, and all known."""
+    """The share of orders on time in simulated days: with this model at the threshold, without one, and at best."""
     cost_on_aws_dollars: float
     left_behind: int
-    """How much of what the demo made still stands: nothing, or everything where it was told to keep it."""
+    """How many resources of the demo still exist: none, or all of them with --keep."""
     left: tuple[str, ...]
     seconds: Mapping[str, float]
     report: str
 
     def summary(self) -> Iterator[str]:
-        """Say it in a few lines for a person."""
+        """The result in a few lines for a person."""
         low, high = self.accuracy_interval
         data = self.dataset
         kind = "photos" if data["kind"] == "photos" else "DRAWINGS, not photos"
-        yield f"data       {data['name']}: {data['train']} to learn from, {data['test']} to judge by ({kind})"
+        yield f"data       {data['name']}: {data['train']} for training, {data['test']} for testing ({kind})"
         yield f"accuracy   {self.accuracy:.1%} [{low:.1%} to {high:.1%}, 95%]"
         yield "workflow   " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.executions.items())
-        quiet = "ALARM" if self.drift["baseline_alarm"] else "quiet"
-        rings = "alarm" if self.drift["shifted_alarm"] else "NO ALARM"
-        after = self.drift["found_after"]
-        when = "" if after is None else f" after {after} of them"
-        yield f"drift      {quiet} on the test photos, {rings} on darkened and blurred ones{when}"
-        yield f"dispatch   {self.dispatch['assigned']} of {self.dispatch['orders']} orders on their way"
+        before = "FALSE ALARM" if self.drift["baseline_alarm"] else "no alarm"
+        after = "alarm" if self.drift["shifted_alarm"] else "NO ALARM"
+        photos = self.drift["found_after"]
+        when = "" if photos is None else f" after {photos} of them"
+        yield f"drift      {before} on the test photos, {after} on darkened and blurred ones{when}"
+        yield f"dispatch   {self.dispatch['assigned']} of {self.dispatch['orders']} orders assigned"
         yield "on time    " + ", ".join(f"{share:.1%} {name}" for name, share in self.on_time.items())
-        yield f"time       {self.seconds['total']:.0f} s, of them {self.seconds['train']:.0f} s training"
+        yield f"time       {self.seconds['total']:.0f} s, of which {self.seconds['train']:.0f} s training"
         yield f"on AWS     about ${self.cost_on_aws_dollars:.2f} for the same run"
         yield f"left       {', '.join(self.left) or 'nothing'}"
         yield f"report     {self.report}"
@@ -74,7 +74,7 @@ class Demo:
 
 @dataclass(slots=True)
 class _Clock:
-    """Measures each step, and says its name first."""
+    """Reports the name of each step and measures its duration."""
 
     report: Reporter
     seconds: dict[str, float] = field(default_factory=dict)
@@ -87,13 +87,13 @@ class _Clock:
         self.seconds[name] = round(time.monotonic() - started, 3)
 
 
-def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, report_path: Path) -> Demo:
-    """Run every step on a local cloud of its own; whatever happens, the cloud and all in it is gone afterwards.
+def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, report_path: Path) -> DemoResult:
+    """Run every step on a local cloud, which is deleted afterwards, even after an error.
 
-    With *keep_standing* the cloud stays, if all went well, until `scones down`.
+    With *keep_standing* the cloud of a successful run is kept until `scones down`.
 
     Raises:
-        CloudAlreadyRunning: a demo, or a local cloud, of this environment stands already.
+        CloudAlreadyRunning: a local cloud of this environment is running already.
     """
     clock = _Clock(report)
     started = time.monotonic()
@@ -101,14 +101,14 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
         cloud = start(settings.state / settings.env, programs=PROGRAMS)
     try:
         local = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-        flow = Pipeline(connect(local, Credentials("local", "local")), local, report)
-        shown = _steps(flow, clock)
+        pipeline = Pipeline(connect(local, Credentials("local", "local")), local, report)
+        run = _run_steps(pipeline, clock)
         if keep_standing:
-            left = inventory(flow.aws)
+            left = inventory(pipeline.aws)
             detach(cloud)
         else:
             with clock.step("down"):
-                left = flow.down().remaining
+                left = pipeline.down().remaining
     except BaseException:
         stop(cloud)
         raise
@@ -116,75 +116,79 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
         stop(cloud)
         left += _remains(cloud)
     with clock.step("report"):
-        cost = write_report(report_path, shown, clock.seconds)
+        cost = run.bill()
+        report_path.parent.mkdir(parents=True, exist_ok=True)
+        report_path.write_text(render_demo(run, cost), "utf-8")
     clock.seconds["total"] = round(time.monotonic() - started, 3)
-    return _result(shown, cost, left, clock, report_path)
+    return _result(run, cost, left, report_path)
 
 
-def _steps(flow: Pipeline, clock: _Clock) -> Shown:
+def _run_steps(pipeline: Pipeline, clock: _Clock) -> DemoRun:
     with clock.step("stage"):
-        staged = flow.stage()
+        staged = pipeline.stage()
     with clock.step("train"):
-        trained = flow.train()
-        # What the gate says of the photos at hand was told; a demonstration goes on whatever they are.
-        if flow.registered().approval is not ApprovalStatus.APPROVED:
-            flow.approve(reason="for the demo")
+        trained = pipeline.train()
+        # The demo goes on with a model that does not pass the gate; the gate's reasons were reported.
+        if pipeline.registered().approval is not ApprovalStatus.APPROVED:
+            pipeline.approve(reason="for the demo")
     with clock.step("up"):
-        flow.up()
+        pipeline.up()
     with clock.step("deploy"):
-        deployed = flow.deploy()
+        deployed = pipeline.deploy()
     with clock.step("classify"):
-        classified = flow.classify()
+        classified = pipeline.classify()
     with clock.step("evaluate"):
-        evaluated = flow.evaluate()
+        evaluation = pipeline.evaluate()
     with clock.step("monitor"):
-        calm = flow.monitor(at_least=_answered(classified))
+        monitored = pipeline.monitor(at_least=_captured(classified))
     with clock.step("drift drill"):
-        drill = [_shift(flow, sample) for sample in flow.test_samples()[:SHIFTED_PHOTOS]]
-        shifted = flow.classify_samples([after for _, after in drill])
-        alarmed = flow.monitor(at_least=_answered(shifted))
+        drill = [_shift(pipeline, sample) for sample in pipeline.test_samples()[:SHIFTED_PHOTOS]]
+        shift_classified = pipeline.classify_samples([after for _, after in drill])
+        shift_monitored = pipeline.monitor(at_least=_captured(shift_classified))
     with clock.step("dispatch"):
-        dispatched = flow.dispatch(example=ORDERS)
+        dispatched = pipeline.dispatch(example=ORDERS)
     with clock.step("simulated days"):
-        days = _simulate(evaluated, flow.settings)
+        business_value = _simulate(evaluation, pipeline.settings)
     pairs = tuple((before.key, after.key) for before, after in drill)
-    keys = [*evaluated.predictions.keys, *(key for pair in pairs for key in pair)]
-    return Shown(
-        settings=flow.settings,
+    keys = [*evaluation.predictions.keys, *(key for pair in pairs for key in pair)]
+    return DemoRun(
+        settings=pipeline.settings,
         staged=staged,
         trained=trained,
         deployed=deployed,
         classified=classified,
-        evaluated=evaluated,
-        calm=calm,
-        shifted=shifted,
-        alarmed=alarmed,
+        evaluation=evaluation,
+        monitored=monitored,
+        shift_classified=shift_classified,
+        shift_monitored=shift_monitored,
         dispatched=dispatched,
-        days=days,
-        photos=dict(zip(keys, flow.aws.bucket.get_all(keys), strict=True)),
+        business_value=business_value,
+        photos=dict(zip(keys, pipeline.aws.bucket.get_all(keys), strict=True)),
         pairs=pairs,
+        seconds=clock.seconds,
     )
 
 
-def _simulate(evaluated: Evaluation, settings: Settings) -> Worth:
-    """Play days in a city whose couriers' photos are answered as the test photos were."""
-    found = measured(evaluated.predictions.labels, evaluated.predictions.probabilities, evaluated.metrics.classes)
-    return worth(found, Trial(), Rules(sure_confidence=settings.threshold))
+def _simulate(evaluation: Evaluation, settings: Settings) -> BusinessValue:
+    """Simulate days in a city in which the model answers as it did for the test photos."""
+    predictions = evaluation.predictions
+    found = measured_classifier(predictions.labels, predictions.probabilities, evaluation.metrics.classes)
+    return simulate_business_value(found, ValueSimulation(), Rules(sure_confidence=settings.threshold))
 
 
-def _shift(flow: Pipeline, sample: Sample) -> tuple[Sample, Sample]:
-    photo = darken_and_blur(flow.aws.bucket.get(sample.key))
-    return sample, flow.upload("shifted.png", photo, sample.label)
+def _shift(pipeline: Pipeline, sample: Sample) -> tuple[Sample, Sample]:
+    photo = darken_and_blur(pipeline.aws.bucket.get(sample.key))
+    return sample, pipeline.upload("shifted.png", photo, sample.label)
 
 
-def _answered(classified: ClassifyResult) -> int:
-    """How many photos reached the endpoint, and must therefore be captured."""
+def _captured(classified: ClassifyResult) -> int:
+    """How many photos the endpoint answered, and must therefore have captured."""
     unanswered = classified.count(Outcome.FAILED) + classified.count(Outcome.UNREADABLE)
     return len(classified.executions) - unanswered
 
 
 def _remains(cloud: Cloud) -> tuple[str, ...]:
-    """What a stopped local cloud has left on this machine: nothing, if all is well."""
+    """What a stopped local cloud has left on this machine; normally nothing."""
     left = []
     if cloud.state.exists():
         left.append(f"folder {cloud.state}")
@@ -198,9 +202,10 @@ def _remains(cloud: Cloud) -> tuple[str, ...]:
     return tuple(left)
 
 
-def _result(shown: Shown, cost: Bill, left: tuple[str, ...], clock: _Clock, path: Path) -> Demo:
-    staged, metrics = shown.staged, shown.evaluated.metrics
-    return Demo(
+def _result(run: DemoRun, cost: Bill, left: tuple[str, ...], path: Path) -> DemoResult:
+    staged, metrics = run.staged, run.evaluation.metrics
+    alert = run.shift_monitored.alert
+    return DemoResult(
         dataset={
             "name": staged.name,
             "kind": staged.kind,
@@ -212,30 +217,30 @@ def _result(shown: Shown, cost: Bill, left: tuple[str, ...], clock: _Clock, path
         },
         accuracy=metrics.accuracy,
         accuracy_interval=(metrics.interval.low, metrics.interval.high),
-        executions={outcome.value: shown.classified.count(outcome) for outcome in Outcome},
+        executions={outcome.value: run.classified.count(outcome) for outcome in Outcome},
         drift={
-            "baseline_alarm": shown.calm.alert is not None,
-            "baseline_photos": shown.calm.photos,
-            "shifted_alarm": shown.alarmed.alert is not None,
-            "shifted_photos": shown.alarmed.photos,
-            "cause": shown.alarmed.alert.cause if shown.alarmed.alert else None,
-            "found_after": found_after(shown.calm, shown.alarmed),
+            "baseline_alarm": run.monitored.alert is not None,
+            "baseline_photos": run.monitored.photos,
+            "shifted_alarm": alert is not None,
+            "shifted_photos": run.shift_monitored.photos,
+            "cause": alert.cause if alert else None,
+            "found_after": run.photos_to_alarm,
         },
         dispatch={
-            "couriers": len(shown.dispatched.couriers),
-            "orders": len(shown.dispatched.orders),
-            "assigned": len(shown.dispatched.plan.assignments),
+            "couriers": len(run.dispatched.couriers),
+            "orders": len(run.dispatched.orders),
+            "assigned": len(run.dispatched.plan.assignments),
         },
-        on_time=_on_time(shown.days, shown.settings.threshold),
+        on_time=_on_time(run.business_value, run.settings.threshold),
         cost_on_aws_dollars=round(cost.total_dollars, 4),
         left_behind=len(left),
         left=left,
-        seconds=clock.seconds,
+        seconds=run.seconds,
         report=str(path.absolute()),
     )
 
 
-def _on_time(days: Worth, threshold: float) -> Mapping[str, float]:
-    ends = {"without a classifier": days.blind.on_time.mean, "with perfect knowledge": days.perfect.on_time.mean}
-    now = [line.on_time.mean for line in days.measured if line.threshold == threshold]
+def _on_time(value: BusinessValue, threshold: float) -> Mapping[str, float]:
+    ends = {"without a classifier": value.blind.on_time.mean, "with perfect knowledge": value.perfect.on_time.mean}
+    now = [line.on_time.mean for line in value.measured if line.threshold == threshold]
     return {"with this model": now[0], **ends} if now else ends

@@ -9,18 +9,23 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
+from scones.dispatch.assignment import Assignment, DispatchPlan
+from scones.dispatch.business_value import NO_THRESHOLD, BusinessValue, DispatchScenario
+from scones.dispatch.orders import Courier
 from scones.domain.decision import Outcome
-from scones.evaluation.business_value import CityDays, Seen
 from scones.evaluation.calibration import ReliabilityBin, RiskCoveragePoint
 from scones.evaluation.load_test import LoadResult
 from scones.evaluation.thresholds import ThresholdEvaluation
+from scones.monitoring.drift.window_test import WindowVerdict
 from scones.reports.gallery import PhotoCard
-from scones.reports.story import Dispatch, DriftCheck, Run
 from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, canvas
 
 _WIDTH = 480
 _DASHES = (0, (4, 2))
 _HISTOGRAM_BINS = 20
+
+Span = tuple[float, float, Outcome]
+"""One execution: the seconds at which it started and stopped, and its outcome."""
 _OUTCOMES = {
     Outcome.CLASSIFIED: (GOOD, "classified"),
     Outcome.BELOW_THRESHOLD: (UNSURE, "below the threshold"),
@@ -55,18 +60,18 @@ def confidence_histogram(answers: Sequence[PhotoCard], threshold: float, classes
         return drawing.svg("confidence", "Histogram of confidence for right and wrong predictions")
 
 
-def timeline(runs: Sequence[Run]) -> Markup:
+def timeline(spans: Sequence[Span]) -> Markup:
     """Every execution as a bar from start to stop, packed into as many lanes as ran at once."""
-    shown = sorted(runs, key=lambda run: run.started)[:_MAX_BARS]
+    shown = sorted(spans)[:_MAX_BARS]
     lanes = pack(shown)
     with canvas(_WIDTH, 70 + 22 * min(max(lanes, default=0) + 1, 12)) as drawing:
         axes = drawing.axes
         for outcome, (colour, _) in _OUTCOMES.items():
-            chosen = [(run, lane) for run, lane in zip(shown, lanes, strict=True) if run.outcome == outcome]
+            chosen = [(span, lane) for span, lane in zip(shown, lanes, strict=True) if span[2] == outcome]
             axes.barh(
                 [lane for _, lane in chosen],
-                [run.stopped - run.started for run, _ in chosen],
-                left=[run.started for run, _ in chosen],
+                [stopped - started for (started, stopped, _), _ in chosen],
+                left=[started for (started, _, _), _ in chosen],
                 height=0.74,
                 color=colour,
                 edgecolor=PAPER,
@@ -75,25 +80,25 @@ def timeline(runs: Sequence[Run]) -> Markup:
         axes.set(xlabel="seconds since the first execution", yticks=[])
         axes.set_xlim(left=0)
         axes.invert_yaxis()
-        found = {run.outcome for run in runs}
+        found = {outcome for _, _, outcome in spans}
         handles = [Patch(color=colour, label=word) for name, (colour, word) in _OUTCOMES.items() if name in found]
         axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
-        return drawing.svg("timeline", f"Timeline of {len(runs)} executions")
+        return drawing.svg("timeline", f"Timeline of {len(spans)} executions")
 
 
-def pack(runs: Sequence[Run]) -> list[int]:
-    """The lane of each run (sorted by start): the first lane that is free when it starts."""
+def pack(spans: Sequence[Span]) -> list[int]:
+    """The lane of each span (sorted by start): the first lane that is free when it starts."""
     free_at: list[float] = []
     lanes = []
-    for run in runs:
-        lane = next((index for index, free in enumerate(free_at) if free <= run.started), len(free_at))
-        free_at[lane : lane + 1] = [run.stopped]
+    for started, stopped, _ in spans:
+        lane = next((index for index, free in enumerate(free_at) if free <= started), len(free_at))
+        free_at[lane : lane + 1] = [stopped]
         lanes.append(lane)
     return lanes
 
 
 def steps(seconds: Mapping[str, float]) -> Markup:
-    """The steps one below the other, each beginning where the one before it ended."""
+    """The steps one below the other, each beginning where the previous one ended."""
     names, lengths = list(seconds), np.array(list(seconds.values()))
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     with canvas(_WIDTH, 60 + 25 * len(names)) as drawing:
@@ -102,53 +107,67 @@ def steps(seconds: Mapping[str, float]) -> Markup:
         axes.bar_label(bars, [f"{length:.1f} s" for length in lengths], padding=5, color=TEXT)
         axes.set(xlabel="seconds since the start", xlim=(0, max(1e-6, float(lengths.sum())) * 1.2))
         axes.invert_yaxis()
-        return drawing.svg("steps", "What each step took, in seconds")
+        return drawing.svg("steps", "Duration of each step, in seconds")
 
 
-def drift(clean: DriftCheck, shifted: DriftCheck) -> Markup:
-    """Scores as multiples of the alarm line: the whole batch, then each channel; clean a ring, shifted a dot."""
-    calm = {channel.name: channel.score for channel in clean.channels}
-    rows = [("whole batch", clean.score, shifted.score)]
-    rows += [(_spaced(channel.name), calm.get(channel.name, 0.0), channel.score) for channel in shifted.channels]
+def drift(before: WindowVerdict, after: WindowVerdict) -> Markup:
+    """Scores as multiples of the threshold, of the window and of each feature: a ring before the shift, a dot after."""
+    unchanged = {item.name: item.score for item in before.features}
+    rows = [("all features", before.score, after.score)]
+    rows += [(item.name.replace("_", " "), unchanged.get(item.name, 0.0), item.score) for item in after.features]
     names = [name for name, _, _ in rows]
-    before = _ratios([score for _, score, _ in rows], clean.threshold)
-    after = _ratios([score for _, _, score in rows], shifted.threshold)
+    rings = _ratios([score for _, score, _ in rows], before.threshold)
+    dots = _ratios([score for _, _, score in rows], after.threshold)
     with canvas(_WIDTH, 66 + 23 * len(rows)) as drawing:
         axes = drawing.axes
-        axes.hlines(names, before, after, color=RULE, linewidth=2)
-        axes.plot(after, names, "o", color=BAD, markersize=7.5, label="darkened and blurred")
-        axes.plot(before, names, "o", markerfacecolor=PAPER, markeredgecolor=GOOD, markersize=7, label="as they were")
+        axes.hlines(names, rings, dots, color=RULE, linewidth=2)
+        axes.plot(dots, names, "o", color=BAD, markersize=7.5, label="darkened and blurred")
+        axes.plot(rings, names, "o", markerfacecolor=PAPER, markeredgecolor=GOOD, markersize=7, label="unchanged")
         axes.axvline(1, color=TEXT, linewidth=1.4, linestyle=_DASHES)
-        axes.set(xscale="log", xlabel="score, as a multiple of the alarm line")
+        axes.set(xscale="log", xlabel="drift score, as a multiple of the alarm threshold")
         axes.set_xlim(left=_MIN_RATIO * 0.8)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
         axes.invert_yaxis()
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1, handletextpad=0.2)
-        return drawing.svg("drift", "Drift scores by channel against the alarm line, before and after the shift")
+        return drawing.svg("drift", "Drift scores by feature against the alarm threshold, before and after the shift")
 
 
-def dispatch_map(dispatch: Dispatch, classes: Sequence[str]) -> Markup:
+def idle_couriers(plan: DispatchPlan, couriers: Sequence[Courier]) -> list[Courier]:
+    """The couriers without an order."""
+    busy = {item.courier.id for item in plan.assignments}
+    return [courier for courier in couriers if courier.id not in busy]
+
+
+def dispatch_map(plan: DispatchPlan, couriers: Sequence[Courier], classes: Sequence[str]) -> Markup:
     """The city: couriers, the way to each pick-up (dotted) and the trip itself, coloured by vehicle."""
+    idle = idle_couriers(plan, couriers)
     with canvas(_WIDTH, 430) as drawing:
         axes = drawing.axes
         axes.set_aspect("equal", adjustable="datalim")
         axes.grid(axis="both")
-        for trip in dispatch.trips:
-            colour, marker = vehicle_style(trip.vehicle, classes)
-            way, ride = zip(trip.courier, trip.pickup, strict=True), zip(trip.pickup, trip.dropoff, strict=True)
-            axes.plot(*way, color=colour, linewidth=1.1, linestyle=(0, (1, 1.6)))
-            axes.plot(*ride, color=colour, linewidth=1.8)
-            axes.plot(*trip.dropoff, ".", color=colour, markersize=5)
-            axes.plot(*trip.courier, marker, color=colour, markeredgecolor=PAPER, markersize=8.5)
-        for vehicle, place in dispatch.idle:
-            colour, marker = vehicle_style(vehicle, classes)
-            axes.plot(*place, marker, markerfacecolor=PAPER, markeredgecolor=colour, markersize=7)
-        for place, _ in dispatch.left:
-            axes.plot(*place, "x", color=TEXT, markersize=6)
+        for item in plan.assignments:
+            colour, marker = vehicle_style(_vehicle(item), classes)
+            place, pickup, dropoff = item.courier.place, item.order.pickup, item.order.dropoff
+            axes.plot(*zip(place, pickup, strict=True), color=colour, linewidth=1.1, linestyle=(0, (1, 1.6)))
+            axes.plot(*zip(pickup, dropoff, strict=True), color=colour, linewidth=1.8)
+            axes.plot(*dropoff, ".", color=colour, markersize=5)
+            axes.plot(*place, marker, color=colour, markeredgecolor=PAPER, markersize=8.5)
+        for courier in idle:
+            colour, marker = vehicle_style(courier.vehicle, classes)
+            axes.plot(*courier.place, marker, markerfacecolor=PAPER, markeredgecolor=colour, markersize=7)
+        for waiting in plan.unassigned:
+            axes.plot(*waiting.order.pickup, "x", color=TEXT, markersize=6)
         axes.set(xlabel="kilometres east of the centre", ylabel="kilometres north")
         axes.tick_params(axis="y", labelcolor=QUIET)
+        vehicles = {_vehicle(item) for item in plan.assignments} | {courier.vehicle for courier in idle}
+        handles = []
+        for vehicle in [*classes, *sorted(vehicles - set(classes))]:
+            colour, marker = vehicle_style(vehicle, classes)
+            handles.append(Line2D([], [], color=colour, marker=marker, markersize=7, linewidth=1.8, label=vehicle))
+        if plan.unassigned:
+            handles.append(Line2D([], [], color=TEXT, marker="x", linestyle="", label="unassigned"))
         axes.legend(
-            handles=_map_legend(dispatch, classes),
+            handles=handles,
             loc="lower left",
             bbox_to_anchor=(0, 1),
             ncols=4,
@@ -160,23 +179,16 @@ def dispatch_map(dispatch: Dispatch, classes: Sequence[str]) -> Markup:
         return drawing.svg("map", "Map of couriers and their orders, coloured by vehicle")
 
 
+def _vehicle(item: Assignment) -> str:
+    return item.courier.vehicle if item.sure else "unsure"
+
+
 def vehicle_style(vehicle: str, classes: Sequence[str]) -> tuple[str, str]:
-    """Colour and marker of a vehicle: the same in every drawing; what is not among *classes* is unsure."""
+    """Colour and marker of a vehicle, the same in every drawing; one that is not among *classes* is unsure."""
     if vehicle not in classes:
         return UNSURE, "D"
     place = list(classes).index(vehicle)
     return CLASSES[place % len(CLASSES)], _MARKERS[place % len(_MARKERS)]
-
-
-def _map_legend(dispatch: Dispatch, classes: Sequence[str]) -> list[Line2D]:
-    found = {trip.vehicle for trip in dispatch.trips} | {vehicle for vehicle, _ in dispatch.idle}
-    handles = []
-    for vehicle in [*classes, *sorted(found - set(classes))]:
-        colour, marker = vehicle_style(vehicle, classes)
-        handles.append(Line2D([], [], color=colour, marker=marker, markersize=7, linewidth=1.8, label=vehicle))
-    if dispatch.left:
-        handles.append(Line2D([], [], color=TEXT, marker="x", linestyle="", label="stays"))
-    return handles
 
 
 def _note(axes: Axes, text: str, x: float, side: str) -> None:
@@ -186,12 +198,8 @@ def _note(axes: Axes, text: str, x: float, side: str) -> None:
 
 
 def _ratios(scores: Sequence[float], threshold: float) -> list[float]:
-    """Scores as multiples of the alarm line; what lies far below it is drawn at the edge."""
+    """Scores as multiples of the threshold; those far below it are drawn at the edge."""
     return [max(_MIN_RATIO, score / threshold) if threshold > 0 else _MIN_RATIO for score in scores]
-
-
-def _spaced(channel: str) -> str:
-    return channel.replace("_", " ")
 
 
 _MIN_DOT, _MAX_DOT = 14, 150
@@ -333,33 +341,33 @@ _CURVE_COLOURS = CLASSES[2:]
 _CURVE_MARKERS = ("o", "s", "^", "D")
 
 
-def on_time_chart(city: CityDays) -> Markup:
-    """Orders on time by accuracy: imagined classifiers as a line a threshold, the model as large marks."""
+def on_time_chart(value: BusinessValue) -> Markup:
+    """Orders on time by accuracy: hypothetical classifiers as a line for each threshold, the model as large marks."""
     with canvas(_WIDTH, 380) as drawing:
         axes = drawing.axes
         axes.grid(visible=True, axis="both")
-        for index, threshold in enumerate(sorted({item.threshold for item in city.imagined})):
+        for index, threshold in enumerate(sorted({item.threshold for item in value.hypothetical})):
             style = _CURVE_COLOURS[index % len(_CURVE_COLOURS)], _CURVE_MARKERS[index % len(_CURVE_MARKERS)]
             _on_time_curve(
                 axes,
-                [item for item in city.imagined if item.threshold == threshold],
+                [item for item in value.hypothetical if item.threshold == threshold],
                 style,
                 _threshold_words(threshold),
             )
-            for item in city.measured:
+            for item in value.measured:
                 if item.threshold == threshold:
                     _on_time_mark(axes, item, style)
-        for item, side in ((city.perfect, "bottom"), (city.blind, "top")):
-            axes.axhline(item.on_time, color=QUIET, linewidth=1.2, linestyle=_DASHES)
+        for item, side in ((value.perfect, "bottom"), (value.blind, "top")):
+            axes.axhline(item.on_time.mean, color=QUIET, linewidth=1.2, linestyle=_DASHES)
             axes.annotate(
-                f"{item.name} {item.on_time:.0%}",
-                (0, item.on_time),
+                f"{item.name} {item.on_time.mean:.0%}",
+                (0, item.on_time.mean),
                 xycoords=("axes fraction", "data"),
                 xytext=(3, 3 if side == "bottom" else -3),
                 textcoords="offset points",
                 va=side,
             )
-        axes.set(xlabel="photos that the classifier names rightly", ylabel="orders on time")
+        axes.set(xlabel="accuracy of the classifier", ylabel="orders on time")
         axes.set_ylim(0, 1.06)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -368,12 +376,12 @@ def on_time_chart(city: CityDays) -> Markup:
         return drawing.svg("on-time", "Orders on time by the classifier's accuracy, one line for each threshold")
 
 
-def _on_time_curve(axes: Axes, points: Sequence[Seen], style: tuple[str, str], words: str) -> None:
+def _on_time_curve(axes: Axes, points: Sequence[DispatchScenario], style: tuple[str, str], words: str) -> None:
     colour, marker = style
     axes.errorbar(
         [item.accuracy for item in points],
-        [item.on_time for item in points],
-        [item.spread for item in points],
+        [item.on_time.mean for item in points],
+        [item.on_time.spread for item in points],
         color=colour,
         marker=marker,
         linewidth=1.8,
@@ -385,10 +393,10 @@ def _on_time_curve(axes: Axes, points: Sequence[Seen], style: tuple[str, str], w
     )
 
 
-def _on_time_mark(axes: Axes, item: Seen, style: tuple[str, str]) -> None:
+def _on_time_mark(axes: Axes, item: DispatchScenario, style: tuple[str, str]) -> None:
     colour, marker = style
-    axes.plot(item.accuracy, item.on_time, color=colour, marker=marker, markersize=12, markeredgecolor=TEXT)
+    axes.plot(item.accuracy, item.on_time.mean, color=colour, marker=marker, markersize=12, markeredgecolor=TEXT)
 
 
 def _threshold_words(threshold: float) -> str:
-    return "always trusted" if threshold <= 0.5 else f"from {threshold:.0%}"
+    return "no threshold" if threshold <= NO_THRESHOLD else f"threshold {threshold:.0%}"
