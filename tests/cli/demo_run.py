@@ -48,7 +48,7 @@ SECONDS = {
     "down": 4.4,
 }
 ALERT = AlertSummary(
-    "Scones warning: quality", "warning", "quality", "photos are darker", 212, "photo 205", "90% -> 71%", ("darker",)
+    "Scones warning: quality", "warning", "quality", "photos are darker", 212, "photo 205", ("90% -> 71%",), ("darker",)
 )
 
 

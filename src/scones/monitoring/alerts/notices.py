@@ -220,7 +220,7 @@ class AlertSummary:
     photo: int
     """The number of the photo at which the alarm fired."""
     since: str
-    accuracy: str
+    accuracy: tuple[str, ...]
     changes: tuple[str, ...]
 
 
@@ -233,6 +233,6 @@ def summarize(alert: Alert) -> AlertSummary:
         reason=alert.cause.reason,
         photo=alert.when.photo,
         since=since_line(alert.when),
-        accuracy=accuracy_line(alert),
+        accuracy=(accuracy_line(alert),),
         changes=tuple(str(change) for change in alert.changes),
     )
