@@ -151,7 +151,7 @@ def _of_stack() -> Iterator[str]:
 
 
 def _policy(actions: Iterable[str]) -> dict[str, Any]:
-    """One statement a service, and one for the actions that AWS lets nobody narrow; what AWS has not is left out."""
+    """One statement a service, and one for the actions that cannot be restricted to resources."""
     tables = json.loads(files("cfnlint.data.AdditionalSpecs").joinpath("Policies.json").read_text())
     narrow: dict[str, set[str]] = {}
     wide: set[str] = set()

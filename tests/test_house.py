@@ -15,7 +15,7 @@ SHORT_LINES, MAX_SHORT_SHARE = 50, 0.12
 """A file below this length is usually a part of another; this share of them may be shorter."""
 MAX_REPEATED_NAMES = 0.05
 """The share of classes whose name another class has, too."""
-MAX_COINED = 180
+MAX_COINED = 3
 """How many such words are left; the number may only fall."""
 BEING_CUT = {"scones.training.", "scones.monitoring."}
 """Packages whose circles are being cut."""

@@ -40,7 +40,7 @@ def test_an_endpoint_goes_once_its_time_is_up_and_not_before(mortal_flow: Pipeli
     """Without the tag, and before the time in it, it stays; afterwards it goes, and nothing is left to do."""
     aws, now = mortal_flow.aws, datetime.now(UTC)
     mark(mortal_flow, now + timedelta(hours=1))
-    assert reap(mortal_flow) == "left standing"
+    assert reap(mortal_flow) == "kept"
     assert aws.sagemaker.find_endpoint(aws.name)
     mark(mortal_flow, now - timedelta(seconds=1))
     assert reap(mortal_flow) == "deleted"

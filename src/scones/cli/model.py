@@ -91,9 +91,9 @@ def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bo
     """Create or update the stack."""
 
     def bring(flow: "Pipeline") -> "StackOutputs":
-        stands = flow.up(replace_data=replace_data)
+        outputs = flow.up(replace_data=replace_data)
         flow.smoke()
-        return stands
+        return outputs
 
     run("up", {"env": env, "threshold": threshold}, as_json, bring, agreed=yes)
 

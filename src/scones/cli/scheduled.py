@@ -27,7 +27,7 @@ class _Context(Protocol):
 def handler(_event: object, context: _Context) -> dict[str, Any]:
     """Look once, and say in a few figures what was found; the settings come from the function's environment.
 
-    Before anything is deployed there is nothing to look at, and where somebody else has just looked, nothing more.
+    It does nothing before the first deployment, and where another run has just ended.
     """
     settings = load({})
     flow = Pipeline(connect(settings), settings, Silent())

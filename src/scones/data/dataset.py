@@ -52,7 +52,7 @@ class LabelledPhoto:
 
     @property
     def data(self) -> bytes:
-        """The bytes of its file, read anew; raises SourceError if they are not what they were."""
+        """The bytes of its file, read again; raises SourceError if they are not what they were."""
         data = self.read()
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise SourceError(f"{path_of(self)} changed while it was being used; run it again")

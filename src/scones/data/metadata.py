@@ -1,7 +1,7 @@
 """Metadata: what a photo's file tells beyond its pixels (place, camera, owner) is dropped, and the photo is upright.
 
 The file's own parts are kept byte for byte where they can be: a photo that tells nothing stays the very same file. Only
-one that lies on its side, or whose parts do not add up, is encoded anew.
+one that lies on its side, or whose parts do not add up, is encoded again.
 """
 
 import io

@@ -1,1 +1,1 @@
-"""Routing the orders: bicycles near, motorcycles far, nobody twice."""
+"""Routing the orders: short trips to bicycles, long ones to motorcycles, no courier twice."""

@@ -204,7 +204,7 @@ def _assignment(order: Order, courier: Courier, rules: Rules, minutes: float) ->
 
 
 def _reason(order: Order, suits: bool, allowed: bool) -> str:
-    """Why nobody takes this order: the first of the rules that leaves it without a courier."""
+    """Why this order has no courier: the first rule that excludes all of them."""
     if not suits:
         return f"no courier's vehicle suits {order.trip_km:.1f} km with {order.size_litres:.0f} litres"
     if not allowed:

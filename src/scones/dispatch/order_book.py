@@ -42,7 +42,7 @@ def order_of(item: Mapping[str, Value]) -> Order:
 
 
 def open_order(order: Order) -> Item:
-    """Write an order that nobody has taken yet."""
+    """Return the item of an order without a courier."""
     return {
         "order_id": order.id,
         "status": OPEN,
@@ -57,7 +57,7 @@ def open_order(order: Order) -> Item:
 
 
 def assign_order(order_id: str, courier_id: str, bay: Bay) -> Write:
-    """Give an order to a courier, only if nobody has it."""
+    """Give an order to a courier, only if no other courier has it."""
     taken: Item = {"status": ASSIGNED, "courier_id": courier_id, "bay": bay}
     return Write({"order_id": order_id}, taken, "#status = :open", {":open": OPEN})
 

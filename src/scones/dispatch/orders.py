@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from scones.domain.errors import DispatchError
 
 USUAL_CAPACITY = 2
-"""How many orders a courier takes at a time, where nobody says otherwise."""
+"""How many orders a courier takes at a time by default."""
 
 
 class Place(NamedTuple):

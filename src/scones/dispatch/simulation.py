@@ -89,7 +89,7 @@ SHIFTS = len(_SHIFTS)
 # Lunch, dinner, and the rest of the day: share of the orders, middle and deviation in minutes.
 _PEAKS = ((0.35, 12.75 * 60, 45), (0.45, 19.25 * 60, 60))
 _EVERY_MINUTES = 6
-# A dispatcher sends nobody to a kitchen that will still cook for long.
+# No courier is sent to a kitchen long before the meal is ready.
 _READY_SOON_MINUTES = 10
 # Then the customer has eaten elsewhere.
 _PATIENCE_MINUTES = 60
@@ -107,7 +107,7 @@ class City:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What the day brings, whatever is believed: couriers' true vehicles and stands, and orders as they are placed."""
+    """One simulated day: couriers' true vehicles and waiting places, and the orders in time."""
 
     motorcycle: Mask
     stand: Floats

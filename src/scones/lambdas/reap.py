@@ -28,13 +28,13 @@ def handler(_event: object, _context: object) -> dict[str, Any]:
     tags = sagemaker.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
     expires = next((tag["Value"] for tag in tags if tag["Key"] == EXPIRES_TAG), "")
     if not expires or from_iso8601(expires) > datetime.now(UTC):
-        return _told(name, expires, "left standing")
+        return _told(name, expires, "kept")
     # Told first: an alert too many is better than an endpoint that went without a word.
     boto3.client("sns").publish(
         TopicArn=os.environ["ALERT_TOPIC"],
         Subject=f"Scones: endpoint {name} is deleted",
-        Message=f"Its time was up at {expires}, and it would cost money for as long as it stands. "
-        "If you need it still: scones deploy.",
+        Message=f"Its time to live ended at {expires}; it would go on costing money. "
+        "If you still need it, run: scones deploy",
     )
     sagemaker.delete_endpoint(EndpointName=name)
     return _told(name, expires, "deleted")

@@ -21,7 +21,7 @@ STORAGE = Config(
     connect_timeout=1,
     read_timeout=2,
 )
-"""How S3 and DynamoDB are asked: a function must end before its time does, or nobody learns why it failed."""
+"""How S3 and DynamoDB are asked: a function must end before its timeout, or the reason of its failure is lost."""
 
 _TRANSIENT = {
     *("InternalError", "InternalServerError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"),

@@ -31,7 +31,7 @@ from scones.training.workers import TrainingError, Workers, open_workers
 
 
 class TaskPart(NamedTuple):
-    """Work on one *task*, by its number, from where it stands up to a *share* of the whole; 1 is its end."""
+    """Work on one *task*, by its number, from its checkpoint up to a *share* of the whole; 1 is its end."""
 
     task: int
     share: float
@@ -45,7 +45,7 @@ def workers_needed(work: Sequence[float]) -> int:
 def schedule(work: Sequence[float], workers: int) -> list[TaskPart]:
     """Order tasks with so much *work* each for that many *workers*, no more of them than are needed.
 
-    Whoever is free takes the next piece of a task that nobody is at. A task has two pieces at most.
+    A free worker takes the next piece of a task that no other worker runs. A task has two pieces at most.
     """
     stretch = max(*work, sum(work) / workers)
     pieces: list[tuple[float, TaskPart]] = []

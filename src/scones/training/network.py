@@ -124,7 +124,7 @@ class Network(nn.Module):
         self.entry = Normalised(len(stem), first)
         self.stages = nn.Sequential(Stage(first, second), Stage(second, third))
         self.head = nn.Linear(2 * third, classes + 1)
-        # Of use while it learns, and to nobody afterwards.
+        # Only used during training.
         self.turns = nn.Linear(2 * third, QUARTERS)
 
     def features(self, photos: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ _CIRCLE_POINTS = 40
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How the vehicle stands in the picture: the middle and the wheelbase in pixels, turned and tilted."""
+    """The vehicle's place in the picture: the middle and the wheelbase in pixels, turned and tilted."""
 
     middle: Point
     wheelbase: float

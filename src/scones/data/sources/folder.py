@@ -91,7 +91,7 @@ LAYOUT: Final = "it should hold one folder of photos for each class (or train/ a
 """What to do about a shelf that holds none."""
 _SPLITS: Final[tuple[Split, Split]] = ("train", "test")
 _SYSTEM_FILE: Final = "Thumbs.db"
-# With what stands before it, a name must fit into an S3 key of 1,024 bytes.
+# With the prefix before it, a name must fit into an S3 key of 1,024 bytes.
 _MAX_NAME_BYTES: Final = 800
 
 

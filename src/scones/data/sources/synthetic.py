@@ -248,7 +248,7 @@ def load_sample(classes: tuple[str, ...], progress: ProgressCallback) -> Dataset
     """Render the sample of *classes*.
 
     Raises:
-        SourceError: a class that nobody taught us to draw.
+        SourceError: a class that it cannot draw.
     """
     for label in classes:
         if label not in _DRAW:

@@ -46,7 +46,7 @@ ClassChange = tuple[str, float, float]
 
 
 class Severity(StrEnum):
-    """How soon somebody should act."""
+    """How soon a person should act."""
 
     CRITICAL = "critical"
     """Now: another model answers, or predictions have become much worse."""
