@@ -44,7 +44,7 @@ def test_statistics_have_model_monitor_s_members() -> None:
     json.dumps(statistics_document(summed()), allow_nan=False)
 
 
-def test_constraints_say_what_is_compared_and_where_the_line_is() -> None:
+def test_constraints_contain_completeness_and_threshold() -> None:
     """Completeness and sign come from the baseline, the threshold from the verdict."""
     document = json.loads(json.dumps(constraints_document(BASELINE, 1.5), allow_nan=False))
     comparison = document["monitoring_config"]["distribution_constraints"]
@@ -68,7 +68,7 @@ def test_violations_name_the_feature_the_check_and_what_happened() -> None:
     assert "unreadable" not in str(pairs)
 
 
-def test_a_quiet_look_violates_nothing() -> None:
+def test_a_run_without_drift_violates_nothing() -> None:
     """Questions of our own are no violation."""
     verdict = window_test(BASELINE, RNG.normal(10, 2, (100, len(FEATURES))), false_alarm_rate=0.001)
     assert violations_document(verdict, {RefusalReason.OURS: 7}) == {"violations": []}

@@ -21,7 +21,7 @@ def test_damage_is_named_with_its_place() -> None:
 
 
 def test_only_another_configuration_begins_a_new_time() -> None:
-    """Scaling changes the endpoint, but not what it serves; time is told in whole seconds."""
+    """Scaling changes the endpoint, but not what it serves; times are in whole seconds."""
     first = MonitorState().serving("c1", 100.7)
     assert (first.config, first.since) == ("c1", 100)
     assert first.serving("c1", 200) is first

@@ -1,4 +1,4 @@
-"""One look: any number of photos, judged as they stream by."""
+"""One run: any number of photos, tested as they stream by."""
 
 import base64
 import json
@@ -63,7 +63,7 @@ def test_nothing_seen_is_no_verdict() -> None:
 
 
 def test_a_change_in_the_first_of_several_windows_is_not_forgotten() -> None:
-    """The verdict is that of the window that rang, with its own times and photos."""
+    """The verdict is that of the window that fired, with its own times and photos."""
     run = a_run()
     dark = noisy_photos(WINDOW_PHOTOS, seed=2) // 3
     for item in [*seen(dark), *seen(noisy_photos(60, seed=3), WINDOW_PHOTOS)]:
@@ -77,7 +77,7 @@ def test_a_change_in_the_first_of_several_windows_is_not_forgotten() -> None:
 
 
 def test_a_rest_too_small_for_a_verdict_leaves_the_last_one() -> None:
-    """Three photos after a full window are measured, and the window's verdict stands."""
+    """Three photos after a full window are measured, and the window's verdict is kept."""
     run = a_run()
     for item in seen(noisy_photos(WINDOW_PHOTOS + 3, seed=4)):
         run.add(item)
@@ -94,18 +94,18 @@ def test_another_model_is_found_within_two_photos_even_across_batches() -> None:
     assert (check.photos, check.mismatches, check.found_after) == (200, (10, 150), 151)
 
 
-def test_a_trickle_of_photos_rings_by_the_stream() -> None:
-    """Ten dark photos an hour are too few for any window; the detector is carried from look to look, and tells."""
-    stream, fired, looks = "", None, 0
+def test_slow_traffic_fires_by_the_stream_detector() -> None:
+    """Ten dark photos an hour are too few for any window; the detector keeps its state between runs, and fires."""
+    stream, fired, runs = "", None, 0
     dark = noisy_photos(100, seed=7) // 2
     while fired is None:
         run = a_run(stream)
-        for item in seen(dark[10 * looks : 10 * looks + 10], 10 * looks):
+        for item in seen(dark[10 * runs : 10 * runs + 10], 10 * runs):
             run.add(item)
         found = run.finish()
         assert not found.verdict.enough
-        stream, fired, looks = found.stream.to_json(), found.stream_alarm, looks + 1
-    assert (fired.onset, looks) == (1, 2)
+        stream, fired, runs = found.stream.to_json(), found.stream_alarm, runs + 1
+    assert (fired.onset, runs) == (1, 2)
     again = a_run(stream)
     for item in seen(dark[:10], 200):
         again.add(item)
@@ -113,7 +113,7 @@ def test_a_trickle_of_photos_rings_by_the_stream() -> None:
     assert a_run(acknowledge_stream(stream, a_model())).finish().stream_score == 0
 
 
-def test_a_stream_of_another_baseline_begins_anew() -> None:
+def test_a_stream_state_of_another_baseline_is_restarted() -> None:
     """After a new deployment the detector knows nothing, and nothing is an error."""
     other = a_model(Baseline(a_baseline().values + 1, "v", a_baseline().calibration))
     run = a_run()

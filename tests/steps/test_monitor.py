@@ -11,7 +11,7 @@ PHOTOS = 60
 
 
 def send(flow: Pipeline, photos: list[bytes]) -> MonitorResult:
-    """Classify *photos* and look at what was captured of them."""
+    """Classify *photos* and monitor what was captured of them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))
 
@@ -30,8 +30,8 @@ def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Pipelin
     assert len(document["label"]) == 30
 
 
-def test_each_photo_is_looked_at_once(quiet: Pipeline) -> None:
-    """The cursor in the bucket remembers what was read: the second look finds nothing new."""
+def test_each_photo_is_monitored_once(quiet: Pipeline) -> None:
+    """The cursor in the bucket remembers what was read: the second run finds nothing new."""
     assert send(quiet, noisy_pngs(25, seed=4)).photos == 25
     again = quiet.monitor()
     assert (again.photos, again.verdict.enough, again.verdict.alarm) == (0, False, False)

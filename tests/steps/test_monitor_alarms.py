@@ -1,4 +1,4 @@
-"""What the monitor does beside its verdict: alarms that ring once, probes, documents, metrics, and two at once."""
+"""What the monitor does beside its verdict: alarms that fire once, probes, documents, metrics, and two at once."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Inbox:
 
 
 def send(flow: Pipeline, photos: list[bytes]) -> MonitorResult:
-    """Classify *photos*, and look at them."""
+    """Classify *photos*, and monitor them."""
     flow.classify_samples([flow.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     return flow.monitor(at_least=len(photos))
 
@@ -76,8 +76,8 @@ def sums(flow: Pipeline, metric: str) -> float:
     return float(sum(point["Sum"] for point in points))
 
 
-def test_an_alarm_rings_once_until_it_is_acknowledged(quiet: Pipeline) -> None:
-    """A second dark batch sends no second notice; acknowledged, the same change rings anew."""
+def test_an_alarm_fires_once_until_it_is_acknowledged(quiet: Pipeline) -> None:
+    """A second dark batch sends no second notice; after it is acknowledged, the same change fires again."""
     inbox = Inbox(quiet)
     dark = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=21)]
     first = send(quiet, dark)
@@ -92,7 +92,7 @@ def test_an_alarm_rings_once_until_it_is_acknowledged(quiet: Pipeline) -> None:
     assert len(inbox.subjects()) == 1
 
 
-def test_documents_and_metrics_stand_where_aws_users_look(quiet: Pipeline) -> None:
+def test_documents_and_metrics_are_where_aws_users_look(quiet: Pipeline) -> None:
     """Model Monitor's three documents in the bucket, its metrics in CloudWatch; and the silence alarm may now speak."""
     bucket, before = quiet.aws.bucket, sums(quiet, "images_seen")
     known = {item.key for item in bucket.list("monitor/results/")}
@@ -126,23 +126,23 @@ class Interrupted:
         return self._bucket.list(*words)
 
 
-def test_of_two_looks_at_once_one_counts(quiet: Pipeline) -> None:
-    """The look that ends later says so and keeps nothing; its photo is seen by the next one, once."""
+def test_of_two_concurrent_runs_one_counts(quiet: Pipeline) -> None:
+    """The run that ends later says so and keeps nothing; its photo is read by the next one, once."""
     one, two = (quiet.upload(f"{name}.png", photo) for name, photo in zip("ab", noisy_pngs(2, seed=23), strict=True))
     quiet.classify_samples([one])
 
-    def another_look() -> None:
+    def another_run() -> None:
         assert quiet.monitor(at_least=1).photos == 1
         quiet.classify_samples([two])
 
-    bucket: Any = Interrupted(quiet.aws.bucket, another_look)
+    bucket: Any = Interrupted(quiet.aws.bucket, another_run)
     with pytest.raises(ConcurrentRunError):
         replace(quiet, aws=replace(quiet.aws, bucket=bucket)).monitor(at_least=2)
     assert quiet.monitor().photos == 1
 
 
-def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_look(quiet: Pipeline) -> None:
-    """The alarm was kept before anybody was told."""
+def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_run(quiet: Pipeline) -> None:
+    """The alarm was saved before its notice was sent."""
     deployed = load_result(quiet.aws.bucket, "deploy", DeployResult, "")
     photos = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=24)]
     quiet.classify_samples([quiet.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
@@ -171,8 +171,8 @@ def test_a_damaged_state_is_named(quiet: Pipeline) -> None:
     bucket.put("monitor/state.json", kept)
 
 
-def test_known_photos_and_the_release_are_checked_at_every_look(own_flow: Pipeline) -> None:
-    """While all is well probes are right; with another model behind the endpoint two alarms ring at one look."""
+def test_known_photos_and_the_release_are_checked_in_every_run(own_flow: Pipeline) -> None:
+    """While all is well probes are right; with another model behind the endpoint two alarms fire in one run."""
     bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
     photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
     samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]

@@ -1,4 +1,4 @@
-"""The monitor takes days of traffic for granted once somebody says that they were sound."""
+"""The monitor uses days of traffic as its baseline once a user says that they were normal."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ PHOTOS = 25
 
 @pytest.fixture
 def kept(flow: Pipeline) -> Iterator[list[str]]:
-    """The keys below which a test keeps days; nothing of it stays, nor what was learnt."""
+    """The keys below which a test keeps days; all of it is removed afterwards, and the learned baseline."""
     keys: list[str] = []
     yield keys
     flow.learn(0)
@@ -25,7 +25,7 @@ def kept(flow: Pipeline) -> Iterator[list[str]]:
 
 
 def keep(flow: Pipeline, day: int, model: str) -> str:
-    """Keep one day of 1999, as a look would have."""
+    """Keep one day of 1999, as a run would have."""
     names = tuple(f"{day}-{number}" for number in range(PHOTOS))
     times = tuple(f"1999-01-{day:02d}T00:00:{number:02d}Z" for number in range(PHOTOS))
     values = np.random.default_rng(day).normal(size=(PHOTOS, len(FEATURES)))
@@ -34,7 +34,7 @@ def keep(flow: Pipeline, day: int, model: str) -> str:
     return key
 
 
-def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[str]) -> None:
+def test_recorded_days_are_learned_and_forgotten(flow: Pipeline, kept: list[str]) -> None:
     """Six days are the baseline of this model until 0 forgets them; four are refused, and change nothing."""
     bucket = flow.aws.bucket
     deployed = load_result(bucket, "deploy", DeployResult, "")
@@ -46,8 +46,8 @@ def test_what_looks_measured_is_learnt_and_forgotten(flow: Pipeline, kept: list[
         flow.learn(14)
     assert bucket.find(learned_baseline_key(model)) is None
     kept += [keep(flow, day, model) for day in range(5, 7)]
-    learnt = flow.learn(14)
-    assert (learnt.photos, learnt.days) == (6 * PHOTOS, 6)
+    learned = flow.learn(14)
+    assert (learned.photos, learned.days) == (6 * PHOTOS, 6)
     assert bucket.find(learned_baseline_key(model)) is not None
     flow.learn(0)
     assert bucket.find(learned_baseline_key(model)) is None

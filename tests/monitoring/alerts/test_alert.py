@@ -29,7 +29,7 @@ def test_the_three_features_that_changed_most_are_named() -> None:
 
 
 def test_severity_follows_the_accuracy() -> None:
-    """What holds is a notice, what fell a lot is critical, and what nobody can tell is a warning."""
+    """An accuracy that holds is a notice, one that fell a lot is critical, and an unknown one is a warning."""
     assert with_estimate(HELD) is Severity.NOTICE
     assert with_estimate(replace(HELD, accuracy=0.7, low=0.64, high=0.76)) is Severity.CRITICAL
     assert with_estimate(replace(HELD, accuracy=0.8, high=0.88)) is Severity.WARNING
@@ -38,7 +38,7 @@ def test_severity_follows_the_accuracy() -> None:
 
 
 def test_another_model_is_critical_and_dated_to_its_first_answer() -> None:
-    """The replay tells the very photo; no estimate is shown, for none holds."""
+    """The prediction check finds the very photo; no estimate is shown, for none holds."""
     alert = alert_on(replace(run_of(swapped(batch(), first=30)), accuracy=HELD))
     assert alert.severity is Severity.CRITICAL
     assert 1031 <= alert.when.onset <= 1035
@@ -67,14 +67,14 @@ def test_the_onset_is_estimated_from_the_photos() -> None:
 
 
 def test_the_streams_own_alarm_dates_it() -> None:
-    """An onset before the batch has a number, but no time that this look knows."""
+    """An onset before the window has a number, but no time that this run knows."""
     since = alert_on(replace(DARK, stream_alarm=StreamAlarm(1020, 990, 1.4))).when
     assert (since.photo, since.onset) == (1020, 990)
     assert since.onset_time == ""
     assert since.time == batch().times[19]
 
 
-def test_the_mix_is_told_only_while_the_pictures_are_quiet() -> None:
+def test_the_class_mix_is_shown_only_if_image_features_are_unchanged() -> None:
     """Dark photos fool the method."""
     assert alert_on(DARK).class_mix == ()
     skewed = alert_on(batch(log_odds=1.5))
@@ -82,7 +82,7 @@ def test_the_mix_is_told_only_while_the_pictures_are_quiet() -> None:
     assert skewed.class_mix[1][2] > 0.6
 
 
-def test_a_dozen_worst_photos_stand_beside_training_photos() -> None:
+def test_a_dozen_changed_photos_are_shown_beside_training_photos() -> None:
     """Each names the photo that it is most like, if the names are known; thirty are to be labelled."""
     alert = alert_on(DARK)
     assert len(alert.examples) == MAX_EXAMPLES

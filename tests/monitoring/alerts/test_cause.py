@@ -1,4 +1,4 @@
-"""Each cause is told from the others on photos that changed in that way."""
+"""Each cause is distinguished from the others on photos that changed in that way."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def cause_of(
     ],
 )
 def test_each_cause_is_recognised(photos: PhotoWindow, cause: Cause) -> None:
-    """Darker and blurred, strange, of other classes, or answered by another model: measured and judged as in a look."""
+    """Darker, out of distribution, of another class mix, or predicted by another model: tested as in a run."""
     assert alert_on(photos).cause.cause is cause
 
 
@@ -51,19 +51,19 @@ def test_a_replay_that_agrees_excludes_the_model() -> None:
 
 
 def test_a_turned_camera_is_a_matter_of_the_picture() -> None:
-    """Photos lying on their side are strange to the guard, but which side is bright gives them away."""
+    """Rotated photos have high OOD scores, but which side is bright reveals them."""
     assert cause_of(ood_score=6.0).cause is Cause.UNFAMILIAR
     assert cause_of(ood_score=6.0, left_right=2.0).cause is Cause.QUALITY
 
 
-def test_a_few_strange_photos_are_unfamiliar_whatever_else_moved_a_little() -> None:
-    """The test that looks for them alone rang; no feature is beyond the line as a whole."""
+def test_a_few_ood_photos_are_unfamiliar_content_whatever_else_changed_a_little() -> None:
+    """Only the test for them fired; no feature is above the threshold as a whole."""
     agreed = PredictionCheck(20, (), 0.01, None)
     assert cause_of(agreed, strongest="ood tail", certainty=0.6).cause is Cause.UNFAMILIAR
 
 
 def test_photos_that_became_more_familiar_are_not_unfamiliar() -> None:
-    """The guard's score may move the other way, too."""
+    """The OOD score may fall, too."""
     assert alert_on(batch(ood_score=-3)).cause.cause is Cause.UNCLEAR
 
 
@@ -73,6 +73,6 @@ def test_a_lean_without_another_mix_is_no_class_mix() -> None:
     assert cause_of(log_odds=3.0, mix=0.52).cause is not Cause.MIX
 
 
-def test_without_channels_nothing_is_claimed() -> None:
+def test_without_features_the_cause_is_unclear() -> None:
     """Too few photos for a verdict tell no cause."""
     assert probable_cause(WindowVerdict(False, False, 3, 0.0, 0.0, ())).cause is Cause.UNCLEAR

@@ -37,7 +37,7 @@ def test_a_mix_is_always_one(count: int, share: float, seed: int) -> None:
     ("loud", "shown"), [("", True), ("log_odds", True), ("brightness", False), ("ood_score", False)]
 )
 def test_it_is_shown_only_where_the_photos_are_as_they_were(loud: str, shown: bool) -> None:
-    """Dark or unfamiliar photos answer as another mix would."""
+    """Dark or out-of-distribution photos look like another mix."""
     names = ("log_odds", "brightness", "ood_score")
     shifts = tuple(FeatureShift(name, 0, 1, 9 if name == loud else 0) for name in names)
     assert mix_can_be_shown(WindowVerdict(True, True, 100, 9, 2, shifts)) is shown

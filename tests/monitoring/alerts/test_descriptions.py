@@ -34,7 +34,7 @@ def test_a_shift_is_said_in_units_of_daily_life(name: str, now: float, words: st
     assert said(name, before, np.full(9, now)) == words
 
 
-def test_strange_photos_are_counted() -> None:
+def test_photos_with_a_high_ood_score_are_counted() -> None:
     """Nine in ten of the baseline are alike, so a median would say that nothing changed."""
     before = np.repeat([1.0, 3.0], [90, 10])
     now = np.repeat([1.0, 6.0], [45, 55])

@@ -103,7 +103,7 @@ def test_programs_get_the_same_as_json() -> None:
 
 
 @pytest.mark.parametrize("alert", [DARK, OTHER])
-def test_an_alert_without_channels_has_a_text(alert: Alert) -> None:
+def test_an_alert_without_features_has_a_text(alert: Alert) -> None:
     """Also where nothing could be measured."""
     bare = replace(alert, changes=(), headline=(), class_mix=(), to_label=())
     assert "What to do now" in notice_text(bare, PAGE)

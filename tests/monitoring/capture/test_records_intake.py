@@ -25,7 +25,7 @@ PHOTO = plain_photo(128)
 
 
 def a_line(event: str = "e-1", **changes: object) -> bytes:
-    """One capture record as it stands in a file, changed in the members named."""
+    """One capture record as a line of a file, with the named members changed."""
     asked = {"observedContentType": "image/png", "mode": "INPUT", "data": base64.b64encode(PHOTO).decode()}
     answered = {"observedContentType": "application/json", "mode": "OUTPUT", "data": "[0.25, 0.75]", "encoding": "JSON"}
     capture = {"endpointInput": {**asked, "encoding": "BASE64"}, "endpointOutput": answered}
@@ -124,7 +124,7 @@ def test_answers_of_an_earlier_deployment_are_passed_over() -> None:
 
 
 def test_a_clock_that_jumped_costs_no_photo() -> None:
-    """A time long past, far ahead, or none at all: the photo is looked at, since its file came after the deployment."""
+    """A time long past, far ahead, or none at all: the photo is used, since its file came after the deployment."""
     times = ["1970-01-01T00:00:00Z", "2099-12-31T23:59:59Z", "yesterday", "0001-01-01T00:00:00+14:00"]
     lines = [a_line(f"e-{number}", inferenceTime=moment) for number, moment in enumerate(times)]
     assert len(take(*lines, since=NOON)[0]) == len(times)

@@ -67,7 +67,7 @@ def test_other_features_are_refused(tmp_path: Path) -> None:
         Baseline.load(file)
 
 
-def test_a_model_without_unfamiliarity_has_a_baseline_too() -> None:
+def test_a_model_without_ood_detector_has_a_baseline_too() -> None:
     """The last feature may be missing throughout, but not here and there."""
     table = np.ones((3, len(FEATURES)))
     table[:, -1] = np.nan

@@ -32,7 +32,7 @@ def a_photo(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(20, 230, (32, 32, 3), dtype=np.uint8)
 
 
-def test_every_channel_has_words_for_people() -> None:
+def test_every_feature_has_a_description() -> None:
     """A report can explain every feature that it names."""
     assert tuple(FEATURE_DESCRIPTIONS) == FEATURES
 
@@ -101,10 +101,10 @@ def test_photos_in_chunks_measure_as_they_do_alone() -> None:
     """The table does not depend on how many photos come at once."""
     photos = np.stack([a_photo(seed) for seed in range(300)])
     answers = np.random.default_rng(0).dirichlet([1, 1], 300)
-    strange = np.arange(300.0)
-    table = measure_features(photos, answers, strange)
+    ood_score = np.arange(300.0)
+    table = measure_features(photos, answers, ood_score)
     assert table[[0, 255, 256, 299]] == pytest.approx(
-        np.concatenate([measure_features(photos[[i]], answers[[i]], strange[[i]]) for i in (0, 255, 256, 299)])
+        np.concatenate([measure_features(photos[[i]], answers[[i]], ood_score[[i]]) for i in (0, 255, 256, 299)])
     )
 
 

@@ -33,13 +33,13 @@ def detector(calibration: StreamCalibration) -> StreamDetector:
     return StreamDetector.of(photos(200, 0), calibration.threshold(RATE))
 
 
-def told(state: StreamState) -> list[float]:
-    """What a state says, in numbers; the last bits of sums depend on how many photos were looked at together."""
+def numbers_of(state: StreamState) -> list[float]:
+    """A state in numbers; the last bits of sums depend on how many photos were tested together."""
     alarm = state.alarm
     return [state.photos, state.score, *([alarm.photo, alarm.onset, alarm.score] if alarm else [])]
 
 
-def test_a_change_rings_soon_and_its_beginning_is_found(detector: StreamDetector) -> None:
+def test_a_change_fires_soon_and_its_onset_is_found(detector: StreamDetector) -> None:
     """The alarm names the photo, and the onset lies near the true one."""
     state = detector.update(detector.initial_state(), np.concatenate([photos(300, 1), photos(200, 2, moved=1.5)]))
     assert state.alarm is not None
@@ -47,10 +47,10 @@ def test_a_change_rings_soon_and_its_beginning_is_found(detector: StreamDetector
     assert state.alarm.onset == pytest.approx(301, abs=10)
 
 
-def test_unchanged_photos_ring_seldom(detector: StreamDetector) -> None:
-    """Over 20 streams of 500 unchanged photos at most a quarter rings (the line allows for a tenth of 1,000)."""
-    rings = [detector.update(detector.initial_state(), photos(500, 100 + seed)).alarm is not None for seed in range(20)]
-    assert np.mean(rings) <= 0.25
+def test_unchanged_photos_rarely_fire(detector: StreamDetector) -> None:
+    """Over 20 streams of 500 unchanged photos at most a quarter fires (the threshold allows for a tenth of 1,000)."""
+    fired = [detector.update(detector.initial_state(), photos(500, 100 + seed)).alarm is not None for seed in range(20)]
+    assert np.mean(fired) <= 0.25
 
 
 def test_an_alarm_stays_until_it_is_acknowledged(detector: StreamDetector) -> None:
@@ -67,23 +67,23 @@ def test_an_alarm_stays_until_it_is_acknowledged(detector: StreamDetector) -> No
 
 @pytest.mark.parametrize("count", [0, 1, 19])
 def test_too_few_photos_are_never_a_verdict(detector: StreamDetector, count: int) -> None:
-    """Under twenty photos, however odd, nothing rings."""
+    """Under twenty photos, however unusual, nothing fires."""
     state = detector.update(detector.initial_state(), photos(count, 6, moved=100))
     assert (state.enough, state.alarm, state.score) == (False, None, 0.0)
 
 
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 60), st.integers(0, 1000))
-def test_looks_may_be_cut_anywhere(detector: StreamDetector, cut: int, seed: int) -> None:
-    """Two looks with the state written and read between them are one look."""
+def test_runs_may_be_split_anywhere(detector: StreamDetector, cut: int, seed: int) -> None:
+    """Two runs with the state written and read between them equal one run."""
     table = photos(60, seed, moved=1)
     whole = detector.update(detector.initial_state(), table)
     first = detector.resume(detector.update(detector.initial_state(), table[:cut]).to_json())
-    assert told(detector.update(first, table[cut:])) == pytest.approx(told(whole))
+    assert numbers_of(detector.update(first, table[cut:])) == pytest.approx(numbers_of(whole))
 
 
-def test_a_channel_that_is_not_measured_brings_no_news(detector: StreamDetector) -> None:
-    """Photos without the model's own score neither ring nor fail; other features still ring."""
+def test_a_feature_that_is_not_measured_is_ignored(detector: StreamDetector) -> None:
+    """Photos without the model's own score neither fire nor fail; other features still fire."""
     calm, odd = photos(300, 7), photos(100, 8, moved=3)
     calm[:, -1] = odd[:, -1] = np.nan
     state = detector.update(detector.initial_state(), calm)
@@ -122,7 +122,7 @@ def test_no_text_crashes_the_reader(detector: StreamDetector, text: str) -> None
         detector.resume(text)
 
 
-def test_a_stranger_state_is_not_looked_at_with(detector: StreamDetector, calibration: StreamCalibration) -> None:
+def test_a_state_of_another_baseline_is_refused(detector: StreamDetector, calibration: StreamCalibration) -> None:
     """A state moves with its own baseline only."""
     other = StreamDetector.of(photos(200, 10), calibration.threshold(RATE))
     with pytest.raises(InvalidStreamState, match="start a new one"):

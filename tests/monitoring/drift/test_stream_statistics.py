@@ -34,7 +34,7 @@ def test_what_half_of_the_photos_exceed_is_not_watched() -> None:
     assert (grown(StreamReference.of(photos(400, 1, 0.45)).increments(photos(300, 2, 0.9)))[-2:] == 0).all()
 
 
-def test_a_channel_that_is_missing_adds_nothing() -> None:
+def test_a_feature_that_is_missing_adds_nothing() -> None:
     """Neither one that the baseline has not got, nor one that a photo lacks."""
     table = photos(100, 1, 0.1)
     table[:, LAST] = np.nan

@@ -1,4 +1,4 @@
-"""The stream's alarm line holds on photos that nobody has seen."""
+"""The stream detector's threshold holds on new photos."""
 
 import numpy as np
 import pytest
@@ -16,17 +16,17 @@ def photos(count: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_tenth_of_streams_of_new_photos_rings() -> None:
+def test_a_tenth_of_streams_of_new_photos_fires() -> None:
     """Each of 40 baselines of 200 photos, a stream of 1,000 new ones: within three deviations of the nominal rate."""
-    rings = []
+    fired = []
     for seed in range(40):
         values = photos(200, seed)
         detector = StreamDetector.of(values, calibrate_stream(values, seed=seed, rounds=1).threshold(RATE))
-        rings.append(detector.update(detector.initial_state(), photos(STREAM_PHOTOS, 1000 + seed)).alarm is not None)
-    assert 0 < np.mean(rings) < RATE + 3 * np.sqrt(RATE * (1 - RATE) / len(rings))
+        fired.append(detector.update(detector.initial_state(), photos(STREAM_PHOTOS, 1000 + seed)).alarm is not None)
+    assert 0 < np.mean(fired) < RATE + 3 * np.sqrt(RATE * (1 - RATE) / len(fired))
 
 
-def test_fewer_false_alarms_need_a_higher_line() -> None:
+def test_fewer_false_alarms_need_a_higher_threshold() -> None:
     """The line rises as the rate falls."""
     calibration = calibrate_stream(photos(200, 0), rounds=1)
     heights = [calibration.threshold(rate).height for rate in (0.2, 0.1, 0.05, 0.01)]

@@ -17,7 +17,7 @@ def measured(count: int, start: int = 0) -> RecordedTraffic:
 
 
 def test_what_is_kept_reads_back_to_the_last_bit() -> None:
-    """Numbers rounded by a bit would lie beside the baseline's own, and ring."""
+    """Numbers rounded by a bit would lie beside the baseline's own, and fire."""
     before = RecordedTraffic.join([measured(3), measured(2, start=3)])
     after = RecordedTraffic.from_bytes(before.to_bytes(), "here")
     assert (after.model, after.events, after.times, after.hashes) == (

@@ -26,16 +26,16 @@ def trained() -> Baseline:
     return Baseline(np.random.default_rng(0).normal(size=(100, len(FEATURES))), "v")
 
 
-def test_a_night_rings_until_days_are_learnt() -> None:
+def test_a_night_fires_until_days_are_learned() -> None:
     """Thirty dark photos in a row are nothing new where every day begins with them; dark by day as well, they are."""
     photos = np.concatenate([a_day(day).features for day in range(1, 9)])
     alike = Baseline(photos[np.random.default_rng(1).permutation(len(photos))])
-    learnt = learn_days(trained(), [a_day(day) for day in range(1, 9)], "m", 30, 0)
+    learned = learn_days(trained(), [a_day(day) for day in range(1, 9)], "m", 30, 0)
     night = a_day(20).features[:HALF]
     assert window_test(alike, night, false_alarm_rate=0.05).alarm
-    assert not window_test(learnt, night, false_alarm_rate=0.05).alarm
+    assert not window_test(learned, night, false_alarm_rate=0.05).alarm
     night[:, BRIGHTNESS] -= 5
-    assert window_test(learnt, night, false_alarm_rate=0.05).alarm
+    assert window_test(learned, night, false_alarm_rate=0.05).alarm
 
 
 def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
@@ -44,12 +44,12 @@ def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
         "m", ("x", "y"), ("soon", "2099-01-01T00:00:00Z"), ("x", "y"), np.ones((2, 2)), np.ones((2, 13))
     )
     days = [a_day(day) for day in (9, 3, 4, 5, 6, 7)]
-    learnt = learn_days(trained(), [*days, a_day(8, model="other"), a_day(2, photos=10), a_day(1), odd], "m", 6, 0)
-    assert (learnt.data_version, len(learnt.values)) == ("v", 6 * A_DAY)
-    assert learnt.days is not None
-    assert learnt.days.tolist() == sorted(learnt.days.tolist())
-    assert (learnt.values[:A_DAY] == a_day(3).features).all()
-    assert learnt.calibration is not None
+    learned = learn_days(trained(), [*days, a_day(8, model="other"), a_day(2, photos=10), a_day(1), odd], "m", 6, 0)
+    assert (learned.data_version, len(learned.values)) == ("v", 6 * A_DAY)
+    assert learned.days is not None
+    assert learned.days.tolist() == sorted(learned.days.tolist())
+    assert (learned.values[:A_DAY] == a_day(3).features).all()
+    assert learned.calibration is not None
 
 
 @pytest.mark.parametrize("days", [0, 1, 4])
@@ -59,10 +59,10 @@ def test_few_days_are_refused(days: int) -> None:
         learn_days(trained(), [a_day(day) for day in range(1, 1 + days)], "m", 30, 0)
 
 
-def test_learnt_days_are_kept_with_the_baseline() -> None:
+def test_learned_days_are_kept_with_the_baseline() -> None:
     """They read back."""
-    learnt = learn_days(trained(), [a_day(day) for day in range(1, 7)], "m", 30, 0)
-    again = Baseline.from_bytes(learnt.to_bytes(), "here")
+    learned = learn_days(trained(), [a_day(day) for day in range(1, 7)], "m", 30, 0)
+    again = Baseline.from_bytes(learned.to_bytes(), "here")
     assert again.days is not None
-    assert (again.days == learnt.days).all()
-    assert (again.values == learnt.values).all()
+    assert (again.days == learned.days).all()
+    assert (again.values == learned.values).all()

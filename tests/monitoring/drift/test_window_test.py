@@ -1,4 +1,4 @@
-"""The check rings when photos change, and holds its false-alarm rate when they do not."""
+"""The window test fires when photos change, and holds its false-alarm rate when they do not."""
 
 import io
 import time
@@ -35,14 +35,14 @@ def shifted(count: int, seed: int, feature: str, by: float) -> np.ndarray:
 
 
 def test_unchanged_photos_do_not_alarm() -> None:
-    """A batch like the baseline stays under the line."""
+    """A window like the baseline stays under the threshold."""
     verdict = window_test(Baseline(photos(500, 0)), photos(200, 1), false_alarm_rate=0.005)
     assert verdict.enough
     assert not verdict.alarm
     assert verdict.chance > 0.005
 
 
-def test_a_changed_channel_alarms_and_is_named_first() -> None:
+def test_a_changed_feature_fires_and_is_named_first() -> None:
     """The feature that moved heads the list, with its medians before and now."""
     verdict = window_test(Baseline(photos(500, 0)), shifted(100, 1, "sharpness", -9), false_alarm_rate=0.005)
     assert verdict.alarm
@@ -59,8 +59,8 @@ def test_a_change_of_spread_alone_alarms() -> None:
     assert window_test(Baseline(photos(500, 0)), table, false_alarm_rate=0.01).alarm
 
 
-def test_swapped_answers_alarm_though_no_channel_changed() -> None:
-    """What goes with what gives a swapped model away, where each feature alone looks as it did."""
+def test_swapped_labels_fire_though_no_feature_changed() -> None:
+    """Correlations reveal swapped labels, although each feature alone is unchanged."""
     before, now = photos(500, 0), photos(200, 1)
     before[:, 0] -= before[:, 0].mean()
     now[:, 0] = now[:, 0].mean() - now[:, 0]
@@ -69,19 +69,19 @@ def test_swapped_answers_alarm_though_no_channel_changed() -> None:
     assert verdict.strongest == "products"
 
 
-def test_a_few_strange_photos_alarm_though_most_are_as_before() -> None:
+def test_a_few_ood_photos_fire_though_most_are_as_before() -> None:
     """One photo in eight is stranger than all of the baseline; the others are like it."""
     now = photos(100, 1)
-    strange = FEATURES.index("ood_score")
+    ood = FEATURES.index("ood_score")
     clean = photos(500, 0)
-    now[:12, strange] = clean[:, strange].max() + 1
+    now[:12, ood] = clean[:, ood].max() + 1
     assert not window_test(Baseline(clean), photos(100, 1), false_alarm_rate=0.01).alarm
     verdict = window_test(Baseline(clean), now, false_alarm_rate=0.01)
     assert verdict.alarm
     assert verdict.strongest == "ood tail"
 
 
-def test_a_channel_that_is_missing_now_is_left_out() -> None:
+def test_a_feature_that_is_missing_now_is_left_out() -> None:
     """Without the model's own score the other features are still compared."""
     now = photos(200, 1)
     now[:, -1] = np.nan
@@ -109,7 +109,7 @@ def test_a_batch_larger_than_the_baseline_is_judged() -> None:
     assert window_test(baseline, shifted(400, 3, "noise", 4), false_alarm_rate=0.005).alarm
 
 
-def test_a_channel_that_was_always_the_same_still_rings() -> None:
+def test_a_feature_that_was_constant_still_fires() -> None:
     """A constant feature does not break the check, and a change of it alarms."""
     before, now = photos(300, 0), photos(100, 1)
     before[:, 5] = now[:, 5] = 0
@@ -170,7 +170,7 @@ def test_the_false_alarm_rate_holds() -> None:
 
 
 @pytest.mark.slow
-def test_on_real_photos_the_rate_holds_and_darkness_rings(real_photos: Path) -> None:
+def test_on_real_photos_the_rate_holds_and_darkness_fires(real_photos: Path) -> None:
     """Halves of the real photos do not alarm against each other; the darkened and blurred ones do."""
     data = [path.read_bytes() for path in sorted((real_photos / "train").glob("*/*.png"))]
     answers = np.random.default_rng(0).dirichlet([1, 1], len(data))
@@ -180,11 +180,11 @@ def test_on_real_photos_the_rate_holds_and_darkness_rings(real_photos: Path) -> 
         return measure_features(pixels, answers)
 
     clean, dark = table(data), table([darken_and_blur(photo) for photo in data])
-    alarms, rings = [], []
+    alarms, fired = [], []
     for seed in range(60):
         order = np.random.default_rng(seed).permutation(len(data))
         baseline = Baseline(clean[order[:500]])
         alarms.append(window_test(baseline, clean[order[500:700]], false_alarm_rate=0.05, seed=seed).alarm)
-        rings.append(window_test(baseline, dark[order[500:540]], false_alarm_rate=0.005, seed=seed).alarm)
+        fired.append(window_test(baseline, dark[order[500:540]], false_alarm_rate=0.005, seed=seed).alarm)
     assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
-    assert all(rings)
+    assert all(fired)

@@ -51,12 +51,12 @@ def test_damage_is_seen_where_confidence_sees_none(estimator: AccuracyEstimator,
 
 
 def test_what_was_never_simulated_is_not_trusted(estimator: AccuracyEstimator) -> None:
-    """Photos far from all that was learnt get a figure, and a warning."""
+    """Photos far from all simulated windows get an estimate, and a warning."""
     window = judged(200, 8)
-    strange = window.features.copy()
-    strange[:, 5:12] += 50
+    other = window.features.copy()
+    other[:, 5:12] += 50
     assert estimator.estimate(window.features, window.probabilities).trusted
-    estimate = estimator.estimate(strange, window.probabilities)
+    estimate = estimator.estimate(other, window.probabilities)
     assert not estimate.trusted
     assert "label some" in estimate.why
 

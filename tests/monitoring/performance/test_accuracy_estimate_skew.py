@@ -1,4 +1,4 @@
-"""A lean to one class counts as error where the pictures changed, and as another mix of classes where they did not."""
+"""Prediction skew counts as error if image features changed, and as another class mix if they did not."""
 
 import numpy as np
 import pytest
@@ -13,15 +13,15 @@ BRIGHTNESS = FEATURES.index("brightness")
 FEW, MANY = 30, 2000
 
 
-def answered(count: int, seed: int, second: float = 0.5, lean: float = 0.0) -> tuple[Floats, Floats, np.ndarray]:
+def predicted(count: int, seed: int, second: float = 0.5, skew: float = 0.0) -> tuple[Floats, Floats, np.ndarray]:
     """Channels, calibrated answers, and which are right; the share *second* is of the second class.
 
-    *lean* is added to the second class's log-odds, whatever the photo shows.
+    *skew* is added to the second class's log-odds, whatever the photo shows.
     """
     rng = np.random.default_rng(seed)
     labels = rng.random(count) < second
     # Normal log-odds of variance twice the mean are calibrated where both classes come as often.
-    odds = rng.normal(np.where(labels, 2, -2), 2, count) + lean
+    odds = rng.normal(np.where(labels, 2, -2), 2, count) + skew
     chance = 1 / (1 + np.exp(-odds))
     features = rng.normal(size=(count, len(FEATURES)))
     features[:, BRIGHTNESS] += np.where(labels, 0.3, -0.3)
@@ -31,13 +31,13 @@ def answered(count: int, seed: int, second: float = 0.5, lean: float = 0.0) -> t
 @pytest.fixture(scope="module")
 def normal_scores() -> NormalScores:
     """That of the clean photos."""
-    return NormalScores.of(answered(MANY, 0)[0])
+    return NormalScores.of(predicted(MANY, 0)[0])
 
 
 @pytest.fixture(scope="module")
 def balance(normal_scores: NormalScores) -> PredictionSkew:
     """What clean photos are like."""
-    features, answers, right = answered(MANY, 0)
+    features, answers, right = predicted(MANY, 0)
     return PredictionSkew.fit(normal_scores, features, answers, float(right.mean()))
 
 
@@ -45,27 +45,27 @@ def test_clean_photos_are_believed_to_be_as_right_as_they_are(
     balance: PredictionSkew, normal_scores: NormalScores
 ) -> None:
     """Within what so many photos tell."""
-    features, answers, right = answered(MANY, 1)
+    features, answers, right = predicted(MANY, 1)
     assert balance.confidence(normal_scores, features, answers) == pytest.approx(right.mean(), abs=0.02)
 
 
 def test_a_lean_is_error_where_pictures_changed(balance: PredictionSkew, normal_scores: NormalScores) -> None:
-    """Dark photos that are nearly all taken for one class are believed in as little as they deserve."""
-    features, answers, right = answered(MANY, 2, lean=3)
+    """Dark photos that are nearly all predicted as one class get the accuracy that they have."""
+    features, answers, right = predicted(MANY, 2, skew=3)
     features[:, BRIGHTNESS] -= 2
     assert answers.max(axis=1).mean() > right.mean() + 0.15
     assert balance.confidence(normal_scores, features, answers) == pytest.approx(right.mean(), abs=0.03)
 
 
 def test_a_lean_is_another_mix_where_pictures_did_not(balance: PredictionSkew, normal_scores: NormalScores) -> None:
-    """Nine in ten of the second class: the pictures are such as that class has, and the answers stand."""
-    features, answers, right = answered(MANY, 3, second=0.9)
+    """Nine in ten of the second class: the pictures look as that class does, and nothing is reweighted."""
+    features, answers, right = predicted(MANY, 3, second=0.9)
     assert balance.confidence(normal_scores, features, answers) == pytest.approx(right.mean(), abs=0.03)
 
 
 def test_a_few_more_of_one_class_are_no_error(balance: PredictionSkew, normal_scores: NormalScores) -> None:
     """Of thirty dark photos six in ten may be of one class by chance."""
-    features, answers, _ = answered(FEW, 4, second=0.6)
+    features, answers, _ = predicted(FEW, 4, second=0.6)
     features[:, BRIGHTNESS] -= 2
     plain = answers.max(axis=1).mean()
     assert balance.confidence(normal_scores, features, answers) == pytest.approx(plain, abs=0.03)
@@ -76,14 +76,14 @@ def test_a_few_more_of_one_class_are_no_error(balance: PredictionSkew, normal_sc
     seed=st.integers(0, 2**32 - 1),
     classes=st.integers(2, 5),
     sharpness=st.floats(0.1, 4),
-    lean=st.floats(0, 4),
+    skew=st.floats(0, 4),
 )
 def test_weighed_answers_name_each_class_as_often_as_asked(
-    seed: int, classes: int, sharpness: float, lean: float
+    seed: int, classes: int, sharpness: float, skew: float
 ) -> None:
-    """However sure the answers are, and whichever way they lean."""
+    """However confident the answers are, and whichever way they skew."""
     rng = np.random.default_rng(seed)
     logs = rng.normal(0, sharpness, (100, classes))
-    logs[:, 0] += lean
+    logs[:, 0] += skew
     mix = rng.dirichlet(np.full(classes, 20.0))
     assert reweight(logs, mix).mean(axis=0) == pytest.approx(mix, abs=1e-3)

@@ -55,7 +55,7 @@ def test_tables_and_lines_read_alike(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("event,label\ne1,tram\n", "line 2: unknown class 'tram'; the classes are bicycle, motorcycle"),
         ("name,label\ne1,bicycle\n", "line 2 has no photo"),
@@ -64,9 +64,9 @@ def test_tables_and_lines_read_alike(text: str) -> None:
         ("event,kind\ne1,bicycle\n", "no photo has a label"),
     ],
 )
-def test_what_cannot_be_a_label_is_named_with_its_line(text: str, told: str) -> None:
+def test_what_cannot_be_a_label_is_named_with_its_line(text: str, message: str) -> None:
     """Nothing is guessed."""
-    with pytest.raises(InvalidLabels, match=told):
+    with pytest.raises(InvalidLabels, match=message):
         parse_labels(text, CLASSES)
 
 
@@ -104,7 +104,7 @@ def test_a_photo_is_known_by_its_bytes_however_often_it_was_sent() -> None:
     assert (found.exact.labels, found.corrected) == (2, None)
 
 
-def test_some_labels_of_those_asked_for_are_used_and_the_gap_is_told() -> None:
+def test_some_of_the_requested_labels_are_used_and_the_rest_is_counted() -> None:
     """Twenty of thirty; those of another model's photos are not corrected by."""
     part = measured()
     wanted = asked(part)

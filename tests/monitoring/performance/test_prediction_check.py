@@ -13,7 +13,7 @@ SURE = hnp.arrays(np.float64, st.integers(5, 30), elements=st.floats(0.6, 1)).ma
 
 @given(SURE)
 def test_swapped_answers_are_found_after_two_photos(answers: np.ndarray) -> None:
-    """Every sure photo tells, and the second one makes it certain."""
+    """Every confident photo differs, and the second one makes it certain."""
     found = check_predictions(answers[:, ::-1], answers)
     assert (found.another_model, found.found_after) == (True, 2)
 
