@@ -119,7 +119,7 @@ def test_photos_below_a_prefix_are_collected(aws: Aws, source: Bucket) -> None:
     found = load_files(shelf, CLASSES, lambda *_: None)
     assert (found.name, found.classes, len(found.photos)) == ("vélos et motos", CLASSES, 24)
     assert [(item.name, item.reason) for item in found.left_out] == [
-        ("bicycle/notes.txt", "is no PNG, JPEG, WebP, GIF or BMP image")
+        ("bicycle/notes.txt", "is not a PNG, JPEG, WebP, GIF or BMP image")
     ]
     assert {photo.data for photo in found.photos} == set(noisy_pngs(24, seed=5))
 

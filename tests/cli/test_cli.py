@@ -125,7 +125,7 @@ def test_a_stream_of_more_troubles_than_events_is_refused_in_one_line() -> None:
     [
         ({}, "folder"),
         ({"bicycle": 12}, "has no folder 'motorcycle'"),
-        ({"bicycle": 12, "motorcycle": 3}, "class 'motorcycle' has 3 photos"),
+        ({"bicycle": 12, "motorcycle": 3}, "class 'motorcycle' has 3 usable photos"),
     ],
 )
 def test_a_folder_that_cannot_serve_is_refused_in_one_line(pointed: Path, layout: dict[str, int], words: str) -> None:

@@ -77,7 +77,7 @@ def test_one_photo_of_each_class_judges_however_few_there_are(numbers: set[int])
 def test_too_few_photos_are_refused_by_class() -> None:
     """The message names the class, what it has and what it needs."""
     nine = [photo(str(n), split="train" if n else "test") for n in range(9)]
-    with pytest.raises(TooFewPhotos, match=r"'bicycle' has 9 photos .* needs 10 or more"):
+    with pytest.raises(TooFewPhotos, match=r"'bicycle' has 9 usable photos.* needs 10 or more"):
         require_enough(nine, ["bicycle"])
     with pytest.raises(TooFewPhotos, match="at least one in test/"):
         require_enough([photo(str(n)) for n in range(20)], ["bicycle"])

@@ -114,7 +114,7 @@ def test_a_gif_whose_frame_outgrows_its_screen_is_refused() -> None:
 def test_a_photo_cut_short_is_refused(form: str) -> None:
     """Half a file is no photo."""
     data = saved(noise(200, 200), form)
-    with pytest.raises(UnreadablePhoto, match="damaged or cut short"):
+    with pytest.raises(UnreadablePhoto, match="damaged or truncated"):
         decode(data[: len(data) // 2], 32)
 
 

@@ -77,7 +77,7 @@ def test_what_is_no_photo_is_named_so(data: bytes) -> None:
     """Text, documents and sounds are refused with a reason that can be shown."""
     with pytest.raises(UnreadablePhoto) as caught:
         read_header(data)
-    assert caught.value.reason in ("is empty", "is no PNG, JPEG, WebP, GIF or BMP image")
+    assert caught.value.reason in ("is empty", "is not a PNG, JPEG, WebP, GIF or BMP image")
 
 
 @given(

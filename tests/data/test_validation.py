@@ -59,7 +59,7 @@ def test_a_training_photo_that_shows_a_test_picture_is_left_out() -> None:
     found = collect([*scenes(12), twin, *scenes(3, 500, "test")], split=True)
     assert "train/bicycle/twin.png" not in map(path_of, found.photos)
     assert [(item.name, item.reason) for item in found.left_out] == [
-        ("train/bicycle/twin.png", "shows the same picture as test/bicycle/500.png, which judges")
+        ("train/bicycle/twin.png", "shows the same picture as test/bicycle/500.png, which is a test photo")
     ]
     (leak,) = found.findings.leaks
     assert (path_of(leak.one), path_of(leak.other), leak.mirrored) == (
@@ -119,10 +119,10 @@ def test_what_is_odd_is_noted_and_what_is_useless_is_left_out() -> None:
         ("clear.png", "is transparent, white shows through"),
         ("moving.png", "is animated, its first frame is used"),
         ("small.png", "is small (20 x 31 pixels)"),
-        ("blank.png", "shows nothing but one colour"),
+        ("blank.png", "shows a single color"),
     }
     assert [(item.name, item.reason) for item in found.left_out] == [
-        ("bicycle/tiny.png", "is tiny (40 x 7 pixels; 8 a side are needed)")
+        ("bicycle/tiny.png", "is too small (40 x 7 pixels; each side needs at least 8)")
     ]
 
 

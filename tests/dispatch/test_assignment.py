@@ -101,8 +101,8 @@ def test_totals_name_each_kind_and_the_unsure() -> None:
 @pytest.mark.parametrize(
     ("couriers", "orders", "message"),
     [
-        ([courier("a"), courier("a")], [], "courier 'a' is named twice"),
-        ([], [order("o", 1), order("o", 2)], "order 'o' is named twice"),
+        ([courier("a"), courier("a")], [], "courier 'a' appears twice"),
+        ([], [order("o", 1), order("o", 2)], "order 'o' appears twice"),
         ([courier("a", capacity=-1)], [], "negative capacity"),
     ],
 )

@@ -60,8 +60,8 @@ def test_the_words_of_the_first_release_are_read(old: str, outcome: Outcome) -> 
 
 def test_a_refusal_is_read_from_its_cause() -> None:
     """Lambda's cause is JSON, and the message in it is JSON too."""
-    cause = json.dumps({"errorType": "UnreadablePhoto", "errorMessage": json.dumps({"reason": "is no PNG"})})
-    assert read_refusal(cause) == {"reason": "is no PNG"}
+    cause = json.dumps({"errorType": "UnreadablePhoto", "errorMessage": json.dumps({"reason": "is not a PNG"})})
+    assert read_refusal(cause) == {"reason": "is not a PNG"}
 
 
 @pytest.mark.parametrize(

@@ -231,8 +231,12 @@ def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Pipelin
 
 
 def test_a_refused_photo_is_recorded_with_the_reason(flow: Pipeline) -> None:
-    """What is no photo, what is cut short and what is too large each stand in the table, by name."""
-    for body, words in ((b"a letter", "is no PNG"), (photo(SURE)[:60], "cut short"), (bytes(7 << 20), "the limit is")):
+    """A file that is not an image, a truncated one and one that is too large are in the table, by name."""
+    for body, words in (
+        (b"a letter", "is not a PNG"),
+        (photo(SURE)[:60], "truncated"),
+        (bytes(7 << 20), "the limit is"),
+    ):
         ended = send(flow, body + uuid.uuid4().bytes)
         assert ended.error == "UnreadablePhoto"
         told = json.loads(json.loads(ended.cause)["errorMessage"])

@@ -40,7 +40,7 @@ def test_votes_on_the_labels_are_kept_where_there_are_some(tmp_path: Path) -> No
     voted = replace(known(), votes=np.full((3, 3), 1 / 3))
     voted.save(tmp_path / "with.npz")
     assert np.array_equal(OutOfFoldPredictions.load(tmp_path / "with.npz").votes, np.full((3, 3), 1 / 3))  # type: ignore[arg-type]
-    with pytest.raises(InvalidOutOfFold, match="do not fit together"):
+    with pytest.raises(InvalidOutOfFold, match="are inconsistent"):
         replace(known(), votes=np.ones((3, 2)))
 
 
@@ -64,7 +64,7 @@ def test_photos_that_were_learnt_from_are_told_from_others() -> None:
 )
 def test_what_does_not_fit_together_is_refused(change: dict[str, object]) -> None:
     """As many of each as there are photos, a column a class."""
-    with pytest.raises(InvalidOutOfFold, match="do not fit together"):
+    with pytest.raises(InvalidOutOfFold, match="are inconsistent"):
         replace(known(), **change)  # type: ignore[arg-type]
 
 

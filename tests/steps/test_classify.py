@@ -38,7 +38,7 @@ def test_what_is_no_photo_fails_by_name(flow: Pipeline) -> None:
     """UnreadablePhoto is an error of its own, told apart from a model that is unsure."""
     execution = classify(flow, b"a letter, not a photo")
     assert (execution.outcome, execution.error) == (Outcome.UNREADABLE, "UnreadablePhoto")
-    assert "is no PNG" in execution.cause
+    assert "is not a PNG" in execution.cause
 
 
 def test_a_truncated_photo_fails_by_name(flow: Pipeline) -> None:

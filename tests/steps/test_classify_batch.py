@@ -66,7 +66,7 @@ def test_every_photo_is_accounted_for(flow: Pipeline) -> None:
     assert list(found) == sorted(photos)
     assert (found["001.png"]["outcome"], found["001.png"]["label"]) == ("classified", "motorcycle")
     assert found["000.png"]["error"] == "THRESHOLD_CONFIDENCE_NOT_MET"
-    assert "is no PNG" in str(found["letter.png"]["reason"])
+    assert "is not a PNG" in str(found["letter.png"]["reason"])
     assert found["cut.jpg"]["error"] == "UnreadablePhoto"
     table = read_parquet(io.BytesIO(flow.aws.bucket.get(RunFiles(batch.run).prefix + "results.parquet"))).read_all()
     assert table.column("key").to_pylist() == [line["key"] for line in lines(flow.aws, batch)]

@@ -102,7 +102,7 @@ def test_an_unreadable_photo_is_reported_and_skipped(job: TrainingJob) -> None:
     heard: list[str] = []
     found = read_photos(job, read_hyperparameters(job), heard.append)
     assert len(found.names) == len(found.data.labels) == 8
-    assert heard == ["left_out='bicycle/été 1.png' reason='is no PNG, JPEG, WebP, GIF or BMP image'"]
+    assert heard == ["left_out='bicycle/été 1.png' reason='is not a PNG, JPEG, WebP, GIF or BMP image'"]
 
 
 def test_a_class_without_photos_is_an_error(job: TrainingJob) -> None:

@@ -1,4 +1,4 @@
-"""A collection of labelled photos, and the plain rules that make one fit for training; pure."""
+"""A dataset of labelled photos, its split into train and test, and the checks that it can be trained on."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -9,12 +9,12 @@ from typing import Final, Literal, Protocol
 from scones.domain.errors import DataError
 
 MIN_PHOTOS_PER_CLASS: Final = 10
-"""With fewer, neither training nor evaluation means anything."""
+"""The minimum for training and evaluation."""
 
 _TEST_SHARE: Final = 256 // 5
 
 Split = Literal["train", "test"]
-"""Photos to learn from, and photos to judge by."""
+"""Training photos, and test photos for evaluation."""
 
 
 class SourceError(DataError):
@@ -22,26 +22,26 @@ class SourceError(DataError):
 
 
 class TooFewPhotos(SourceError):
-    """A class has not enough photos that can be used."""
+    """A class has too few usable photos."""
 
     def __init__(self, label: str, photos: int, needed: str) -> None:
-        super().__init__(f"class {label!r} has {photos} photos that can be used; it needs {needed}: add some")
+        super().__init__(f"class {label!r} has {photos} usable photos; it needs {needed}: add some")
         self.label = label
         self.photos = photos
 
 
 class ProgressCallback(Protocol):
-    """Hears how far long work has come."""
+    """Reports the progress of long work."""
 
     def __call__(self, done: int, total: int, what: str, /) -> None:
-        """Note that *done* of *total* are done; *what* says of what."""
+        """*done* of *total* items are done; *what* names the items."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
     """One photo; `name` is unique within its split and class, `sha256` that of its file, in hex.
 
-    `read` gives the file's bytes whenever they are needed: thousands of large photos would not fit into memory.
+    `read` reads the file's bytes when they are needed: thousands of large photos would not fit into memory.
     """
 
     name: str
@@ -52,7 +52,7 @@ class LabelledPhoto:
 
     @property
     def data(self) -> bytes:
-        """The bytes of its file, read again; raises SourceError if they are not what they were."""
+        """The bytes of its file, read again; raises SourceError if the file changed."""
         data = self.read()
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise SourceError(f"{path_of(self)} changed while it was being used; run it again")
@@ -60,7 +60,7 @@ class LabelledPhoto:
 
 
 def labelled_photo(name: str, label: str, split: Split, data: bytes) -> LabelledPhoto:
-    """Make a photo of bytes that are in memory anyway."""
+    """Make a photo of bytes in memory."""
     return LabelledPhoto(name, label, split, hashlib.sha256(data).hexdigest(), lambda: data)
 
 
@@ -74,7 +74,7 @@ class ExcludedFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageNote:
-    """A photo that is used although something about it is odd."""
+    """A remark on a photo that is used."""
 
     name: str
     note: str
@@ -82,7 +82,7 @@ class ImageNote:
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePair:
-    """Two photos that show the same picture; *likeness* is 0 to 1. Of a leak, *one* judges and *other* was to train."""
+    """Two photos of the same picture; *likeness* is 0 to 1. In leakage, *one* is the test photo."""
 
     one: LabelledPhoto
     other: LabelledPhoto
@@ -92,22 +92,22 @@ class DuplicatePair:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFindings:
-    """What was found by looking at every photo, the likest twins first."""
+    """The results of validating all photos; pairs are sorted by likeness, the highest first."""
 
     noted: tuple[ImageNote, ...] = ()
     same: int = 0
-    """Files left out since another is equal to them, byte for byte once their metadata is gone."""
+    """Exact duplicates that are left out, compared without metadata."""
     leaks: tuple[DuplicatePair, ...] = ()
-    """Training photos that were left out since a test photo shows the same picture."""
+    """Training photos that are left out because they are near duplicates of a test photo."""
     twins: tuple[DuplicatePair, ...] = ()
-    """Photos on one side of the split that show the same picture as another; they are kept."""
+    """Near duplicates within one split; they are kept."""
     moved: int = 0
-    """Photos that Scones, which chose the test photos itself, put on the side of their twin."""
+    """Photos moved to the split of their near duplicate, where Scones chose the test photos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Photos fit for training and evaluation. Rendered pictures are never to be passed off as photos."""
+    """Photos for training and evaluation; *kind* tells photos from rendered pictures."""
 
     name: str
     kind: Literal["photos", "rendered"]
@@ -115,16 +115,16 @@ class Dataset:
     classes: tuple[str, ...]
     left_out: tuple[ExcludedFile, ...] = ()
     outliers: tuple[LabelledPhoto, ...] = ()
-    """Photos of other things, to train on alone: they teach the guard what is of no class."""
+    """Photos of other things, for training only: the out-of-distribution detector is fitted to them."""
     notice: str = ""
-    """What the user must be told of where the photos came from; empty when there is nothing special."""
+    """A notice for the user about the source of the photos; empty if there is none."""
     findings: DatasetFindings = DatasetFindings()
 
 
 def remove_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPhoto, ...], tuple[ExcludedFile, ...]]:
-    """Keep one of each photo; what is also a test photo does not train, and what has two labels has none.
+    """Keep one of each photo, the test photo if there is one; photos with two labels are left out.
 
-    Only files equal byte for byte are found.
+    Only files that are equal byte for byte are found.
     """
     groups: defaultdict[str, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
@@ -145,10 +145,10 @@ def remove_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPh
 
 
 def split_by_content(photos: Sequence[LabelledPhoto], groups: Sequence[int] = ()) -> tuple[LabelledPhoto, ...]:
-    """Give about a fifth of each class to the test split, by the photos' content alone.
+    """Assign about a fifth of each class to the test split, by the photos' content alone.
 
-    A photo stays in its split whatever it is called and whatever is added beside it, except for photos of its group:
-    *groups* numbers each photo's, and a group stays together.
+    A photo keeps its split when it is renamed or others are added, except for photos of its group: *groups* has the
+    group number of each photo, and a group stays together.
     """
     groups = groups or range(len(photos))
     ranks: dict[int, bytes] = {}
@@ -158,7 +158,7 @@ def split_by_content(photos: Sequence[LabelledPhoto], groups: Sequence[int] = ()
     lowest: dict[str, bytes] = {}
     for photo, group in zip(photos, groups, strict=True):
         lowest[photo.label] = min(ranks[group], lowest.get(photo.label, ranks[group]))
-    # However few there are, one of each class judges.
+    # Each class has at least one test photo.
     judging = {group for group, rank in ranks.items() if rank[0] < _TEST_SHARE or rank in lowest.values()}
     return tuple(
         replace(photo, split="test" if group in judging else "train")
@@ -167,7 +167,7 @@ def split_by_content(photos: Sequence[LabelledPhoto], groups: Sequence[int] = ()
 
 
 def require_enough(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> None:
-    """Check that each class can be learnt and judged.
+    """Check that each class has enough photos for training and evaluation.
 
     Raises:
         TooFewPhotos: a class has fewer than `MIN_PHOTOS_PER_CLASS`, or none in one of the splits.
@@ -185,5 +185,5 @@ def require_enough(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> N
 
 
 def path_of(photo: LabelledPhoto) -> str:
-    """Name a photo by its split, class and name, as it would lie in a folder."""
+    """The path of a photo in a folder: split, class and name."""
     return f"{photo.split}/{photo.label}/{photo.name}"

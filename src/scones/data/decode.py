@@ -45,7 +45,7 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
             return _pixels(image, header, size)
     except DAMAGE as error:
-        raise UnreadablePhoto(f"is damaged or cut short ({header.format})") from error
+        raise UnreadablePhoto(f"is damaged or truncated ({header.format})") from error
 
 
 def _pixels(image: Image.Image, header: Header, size: int) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What a photo's first bytes promise, read before any decoder runs; standard library only, as Lambdas need it."""
+"""Image headers: format and size from the first bytes, before any decoder runs. Standard library only, for Lambda."""
 
 import struct
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from typing import Final, Literal
 from scones.domain.errors import DataError
 
 MAX_SIDE_PIXELS: Final = 12_000
-"""The longest side accepted; phone photos have at most about 9,000 pixels a side."""
+"""The maximum side; phone photos have at most about 9,000 pixels a side."""
 MAX_PIXELS: Final = 64_000_000
-"""The largest photo accepted: decoded, it takes about 200 MB."""
+"""The maximum size; decoded, it takes about 200 MB."""
 
 Format = Literal["png", "jpeg", "webp", "gif", "bmp"]
 """The formats that Scones reads."""
 
 
 class UnreadablePhoto(DataError):
-    """These bytes are no photo that can be read; `reason` says why in a few words."""
+    """The bytes cannot be read as a photo; `reason` says why in a few words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -25,12 +25,12 @@ class UnreadablePhoto(DataError):
 
 
 class TooLarge(UnreadablePhoto):
-    """The photo may be sound, but decoding it would cost too much memory."""
+    """Decoding the photo would take too much memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A photo's format and its size in pixels, as its first bytes say."""
+    """A photo's format and size in pixels, from its first bytes."""
 
     format: Format
     content_type: str
@@ -39,27 +39,27 @@ class Header:
 
     @property
     def decoding_pixels(self) -> int:
-        """The pixels that decoding takes: a JPEG's are counted a quarter, for it is decoded at a reduced scale."""
+        """The pixels to decode; a quarter for a JPEG, which is decoded at a reduced scale."""
         pixels = self.width * self.height
         return pixels // 4 if self.format == "jpeg" else pixels
 
 
 def read_header(data: bytes) -> Header:
-    """Tell the format and the size of the photo in *data*, at the cost of a few comparisons.
+    """Read the format and the size of the photo in *data*.
 
     Raises:
-        UnreadablePhoto: not one of the formats, cut short within the header, or over the size limits.
+        UnreadablePhoto: not one of the formats, truncated within the header, or over the size limits.
     """
     for form, magic, offset, read_size in _FORMATS:
         if data.startswith(magic, offset) and (form != "webp" or data.startswith(b"RIFF")):
             width, height = _size(form, read_size, data)
             check_size(width, height)
             return Header(form, f"image/{form}", width, height)
-    raise UnreadablePhoto("is empty" if not data else "is no PNG, JPEG, WebP, GIF or BMP image")
+    raise UnreadablePhoto("is empty" if not data else "is not a PNG, JPEG, WebP, GIF or BMP image")
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse a size that would cost too much memory to decode, or that has no pixels at all.
+    """Check that a size can be decoded: not empty, and within the limits.
 
     Raises:
         UnreadablePhoto: the size is outside the limits.
@@ -75,7 +75,7 @@ def _size(form: Format, read_size: Callable[[bytes], tuple[int, int]], data: byt
     try:
         return read_size(data)
     except (struct.error, IndexError) as error:
-        raise UnreadablePhoto(f"is cut short within its {form} header") from error
+        raise UnreadablePhoto(f"is truncated within its {form} header") from error
 
 
 def _png(data: bytes) -> tuple[int, int]:

@@ -21,9 +21,7 @@ from scones.data.sources.synthetic import load_sample
 from scones.data.validation import ImageFile, validate_images
 from scones.domain.progress import Reporter
 
-_RENDERED: Final = (
-    "these are drawings made by Scones itself, not photos: figures measured on them say nothing of photos"
-)
+_RENDERED: Final = "these are drawings by Scones, not photos: figures measured on them say nothing about photos"
 
 
 _S3: Final = "s3://"
@@ -32,7 +30,7 @@ _S3: Final = "s3://"
 def load_configured_dataset(
     settings: Settings, report: Reporter, open_s3: Callable[[str], FileSource] | None = None
 ) -> Dataset:
-    """Collect the photos that the settings name, and report what a person must know of them.
+    """Load the dataset that the settings name, and report notices about its source.
 
     *open_s3* lists the photos below an S3 prefix; without it a prefix cannot be read.
 
@@ -58,9 +56,9 @@ def load_configured_dataset(
 def load_dataset(
     source: str, *, classes: tuple[str, ...], cache: Path, progress: ProgressCallback, archive: Archive = CIFAR100
 ) -> Dataset:
-    """Collect the photos of *source*: `auto`, `cifar100`, `sample` or the path of a folder.
+    """Load the dataset *source*: `auto`, `cifar100`, `sample` or the path of a folder.
 
-    `auto` means CIFAR-100, or, where it cannot be had within a few seconds, the sample; its `notice` then says so.
+    `auto` means CIFAR-100, or the sample if CIFAR-100 is not available within a few seconds; its `notice` says so.
 
     Raises:
         SourceError: the source cannot be used.
@@ -73,13 +71,13 @@ def load_dataset(
         try:
             return load_cifar100(archive, classes, cache, progress)
         except (DownloadError, InvalidArchive) as error:
-            notice = f"CIFAR-100 cannot be had ({error}); the built-in sample is used instead: {_RENDERED}"
+            notice = f"CIFAR-100 is not available ({error}); the built-in sample is used instead: {_RENDERED}"
             return replace(load_sample(classes, progress), notice=notice)
     return load_files(open_folder(Path(source).expanduser()), classes, progress)
 
 
 MAX_OOD_IMAGES: Final = 1000
-"""Of more photos so many are taken, spread evenly."""
+"""The maximum number of out-of-distribution images; of more, this many are taken, spread evenly."""
 _TEST_FOLDER: Final = "test/"
 
 T = TypeVar("T")
@@ -88,9 +86,9 @@ T = TypeVar("T")
 def load_ood_images(
     source: str, *, classes: tuple[str, ...], cache: Path, progress: ProgressCallback, archive: Archive = CIFAR100
 ) -> tuple[tuple[LabelledPhoto, ...], tuple[ExcludedFile, ...]]:
-    """Take photos of other things from *source*, and name those that cannot be used.
+    """Load out-of-distribution images from *source*, and list the files that cannot be used.
 
-    `cifar100` means the archive's test photos of its other classes; of a folder with `test/` in it only that is used.
+    `cifar100` means the archive's test photos of its other classes; of a folder with `test/`, only `test/` is used.
 
     Raises:
         SourceError: there is no such source, or no photo in it that can be used.
@@ -104,7 +102,7 @@ def load_ood_images(
         [ImageFile(item.path, "", "test", item.path, item.read) for item in _spread(judges)], progress
     )
     if not found:
-        raise SourceError(f"{shelf.place} has no photo that can be read; name a folder of photos of other things")
+        raise SourceError(f"{shelf.place} has no readable photo; name a folder of photos of other things")
     return tuple(seen.photo for seen in found), tuple(left_out)
 
 

@@ -1,7 +1,7 @@
-"""The manifests: which photos a data version holds, in the two forms that SageMaker's own algorithms read.
+"""Manifests: the photos of a data version, in the two formats that SageMaker's built-in algorithms read.
 
-`train.jsonl` and `test.jsonl` are augmented manifests, one JSON object a line; `train.lst` and `test.lst` the lists
-that the built-in image classification takes beside a channel of files. Each is of one split, as a channel is.
+`train.jsonl` and `test.jsonl` are augmented manifests, one JSON object per line; `train.lst` and `test.lst` are the
+lists of the built-in image classification. There is one of each per split.
 """
 
 import json
@@ -12,12 +12,12 @@ from scones.domain.errors import DataError
 
 
 class InvalidManifest(DataError):
-    """The manifest in the bucket is not as Scones writes it."""
+    """The manifest in the bucket is not in the format of Scones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One staged photo: its S3 key, and what it shows."""
+    """One staged photo: its S3 key and its label."""
 
     key: str
     label: str
@@ -60,7 +60,7 @@ def from_lines(data: bytes, bucket: str) -> tuple[Sample, ...]:
     """Read a manifest back.
 
     Raises:
-        InvalidManifest: a line is not one of ours; the message says which.
+        InvalidManifest: a line is in another format; the message says which.
     """
     # Not splitlines: file names may hold Unicode's other line ends.
     lines = data.decode().removesuffix("\n").split("\n") if data else []
@@ -75,5 +75,5 @@ def _sample(line: str, number: int, bucket: str) -> Sample:
         return Sample(key, about["class-name"], about["split"], about["sha256"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidManifest(
-            f"line {number} of the manifest is not one of ours ({error}); run: scones stage"
+            f"line {number} of the manifest is not in the format of Scones ({error}); run: scones stage"
         ) from error

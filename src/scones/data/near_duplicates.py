@@ -1,8 +1,8 @@
-"""Likeness: which photos show the same picture, however it was cut, scaled, recoloured or mirrored.
+"""Near duplicates: photos of the same picture, however it was cropped, scaled, recolored or mirrored.
 
-Two photos are alike when the brightness of their 8 x 8 cells rises and falls alike, and, unless it does so nearly in
-the same way, their colours are not too far apart. The limits were set by eye on the 1,200 photos of CIFAR-100's two
-classes, and tried on 1,989 of its others: docs/staging.md tells what they find.
+Two photos are near duplicates if the brightness of their 8 x 8 cells changes in the same way from cell to cell and,
+unless it does so almost exactly, their colors are similar. The limits were set by eye on the 1,200 photos of
+CIFAR-100's two classes, and tested on 1,989 of its others: docs/staging.md has the results.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from scones.data.decode import decode
 
 CELLS: Final = 8
-"""Photos are compared as so many cells a side."""
+"""Cells per side."""
 _PROBE_PIXELS: Final = 32
 _SHAPE_LIKENESS: Final = 0.9
 _COLOUR_LIKENESS: Final = 0.85
-# From here on, colours need not agree: a gray copy is a copy.
+# From here on, colors need not agree: a gray copy is a copy.
 _SURE_LIKENESS: Final = 0.95
 _ROWS_AT_ONCE: Final = 256
-# As eyes, and conversions to gray, weigh red, green and blue (ITU-R BT.601).
+# The weights of red, green and blue in brightness (ITU-R BT.601).
 _BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], np.float32)
-# Below it, in levels of 255, what differs between cells is noise.
+# Below it, in levels of 255, differences between cells are noise.
 _FLAT: Final = 1.5
 
 Floats = NDArray[np.float32]
@@ -32,7 +32,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicates:
-    """One photo, by its number, and the earlier ones that show the same picture.
+    """A photo, by its number, and its near duplicates among the photos before it.
 
     *others* int [M], *likeness* float [M] (0 to 1), *mirrored* bool [M].
     """
@@ -44,7 +44,7 @@ class NearDuplicates:
 
 
 def cells(data: bytes) -> NDArray[np.uint8]:
-    """Give what `alike` compares of a photo, uint8 [8, 8, 3]; raises UnreadablePhoto as `decode` does."""
+    """The cells of a photo, uint8 [8, 8, 3], that are compared; raises UnreadablePhoto as `decode` does."""
     pixels = decode(data, _PROBE_PIXELS)
     wide = _PROBE_PIXELS // CELLS
     means: NDArray[np.float64] = pixels.reshape(CELLS, wide, CELLS, wide, 3).mean((1, 3))
@@ -52,14 +52,14 @@ def cells(data: bytes) -> NDArray[np.uint8]:
 
 
 def is_flat(photo: NDArray[np.uint8]) -> bool:
-    """Tell whether a photo's cells show nothing at all."""
+    """Whether the photo has a single color."""
     return bool(photo.reshape(-1, 3).std(0).max() < _FLAT)
 
 
 def find_near_duplicates(photos: NDArray[np.uint8]) -> Iterator[NearDuplicates]:
-    """Find, for each of the *photos* uint8 [N, 8, 8, 3] that has any, the earlier ones that it is like.
+    """Find the near duplicates of each of the *photos* uint8 [N, 8, 8, 3] among the photos before it.
 
-    N x N products are made, in blocks: 10,000 photos take seconds, and no more memory than a few of them.
+    All N x N pairs are compared, in blocks: 10,000 photos take seconds, and little memory.
     """
     straight, mirror = photos.astype(np.float32), photos[:, :, ::-1].astype(np.float32)
     shapes, colours = _shapes(straight), _colours(straight)
@@ -80,7 +80,7 @@ def find_near_duplicates(photos: NDArray[np.uint8]) -> Iterator[NearDuplicates]:
 
 
 def group_duplicates(count: int, found: list[NearDuplicates]) -> NDArray[np.intp]:
-    """Number *count* photos by group, int [count]: whoever is alike, or has one alike in common, shares a number."""
+    """Assign a group number to each of *count* photos, int [count]: near duplicates share a number, transitively."""
     group = np.arange(count)
     for item in found:
         joined = np.unique(group[[item.number, *item.others]])
@@ -89,7 +89,7 @@ def group_duplicates(count: int, found: list[NearDuplicates]) -> NDArray[np.intp
 
 
 def _shapes(photos: Floats) -> Floats:
-    """How brightness changes from cell to cell, as rows of length one; of flat photos, nothing."""
+    """Changes of brightness from cell to cell, as rows of length 1; zeros for photos of a single color."""
     bright = photos @ _BRIGHTNESS
     across = np.diff(bright, axis=2).reshape(len(photos), (CELLS - 1) * CELLS)
     down = np.diff(bright, axis=1).reshape(len(photos), (CELLS - 1) * CELLS)

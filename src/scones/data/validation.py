@@ -31,7 +31,7 @@ from scones.data.metadata import without_metadata
 from scones.data.near_duplicates import NearDuplicates, cells, find_near_duplicates, group_duplicates, is_flat
 
 MIN_SIDE_PIXELS: Final = 8
-"""A photo with a shorter side shows nothing that can be told."""
+"""The minimum side of a photo."""
 _SMALL_PIXELS: Final = 32
 _GRAY_LEVELS: Final = 2
 _OPAQUE: Final = 255
@@ -39,10 +39,7 @@ _OPAQUE: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
-    """A photo that can be used: its *data* without metadata, what to compare it by, and what is odd about it.
-
-    *cells* are uint8 [8, 8, 3].
-    """
+    """A valid photo: its *data* without metadata, the *cells* uint8 [8, 8, 3] to compare it by, and remarks."""
 
     data: bytes
     cells: NDArray[np.uint8]
@@ -50,14 +47,14 @@ class ImageReport:
 
 
 def validate_image(data: bytes) -> ImageReport:
-    """Look at the file in *data*.
+    """Validate the image file in *data*.
 
     Raises:
-        UnreadablePhoto: it is no photo, damaged, cut short, too large or tiny.
+        UnreadablePhoto: it is not an image, damaged, truncated, too large or too small.
     """
     header = read_header(data)
     if min(header.width, header.height) < MIN_SIDE_PIXELS:
-        raise UnreadablePhoto(f"is tiny ({_size(header)}; {MIN_SIDE_PIXELS} a side are needed)")
+        raise UnreadablePhoto(f"is too small ({_size(header)}; each side needs at least {MIN_SIDE_PIXELS})")
     seen = cells(data)
     clean = without_metadata(data)
     return ImageReport(clean, seen, tuple(_notes(clean, header, seen)))
@@ -67,7 +64,7 @@ def _notes(data: bytes, header: Header, seen: NDArray[np.uint8]) -> list[str]:
     animated, transparent = _extras(data, header)
     flat = is_flat(seen)
     odd = {
-        "shows nothing but one colour": flat,
+        "shows a single color": flat,
         "is animated, its first frame is used": animated,
         "is transparent, white shows through": transparent,
         "is gray": not flat and int(np.ptp(seen.astype(np.int16), axis=2).max()) <= _GRAY_LEVELS,
@@ -77,17 +74,17 @@ def _notes(data: bytes, header: Header, seen: NDArray[np.uint8]) -> list[str]:
 
 
 def _extras(data: bytes, header: Header) -> tuple[bool, bool]:
-    """Tell whether a photo moves, and whether one can see through it."""
+    """Whether a photo is animated, and whether it is transparent."""
     try:
         with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
             animated = bool(getattr(image, "is_animated", False))
-            # Many an opaque picture has an alpha channel.
+            # Many opaque images have an alpha channel.
             if not image.has_transparency_data:
                 return animated, False
             alpha = np.asarray(image.convert("RGBA").getchannel("A"))
             return animated, bool(alpha.min() < _OPAQUE)
     except DAMAGE as error:
-        raise UnreadablePhoto(f"is damaged or cut short ({header.format})") from error
+        raise UnreadablePhoto(f"is damaged or truncated ({header.format})") from error
 
 
 def _size(header: Header) -> str:
@@ -95,14 +92,14 @@ def _size(header: Header) -> str:
 
 
 OTHER_CLASS: Final = "shows the same picture as a photo of another class"
-"""A note whose photo needs a person's look: one of the two has the wrong label."""
-# Decoders let go of Python's lock; each may take 200 MB for a photo at the limit of its size.
+"""A remark that a person should check: one of the two photos has the wrong label."""
+# Decoders release Python's lock; each may take 200 MB for a photo of the maximum size.
 _THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that may be a photo of a class; *place* names it as the user knows it."""
+    """A file that may be a photo of a class; *place* is its path for messages."""
 
     name: str
     label: str
@@ -113,7 +110,7 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class ValidImage:
-    """A photo that can be used; *cells* uint8 [8, 8, 3] are what it is compared by."""
+    """A valid photo; the *cells* uint8 [8, 8, 3] are compared to find near duplicates."""
 
     photo: LabelledPhoto
     cells: NDArray[np.uint8]
@@ -122,7 +119,7 @@ class ValidImage:
 
 @dataclass(frozen=True, slots=True)
 class SourceContent:
-    """What a source holds, before its photos are compared."""
+    """The content of a source, before its photos are compared."""
 
     name: str
     kind: Literal["photos", "rendered"]
@@ -131,13 +128,13 @@ class SourceContent:
     outliers: tuple[ValidImage, ...]
     left_out: tuple[ExcludedFile, ...]
     split: bool
-    """Whether the source itself says which photos judge."""
+    """Whether the source has its own test photos."""
 
 
 def validate_images(
     candidates: Sequence[ImageFile], progress: ProgressCallback
 ) -> tuple[list[ValidImage], list[ExcludedFile]]:
-    """Look at each candidate; what cannot be used is left out, with the reason."""
+    """Validate each file; those that cannot be used are left out, with the reason."""
 
     def one(candidate: ImageFile) -> ValidImage | ExcludedFile:
         try:
@@ -157,17 +154,17 @@ def validate_images(
 
 
 def build_dataset(found: SourceContent) -> Dataset:
-    """Compare all photos of a source and keep what is fit.
+    """Build the dataset: remove duplicates, prevent leakage, and split.
 
-    One of each photo is kept. Where the source has test photos of its own, training photos that show the same picture
-    are left out; where not, a fifth is chosen, and photos of the same picture stay together.
+    One of each photo is kept. If the source has test photos, training photos that are near duplicates of one are left
+    out; if not, a fifth becomes the test split, and near duplicates stay together.
 
     Raises:
         TooFewPhotos: of a class.
     """
     unique, same = remove_duplicates([seen.photo for seen in (*found.photos, *found.outliers)])
     kept = {id(photo) for photo in unique}
-    # Test photos come first: what is like an earlier one is then a leak, if that one judges.
+    # Test photos come first: a near duplicate of an earlier photo is leakage if that one is a test photo.
     compared = sorted(
         (seen for seen in found.photos if id(seen.photo) in kept), key=lambda seen: seen.photo.split == "train"
     )
@@ -188,7 +185,7 @@ def build_dataset(found: SourceContent) -> Dataset:
     stays.sort(key=lambda pair: order[id(pair[1])])
     twins = tuple(pair for pair in _find_near_duplicates(photos, likes) if not {id(pair.one), id(pair.other)} & leaking)
     leaked = (
-        ExcludedFile(path_of(pair.other), f"shows the same picture as {path_of(pair.one)}, which judges")
+        ExcludedFile(path_of(pair.other), f"shows the same picture as {path_of(pair.one)}, which is a test photo")
         for pair in leaks
     )
     return Dataset(
@@ -206,13 +203,13 @@ def _validate(candidate: ImageFile) -> ValidImage:
     found = validate_image(candidate.read())
     whole = labelled_photo(candidate.name, candidate.label, candidate.split, found.data)
     read = candidate.read
-    # The bytes just seen are let go of.
+    # The bytes are not kept in memory.
     photo = LabelledPhoto(whole.name, whole.label, whole.split, whole.sha256, lambda: without_metadata(read()))
     return ValidImage(photo, found.cells, found.notes)
 
 
 def _find_leakage(photos: Sequence[LabelledPhoto], likes: Sequence[NearDuplicates]) -> tuple[DuplicatePair, ...]:
-    """Pair each training photo that shows the picture of a test photo with the likest of those."""
+    """Pair each training photo that is a near duplicate of test photos with the most similar of them."""
     judging = sum(photo.split == "test" for photo in photos)
     crossing = ((item, item.others < judging) for item in likes if item.number >= judging)
     return _sorted(_pair(photos, item, across) for item, across in crossing if across.any())
@@ -221,7 +218,7 @@ def _find_leakage(photos: Sequence[LabelledPhoto], likes: Sequence[NearDuplicate
 def _find_near_duplicates(
     photos: Sequence[LabelledPhoto], likes: Sequence[NearDuplicates]
 ) -> tuple[DuplicatePair, ...]:
-    """Pair each photo with the likest of those before it on its side of the split."""
+    """Pair each photo with the most similar of the near duplicates before it in its split."""
     sides = np.array([photo.split == "test" for photo in photos])
     beside = ((item, sides[item.others] == sides[item.number]) for item in likes)
     return _sorted(_pair(photos, item, same) for item, same in beside if same.any())

@@ -185,7 +185,7 @@ def _check(couriers: Sequence[Courier], orders: Sequence[Order]) -> None:
     for what, names in (("courier", [c.id for c in couriers]), ("order", [o.id for o in orders])):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise InvalidOrderBook(f"{what} {twice[0]!r} is named twice; give each its own identity")
+            raise InvalidOrderBook(f"{what} {twice[0]!r} appears twice; each needs its own id")
     negative = [courier.id for courier in couriers if courier.capacity < 0]
     if negative:
         raise InvalidOrderBook(f"courier {negative[0]!r} has a negative capacity; use 0 for a courier who is full")

@@ -98,7 +98,7 @@ def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
     """Read our own answer, or the plain list of SageMaker's built-in classifier."""
     inferences = answer if isinstance(answer, list) else answer["probabilities"]
     if len(inferences) > MAX_CLASSES:
-        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the most are {MAX_CLASSES}")
+        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the maximum is {MAX_CLASSES}")
     if isinstance(answer, list):
         return {"inferences": inferences}
     ood: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}

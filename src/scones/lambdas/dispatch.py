@@ -117,7 +117,7 @@ def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[Disp
         if 1 in refused:
             return _outdated(sighting)
         gone |= {orders[position - 3].id for position in refused if position >= 3}
-    raise StorageUnavailable("others write the same items all the time")
+    raise StorageUnavailable("too many concurrent writes to the same items")
 
 
 def _writes(sighting: Sighting, orders: tuple[Order, ...], rules: Rules) -> list[tuple[str, Write]]:

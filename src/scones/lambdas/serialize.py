@@ -92,7 +92,7 @@ def _parsed(courier: str) -> object:
     try:
         return json.loads(courier)
     except ValueError as error:
-        raise BadEvent(f"the object's metadata `courier` is no JSON: {courier[:MAX_NAME_CHARACTERS]!r}") from error
+        raise BadEvent(f"the object's metadata `courier` is not JSON: {courier[:MAX_NAME_CHARACTERS]!r}") from error
 
 
 def _checked(event: dict[str, Any]) -> dict[str, Any]:

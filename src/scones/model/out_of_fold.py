@@ -57,7 +57,7 @@ class OutOfFoldPredictions:
         count = len(self.names)
         votes = self.probabilities if self.votes is None else self.votes
         if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
-            raise InvalidOutOfFold(f"out-of-fold answers to {count} photos do not fit together ({found}); train again")
+            raise InvalidOutOfFold(f"out-of-fold answers to {count} photos are inconsistent ({found}); train again")
 
     def scored(self) -> ScoredPredictions:
         """Compare the predictions with the labels."""

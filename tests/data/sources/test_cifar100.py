@@ -197,5 +197,5 @@ def test_two_downloads_at_once_do_not_mix(web: Web, tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/a", "cifar"])
 def test_only_the_web_is_asked(tmp_path: Path, url: str) -> None:
     """A setting cannot make it read files."""
-    with pytest.raises(DownloadError, match="is no web address"):
+    with pytest.raises(DownloadError, match="is not a URL"):
         download(Archive(url, "0" * 32, "a"), tmp_path, quiet)

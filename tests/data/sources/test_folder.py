@@ -130,7 +130,7 @@ def test_other_folders_are_left_out_with_a_reason(tidy: Path) -> None:
     """A third class that nobody asked for is reported."""
     fill(tidy / "train" / "van", 3, 5000)
     found = collect_folder(tidy, VEHICLES, quiet)
-    assert [(o.name, o.reason) for o in found.left_out] == [("van/", "is none of the classes")]
+    assert [(o.name, o.reason) for o in found.left_out] == [("van/", "is not one of the classes")]
 
 
 def test_names_with_spaces_and_accents_are_kept(tidy: Path) -> None:
@@ -151,8 +151,8 @@ def bomb() -> bytes:
     ("data", "reason"),
     [
         (b"", "is empty"),
-        (b"a shopping list", "is no PNG, JPEG, WebP, GIF or BMP image"),
-        (png(1, 64)[:3000], "is damaged or cut short (png)"),
+        (b"a shopping list", "is not a PNG, JPEG, WebP, GIF or BMP image"),
+        (png(1, 64)[:3000], "is damaged or truncated (png)"),
         (bomb(), "is too large (30,000 x 30,000 pixels; the limit is 12,000 pixels a side and 64 million in all)"),
     ],
 )
@@ -194,8 +194,8 @@ def test_files_in_no_classs_folder_are_listed(tidy: Path) -> None:
     (tidy / "train" / "stray.png").write_bytes(png(78))
     found = collect_folder(tidy, VEHICLES, quiet)
     assert sorted((o.name, o.reason) for o in found.left_out) == [
-        ("README.txt", "lies in no folder of a class"),
-        ("train/stray.png", "lies in no folder of a class"),
+        ("README.txt", "is not in the folder of a class"),
+        ("train/stray.png", "is not in the folder of a class"),
     ]
 
 
@@ -203,7 +203,7 @@ def test_names_that_no_list_can_carry_are_left_out(tidy: Path) -> None:
     """A tab or a line end would break the lists; a comma in a class's name, the classes."""
     (tidy / "train" / "bicycle" / "a\tb.png").write_bytes(png(79))
     found = collect_folder(tidy, VEHICLES, quiet)
-    assert [o.reason for o in found.left_out] == ["has a tab, a line end or what is no letter in its name; rename it"]
+    assert [o.reason for o in found.left_out] == ["has a control character in its name; rename it"]
     fill(tidy / "train" / "van, old", 10, 6000)
     with pytest.raises(SourceError, match="rename the folder without commas"):
         collect_folder(tidy, ("van, old", "bicycle"), quiet)
@@ -242,14 +242,14 @@ def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     """The message says how it should look."""
-    with pytest.raises(SourceError, match="holds no folders with photos; it should hold one folder"):
+    with pytest.raises(SourceError, match="contains no folders with photos; it should hold one folder"):
         collect_folder(tmp_path, VEHICLES, quiet)
 
 
 def test_one_class_only_is_refused(tmp_path: Path) -> None:
     """There is nothing to tell apart."""
     fill(tmp_path / "van", 20)
-    with pytest.raises(SourceError, match=r"one class only \(van\)"):
+    with pytest.raises(SourceError, match=r"only one class \(van\)"):
         collect_folder(tmp_path, VEHICLES, quiet)
 
 
@@ -266,7 +266,7 @@ def test_a_folder_of_text_files_is_refused(tmp_path: Path) -> None:
     for label in VEHICLES:
         (tmp_path / label).mkdir()
         (tmp_path / label / "notes.txt").write_text("hello")
-    with pytest.raises(SourceError, match="has 2 files but no photo that can be read"):
+    with pytest.raises(SourceError, match="has 2 files but no readable photo"):
         collect_folder(tmp_path, VEHICLES, quiet)
 
 
@@ -281,5 +281,5 @@ def test_nine_photos_of_a_class_are_too_few(tmp_path: Path) -> None:
     """Photos that cannot be read do not count."""
     fill(tmp_path / "bicycle", 20)
     (fill(tmp_path / "motorcycle", 9, 100) / "ten.png").write_text("no photo")
-    with pytest.raises(TooFewPhotos, match="'motorcycle' has 9 photos"):
+    with pytest.raises(TooFewPhotos, match="'motorcycle' has 9 usable photos"):
         collect_folder(tmp_path, VEHICLES, quiet)

@@ -122,7 +122,7 @@ def _open_url(url: str, position: int) -> http.client.HTTPResponse:
     The wait is on a thread, since a name server that is silent has no time-out that Python could set.
     """
     if not url.startswith(("https://", "http://")):
-        raise DownloadError(f"{url!r} is no web address")
+        raise DownloadError(f"{url!r} is not a URL")
     request = urllib.request.Request(url, headers={"Range": f"bytes={position}-"} if position else {})  # noqa: S310 - checked above
     answers: queue.SimpleQueue[http.client.HTTPResponse | OSError | http.client.HTTPException] = queue.SimpleQueue()
 
@@ -186,7 +186,7 @@ class InvalidArchive(SourceError):
     """The archive is not in the format of CIFAR-100's binary edition."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} is no CIFAR-100 archive of the binary edition: {reason}; delete it and try again")
+        super().__init__(f"{path} is not a CIFAR-100 archive of the binary edition: {reason}; delete it and try again")
         self.path = path
         self.reason = reason
 
@@ -253,7 +253,7 @@ def _open(path: Path, tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInf
     # Links were passed over, so what is opened is the archive's own content.
     file = tar.extractfile(members[name]) if name in members else None
     if file is None:
-        raise InvalidArchive(path, f"it holds no file {name}")
+        raise InvalidArchive(path, f"it contains no file {name}")
     limit = _MAX_NAMES_BYTES if name == _NAMES else _MAX_RECORDS * _RECORD_BYTES
     if members[name].size > limit:
         raise InvalidArchive(path, f"its file {name} is {members[name].size:,} bytes long, over the {limit:,} expected")

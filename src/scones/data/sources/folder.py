@@ -14,14 +14,14 @@ from scones.data.image_header import UnreadablePhoto
 from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
 
 MAX_FILE_BYTES: Final = 64_000_000
-"""Larger files are no photos, whatever their names say."""
+"""Larger files are refused before they are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file: its path below the shelf, parted by slashes, and how to read it.
+    """One file: its path in the source, with slashes, and a function that reads it.
 
-    `read` raises UnreadablePhoto where it cannot. An unreadable folder is an item whose path ends with a slash.
+    `read` raises UnreadablePhoto if it cannot. An unreadable folder is a file whose path ends with a slash.
     """
 
     path: str
@@ -30,7 +30,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """The files of one source; *name* is short, *place* says in messages where it is."""
+    """The files of a folder or S3 prefix; *name* is short, *place* is for messages."""
 
     name: str
     place: str
@@ -78,7 +78,7 @@ def _read(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadablePhoto("is no ordinary file")
+            raise UnreadablePhoto("is not a regular file")
         require_photo_size(status.st_size)
         return path.read_bytes()
     except OSError as error:
@@ -86,18 +86,18 @@ def _read(path: Path) -> bytes:
 
 
 OUTLIERS: Final = "outliers"
-"""The folder, at the top, of photos that show none of the classes."""
+"""The top folder of out-of-distribution photos."""
 LAYOUT: Final = "it should hold one folder of photos for each class (or train/ and test/ with those)"
-"""What to do about a shelf that holds none."""
+"""The expected layout, for messages."""
 _SPLITS: Final[tuple[Split, Split]] = ("train", "test")
 _SYSTEM_FILE: Final = "Thumbs.db"
-# With the prefix before it, a name must fit into an S3 key of 1,024 bytes.
+# With its prefix, a name must fit into an S3 key of 1,024 bytes.
 _MAX_NAME_BYTES: Final = 800
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """A file with the class and the split that its folders name; *split* is None where they name none."""
+    """A file with the class and the split of its folders; *split* is None without train/ and test/."""
 
     item: SourceFile
     name: str
@@ -107,42 +107,42 @@ class LabelledFile:
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """Every file of the classes and of outliers/, in the order of splits, classes and names; and what is neither."""
+    """The files of the classes and of outliers/, sorted by split, class and name; and the files that are left out."""
 
     files: tuple[LabelledFile, ...]
     classes: tuple[str, ...]
     left_out: tuple[ExcludedFile, ...]
     split: bool
-    """Whether there are test photos: where not, some are to be chosen."""
+    """Whether the source has its own test photos."""
 
 
-def sort_files(shelf: FileSource, classes: tuple[str, ...]) -> FileLayout:
-    """Sort the files of *shelf* into classes and splits.
+def sort_files(source: FileSource, classes: tuple[str, ...]) -> FileLayout:
+    """Sort the files of *source* into classes and splits.
 
-    Folders are matched with *classes* whatever their capitals; when none matches, the folders are the classes, in
-    alphabetical order. Hidden files are passed over.
+    Folder names match *classes* in any case; if none matches, the folders are the classes, in alphabetical order.
+    Hidden files are skipped.
 
     Raises:
-        SourceError: no folders, one class only, a class of several missing, or test/ without train/.
+        SourceError: no folders, only one class, a missing class, or test/ without train/.
     """
-    items = [item for item in shelf.items if not _is_hidden(item.path)]
+    items = [item for item in source.items if not _is_hidden(item.path)]
     tops = {item.path.split("/")[0] for item in items if "/" in item.path}
     if "test" in tops and "train" not in tops:
-        raise SourceError(f"{shelf.place} has test/ but no train/; {LAYOUT}")
+        raise SourceError(f"{source.place} has test/ but no train/; {LAYOUT}")
     splits = [split for split in _SPLITS if split in tops]
     files, left_out = _place(items, classes, splits)
-    classes, unused = _choose(shelf, {file.label for file in files} - {OUTLIERS}, classes)
+    classes, unused = _choose(source, {file.label for file in files} - {OUTLIERS}, classes)
     wanted = (*classes, OUTLIERS)
     chosen = [file for file in files if file.label in wanted]
     chosen.sort(key=lambda file: (file.split == "test", wanted.index(file.label), file.name))
-    left_out += [ExcludedFile(f"{name}/", "is none of the classes") for name in unused]
+    left_out += [ExcludedFile(f"{name}/", "is not one of the classes") for name in unused]
     return FileLayout(tuple(chosen), classes, tuple(left_out), "test" in splits)
 
 
 def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) -> None:
-    """Let only the first file have a name, and only one that a key and a list can carry; *names* are those taken.
+    """Check that a name is unique and fits into a key and a list; *names* are those of earlier files.
 
-    Two names can differ in nothing but how their accents are stored.
+    Two names can differ only in the encoding of their accents.
 
     Raises:
         UnreadablePhoto: the file must be renamed first.
@@ -152,7 +152,7 @@ def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) ->
         raise UnreadablePhoto("has the same name as another photo of its class")
     names.add(key)
     if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in file.name):
-        raise UnreadablePhoto("has a tab, a line end or what is no letter in its name; rename it")
+        raise UnreadablePhoto("has a control character in its name; rename it")
     if len(file.name.encode()) > _MAX_NAME_BYTES:
         raise UnreadablePhoto(f"has a name of more than {_MAX_NAME_BYTES} bytes, with its folders; shorten it")
 
@@ -177,7 +177,7 @@ def _place(
             split = "train" if top == OUTLIERS else None
             folders = [top, *rest]
         if len(folders) < 2:
-            strays.append(ExcludedFile(item.path, "lies in no folder of a class"))
+            strays.append(ExcludedFile(item.path, "is not in the folder of a class"))
             continue
         name = unicodedata.normalize("NFC", "/".join(folders[1:]))
         files.append(LabelledFile(item, name, _label(folders[0], classes), split))
@@ -185,44 +185,44 @@ def _place(
 
 
 def _label(folder: str, classes: tuple[str, ...]) -> str:
-    """Name the class of a folder: "Bicycle" holds bicycles, and an accent is the same however it is stored."""
+    """The class of a folder: case and the encoding of accents do not matter."""
     name = unicodedata.normalize("NFC", folder)
     return next((label for label in classes if label.casefold() == name.casefold()), name)
 
 
-def _choose(shelf: FileSource, labels: set[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
-    """Settle which folders are the classes; and which are not."""
+def _choose(source: FileSource, labels: set[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Choose the folders that are classes; the second list has the others."""
     found = sorted(labels)
     if not found:
-        raise SourceError(f"{shelf.place} holds no folders with photos; {LAYOUT}")
+        raise SourceError(f"{source.place} contains no folders with photos; {LAYOUT}")
     missing = [label for label in classes if label not in found]
     if len(missing) == len(classes):
         classes, missing = tuple(found), []
     if missing:
-        raise SourceError(f"{shelf.place} has no folder {missing[0]!r}; folders there: {', '.join(found)}")
+        raise SourceError(f"{source.place} has no folder {missing[0]!r}; folders there: {', '.join(found)}")
     if len(classes) < 2:
-        raise SourceError(f"{shelf.place} has one class only ({classes[0]}); two or more are needed to tell apart")
+        raise SourceError(f"{source.place} has only one class ({classes[0]}); at least two are needed")
     for label in _unusable_names(classes):
-        raise SourceError(f"{shelf.place} has a class {label!r}; rename the folder without commas and line ends")
+        raise SourceError(f"{source.place} has a class {label!r}; rename the folder without commas and line ends")
     return classes, [label for label in found if label not in classes]
 
 
 def _unusable_names(classes: tuple[str, ...]) -> Iterator[str]:
-    """Names that a list of names cannot carry."""
+    """Names that a list separated by commas cannot contain."""
     yield from (name for name in classes if "," in name or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name))
 
 
-def load_files(shelf: FileSource, classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
-    """Read every photo on *shelf*; those that cannot be used are left out, with the reason.
+def load_files(source: FileSource, classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
+    """Load the photos of *source*; files that cannot be used are left out, with the reason.
 
-    Folders are matched with *classes* whatever their capitals; when none matches, the folders are the classes, in
-    alphabetical order. Photos without test/ are split by their content, about 80 to 20. Photos of other things in
-    outliers/ are for the guard to learn from. Hidden files are passed over.
+    Folder names match *classes* in any case; if none matches, the folders are the classes, in alphabetical order.
+    Without test/, photos are split by content, about 80 to 20. Photos of other things in outliers/ train the
+    out-of-distribution detector. Hidden files are skipped.
 
     Raises:
-        SourceError: nothing there, one class only, too few photos of a class.
+        SourceError: no photos, only one class, or too few photos of a class.
     """
-    layout = sort_files(shelf, classes)
+    layout = sort_files(source, classes)
     names: set[tuple[Split | None, str, str]] = set()
     candidates, misnamed = [], []
     for file in layout.files:
@@ -235,10 +235,10 @@ def load_files(shelf: FileSource, classes: tuple[str, ...], progress: ProgressCa
     seen, unusable = validate_images(candidates, progress)
     if not seen:
         first = "".join(f" ({item.name} {item.reason})" for item in [*misnamed, *unusable][:1])
-        raise SourceError(f"{shelf.place} has {len(layout.files)} files but no photo that can be read{first}; {LAYOUT}")
+        raise SourceError(f"{source.place} has {len(layout.files)} files but no readable photo{first}; {LAYOUT}")
     return build_dataset(
         SourceContent(
-            name=shelf.name,
+            name=source.name,
             kind="photos",
             classes=layout.classes,
             photos=tuple(item for item in seen if item.photo.label != OUTLIERS),
