@@ -1,7 +1,7 @@
 """How well the monitoring works: false alarms, power, delay, accuracy without labels, and its peers on the same photos.
 
-`make bench-monitor` teaches a quick model half of the training photos, looks at all others under 25 changes, re-splits
-them into reference and stream again and again, and writes the tables into docs/monitoring.md: about ten minutes on two
+`make bench-monitor` trains a quick model on half of the training photos, measures all others under 25 changes, splits
+them into reference and stream many times, and writes the tables into docs/monitoring.md: about ten minutes on two
 quiet cores.
 """
 
@@ -52,7 +52,7 @@ from benchmarks.monitor_world import (
     Quick,
     World,
     load,
-    look_at_all,
+    measure_all,
 )
 
 from scones.domain.decision import VEHICLES
@@ -84,7 +84,7 @@ def main() -> None:
         "--photos", type=Path, default=os.environ.get("SCONES_PHOTOS", "photos"), help="holds the two folders"
     )
     parser.add_argument("--splits", type=int, default=40, help="how often reference and stream are split again")
-    parser.add_argument("--without-others", action="store_true", help="teach the model nothing of other things")
+    parser.add_argument("--without-others", action="store_true", help="train without photos of other things")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write docs/monitoring.md")
     options = parser.parse_args()
@@ -104,24 +104,26 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     taught, rest = order[:TAUGHT], order[TAUGHT:]
     unseen, known = np.concatenate([photos[rest], tests]), np.concatenate([labels[rest], truths])
     learnt = load(others / "train")[0]
-    lesson = TrainingData(
+    training_data = TrainingData(
         photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt
     )
-    model = Quick.learn(lesson, photos[rest], EPOCHS, options.seed)
-    world = look_at_all(model, mistaught(lesson, photos[rest], options.seed), unseen, known, load(others / "test")[0])
+    model = Quick.learn(training_data, photos[rest], EPOCHS, options.seed)
+    world = measure_all(
+        model, train_wrongly(training_data, photos[rest], options.seed), unseen, known, load(others / "test")[0]
+    )
     parts = options.splits
     windows = measure_windows(world, parts, max(2, parts // 4), options.seed)
     streams = measure_streams(world, max(2, parts // 4), options.seed, BUILD / "river")
-    left = TrainingData(photos[rest], labels[rest], len(VEHICLES), lesson.outliers)
-    fresh = measure_fresh(never_seen(world, lesson, left, options.seed), 2 * parts, options.seed)
+    left = TrainingData(photos[rest], labels[rest], len(VEHICLES), training_data.outliers)
+    fresh = measure_fresh(held_out_features(world, training_data, left, options.seed), 2 * parts, options.seed)
     accuracies = measure_accuracy(world, max(2, parts // 4), options.seed)
     replayed = measure_replay(world, parts, options.seed)
     months = measure_months(model, unseen, known, options.seed)
     times = measure_times(world, unseen)
     half = len(unseen) // 2
     yield f"Measured on {datetime.now(UTC):%Y-%m-%d}, seed {options.seed}, in {time.monotonic() - started:.0f} s"
-    yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, taught {len(taught)} photos for {EPOCHS}"
-    yield f"epochs beside {len(lesson.outliers)} photos of other things, is right on"
+    yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, trained on {len(taught)} photos for"
+    yield f"{EPOCHS} epochs beside {len(training_data.outliers)} photos of other things, is right on"
     yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these again,"
     yield f"{half} reference and {len(unseen) - half} stream."
     yield ""
@@ -134,45 +136,47 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     yield from _details(windows, streams, accuracies, months, world)
 
 
-def mistaught(lesson: TrainingData, unseen: np.ndarray, seed: int) -> Quick:
-    """Teach a model briefly, with many labels wrong."""
-    wrong = np.random.default_rng(seed).random(len(lesson.labels)) < WRONG_LABELS
-    labels = np.where(wrong, 1 - lesson.labels, lesson.labels)
-    return Quick.learn(TrainingData(lesson.photos, labels, 2, lesson.outliers), unseen, WRONG_EPOCHS, seed)
+def train_wrongly(training_data: TrainingData, unseen: np.ndarray, seed: int) -> Quick:
+    """Train a model briefly, with many wrong labels."""
+    wrong = np.random.default_rng(seed).random(len(training_data.labels)) < WRONG_LABELS
+    labels = np.where(wrong, 1 - training_data.labels, training_data.labels)
+    return Quick.learn(
+        TrainingData(training_data.photos, labels, 2, training_data.outliers), unseen, WRONG_EPOCHS, seed
+    )
 
 
-def never_seen(world: World, taught: TrainingData, rest: TrainingData, seed: int) -> Floats:
-    """The features of all photos, [n, features], by models that had not seen them: a second one is taught the rest.
+def held_out_features(world: World, taught: TrainingData, rest: TrainingData, seed: int) -> Floats:
+    """The features of all photos, [n, features], by models not trained on them: a second one is trained on the rest.
 
     Some photos come from one model and some from the other, in reference and stream alike.
     """
     other = Quick.learn(rest, taught.photos, EPOCHS, seed)
-    return np.concatenate([world.seen[CLEAN].features, other.look(taught.photos, taught.labels).features])
+    return np.concatenate([world.seen[CLEAN].features, other.measure(taught.photos, taught.labels).features])
 
 
-def _share(rings: Sequence[bool], splits: int) -> str:
+def _share(fired: Sequence[bool], splits: int) -> str:
     """A share with its standard error over splits, whose windows have a reference in common."""
-    by_split = np.array(rings).reshape(splits, -1).mean(axis=1)
-    return f"{np.mean(rings):.3f} ± {by_split.std(ddof=1) / np.sqrt(splits):.3f}"
+    by_split = np.array(fired).reshape(splits, -1).mean(axis=1)
+    return f"{np.mean(fired):.3f} ± {by_split.std(ddof=1) / np.sqrt(splits):.3f}"
 
 
 def _window_rows(windows: Windows, splits: int) -> Iterator[Row]:
     for photos in SIZES:
-        rings = windows.false[photos, USUAL]
-        met = 0.035 <= np.mean(rings) <= 0.065
-        words = f"false alarms a check of {photos}, nominal 5%"
+        fired = windows.false[photos, USUAL]
+        met = 0.035 <= np.mean(fired) <= 0.065
+        words = f"false alarms of a window test of {photos}, nominal 5%"
         clean = CLEAN_SPLITS * splits
-        yield Row(words, ".035 to .065", _share(rings, clean), bool(met), f"{len(rings)} checks, {clean} splits")
+        yield Row(words, ".035 to .065", _share(fired, clean), bool(met), f"{len(fired)} tests, {clean} splits")
     for photos, target in zip(SIZES, (0.87, 0.94, 0.98), strict=True):
         yield _power(windows, photos, USUAL, target, splits)
     yield _power(windows, SIZES[-1], STRICT, 0.85, splits)
-    turned = windows.rings[100, USUAL, "rotation 90"]
-    words = "power at 5%, turned by 90°, n = 100"
+    turned = windows.fired[100, USUAL, "rotation 90"]
+    words = "power at 5%, rotated by 90°, n = 100"
     yield Row(words, ">= .8", f"{np.mean(turned):.3f}", bool(np.mean(turned) >= 0.8), f"{splits} windows")
 
 
 def _power(windows: Windows, photos: int, rate: float, target: float, splits: int) -> Row:
-    by_split = np.array([windows.rings[photos, rate, cell] for cell in CELLS]).mean(axis=0)
+    by_split = np.array([windows.fired[photos, rate, cell] for cell in CELLS]).mean(axis=0)
     measured = f"{by_split.mean():.3f} ± {by_split.std(ddof=1) / np.sqrt(splits):.3f}"
     words = f"power at {rate:.1%} false alarms, n = {photos}, mean of {len(CELLS)} changes"
     return Row(
@@ -187,7 +191,7 @@ def _stream_rows(streams: Streams, fresh: list[bool], splits: int) -> Iterator[R
     met = bool(np.mean(fresh) <= 0.12)
     yield Row(words, "<= .12", _share(fresh, splits), met, f"{len(fresh)} streams, {splits} splits")
     parts = len(streams.delays[CELLS[0]]) // STREAMS
-    words = "the same where 350 photos come again and again"
+    words = "the same if 350 photos are repeated"
     yield Row(words, "none", _share(streams.repeated, parts), None, f"{len(streams.repeated)} streams")
     median, mean = np.median(delays), np.minimum(delays, LONGEST).mean()
     yield Row("delay, median photos", "<= 25", f"{median:.0f}", bool(median <= 25), count)
@@ -219,14 +223,16 @@ def _replay_rows(found: dict[str, list[int | None]]) -> Iterator[Row]:
         places = [201 if place is None else place for place in found[cell]]
         median, late = np.median(places), np.quantile(places, 0.95)
         measured = f"{median:.0f}, 95% by {late:.0f}"
-        yield Row(f"replay, {cell}: photos until found", "<= 5", measured, bool(late <= 5), f"{len(places)} streams")
+        yield Row(
+            f"prediction check, {cell}: photos until found", "<= 5", measured, bool(late <= 5), f"{len(places)} streams"
+        )
     false = sum(place is not None for place in found["the same model, in int8"])
-    yield Row("replay, the same model in int8: found", "0", str(false), false == 0, f"{len(places)} streams")
+    yield Row("prediction check, the same model in int8: found", "0", str(false), false == 0, f"{len(places)} streams")
 
 
 def _time_rows(times: dict[str, float]) -> Iterator[Row]:
-    look, made = times["look"], times["baseline"]
-    yield Row("a look at 200 photos, CPU seconds", "< 1", f"{look:.2f}", look < 1, "1")
+    run, made = times["run"], times["baseline"]
+    yield Row("a monitoring run of 200 photos, CPU seconds", "< 1", f"{run:.2f}", run < 1, "1")
     yield Row("the baseline, CPU seconds", "< 20", f"{made:.1f}", made < 20, "1")
 
 
@@ -237,7 +243,7 @@ def _details(
     if streams.onsets:
         away = np.abs(streams.onsets)
         yield f"The onset is off by {np.median(away):.0f} photos in the median, nine times in ten by at most"
-        yield f"{np.quantile(away, 0.9):.0f} (n = {len(away)}, changes after 300 calm photos)."
+        yield f"{np.quantile(away, 0.9):.0f} (n = {len(away)}, changes after 300 unchanged photos)."
     yield from month_lines(months)
     yield from _peers(windows, streams)
     yield ""
@@ -254,8 +260,8 @@ def _details(
     yield f"Trusted estimates (n = {len(trusted)}) were off by {off.get(True, 0):.1f} points,"
     yield f"untrusted ones (n = {len(doubted)}) by {off.get(False, 0):.1f}; by more than 10 points"
     far = {trust: sum(error > _FAR for error in errors) for trust, errors in accuracies.by_trust.items()}
-    yield f"{far.get(True, 0)} trusted and {far.get(False, 0)} untrusted ones. Under another mix of classes"
-    yield f"the estimate was off by {_off(accuracies, PRIORS):.1f} points, with 10 and 30% of unfamiliar photos"
+    yield f"{far.get(True, 0)} trusted and {far.get(False, 0)} untrusted ones. Under another class mix"
+    yield f"the estimate was off by {_off(accuracies, PRIORS):.1f} points, with 10 and 30% of OOD photos"
     yield f"by {_off(accuracies, SHARES):.1f}."
     yield f"The class mix was off by {np.mean(accuracies.mix):.3f}."
     yield f"The mis-trained model is right on {world.seen[MISTRAINED].right.mean():.3f}."
@@ -263,25 +269,25 @@ def _details(
 
 def _peers(windows: Windows, streams: Streams) -> Iterator[str]:
     yield ""
-    yield "| peer, mean power at a fair 5% line | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
+    yield "| peer, mean power at a fair threshold for 5% | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
     yield "|---" * (1 + len(SIZES)) + "|"
     ours = " | ".join(f"**{np.mean(list(windows.power(photos, USUAL).values())):.2f}**" for photos in SIZES)
     yield f"| **Scones** | {ours} |"
     for name in SCORES:
         yield f"| {name} | " + " | ".join(f"{windows.power_of(name, photos):.2f}" for photos in SIZES) + " |"
     yield ""
-    yield "| peer as it comes: false alarms a check | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
+    yield "| peer with its defaults: false alarms of a test | " + " | ".join(f"n = {photos}" for photos in SIZES) + " |"
     yield "|---" * (1 + len(SIZES)) + "|"
     for name in DEFAULTS:
         yield f"| {name} | " + " | ".join(f"{np.mean(windows.defaults[name, photos]):.2f}" for photos in SIZES) + " |"
     adwin = np.concatenate([streams.adwin[cell] for cell in CELLS])
     yield ""
-    yield f"river's ADWIN on the certainty, as it comes: {np.mean(streams.adwin_false):.2f} of clean streams of 1,000"
-    yield f"fire; median delay {np.median(adwin):.0f}, missed within {LONGEST} {(adwin > LONGEST).mean():.2f}."
+    yield f"river's ADWIN on the certainty, with its defaults: {np.mean(streams.adwin_false):.2f} of clean streams"
+    yield f"of 1,000 fire; median delay {np.median(adwin):.0f}, missed within {LONGEST} {(adwin > LONGEST).mean():.2f}."
 
 
 def _weak(windows: Windows, streams: Streams) -> Iterator[str]:
-    yield "Changes that a check at 5% finds less often than 95 times in 100:"
+    yield "Changes that a window test at 5% finds in fewer than 95 of 100 cases:"
     yield ""
     for photos in SIZES:
         weak = {cell: power for cell, power in windows.power(photos, USUAL).items() if power < _WEAK}

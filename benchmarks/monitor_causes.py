@@ -1,7 +1,7 @@
 """How often an alert names the right cause: 25 changes, and the damage that training simulates.
 
 `python -m benchmarks.monitor_causes` teaches a quick model half of the training photos, splits the others into
-reference and window again and again, and prints, of the windows that rang, which cause was named: about two minutes.
+reference and window again and again, and prints, of the windows that fired, which cause was named: about two minutes.
 """
 
 import argparse
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benchmarks.monitor import mistaught
+from benchmarks.monitor import train_wrongly
 from benchmarks.monitor_world import (
     CELLS,
     CLEAN,
     EPOCHS,
     MISTRAINED,
+    OTHERS,
     PRIORS,
     SHARES,
-    STRANGERS,
     SWAPPED,
     TAUGHT,
     Quick,
     Window,
     World,
     load,
-    look_at_all,
+    measure_all,
 )
 from numpy.typing import NDArray
 
@@ -61,7 +61,7 @@ class Change:
 def changes(world: World) -> Iterator[Change]:
     """All changes; damage that training simulates is of the picture."""
     for cell in CELLS:
-        truth = Cause.UNFAMILIAR if cell in SHARES or cell == STRANGERS else Cause.QUALITY
+        truth = Cause.UNFAMILIAR if cell in SHARES or cell == OTHERS else Cause.QUALITY
         yield Change(cell, False, Cause.MODEL if cell in MODELS else Cause.MIX if cell in PRIORS else truth)
     yield from (Change(name, True, Cause.QUALITY) for name in world.simulated)
 
@@ -79,7 +79,7 @@ def main() -> None:
     world = _world(options.photos, options.seed)
     for replayed in (True, False):
         words = "photos replayed" if replayed else "without a replay"
-        print(f"\n| {options.size} photos, {words} | windows | rang | {' | '.join(Cause)} |")
+        print(f"\n| {options.size} photos, {words} | windows | fired | {' | '.join(Cause)} |")
         print("|---|---|---|" + "---|" * len(Cause))
         print("\n".join(_lines(world, options, replayed=replayed)))
 
@@ -108,14 +108,14 @@ def _world(folder: Path, seed: int) -> World:
     photos, labels = load(two / "train", VEHICLES)
     order = np.random.default_rng(seed).permutation(len(photos))
     taught, rest = order[:TAUGHT], order[TAUGHT:]
-    lesson = TrainingData(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0])
-    model = Quick.learn(lesson, photos[rest], EPOCHS, seed)
-    wrong = mistaught(lesson, photos[rest], seed)
-    return look_at_all(model, wrong, photos[rest], labels[rest], load(others / "test")[0])
+    training_data = TrainingData(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0])
+    model = Quick.learn(training_data, photos[rest], EPOCHS, seed)
+    wrong = train_wrongly(training_data, photos[rest], seed)
+    return measure_all(model, wrong, photos[rest], labels[rest], load(others / "test")[0])
 
 
 def _causes(world: World, change: Change, options: argparse.Namespace, *, replayed: bool) -> Iterator[Cause]:
-    """Name the cause of one window a split, where it rings."""
+    """Name the cause of one window a split, where it fired."""
     for split in range(options.splits):
         rng = np.random.default_rng([options.seed, split])
         order = rng.permutation(len(world.labels))

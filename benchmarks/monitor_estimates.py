@@ -12,8 +12,8 @@ from benchmarks.monitor_world import (
     DAMAGES,
     FAMILIES,
     MISTRAINED,
+    OTHERS,
     PRIORS,
-    STRANGERS,
     SWAPPED,
     Pixels,
     Seen,
@@ -62,7 +62,7 @@ def measure_accuracy(world: World, splits: int, seed: int) -> Accuracies:
             damaged = {name: _judge(world.simulated[name], rows) for name, rows in draws.items()}
             estimator = AccuracyEstimator.fit(SimulatedDamage(_judge(world.seen[CLEAN], reference), damaged), number)
             own = [cell for cell in DAMAGES if cell.split()[0] == family]
-            for cell in own or [CLEAN, *PRIORS, *(c for c in CELLS if c.startswith("unfamiliar") and c != STRANGERS)]:
+            for cell in own or [CLEAN, *PRIORS, *(c for c in CELLS if c.startswith("OOD") and c != OTHERS)]:
                 _estimate(found, cell, estimator, world.window(cell, stream, WINDOW, rng), rng)
         _mix(found, world, reference, stream, rng)
     return found
@@ -122,7 +122,7 @@ def measure_replay(world: World, streams: int, seed: int) -> dict[str, list[int 
 
 
 def measure_times(world: World, photos: Pixels) -> dict[str, float]:
-    """Processor seconds: for one look at 200 photos, and for all that the baseline costs."""
+    """Processor seconds: for a monitoring run of 200 photos, and for making the baseline."""
     seen = world.seen[CLEAN]
     started = time.process_time()
     line = calibrate_stream(seen.features).threshold(FalseAlarmBudget().of_stream())
@@ -134,4 +134,4 @@ def measure_times(world: World, photos: Pixels) -> dict[str, float]:
     detector.update(detector.initial_state(), values)
     window_test(Baseline(seen.features), values, false_alarm_rate=FalseAlarmBudget().of_window(WINDOW))
     estimator.estimate(values, seen.probabilities[:WINDOW])
-    return {"baseline": made - started, "look": time.process_time() - made}
+    return {"baseline": made - started, "run": time.process_time() - made}

@@ -43,16 +43,16 @@ _RIVER = "river==0.26.1"
 
 @dataclass
 class Windows:
-    """Who rang, by size: ours on clean windows and by cell; each peer's scores, and its default's alarms."""
+    """Who fired, by size: ours on clean windows and by cell; each peer's scores, and its default's alarms."""
 
     false: dict[tuple[int, float], list[bool]] = field(default_factory=lambda: defaultdict(list))
-    rings: dict[tuple[int, float, str], list[bool]] = field(default_factory=lambda: defaultdict(list))
+    fired: dict[tuple[int, float, str], list[bool]] = field(default_factory=lambda: defaultdict(list))
     scores: dict[tuple[str, int, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     defaults: dict[tuple[str, int], list[bool]] = field(default_factory=lambda: defaultdict(list))
 
     def power(self, photos: int, rate: float) -> dict[str, float]:
-        """The share of windows that rang, by cell."""
-        return {cell: float(np.mean(self.rings[photos, rate, cell])) for cell in CELLS}
+        """The share of windows that fired, by cell."""
+        return {cell: float(np.mean(self.fired[photos, rate, cell])) for cell in CELLS}
 
     def power_of(self, peer: str, photos: int) -> float:
         """The mean power of a peer whose line is drawn where one in twenty of these clean windows lies above."""
@@ -67,7 +67,7 @@ def split(world: World, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDA
 
 
 def measure_windows(world: World, splits: int, peer_splits: int, seed: int) -> Windows:
-    """Check windows of every size under every change; the peers look at fewer splits."""
+    """Test windows of every size under every change; the peers get fewer splits."""
     found, rng = Windows(), np.random.default_rng(seed)
     for number in range(CLEAN_SPLITS * splits):
         reference, stream = split(world, rng)
@@ -78,7 +78,7 @@ def measure_windows(world: World, splits: int, peer_splits: int, seed: int) -> W
                 values = world.window(cell, stream, photos, rng).features()
                 for rate in (USUAL, STRICT):
                     alarm = window_test(baseline, values, false_alarm_rate=rate, calibration=calibration).alarm
-                    (found.false[photos, rate] if cell == CLEAN else found.rings[photos, rate, cell]).append(alarm)
+                    (found.false[photos, rate] if cell == CLEAN else found.fired[photos, rate, cell]).append(alarm)
                 if number < peer_splits:
                     _ask_peers(found, baseline.values, values, cell)
     return found
@@ -88,13 +88,13 @@ def _ask_peers(found: Windows, before: Floats, now: Floats, cell: str) -> None:
     for name, score in SCORES.items():
         found.scores[name, len(now), cell].append(score(before, now))
     if cell == CLEAN:
-        for name, rings in DEFAULTS.items():
-            found.defaults[name, len(now)].append(rings(before, now))
+        for name, fired in DEFAULTS.items():
+            found.defaults[name, len(now)].append(fired(before, now))
 
 
 @dataclass
 class Streams:
-    """When each stream rang: on clean photos, or by cell; LONGEST + 1 is never. And how far the onset was off."""
+    """When each stream fired: on clean photos, or by cell; LONGEST + 1 is never. And how far the onset was off."""
 
     repeated: list[bool] = field(default_factory=list)
     delays: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -126,7 +126,7 @@ def measure_streams(world: World, splits: int, seed: int, build: Path) -> Stream
 
 
 def measure_fresh(values: Floats, splits: int, seed: int) -> list[bool]:
-    """Whether streams of 1,000 photos rang, in which each photo comes once; what is left of them is the reference."""
+    """Whether streams of 1,000 photos fired, in which each photo comes once; what is left of them is the reference."""
     found, rng = [], np.random.default_rng(seed)
     for number in range(splits):
         order = rng.permutation(len(values))
@@ -146,22 +146,22 @@ def _changed(world: World, stream: NDArray[np.intp], rng: np.random.Generator) -
 
 
 def _first(steps: StreamIncrements, streams: NDArray[np.intp], line: StreamThreshold) -> list[int]:
-    """The photo at which each stream [streams, photos] rang; one more than there are if it did not."""
+    """The photo at which each stream [streams, photos] fired; one more than there are if it did not."""
     motion = steps.initial(len(streams))
     never = streams.shape[1] + 1
     first = np.full(len(streams), never)
     for seen, photos in enumerate(streams.T, start=1):
         motion = steps.update(motion, photos)
         if seen >= 20:
-            rings = line.score(statistic_values(motion, seen)) > line.height
-            first = np.where(rings & (first == never), seen, first)
+            fired = line.score(statistic_values(motion, seen)) > line.height
+            first = np.where(fired & (first == never), seen, first)
     return [int(place) for place in first]
 
 
 def _onsets(world: World, detector: StreamDetector, stream: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
     """How far the estimated onset lies from the true one, where the change comes after calm photos and is found."""
     found = []
-    for cell in ("blur 1.5", "noise 10", "brightness -40", "contrast 0.6", "unfamiliar 30%"):
+    for cell in ("blur 1.5", "noise 10", "brightness -40", "contrast 0.6", "OOD 30%"):
         calm = world.seen[CLEAN].features[rng.permutation(stream)[:_BEFORE]]
         changed = world.window(cell, stream, _BEFORE, rng).features()
         state = detector.update(detector.initial_state(), np.concatenate([calm, changed[rng.permutation(_BEFORE)]]))

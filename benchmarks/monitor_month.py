@@ -21,7 +21,7 @@ _HOURS = 24
 
 @dataclass(frozen=True)
 class Month:
-    """False alarms within the month, of a baseline of days and of photos taken as independent; and how soon it finds.
+    """False alarms within the month, of a baseline of days and of photos assumed independent; and how soon it finds.
 
     *windows* are checks of so many photos one after the other: by size, with days and without.
     """
@@ -35,7 +35,7 @@ class Month:
 def measure_month(lights: list[Seen], changed: dict[str, list[Seen]], seed: int) -> Month:
     """StreamDetector 30 days of 1,000 photos, dark at night; *lights* has the photos from the darkest to daylight.
 
-    Each alarm is acknowledged at once, so that the next can ring. Clean traffic and the month show the same photos:
+    Each alarm is acknowledged at once, so that the next can fire. Clean traffic and the month show the same photos:
     with some hundred of each they would differ as no month of thousands of new photos does. *changed* has the same
     photos after a change, with which other days begin.
     """
@@ -75,16 +75,16 @@ def _busy() -> Floats:
 
 
 def _count(detector: StreamDetector, days: list[Floats]) -> int:
-    state, rings = detector.initial_state(), 0
+    state, fired = detector.initial_state(), 0
     for day in days:
         state = detector.update(state, day)
         if state.alarm is not None:
-            rings, state = rings + 1, detector.acknowledge(state)
-    return rings
+            fired, state = fired + 1, detector.acknowledge(state)
+    return fired
 
 
 def _rings(detector: StreamDetector, day: Floats) -> int:
-    """The photo at which the day rang; one more than there are if it did not."""
+    """The photo at which the day fired; one more than there are if it did not."""
     alarm = detector.update(detector.initial_state(), day).alarm
     return len(day) + 1 if alarm is None else alarm.photo
 
@@ -109,7 +109,7 @@ def measure_months(model: Quick, photos: Pixels, labels: NDArray[np.int64], seed
 
 
 def month_lines(months: dict[str, Month]) -> Iterator[str]:
-    """Say how often it rang, and how soon a change is found, as a table."""
+    """Say how often it fired, and how soon a change is found, as a table."""
     yield ""
     yield f"Days and nights, {DAYS} days of 1,000 photos at the default budget, which allows for 1.5 false alarms of"
     yield f"the stream detector and 1.5 of the windows; baselines of {CLEAN_DAYS} days. A change lasts a day; photos"
@@ -119,7 +119,7 @@ def month_lines(months: dict[str, Month]) -> Iterator[str]:
     yield f"| nights, baseline | stream |{sizes}" + "".join(f" {cell}: median photos, missed |" for cell in CHANGES)
     yield "|---" * (2 + len(BY_WINDOWS) + len(CHANGES)) + "|"
     for name, month in months.items():
-        for place, kind in enumerate(("with days", "photos taken as independent")):
+        for place, kind in enumerate(("with days", "photos assumed independent")):
             counts = "".join(f" {month.windows[photos][place]} |" for photos in BY_WINDOWS)
             delays = [np.array(month.delays[cell]) for cell in CHANGES]
             found = [f" {np.median(each):.0f}, {(each > A_DAY).mean():.2f} |" for each in delays]

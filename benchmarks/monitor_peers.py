@@ -56,22 +56,22 @@ def classifier(before: Floats, now: Floats) -> float:
 
 SCORES: Mapping[str, Callable[[Floats, Floats], float]] = {
     "KS on the probability": lambda before, now: float(distances(before[:, :1], now[:, :1])[0]),
-    "KS, the worst channel": lambda before, now: float(distances(before, now).max()),
-    "MMD on the channels": mmd,
-    "classifier test on the channels": classifier,
+    "KS, the most changed feature": lambda before, now: float(distances(before, now).max()),
+    "MMD on the features": mmd,
+    "classifier test on the features": classifier,
 }
-"""Peers that are given a fair alarm line: larger means more drift."""
+"""Peers that are given a fair threshold: larger means more drift."""
 
 DEFAULTS: Mapping[str, Callable[[Floats, Floats], bool]] = {
     "Evidently: half of the columns drift": lambda before, now: bool((shares(before, now) < _LEVEL).mean() >= _HALF),
     "Evidently: any column drifts": lambda before, now: bool((shares(before, now) < _LEVEL).any()),
     "Evidently: the prediction drifts": lambda before, now: bool(shares(before[:, :1], now[:, :1])[0] < _LEVEL),
-    "Model Monitor, Simple, any channel": lambda before, now: bool((distances(before, now) > _LIMIT).any()),
+    "Model Monitor, Simple, any feature": lambda before, now: bool((distances(before, now) > _LIMIT).any()),
     "Model Monitor, Simple, the probability": lambda before, now: bool(distances(before, now)[0] > _LIMIT),
-    "Model Monitor, Robust, any channel": lambda before, now: bool((_robust(before, now) > _LIMIT).any()),
+    "Model Monitor, Robust, any feature": lambda before, now: bool((_robust(before, now) > _LIMIT).any()),
     "classifier test, area over .55": lambda before, now: classifier(before, now) > _AUC,
 }
-"""Peers as they come: their own rule of when to ring."""
+"""Peers as they come: their own rule of when to fire."""
 
 
 def _robust(before: Floats, now: Floats) -> Floats:

@@ -1,9 +1,9 @@
-"""Does the monitor keep quiet on the test photos, and how soon does it ring on dirty ones, whatever model was trained?
+"""How often does the monitor fire on test photos, and how soon on dark and blurred ones, for each trained model?
 
-`python -m benchmarks.monitor_seeds FOLDER` takes a folder of models, each a `model.tar.gz` or an opened model_file, as
-`python -m scones.training` leaves them, best of one seed each. With each model it does what the demo does: the
-test photos pass the watch over the stream and the check of their window, then photos that are darkened and blurred.
-The demo does so in one order, this in twenty. About five seconds a model.
+`python -m benchmarks.monitor_seeds FOLDER` takes a folder of models, each a `model.tar.gz` or its folder, as
+`python -m scones.training` writes it, preferably of one seed each. With each model it does what the demo does: the
+test photos pass the stream detector and the window test, then photos that are darkened and blurred. The demo does so
+in one order, this in twenty. About five seconds per model.
 """
 
 import argparse
@@ -37,14 +37,14 @@ NEVER = DRILL + 1
 class Quiet:
     """What one model's monitor said: of all test photos together, and in each order.
 
-    Heights are in alarm lines. *found* counts the darkened and blurred photos until the alarm; NEVER is not at all.
+    Heights are in units of the threshold. *found* counts the dark and blurred photos until the alarm, or is NEVER.
     """
 
     name: str
     accuracy: float
     photos: int
     rate: float
-    """The share of clean windows of this size that may ring."""
+    """The share of clean windows of this size that may fire."""
     window: float
     streams: tuple[float, ...]
     found: tuple[int, ...]
@@ -129,13 +129,13 @@ def _scores(detector: StreamDetector, values: Floats, orders: NDArray[np.intp]) 
 
 def table(found: Sequence[Quiet]) -> Iterator[str]:
     """Say it in Markdown: a line a model, and a line on all."""
-    yield "| model | test accuracy | window, lines | stream: orders that rang | highest, lines | found after, median |"
+    yield "| model | test accuracy | window, lines | stream: orders that fired | highest, lines | found after, median |"
     yield "|---|---|---|---|---|---|"
     for each in found:
-        rang = f"{sum(highest > 1 for highest in each.streams)} of {len(each.streams)}"
+        fired = f"{sum(highest > 1 for highest in each.streams)} of {len(each.streams)}"
         heights = f"{np.median(each.streams):.2f} (most {max(each.streams):.2f})"
         places = f"{np.median(each.found):.0f} (most {_place(max(each.found))})"
-        yield f"| {each.name} | {each.accuracy:.3f} | {each.window:.2f} | {rang} | {heights} | {places} |"
+        yield f"| {each.name} | {each.accuracy:.3f} | {each.window:.2f} | {fired} | {heights} | {places} |"
     yield ""
     yield from _together(found)
 
@@ -145,12 +145,12 @@ def _together(found: Sequence[Quiet]) -> Iterator[str]:
     accuracies, windows = (np.array([getattr(each, name) for each in found]) for name in ("accuracy", "window"))
     streams, places = (np.array([getattr(each, name) for each in found]) for name in ("streams", "found"))
     yield f"{len(found)} models, right on {accuracies.mean():.3f} ± {accuracies.std():.3f} of the {first.photos} test"
-    yield f"photos. At the default budget {first.rate:.1%} of windows of so many clean photos may ring, and about"
+    yield f"photos. At the default budget {first.rate:.1%} of windows of so many clean photos may fire, and about"
     yield "as many of the streams. All models see the same photos, so these are not as many independent cases."
     yield ""
-    yield f"- windows that rang: {(windows > 1).sum()} of {len(found)}; height {_spread(windows)} alarm lines"
-    yield f"- streams that rang: {(streams > 1).sum()} of {streams.size}, of {(streams > 1).any(axis=1).sum()} models;"
-    yield f"  highest evidence {_spread(streams)} alarm lines"
+    yield f"- windows that fired: {(windows > 1).sum()} of {len(found)}; height {_spread(windows)} times the threshold"
+    yield f"- streams that fired: {(streams > 1).sum()} of {streams.size}, of {(streams > 1).any(axis=1).sum()} models;"
+    yield f"  highest drift score {_spread(streams)} times the threshold"
     late = (places > SOON).sum()
     yield f"- darkened and blurred photos until the alarm, {places.size} drills: median {np.median(places):.0f},"
     yield f"  largest {_place(places.max())}; later than {SOON}: {late}, never: {(places == NEVER).sum()}"

@@ -30,8 +30,8 @@ Pixels = NDArray[np.uint8]
 
 LIGHT_LEFT = (0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 
-SWAPPED, MISTRAINED, STRANGERS, CLEAN = "labels swapped", "model mis-trained", "unfamiliar 100%", "none"
-SHARES: Mapping[str, float] = {"unfamiliar 10%": 0.1, "unfamiliar 30%": 0.3}
+SWAPPED, MISTRAINED, OTHERS, CLEAN = "labels swapped", "model mis-trained", "OOD 100%", "none"
+SHARES: Mapping[str, float] = {"OOD 10%": 0.1, "OOD 30%": 0.3}
 PRIORS: Mapping[str, float] = {"classes 70/30": 0.7, "classes 90/10": 0.9}
 
 
@@ -64,7 +64,7 @@ FAMILIES: Mapping[str, tuple[Callable[[Pixels, float], Floats], tuple[float, ...
 }
 """Each family of damage to photos, and its three strengths."""
 DAMAGES = tuple(f"{family} {amount:g}" for family, (_, amounts) in FAMILIES.items() for amount in amounts)
-CELLS = (*DAMAGES, STRANGERS, *SHARES, *PRIORS, MISTRAINED, SWAPPED)
+CELLS = (*DAMAGES, OTHERS, *SHARES, *PRIORS, MISTRAINED, SWAPPED)
 """The 25 changes."""
 
 
@@ -94,10 +94,10 @@ class World:
             return Window(self.seen[CLEAN], rows, self.seen[CLEAN], rows[:0])
         if cell in SHARES:
             strange = rng.binomial(photos, SHARES[cell])
-            others = rng.integers(0, len(self.seen[STRANGERS].features), strange)
-            return Window(self.seen[CLEAN], _draw(stream, photos - strange, rng), self.seen[STRANGERS], others)
-        if cell == STRANGERS:
-            rows = rng.integers(0, len(self.seen[STRANGERS].features), photos)
+            others = rng.integers(0, len(self.seen[OTHERS].features), strange)
+            return Window(self.seen[CLEAN], _draw(stream, photos - strange, rng), self.seen[OTHERS], others)
+        if cell == OTHERS:
+            rows = rng.integers(0, len(self.seen[OTHERS].features), photos)
         else:
             rows = _draw(stream, photos, rng)
         return Window(self.seen[cell], rows, self.seen[cell], rows[:0])
@@ -150,7 +150,7 @@ class Quick:
         guard = fit_ood_detector(strangeness, learnt=learnt)
         return cls(network, memory, guard, float(clip_ood_score(guard.score(strangeness)).min()))
 
-    def look(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
+    def measure(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
         answers = to_outputs(predict(self.network, photos), self.memory)
         probabilities = soften(answers.log_probabilities, 1.0)
@@ -167,21 +167,21 @@ def damage(photos: Pixels, cell: str) -> Pixels:
 
 def lights(model: Quick, photos: Pixels, labels: NDArray[np.int64]) -> list[Seen]:
     """Look at the photos at night, at noon, and in between."""
-    return [model.look(np.asarray(photos * left, np.uint8), labels) for left in LIGHT_LEFT]
+    return [model.measure(np.asarray(photos * left, np.uint8), labels) for left in LIGHT_LEFT]
 
 
-def look_at_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.int64], others: Pixels) -> World:
+def measure_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.int64], others: Pixels) -> World:
     """Ask about every photo under every change, and under every damage that training simulates."""
-    clean = model.look(photos, labels)
+    clean = model.measure(photos, labels)
     mirrored = clean.probabilities[:, ::-1]
-    seen = {CLEAN: clean} | {cell: model.look(damage(photos, cell), labels) for cell in DAMAGES}
-    seen[STRANGERS] = model.look(others, np.full(len(others), -1))
-    seen[MISTRAINED] = wrong.look(photos, labels)
-    # Only the labels are swapped: the network, and so the unfamiliarity, is the right one.
-    unfamiliarity = clean.features[:, FEATURES.index("ood_score")]
-    seen[SWAPPED] = Seen(measure_features(photos, mirrored, unfamiliarity), mirrored, ~clean.right)
+    seen = {CLEAN: clean} | {cell: model.measure(damage(photos, cell), labels) for cell in DAMAGES}
+    seen[OTHERS] = model.measure(others, np.full(len(others), -1))
+    seen[MISTRAINED] = wrong.measure(photos, labels)
+    # Only the labels are swapped: the network, and so the ood_score, is the right one.
+    ood_score = clean.features[:, FEATURES.index("ood_score")]
+    seen[SWAPPED] = Seen(measure_features(photos, mirrored, ood_score), mirrored, ~clean.right)
     simulated = {
-        f"{kind} {severity}": model.look(corrupt(photos, kind, severity, 0), labels)
+        f"{kind} {severity}": model.measure(corrupt(photos, kind, severity, 0), labels)
         for kind in CORRUPTIONS
         for severity in SEVERITIES
     }

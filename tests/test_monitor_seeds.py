@@ -1,4 +1,4 @@
-"""The benchmark over trainings reads model files of either kind, and says how often they rang and how soon."""
+"""The benchmark over trainings reads model files of either kind, and says how often they fired and how soon."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_quiet_models_are_counted_and_dirty_photos_found(tmp_path: Path) -> None:
-    """Two models, one of them an archive: neither rings on photos like its own, both do on dark and blurred ones."""
+    """Two models, one of them an archive: neither fires on photos like its own, both do on dark and blurred ones."""
     write_tiny_model_file(tmp_path / "models" / "seed-1")
     write_tiny_model_file(tmp_path / "other")
     (tmp_path / "models" / "seed-2").mkdir()
@@ -25,8 +25,8 @@ def test_quiet_models_are_counted_and_dirty_photos_found(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| seed")]
     assert [(row[0], row[3]) for row in rows] == [("| seed-1", "0 of 3"), ("| seed-2/model.tar.gz", "0 of 3")]
-    assert "windows that rang: 0 of 2" in done.stdout
-    assert "streams that rang: 0 of 6, of 0 models" in done.stdout
+    assert "windows that fired: 0 of 2" in done.stdout
+    assert "streams that fired: 0 of 6, of 0 models" in done.stdout
     assert "later than 40: 0, never: 0" in done.stdout
 
 
