@@ -124,8 +124,8 @@ class Pipeline:
         """Create or update the stack, for the classes staged last or those of the settings."""
         from scones.steps.up import ChangeApproval, up
 
-        consent = ChangeApproval(self.agree, self.image, replace_data)
-        return self._save("up", up(self.aws, self._with(self._classes()), consent, self.report))
+        approval = ChangeApproval(self.agree, self.image, replace_data)
+        return self._save("up", up(self.aws, self._with(self._classes()), approval, self.report))
 
     def deploy(self, number: int | None = None) -> "DeployResult":
         """Deploy model *number* of the registry, by default the one trained last."""

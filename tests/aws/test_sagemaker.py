@@ -2,7 +2,7 @@
 
 import pytest
 
-from scones.aws.sagemaker import disk_key, hosting_of
+from scones.aws.sagemaker import choose_hosting, disk_key
 from scones.config.settings import Settings
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/1"
@@ -33,11 +33,11 @@ def test_a_disk_in_the_machine_takes_none(instance: str) -> None:
 
 def test_capture_and_disk_name_the_key_and_nothing_where_there_is_none() -> None:
     """A serverless endpoint has neither."""
-    hosting = hosting_of(Settings(), "s3://bucket/capture", "alarm", KEY)
+    hosting = choose_hosting(Settings(), "s3://bucket/capture", "alarm", KEY)
     assert hosting.capture()["DataCaptureConfig"]["KmsKeyId"] == KEY
     assert hosting.disk() == {"KmsKeyId": KEY}
-    plain = hosting_of(Settings(), "s3://bucket/capture", "alarm")
+    plain = choose_hosting(Settings(), "s3://bucket/capture", "alarm")
     assert "KmsKeyId" not in plain.capture()["DataCaptureConfig"]
     assert plain.disk() == {}
-    serverless = hosting_of(Settings(mode="serverless"), "s3://bucket/capture", "alarm", KEY)
+    serverless = choose_hosting(Settings(mode="serverless"), "s3://bucket/capture", "alarm", KEY)
     assert (serverless.capture(), serverless.disk()) == ({}, {})

@@ -12,7 +12,7 @@ from conftest import KEYS
 from faulty import Fault, before
 from scones.aws.client import Client, poll
 from scones.aws.connection import connect
-from scones.aws.sagemaker import UpdateRolledBack, hosting_of
+from scones.aws.sagemaker import UpdateRolledBack, choose_hosting
 from scones.deployment.image_source import image_uri
 from scones.deployment.releases import ReleaseUnreadable, list_releases, save_release
 from scones.domain.errors import MissingPrerequisite
@@ -200,7 +200,7 @@ def test_an_endpoint_that_scales_stops_for_an_update_and_scales_again(own_flow: 
 @pytest.mark.slow
 def test_a_fleet_that_has_grown_is_not_made_smaller_by_an_update(own_flow: Pipeline) -> None:
     """Where it was scaled, and only there; SageMaker is then asked to keep the count."""
-    hosting = hosting_of(own_flow.settings, "s3://b/capture", "alarm")
+    hosting = choose_hosting(own_flow.settings, "s3://b/capture", "alarm")
     assert own_flow.aws.scaling.pause(hosting, 4) == hosting
     own_flow.aws.scaling.configure(replace(own_flow.settings, endpoint_max_instances=4))
     grown = own_flow.aws.scaling.pause(hosting, 4)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SHORTEST_SECONDS = 0.05
-_LONGEST_SECONDS = 15.0
+_MIN_PAUSE_SECONDS = 0.05
+_MAX_PAUSE_SECONDS = 15.0
 # So a wait ends at most a twentieth of its time late.
 _SHARE_OF_WAIT = 0.05
 
@@ -43,7 +43,7 @@ def poll(what: str, seconds: float) -> Iterator[None]:
     started = time.monotonic()
     while (waited := time.monotonic() - started) < seconds:
         yield
-        time.sleep(min(max(_SHORTEST_SECONDS, waited * _SHARE_OF_WAIT), _LONGEST_SECONDS))
+        time.sleep(min(max(_MIN_PAUSE_SECONDS, waited * _SHARE_OF_WAIT), _MAX_PAUSE_SECONDS))
     raise WaitTimeout(what, seconds)
 
 

@@ -171,7 +171,7 @@ STACK_SECONDS = 1800.0
 """The longest that one change or deletion of a stack may take."""
 _CHANGE_SET_SECONDS = 120.0
 # Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
-_LONGEST_BODY_BYTES = 51_200
+_MAX_BODY_BYTES = 51_200
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _REVIEW = "REVIEW_IN_PROGRESS"
 """A stack without resources: a command was stopped before it executed the first change set."""
@@ -304,7 +304,7 @@ class Stacks:
         created.
 
         Raises:
-            StackFailed: with the first reason that CloudFormation gives.
+            StackFailed: with CloudFormation's first reason.
             StackDeletionIncomplete: its deletion has begun; finish it first.
             ForeignStack: Scones did not create it.
         """
@@ -328,7 +328,7 @@ class Stacks:
         """Execute a change set and wait for its end, with progress.
 
         Raises:
-            StackFailed: with the first reason that CloudFormation gives.
+            StackFailed: with CloudFormation's first reason.
         """
         before = next((event["EventId"] for event in self._events()), "")
         try:
@@ -472,7 +472,7 @@ class Stacks:
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
         """The template itself, or its URL in the environment's bucket if it is too long for a request."""
         text = json.dumps(template, separators=(",", ":")).encode()
-        if len(text) <= _LONGEST_BODY_BYTES:
+        if len(text) <= _MAX_BODY_BYTES:
             return {"TemplateBody": text.decode()}
         key = code_key(f"template-{hashlib.sha256(text).hexdigest()[:16]}.json")
         self._bucket.put(key, text, "application/json")

@@ -11,7 +11,7 @@ from scones.domain.errors import CloudError
 from scones.domain.tags import ENV_TAG
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
-_LONGEST_REASON = 1024
+_MAX_REASON = 1024
 
 
 class ApprovalStatus(StrEnum):
@@ -118,7 +118,7 @@ class Registry:
             "update_model_package",
             ModelPackageArn=package.arn,
             ModelApprovalStatus=approval,
-            ApprovalDescription=reason[:_LONGEST_REASON],
+            ApprovalDescription=reason[:_MAX_REASON],
         )
         return self._describe(package.arn)
 

@@ -54,7 +54,7 @@ class Bucket:
         return uri.removeprefix(f"s3://{self.name}/")
 
     def url(self, key: str) -> str:
-        """Name an object as CloudFormation asks for templates."""
+        """The URL of an object, for CloudFormation."""
         return f"https://s3.{self._client.region}.amazonaws.com/{self.name}/{key}"
 
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:

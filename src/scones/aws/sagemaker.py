@@ -127,7 +127,7 @@ def disk_key(instance: str, key: str) -> str:
     return "" if _LOCAL_DISKS.match(instance) else key
 
 
-def hosting_of(settings: Settings, capture_uri: str, alarm: str, key: str = "") -> Realtime | Serverless:
+def choose_hosting(settings: Settings, capture_uri: str, alarm: str, key: str = "") -> Realtime | Serverless:
     """Build the hosting that the settings ask for; the other arguments are for instances only."""
     if settings.mode == "serverless":
         return Serverless(settings.serverless_memory_mb, settings.serverless_concurrency)

@@ -40,9 +40,9 @@ def stack_members(aws: Aws) -> list[OwnedResource]:
 def inventory(aws: Aws, known: TaggedResources | None = None) -> tuple[str, ...]:
     """Name all resources as `kind name`, without ended training jobs, which cannot be deleted.
 
-    It is found in three ways: by the names that we give, by the stack's own list, and by the environment's tag, which
-    also finds what another version made and what a stack left behind. The last two take many calls: whoever has found
-    them already gives what is *known*.
+    They are found by the names that Scones chooses, by the stack's own list, and by the environment's tag, which also
+    finds what another version created and what a stack left. The last two take many calls: callers that have made
+    them pass what is *known*.
     """
     known = known or tagged_resources(aws)
     found = [f"training-job {name}" for name in aws.sagemaker.running_trainings(aws.prefix)]
@@ -83,7 +83,7 @@ def owns_bucket(aws: Aws) -> bool:
 def log_groups(aws: Aws, members: Iterable[OwnedResource]) -> list[str]:
     """Name the log groups that AWS created for this environment, which have no tag.
 
-    They are looked for by their whole names: what merely begins alike may be another environment's, or a user's own.
+    Only whole names match: a name with the same beginning may be another environment's, or a user's own.
     """
     functions = {each.name for each in members if each.kind == "lambda:function"}
     functions |= {f"{aws.name}-{name}" for name in function_names()}

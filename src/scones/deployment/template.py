@@ -51,7 +51,7 @@ _FUNCTION_MODULES = (
     "lambdas/services.py",
 )
 _FUNCTION_NAME = re.compile(r"FunctionName: !Sub scones-\$\{Env\}-([\w-]+)")
-# The same sources must give the same zip, so that an unchanged release changes nothing.
+# The same sources must result in the same zip, so that an unchanged release changes nothing.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -64,7 +64,7 @@ class FunctionCode:
 
 
 def function_code() -> FunctionCode:
-    """Zip the Lambda functions; the same sources give the same bytes."""
+    """Zip the Lambda functions; the same sources result in the same bytes."""
     body = zip_entries((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
     return FunctionCode(code_key(f"functions-{hashlib.sha256(body).hexdigest()[:16]}.zip"), body)
 
@@ -81,7 +81,7 @@ def function_release(parameters: Mapping[str, str]) -> str:
 
 
 def zip_entries(entries: Iterable[tuple[str, bytes]]) -> bytes:
-    """Zip names and contents; the same entries in the same order give the same bytes."""
+    """Zip names and contents; the same entries in the same order result in the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, body in entries:
@@ -187,7 +187,7 @@ def create_base_stack(aws: Aws, settings: Settings, tell: Tell) -> None:
     """Create the base stack, with the bucket, unless it exists.
 
     Raises:
-        StackFailed: with the first reason that CloudFormation gives.
+        StackFailed: with CloudFormation's first reason.
     """
     if not aws.stack.base_exists(tell):
         aws.stack.deploy(base_template(), base_parameters(aws, settings), tell)

@@ -14,7 +14,7 @@ from scones.aws.sagemaker import (
     EndpointPlan,
     Serverless,
     UpdateRolledBack,
-    hosting_of,
+    choose_hosting,
     max_update_seconds,
 )
 from scones.config.settings import Settings
@@ -129,7 +129,7 @@ def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporte
 def _plan(aws: Aws, settings: Settings, package: ModelPackage) -> EndpointPlan:
     role = aws.stack.find_output("HostingRoleArn")
     key = aws.stack.key()
-    hosting = hosting_of(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"), key)
+    hosting = choose_hosting(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"), key)
     return EndpointPlan(
         name=aws.name,
         config=aws.prefix + _digest(package.model_uri, image_uri(aws), role, str(hosting.variant()) + key),

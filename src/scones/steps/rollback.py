@@ -6,7 +6,7 @@ from dataclasses import replace
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus
-from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, hosting_of, max_update_seconds
+from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, choose_hosting, max_update_seconds
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
@@ -50,7 +50,7 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     for release in left:
         save_release(aws.bucket, release, finished=False)
     report.tell(f"endpoint {aws.name}: returning to release {target.number}, model {target.package}")
-    hosting = hosting_of(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"))
+    hosting = choose_hosting(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"))
     hosting = aws.scaling.pause(hosting, sum(aws.sagemaker.instances(live).values()))
     try:
         aws.sagemaker.update(aws.name, target.config, hosting)

@@ -46,50 +46,32 @@ class ChangeApproval:
     """Whether a bucket or a table may be replaced or removed, with its data."""
 
 
-def up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> StackOutputs:
+def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter) -> StackOutputs:
     """Create or update the stack; one that matches already is unchanged.
 
     Raises:
         BucketTaken: the bucket's name is taken.
         DataAtRisk: a bucket or a table would be replaced or removed, without `replace_data`.
-        EnvironmentBusy: another command changes the environment.
-        StackFailed: with the first reason that CloudFormation gives.
+        EnvironmentBusy: another command is changing the environment.
+        StackFailed: with CloudFormation's first reason.
     """
     report.tell(f"price: {up_price(settings)}")
     for check in preflight(aws, settings):
         report.tell(str(check))
     if not owns_bucket(aws):
         # The lock is in the bucket; until there is one, CloudFormation executes the change set of one command only.
-        _found(aws, settings, consent, report)
+        _create_base(aws, settings, approval, report)
     with deployment_lock(aws, "up", _LOCK_SECONDS, report) as extend:
 
         def build() -> None:
-            consent.build()
-            # Approval and build may have taken long.
-            extend()
+            approval.build()
+            extend()  # approval and build may have taken long
 
-        _found(aws, settings, consent, report)
-        return _up(aws, settings, replace(consent, build=build), report)
-
-
-def _found(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> None:
-    """Create the base stack, if needed: the functions' zip needs its bucket."""
-    if not aws.stack.base_exists(report.tell):
-        _bring(aws, base_template(), base_parameters(aws, settings), replace(consent, build=_nothing), report)
-
-
-def _up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter) -> StackOutputs:
-    code = function_code()
-    aws.bucket.put(code.key, code.body)
-    workflow = {
-        "CodeKey": code.key,
-        "Classes": ",".join(settings.classes),
-        "Threshold": str(settings.threshold),
-        "PhotoBucket": settings.photo_bucket,
-    }
-    workflow["FunctionRelease"] = function_release(workflow)
-    watch = {"ImageTag": image_source().tag} | _watch(settings)
-    stack = _bring(aws, template(), base_parameters(aws, settings) | workflow | watch, consent, report)
+        _create_base(aws, settings, approval, report)
+        code = function_code()
+        aws.bucket.put(code.key, code.body)
+        parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key)
+        stack = _apply(aws, template(), parameters, replace(approval, build=build), report)
     return StackOutputs(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -105,18 +87,48 @@ def _up(aws: Aws, settings: Settings, consent: ChangeApproval, report: Reporter)
     )
 
 
-def _bring(
-    aws: Aws, wanted: Mapping[str, object], parameters: Mapping[str, str], consent: ChangeApproval, report: Reporter
+def _workflow_parameters(settings: Settings, code_key: str) -> dict[str, str]:
+    """The stack's parameters beyond those of the base stack: the functions and the monitor."""
+    functions = {
+        "CodeKey": code_key,
+        "Classes": ",".join(settings.classes),
+        "Threshold": str(settings.threshold),
+        "PhotoBucket": settings.photo_bucket,
+    }
+    minutes = settings.monitor_minutes
+    return functions | {
+        "FunctionRelease": function_release(functions),
+        "ImageTag": image_source().tag,
+        "MonitorRate": f"{minutes} minute{'s' if minutes > 1 else ''}",
+        "SilenceHours": str(settings.no_traffic_alarm_hours),
+        "FalseAlarms": str(settings.false_alarms_per_1000_photos),
+        "Seed": str(settings.seed),
+    }
+
+
+def _create_base(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter) -> None:
+    """Create the base stack, if needed: the functions' zip needs its bucket."""
+    if not aws.stack.base_exists(report.tell):
+        without_image = replace(approval, build=lambda: None)  # no function of it runs from the image
+        _apply(aws, base_template(), base_parameters(aws, settings), without_image, report)
+
+
+def _apply(
+    aws: Aws,
+    desired: Mapping[str, object],
+    parameters: Mapping[str, str],
+    approval: ChangeApproval,
+    report: Reporter,
 ) -> Stack:
     """Show the changes, ask for approval, and execute them."""
-    change_set = aws.stack.prepare(wanted, parameters, report.tell)
+    change_set = aws.stack.prepare(desired, parameters, report.tell)
     if change_set is None:
-        consent.build()
+        approval.build()
         report.tell(f"stack {aws.name} matches already")
         return aws.stack.must_find()
     try:
-        _agree(aws.name, change_set, consent, report)
-        consent.build()
+        _approve(aws.name, change_set, approval, report)
+        approval.build()
     except BaseException:
         aws.stack.discard(change_set)
         raise
@@ -129,24 +141,9 @@ def _bring(
     return stack
 
 
-def _nothing() -> None:
-    """The base stack has no function that runs from the image."""
-
-
-def _agree(stack: str, change_set: ChangeSet, consent: ChangeApproval, report: Reporter) -> None:
+def _approve(stack: str, change_set: ChangeSet, approval: ChangeApproval, report: Reporter) -> None:
     for line in change_set.lines():
         report.tell(line)
-    if (losses := change_set.losses()) and not consent.replace_data:
+    if (losses := change_set.losses()) and not approval.replace_data:
         raise DataAtRisk(stack, losses)
-    consent.ask()
-
-
-def _watch(settings: Settings) -> dict[str, str]:
-    """The stack's parameters of the monitor."""
-    minutes = settings.monitor_minutes
-    return {
-        "MonitorRate": f"{minutes} minute{'s' if minutes > 1 else ''}",
-        "SilenceHours": str(settings.no_traffic_alarm_hours),
-        "FalseAlarms": str(settings.false_alarms_per_1000_photos),
-        "Seed": str(settings.seed),
-    }
+    approval.ask()
