@@ -61,7 +61,7 @@ def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Pipeline,
         assert own_flow.rollback() == wanted
         assert live(own_flow) == wanted.config
         assert load_result(own_flow.aws.bucket, "deploy", DeployResult, "") == wanted
-    with pytest.raises(NoPreviousRelease, match="release 2 is the first"):
+    with pytest.raises(NoPreviousRelease, match="release 2 is the oldest"):
         own_flow.rollback()
     assert hosted(own_flow) == ({kept[0].config}, {kept[0].model})
     # What was left may come again, as a new release.

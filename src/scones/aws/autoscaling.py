@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scones.aws.client import AwsError, Client
+from scones.aws.client import Client
 from scones.aws.sagemaker import VARIANT, Realtime, Serverless
 from scones.config.settings import Settings
 
@@ -58,10 +58,4 @@ class Scaling:
 
     def stop(self) -> bool:
         """Remove autoscaling with its policy and alarms; tell whether there was any."""
-        try:
-            self._client.call("deregister_scalable_target", **self._target)
-        except AwsError as error:
-            if error.code == "ObjectNotFoundException":
-                return False
-            raise
-        return True
+        return self._client.find("deregister_scalable_target", **self._target) is not None

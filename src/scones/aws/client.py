@@ -74,6 +74,15 @@ _NEXT = {
 """What to do about errors that Scones did not cause."""
 
 
+_NOT_FOUND = {
+    *("404", "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NotFound", "NotFoundException"),
+    *("ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException", "QueueDoesNotExist"),
+    *("ImageNotFoundException", "RepositoryNotFoundException", "StateMachineDoesNotExist", "ExecutionDoesNotExist"),
+    "AWS.SimpleQueueService.NonExistentQueue",
+}
+_NOT_FOUND_WORDS = ("Could not find", "does not exist", "not found")
+
+
 class AwsError(CloudError):
     """AWS rejected a call; *code* is its error code, *reasons* has one for each part of a transaction."""
 
@@ -85,6 +94,13 @@ class AwsError(CloudError):
         self.code = code
         self.message = message
         self.reasons = reasons
+
+    @property
+    def not_found(self) -> bool:
+        """Whether it means that the resource does not exist."""
+        if self.code in {"ValidationException", "ValidationError"}:  # SageMaker and CloudFormation have no code for it
+            return any(words in self.message for words in _NOT_FOUND_WORDS)
+        return self.code in _NOT_FOUND
 
 
 class AwsUnreachable(CloudError):
@@ -234,6 +250,15 @@ class Client:
             raise self._translate(operation, error) from error
         return reply
 
+    def find(self, operation: str, **arguments: Any) -> dict[str, Any] | None:
+        """Call *operation* and return its reply; None if the resource does not exist. Raises as `call` does."""
+        try:
+            return self.call(operation, **arguments)
+        except AwsError as error:
+            if error.not_found:
+                return None
+            raise
+
     def pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Yield every page of a listing *operation*; raises as `call` does."""
         boto = self._boto
@@ -241,6 +266,14 @@ class Client:
             yield from boto.get_paginator(operation).paginate(**arguments)
         except _boto_errors() as error:
             raise self._translate(operation, error) from error
+
+    def find_pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """Yield every page of a listing *operation*; none if its resource does not exist. Raises as `call` does."""
+        try:
+            yield from self.pages(operation, **arguments)
+        except AwsError as error:
+            if not error.not_found:
+                raise
 
     def stream(self, operation: str, **arguments: Any) -> Iterator[bytes]:
         """Yield the `Body` of *operation*'s reply, a piece at a time; raises as `call` does, at any piece."""

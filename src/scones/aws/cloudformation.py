@@ -260,12 +260,8 @@ class Stacks:
         Raises:
             ForeignStack: Scones did not create it.
         """
-        try:
-            found = self._client.call("describe_stacks", StackName=self.name)["Stacks"]
-        except AwsError as error:
-            if error.code == "ValidationError" and "does not exist" in error.message:
-                return None
-            raise
+        reply = self._client.find("describe_stacks", StackName=self.name)
+        found = reply["Stacks"] if reply else ()
         if not found or found[0]["StackStatus"] == "DELETE_COMPLETE":
             return None
         # A stack has its tags once its first change set is executed, which ends the review.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from scones.aws.client import AwsError, Client
+from scones.aws.client import Client
 
 _AT_ONCE = 1000
 """The limit of one PutMetricData."""
@@ -47,30 +47,17 @@ class Logs:
 
     def delete_group(self, name: str) -> None:
         """Delete a log group, if it exists."""
-        try:
-            self._client.call("delete_log_group", logGroupName=name)
-        except AwsError as error:
-            if error.code != "ResourceNotFoundException":
-                raise
+        self._client.find("delete_log_group", logGroupName=name)
 
     def training_streams(self, prefix: str) -> list[str]:
         """Name the streams of training jobs whose names start with *prefix*; their group is the whole account's."""
         where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": prefix}
-        try:
-            pages = self._client.pages("describe_log_streams", **where)
-            return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
-        except AwsError as error:
-            if error.code == "ResourceNotFoundException":
-                return []
-            raise
+        pages = self._client.find_pages("describe_log_streams", **where)
+        return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
 
     def delete_training_stream(self, name: str) -> None:
         """Delete one of them, if it exists."""
-        try:
-            self._client.call("delete_log_stream", logGroupName=_TRAINING_GROUP, logStreamName=name)
-        except AwsError as error:
-            if error.code != "ResourceNotFoundException":
-                raise
+        self._client.find("delete_log_stream", logGroupName=_TRAINING_GROUP, logStreamName=name)
 
 
 class TrainingLog:
@@ -96,11 +83,7 @@ class TrainingLog:
 
     def _find_stream(self) -> bool:
         where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": f"{self._job}/"}
-        try:
-            streams = self._client.call("describe_log_streams", **where)["logStreams"]
-        except AwsError as error:
-            if error.code == "ResourceNotFoundException":
-                return False
-            raise
+        found = self._client.find("describe_log_streams", **where)
+        streams = found["logStreams"] if found else ()
         self._stream = streams[0]["logStreamName"] if streams else ""
         return bool(self._stream)

@@ -79,13 +79,7 @@ class Table:
 
     def exists(self) -> bool:
         """Tell whether the table is there."""
-        try:
-            self._client.call("describe_table", TableName=self.name)
-        except AwsError as error:
-            if error.code == "ResourceNotFoundException":
-                return False
-            raise
-        return True
+        return self._client.find("describe_table", TableName=self.name) is not None
 
     def delete(self) -> None:
         """Delete the table, if it exists, and wait until it is gone."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scones.aws.client import AwsError, Client
+from scones.aws.client import Client
 
 _AT_ONCE = 100
 """CodeBuild describes so many builds in one call."""
@@ -40,23 +40,13 @@ class Images:
 
     def digest(self, tag: str) -> str | None:
         """The digest of the image tagged *tag*; None if there is no such image or repository."""
-        try:
-            reply = self._registry.call("describe_images", repositoryName=self._name, imageIds=[{"imageTag": tag}])
-        except AwsError as error:
-            if error.code in {"ImageNotFoundException", "RepositoryNotFoundException"}:
-                return None
-            raise
-        return str(reply["imageDetails"][0]["imageDigest"])
+        found = self._registry.find("describe_images", repositoryName=self._name, imageIds=[{"imageTag": tag}])
+        return str(found["imageDetails"][0]["imageDigest"]) if found else None
 
     def stored_bytes(self) -> int:
         """The compressed size of all images, as billed; 0 if there is no repository."""
-        try:
-            pages = self._registry.pages("describe_images", repositoryName=self._name)
-            return sum(item.get("imageSizeInBytes", 0) for page in pages for item in page["imageDetails"])
-        except AwsError as error:
-            if error.code != "RepositoryNotFoundException":
-                raise
-            return 0
+        pages = self._registry.find_pages("describe_images", repositoryName=self._name)
+        return sum(item.get("imageSizeInBytes", 0) for page in pages for item in page["imageDetails"])
 
     def start(self, source: str, variables: Mapping[str, str]) -> Build:
         """Build the zip at *source* (`bucket/key`) with these environment *variables*, which are not secret."""
@@ -76,15 +66,11 @@ class Images:
 
     def running(self) -> Iterator[Build]:
         """Yield the builds that have not ended; none if there is no project."""
-        try:
-            for page in self._builder.pages("list_builds_for_project", projectName=self._project):
-                for first in range(0, len(page["ids"]), _AT_ONCE):
-                    some = page["ids"][first : first + _AT_ONCE]
-                    builds = map(_build, self._builder.call("batch_get_builds", ids=some)["builds"])
-                    yield from (build for build in builds if not build.ended)
-        except AwsError as error:
-            if error.code != "ResourceNotFoundException":
-                raise
+        for page in self._builder.find_pages("list_builds_for_project", projectName=self._project):
+            for first in range(0, len(page["ids"]), _AT_ONCE):
+                some = page["ids"][first : first + _AT_ONCE]
+                builds = map(_build, self._builder.call("batch_get_builds", ids=some)["builds"])
+                yield from (build for build in builds if not build.ended)
 
     def stop(self, build: Build) -> None:
         """Stop a build."""

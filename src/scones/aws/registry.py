@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scones.aws.client import AwsError, Client
-from scones.aws.sagemaker import is_not_found
+from scones.aws.client import Client
 from scones.domain.errors import CloudError
 from scones.domain.tags import ENV_TAG
 
@@ -158,18 +157,14 @@ class Registry:
             return
         # SageMaker refuses to delete a group that holds models.
         for item in list(self._summaries()):
-            self._delete("delete_model_package", ModelPackageName=item["ModelPackageArn"])
-        self._delete("delete_model_package_group", ModelPackageGroupName=self.group)
+            self._client.find("delete_model_package", ModelPackageName=item["ModelPackageArn"])
+        self._client.find("delete_model_package_group", ModelPackageGroupName=self.group)
 
     def _summaries(self) -> Iterator[dict[str, Any]]:
         """Describe every model in short, newest first; nothing where there is no group."""
         query = {"ModelPackageGroupName": self.group, "SortBy": "CreationTime", "SortOrder": "Descending"}
-        try:
-            for page in self._client.pages("list_model_packages", **query):
-                yield from page["ModelPackageSummaryList"]
-        except AwsError as error:
-            if not is_not_found(error):
-                raise
+        for page in self._client.find_pages("list_model_packages", **query):
+            yield from page["ModelPackageSummaryList"]
 
     def _describe(self, arn: str) -> ModelPackage:
         found = self._client.call("describe_model_package", ModelPackageName=arn)
@@ -183,18 +178,5 @@ class Registry:
         )
 
     def _arn(self) -> str | None:
-        try:
-            found = self._client.call("describe_model_package_group", ModelPackageGroupName=self.group)
-        except AwsError as error:
-            if is_not_found(error):
-                return None
-            raise
-        arn: str = found["ModelPackageGroupArn"]
-        return arn
-
-    def _delete(self, operation: str, **name: str) -> None:
-        try:
-            self._client.call(operation, **name)
-        except AwsError as error:
-            if not is_not_found(error):
-                raise
+        found = self._client.find("describe_model_package_group", ModelPackageGroupName=self.group)
+        return str(found["ModelPackageGroupArn"]) if found else None

@@ -89,12 +89,7 @@ class Bucket:
 
     def find(self, key: str) -> bytes | None:
         """Read one object; None if there is none."""
-        try:
-            return self.get(key)
-        except AwsError as error:
-            if error.code in {"NoSuchKey", "NoSuchBucket"}:
-                return None
-            raise
+        return self.find_version(key)[0]
 
     def find_json(self, key: str) -> Any:
         """Read one JSON object; None if there is none."""
@@ -103,22 +98,14 @@ class Bucket:
 
     def find_version(self, key: str) -> tuple[bytes | None, str]:
         """Read one object and the ETag that `replace` takes; None and an empty ETag if there is none."""
-        try:
-            reply = self._client.call("get_object", Bucket=self.name, Key=key)
-        except AwsError as error:
-            if error.code in {"NoSuchKey", "NoSuchBucket"}:
-                return None, ""
-            raise
-        return reply["Body"].read(), reply["ETag"]
+        found = self._client.find("get_object", Bucket=self.name, Key=key)
+        return (found["Body"].read(), found["ETag"]) if found else (None, "")
 
     def age_seconds(self, key: str) -> float | None:
         """Measure an object's age by S3's clock; None if there is none."""
-        try:
-            reply = self._client.call("head_object", Bucket=self.name, Key=key)
-        except AwsError as error:
-            if error.code == "404":
-                return None
-            raise
+        reply = self._client.find("head_object", Bucket=self.name, Key=key)
+        if reply is None:
+            return None
         now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
         return float((now - reply["LastModified"]).total_seconds())
 
@@ -159,22 +146,12 @@ class Bucket:
     def list(self, prefix: str = "", after: str = "") -> Iterator[S3Object]:
         """Yield the objects below *prefix* with keys after *after*, in order; none if there is no bucket."""
         where = {"Prefix": prefix, **({"StartAfter": after} if after else {})}
-        try:
-            for page in self._client.pages("list_objects_v2", Bucket=self.name, **where):
-                yield from (_object(item) for item in page.get("Contents", ()))
-        except AwsError as error:
-            if error.code != "NoSuchBucket":
-                raise
+        for page in self._client.find_pages("list_objects_v2", Bucket=self.name, **where):
+            yield from (_object(item) for item in page.get("Contents", ()))
 
     def exists(self) -> bool:
         """Tell whether the bucket exists."""
-        try:
-            self._client.call("head_bucket", Bucket=self.name)
-        except AwsError as error:
-            if error.code in {"404", "NoSuchBucket"}:
-                return False
-            raise
-        return True
+        return self._client.find("head_bucket", Bucket=self.name) is not None
 
     def taken(self) -> bool:
         """Tell whether the bucket's name is taken by another account, or access to our own is denied."""
@@ -204,22 +181,14 @@ class Bucket:
 
     def abort_uploads(self) -> None:
         """Abort unfinished uploads, whose parts are billed and never listed."""
-        for page in self._client.pages("list_multipart_uploads", Bucket=self.name):
+        for page in self._client.find_pages("list_multipart_uploads", Bucket=self.name):
             for upload in page.get("Uploads", ()):
                 name = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-                try:
-                    self._client.call("abort_multipart_upload", **name)
-                except AwsError as error:
-                    if error.code != "NoSuchUpload":
-                        raise
+                self._client.find("abort_multipart_upload", **name)
 
     def delete(self) -> None:
         """Delete the bucket, if it exists; it must be empty."""
-        try:
-            self._client.call("delete_bucket", Bucket=self.name)
-        except AwsError as error:
-            if error.code != "NoSuchBucket":
-                raise
+        self._client.find("delete_bucket", Bucket=self.name)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Delete objects, if they exist."""
@@ -228,21 +197,17 @@ class Bucket:
     def empty(self) -> int:
         """Delete all versions of all objects, and unfinished uploads; return the number of objects."""
         deleted = 0
-        try:
-            for page in self._client.pages("list_object_versions", Bucket=self.name):
-                items = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-                deleted += self._delete({"Key": item["Key"], "VersionId": item["VersionId"]} for item in items)
-            self.abort_uploads()
-        except AwsError as error:
-            if error.code != "NoSuchBucket":
-                raise
+        for page in self._client.find_pages("list_object_versions", Bucket=self.name):
+            items = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            deleted += self._delete({"Key": item["Key"], "VersionId": item["VersionId"]} for item in items)
+        self.abort_uploads()
         return deleted
 
     def _delete(self, objects: Iterable[dict[str, str]]) -> int:
         named = list(objects)
         for start in range(0, len(named), _DELETE_AT_ONCE):
             batch = {"Objects": named[start : start + _DELETE_AT_ONCE], "Quiet": True}
-            self._client.call("delete_objects", Bucket=self.name, Delete=batch)
+            self._client.find("delete_objects", Bucket=self.name, Delete=batch)
         return len(named)
 
 

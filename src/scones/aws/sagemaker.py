@@ -143,7 +143,6 @@ def choose_hosting(settings: Settings, capture_uri: str, alarm: str, key: str = 
 
 
 _SETTLED = frozenset({"InService", "Failed", "OutOfService"})
-_NOT_FOUND = ("Could not find", "does not exist", "not found")
 
 
 class TrainingFailed(CloudError):
@@ -305,12 +304,9 @@ class SageMaker:
 
     def find_endpoint(self, name: str) -> Endpoint | None:
         """Describe an endpoint; None if there is none."""
-        try:
-            reply = self._client.call("describe_endpoint", EndpointName=name)
-        except AwsError as error:
-            if is_not_found(error):
-                return None
-            raise
+        reply = self._client.find("describe_endpoint", EndpointName=name)
+        if reply is None:
+            return None
         return Endpoint(
             name=name,
             status=reply["EndpointStatus"],
@@ -421,15 +417,11 @@ class SageMaker:
 
     def instances(self, endpoint: Endpoint | None) -> dict[str, int]:
         """Count the endpoint's instances by type; none if it is serverless, or was just deleted."""
-        if endpoint is None:
+        live = self._client.find("describe_endpoint", EndpointName=endpoint.name) if endpoint else None
+        wanted = self._client.find("describe_endpoint_config", EndpointConfigName=endpoint.config) if endpoint else None
+        if live is None or wanted is None:
             return {}
-        try:
-            variants = self._client.call("describe_endpoint", EndpointName=endpoint.name).get("ProductionVariants", ())
-            wanted = self._client.call("describe_endpoint_config", EndpointConfigName=endpoint.config)
-        except AwsError as error:
-            if is_not_found(error):
-                return {}
-            raise
+        variants = live.get("ProductionVariants", ())
         current = {each["VariantName"]: each.get("CurrentInstanceCount", 0) for each in variants}
         found: dict[str, int] = {}
         for variant in wanted["ProductionVariants"]:
@@ -441,25 +433,13 @@ class SageMaker:
 
     def model_behind(self, config: str) -> str:
         """Name the model of a configuration; empty if there is no such configuration."""
-        try:
-            found = self._client.call("describe_endpoint_config", EndpointConfigName=config)
-        except AwsError as error:
-            if is_not_found(error):
-                return ""
-            raise
-        name: str = found["ProductionVariants"][0]["ModelName"]
-        return name
+        found = self._client.find("describe_endpoint_config", EndpointConfigName=config)
+        return str(found["ProductionVariants"][0]["ModelName"]) if found else ""
 
     def image_of(self, model: str) -> str:
         """Name the container image of a model; empty if there is no such model."""
-        try:
-            found = self._client.call("describe_model", ModelName=model)
-        except AwsError as error:
-            if is_not_found(error):
-                return ""
-            raise
-        image: str = found["PrimaryContainer"]["Image"]
-        return image
+        found = self._client.find("describe_model", ModelName=model)
+        return str(found["PrimaryContainer"]["Image"]) if found else ""
 
     def configs(self, prefix: str) -> list[str]:
         """Name the endpoint configurations whose names start with *prefix*."""
@@ -491,22 +471,12 @@ class SageMaker:
 
     def _ensure(self, kind: str, name: str, create: Any, plan: EndpointPlan) -> None:
         argument = "ModelName" if kind == "model" else "EndpointConfigName"
-        try:
-            self._client.call(f"describe_{kind}", **{argument: name})
-        except AwsError as error:
-            if not is_not_found(error):
-                raise
+        if self._client.find(f"describe_{kind}", **{argument: name}) is None:
             create(plan)
 
     def _delete(self, kind: str, name: str) -> bool:
         argument = {"model": "ModelName", "endpoint_config": "EndpointConfigName", "endpoint": "EndpointName"}[kind]
-        try:
-            self._client.call(f"delete_{kind}", **{argument: name})
-        except AwsError as error:
-            if is_not_found(error):
-                return False
-            raise
-        return True
+        return self._client.find(f"delete_{kind}", **{argument: name}) is not None
 
     def _names(self, operation: str, members: str, member: str, prefix: str) -> list[str]:
         names = (item[member] for page in self._client.pages(operation, NameContains=prefix) for item in page[members])
@@ -520,10 +490,3 @@ def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
 def _channel(name: str, uri: str) -> dict[str, Any]:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "ContentType": "application/x-image", "DataSource": {"S3DataSource": source}}
-
-
-def is_not_found(error: AwsError) -> bool:
-    """Tell whether the error means that the resource does not exist."""
-    return error.code in {"ValidationException", "ResourceNotFound"} and any(
-        words in error.message for words in _NOT_FOUND
-    )

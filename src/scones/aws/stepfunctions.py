@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scones.aws.client import AwsError, Client
+from scones.aws.client import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,8 @@ class Batches:
 
     def find(self, execution: str) -> ExecutionStatus | None:
         """Describe an execution; None if there is none."""
-        try:
-            reply = self._client.call("describe_execution", executionArn=execution)
-        except AwsError as error:
-            if error.code == "ExecutionDoesNotExist":
-                return None
-            raise
-        return ExecutionStatus(reply["status"], reply.get("error", ""))
+        found = self._client.find("describe_execution", executionArn=execution)
+        return ExecutionStatus(found["status"], found.get("error", "")) if found else None
 
     def items_left(self, execution: str) -> int | None:
         """How many items its map run has left; None before it has one."""
@@ -85,13 +80,9 @@ class Batches:
 
     def stop_all(self, machine: str) -> int:
         """Stop all running executions of a state machine, if it exists, and return how many."""
-        running = []
-        try:
-            for page in self._client.pages("list_executions", stateMachineArn=machine, statusFilter="RUNNING"):
-                running += [each["executionArn"] for each in page["executions"]]
-        except AwsError as error:
-            if error.code != "StateMachineDoesNotExist":
-                raise
+        which = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+        pages = self._client.find_pages("list_executions", **which)
+        running = [each["executionArn"] for page in pages for each in page["executions"]]
         for execution in running:
             self._client.call("stop_execution", executionArn=execution)
         return len(running)

@@ -8,14 +8,6 @@ from scones.aws.client import AwsError, Client
 from scones.aws.connection import Aws
 from scones.domain.tags import ENV_TAG
 
-_GONE = frozenset(
-    {
-        *("404", "NoSuchBucket", "NoSuchEntity", "NotFound", "NotFoundException", "RepositoryNotFoundException"),
-        *("ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist", "QueueDoesNotExist"),
-        "AWS.SimpleQueueService.NonExistentQueue",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class OwnedResource:
@@ -69,17 +61,13 @@ class Cleanup:
         try:
             return bool(kind.find(self._open(kind.service), resource))
         except AwsError as error:
-            if error.code in _GONE:
+            if error.not_found:
                 return False
             raise
 
     def disable_rule(self, rule: str) -> None:
         """Disable a rule, if it exists."""
-        try:
-            self._open("events").call("disable_rule", Name=rule)
-        except AwsError as error:
-            if error.code not in _GONE:
-                raise
+        self._open("events").find("disable_rule", Name=rule)
 
     def delete(self, resource: OwnedResource) -> bool:
         """Delete one, if it exists; False if this version does not know its kind."""
@@ -89,7 +77,7 @@ class Cleanup:
         try:
             kind.delete(self._open(kind.service), resource)
         except AwsError as error:
-            if error.code not in _GONE:
+            if not error.not_found:
                 raise
         return True
 
@@ -107,12 +95,8 @@ class Cleanup:
                 yield OwnedResource("iam:role", name, "")
 
     def _owns_role(self, client: Client, name: str) -> bool:
-        try:
-            return {"Key": ENV_TAG, "Value": self._stack} in client.call("list_role_tags", RoleName=name)["Tags"]
-        except AwsError as error:
-            if error.code in _GONE:
-                return False
-            raise
+        found = client.find("list_role_tags", RoleName=name)
+        return found is not None and {"Key": ENV_TAG, "Value": self._stack} in found["Tags"]
 
     def _dashboards(self) -> Iterable[OwnedResource]:
         """The dashboard, which has no tags, by its name."""
