@@ -125,7 +125,7 @@ def test_a_folder_is_uploaded_once_and_kept_alike(flow: Pipeline, tmp_path: Path
 def test_nothing_to_classify_is_said(flow: Pipeline, tmp_path: Path) -> None:
     """An empty prefix and an empty folder are errors of one line."""
     for source in (flow.aws.bucket.uri("asked/none/"), str(tmp_path)):
-        with pytest.raises(NoPhotos, match="holds no photos"):
+        with pytest.raises(NoPhotos, match="has no photos"):
             flow.classify_batch(source)
 
 

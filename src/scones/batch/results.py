@@ -1,4 +1,4 @@
-"""Batch results: names and files of a batch run, and one result a photo as JSON Lines and Parquet."""
+"""Batch results: the files of a batch run, and one result per photo as JSON Lines and Parquet."""
 
 import hashlib
 import io
@@ -15,12 +15,12 @@ from scones.domain.errors import DataError
 from scones.domain.keys import BATCHES_PREFIX
 
 Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
-"""What a column holds, and its values; a number may be missing."""
+"""A column's type and values; None is a missing number."""
 
 
 def to_parquet(columns: Mapping[str, Column]) -> bytes:
     """Write columns of the same length."""
-    # Loaded here: one verb needs it, and the others start quicker without.
+    # Loaded here: only one command needs it.
     from arro3.core import Array, DataType, Table  # noqa: PLC0415
     from arro3.io import write_parquet  # noqa: PLC0415
 
@@ -35,16 +35,16 @@ _DIGITS = 16
 
 
 class NoPhotos(DataError):
-    """There is nothing to classify."""
+    """The source has no photos."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"{source} holds no photos; name an S3 prefix or a folder of PNG, JPEG or WebP files")
+        super().__init__(f"{source} has no photos; name an S3 prefix or a folder of PNG, JPEG or WebP files")
         self.source = source
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One photo of a batch: its key, and what S3 says of its content."""
+    """One photo of a batch: its key, and the ETag of its content."""
 
     key: str
     etag: str
@@ -52,7 +52,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one photo; *error* and *reason* say why it was not routed, *probabilities* are in class order."""
+    """The result for one photo; *error* and *reason* if it was not classified; *probabilities* in class order."""
 
     key: str
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Assignment: give each order to at most one courier: as many orders as possible, in few minutes, few of them late."""
+"""Assignment: match orders with couriers; as many orders as possible, at the lowest cost in time and lateness."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from scones.dispatch.orders import Bay, Courier, Order, Rules
 from scones.domain.errors import DispatchError
 
 _CANDIDATES = 16
-# Dearer than any plan's minutes, so the solver leaves an order out only when it must.
+# Costs more than any plan, so the solver leaves an order out only when it must.
 _LEFT_OUT = 1e7
 
 
 def match(cost: Floats, allowed: Mask, capacity: Ints, queue_cost: float) -> tuple[Ints, Ints, Ints]:
-    """Match orders (rows) with couriers (columns) of so much *capacity*; each further place costs *queue_cost* more.
+    """Match orders (rows) with couriers (columns); each further order of a courier costs *queue_cost* more.
 
-    Returns the matched orders, ascending, the courier of each, and how many places of that courier come before.
+    Returns the matched orders, ascending, the courier of each, and its number among that courier's orders, from 0.
     """
     owner: Ints = np.repeat(np.arange(len(capacity)), capacity)
     turn = np.arange(len(owner)) - np.searchsorted(owner, owner)
@@ -35,7 +35,7 @@ def match(cost: Floats, allowed: Mask, capacity: Ints, queue_cost: float) -> tup
 
 
 def _widened(cost: Floats, allowed: Mask, orders: Ints, places: Ints) -> tuple[Ints, Ints]:
-    """Improve a matching that may not be the largest: solve again, with the pairs of a largest one let in."""
+    """Improve a matching that may not be maximal: solve again, with the pairs of a maximal one added."""
     widest = maximum_bipartite_matching(csr_array(allowed), perm_type="column")
     movable = np.flatnonzero(widest >= 0)
     if len(movable) == len(orders):
@@ -46,7 +46,7 @@ def _widened(cost: Floats, allowed: Mask, orders: Ints, places: Ints) -> tuple[I
 
 
 def _in_rounds(cost: Floats, allowed: Mask) -> tuple[Ints, Ints]:
-    """Match among the promising pairs, then what is left over among its own, until nothing more fits."""
+    """Match the promising pairs, then those of the remaining orders and couriers, until no more can be matched."""
     orders, places = np.zeros((2, 0), dtype=np.intp)
     left, free = np.arange(cost.shape[0]), np.arange(cost.shape[1])
     while len(left) and len(free):
@@ -60,13 +60,13 @@ def _in_rounds(cost: Floats, allowed: Mask) -> tuple[Ints, Ints]:
 
 
 def _solve(cost: Floats, chosen: Mask) -> tuple[Ints, Ints]:
-    """Match among the *chosen* pairs; a way out of its own for each order lets any of them stay."""
+    """Match the *chosen* pairs at the lowest cost; a dummy column for each order lets it stay unassigned."""
     count, places = cost.shape
     rows, columns = np.nonzero(chosen)
     if not len(rows):
         return rows, columns
     weights = cost[rows, columns]
-    # The solver takes a weight of nothing for no pair at all.
+    # The solver treats a weight of 0 as a missing pair.
     weights += 1 - weights.min()
     ways_out = np.arange(count)
     graph = csr_array(
@@ -82,7 +82,7 @@ def _solve(cost: Floats, chosen: Mask) -> tuple[Ints, Ints]:
 
 
 def _promising(cost: Floats, allowed: Mask) -> Mask:
-    """The cheapest pairs of each row and of each column; all of them where there are few."""
+    """The cheapest pairs of each row and column; all allowed pairs if there are few."""
     rows, columns = cost.shape
     if min(rows, columns) <= _CANDIDATES:
         return allowed.copy()
@@ -98,12 +98,12 @@ def _cheapest(dear: NDArray[np.float32]) -> Ints:
 
 
 class InvalidOrderBook(DispatchError):
-    """The same courier or order is named twice, or a capacity is negative."""
+    """An id appears twice, or a capacity is negative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One order on its way; *sure* says whether the courier's vehicle is known."""
+    """An order assigned to a courier; *sure* says whether the vehicle type is known."""
 
     order: Order
     courier: Courier
@@ -116,7 +116,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Unassigned:
-    """An order that stays, and why."""
+    """An order that is not assigned, and the reason."""
 
     order: Order
     reason: str
@@ -124,7 +124,7 @@ class Unassigned:
 
 @dataclass(frozen=True, slots=True)
 class VehicleTotals:
-    """What one kind of vehicle carries in a plan; *vehicle* is 'unsure' for couriers below the threshold."""
+    """A plan's totals for a vehicle type; *vehicle* is 'unsure' for couriers below the threshold."""
 
     vehicle: str
     couriers: int
@@ -135,13 +135,13 @@ class VehicleTotals:
 
 @dataclass(frozen=True, slots=True)
 class DispatchPlan:
-    """Every order, exactly once: assigned or not."""
+    """Each order exactly once: assigned or unassigned."""
 
     assignments: tuple[Assignment, ...]
     unassigned: tuple[Unassigned, ...]
 
     def totals(self) -> tuple[VehicleTotals, ...]:
-        """The plan's figures by kind of vehicle, in alphabetical order, unsure couriers last."""
+        """The totals by vehicle type, in alphabetical order, unsure couriers last."""
         groups: dict[str, list[Assignment]] = {}
         for item in self.assignments:
             groups.setdefault(item.courier.vehicle if item.sure else "unsure", []).append(item)
@@ -204,7 +204,7 @@ def _assignment(order: Order, courier: Courier, rules: Rules, minutes: float) ->
 
 
 def _reason(order: Order, suits: bool, allowed: bool) -> str:
-    """Why this order has no courier: the first rule that excludes all of them."""
+    """Why the order has no courier: the first rule that excludes all of them."""
     if not suits:
         return f"no courier's vehicle suits {order.trip_km:.1f} km with {order.size_litres:.0f} litres"
     if not allowed:

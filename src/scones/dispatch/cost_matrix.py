@@ -1,4 +1,4 @@
-"""Pairs: every order beside every courier: who may take what, how long it takes, and what it costs. Pure arrays."""
+"""Cost matrix: for each order and courier, whether the pair is allowed, its duration and its cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 _COLUMNS = attrgetter(*(field.name for field in fields(VehicleLimits)))
-# An order that must leave within the hour is dearer to leave lying than one that can wait.
+# Leaving an order unassigned costs more if it must leave within the hour.
 _URGENT_MINUTES = 60
 
 
@@ -66,7 +66,7 @@ class OrderColumns:
 
 @dataclass(frozen=True, slots=True)
 class CostMatrix:
-    """Orders by couriers: who suits, who is allowed, the way to the pick-up, minutes until it is handed over, cost."""
+    """Orders by couriers: the vehicle suits, the pair is allowed, km to the pick-up, minutes to hand-over, cost."""
 
     suits: Mask
     allowed: Mask
@@ -76,12 +76,12 @@ class CostMatrix:
 
 
 def limits_of(limits: Sequence[VehicleLimits]) -> Floats:
-    """One row of numbers for each of *limits*."""
+    """One row of numbers per limits."""
     return np.array([_COLUMNS(item) for item in limits], dtype=np.float64).reshape(-1, 6)
 
 
 def suitable(limits: Floats, book: OrderColumns, rules: Rules) -> Mask:
-    """Which orders [orders, rows of *limits*] suit which limits, wherever the courier is; as `Rules.suits` says."""
+    """Which orders suit which limits [orders, rows of *limits*], regardless of position; the same as `Rules.suits`."""
     low, high, _, load, _, _ = limits.T
     trip_km, litres = book.trip_km[:, None], book.litres[:, None]
     suits: Mask = ((low <= trip_km) | (litres > rules.bicycle.max_litres)) & (trip_km <= high) & (litres <= load)
@@ -89,7 +89,7 @@ def suitable(limits: Floats, book: OrderColumns, rules: Rules) -> Mask:
 
 
 def cost_matrix(fleet: CourierColumns, book: OrderColumns, rules: Rules) -> CostMatrix:
-    """Weigh every pair under *rules*; a minute late costs as much as `late_weight` minutes of riding."""
+    """The cost of each pair under *rules*; a minute late costs `late_weight` minutes of riding."""
     _, _, reach, _, speed, stop = fleet.limits.T
     trip_km, suits = book.trip_km[:, None], suitable(fleet.limits, book, rules)
     east = book.pickup[:, None, 0] - fleet.place[:, 0]
@@ -105,6 +105,6 @@ def cost_matrix(fleet: CourierColumns, book: OrderColumns, rules: Rules) -> Cost
 
 
 def _urgency(spare: Floats) -> Floats:
-    """How dear it is to leave each order lying [orders, 1]: it rises as the time to spare runs out."""
+    """The cost of leaving each order unassigned [orders, 1]: it rises as the time to its deadline falls."""
     best: Floats = spare.max(axis=1, initial=-np.inf, keepdims=True)
     return np.asarray(np.clip(_URGENT_MINUTES - best, 0, 2 * _URGENT_MINUTES))

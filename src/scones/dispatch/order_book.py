@@ -1,4 +1,4 @@
-"""The book: couriers and orders as the tables hold them. The dispatch function carries this file."""
+"""Order book: couriers and orders in the DynamoDB tables. The Dispatch function contains this file."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,7 +9,7 @@ from scones.domain.timestamps import from_minutes, to_minutes
 
 OPEN, ASSIGNED = "open", "assigned"
 OLDEST_MINUTES = 30
-"""Where a courier was longer ago says nothing of where they are."""
+"""Older positions of couriers are not used."""
 
 
 class DispatchStatus(StrEnum):
@@ -30,7 +30,7 @@ class DispatchStatus(StrEnum):
 
 
 def order_of(item: Mapping[str, Value]) -> Order:
-    """Read an order; minutes count since 1970."""
+    """Read an order; its minutes count from 1970."""
     return Order(
         id=str(item["order_id"]),
         pickup=Place(_number(item["pickup_x_km"]), _number(item["pickup_y_km"])),
@@ -63,7 +63,7 @@ def assign_order(order_id: str, courier_id: str, bay: Bay) -> Write:
 
 
 def courier_of(item: Mapping[str, Value]) -> Courier:
-    """Read a courier, who is free from when the photo was taken."""
+    """Read a courier, who is free from the time of the photo."""
     return Courier(
         id=str(item["courier_id"]),
         vehicle=str(item["vehicle"]),
@@ -76,7 +76,7 @@ def courier_of(item: Mapping[str, Value]) -> Courier:
 
 
 def register_courier(courier: Courier, photo_id: str, seen_at: str) -> Write:
-    """Register a courier, unless a newer photo has been seen; the same photo may say more than it did before."""
+    """Register a courier, on the condition that no newer photo is known; the same photo may be written again."""
     seen: Item = {
         "vehicle": courier.vehicle,
         "confidence": courier.confidence,
@@ -91,7 +91,7 @@ def register_courier(courier: Courier, photo_id: str, seen_at: str) -> Write:
 
 
 def use_capacity(courier: Mapping[str, Value], orders: int) -> Write:
-    """Take *orders* places from a courier, only if they are as they were read."""
+    """Reduce a courier's capacity by *orders*, on the condition that the item did not change since it was read."""
     left: Item = {"capacity": int(_number(courier["capacity"])) - orders}
     same = "#capacity = :held AND #seen_at = :seen"
     return Write(
@@ -101,5 +101,5 @@ def use_capacity(courier: Mapping[str, Value], orders: int) -> Write:
 
 def _number(value: Value) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return float(value)

@@ -1,4 +1,4 @@
-"""Couriers, orders and the rules that match them. Standard library only: the dispatch function carries this file."""
+"""Couriers, orders and the dispatch rules. Standard library only: the Dispatch function contains this file."""
 
 import math
 from collections.abc import Iterable
@@ -25,9 +25,9 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """A courier as the photo showed them: where they are, and how many orders they can take from *free_minute* on.
+    """A courier at the time of their photo: position, vehicle, and the capacity from *free_minute* on.
 
-    Minutes count on one clock for couriers and orders alike: since 1970, or since midnight of an invented day.
+    Minutes of couriers and orders count from the same moment: 1970, or midnight of a simulated day.
     """
 
     id: str
@@ -40,13 +40,13 @@ class Courier:
 
     @property
     def place(self) -> Place:
-        """Where the courier is."""
+        """The courier's position."""
         return Place(self.x_km, self.y_km)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Something to carry from *pickup*, where it is ready at *ready_minute*, to *dropoff* by *due_minute*."""
+    """A delivery from *pickup*, ready at *ready_minute*, to *dropoff*, due at *due_minute*."""
 
     id: str
     pickup: Place
@@ -62,14 +62,14 @@ class Order:
 
 
 Bay = Literal["A", "B", "C"]
-"""Where a courier loads: A for bicycles, B for motorcycles, C where someone looks at the vehicle first."""
+"""The loading bay: A for bicycles, B for motorcycles, C where a person checks the vehicle first."""
 
 
 @dataclass(frozen=True, slots=True)
 class VehicleLimits:
-    """What one kind of vehicle may take: trips from *min_trip_km* to *max_trip_km*, and how far it comes for them.
+    """The limits of a vehicle type: trip length, distance to the pick-up, load and speed.
 
-    *stop_minutes* is what picking up, or handing over, takes: a motorcycle has to be parked.
+    *stop_minutes* is the duration of a pick-up or a hand-over: a motorcycle has to be parked.
     """
 
     min_trip_km: float
@@ -80,18 +80,18 @@ class VehicleLimits:
     stop_minutes: float
 
     def minutes(self, kilometres: float) -> float:
-        """How long it rides for *kilometres*."""
+        """The riding time for *kilometres*."""
         return 60 * kilometres / self.km_per_hour
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Bicycles near, motorcycles far; where their trips overlap, an unsure courier may ride too.
+    """Bicycles get short trips, motorcycles long ones, and couriers of an unsure vehicle what suits both.
 
-    The shortest trips are kept from motorcycles only while a bicycle could carry the load.
-    *sure_confidence* is the confidence below which a courier's vehicle counts as unsure.
-    *queue_minutes* is what a courier's next order waits for the one before it.
-    *late_weight* is how many minutes of riding a minute late is worth.
+    Motorcycles get the shortest trips only if the load is too large for a bicycle.
+    *sure_confidence* is the threshold below which a courier's vehicle is unsure.
+    *queue_minutes* is the delay of each further order of the same courier.
+    *late_weight* is the cost of a minute of lateness, in minutes of riding.
     """
 
     bicycle: VehicleLimits = VehicleLimits(0, 5, 3, 40, 15, 1)
@@ -101,23 +101,23 @@ class Rules:
     late_weight: float = 2
 
     def __post_init__(self) -> None:
-        """Refuse rules under which no plan makes sense."""
+        """Validate the limits."""
         for name, limits in (("bicycle", self.bicycle), ("motorcycle", self.motorcycle)):
             if limits.min_trip_km > limits.max_trip_km or limits.km_per_hour <= 0:
                 raise InvalidRules(f"the {name}'s limits contradict themselves: {limits}")
 
     def sure(self, courier: Courier) -> bool:
-        """Whether the photo told the courier's vehicle, and the rules know that kind."""
+        """Whether the vehicle type is known: the confidence is at or above the threshold."""
         return courier.vehicle in {"bicycle", "motorcycle"} and courier.confidence >= self.sure_confidence
 
     def limits(self, courier: Courier) -> VehicleLimits:
-        """What the courier may take: who is unsure keeps to both kinds' limits, and is timed as the slower."""
+        """The limits of the courier's vehicle; for an unsure one, the stricter of both types and the lower speed."""
         if self.sure(courier):
             return self.bicycle if courier.vehicle == "bicycle" else self.motorcycle
         return self.unsure()
 
     def unsure(self) -> VehicleLimits:
-        """The limits that suit both kinds."""
+        """The limits that suit both vehicle types."""
         one, other = self.bicycle, self.motorcycle
         return VehicleLimits(
             min_trip_km=max(one.min_trip_km, other.min_trip_km),
@@ -129,31 +129,31 @@ class Rules:
         )
 
     def bay(self, courier: Courier) -> Bay:
-        """Where the courier loads."""
+        """The courier's loading bay."""
         if not self.sure(courier):
             return "C"
         return "A" if courier.vehicle == "bicycle" else "B"
 
     def suits(self, limits: VehicleLimits, order: Order) -> bool:
-        """Whether *order* suits a vehicle with *limits*, wherever it is."""
+        """Whether *order* suits a vehicle with *limits*, regardless of its position."""
         far_enough = limits.min_trip_km <= order.trip_km or order.size_litres > self.bicycle.max_litres
         return far_enough and order.trip_km <= limits.max_trip_km and order.size_litres <= limits.max_litres
 
 
 class InvalidRules(DispatchError):
-    """Rules that contradict themselves."""
+    """The rules contradict themselves."""
 
 
 def choose_orders(courier: Courier, open_orders: Iterable[Order], rules: Rules) -> tuple[Order, ...]:
-    """Choose the orders that *courier* takes now, the best first, as many as they can hold; equal input, equal offer.
+    """Choose open orders for *courier*, the best first, up to their capacity; deterministic.
 
-    An order comes first that is near, and that must soon be picked up to be in time: a minute nearer counts as much
-    as a minute more urgent. The same orders are allowed as in `assign`.
+    Near and urgent orders come first: a minute of distance counts as much as a minute of urgency. The same orders are
+    allowed as in `assign`.
     """
     limits = rules.limits(courier)
 
     def minutes_to_spare(order: Order) -> float:
-        """Minutes from now until the order must have left its pick-up; an order that is late already has none."""
+        """Minutes until the order must leave its pick-up to be in time; 0 if it is late already."""
         ride = limits.minutes(order.trip_km) + 2 * limits.stop_minutes
         return max(0.0, order.due_minute - ride - courier.free_minute)
 

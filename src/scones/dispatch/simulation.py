@@ -19,21 +19,18 @@ from scones.dispatch.cost_matrix import (
 from scones.dispatch.orders import Courier, Order, Place, Rules, VehicleLimits
 
 CITY_SPREAD_KM = 2.2
-"""How far from the centre kitchens and couriers lie: the deviation of a normal distribution, east and north."""
+"""The standard deviation of kitchens' and couriers' positions from the center, east and north."""
 _CITY_EDGE_KM = 9.0
-# Most meals go round the corner and a few across the town: a lognormal with median 2.7 km.
+# Most trips are short and a few are long: a lognormal distribution with median 2.7 km.
 _TRIP_LOG_MEDIAN, _TRIP_LOG_SPREAD = 1.0, 0.6
 _ORDER_LITRES = (5.0, 60.0)
 _READY_MINUTES = (0.0, 20.0)
-# What customers are promised, from the moment the kitchen is done: longer trips may take longer.
+# The delivery time that customers are promised, from when the order is ready: longer trips may take longer.
 _PROMISE_MINUTES, _PROMISE_MINUTES_PER_KM = 20.0, 2.5
 
 
 def example_orders(count: int, seed: int, placed_minute: float = 0.0) -> tuple[Order, ...]:
-    """An order book: kitchens crowd the centre, most trips are short, some cross the city.
-
-    Books of different minutes have different names for their orders.
-    """
+    """Example orders: most kitchens are near the center, most trips are short, some cross the city."""
     rng = np.random.default_rng(seed)
     return orders_placed(np.full(count, placed_minute), rng)
 
@@ -58,7 +55,7 @@ def orders_placed(placed_minutes: Floats, rng: np.random.Generator) -> tuple[Ord
 def example_couriers(
     seen: Sequence[tuple[str, str, float]], seed: int, free_minute: float = 0.0
 ) -> tuple[Courier, ...]:
-    """Put couriers somewhere in the city: each *seen* with identity, vehicle and confidence, from their photo."""
+    """Place couriers at random positions: each of *seen* has the id, vehicle and confidence of a photo."""
     rng = np.random.default_rng(seed)
     places = rng.normal(0, CITY_SPREAD_KM, (len(seen), 2))
     return tuple(
@@ -91,18 +88,18 @@ _PEAKS = ((0.35, 12.75 * 60, 45), (0.45, 19.25 * 60, 60))
 _EVERY_MINUTES = 6
 # No courier is sent to a kitchen long before the meal is ready.
 _READY_SOON_MINUTES = 10
-# Then the customer has eaten elsewhere.
+# Later the order is cancelled.
 _PATIENCE_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """How large the day is."""
+    """The size of the simulated city."""
 
     couriers: int = 160
     orders: int = 2900
     motorcycles: float = 0.5
-    """The share of couriers who truly ride one."""
+    """The share of couriers who ride a motorcycle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class Day:
 
     @classmethod
     def of(cls, city: City, seed: int) -> "Day":
-        """The same seed brings the same day."""
+        """A day from a seed."""
         rng = np.random.default_rng(seed)
         placed = np.sort(_placed(city.orders, rng))
         orders = orders_placed(placed, rng)
@@ -132,7 +129,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class DayResult:
-    """How the day went, over all orders; what is cancelled, an hour past due or at the day's end, is an hour late."""
+    """The day's results over all orders; an order is cancelled an hour after it is due, and counts as an hour late."""
 
     on_time: float
     minutes_late: float
@@ -142,7 +139,7 @@ class DayResult:
 
 @dataclass(slots=True)
 class _Streets:
-    """Where everybody is, and which orders are done, as the day goes on."""
+    """The state of the day: the couriers' positions, and the orders delivered."""
 
     place: Floats
     free_minute: Floats
@@ -151,7 +148,7 @@ class _Streets:
 
 
 def play(day: Day, believed: Ints, rules: Rules) -> DayResult:
-    """Play *day*; *believed* [shifts, couriers] is BICYCLE, MOTORCYCLE, UNSURE or BLIND."""
+    """Simulate *day*; *believed* [shifts, couriers] is the dispatcher's BICYCLE, MOTORCYCLE, UNSURE or BLIND."""
     limits = limits_of([rules.bicycle, rules.motorcycle, rules.unsure(), either(rules)])
     truth = limits[day.motorcycle.astype(np.intp)]
     suits = suitable(limits, day.book, rules)
@@ -171,7 +168,7 @@ def play(day: Day, believed: Ints, rules: Rules) -> DayResult:
 
 
 def either(rules: Rules) -> VehicleLimits:
-    """What a blind dispatcher allows: all that one of the vehicles could do, timed as their mean."""
+    """The limits without a classifier: the wider of both vehicle types, and their mean speed."""
     one, other = rules.bicycle, rules.motorcycle
     return VehicleLimits(
         min_trip_km=min(one.min_trip_km, other.min_trip_km),
@@ -184,17 +181,17 @@ def either(rules: Rules) -> VehicleLimits:
 
 
 def _waiting(day: Day, streets: _Streets, now: float) -> Mask:
-    """Which orders may be given out now."""
+    """Which orders may be assigned now."""
     wanted = (day.placed_minute <= now) & (now <= day.book.due_minute + _PATIENCE_MINUTES)
     return np.isinf(streets.delivered) & wanted & (day.book.ready_minute <= now + _READY_SOON_MINUTES)
 
 
 def _ride(day: Day, streets: _Streets, truth: Floats, orders: Ints, couriers: Ints) -> None:
-    """Send *couriers* with *orders*, on the vehicles that they truly have."""
+    """Send *couriers* with *orders*, on their true vehicles."""
     load, speed, stop = truth[couriers, 3:].T
     now = streets.free_minute[couriers]
     approach_km = np.linalg.norm(day.book.pickup[orders] - streets.place[couriers], axis=1)
-    # What does not fit is fetched in more rides: there, back, and there again.
+    # A load that does not fit takes several rides: there, back, and there again.
     ways = 2 * np.ceil(day.book.litres[orders] / load) - 1
     km = ways * day.book.trip_km[orders]
     arrived = np.maximum(now + 60 * approach_km / speed, day.book.ready_minute[orders])
@@ -205,7 +202,7 @@ def _ride(day: Day, streets: _Streets, truth: Floats, orders: Ints, couriers: In
 
 
 def _return(day: Day, streets: _Streets, truth: Floats, idle: Ints) -> None:
-    """Who has nothing to do rides towards the stand."""
+    """Idle couriers ride towards their stand."""
     way = day.stand[idle] - streets.place[idle]
     km = np.linalg.norm(way, axis=1)
     ridden = np.minimum(km, truth[idle, 4] * _EVERY_MINUTES / 60)

@@ -22,7 +22,7 @@ _VARIANT = "AllTraffic"
 
 
 def capture_key(endpoint: str, moment: datetime) -> str:
-    """Where SageMaker would put the record: by endpoint, variant and hour."""
+    """The key under which SageMaker would capture the request: by endpoint, variant and hour."""
     milliseconds = moment.microsecond // 1000
     name = f"{moment:%M-%S}-{milliseconds:03d}-{uuid.uuid4()}.jsonl"
     return f"{capture_prefix(endpoint, _VARIANT)}{moment:%Y/%m/%d/%H}/{name}"
@@ -31,7 +31,7 @@ def capture_key(endpoint: str, moment: datetime) -> str:
 def capture_line(
     photo: bytes, content_type: str, answer: bytes, moment: datetime, inference_id: str | None = None
 ) -> bytes:
-    """One JSON line: the photo in base64, the answer as the JSON that it is, and the question's mark if it had one."""
+    """One line of data capture: the photo in base64, the answer as JSON, and the inference id if there is one."""
     mark = {"inferenceId": inference_id} if inference_id else {}
     asked = {"mode": "INPUT", "data": base64.b64encode(photo).decode(), "encoding": "BASE64"}
     answered = {"mode": "OUTPUT", "data": answer.decode(), "encoding": "JSON"}
@@ -58,20 +58,20 @@ _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
 
 class BadAnswer(WorkflowError):
-    """The endpoint's answer is none that a model of ours gives."""
+    """The endpoint's answer is not in the expected form."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Take SerializeImage's output; give it back with `inferences`, and without the photo's bytes.
+    """Take SerializeImage's output, and return it with `inferences` and without the photo's bytes.
 
-    Where the endpoint tells them, `model_version`, `unfamiliarity` and `unfamiliar` are added. An `inference_id` goes
-    with the question, so that the monitor can tell our own questions from traffic.
+    Adds `model_version`, `unfamiliarity` and `unfamiliar` if the endpoint returns them. An `inference_id` is sent with
+    the request, so that the monitor can tell internal requests from traffic.
 
     Raises:
         UnreadablePhoto: the endpoint refused the photo; the message is JSON with its `photo_id`.
-        EndpointUnavailable: no answer; the state machine tries again.
-        StorageUnavailable: S3 does not answer; the state machine tries again.
-        BadAnswer: the answer holds more probabilities than any model of ours.
+        EndpointUnavailable: no answer; the state machine retries.
+        StorageUnavailable: S3 does not answer; the state machine retries.
+        BadAnswer: the answer has more probabilities than any model.
     """
     photo = base64.b64decode(event["image_data"]) if event["image_data"] else _read(event["s3_bucket"], event["s3_key"])
     return {**event, "image_data": "", **_classify(photo, event)}
@@ -95,7 +95,7 @@ def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
-    """Read our own answer, or the plain list of SageMaker's built-in classifier."""
+    """Read the endpoint's verbose answer, or the plain list of SageMaker's built-in classifier."""
     inferences = answer if isinstance(answer, list) else answer["probabilities"]
     if len(inferences) > MAX_CLASSES:
         raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the maximum is {MAX_CLASSES}")
@@ -107,7 +107,7 @@ def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:
-    """Write the record that a serverless endpoint cannot; a courier's answer does not depend on it."""
+    """Capture the request, as a serverless endpoint cannot; a failure does not affect the answer."""
     moment = datetime.now(UTC)
     line = capture_line(photo, _CONTENT_TYPE, answer, moment, inference_id)
     try:

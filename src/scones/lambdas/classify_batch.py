@@ -1,6 +1,6 @@
-"""ClassifyBatch: ask the endpoint about a batch of photos, and write one line of JSON for each.
+"""ClassifyBatch: classify a batch of photos, and write one line of JSON for each.
 
-A photo's own fault becomes its line; a fault of the endpoint or of S3 fails the batch, which the state machine retries.
+A fault of a photo becomes its result; a fault of the endpoint or S3 fails the batch, and the state machine retries.
 """
 
 import base64
@@ -23,7 +23,7 @@ from scones.lambdas.services import ask
 
 _THRESHOLD = float(os.environ["THRESHOLD"])
 
-# Each group is read and asked about on a thread of its own; the reading waits for S3, so threads are what saves time.
+# Each group has its own thread: most of the time is spent waiting for S3.
 _GROUP = 25
 _THREADS = 4
 # InvokeEndpoint takes 6 MB, and base64 adds a third; the server's own limits are 12 million pixels and 64 photos.
@@ -54,12 +54,12 @@ class _Photo:
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Take `{"BatchInput": {"photos", "bucket", "parts"}, "Items": [{"key", ...}]}`; give the part's key and its size.
+    """Take `{"BatchInput": {"photos", "bucket", "parts"}, "Items": [{"key", ...}]}`; return the part's key and size.
 
-    The part is named after its items: the same batch, asked twice, is done once.
+    The part is named after its items: a batch that is retried is classified once.
 
     Raises:
-        EndpointUnavailable: no answer; the state machine tries again.
+        EndpointUnavailable: no answer; the state machine retries.
     """
     about, items = event["BatchInput"], event["Items"]
     digest = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()[:32]
@@ -109,7 +109,7 @@ def _read(bucket: str, key: str) -> _Photo:
 
 
 def _requests(photos: Sequence[_Photo]) -> Iterator[list[_Photo]]:
-    """Fill each request as far as the endpoint's limits allow."""
+    """Group photos into requests within the endpoint's limits."""
     request: list[_Photo] = []
     size = pixels = 0
     for photo in photos:
@@ -123,7 +123,7 @@ def _requests(photos: Sequence[_Photo]) -> Iterator[list[_Photo]]:
 
 
 def _ask(photos: Sequence[_Photo], mark: str) -> list[Line]:
-    """Ask about all at once; where one of several spoils the request, ask about each alone."""
+    """Send all photos in one request; if the endpoint refuses it because of one photo, send each alone."""
     try:
         if len(photos) == 1:
             answers = [json.loads(ask(_endpoint, photos[0].body, "application/x-image", mark))]

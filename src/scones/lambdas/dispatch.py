@@ -1,4 +1,4 @@
-"""Dispatch: record the decision about one photo; register the courier whom it shows, and give them orders, once."""
+"""Dispatch: record the decision about one photo, register its courier, and assign orders to them once."""
 
 import os
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
 _OLDEST = timedelta(minutes=OLDEST_MINUTES)
-# The whole order book is weighed by `scones dispatch`; a photo's courier is offered the first of it.
+# `scones dispatch` considers the whole order book; a photo's courier is offered the first open orders.
 _OFFERED_ORDERS = 500
 _TRIES = 5
 _BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
@@ -30,7 +30,7 @@ _tables = boto3.client("dynamodb", config=STORAGE)
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One photo's decision on its way into the tables."""
+    """A photo's decision and its courier, as they are written to the tables."""
 
     photo_id: str
     execution: str
@@ -39,23 +39,23 @@ class Sighting:
     seen_at: str
 
     def mark(self) -> Write:
-        """Claim the photo: only one execution ever can."""
+        """Mark the photo as dispatched, on the condition that no other execution did."""
         key: Item = {"photo_id": self.photo_id, "execution": _mark(self.photo_id)}
         return Write(key, {"by": self.execution}, "attribute_not_exists(#photo_id)")
 
     def decided(self, dispatch: DispatchStatus, orders: tuple[Order, ...] = ()) -> Write:
-        """Record the decision, and what came of it."""
+        """Record the decision, its dispatch status and its orders."""
         return _decision(self.photo_id, self.execution, self.record, dispatch, orders)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take `{"execution", "started", "photo"}`, where *photo* is FilterInferences' output, or the state that failed.
 
-    The answer is the photo with `dispatch`, which says what was done, and the `orders` that its courier got; of a
-    photo that was refused, these two alone.
+    Returns the photo with `dispatch`, the status, and `orders`, which its courier got; for a refused photo these two
+    alone.
 
     Raises:
-        StorageUnavailable: a table does not answer, or others write all the time; the state machine tries again.
+        StorageUnavailable: a table does not answer, or there are too many conflicts; the state machine retries.
     """
     photo = _with_refusal(event["photo"])
     now = datetime.now(UTC)
@@ -69,7 +69,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             dispatch, orders = DispatchStatus.NONE, list[str]()
         else:
             dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), outcome, now)
-    # Twice the cause of a refusal could be more than a state holds.
+    # The cause of a refusal, twice, could exceed the limit of a state.
     return {**(photo if outcome is Outcome.CLASSIFIED else {}), "dispatch": dispatch, "orders": orders}
 
 
@@ -94,7 +94,7 @@ def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime
 
 
 def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[DispatchStatus, list[str]]:
-    """Register the courier; one whose vehicle is known gets orders, all in one transaction."""
+    """Register the courier; if the vehicle is known, assign orders too, in one transaction."""
     if sighting.seen_at < to_iso8601(now - _OLDEST):
         _write(sighting.decided(DispatchStatus.TOO_OLD))
         return DispatchStatus.TOO_OLD, []
@@ -103,11 +103,11 @@ def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[Disp
         if _transact([(_DECISIONS, sighting.decided(DispatchStatus.REGISTERED)), seen]):
             return _outdated(sighting)
         return DispatchStatus.REGISTERED, []
-    # The filter was sure already.
+    # FilterInferences applied the threshold already.
     rules = Rules(sure_confidence=sighting.courier.confidence)
     gone: set[str] = set()
     for left in reversed(range(_TRIES)):
-        # The last try asks for nothing that another could take meanwhile.
+        # The last try assigns no orders, so that it cannot conflict.
         orders = choose_orders(sighting.courier, _open_orders(gone), rules) if left else ()
         refused = _transact(_writes(sighting, orders, rules))
         if not refused:
@@ -132,7 +132,7 @@ def _writes(sighting: Sighting, orders: tuple[Order, ...], rules: Rules) -> list
 
 
 def _already(sighting: Sighting) -> tuple[DispatchStatus, list[str]]:
-    """Another event of the same photo came first, or this one did, and its answer was lost on the way."""
+    """The photo was dispatched already: by another event, or by this one, whose answer was lost."""
     by = str(_get(sighting.photo_id, _mark(sighting.photo_id))["by"])
     orders = [str(order) for order in _get(sighting.photo_id, by)["orders"]]  # type: ignore[union-attr]
     if by == sighting.execution:
@@ -148,7 +148,7 @@ def _outdated(sighting: Sighting) -> tuple[DispatchStatus, list[str]]:
 
 
 def _mark(photo_id: str) -> str:
-    """Name the one item of a photo, beside its decisions, that says in which execution it moved orders."""
+    """The sort key of the item that says which execution dispatched the photo."""
     return f"dispatch of {photo_id}"
 
 
@@ -178,12 +178,12 @@ def _get(photo_id: str, execution: str) -> Item:
 
 
 def _write(write: Write) -> None:
-    """Write a decision by itself, whole: a put costs less than an update of as many attributes."""
+    """Write a decision: a put costs less than an update of as many attributes."""
     _tables.put_item(TableName=_DECISIONS, Item=serialize({**write.key, **write.set}))
 
 
 def _transact(writes: list[tuple[str, Write]]) -> set[int]:
-    """Make all writes or none; give the positions of those whose conditions did not hold."""
+    """Make all writes or none; return the positions of those whose conditions failed."""
     try:
         _tables.transact_write_items(
             TransactItems=[{"Update": update_arguments(table, write)} for table, write in writes]

@@ -1,4 +1,4 @@
-"""Reap: delete the endpoint once the time in its tag is past, and tell who hears alerts."""
+"""Reap: delete the endpoint after the time in its tag, and send an alert."""
 
 import json
 import logging
@@ -17,19 +17,19 @@ _log.setLevel(logging.INFO)
 
 
 def handler(_event: object, _context: object) -> dict[str, Any]:
-    """Look at this environment's one endpoint; an endpoint without the tag may stand for as long as it likes."""
+    """Delete the environment's endpoint if its tag says so; an endpoint without the tag is kept."""
     sagemaker, name = boto3.client("sagemaker"), os.environ["ENDPOINT_NAME"]
     try:
         endpoint = sagemaker.describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" not in error.response["Error"]["Message"]:
             raise
-        return _told(name, "", "there is none")
+        return _result(name, "", "there is none")
     tags = sagemaker.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
     expires = next((tag["Value"] for tag in tags if tag["Key"] == EXPIRES_TAG), "")
     if not expires or from_iso8601(expires) > datetime.now(UTC):
-        return _told(name, expires, "kept")
-    # Told first: an alert too many is better than an endpoint that went without a word.
+        return _result(name, expires, "kept")
+    # The alert first: one alert too many is better than an endpoint that disappears without notice.
     boto3.client("sns").publish(
         TopicArn=os.environ["ALERT_TOPIC"],
         Subject=f"Scones: endpoint {name} is deleted",
@@ -37,10 +37,10 @@ def handler(_event: object, _context: object) -> dict[str, Any]:
         "If you still need it, run: scones deploy",
     )
     sagemaker.delete_endpoint(EndpointName=name)
-    return _told(name, expires, "deleted")
+    return _result(name, expires, "deleted")
 
 
-def _told(name: str, expires: str, what: str) -> dict[str, Any]:
+def _result(name: str, expires: str, what: str) -> dict[str, Any]:
     found = {"event": "reap", "endpoint": name, "expires": expires, "outcome": what}
     _log.info(json.dumps(found))
     return found

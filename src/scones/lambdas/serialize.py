@@ -1,4 +1,4 @@
-"""SerializeImage: check one photo in S3, name it by its hash, and carry it along only when it is small."""
+"""SerializeImage: validate one photo, identify it by its hash, and pass it on inline if it is small."""
 
 import base64
 import binascii
@@ -26,16 +26,15 @@ _s3 = boto3.client("s3", config=STORAGE)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Take `{"image_data", "s3_bucket", "s3_key"}`; give it back with `image_data` in base64 if it is small enough.
+    """Take `{"image_data", "s3_bucket", "s3_key"}`, and return it with `image_data` in base64 if the photo is small.
 
-    A larger photo stays in S3, and `image_data` stays empty: the next function reads it there. Added are `photo_id`,
-    the SHA-256 of the photo's bytes, `seen_at`, when the photo was taken as far as we know, and the `courier` whom the
-    object's metadata name.
+    A larger photo stays in S3 with `image_data` empty; the next function reads it there. Adds `photo_id`, the photo's
+    SHA-256, `seen_at`, the time of the photo or of its upload, and the `courier` of the object's metadata.
 
     Raises:
-        UnreadablePhoto: it is no photo, by its first bytes, or too large; the message is JSON with its `photo_id`.
-        BadEvent: there is more in the event than may travel, or its `courier` or `seen_at` is not of the right form.
-        StorageUnavailable: S3 does not answer; the state machine tries again.
+        UnreadablePhoto: not an image by its first bytes, or too large; the message is JSON with its `photo_id`.
+        BadEvent: the event is too large, or its `courier` or `seen_at` is not valid.
+        StorageUnavailable: S3 does not answer; the state machine retries.
     """
     _check_size(event)
     image_data = event.get("image_data") or ""
@@ -57,7 +56,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 def _check_size(event: dict[str, Any]) -> None:
     beside = len(json.dumps({**event, "image_data": ""}))
     if beside > EVENT_LIMIT_BYTES:
-        raise BadEvent(f"the event has {beside:,} bytes beside its photo; the limit is {EVENT_LIMIT_BYTES:,}")
+        raise BadEvent(f"the event has {beside:,} bytes besides its photo; the limit is {EVENT_LIMIT_BYTES:,}")
     inline = len(event.get("image_data") or "")
     if inline > 4 * -(-INLINE_LIMIT_BYTES // 3):
         raise BadEvent(f"image_data has {inline:,} characters: put photos above {INLINE_LIMIT_BYTES:,} bytes in S3")
@@ -71,16 +70,16 @@ def _decoded(image_data: str) -> bytes:
 
 
 def _read(bucket: str, key: str) -> tuple[bytes, dict[str, Any]]:
-    """Read the photo, and what S3 knows about it."""
+    """Read the photo, its time and its courier."""
     with storage(f"s3://{bucket}/{key}"):
         reply = _s3.get_object(Bucket=bucket, Key=key)
         if reply["ContentLength"] > PHOTO_LIMIT_BYTES:
             reply["Body"].close()
-            # Its bytes are never read whole, so it goes by the name of this version of the object.
+            # Its bytes are not read, so its id is the hash of the object's version.
             name = f"s3://{bucket}/{key}#{reply['ETag']}"
             reason = f"has {reply['ContentLength']:,} bytes; the limit is {PHOTO_LIMIT_BYTES:,}"
             raise unreadable(reason, hashlib.sha256(name.encode()).hexdigest())
-        # Not in a `with`, which would give the bare stream, whose errors have other names.
+        # Not in a `with`, which would return the raw stream, whose errors have other names.
         photo: bytes = reply["Body"].read()
     found: dict[str, Any] = {"seen_at": to_iso8601(reply["LastModified"])}
     if courier := reply.get("Metadata", {}).get("courier"):

@@ -1,4 +1,4 @@
-"""Shared by the functions: calls to S3 and the endpoint whose failures have names."""
+"""Calls of the functions to S3 and the endpoint, with errors that the state machine can catch by name."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from scones.domain.errors import WorkflowError
 from scones.domain.limits import MAX_REASON_CHARACTERS
 
 USER_AGENT = "scones"
-"""Who asks: what botocore tells of itself instead is put together for each request, and takes a tenth of its time."""
+"""The user agent; botocore's default is built for each request, and takes a tenth of its time."""
 STORAGE = Config(
     user_agent=USER_AGENT,
     retries={"mode": "standard", "total_max_attempts": 2},
@@ -31,16 +31,16 @@ _TRANSIENT = {
 
 
 class StorageUnavailable(WorkflowError):
-    """S3 or DynamoDB did not answer, or is too busy: worth another try."""
+    """S3 or DynamoDB did not answer, or is throttling; can be retried."""
 
 
 class BadEvent(WorkflowError):
-    """The event is not of the form that docs/workflow.md describes."""
+    """The event is not in the format of docs/workflow.md."""
 
 
 @contextmanager
 def storage(what: str) -> Iterator[None]:
-    """Turn what S3 and DynamoDB may recover from into StorageUnavailable; all else passes as it is."""
+    """Raise StorageUnavailable for transient errors of S3 and DynamoDB; others are raised unchanged."""
     try:
         yield
     except ClientError as error:
@@ -53,28 +53,28 @@ def storage(what: str) -> Iterator[None]:
 
 
 def unreadable(reason: str, photo_id: str) -> UnreadablePhoto:
-    """The error's message is JSON, so that the refusal can be recorded under the photo's own name."""
+    """The error for an unreadable photo; its message is JSON, so that the refusal is recorded with the photo's id."""
     return UnreadablePhoto(json.dumps({"reason": reason[:MAX_REASON_CHARACTERS], "photo_id": photo_id}))
 
 
 ENDPOINT = os.environ.get("ENDPOINT_NAME", "")
 """The endpoint to invoke; only the functions that classify have it."""
 
-# The plain list that other clients get lacks the model's version, and whether the photo is familiar to it.
+# The default answer is a plain list, without the model's version and the out-of-distribution score.
 _ACCEPT = "application/json;verbose=true"
-# What the server says of a photo that no retry will mend.
+# Statuses for a photo that cannot be classified; a retry does not help.
 _REFUSED = {400, 413, 415}
 
 
 class EndpointUnavailable(WorkflowError):
-    """The endpoint did not answer, or answered with a fault of its own: worth another try."""
+    """The endpoint did not answer, or failed; can be retried."""
 
 
 def ask(client: Any, body: bytes, content_type: str, inference_id: str | None) -> bytes:  # noqa: ANN401 - boto3's
-    """Give the endpoint's answer, JSON; the monitor tells questions apart by their *inference_id*.
+    """Invoke the endpoint and return its answer, JSON; *inference_id* marks internal requests for the monitor.
 
     Raises:
-        UnreadablePhoto: the endpoint refused what it was asked about.
+        UnreadablePhoto: the endpoint refused the photo.
         EndpointUnavailable: no answer.
     """
     mark = {"InferenceId": inference_id} if inference_id else {}
