@@ -122,7 +122,7 @@ def deployed(settings: Settings, tiny_model: bytes) -> Pipeline:
     flow = Pipeline(connect(settings, KEYS), settings, Silent())
     flow.aws.stack.deploy(base_template(), {"Env": settings.env}, Silent().tell)
     uri = flow.aws.bucket.put("models/tiny/output/model.tar.gz", tiny_model)
-    save_result(flow.aws.bucket, "train", TrainingResult("tiny", uri, "test", settings.classes, {}, 0.0))
+    save_result(flow.aws, "train", TrainingResult("tiny", uri, "test", settings.classes, {}, 0.0))
     flow.up()
     flow.approve()
     flow.deploy()

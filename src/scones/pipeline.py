@@ -20,10 +20,7 @@ from scones.domain.progress import Reporter
 if TYPE_CHECKING:
     from scones.aws.connection import Aws
     from scones.aws.registry import ModelPackage
-    from scones.aws.s3 import Bucket
     from scones.deployment.smoke_test import SmokeTestResult
-    from scones.monitoring.inspect import MonitorResult
-    from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.deploy import DeployResult
@@ -31,7 +28,8 @@ if TYPE_CHECKING:
     from scones.steps.down import TeardownReport
     from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
-    from scones.steps.monitor import LearnedDays
+    from scones.steps.labels import LabelResult
+    from scones.steps.monitor import LearnedDays, MonitorResult
     from scones.steps.replay import RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import StageResult, TrainedModel
@@ -42,24 +40,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def save_result(bucket: "Bucket", step: str, result: object) -> None:
+def save_result(aws: "Aws", step: str, result: object) -> None:
     """Save the newest *result* of *step*."""
-    bucket.put(result_key(step), msgspec.json.encode(result), "application/json")
+    aws.bucket.put(result_key(step), msgspec.json.encode(result), "application/json")
 
 
-def load_result(bucket: "Bucket", step: str, kind: type[T], env: str) -> T:
+def load_result(aws: "Aws", step: str, kind: type[T]) -> T:
     """Load the newest result of *step*.
 
     Raises:
         MissingPrerequisite: there is none, or an earlier version of Scones wrote it in another form.
     """
-    body = bucket.find(result_key(step))
+    body = aws.bucket.find(result_key(step))
     if body is None:
-        raise MissingPrerequisite(step, env)
+        raise MissingPrerequisite(step, aws.env)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise MissingPrerequisite(step, env) from error
+        raise MissingPrerequisite(step, aws.env) from error
 
 
 ORDERS = 40
@@ -381,8 +379,8 @@ class Pipeline:
         return self._load("classify", ClassifyResult)
 
     def _save(self, step: str, result: T) -> T:
-        save_result(self.aws.bucket, step, result)
+        save_result(self.aws, step, result)
         return result
 
     def _load(self, step: str, kind: type[T]) -> T:
-        return load_result(self.aws.bucket, step, kind, self.settings.env)
+        return load_result(self.aws, step, kind)

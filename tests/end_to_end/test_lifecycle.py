@@ -126,7 +126,7 @@ class Life:
             write_tiny_model_file(folder)
             (folder / "NOTE.txt").write_text(name)
         uri = aws.bucket.put(f"models/{name}/output/model.tar.gz", tar(folder))
-        save_result(aws.bucket, "train", TrainingResult(name, uri, "test", self.settings.classes, {}, 0.0))
+        save_result(aws, "train", TrainingResult(name, uri, "test", self.settings.classes, {}, 0.0))
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def stage(flow: Pipeline) -> None:
     samples = [Sample(key, classes[n > 1], "test", str(n) * 64) for n, key in enumerate(photos)]
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
 
 
 def look(flow: Pipeline) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeli
         bucket.put(sample.key, photo)
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(own_flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
     own_flow.evaluate(EvaluationOptions(tmp_path / "report.html"))
     assert own_flow.registered().approval is ApprovalStatus.APPROVED
     own_flow.evaluate(EvaluationOptions(tmp_path / "report.html", gate=True))

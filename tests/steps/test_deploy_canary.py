@@ -36,7 +36,7 @@ def train(flow: Pipeline, folder: Path, *, breaks: bool = False) -> None:
     """Put a newly trained model where `deploy` looks for it."""
     write_tiny_model_file(folder, breaks=breaks)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
-    save_result(flow.aws.bucket, "train", TrainingResult("next", uri, "test", flow.settings.classes, {}, 0.0))
+    save_result(flow.aws, "train", TrainingResult("next", uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()
 
 

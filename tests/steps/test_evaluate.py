@@ -62,8 +62,8 @@ def model_file(tmp_path: Path) -> Path:
 
 def deployed(flow: Pipeline, samples: Sequence[Sample]) -> DeployedModel:
     """The deployed model, with these photos staged."""
-    result = load_result(flow.aws.bucket, "deploy", DeployResult, flow.settings.env)
-    workflow = load_result(flow.aws.bucket, "up", StackOutputs, flow.settings.env).workflow_arn
+    result = load_result(flow.aws, "deploy", DeployResult)
+    workflow = load_result(flow.aws, "up", StackOutputs).workflow_arn
     return DeployedModel(
         flow.aws, result.endpoint, result.model_uri, workflow, tuple(samples), data_name="grays", data_kind="photos"
     )

@@ -42,7 +42,7 @@ class Inbox:
         self._sqs = client(flow, "sqs")
         self._queue = self._sqs.create_queue(QueueName=f"inbox-{datetime.now(UTC):%H%M%S%f}")["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        topic = load_result(flow.aws.bucket, "up", StackOutputs, "").alert_topic_arn
+        topic = load_result(flow.aws, "up", StackOutputs).alert_topic_arn
         client(flow, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
 
     def subjects(self) -> list[str]:
@@ -143,7 +143,7 @@ def test_of_two_concurrent_runs_one_counts(quiet: Pipeline) -> None:
 
 def test_a_notice_that_could_not_be_sent_is_sent_by_the_next_run(quiet: Pipeline) -> None:
     """The alarm was saved before its notice was sent."""
-    deployed = load_result(quiet.aws.bucket, "deploy", DeployResult, "")
+    deployed = load_result(quiet.aws, "deploy", DeployResult)
     photos = [darken_and_blur(photo) for photo in noisy_pngs(PHOTOS, seed=24)]
     quiet.classify_samples([quiet.upload(f"{number}.png", photo) for number, photo in enumerate(photos)])
     watched = MonitorTarget(
@@ -180,17 +180,17 @@ def test_known_photos_and_the_release_are_checked_in_every_run(own_flow: Pipelin
         bucket.put(sample.key, photo)
     bucket.put(manifest_key("v", "train"), b"")
     bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(bucket, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    save_result(own_flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
     well = own_flow.monitor()
     assert (len(well.probes), all(probe.right for probe in well.probes), well.alarms) == (4, True, ())
-    released = load_result(bucket, "deploy", DeployResult, "")
+    released = load_result(own_flow.aws, "deploy", DeployResult)
     own_flow.settings.state.mkdir(parents=True)
     write_tiny_model_file(own_flow.settings.state / "other", breaks=True)
     uri = bucket.put("models/other/output/model.tar.gz", tar(own_flow.settings.state / "other"))
-    save_result(bucket, "train", replace(load_result(bucket, "train", TrainingResult, ""), model_uri=uri))
+    save_result(own_flow.aws, "train", replace(load_result(own_flow.aws, "train", TrainingResult), model_uri=uri))
     own_flow.approve()
     own_flow.deploy()
-    save_result(bucket, "deploy", released)
+    save_result(own_flow.aws, "deploy", released)
     wrong = own_flow.monitor()
     assert [alarm.kind for alarm in wrong.alarms] == ["probe", "release"]
     assert {probe.prediction for probe in wrong.probes} == {""}

@@ -20,6 +20,6 @@ def test_every_window_is_on_the_page(quiet: Pipeline, tmp_path: Path) -> None:
 
 def test_before_any_run_the_page_says_so(quiet: Pipeline, tmp_path: Path) -> None:
     """An endpoint without traffic has no history, and that is no error."""
-    deployed = load_result(quiet.aws.bucket, "deploy", DeployResult, "")
+    deployed = load_result(quiet.aws, "deploy", DeployResult)
     assert history(quiet.aws, "scones-unheard-of", deployed.model_uri, tmp_path / "page.html") == 0
     assert "No photo has been monitored yet" in (tmp_path / "page.html").read_text()

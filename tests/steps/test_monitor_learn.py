@@ -37,7 +37,7 @@ def keep(flow: Pipeline, day: int, model: str) -> str:
 def test_recorded_days_are_learned_and_forgotten(flow: Pipeline, kept: list[str]) -> None:
     """Six days are the baseline of this model until 0 forgets them; four are refused, and change nothing."""
     bucket = flow.aws.bucket
-    deployed = load_result(bucket, "deploy", DeployResult, "")
+    deployed = load_result(flow.aws, "deploy", DeployResult)
     model = open_model(bucket.get(bucket.key(deployed.model_uri))).version
     standing = [item.key for item in bucket.list(features_prefix(flow.aws.name))]
     bucket.remove(standing)

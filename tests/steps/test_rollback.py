@@ -29,7 +29,7 @@ def train(flow: Pipeline, folder: Path) -> None:
     write_tiny_model_file(folder)
     (folder / "NOTE.txt").write_text(folder.name)
     uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
-    save_result(flow.aws.bucket, "train", TrainingResult(folder.name, uri, "test", flow.settings.classes, {}, 0.0))
+    save_result(flow.aws, "train", TrainingResult(folder.name, uri, "test", flow.settings.classes, {}, 0.0))
     flow.approve()
 
 
@@ -60,7 +60,7 @@ def test_three_releases_are_kept_and_gone_back_to_one_by_one(own_flow: Pipeline,
     for wanted in (kept[1], kept[0]):
         assert own_flow.rollback() == wanted
         assert live(own_flow) == wanted.config
-        assert load_result(own_flow.aws.bucket, "deploy", DeployResult, "") == wanted
+        assert load_result(own_flow.aws, "deploy", DeployResult) == wanted
     with pytest.raises(NoPreviousRelease, match="release 2 is the oldest"):
         own_flow.rollback()
     assert hosted(own_flow) == ({kept[0].config}, {kept[0].model})

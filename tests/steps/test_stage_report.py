@@ -124,7 +124,7 @@ def test_the_pipeline_checks_labels_with_the_last_trained_model(aws: Aws, settin
         CLASSES,
     )
     model = model_of(aws, tmp_path / "model", collection, first.version)
-    save_result(aws.bucket, "train", TrainingResult(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
+    save_result(aws, "train", TrainingResult(model.job, model.model_uri, first.version, CLASSES, {}, 1.0))
     again = flow.stage(tmp_path / "data.html")
     assert (again.uploaded, again.version) == (0, first.version)
     issues = json.loads((tmp_path / "data.json").read_bytes())["label_issues"]

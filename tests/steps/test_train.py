@@ -68,7 +68,7 @@ def test_what_was_trained_has_its_number_in_the_registry(aws: Aws, settings: Set
     flow.stage()
     trained = flow.train()
     assert aws.registry.get(trained.package).model_uri == trained.model_uri
-    assert load_result(aws.bucket, "train", TrainingResult, "") == trained
+    assert load_result(aws, "train", TrainingResult) == trained
 
 
 @pytest.mark.slow

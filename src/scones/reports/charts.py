@@ -116,13 +116,13 @@ def drift(before: WindowVerdict, after: WindowVerdict) -> Markup:
     rows = [("all features", before.score, after.score)]
     rows += [(item.name.replace("_", " "), unchanged.get(item.name, 0.0), item.score) for item in after.features]
     names = [name for name, _, _ in rows]
-    rings = _ratios([score for _, score, _ in rows], before.threshold)
+    circles = _ratios([score for _, score, _ in rows], before.threshold)
     dots = _ratios([score for _, _, score in rows], after.threshold)
     with canvas(_WIDTH, 66 + 23 * len(rows)) as drawing:
         axes = drawing.axes
-        axes.hlines(names, rings, dots, color=RULE, linewidth=2)
+        axes.hlines(names, circles, dots, color=RULE, linewidth=2)
         axes.plot(dots, names, "o", color=BAD, markersize=7.5, label="darkened and blurred")
-        axes.plot(rings, names, "o", markerfacecolor=PAPER, markeredgecolor=GOOD, markersize=7, label="unchanged")
+        axes.plot(circles, names, "o", markerfacecolor=PAPER, markeredgecolor=GOOD, markersize=7, label="unchanged")
         axes.axvline(1, color=TEXT, linewidth=1.4, linestyle=_DASHES)
         axes.set(xscale="log", xlabel="drift score, as a multiple of the alarm threshold")
         axes.set_xlim(left=_MIN_RATIO * 0.8)

@@ -19,6 +19,8 @@ from scones.monitoring.performance.labels import (
 )
 from scones.reports.labels import LabelPagePhoto, render_labels, table_to_fill
 
+__all__ = ["LabelResult", "NothingToLabel", "export_labels", "import_labels"]
+
 _NEWEST_PHOTOS = 1000
 """The photos to label are drawn from this many."""
 _LATE = timedelta(hours=1)

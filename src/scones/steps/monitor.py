@@ -26,6 +26,8 @@ from scones.monitoring.monitor_state import MonitorState
 from scones.monitoring.performance.prediction_check import ProbeResult, probe_images
 from scones.monitoring.performance.registered_model import RegisteredModel, open_model
 
+__all__ = ["ConcurrentRunError", "LearnedDays", "MonitorResult", "MonitorTarget", "history", "learn", "monitor"]
+
 _CAPTURE_SECONDS = 60.0
 _MAX_RUNS = 1000
 """The history draws, and learning reads, at most the newest runs: at one per hour about six weeks."""
