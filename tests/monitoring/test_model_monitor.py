@@ -1,18 +1,25 @@
 """Model Monitor's documents: the form that SageMaker's own tools read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
+from batches import batch, registered, run_of
+from scones.monitoring.alerts.notices import ActiveAlarm, AlarmEvent
 from scones.monitoring.capture.records import RefusalReason
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import BUCKETS, FEATURES, FeatureSummary
 from scones.monitoring.drift.window_test import window_test
 from scones.monitoring.model_monitor import (
     constraints_document,
+    metrics,
     statistics_document,
     violations_document,
 )
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
+from scones.monitoring.performance.prediction_check import ProbeResult, check_predictions
+from scones.monitoring.run import MonitoringRun
 
 RNG = np.random.default_rng(5)
 BASELINE = Baseline(RNG.normal(10, 2, (200, len(FEATURES))), "v1")
@@ -21,8 +28,8 @@ BASELINE = Baseline(RNG.normal(10, 2, (200, len(FEATURES))), "v1")
 def summed(*batches: np.ndarray) -> FeatureSummary:
     """A summary of batches, one after another."""
     summary = FeatureSummary(BASELINE.values)
-    for batch in batches:
-        summary.add(batch)
+    for part in batches:
+        summary.add(part)
     return summary
 
 
@@ -72,3 +79,32 @@ def test_a_run_without_drift_violates_nothing() -> None:
     """Questions of our own are no violation."""
     verdict = window_test(BASELINE, RNG.normal(10, 2, (100, len(FEATURES))), false_alarm_rate=0.001)
     assert violations_document(verdict, {RefusalReason.OURS: 7}) == {"violations": []}
+
+
+HALF = np.full((3, 2), [0.3, 0.7])
+
+
+def test_an_active_alarm_outlasts_the_verdict() -> None:
+    """`drift_alarm` stays at 1 although this run had too few photos for any score."""
+    active = ActiveAlarm(AlarmEvent("drift", "", ""), "2026-01-01T00:00:00Z")
+    probes = (ProbeResult("k", "bicycle", "motorcycle"), ProbeResult("k", "bicycle", "bicycle"))
+    refused = {RefusalReason.MALFORMED: 2, RefusalReason.TWICE: 5}
+    assert metrics(MonitoringRun(registered(), "e").finish(), refused, probes, (active,)) == {
+        "images_seen": 0,
+        "records_refused": 2,
+        "prediction_mismatch": 0,
+        "drift_alarm": 1,
+        "drift_score": 0,
+        "probe_failures": 1,
+    }
+
+
+def test_drift_scores_are_in_units_of_the_threshold() -> None:
+    """Above 1 is above the threshold; an accuracy that is not trusted is not published."""
+    estimate = AccuracyEstimate(0.7, 0.6, 0.8, trusted=True, why="")
+    run = replace(run_of(batch(brightness=-5)), check=check_predictions(HALF, 1 - HALF), accuracy=estimate)
+    found = metrics(run, {}, (), ())
+    assert (found["drift_alarm"], found["prediction_mismatch"], found["accuracy_estimate"]) == (0, 3, 0.7)
+    assert found["drift_score"] > 1
+    assert {f"feature_baseline_drift_{name}" for name in FEATURES} < set(found)
+    assert "accuracy_estimate" not in metrics(replace(run, accuracy=replace(estimate, trusted=False)), {}, (), ())

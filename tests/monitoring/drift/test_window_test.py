@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 from scones.data.decode import darken_and_blur
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, measure_features
 from scones.monitoring.drift.normal_scores import MIN_PHOTOS
-from scones.monitoring.drift.window_test import InvalidFalseAlarmRate, window_test
+from scones.monitoring.drift.window_test import FalseAlarmBudget, InvalidBudget, InvalidFalseAlarmRate, window_test
 
 
 def photos(count: int, seed: int) -> np.ndarray:
@@ -188,3 +189,28 @@ def test_on_real_photos_the_rate_holds_and_darkness_fires(real_photos: Path) -> 
         fired.append(window_test(baseline, dark[order[500:540]], false_alarm_rate=0.005, seed=seed).alarm)
     assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
     assert all(fired)
+
+
+NUMBERS = st.floats(MIN_PER_THOUSAND, MAX_PER_THOUSAND)
+
+
+@given(NUMBERS, st.integers(20, 1000))
+def test_both_detectors_together_keep_the_budget(number: float, photos: int) -> None:
+    """Windows that fill 1,000 photos and the stream expect no more false alarms than the user allowed."""
+    budget = FalseAlarmBudget(number)
+    assert budget.of_window(photos) * 1000 / photos + budget.of_stream() <= number
+
+
+@given(NUMBERS)
+def test_the_min_window_can_be_calibrated(number: float) -> None:
+    """From that many photos on, the rate is one that a check accepts; it is never under twenty."""
+    budget = FalseAlarmBudget(number)
+    assert budget.min_window() >= MIN_PHOTOS
+    assert MIN_RATE * (1 - 1e-9) <= budget.of_window(budget.min_window()) <= MAX_RATE
+
+
+@pytest.mark.parametrize("number", [0, -1, 0.001, 5, float("nan")])
+def test_what_cannot_be_promised_is_refused(number: float) -> None:
+    """No false alarm ever, or one all the time, is no budget."""
+    with pytest.raises(InvalidBudget, match="choose"):
+        FalseAlarmBudget(number)

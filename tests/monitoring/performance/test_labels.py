@@ -1,12 +1,25 @@
 """Labels give an exact figure, correct confidence without bias, and are asked for where they tell most."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scones.monitoring.performance.labels import InvalidLabels, choose_photos, corrected_accuracy, labelled_accuracy
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.traffic import RecordedTraffic
+from scones.monitoring.performance.labels import (
+    PHOTOS_TO_LABEL,
+    InvalidLabels,
+    LabelRequest,
+    choose_photos,
+    compare_labels,
+    corrected_accuracy,
+    labelled_accuracy,
+    parse_labels,
+)
 
 CONFIDENCE = hnp.arrays(np.float64, st.integers(3, 60), elements=st.floats(0.5, 1))
 
@@ -67,3 +80,123 @@ def test_labels_that_do_not_fit_are_refused() -> None:
     choice = choose_photos(np.full(10, 0.7), 5)
     with pytest.raises(InvalidLabels, match="give one for each"):
         corrected_accuracy(np.full(10, 0.7), choice, np.ones(4, bool))
+
+
+CLASSES = ("bicycle", "motorcycle")
+PHOTOS = 200
+
+
+def measured(model: str = "m") -> RecordedTraffic:
+    """Photos that were answered as motorcycles, more or less surely."""
+    sure = np.random.default_rng(0).uniform(0.5, 1, PHOTOS)
+    names = [str(number) for number in range(PHOTOS)]
+    return RecordedTraffic(
+        model,
+        tuple(f"e{name}" for name in names),
+        ("",) * PHOTOS,
+        tuple(f"h{name}" for name in names),
+        np.column_stack([1 - sure, sure]),
+        np.zeros((PHOTOS, len(FEATURES))),
+    )
+
+
+def asked(part: RecordedTraffic) -> LabelRequest:
+    """Which of them to label."""
+    return LabelRequest.of(part.model, part.events, part.probabilities, seed=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "event,label\ne1,bicycle\nh2,motorcycle\ne3,\n",
+        "photo,when,label\r\ne1,now,bicycle\r\nh2,,motorcycle\r\n",
+        "photo,event,label\n ,e1,bicycle\nh2,e9,motorcycle\n",
+        '{"event": "e1", "label": "bicycle"}\n\n{"photo": "h2", "label": "motorcycle", "by": {"name": "Ann"}}\n',
+    ],
+)
+def test_tables_and_lines_read_alike(text: str) -> None:
+    """Other columns and rows without a label are passed over."""
+    assert parse_labels(text, CLASSES) == {"e1": "bicycle", "h2": "motorcycle"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("event,label\ne1,tram\n", "line 2: unknown class 'tram'; the classes are bicycle, motorcycle"),
+        ("name,label\ne1,bicycle\n", "line 2 has no photo"),
+        ("event,label\ne1,bicycle\ne1,motorcycle\n", "line 3: photo e1 has two labels"),
+        ('{"event": "e1"', "line 1 is not a JSON object"),
+        ("event,kind\ne1,bicycle\n", "no photo has a label"),
+    ],
+)
+def test_what_cannot_be_a_label_is_named_with_its_line(text: str, message: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(InvalidLabels, match=message):
+        parse_labels(text, CLASSES)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """No text crashes the reader."""
+    with suppress(InvalidLabels):
+        parse_labels(text, CLASSES)
+
+
+def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:
+    """Six in ten are right; the labels of thirty unsure photos say about that, and count as what they are."""
+    part = measured()
+    right = np.random.default_rng(1).random(PHOTOS) < 0.6
+    wanted = asked(part)
+    labels = {event: CLASSES[int(right[place])] for event, place in zip(wanted.events, wanted.places, strict=True)}
+    found = compare_labels([part, measured("other")], labels | {"lost": "bicycle"}, wanted, "m", CLASSES)
+    assert (found.labels, found.photos, found.unknown, found.requested) == (
+        PHOTOS_TO_LABEL + 1,
+        PHOTOS_TO_LABEL,
+        1,
+        PHOTOS_TO_LABEL,
+    )
+    assert found.exact.accuracy == pytest.approx(right[list(wanted.places)].mean())
+    assert found.corrected is not None
+    assert found.corrected.low < right.mean() < found.corrected.high
+    assert "accuracy on all photos" in "\n".join(found.summary())
+
+
+def test_a_photo_is_known_by_its_bytes_however_often_it_was_sent() -> None:
+    """One label by SHA-256 judges each answer to that photo; without chosen photos there is no corrected figure."""
+    part = measured()
+    twice = RecordedTraffic.join([part, part.take(np.array([5]))])
+    found = compare_labels([twice], {"h5": "motorcycle", "h6": "bicycle"}, None, "m", CLASSES)
+    assert (found.exact.labels, found.corrected) == (2, None)
+
+
+def test_some_of_the_requested_labels_are_used_and_the_rest_is_counted() -> None:
+    """Twenty of thirty; those of another model's photos are not corrected by."""
+    part = measured()
+    wanted = asked(part)
+    labels = dict.fromkeys(wanted.events[:20], "motorcycle")
+    found = compare_labels([part], labels, wanted, "m", CLASSES)
+    assert found.corrected is not None
+    assert (found.corrected.labels, found.requested) == (20, PHOTOS_TO_LABEL)
+    assert "10 of the requested photos have no label" in "\n".join(found.summary())
+    assert compare_labels([part], labels, asked(measured("other")), "m", CLASSES).corrected is None
+
+
+def test_labels_of_photos_that_nobody_saw_are_refused() -> None:
+    """They may be of another endpoint, or of a model before this one."""
+    with pytest.raises(InvalidLabels, match="none of 1 labels"):
+        compare_labels([measured("other")], {"e1": "bicycle"}, None, "m", CLASSES)
+
+
+def test_labels_that_contradict_each_other_are_refused() -> None:
+    """One by the photo's bytes and one by its event: which of them is right is not guessed."""
+    with pytest.raises(InvalidLabels, match="photo h5 and its event e5 have different labels: bicycle, motorcycle"):
+        compare_labels([measured()], {"h5": "motorcycle", "e5": "bicycle"}, None, "m", CLASSES)
+    assert compare_labels([measured()], {"h5": "motorcycle", "e5": "motorcycle"}, None, "m", CLASSES).unknown == 0
+
+
+def test_what_was_asked_reads_back_and_damage_is_named() -> None:
+    """Between asking and labelling lie days."""
+    wanted = asked(measured())
+    assert LabelRequest.from_json(wanted.to_json()) == wanted
+    with pytest.raises(InvalidLabels, match="cannot be read"):
+        LabelRequest.from_json(b"{}")
