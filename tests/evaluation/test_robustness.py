@@ -37,7 +37,7 @@ def test_light_costs_this_model_its_bicycles_and_darkness_its_motorcycles() -> N
     [
         ("jpeg", 3, 32, "JPEG at quality 58"),
         ("jpeg", 3, 96, "JPEG at quality 15"),
-        ("occlusion", 1, 32, "a square of 20% of the side covered"),
+        ("occlusion", 1, 32, "square of 20% of the side covered"),
     ],
 )
 def test_severities_are_described(kind: str, severity: int, side: int, words: str) -> None:
