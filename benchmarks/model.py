@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from benchmarks.model_measures import Judges, Pixels, measure
+from benchmarks.model_measures import HeldOutPhotos, Pixels, measure
 from benchmarks.model_peers import Labels, hog_and_svm, resnet18
 
 from scones.config.settings import Settings
@@ -81,7 +81,7 @@ class Bench:
     """The photos, and how much is done with them."""
 
     train: TrainingData
-    judges: Judges
+    judges: HeldOutPhotos
     seeds: int
     epochs: int
     peer_epochs: int
@@ -131,7 +131,7 @@ def _gather(options: argparse.Namespace) -> Bench:
         learnt, unseen = [photo for index, photo in enumerate(outliers) if index % 5 != 4], outliers[4::5]
     blank = np.zeros((0, SIDE, SIDE, 3), np.uint8)
     train = TrainingData(pixels["train"], labels["train"], len(found.classes), np.stack(learnt) if learnt else blank)
-    judges = Judges(pixels["test"], labels["test"], np.stack(unseen) if unseen else blank)
+    judges = HeldOutPhotos(pixels["test"], labels["test"], np.stack(unseen) if unseen else blank)
     return Bench(train, judges, options.seeds, options.epochs, options.peer_epochs)
 
 

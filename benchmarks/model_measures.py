@@ -1,4 +1,4 @@
-"""What one trained model file is worth, measured on photos that it never saw."""
+"""The metrics of one trained model file, on photos that it was not trained on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,44 +22,46 @@ _OTHERS = "other things"
 
 
 @dataclass(frozen=True)
-class Judges:
-    """The photos to judge by: the classes', and others that show neither."""
+class HeldOutPhotos:
+    """Test photos of the classes, and *others* that show none of them."""
 
     photos: Pixels
     labels: npt.NDArray[np.int64]
     others: Pixels
 
 
-def measure(model_file: ModelFile, judges: Judges) -> dict[str, float]:
-    """Give every figure of one model, by the names that the table uses: of the one in float32 but for int8's own."""
+def measure(model_file: ModelFile, held_out: HeldOutPhotos) -> dict[str, float]:
+    """The metrics of one model by their names in the table; those without `int8` in the name are of float32."""
     model = Model(replace(model_file, model_path=model_file.exact_path))
     classes = len(model_file.classes)
-    table = _ask(model.answer, judges.photos)
+    table = _predict(model.answer, held_out.photos)
     probabilities = table[:, :classes]
-    right, confidence = probabilities.argmax(axis=1) == judges.labels, probabilities.max(axis=1)
+    right, confidence = probabilities.argmax(axis=1) == held_out.labels, probabilities.max(axis=1)
     found = {
         "accuracy": float(right.mean()),
         "ece": calibration_error(right, confidence),
         "covered": accuracy_at(_COVERAGE, risk_coverage(right, confidence)),
     }
     for kind, severity in (("noise", 3), ("contrast", 5)):
-        damaged = _ask(model.answer, corrupt(judges.photos, kind, severity, 0))[:, :classes]
-        found[kind] = float((damaged.argmax(axis=1) == judges.labels).mean())
+        corrupted = _predict(model.answer, corrupt(held_out.photos, kind, severity, 0))[:, :classes]
+        found[kind] = float((corrupted.argmax(axis=1) == held_out.labels).mean())
     int8 = Model(replace(model_file, model_path=model_file.int8_path or model_file.exact_path))
     pair = ModelPair(model.answer, int8.answer, model_file.model_path == model_file.int8_path)
-    compared = compare_int8(pair, judges.photos, judges.labels, classes)
-    return found | _guard(model_file, model, judges) | {"int8": compared.difference, "speed": compared.times_faster}
+    compared = compare_int8(pair, held_out.photos, held_out.labels, classes)
+    return found | _ood(model_file, model, held_out) | {"int8": compared.difference, "speed": compared.times_faster}
 
 
-def _guard(model_file: ModelFile, model: Model, judges: Judges) -> dict[str, float]:
-    limit = np.inf if model_file.unfamiliar_above is None else model_file.unfamiliar_above
-    nothing = flat_and_noise(judges.photos.shape[1])
-    known, of_nothing, of_others = (_ask(model.answer, some)[:, -1] for some in (judges.photos, nothing, judges.others))
-    groups = {SYNTHETIC: (("",) * len(nothing), of_nothing), _OTHERS: (("",) * len(judges.others), of_others)}
-    found = evaluate_ood(limit, known, groups)
-    generated, others = found.groups
-    return {"refused": found.rejected, "nothing": generated.auc, "others": others.auc, "accepted": others.accepted}
+def _ood(model_file: ModelFile, model: Model, held_out: HeldOutPhotos) -> dict[str, float]:
+    threshold = np.inf if model_file.unfamiliar_above is None else model_file.unfamiliar_above
+    generated = flat_and_noise(held_out.photos.shape[1])
+    known, of_generated, of_others = (
+        _predict(model.answer, some)[:, -1] for some in (held_out.photos, generated, held_out.others)
+    )
+    groups = {SYNTHETIC: (("",) * len(generated), of_generated), _OTHERS: (("",) * len(held_out.others), of_others)}
+    found = evaluate_ood(threshold, known, groups)
+    synthetic, others = found.groups
+    return {"refused": found.rejected, "nothing": synthetic.auc, "others": others.auc, "accepted": others.accepted}
 
 
-def _ask(answer: Callable[[Pixels], npt.NDArray[np.floating]], photos: Pixels) -> Floats:
+def _predict(answer: Callable[[Pixels], npt.NDArray[np.floating]], photos: Pixels) -> Floats:
     return np.concatenate([answer(photos[at : at + _BATCH]) for at in range(0, len(photos), _BATCH)]).astype(np.float64)

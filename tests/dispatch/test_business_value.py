@@ -18,11 +18,11 @@ CLASSES = ("bicycle", "motorcycle")
 RULES = Rules(sure_confidence=0.8)
 
 
-def test_measured_answers_are_those_of_the_photos() -> None:
-    """What was said, and how surely, photo by photo."""
+def test_a_measured_classifier_has_the_predictions_of_the_photos() -> None:
+    """The predictions with their confidence, photo by photo."""
     found = measured_classifier(["bicycle", "motorcycle"], [[0.9, 0.1], [0.7, 0.3]], CLASSES)
     assert found
-    assert found.said.tolist() == [BICYCLE, BICYCLE]
+    assert found.predicted.tolist() == [BICYCLE, BICYCLE]
     assert found.confidence.tolist() == [0.9, 0.7]
     assert found.accuracy == 0.5
 
@@ -33,7 +33,7 @@ def test_another_class_than_the_two_leaves_a_courier_unsure() -> None:
     answers = [[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     found = measured_classifier(["bicycle", "motorcycle", "tandem"], answers, classes)
     assert found
-    assert found.said.tolist() == [UNSURE, MOTORCYCLE]
+    assert found.predicted.tolist() == [UNSURE, MOTORCYCLE]
 
 
 def test_without_photos_of_both_vehicles_nothing_was_measured() -> None:
@@ -47,7 +47,7 @@ def test_an_imagined_classifier_is_as_right_as_it_says(accuracy: float) -> None:
     """Its accuracy is the one asked for, and in each band of confidence it is right as often as it claims."""
     found = hypothetical_classifier(accuracy)
     assert found.accuracy == pytest.approx(accuracy, abs=0.002)
-    right = found.said == found.truth
+    right = found.predicted == found.truth
     for low in (0.5, 0.65, 0.8):
         band = (found.confidence >= low) & (found.confidence < low + 0.15)
         if band.sum() > 200:
@@ -76,7 +76,7 @@ def test_a_better_classifier_brings_more_orders_on_time() -> None:
     assert found.reviewed.on_time.mean > found.measured[1].on_time.mean
 
 
-def test_without_measured_answers_the_imagined_remain() -> None:
+def test_without_predictions_only_hypothetical_classifiers_remain() -> None:
     """The report of other people's classes has no line of its own."""
     trial = ValueSimulation(City(6, 60), seeds=(0,), accuracies=(0.9,), thresholds=(NO_THRESHOLD,))
     found = simulate_business_value(None, trial, RULES)

@@ -140,7 +140,7 @@ def rollback(env: str | None, as_json: bool) -> None:
 @click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
 @click.option("--unfamiliar", metavar="SOURCE", help="Also by photos of other things: a folder, or `cifar100`.")
 @click.option(
-    "--gate", is_flag=True, help="End with 1 when a floor in the settings (gate_...) is missed; approves or rejects."
+    "--gate", is_flag=True, help="Approve or reject the model by the gate_... settings; exit with 1 if it is rejected."
 )
 @click.option(
     "--report",

@@ -20,13 +20,13 @@ class ClassifierBehaviour:
     """A classifier's predictions for photos of each vehicle, with their confidence; one entry for each photo."""
 
     truth: Ints
-    said: Ints
+    predicted: Ints
     confidence: Floats
 
     @property
     def accuracy(self) -> float:
         """The share of photos that it classifies correctly."""
-        return float(np.mean(self.said == self.truth))
+        return float(np.mean(self.predicted == self.truth))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def measured_classifier(
     codes = np.array([kinds.get(name, UNSURE) for name in classes], dtype=np.intp)
     return ClassifierBehaviour(
         truth=np.array([kinds[labels[index]] for index in known], dtype=np.intp),
-        said=codes[table.argmax(axis=1)],
+        predicted=codes[table.argmax(axis=1)],
         confidence=table.max(axis=1),
     )
 
@@ -100,8 +100,8 @@ def hypothetical_classifier(accuracy: float) -> ClassifierBehaviour:
     evidence = deviation**2 / 2 + deviation * ndtri((np.arange(_POOL) + 0.5) / _POOL)
     right = 1 / (1 + np.exp(-evidence))
     truth = np.repeat([BICYCLE, MOTORCYCLE], _POOL)
-    said = np.where(np.tile(right >= 0.5, 2), truth, BICYCLE + MOTORCYCLE - truth)
-    return ClassifierBehaviour(truth, said, np.tile(np.maximum(right, 1 - right), 2))
+    predicted = np.where(np.tile(right >= 0.5, 2), truth, BICYCLE + MOTORCYCLE - truth)
+    return ClassifierBehaviour(truth, predicted, np.tile(np.maximum(right, 1 - right), 2))
 
 
 def simulate_business_value(found: ClassifierBehaviour | None, trial: ValueSimulation, rules: Rules) -> BusinessValue:
@@ -136,14 +136,14 @@ class _Week:
         days = [Day.of(trial.city, seed) for seed in trial.seeds]
         return cls(trial.seeds, days, [np.tile(day.motorcycle.astype(np.intp), (SHIFTS, 1)) for day in days], rules)
 
-    def seen(self, name: str, answers: ClassifierBehaviour, threshold: float) -> DispatchScenario:
-        return self.line(name, answers.accuracy, threshold, self._beliefs(answers, threshold))
+    def seen(self, name: str, behaviour: ClassifierBehaviour, threshold: float) -> DispatchScenario:
+        return self.line(name, behaviour.accuracy, threshold, self._beliefs(behaviour, threshold))
 
-    def reviewed(self, answers: ClassifierBehaviour) -> DispatchScenario:
+    def reviewed(self, behaviour: ClassifierBehaviour) -> DispatchScenario:
         threshold = self.rules.sure_confidence
-        seen = self._beliefs(answers, threshold)
+        seen = self._beliefs(behaviour, threshold)
         known = [np.where(part == UNSURE, truth, part) for part, truth in zip(seen, self.truths, strict=True)]
-        line = self.line("this model, unsure photos reviewed", answers.accuracy, threshold, known)
+        line = self.line("this model, unsure photos reviewed", behaviour.accuracy, threshold, known)
         return replace(line, unsure=_unsure(seen))
 
     def line(self, name: str, accuracy: float, threshold: float, beliefs: Sequence[Ints]) -> DispatchScenario:
@@ -159,22 +159,22 @@ class _Week:
             cancelled=_figure([item.cancelled for item in outcomes]),
         )
 
-    def _beliefs(self, answers: ClassifierBehaviour, threshold: float) -> Sequence[Ints]:
-        return [believe(answers, truth, threshold, seed) for truth, seed in zip(self.truths, self.seeds, strict=True)]
+    def _beliefs(self, behaviour: ClassifierBehaviour, threshold: float) -> Sequence[Ints]:
+        return [believe(behaviour, truth, threshold, seed) for truth, seed in zip(self.truths, self.seeds, strict=True)]
 
 
-def believe(answers: ClassifierBehaviour, truth: Ints, threshold: float, seed: int) -> Ints:
-    """What the dispatcher believes of each courier, each shown by a photo of the same vehicle drawn from *answers*."""
+def believe(behaviour: ClassifierBehaviour, truth: Ints, threshold: float, seed: int) -> Ints:
+    """The vehicle that the dispatcher assumes for each courier, by a photo of the same vehicle drawn at random."""
     luck = np.random.default_rng(seed).random(truth.shape)
     believed = np.full_like(truth, UNSURE)
     for kind in (BICYCLE, MOTORCYCLE):
-        photos = np.flatnonzero(answers.truth == kind)
-        # The luckier the draw, the better the answer: two classifiers then differ by what they are, not by luck.
-        right = np.where(answers.said[photos] == kind, 1, -1) * answers.confidence[photos]
+        photos = np.flatnonzero(behaviour.truth == kind)
+        # The same draws for all classifiers, so that they differ by their quality and not by luck.
+        right = np.where(behaviour.predicted[photos] == kind, 1, -1) * behaviour.confidence[photos]
         ranked = photos[np.argsort(right, kind="stable")]
         drawn = ranked[(luck[truth == kind] * len(ranked)).astype(np.intp)]
-        sure = answers.confidence[drawn] >= threshold
-        believed[truth == kind] = np.where(sure, answers.said[drawn], UNSURE)
+        sure = behaviour.confidence[drawn] >= threshold
+        believed[truth == kind] = np.where(sure, behaviour.predicted[drawn], UNSURE)
     return believed
 
 

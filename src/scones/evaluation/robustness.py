@@ -117,8 +117,8 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
     {
         "noise": Corruption("Gaussian noise, sigma {:g} of white", (0.08, 0.18, 0.38), _noise, (0.04, 0.08, 0.1)),
         "blur": Corruption("Gaussian blur, sigma {:.1%} of the side", (0.0125, 0.022, 0.032), _blur),
-        "brighter": Corruption("brightness increased by {:.0%} of white", (0.1, 0.3, 0.5), _brighter, (0.05, 0.15, 0.3)),
-        "darker": Corruption("brightness reduced by {:.0%}", (0.3, 0.5, 0.7), _darker),
+        "brighter": Corruption("brighter by {:.0%} of white", (0.1, 0.3, 0.5), _brighter, (0.05, 0.15, 0.3)),
+        "darker": Corruption("darker by {:.0%}", (0.3, 0.5, 0.7), _darker),
         "contrast": Corruption("contrast reduced to {:.0%}", (0.4, 0.2, 0.05), _contrast, (0.75, 0.4, 0.15)),
         "jpeg": Corruption("JPEG at quality {:g}", (25, 15, 7), _jpeg, (80, 58, 40)),
         "rotation": Corruption("rotated by {:g} degrees, left or right", (10, 20, 40), _rotation),

@@ -39,11 +39,11 @@ _MAX_BARS = 2000
 _MIN_RATIO = 0.05
 
 
-def confidence_histogram(answers: Sequence[PhotoCard], threshold: float, classes: int) -> Markup:
+def confidence_histogram(cards: Sequence[PhotoCard], threshold: float, classes: int) -> Markup:
     """Histogram of confidence, right predictions below and wrong ones on top, with the threshold."""
     edges = np.linspace(1 / classes, 1, _HISTOGRAM_BINS + 1).tolist()
-    right = [answer.confidence for answer in answers if answer.right]
-    wrong = [answer.confidence for answer in answers if not answer.right]
+    right = [card.confidence for card in cards if card.right]
+    wrong = [card.confidence for card in cards if not card.right]
     with canvas(_WIDTH, 290) as drawing:
         axes = drawing.axes
         axes.grid(axis="y")
