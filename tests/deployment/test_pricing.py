@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from scones.cli.render import render
 from scones.config.settings import Settings
 from scones.deployment.pricing import (
     BATCH_GIGABYTES,
@@ -177,7 +178,7 @@ def test_a_hundred_million_photos_need_several_manifests() -> None:
     assert plan.seconds <= 8 * 3600
     assert plan.instances > 1
     assert over(plan) == ["bytes of a manifest"]
-    assert any(line.startswith("OVER: bytes of a manifest") for line in plan.summary())
+    assert any(line.startswith("OVER: bytes of a manifest") for line in render(plan).splitlines())
 
 
 @given(st.integers(1, 10**9))
@@ -198,7 +199,7 @@ def test_a_command_that_asked_nothing_cost_nothing() -> None:
 def test_every_quota_says_where_and_when() -> None:
     """A source, a day, and whether it was seen there."""
     assert all(quota.source.startswith("https://") and quota.as_of for quota in plan_batch(1).quotas)
-    assert any("to be checked" in line for line in plan_batch(1).summary())
+    assert any("to be checked" in line for line in render(plan_batch(1)).splitlines())
 
 
 def workload(count: int, mode: str, **more: object) -> Workload:

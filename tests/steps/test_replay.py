@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import deployed, new_settings, put_away
+from scones.cli.render import render
 from scones.dispatch.dynamodb import Write
 from scones.domain.decision import Outcome
 from scones.model.model_file import ABOUT, SUMS, ModelFile, read_model_file
@@ -54,7 +55,7 @@ def test_every_kind_of_decision_is_rebuilt_bit_for_bit(flow: Pipeline) -> None:
     assert [item.differences for item in replayed] == [()] * len(executions)
     assert [item.outcome for item in replayed[:4]] == list(Outcome)[:4]
     assert [item.confidence for item in replayed[:3]] == [item.confidence for item in executions[:3]]
-    assert list(replayed[0].summary())[-1] == "reproduced exactly"
+    assert render(replayed[0]).splitlines()[-1] == "reproduced exactly"
 
 
 def test_a_decision_is_rebuilt_by_the_model_that_made_it(flow: Pipeline, tmp_path: Path) -> None:

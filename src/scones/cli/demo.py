@@ -51,26 +51,6 @@ class DemoResult:
     seconds: Mapping[str, float]
     report: str
 
-    def summary(self) -> Iterator[str]:
-        """The result in a few lines for a person."""
-        low, high = self.accuracy_interval
-        data = self.dataset
-        kind = "photos" if data["kind"] == "photos" else "DRAWINGS, not photos"
-        yield f"data       {data['name']}: {data['train']} for training, {data['test']} for testing ({kind})"
-        yield f"accuracy   {self.accuracy:.1%} [{low:.1%} to {high:.1%}, 95%]"
-        yield "workflow   " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.executions.items())
-        before = "FALSE ALARM" if self.drift["baseline_alarm"] else "no alarm"
-        after = "alarm" if self.drift["shifted_alarm"] else "NO ALARM"
-        photos = self.drift["found_after"]
-        when = "" if photos is None else f" after {photos} of them"
-        yield f"drift      {before} on the test photos, {after} on darkened and blurred ones{when}"
-        yield f"dispatch   {self.dispatch['assigned']} of {self.dispatch['orders']} orders assigned"
-        yield "on time    " + ", ".join(f"{share:.1%} {name}" for name, share in self.on_time.items())
-        yield f"time       {self.seconds['total']:.0f} s, of which {self.seconds['train']:.0f} s training"
-        yield f"on AWS     about ${self.cost_on_aws_dollars:.2f} for the same run"
-        yield f"left       {', '.join(self.left) or 'nothing'}"
-        yield f"report     {self.report}"
-
 
 @dataclass(slots=True)
 class _Clock:

@@ -7,23 +7,32 @@ from typing import TYPE_CHECKING, Any
 from scones.domain.decision import Outcome
 
 if TYPE_CHECKING:
+    from scones.cli.demo import DemoResult
+    from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
     from scones.evaluation.evaluation import Evaluation
     from scones.evaluation.load_test import LoadLevel
     from scones.monitoring.inspect import MonitorResult
+    from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult
+    from scones.steps.classify_batch import BatchRunResult
     from scones.steps.dispatch import DispatchResult
+    from scones.steps.down import TeardownReport
+    from scones.steps.replay import RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult
     from scones.steps.stage import StageResult
+    from scones.steps.status import Status
     from scones.steps.train import TrainingResult
 
 _FEW = 10
 """Up to this many photos are shown one by one; of more, the counts."""
+_FEW_NAMES = 3
+"""This many resources of a kind are shown by name; `--json` has them all."""
 
 
 def render(result: object) -> str:
     """Return the *result* of a command as lines of text; a type without a function of its own shows its fields."""
-    words: Callable[[Any], Iterable[str]] = getattr(type(result), "summary", _WORDS.get(type(result).__name__, _fields))
-    return "\n".join(words(result))
+    lines = _LINES.get(type(result).__name__, _fields)
+    return "\n".join(lines(result))
 
 
 def _staged(result: "StageResult") -> Iterable[str]:
@@ -158,6 +167,154 @@ def _simulated(result: "SimulationResult") -> Iterable[str]:
     yield from (f"failed with {error}: {count}" for error, count in result.errors.items())
 
 
+def _batch_run(result: "BatchRunResult") -> Iterable[str]:
+    yield f"run {result.run}: {result.photos:,} photos"
+    yield ", ".join(f"{number:,} {outcome.replace('_', ' ')}" for outcome, number in result.counts.items())
+    if result.newly_classified:
+        rate = f"{result.photos_per_second:.0f} per second"
+        yield f"{result.newly_classified:,} classified now, in {result.seconds:.1f} s: {rate}"
+    else:
+        yield "all had results already"
+    yield from (f"failed: {line}" for line in result.failed)
+    yield f"on AWS, about ${result.cost.total_dollars:.4f} besides the endpoint (prices of {result.cost.as_of})"
+    yield from (f"results {uri}" for uri in result.results)
+
+
+def _replayed(result: "ReplayResult") -> Iterable[str]:
+    decision = f"{result.label} {result.confidence:.9g}, {result.outcome}" if result.label else result.outcome
+    yield f"execution {result.execution}: {decision}"
+    yield f"photo {result.photo}, sha256 {result.photo_id[:12]}, model {result.model_version or 'none'}"
+    yield from (f"DIFFERENT: {difference}" for difference in result.differences)
+    yield "not identical" if result.differences else "reproduced exactly"
+
+
+def _rejudged(result: "RejudgeResult") -> Iterable[str]:
+    yield f"{result.photos} photos: {result.same} decided as before, {sum(result.changes.values())} differently"
+    yield from (f"{count:6} {change}" for change, count in result.changes.items())
+    if result.missing:
+        yield f"{result.missing} photos no longer exist, so they were not decided again"
+
+
+def _labels(result: "LabelResult") -> Iterable[str]:
+    from scones.monitoring.performance.labels import with_interval
+
+    yield f"{result.labels} labels for {result.photos} recorded photos; {result.unknown} labels match no photo"
+    if result.corrected is not None:
+        count = result.corrected.labels
+        yield f"accuracy on all photos: {with_interval(result.corrected)}, from {count} requested labels"
+        if count < result.requested:
+            yield f"{result.requested - count} of the requested photos have no label; they may differ"
+    yield f"accuracy on the labelled photos only: {with_interval(result.exact)}, n = {result.exact.labels}"
+
+
+def _batch_plan(result: "BatchPlan") -> Iterable[str]:
+    yield f"{result.photos:,} photos in {result.batches:,} batches, {result.concurrency} at once"
+    yield f"{result.instances} endpoint instances, {result.seconds / 3600:.1f} hours"
+    yield from map(str, result.cost.items)
+    orchestration = f"${result.orchestration_dollars:,.2f} of it Step Functions and Lambda"
+    yield f"${result.cost.total_dollars:,.2f} in all, {orchestration}; {_prices(result.cost)}"
+    for quota in result.quotas:
+        mark = "" if quota.verified else ", to be checked"
+        verdict = "within" if quota.kept else "OVER"
+        yield f"{verdict}: {quota.what}: {quota.needed:,.0f} of {quota.limit:,.0f} ({quota.as_of}{mark})"
+
+
+def _estimate(result: "Estimate") -> Iterable[str]:
+    from scones.deployment.pricing import PHOTO_KILOBYTES
+
+    yield f"{result.workload.photos:,} photos of {PHOTO_KILOBYTES:.0f} KB, {result.workload.mode}"
+    yield from map(str, result.cost.items)
+    each = f"${result.per_photo_dollars:.7f} a photo"
+    yield f"${result.cost.total_dollars:,.2f} in all, {each}; {_prices(result.cost)}"
+    yield f"${result.idle_month_dollars:,.2f} for a month without any photo:"
+    yield from map(str, result.idle_month)
+    yield "? marks a price that was not seen on AWS's own page: look it up before you rely on it"
+
+
+def _cost_table(result: "CostTable") -> Iterable[str]:
+    from scones.deployment.pricing import PHOTO_KILOBYTES
+
+    yield f"{result.photos:,} photos of {PHOTO_KILOBYTES:.0f} KB, in dollars; {_prices(result)}"
+    yield f"{'':<26}{'endpoint':>10}{'workflow':>10}{'storage':>10}{'other':>10}{'all':>10}{'idle month':>12}"
+    for row in result.rows:
+        parts = (row.endpoint_dollars, row.orchestration_dollars, row.storage_dollars, row.other_dollars)
+        cells = "".join(f"{dollars:>10,.2f}" for dollars in (*parts, row.photos_dollars))
+        yield f"{row.way:<26}{cells}{row.idle_month_dollars:>12,.2f}"
+    yield f"not seen on AWS's own page: {', '.join(result.unverified)}"
+
+
+def _status(result: "Status") -> Iterable[str]:
+    yield f"account {result.account}, {result.region}, environment {result.env}"
+    yield f"stack {result.stack or 'none'}, endpoint {result.endpoint or 'none'}"
+    if result.drift:
+        yield f"drift {result.drift}"
+    if result.endpoint_config != result.wanted_config:
+        wanted = result.wanted_config or "no release"
+        live = result.endpoint_config or "nothing"
+        yield f"ENDPOINT: {live} is live, but {wanted} was deployed last; run: scones deploy"
+    elif result.endpoint:
+        yield f"endpoint configuration {result.endpoint_config}, that of the last release"
+    dollars = _hourly(result.hourly_dollars)
+    yield f"cost on AWS: {dollars}"
+    yield from (f"resource: {line}" for line in _by_kind(result.resources))
+    yield from (f"LEFTOVER: {item}" for item in result.leftovers)
+
+
+def _teardown(result: "TeardownReport") -> Iterable[str]:
+    yield from (f"deleted: {item}" for item in result.deleted)
+    yield f"{result.objects} objects deleted"
+    dollars = result.hourly_dollars_stopped
+    yield "stopped: instances of unknown price" if dollars is None else f"stopped: ${dollars:.3f} an hour"
+    yield from (f"kept: {item}" for item in result.kept)
+    if result.kept:
+        yield f"kept data costs about ${result.monthly_dollars_kept:.2f} a month"
+    yield from (f"REMAINING: {item}" for item in result.remaining)
+    nothing = "nothing else is left" if result.kept else "nothing is left"
+    yield f"listed again: {nothing}" if not result.remaining else "listed again: not everything was deleted"
+
+
+def _by_kind(items: Iterable[str]) -> Iterable[str]:
+    """One line for each kind of resource, with the first names."""
+    kinds: dict[str, list[str]] = {}
+    for item in items:
+        kind, _, name = item.partition(" ")
+        kinds.setdefault(kind, []).append(name)
+    for kind, names in kinds.items():
+        count = f" x {len(names)}" if len(names) > 1 else ""
+        more = f" and {len(names) - _FEW_NAMES} more" if len(names) > _FEW_NAMES else ""
+        yield f"{kind}{count}: {', '.join(names[:_FEW_NAMES])}{more}"
+
+
+def _hourly(dollars: float | None) -> str:
+    if dollars is None:
+        return "unknown: an instance type has no price"
+    return f"${dollars:.3f} an hour, besides requests and storage"
+
+
+def _prices(priced: "Bill | CostTable") -> str:
+    return f"prices of {priced.as_of}, {priced.region}"
+
+
+def _demo(result: "DemoResult") -> Iterable[str]:
+    low, high = result.accuracy_interval
+    data = result.dataset
+    kind = "photos" if data["kind"] == "photos" else "DRAWINGS, not photos"
+    yield f"data       {data['name']}: {data['train']} for training, {data['test']} for testing ({kind})"
+    yield f"accuracy   {result.accuracy:.1%} [{low:.1%} to {high:.1%}, 95%]"
+    yield "workflow   " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.executions.items())
+    before = "FALSE ALARM" if result.drift["baseline_alarm"] else "no alarm"
+    after = "alarm" if result.drift["shifted_alarm"] else "NO ALARM"
+    photos = result.drift["found_after"]
+    when = "" if photos is None else f" after {photos} of them"
+    yield f"drift      {before} on the test photos, {after} on darkened and blurred ones{when}"
+    yield f"dispatch   {result.dispatch['assigned']} of {result.dispatch['orders']} orders assigned"
+    yield "on time    " + ", ".join(f"{share:.1%} {name}" for name, share in result.on_time.items())
+    yield f"time       {result.seconds['total']:.0f} s, of which {result.seconds['train']:.0f} s training"
+    yield f"on AWS     about ${result.cost_on_aws_dollars:.2f} for the same run"
+    yield f"left       {', '.join(result.left) or 'nothing'}"
+    yield f"report     {result.report}"
+
+
 def _fields(result: object) -> Iterable[str]:
     if isinstance(result, dict):
         pairs: Iterable[tuple[str, object]] = result.items()
@@ -167,7 +324,7 @@ def _fields(result: object) -> Iterable[str]:
         yield f"{name.replace('_', ' ')}: {value}"
 
 
-_WORDS: dict[str, Callable[[Any], Iterable[str]]] = {
+_LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "StageResult": _staged,
     "TrainingResult": _trained,
     "ClassifyResult": _classified,
@@ -175,4 +332,14 @@ _WORDS: dict[str, Callable[[Any], Iterable[str]]] = {
     "MonitorResult": _monitored,
     "DispatchResult": _dispatched,
     "SimulationResult": _simulated,
+    "DemoResult": _demo,
+    "BatchRunResult": _batch_run,
+    "ReplayResult": _replayed,
+    "RejudgeResult": _rejudged,
+    "LabelResult": _labels,
+    "BatchPlan": _batch_plan,
+    "Estimate": _estimate,
+    "CostTable": _cost_table,
+    "Status": _status,
+    "TeardownReport": _teardown,
 }

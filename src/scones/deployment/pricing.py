@@ -30,7 +30,7 @@ _TRANSITION_SECONDS = 0.05
 _EXPRESS_STEP_SECONDS, _EXPRESS_GIGABYTES = 0.1, 64 / 1024
 
 # Assumptions about photos, endpoints and what runs beside them.
-_PHOTO_KILOBYTES = 100.0
+PHOTO_KILOBYTES = 100.0
 _BASE64 = 4 / 3
 """A captured photo is kept in base64."""
 _CALL_LOG_BYTES = 500
@@ -317,18 +317,6 @@ class BatchPlan:
     cost: Bill
     quotas: tuple[QuotaCheck, ...]
 
-    def summary(self) -> Iterable[str]:
-        """The lines for a person."""
-        yield f"{self.photos:,} photos in {self.batches:,} batches, {self.concurrency} at once"
-        yield f"{self.instances} endpoint instances, {self.seconds / _SECONDS_PER_HOUR:.1f} hours"
-        yield from map(str, self.cost.items)
-        orchestration = f"${self.orchestration_dollars:,.2f} of it Step Functions and Lambda"
-        yield f"${self.cost.total_dollars:,.2f} in all, {orchestration}; {_prices_of(self.cost)}"
-        for quota in self.quotas:
-            mark = "" if quota.verified else ", to be checked"
-            verdict = "within" if quota.kept else "OVER"
-            yield f"{verdict}: {quota.what}: {quota.needed:,.0f} of {quota.limit:,.0f} ({quota.as_of}{mark})"
-
 
 def plan_batch(photos: int, instance: str = _INSTANCE) -> BatchPlan:
     """Plan a batch run: enough instances for eight hours, and enough concurrent batches to keep them busy."""
@@ -423,16 +411,6 @@ class Estimate:
     idle_month: tuple[LineItem, ...]
     idle_month_dollars: float
 
-    def summary(self) -> Iterable[str]:
-        """The lines for a person."""
-        yield f"{self.workload.photos:,} photos of {_PHOTO_KILOBYTES:.0f} KB, {self.workload.mode}"
-        yield from map(str, self.cost.items)
-        each = f"${self.per_photo_dollars:.7f} a photo"
-        yield f"${self.cost.total_dollars:,.2f} in all, {each}; {_prices_of(self.cost)}"
-        yield f"${self.idle_month_dollars:,.2f} for a month without any photo:"
-        yield from map(str, self.idle_month)
-        yield "? marks a price that was not seen on AWS's own page: look it up before you rely on it"
-
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
@@ -456,16 +434,6 @@ class CostTable:
     as_of: str
     region: str
     unverified: tuple[str, ...]
-
-    def summary(self) -> Iterable[str]:
-        """The lines for a person."""
-        yield f"{self.photos:,} photos of {_PHOTO_KILOBYTES:.0f} KB, in dollars; {_prices_of(self)}"
-        yield f"{'':<26}{'endpoint':>10}{'workflow':>10}{'storage':>10}{'other':>10}{'all':>10}{'idle month':>12}"
-        for row in self.rows:
-            parts = (row.endpoint_dollars, row.orchestration_dollars, row.storage_dollars, row.other_dollars)
-            cells = "".join(f"{dollars:>10,.2f}" for dollars in (*parts, row.photos_dollars))
-            yield f"{row.way:<26}{cells}{row.idle_month_dollars:>12,.2f}"
-        yield f"not seen on AWS's own page: {', '.join(self.unverified)}"
 
 
 def estimate(workload: Workload) -> Estimate:
@@ -504,7 +472,7 @@ def _row(way: str, cost: Bill, idle_month_dollars: float) -> CostRow:
 
 
 def _workload_usage(workload: Workload) -> dict[str, float]:
-    photos, gigabytes = workload.photos, workload.photos * _PHOTO_KILOBYTES / _MILLION
+    photos, gigabytes = workload.photos, workload.photos * PHOTO_KILOBYTES / _MILLION
     if workload.mode == "batch":
         plan = plan_batch(photos, workload.instance)
         hours = plan.seconds * plan.instances / _SECONDS_PER_HOUR
@@ -535,7 +503,3 @@ def _endpoint_hours(workload: Workload) -> float:
 
 def _photos_per_second(instance: str) -> float:
     return _PHOTOS_PER_VCPU_SECOND * _VCPUS.get(instance.rpartition(".")[2], 2)
-
-
-def _prices_of(priced: Bill | CostTable) -> str:
-    return f"prices of {priced.as_of}, {priced.region}"

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,19 +122,6 @@ class BatchRunResult:
     failed: tuple[str, ...]
     """The first photos that failed, each with its error and reason."""
     cost: Bill
-
-    def summary(self) -> Iterable[str]:
-        """The lines for a person."""
-        yield f"run {self.run}: {self.photos:,} photos"
-        yield ", ".join(f"{number:,} {outcome.replace('_', ' ')}" for outcome, number in self.counts.items())
-        if self.newly_classified:
-            rate = f"{self.photos_per_second:.0f} per second"
-            yield f"{self.newly_classified:,} classified now, in {self.seconds:.1f} s: {rate}"
-        else:
-            yield "all had results already"
-        yield from (f"failed: {line}" for line in self.failed)
-        yield f"on AWS, about ${self.cost.total_dollars:.4f} besides the endpoint (prices of {self.cost.as_of})"
-        yield from (f"results {uri}" for uri in self.results)
 
 
 def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -> BatchRunResult:

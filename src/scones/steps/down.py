@@ -1,7 +1,6 @@
 """Down: delete all resources of the environment, list what remains, and report it."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scones.aws.client import AwsError, WaitTimeout, poll
@@ -60,19 +59,6 @@ class TeardownReport:
     hourly_dollars_stopped: float | None
     """What was billed by the hour; None if the price table lacks an instance type."""
     monthly_dollars_kept: float
-
-    def summary(self) -> Iterator[str]:
-        """The lines for a person."""
-        yield from (f"deleted: {item}" for item in self.deleted)
-        yield f"{self.objects} objects deleted"
-        dollars = self.hourly_dollars_stopped
-        yield "stopped: instances of unknown price" if dollars is None else f"stopped: ${dollars:.3f} an hour"
-        yield from (f"kept: {item}" for item in self.kept)
-        if self.kept:
-            yield f"kept data costs about ${self.monthly_dollars_kept:.2f} a month"
-        yield from (f"REMAINING: {item}" for item in self.remaining)
-        nothing = "nothing else is left" if self.kept else "nothing is left"
-        yield f"listed again: {nothing}" if not self.remaining else "listed again: not everything was deleted"
 
 
 def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownReport:

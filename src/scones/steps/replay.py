@@ -45,14 +45,6 @@ class ReplayResult:
     confidence: float
     differences: tuple[str, ...]
 
-    def summary(self) -> Iterator[str]:
-        """The lines for a person."""
-        decision = f"{self.label} {self.confidence:.9g}, {self.outcome}" if self.label else self.outcome
-        yield f"execution {self.execution}: {decision}"
-        yield f"photo {self.photo}, sha256 {self.photo_id[:12]}, model {self.model_version or 'none'}"
-        yield from (f"DIFFERENT: {difference}" for difference in self.differences)
-        yield "not identical" if self.differences else "reproduced exactly"
-
 
 @dataclass(frozen=True, slots=True)
 class RejudgeResult:
@@ -67,13 +59,6 @@ class RejudgeResult:
     model_version: str
     """The other model; empty if the recorded probabilities were used."""
     threshold: float | None
-
-    def summary(self) -> Iterator[str]:
-        """The lines for a person."""
-        yield f"{self.photos} photos: {self.same} decided as before, {sum(self.changes.values())} differently"
-        yield from (f"{count:6} {change}" for change, count in self.changes.items())
-        if self.missing:
-            yield f"{self.missing} photos no longer exist, so they were not decided again"
 
 
 def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> ReplayResult:

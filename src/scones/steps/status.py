@@ -10,9 +10,6 @@ from scones.deployment.inventory import inventory, running_instances, tagged_res
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
 
-_NAMED = 3
-"""How many names of a kind are shown; `--json` has all."""
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -33,38 +30,6 @@ class Status:
     leftovers: tuple[str, ...]
     """Resources that belong to neither the stack nor a release."""
     resources: tuple[str, ...]
-
-    def summary(self) -> Iterable[str]:
-        """The lines for a person."""
-        yield f"account {self.account}, {self.region}, environment {self.env}"
-        yield f"stack {self.stack or 'none'}, endpoint {self.endpoint or 'none'}"
-        if self.drift:
-            yield f"drift {self.drift}"
-        if self.endpoint_config != self.wanted_config:
-            wanted = self.wanted_config or "no release"
-            live = self.endpoint_config or "nothing"
-            yield f"ENDPOINT: {live} is live, but {wanted} was deployed last; run: scones deploy"
-        elif self.endpoint:
-            yield f"endpoint configuration {self.endpoint_config}, that of the last release"
-        dollars = "unknown: an instance type has no price" if self.hourly_dollars is None else self._cost()
-        yield f"cost on AWS: {dollars}"
-        yield from (f"resource: {line}" for line in _by_kind(self.resources))
-        yield from (f"LEFTOVER: {item}" for item in self.leftovers)
-
-    def _cost(self) -> str:
-        return f"${self.hourly_dollars:.3f} an hour, besides requests and storage"
-
-
-def _by_kind(items: Iterable[str]) -> Iterable[str]:
-    """One line for each kind of resource, with the first names."""
-    kinds: dict[str, list[str]] = {}
-    for item in items:
-        kind, _, name = item.partition(" ")
-        kinds.setdefault(kind, []).append(name)
-    for kind, names in kinds.items():
-        count = f" x {len(names)}" if len(names) > 1 else ""
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield f"{kind}{count}: {', '.join(names[:_NAMED])}{more}"
 
 
 def status(aws: Aws) -> Status:

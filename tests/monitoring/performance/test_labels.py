@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from scones.cli.render import render
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.labels import (
@@ -158,7 +159,7 @@ def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:
     assert found.exact.accuracy == pytest.approx(right[list(wanted.places)].mean())
     assert found.corrected is not None
     assert found.corrected.low < right.mean() < found.corrected.high
-    assert "accuracy on all photos" in "\n".join(found.summary())
+    assert "accuracy on all photos" in render(found)
 
 
 def test_a_photo_is_known_by_its_bytes_however_often_it_was_sent() -> None:
@@ -177,7 +178,7 @@ def test_some_of_the_requested_labels_are_used_and_the_rest_is_counted() -> None
     found = compare_labels([part], labels, wanted, "m", CLASSES)
     assert found.corrected is not None
     assert (found.corrected.labels, found.requested) == (20, PHOTOS_TO_LABEL)
-    assert "10 of the requested photos have no label" in "\n".join(found.summary())
+    assert "10 of the requested photos have no label" in render(found)
     assert compare_labels([part], labels, asked(measured("other")), "m", CLASSES).corrected is None
 
 

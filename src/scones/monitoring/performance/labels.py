@@ -188,16 +188,6 @@ class LabelResult:
     requested: int
     """The number of photos that a person was asked to label."""
 
-    def summary(self) -> Iterator[str]:
-        """Describe the result in a few lines."""
-        yield f"{self.labels} labels for {self.photos} recorded photos; {self.unknown} labels match no photo"
-        if self.corrected is not None:
-            count = self.corrected.labels
-            yield f"accuracy on all photos: {with_interval(self.corrected)}, from {count} requested labels"
-            if count < self.requested:
-                yield f"{self.requested - count} of the requested photos have no label; they may differ"
-        yield f"accuracy on the labelled photos only: {with_interval(self.exact)}, n = {self.exact.labels}"
-
 
 def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
     """Read labels by photo: CSV with a header, or JSON Lines; `photo` is the SHA-256 of its bytes, or use its `event`.
