@@ -1,8 +1,10 @@
 """Batches: a run is found again by its photos, and every photo has exactly one result."""
 
+import io
 import json
 
 import pytest
+from arro3.io import read_parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from scones.batch.results import (
     read_part,
     result_lines,
     run_name,
+    to_parquet,
 )
 from scones.domain.decision import Outcome
 
@@ -102,3 +105,11 @@ def test_attempts_are_listed_in_their_order() -> None:
     assert files.manifest(2) < files.manifest(10)
     assert files.manifest(2).startswith(files.manifests)
     assert files.outcomes(2).startswith(files.prefix)
+
+
+def test_text_and_numbers_come_back() -> None:
+    """Missing numbers stay missing, and so do empty tables' columns."""
+    body = to_parquet({"key": ("text", ["a", "ü"]), "confidence": ("number", [0.5, None])})
+    table = read_parquet(io.BytesIO(body)).read_all()
+    assert table.column("key").to_pylist() == ["a", "ü"]
+    assert table.column("confidence").to_pylist() == [0.5, None]

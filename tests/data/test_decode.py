@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scones.data.decode import decode
+from scones.data.decode import decode, png
 from scones.data.image_header import UnreadablePhoto
 
 
@@ -131,3 +131,10 @@ def test_damaged_bytes_decode_or_are_unreadable(form: str, data: st.DataObject) 
     except UnreadablePhoto:
         return
     assert pixels.shape == (32, 32, 3)
+
+
+def test_png_loses_nothing() -> None:
+    """PNG gives back each pixel, of a photo that lies otherwise in memory too."""
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3)).astype(np.uint8)
+    assert (decode(png(photo), 20) == photo).all()
+    assert (decode(png(photo[::-1]), 20) == photo[::-1]).all()

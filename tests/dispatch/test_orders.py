@@ -5,7 +5,7 @@ from hypothesis import given
 
 from dispatch.cities import any_courier, any_orders, courier, order
 from scones.dispatch.assignment import assign
-from scones.dispatch.orders import Courier, Order, Rules, choose_orders
+from scones.dispatch.orders import Courier, InvalidRules, Order, Rules, VehicleLimits, choose_orders
 
 RULES = Rules()
 
@@ -56,3 +56,17 @@ def test_an_offer_is_allowed_complete_and_the_same_in_any_order(one: Courier, bo
     assert len(chosen) == len(assign([one], book, RULES).assignments)
     for item in chosen:
         assert assign([one], [item], RULES).assignments
+
+
+def test_the_default_rules_overlap_in_the_middle() -> None:
+    """Bicycles take the near trips, motorcycles the far ones, and some suit both."""
+    rules = Rules()
+    assert rules.bicycle.min_trip_km < rules.motorcycle.min_trip_km < rules.bicycle.max_trip_km
+    assert rules.bicycle.max_trip_km < rules.motorcycle.max_trip_km
+
+
+@pytest.mark.parametrize("limits", [VehicleLimits(5, 2, 1, 1, 1, 1), VehicleLimits(0, 2, 1, 1, 0, 1)])
+def test_contradicting_limits_are_refused(limits: VehicleLimits) -> None:
+    """A shortest trip above the longest, or no speed at all, is an error."""
+    with pytest.raises(InvalidRules, match="bicycle"):
+        Rules(bicycle=limits)

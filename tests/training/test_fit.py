@@ -9,7 +9,7 @@ import torch
 
 from scones.data.sources.synthetic import render
 from scones.domain.decision import VEHICLES
-from scones.training.fit import fit
+from scones.training.fit import augment, fit, make_up
 from scones.training.messages import Epoch, EpochRange, TrainingData
 from scones.training.network import predict, to_input, turn
 from scones.training.recipe import Recipe
@@ -113,3 +113,59 @@ def test_turned_photos_are_told_by_how_much_they_were_turned() -> None:
     with torch.no_grad():
         told = network.turns(network.features(turned)).argmax(dim=1)
     assert (told == quarters).float().mean() > 0.5
+
+
+def test_pictures_of_nothing_are_of_several_kinds() -> None:
+    """Values 0 to 1; some plain, some smooth, some rough; the same again from the same chance."""
+    pictures, again = (make_up(40, 24, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert pictures.shape == (40, 3, 24, 24)
+    assert torch.equal(pictures, again)
+    assert 0 <= pictures.min() <= pictures.max() <= 1
+    steps = (pictures[:, :, 1:] - pictures[:, :, :-1]).abs().mean(dim=(1, 2, 3))
+    assert (steps == 0).sum() >= 4
+    assert ((steps > 0) & (steps < 0.03)).sum() >= 4
+    assert (steps > 0.1).sum() >= 4
+
+
+def varied(photos: torch.Tensor, seed: int) -> torch.Tensor:
+    """The photos as one epoch would show them."""
+    return augment(photos, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("size", [16, 32, 96])
+def test_shape_and_type_stay(size: int) -> None:
+    """Float [N, 3, H, W] in, the same out."""
+    photos = torch.rand(5, 3, size, size)
+    assert varied(photos, 0).shape == photos.shape
+    assert varied(photos, 0).dtype == torch.float32
+
+
+def test_the_seed_decides() -> None:
+    """The same seed gives the same variations, another one others, and each photo its own."""
+    photos = torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1)
+    assert torch.equal(varied(photos, 1), varied(photos, 1))
+    assert not torch.equal(varied(photos, 1), varied(photos, 2))
+    assert not torch.equal(varied(photos, 1)[0], varied(photos, 1)[1])
+
+
+def test_light_is_neither_added_nor_taken_on_average() -> None:
+    """Over many photos the mean stays where it was."""
+    photos = torch.rand(500, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    assert varied(photos, 0).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_half_of_the_photos_are_mirrored() -> None:
+    """A photo that is bright on the left is bright on the right in about half of its variations."""
+    photos = torch.zeros(400, 3, 32, 32)
+    photos[..., :16] = 1
+    shown = varied(photos, 0)
+    flipped = shown[..., 16:].mean(dim=(1, 2, 3)) > shown[..., :16].mean(dim=(1, 2, 3))
+    assert 160 < flipped.sum() < 240
+
+
+def test_the_middle_stays_in_the_picture() -> None:
+    """No variation moves the middle of a photo out of it."""
+    photos = torch.zeros(200, 3, 32, 32)
+    photos[..., 12:20, 12:20] = 1
+    spread = varied(photos, 0).amax(dim=(1, 2, 3)) - varied(photos, 0).amin(dim=(1, 2, 3))
+    assert (spread > 0.3).float().mean() > 0.9
