@@ -53,8 +53,8 @@ def measure(photos: int, side: int) -> dict[str, float]:
             "peak_before_mb": round(before),
             "kept": len(found.photos),
             "twins_planted": photos // _TWIN_EVERY - 1,
-            "twins_found": len(found.findings.twins),
-            "moved": found.findings.moved,
+            "twins_found": len(found.findings.near_duplicates),
+            "moved": found.findings.reassigned,
         }
 
 

@@ -61,13 +61,13 @@ def test_a_training_photo_that_shows_a_test_picture_is_left_out() -> None:
     assert [(item.name, item.reason) for item in found.left_out] == [
         ("train/bicycle/twin.png", "shows the same picture as test/bicycle/500.png, which is a test photo")
     ]
-    (leak,) = found.findings.leaks
+    (leak,) = found.findings.leakage
     assert (path_of(leak.one), path_of(leak.other), leak.mirrored) == (
         "test/bicycle/500.png",
         "train/bicycle/twin.png",
         True,
     )
-    assert found.findings.twins == ()
+    assert found.findings.near_duplicates == ()
 
 
 def test_twins_on_one_side_are_kept_and_listed() -> None:
@@ -75,9 +75,9 @@ def test_twins_on_one_side_are_kept_and_listed() -> None:
     twin = candidate(ImageOps.mirror(scene(3)), "twin.png", "motorcycle")
     found = collect([*scenes(12), twin, *scenes(3, 500, "test")], split=True)
     assert len(found.photos) == 31
-    (pair,) = found.findings.twins
+    (pair,) = found.findings.near_duplicates
     assert path_of(pair.one) == "train/bicycle/3.png"
-    assert [(item.name, item.note) for item in found.findings.noted] == [
+    assert [(item.name, item.note) for item in found.findings.notes] == [
         ("train/motorcycle/twin.png", "shows the same picture as a photo of another class: train/bicycle/3.png")
     ]
 
@@ -86,11 +86,11 @@ def test_where_scones_splits_twins_stay_together() -> None:
     """None is lost: those whose content would have put them on the other side are moved, and counted."""
     twins = [candidate(darker(scene(number), 3), f"twin {number}.png") for number in range(20)]
     found = collect([*scenes(20), *twins], split=False)
-    assert (len(found.photos), found.left_out, found.findings.leaks) == (60, (), ())
+    assert (len(found.photos), found.left_out, found.findings.leakage) == (60, (), ())
     sides = {photo.name: photo.split for photo in found.photos if photo.label == "bicycle"}
     assert all(sides[f"{number}.png"] == sides[f"twin {number}.png"] for number in range(20))
-    assert found.findings.moved > 0
-    assert len(found.findings.twins) == 20
+    assert found.findings.reassigned > 0
+    assert len(found.findings.near_duplicates) == 20
 
 
 def test_a_class_of_one_picture_cannot_be_split() -> None:
@@ -114,7 +114,7 @@ def test_what_is_odd_is_noted_and_what_is_useless_is_left_out() -> None:
         candidate(scene(908).resize((40, 7)), "tiny.png"),
     ]
     found = collect([*scenes(12), *odd, *scenes(3, 500, "test")], split=True)
-    assert {(item.name.rpartition("/")[2], item.note) for item in found.findings.noted} == {
+    assert {(item.name.rpartition("/")[2], item.note) for item in found.findings.notes} == {
         ("gray.png", "is gray"),
         ("clear.png", "is transparent, white shows through"),
         ("moving.png", "is animated, its first frame is used"),

@@ -10,7 +10,7 @@ from scones.evaluation.metrics import (
     binary_auc,
     evaluate_predictions,
 )
-from scones.model.out_of_fold import InvalidPredictions
+from scones.model.out_of_fold import InvalidLabelledPredictions
 
 CLASSES = ("bicycle", "motorcycle")
 
@@ -79,7 +79,7 @@ def test_ties_count_half_in_the_area() -> None:
 )
 def test_what_cannot_be_judged_is_an_error(labels: list[str], table: np.ndarray, message: str) -> None:
     """Each wrong input has its own line."""
-    with pytest.raises(InvalidPredictions, match=message):
+    with pytest.raises(InvalidLabelledPredictions, match=message):
         evaluate_predictions(labels, table, CLASSES, 0.5)
 
 

@@ -44,10 +44,10 @@ def collection() -> Dataset:
     )
     leaked = photo(1000)
     findings = DatasetFindings(
-        noted=(ImageNote(path_of(photos[5]), "is gray"), ImageNote(path_of(photos[6]), "is small (20 x 20 pixels)")),
-        same=2,
-        leaks=(DuplicatePair(photos[0], leaked, 0.93, mirrored=True),),
-        twins=(DuplicatePair(photos[5], photos[6], 0.97, mirrored=False),),
+        notes=(ImageNote(path_of(photos[5]), "is gray"), ImageNote(path_of(photos[6]), "is small (20 x 20 pixels)")),
+        exact_duplicates=2,
+        leakage=(DuplicatePair(photos[0], leaked, 0.93, mirrored=True),),
+        near_duplicates=(DuplicatePair(photos[5], photos[6], 0.97, mirrored=False),),
     )
     left_out = (ExcludedFile("notes<script>.txt", "is no photo"),)
     return Dataset("mine", "photos", photos, CLASSES, left_out, (photo(2000, "cups"),), findings=findings)
@@ -103,11 +103,11 @@ def test_drawings_are_called_drawings(collection: Dataset) -> None:
 
 def test_a_page_about_many_findings_stays_short(collection: Dataset) -> None:
     """What is not shown is counted; the figures hold all of it."""
-    pairs = collection.findings.twins * 200
+    pairs = collection.findings.near_duplicates * 200
     noted = tuple(ImageNote(path_of(item), "is gray") for item in collection.photos)
     many = replace(
         collection,
-        findings=replace(collection.findings, twins=pairs, noted=noted),
+        findings=replace(collection.findings, near_duplicates=pairs, notes=noted),
         left_out=tuple(ExcludedFile(f"{number}.txt", "is no photo") for number in range(3000)),
     )
     page = render(many, tuple(LabelIssue(item, CLASSES[1], 0.9) for item in many.photos * 4), "job")
@@ -123,7 +123,7 @@ def test_the_figures_are_json_and_back(collection: Dataset) -> None:
     figures = dataset_figures(collection, "v1", (LabelIssue(collection.photos[5], CLASSES[1], 0.5),), "job")
     assert msgspec.json.decode(msgspec.json.encode(figures), type=DatasetFigures) == figures
     assert [(item.label, item.train, item.test) for item in figures.classes] == [(label, 8, 4) for label in CLASSES]
-    assert (figures.exact_duplicates, figures.leaks[0].mirrored, figures.outliers) == (2, True, 1)
+    assert (figures.exact_duplicates, figures.leakage[0].mirrored, figures.outliers) == (2, True, 1)
 
 
 def test_a_photo_that_is_gone_is_one_clear_line(collection: Dataset) -> None:

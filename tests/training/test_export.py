@@ -23,7 +23,7 @@ Stripes = Callable[..., TrainingData]
 
 
 def trained_of(network: Network, data: TrainingData, temperature: float = 1.0) -> FittedModel:
-    """As a training process sends it, with a guard."""
+    """As a training process sends it, with an OOD detector."""
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     fitted = FittedNetwork(weights, reference_features(predict(network, data.photos)))
     return FittedModel(fitted, OodDetector((0.7, 12.0), -2.5, 1.0), temperature, data.photos.shape[1])

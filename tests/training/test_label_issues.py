@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scones.model.out_of_fold import InvalidPredictions
+from scones.model.out_of_fold import InvalidLabelledPredictions
 from scones.training.label_issues import SuspectLabel, neighbor_votes, rank_label_issues
 
 CLASSES = ("bicycle", "motorcycle", "van")
@@ -79,5 +79,5 @@ def _answers(seed: int, count: int) -> tuple[NDArray[np.float64], list[str]]:
 
 def test_an_unknown_label_is_named() -> None:
     """Labels and classes must be of one task."""
-    with pytest.raises(InvalidPredictions, match="'lorry' is none of the model's classes"):
+    with pytest.raises(InvalidLabelledPredictions, match="'lorry' is none of the model's classes"):
         rank_label_issues(("a",), ("lorry",), np.array([[0.4, 0.3, 0.3]]), CLASSES)

@@ -1,4 +1,4 @@
-"""The guard refuses what is far from known photos, and few of those."""
+"""The OOD detector refuses what is far from known photos, and few of those."""
 
 import numpy as np
 from hypothesis import given
@@ -17,8 +17,8 @@ from scones.training.ood_detector import (
 def test_few_known_photos_are_refused(count: int, seed: int) -> None:
     """Of the photos it was fitted to, no more than the share that it promises."""
     known = np.random.default_rng(seed).normal(3, 0.1, (count, 2))
-    guard = fit_ood_detector(known, learnt=True)
-    assert (guard.score(known) > guard.refused_above).mean() <= REFUSED_SHARE
+    ood_detector = fit_ood_detector(known, learnt=True)
+    assert (ood_detector.score(known) > ood_detector.refused_above).mean() <= REFUSED_SHARE
 
 
 def test_new_known_photos_are_refused_no_more_often() -> None:
@@ -26,31 +26,31 @@ def test_new_known_photos_are_refused_no_more_often() -> None:
     rng = np.random.default_rng(0)
     refused = []
     for _ in range(400):
-        guard = fit_ood_detector(rng.normal(size=(100, 2)), learnt=True)
-        refused.append((guard.score(rng.normal(size=(200, 2))) > guard.refused_above).mean())
+        ood_detector = fit_ood_detector(rng.normal(size=(100, 2)), learnt=True)
+        refused.append((ood_detector.score(rng.normal(size=(200, 2))) > ood_detector.refused_above).mean())
     assert np.mean(refused) <= REFUSED_SHARE + 2 * np.std(refused) / np.sqrt(len(refused))
 
 
 def test_each_measure_counts_by_its_spread() -> None:
     """Whatever their scales: one spread more of the logit is 1, one of the distance its share."""
     known = np.random.default_rng(0).normal((5, 0.1), (2, 0.01), (1000, 2))
-    guard = fit_ood_detector(known, learnt=True)
-    scores = guard.score(known.mean(axis=0) + np.diag([*known.std(axis=0), 0])[:, :2])
+    ood_detector = fit_ood_detector(known, learnt=True)
+    scores = ood_detector.score(known.mean(axis=0) + np.diag([*known.std(axis=0), 0])[:, :2])
     assert np.allclose(scores, [1, DISTANCE_SHARE, 0])
 
 
 def test_a_logit_that_learnt_nothing_is_not_heeded() -> None:
     """Without photos of other things only the distance counts."""
-    guard = fit_ood_detector(np.random.default_rng(0).normal(size=(100, 2)), learnt=False)
-    assert guard.weights[0] == 0
-    assert guard.weights[1] > 0
+    ood_detector = fit_ood_detector(np.random.default_rng(0).normal(size=(100, 2)), learnt=False)
+    assert ood_detector.weights[0] == 0
+    assert ood_detector.weights[1] > 0
 
 
 def test_measures_without_any_spread_are_no_division_by_zero() -> None:
     """As of photos that are all the same."""
-    guard = fit_ood_detector(np.ones((10, 2)), learnt=True)
-    assert np.isfinite(guard.score(np.ones((3, 2)))).all()
-    assert not (guard.score(np.ones((3, 2))) > guard.refused_above).any()
+    ood_detector = fit_ood_detector(np.ones((10, 2)), learnt=True)
+    assert np.isfinite(ood_detector.score(np.ones((3, 2)))).all()
+    assert not (ood_detector.score(np.ones((3, 2))) > ood_detector.refused_above).any()
 
 
 @given(st.integers(1, 5000))

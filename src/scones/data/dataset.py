@@ -94,14 +94,14 @@ class DuplicatePair:
 class DatasetFindings:
     """The results of validating all photos; pairs are sorted by likeness, the highest first."""
 
-    noted: tuple[ImageNote, ...] = ()
-    same: int = 0
+    notes: tuple[ImageNote, ...] = ()
+    exact_duplicates: int = 0
     """Exact duplicates that are left out, compared without metadata."""
-    leaks: tuple[DuplicatePair, ...] = ()
+    leakage: tuple[DuplicatePair, ...] = ()
     """Training photos that are left out because they are near duplicates of a test photo."""
-    twins: tuple[DuplicatePair, ...] = ()
+    near_duplicates: tuple[DuplicatePair, ...] = ()
     """Near duplicates within one split; they are kept."""
-    moved: int = 0
+    reassigned: int = 0
     """Photos moved to the split of their near duplicate, where Scones chose the test photos."""
 
 

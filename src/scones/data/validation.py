@@ -170,23 +170,25 @@ def build_dataset(found: SourceContent) -> Dataset:
     )
     likes = list(find_near_duplicates(np.array([seen.cells for seen in compared], np.uint8).reshape(-1, 8, 8, 3)))
     photos = [seen.photo for seen in compared]
-    leaks: tuple[DuplicatePair, ...] = ()
-    moved = 0
+    leakage: tuple[DuplicatePair, ...] = ()
+    reassigned = 0
     if found.split:
-        leaks = _find_leakage(photos, likes)
+        leakage = _find_leakage(photos, likes)
     else:
         alone = split_by_content(photos)
         photos = list(split_by_content(photos, group_duplicates(len(photos), likes).tolist()))
-        moved = sum(one.split != other.split for one, other in zip(alone, photos, strict=True))
-    leaking = {id(twins.other) for twins in leaks}
+        reassigned = sum(one.split != other.split for one, other in zip(alone, photos, strict=True))
+    leaking = {id(duplicates.other) for duplicates in leakage}
     stays = [(photo, seen) for photo, seen in zip(photos, compared, strict=True) if id(photo) not in leaking]
     require_enough([photo for photo, _ in stays], found.classes)
     order = {id(seen): number for number, seen in enumerate(found.photos)}
     stays.sort(key=lambda pair: order[id(pair[1])])
-    twins = tuple(pair for pair in _find_near_duplicates(photos, likes) if not {id(pair.one), id(pair.other)} & leaking)
+    duplicates = tuple(
+        pair for pair in _find_near_duplicates(photos, likes) if not {id(pair.one), id(pair.other)} & leaking
+    )
     leaked = (
         ExcludedFile(path_of(pair.other), f"shows the same picture as {path_of(pair.one)}, which is a test photo")
-        for pair in leaks
+        for pair in leakage
     )
     return Dataset(
         found.name,
@@ -195,7 +197,7 @@ def build_dataset(found: SourceContent) -> Dataset:
         found.classes,
         (*found.left_out, *same, *leaked),
         tuple(seen.photo for seen in found.outliers if id(seen.photo) in kept),
-        findings=DatasetFindings(_image_notes(stays, twins), len(same), leaks, twins, moved),
+        findings=DatasetFindings(_image_notes(stays, duplicates), len(same), leakage, duplicates, reassigned),
     )
 
 
@@ -235,9 +237,9 @@ def _sorted(pairs: Iterable[DuplicatePair]) -> tuple[DuplicatePair, ...]:
 
 
 def _image_notes(
-    stays: Sequence[tuple[LabelledPhoto, ValidImage]], twins: Sequence[DuplicatePair]
+    stays: Sequence[tuple[LabelledPhoto, ValidImage]], duplicates: Sequence[DuplicatePair]
 ) -> tuple[ImageNote, ...]:
     odd = [ImageNote(path_of(photo), note) for photo, seen in stays for note in seen.notes]
-    doubtful = (pair for pair in twins if pair.one.label != pair.other.label)
+    doubtful = (pair for pair in duplicates if pair.one.label != pair.other.label)
     odd += [ImageNote(path_of(pair.other), f"{OTHER_CLASS}: {path_of(pair.one)}") for pair in doubtful]
     return tuple(odd)

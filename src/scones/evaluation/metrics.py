@@ -57,7 +57,7 @@ def evaluate_predictions(
     """Compare *probabilities* [N, C], whose columns are *classes*, with the true *labels*.
 
     Raises:
-        InvalidPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
+        InvalidLabelledPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
     """
     table = np.asarray(probabilities, dtype=np.float64)
     truth = label_columns(labels, table, classes)

@@ -11,7 +11,7 @@ from scones.model.model_file import ModelFile
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 Answers = npt.NDArray[np.float32]
-"""A photo's probabilities and, if the model has a guard, its unfamiliarity: [N, C + 1], else [N, C]."""
+"""A photo's probabilities and, if the model has an OOD detector, its unfamiliarity: [N, C + 1], else [N, C]."""
 
 
 class ModelUnusable(ModelError):
@@ -60,7 +60,7 @@ class Model:
         return self.answer(photos)[:, : len(self.classes)]
 
     def answer(self, photos: Pixels) -> Answers:
-        """Return the probabilities and, if the model has a guard, the unfamiliarity in one more column."""
+        """Return the probabilities and, if the model has an OOD detector, the unfamiliarity in one more column."""
         probabilities, *unfamiliarity = self._session.run(self._outputs, {"photos": photos})
         return np.column_stack([probabilities, *unfamiliarity]) if unfamiliarity else probabilities
 

@@ -195,7 +195,7 @@ def _parse_description(folder: Path) -> ModelDescription:
             metrics={str(name): float(value) for name, value in about["metrics"].items()},
             created=str(about["created"]),
             seed=int(about["seed"]),
-            # Model files of before the guard say nothing of either.
+            # Model files of before the OOD detector say nothing of either.
             unfamiliar_above=_number_or_none(about.get("unfamiliar_above")),
             served=_served(about.get("served", MODEL)),
         )

@@ -17,7 +17,7 @@ from scones.model.model_file import ModelFile
 _FORMAT = 1
 
 
-class InvalidPredictions(ModelError):
+class InvalidLabelledPredictions(ModelError):
     """There are no predictions, or the labels and probabilities do not fit together."""
 
 
@@ -116,20 +116,20 @@ def label_columns(
     """Give the column of *probabilities* [N, C] that belongs to each label.
 
     Raises:
-        InvalidPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
+        InvalidLabelledPredictions: no photos, an unknown label, a wrong shape, or probabilities that are not finite.
     """
     if not len(labels):
-        raise InvalidPredictions("no photos to evaluate; classify some first")
+        raise InvalidLabelledPredictions("no photos to evaluate; classify some first")
     shape = len(labels), len(classes)
     if probabilities.shape != shape:
-        raise InvalidPredictions(f"probabilities are {probabilities.shape}, not {shape}: one row per label")
+        raise InvalidLabelledPredictions(f"probabilities are {probabilities.shape}, not {shape}: one row per label")
     if not np.isfinite(probabilities).all():
-        raise InvalidPredictions("some probabilities are not finite; leave those photos out and count them")
+        raise InvalidLabelledPredictions("some probabilities are not finite; leave those photos out and count them")
     place = {label: index for index, label in enumerate(classes)}
     unknown = sorted(set(labels) - set(place))
     if unknown:
         expected = ", ".join(classes)
-        raise InvalidPredictions(
+        raise InvalidLabelledPredictions(
             f"label {unknown[0]!r} is none of the model's classes {expected}; evaluate it on photos of these classes"
         )
     return np.array([place[label] for label in labels], dtype=np.intp)

@@ -57,8 +57,8 @@ class DatasetFigures:
     notes: tuple[tuple[str, str], ...]
     """Path and remark of each unusual photo."""
     exact_duplicates: int
-    moved: int
-    leaks: tuple[SimilarPhotos, ...]
+    reassigned: int
+    leakage: tuple[SimilarPhotos, ...]
     near_duplicates: tuple[SimilarPhotos, ...]
     label_issues_by: str
     """The training job whose model checked the labels; empty if none did."""
@@ -88,11 +88,11 @@ def dataset_figures(collection: Dataset, version: str, issues: Sequence[LabelIss
         ),
         outliers=len(collection.outliers),
         left_out=tuple((item.name, item.reason) for item in collection.left_out),
-        notes=tuple((item.name, item.note) for item in findings.noted),
-        exact_duplicates=findings.same,
-        moved=findings.moved,
-        leaks=_similar(findings.leaks),
-        near_duplicates=_similar(findings.twins),
+        notes=tuple((item.name, item.note) for item in findings.notes),
+        exact_duplicates=findings.exact_duplicates,
+        reassigned=findings.reassigned,
+        leakage=_similar(findings.leakage),
+        near_duplicates=_similar(findings.near_duplicates),
         label_issues_by=checked_by,
         label_issues=tuple((path_of(item.photo), item.predicted, item.confidence) for item in issues),
     )
@@ -114,8 +114,8 @@ def render_dataset(collection: Dataset, figures: DatasetFigures, issues: Sequenc
             min_class=min(item.train + item.test for item in figures.classes),
             max_class=max(item.train + item.test for item in figures.classes),
             examples=_examples(collection),
-            leaks=findings.leaks[:_MAX_PAIRS],
-            near_duplicates=findings.twins[:_MAX_PAIRS],
+            leakage=findings.leakage[:_MAX_PAIRS],
+            near_duplicates=findings.near_duplicates[:_MAX_PAIRS],
             noted=_noted(collection),
             issues=issues[:_MAX_ISSUES],
             colour_of=class_colours(collection.classes),
@@ -143,6 +143,6 @@ def _noted(collection: Dataset) -> tuple[NotedPhotos, ...]:
     """Group the photos by their note, without its details."""
     photos = {path_of(photo): photo for photo in collection.photos}
     found: defaultdict[str, list[LabelledPhoto]] = defaultdict(list)
-    for item in collection.findings.noted:
+    for item in collection.findings.notes:
         found[item.note.partition(" (")[0].partition(": ")[0]].append(photos[item.name])
     return tuple(NotedPhotos(note, len(noted), tuple(noted[:_MAX_NOTED])) for note, noted in found.items())

@@ -43,9 +43,9 @@ class StageResult:
     uploaded: int
     """How many photos were not in the bucket yet."""
     left_out: tuple[ExcludedFile, ...]
-    leaks: int = 0
+    leakage: int = 0
     """Training photos left out because they are near duplicates of a test photo; they are in `left_out`, too."""
-    moved: int = 0
+    reassigned: int = 0
     """Photos that were moved to the split of a near duplicate."""
 
 
@@ -106,8 +106,8 @@ def stage(
         test=sum(photo.split == "test" for photo in collection.photos),
         uploaded=len(missing),
         left_out=collection.left_out,
-        leaks=len(collection.findings.leaks),
-        moved=collection.findings.moved,
+        leakage=len(collection.findings.leakage),
+        reassigned=collection.findings.reassigned,
     )
     report.tell(f"{result.train} training and {result.test} test photos staged as version {version}")
     _write_report(aws, collection, version, options, report)

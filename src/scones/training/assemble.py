@@ -18,7 +18,7 @@ MAX_INT8_LOSS: Final = 0.002
 MAX_INT8_LOG_LOSS: Final = 0.005
 """The same for its mean log loss, which sees confidence go wrong too."""
 MAX_INT8_REFUSED: Final = 0.005
-"""The same for the share of known photos that its guard refuses beyond what the exact one does."""
+"""The same for the share of known photos that its OOD detector refuses beyond what the exact one does."""
 
 Probabilities = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float64]
@@ -29,12 +29,12 @@ class ModelCalibration:
     """What the out-of-fold answers say: how sure to be, what to refuse, and the *probabilities*, [N, classes]."""
 
     temperature: float
-    guard: OodDetector
+    ood_detector: OodDetector
     probabilities: Probabilities
 
     def trained(self, fitted: FittedNetwork, image_size: int) -> FittedModel:
         """Give all that a model of one *fitted* network is made of."""
-        return FittedModel(fitted, self.guard, self.temperature, image_size)
+        return FittedModel(fitted, self.ood_detector, self.temperature, image_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class ExportedModels:
 def calibrate(data: TrainingData, networks: CrossValidation) -> ModelCalibration:
     """Fit temperature and guard to the out-of-fold answers."""
     temperature = fit_temperature(networks.photos.log_probabilities, data.labels)
-    guard = fit_ood_detector(networks.photos.strangeness, learnt=len(data.outliers) > 0)
-    return ModelCalibration(temperature, guard, soften(networks.photos.log_probabilities, temperature))
+    ood_detector = fit_ood_detector(networks.photos.strangeness, learnt=len(data.outliers) > 0)
+    return ModelCalibration(temperature, ood_detector, soften(networks.photos.log_probabilities, temperature))
 
 
 def export_models(data: TrainingData, networks: CrossValidation, calibrated: ModelCalibration) -> ExportedModels:
@@ -60,15 +60,15 @@ def export_models(data: TrainingData, networks: CrossValidation, calibrated: Mod
     Raises:
         ParityError: the exported model is not the trained one.
     """
-    guard = calibrated.guard
+    ood_detector = calibrated.ood_detector
     trained = calibrated.trained(networks.final, data.photos.shape[1])
     exact = export(trained)
     check_parity(exact, trained, data.photos[: len(networks.sample.strangeness)], networks.sample)
-    metrics = _metrics(calibrated.probabilities, guard.score(networks.photos.strangeness), data, guard)
+    metrics = _metrics(calibrated.probabilities, ood_detector.score(networks.photos.strangeness), data, ood_detector)
     if len(data.outliers):
-        accepted = guard.score(networks.outliers.strangeness) <= guard.refused_above
+        accepted = ood_detector.score(networks.outliers.strangeness) <= ood_detector.refused_above
         metrics["oof_outliers_accepted"] = float(accepted.mean())
-    in_int8 = _metrics(*_int8_answers(data, networks, trained), data, guard)
+    in_int8 = _metrics(*_int8_answers(data, networks, trained), data, ood_detector)
     metrics |= {f"int8_{name}": value for name, value in in_int8.items()}
     return ExportedModels(exact, quantise(exact, data.photos), _is_as_good(in_int8, metrics), metrics)
 
@@ -81,11 +81,13 @@ def _is_as_good(int8: dict[str, float], exact: dict[str, float]) -> bool:
     )
 
 
-def _metrics(probabilities: Probabilities, scores: Scores, data: TrainingData, guard: OodDetector) -> dict[str, float]:
+def _metrics(
+    probabilities: Probabilities, scores: Scores, data: TrainingData, ood_detector: OodDetector
+) -> dict[str, float]:
     return {
         "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
         "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
-        "oof_refused": float((scores > guard.refused_above).mean()),
+        "oof_refused": float((scores > ood_detector.refused_above).mean()),
     }
 
 

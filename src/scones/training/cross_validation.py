@@ -174,7 +174,7 @@ class HeldOutPredictor:
 
     @classmethod
     def of(cls, networks: CrossValidation, trained: FittedModel) -> "HeldOutPredictor":
-        """Export the fold's networks with the guard and the temperature of the final one, *trained*."""
+        """Export the fold's networks with the OOD detector and the temperature of the final one, *trained*."""
         models = (export(replace(trained, fitted=networks.of_fold[fold])) for fold in range(FOLDS))
         return cls(tuple(open_session(model) for model in models), networks.folds.photos)
 

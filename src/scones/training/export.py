@@ -52,7 +52,7 @@ class FittedModel:
     """All that the graph is made of."""
 
     fitted: FittedNetwork
-    guard: OodDetector
+    ood_detector: OodDetector
     temperature: float
     image_size: int
 
@@ -98,7 +98,7 @@ def check_parity(model: bytes, trained: FittedModel, photos: npt.NDArray[np.uint
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     probabilities, scores = session.run(["probabilities", "unfamiliarity"], {"photos": photos})
     difference = float(np.abs(probabilities - soften(said.log_probabilities, trained.temperature)).max())
-    score_difference = float(np.abs(scores - trained.guard.score(said.strangeness)).max())
+    score_difference = float(np.abs(scores - trained.ood_detector.score(said.strangeness)).max())
     if not (difference <= TOLERANCE and score_difference <= SCORE_TOLERANCE):
         found = f"{difference:.2g} in probability and {score_difference:.2g} in unfamiliarity"
         raise ParityError(f"the exported model differs from the trained one by {found}; this is a bug")
@@ -211,11 +211,11 @@ def _probabilities(graph: _Graph, features: str, trained: FittedModel) -> str:
 
 
 def _unfamiliarity(graph: _Graph, features: str, trained: FittedModel) -> str:
-    """The guard's score, [N]: guard.py says what it is made of."""
-    by_logit, by_distance = trained.guard.weights
+    """The OOD detector's score, [N]: ood_detector.py says what it is made of."""
+    by_logit, by_distance = trained.ood_detector.weights
     weight, bias = (by_logit * LOGIT_SCALE * trained.fitted.weights[f"head.{part}"][-1:] for part in ("weight", "bias"))
     # The distance is 1 less the mean likeness of the nearest.
-    base = (bias + trained.guard.offset + by_distance).astype(np.float32)
+    base = (bias + trained.ood_detector.offset + by_distance).astype(np.float32)
     learnt = graph.add("Gemm", features, graph.constant(weight.astype(np.float32)), graph.constant(base), transB=1)
     direction = graph.add("LpNormalization", features, axis=1, p=2)
     likeness = graph.add("MatMul", direction, graph.constant(trained.fitted.memory.T))

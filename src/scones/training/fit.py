@@ -195,7 +195,7 @@ def load(path: Path, progressed: Progressed) -> int:
 MIN_STEPS: Final = 8
 """Steps of an epoch, however few the photos: 200 of them learn too little from four steps an epoch."""
 _GUARD_SMOOTHING: Final = 0.05
-"""The guard's targets are this much short of certain, as label smoothing makes those of the classes."""
+"""The OOD detector's targets are this much short of certain, as label smoothing makes those of the classes."""
 
 
 def fit(
@@ -257,11 +257,11 @@ class _Fitting:
         logits = self.network.judge(features[: len(photos)])
         known = logits[: len(labels), :-1]
         loss = functional.cross_entropy(known, labels, label_smoothing=self.recipe.label_smoothing)
-        guard = _guard_loss(logits[:, -1], len(labels))
+        ood_detector = _ood_detector_loss(logits[:, -1], len(labels))
         turns = self.network.turns(torch.cat([features[:real], features[len(photos) :]]))
         by = torch.cat([quarters.new_zeros(real), quarters])
         turning = functional.cross_entropy(LOGIT_SCALE * turns, by)
-        self.optimiser.step(loss + self.recipe.guard_weight * guard + self.recipe.turn_weight * turning)
+        self.optimiser.step(loss + self.recipe.guard_weight * ood_detector + self.recipe.turn_weight * turning)
         return loss, known
 
     def _batch(self, chosen: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ def _together(photos: Tensor, more: Tensor) -> Tensor:
     return torch.cat([photos, more]).contiguous(memory_format=torch.channels_last)
 
 
-def _guard_loss(logits: Tensor, known: int) -> Tensor:
+def _ood_detector_loss(logits: Tensor, known: int) -> Tensor:
     """How badly the last logit tells the first *known* photos from the rest; each photo of the batch counts alike."""
     targets = torch.full_like(logits, 1 - _GUARD_SMOOTHING)
     targets[:known] = _GUARD_SMOOTHING

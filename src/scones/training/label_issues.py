@@ -65,7 +65,7 @@ def rank_label_issues(
     leave for the label ("self-confidence", C. Northcutt et al., "Confident learning", 2021).
 
     Raises:
-        InvalidPredictions: these do not fit together.
+        InvalidLabelledPredictions: these do not fit together.
     """
     truth = label_columns(labels, probabilities, classes)
     opinion = probabilities if votes is None else votes

@@ -47,7 +47,7 @@ class NetworkOutputs:
     """What one network says of N photos.
 
     *log_probabilities*, float32 [N, classes], is the mean over photo and mirror image; *strangeness*, float32 [N, 2],
-    is what the guard makes its score of (guard.py): the outlier logit, and the distance from the training photos.
+    is the input of the OOD detector (ood_detector.py): the outlier logit, and the distance from the training photos.
     """
 
     log_probabilities: npt.NDArray[np.float32]

@@ -22,24 +22,24 @@ def model_card(description: ModelDescription, labels: Sequence[int], outliers: i
         folds=FOLDS,
         recipe=recipe,
         outliers=outliers,
-        guard=_LEARNT if outliers else _BY_DISTANCE,
+        ood_detector=_LEARNT if outliers else _BY_DISTANCE,
         about=description,
     )
 
 
 _LEARNT = (
-    "The guard learnt from photos of other things, which the share of outliers accepted above was measured on, out of\n"
-    "  fold; of things unlike any of them it may accept more."
+    "The out-of-distribution detector was trained on photos of other things; the share of outliers accepted above\n"
+    "  was measured on them, out of fold. It may accept more of things that are unlike any of them."
 )
 _BY_DISTANCE = (
-    "The guard had no photos of other things to learn from; it goes by the distance from training photos alone, and\n"
-    "  accepts many photos of ordinary things."
+    "The out-of-distribution detector was trained without photos of other things; it uses only the distance from\n"
+    "  the training photos, and accepts many photos of other things."
 )
 
 _CARD = """\
 # Model card: {title}
 
-Given one photo, this model gives a probability for each class. It was made to route orders to couriers by vehicle.
+Given one photo, this model returns a probability for each class. Its purpose is to route orders to couriers by vehicle.
 
 | | |
 |---|---|
@@ -47,11 +47,11 @@ Given one photo, this model gives a probability for each class. It was made to r
 | outputs | `probabilities`, float32 [N, classes], in the order below; `unfamiliarity`, float32 [N] |
 | refuse a photo | when its unfamiliarity exceeds {about.unfamiliar_above:.3f}, as 2% of known photos do out of fold |
 | served | `{about.served}` |
-| before it | noise smoothed where there is much, contrast lifted where there is little |
+| preprocessing | smoothing of noisy photos, more contrast for flat ones |
 | network | frozen whitening stem, three convolution stages, linear head; photo and mirror image averaged |
 | training | {recipe.epochs} epochs, batches of {recipe.batch}, Muon and SGD, label smoothing {recipe.label_smoothing} |
-| beside it | {recipe.turned} photos of each batch turned by quarters, to be told by how many |
-| temperature | {about.temperature:.3f}, fitted on out-of-fold answers |
+| auxiliary task | {recipe.turned} photos of each batch, to predict their rotation (0 to 270 degrees) |
+| temperature | {about.temperature:.3f}, fitted on out-of-fold predictions |
 | data version | {about.data_version} |
 | seed | {about.seed} |
 | created | {about.created} |
@@ -65,8 +65,8 @@ Given one photo, this model gives a probability for each class. It was made to r
 
 ## Measured on the training photos, out of fold
 
-Each photo was answered by a network that had not seen it ({folds} folds), so these figures are a little pessimistic for
-the final network, which learnt from all photos. Accuracy on test photos is measured later, at the endpoint.
+Each photo was predicted by a network that was not trained on it ({folds} folds), so the figures are slightly pessimistic
+for the final network, which is trained on all photos. Accuracy on test photos is measured later, at the endpoint.
 
 | measure | value |
 |---|---|
@@ -74,10 +74,10 @@ the final network, which learnt from all photos. Accuracy on test photos is meas
 
 ## Limits
 
-- Its probabilities are always those of its classes, for a photo of anything else too. Confidence is no guard: heed
-  `unfamiliarity`.
-- {guard}
-- Strong noise costs accuracy, though photos are smoothed first where the noise differs between the colours; watch the
-  drift report.
-- It has seen whole vehicles. People, plates and places in photos play no part in what it is for.
+- It returns probabilities of its classes for a photo of anything else too, often with high confidence: use
+  `unfamiliarity` to detect it.
+- {ood_detector}
+- Strong noise lowers accuracy, although photos are smoothed if the noise differs between the colors; watch the drift
+  report.
+- It was trained on photos of whole vehicles. It is not meant to recognize people, license plates or places.
 """

@@ -1,4 +1,4 @@
-"""The guard: one score for how unfamiliar a photo is, and the score above which it is refused; pure.
+"""The OOD detector: one score for how unfamiliar a photo is, and the score above which it is refused; pure.
 
 Two measures make the score: the network's own logit for "none of these", learnt from photos of other things, and the
 distance from the training photos, which needs none. Each is put on the scale that it has on known photos, out of fold;
@@ -36,7 +36,7 @@ class OodDetector:
 
 
 def fit_ood_detector(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> OodDetector:
-    """Fit the guard to the measures, [N, 2], of photos of the classes, out of fold.
+    """Fit the OOD detector to the measures, [N, 2], of photos of the classes, out of fold.
 
     Without photos of other things (*learnt* is False) the logit has learnt little, and the distance decides alone.
     """
@@ -44,8 +44,10 @@ def fit_ood_detector(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> 
     spread = np.maximum(known.std(axis=0), 1e-6)
     shares = np.array([1.0, DISTANCE_SHARE]) if learnt else np.array([0.0, 1.0])
     weights = shares / spread
-    guard = OodDetector((float(weights[0]), float(weights[1])), float(-(known.mean(axis=0) * weights).sum()), 0.0)
-    return OodDetector(guard.weights, guard.offset, _upper_bound(guard.score(known)))
+    ood_detector = OodDetector(
+        (float(weights[0]), float(weights[1])), float(-(known.mean(axis=0) * weights).sum()), 0.0
+    )
+    return OodDetector(ood_detector.weights, ood_detector.offset, _upper_bound(ood_detector.score(known)))
 
 
 def spread_sample(photos: int) -> slice:

@@ -36,7 +36,7 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]
 def quantise(model: bytes, photos: npt.NDArray[np.uint8]) -> bytes:
     """Quantise the convolutions of *model*, each output channel by itself; *photos* show what values occur.
 
-    The rest is light, and stays exact: restoring, standardisation, head, temperature, and the guard's distance. What
+    The rest is cheap, and stays exact: restoring, standardization, head, temperature, and the OOD distance. What
     lies between two convolutions is done in whole numbers, too, so that nothing is converted back and forth.
     """
     some = photos[:: max(1, len(photos) // CALIBRATION_PHOTOS)]

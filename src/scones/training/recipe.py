@@ -59,7 +59,7 @@ class Recipe:
 
 
 def without_outliers(recipe: Recipe) -> Recipe:
-    """Train the classes alone: made-up pictures without others teach the guard next to nothing."""
+    """Train the classes alone: made-up pictures without others teach the OOD detector next to nothing."""
     return replace(recipe, outliers=0, made_up=0, guard_weight=0.0)
 
 

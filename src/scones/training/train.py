@@ -61,7 +61,7 @@ def baseline_of(data: TrainingData, networks: CrossValidation, calibrated: Model
 
     The data's version is left for the caller to add.
     """
-    strange = clip_ood_score(calibrated.guard.score(networks.photos.strangeness))
+    strange = clip_ood_score(calibrated.ood_detector.score(networks.photos.strangeness))
     channels = measure_features(data.photos, calibrated.probabilities, strange)
     clean = _judge(channels, calibrated.probabilities, data.labels)
     trained = calibrated.trained(networks.final, data.photos.shape[1])
@@ -155,7 +155,7 @@ def _write(
         metrics=models.metrics,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seed=hyperparameters.seed,
-        unfamiliar_above=calibrated.guard.refused_above,
+        unfamiliar_above=calibrated.ood_detector.refused_above,
         served=INT8_MODEL if models.int8_is_as_good else MODEL,
     )
     job.model.mkdir(parents=True, exist_ok=True)

@@ -242,7 +242,7 @@ def _read(path: Path, classes: tuple[str, ...], others: Mapping[Split, int]) -> 
                 photo
                 for name, split in _SPLITS.items()
                 for photo in _photos(
-                    _open(path, tar, members, name), split, _Wanted(names, classes, others[split]), path
+                    _open(path, tar, members, name), split, _PhotoFilter(names, classes, others[split]), path
                 )
             )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
@@ -272,7 +272,7 @@ def _require(names: list[str], classes: tuple[str, ...]) -> None:
             raise SourceError(f"CIFAR-100 has no class {label!r}; it has, for instance, {', '.join(near)}")
 
 
-class _Wanted:
+class _PhotoFilter:
     """Takes every photo of the classes, and the first few of each other class."""
 
     def __init__(self, names: list[str], classes: tuple[str, ...], others: int) -> None:
@@ -290,7 +290,7 @@ class _Wanted:
         return label if label and self._taken[label] <= self._others else None
 
 
-def _photos(file: IO[bytes], split: Split, wanted: _Wanted, path: Path) -> Iterator[LabelledPhoto]:
+def _photos(file: IO[bytes], split: Split, wanted: _PhotoFilter, path: Path) -> Iterator[LabelledPhoto]:
     at = 0
     while block := file.read(_RECORDS_AT_ONCE * _RECORD_BYTES):
         if len(block) % _RECORD_BYTES:
