@@ -65,7 +65,7 @@ Given one photo, this model returns a probability for each class. Its purpose is
 
 ## Measured on the training photos, out of fold
 
-Each photo was predicted by a network that was not trained on it ({folds} folds), so the figures are slightly pessimistic
+Each photo was predicted by a network that was not trained on it ({folds} folds), so the figures are a bit pessimistic
 for the final network, which is trained on all photos. Accuracy on test photos is measured later, at the endpoint.
 
 | measure | value |
