@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from scones.dispatch.assignment import assign, match
+from scones.dispatch.assignment import CourierColumns, OrderColumns, assign, cost_matrix, match
 from scones.dispatch.business_value import (
     DispatchScenario,
     ValueSimulation,
     hypothetical_classifier,
     simulate_business_value,
 )
-from scones.dispatch.cost_matrix import CourierColumns, OrderColumns, cost_matrix
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import City, example_couriers, example_orders
 

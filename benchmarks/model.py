@@ -35,9 +35,8 @@ from scones.model.model_file import read_model_file
 from scones.training.calibration import soften
 from scones.training.fit import fit
 from scones.training.label_issues import neighbor_votes, rank_label_issues
-from scones.training.messages import TrainingData
 from scones.training.network import predict
-from scones.training.recipe import Recipe, without_outliers
+from scones.training.recipe import Recipe, TrainingData, without_outliers
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -56,7 +56,7 @@ from benchmarks.monitor_world import (
 )
 
 from scones.domain.decision import VEHICLES
-from scones.training.messages import TrainingData
+from scones.training.recipe import TrainingData
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BUILD = Path("build/bench-monitor")

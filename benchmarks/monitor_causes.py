@@ -36,7 +36,7 @@ from scones.monitoring.alerts.cause import Cause, estimate_mix, probable_cause
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.window_test import window_test
 from scones.monitoring.performance.prediction_check import check_predictions
-from scones.training.messages import TrainingData
+from scones.training.recipe import TrainingData
 
 RATE = 0.01
 MIX = (0.5, 0.5)

@@ -13,12 +13,10 @@ from scipy import ndimage
 from scones.data.decode import decode
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.drift.features import FEATURES, clip_ood_score, measure_features
-from scones.training.calibration import soften
+from scones.training.calibration import OodDetector, fit_ood_detector, soften
 from scones.training.fit import fit
-from scones.training.messages import TrainingData
 from scones.training.network import Network, predict, reference_features, to_outputs
-from scones.training.ood_detector import OodDetector, fit_ood_detector
-from scones.training.recipe import Recipe, without_outliers
+from scones.training.recipe import Recipe, TrainingData, without_outliers
 
 SIDE = 32
 TAUGHT = 500

@@ -24,7 +24,7 @@ from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
-from scones.data.manifest import Sample
+from scones.data.dataset import Sample
 from scones.deployment.pricing import bill, plan_batch, single_usage
 from scones.dispatch.assignment import assign
 from scones.dispatch.orders import Rules

@@ -17,7 +17,7 @@ from botocore import xform_name
 
 import scones
 from scones.deployment.template import template
-from scones.domain.tags import ENV_TAG
+from scones.domain.naming import ENV_TAG
 
 _SOURCES = [Path(scones.__file__).parent / package for package in ("aws", "deployment")]
 _PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}

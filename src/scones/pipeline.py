@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from scones.config.settings import Settings
-from scones.data.manifest import Sample, from_lines
+from scones.data.dataset import Sample, from_lines
 from scones.domain.errors import MissingPrerequisite
-from scones.domain.keys import manifest_key, result_key
+from scones.domain.naming import manifest_key, result_key
 from scones.domain.progress import Reporter
 
 if TYPE_CHECKING:
     from scones.aws.connection import Aws
     from scones.aws.registry import ModelPackage
-    from scones.deployment.smoke_test import SmokeTestResult
+    from scones.deployment.checks import SmokeTestResult
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.deploy import DeployResult
@@ -143,7 +143,7 @@ class Pipeline:
 
     def smoke(self) -> "SmokeTestResult | None":
         """Send one photo through the workflow, if there is a workflow and an endpoint."""
-        from scones.deployment.smoke_test import smoke_test
+        from scones.deployment.checks import smoke_test
 
         try:
             workflow_arn = self._up().workflow_arn

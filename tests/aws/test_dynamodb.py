@@ -7,7 +7,7 @@ import pytest
 
 from scones.aws.client import AwsError
 from scones.aws.dynamodb import Tables
-from scones.dispatch.dynamodb import Write
+from scones.dispatch.order_book import Write
 from scones.pipeline import Pipeline
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.config.settings import RENAMED, Settings, merge
-from scones.domain import limits
+from scones.domain import decision
 from scones.domain.errors import SettingsError
 
 
@@ -101,6 +101,6 @@ def test_no_environment_owns_what_another_made(one: str, other: str) -> None:
 @pytest.mark.parametrize("classes", [tuple(f"c{number}" for number in range(65)), ("a", "b" * 129)])
 def test_more_classes_than_the_workflow_carries_are_refused(classes: tuple[str, ...]) -> None:
     """The limits of the settings are those that the functions count with."""
-    assert (limits.MAX_CLASSES, limits.MAX_NAME_CHARACTERS) == (64, 128)
+    assert (decision.MAX_CLASSES, decision.MAX_NAME_CHARACTERS) == (64, 128)
     with pytest.raises(SettingsError, match="64 different names of at most 128 characters"):
         replace(Settings(), classes=classes)

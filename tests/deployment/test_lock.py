@@ -15,7 +15,7 @@ from scones.config.settings import Settings
 from scones.deployment.lock import EnvironmentBusy, LockHolder, LockLost, deployment_lock
 from scones.deployment.template import base_template
 from scones.domain.errors import MissingPrerequisite
-from scones.domain.keys import LOCK_KEY
+from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud

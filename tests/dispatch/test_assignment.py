@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from dispatch.cities import any_couriers, any_orders, courier, order
-from scones.dispatch.assignment import DispatchPlan, InvalidOrderBook, assign, match
-from scones.dispatch.cost_matrix import Floats, Mask
+from scones.dispatch.assignment import DispatchPlan, Floats, InvalidOrderBook, Mask, assign, match
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from scones.dispatch.order_book import assign_order, courier_of, open_order, order_of, register_courier
 from scones.dispatch.orders import Courier, Order, Place
-from scones.domain.timestamps import from_minutes, to_minutes
+from scones.domain.naming import from_minutes, to_minutes
 
 KM = st.floats(-50, 50)
 MINUTES = st.integers(29_000_000, 40_000_000).map(float)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scones.dispatch.cost_matrix import OrderColumns
+from scones.dispatch.assignment import OrderColumns
 from scones.dispatch.orders import Order, Place, Rules
 from scones.dispatch.simulation import (
     BICYCLE,

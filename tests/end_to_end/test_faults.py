@@ -19,8 +19,7 @@ from live import live
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
 from scones.deployment.template import function_code
-from scones.dispatch.dynamodb import Item
-from scones.dispatch.order_book import open_order
+from scones.dispatch.order_book import Item, open_order
 from scones.dispatch.orders import Order, Place
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud

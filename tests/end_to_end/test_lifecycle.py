@@ -22,7 +22,7 @@ from scones.aws.connection import Aws, connect
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory
-from scones.domain.keys import LOCK_KEY
+from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Silent
 from scones.pipeline import save_result
 from scones.steps.down import down

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scones.data.decode import decode
-from scones.domain.tags import is_internal
+from scones.domain.naming import is_internal
 from scones.evaluation.model_client import endpoint_predictor, model_predictor
 from tiny_model import plain_photo
 

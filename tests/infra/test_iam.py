@@ -15,12 +15,12 @@ from conftest import KEYS, deployed, new_settings
 from infra.policies import Grant, grants, key_grants, resources
 from recording import Call, Recorder, recording
 from scones.aws.client import Client
+from scones.data.dataset import Sample, to_lines
 from scones.data.decode import darken_and_blur
-from scones.data.manifest import Sample, to_lines
 from scones.deployment.template import state_machine, template
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.domain.keys import manifest_key
+from scones.domain.naming import manifest_key
 from scones.pipeline import Pipeline, save_result
 from scones.steps.stage import StageResult
 from scones_local.cloud import Cloud

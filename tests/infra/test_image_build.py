@@ -20,7 +20,7 @@ import pytest
 
 from infra.buildah import IMAGE, PYTHON, Store, descendants, pip_settings, storage_driver, why_not
 from scones.data.sources.synthetic import render
-from scones.deployment.image_source import image_source
+from scones.deployment.template import image_source
 from scones.model.model_file import read_model_file
 from scones_local.cloud import Cloud, exports
 from scones_local.lambda_workers import RuntimeApi, WorkerRequest, event_reply

@@ -9,16 +9,16 @@ import pytest
 
 from infra.payload import Bound, Leaf, Object, Unproven, prove, worst_seconds
 from scones.deployment.template import state_machine
-from scones.domain import limits
+from scones.domain import decision
 
 # A float's longest JSON is 25 bytes, a character's six (\\u0000); a list adds a comma and a space an item.
 NUMBER, CHARACTER, COMMA = 25, 6, 2
-NAME = limits.MAX_NAME_CHARACTERS * CHARACTER + 2
-INLINE = 4 * -(-limits.INLINE_LIMIT_BYTES // 3) + 2
+NAME = decision.MAX_NAME_CHARACTERS * CHARACTER + 2
+INLINE = 4 * -(-decision.INLINE_LIMIT_BYTES // 3) + 2
 ORDER = 1024 * CHARACTER + 2  # the longest sort key of an index
 EXPRESS_SECONDS = 300
 
-EVENT = Object({"image_data": Leaf(INLINE)}, beside=limits.EVENT_LIMIT_BYTES)
+EVENT = Object({"image_data": Leaf(INLINE)}, beside=decision.EVENT_LIMIT_BYTES)
 COURIER = Object({"id": Leaf(NAME), "x_km": Leaf(NUMBER), "y_km": Leaf(NUMBER), "capacity": Leaf(2)})
 
 
@@ -34,7 +34,7 @@ def classified(given: Bound) -> Bound:
     assert isinstance(given, Object)
     answer = {
         "image_data": Leaf(2),
-        "inferences": Leaf(2 + limits.MAX_CLASSES * (NUMBER + COMMA)),
+        "inferences": Leaf(2 + decision.MAX_CLASSES * (NUMBER + COMMA)),
         "model_version": Leaf(NAME),
         "unfamiliarity": Leaf(NUMBER),
         "unfamiliar": Leaf(5),
@@ -45,7 +45,7 @@ def classified(given: Bound) -> Bound:
 def filtered(given: Bound) -> Bound:
     """FilterInferences adds the decision and what it was held against."""
     assert isinstance(given, Object)
-    classes = Leaf(2 + limits.MAX_CLASSES * (NAME + COMMA))
+    classes = Leaf(2 + decision.MAX_CLASSES * (NAME + COMMA))
     told = {"label": Leaf(NAME), "confidence": Leaf(NUMBER), "threshold": Leaf(NUMBER), "classes": classes}
     return Object({**given.fields, **told}, given.beside)
 
@@ -57,7 +57,7 @@ def dispatched(given: Bound) -> Bound:
     assert isinstance(photo, Object)
     known = {name: bound for name, bound in photo.fields.items() if name != "error"}
     return Object(
-        {**known, "dispatch": Leaf(12), "orders": Leaf(2 + limits.MAX_ORDERS * (ORDER + COMMA))}, photo.beside
+        {**known, "dispatch": Leaf(12), "orders": Leaf(2 + decision.MAX_ORDERS * (ORDER + COMMA))}, photo.beside
     )
 
 
@@ -76,7 +76,7 @@ def machine() -> dict[str, Any]:
 
 def too_large(sizes: dict[str, int]) -> list[str]:
     """Where the limit can be passed."""
-    return [place for place, size in sizes.items() if size > limits.STATE_LIMIT_BYTES]
+    return [place for place, size in sizes.items() if size > decision.STATE_LIMIT_BYTES]
 
 
 def test_no_state_can_pass_the_limit() -> None:
@@ -84,7 +84,7 @@ def test_no_state_can_pass_the_limit() -> None:
     sizes = prove(machine(), EVENT, FUNCTIONS)
     assert too_large(sizes) == []
     assert {place.split()[0] for place in sizes} == machine()["States"].keys()
-    assert max(sizes.values()) > limits.STATE_LIMIT_BYTES / 2, "a proof that finds next to nothing counts nothing"
+    assert max(sizes.values()) > decision.STATE_LIMIT_BYTES / 2, "a proof that finds next to nothing counts nothing"
 
 
 def test_a_photo_that_travels_whole_is_found_out() -> None:

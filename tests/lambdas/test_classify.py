@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.domain.tags import evaluation_id, is_internal
+from scones.domain.naming import evaluation_id, is_internal
 from scones.monitoring.capture.records import CapturedRecord, parse_records
 from scones_local.sagemaker.capture import CapturedExchange, record
 

@@ -14,11 +14,10 @@ import pytest
 from conftest import KEYS, deployed, new_settings, put_away
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
-from scones.dispatch.dynamodb import Item
-from scones.dispatch.order_book import open_order
+from scones.dispatch.order_book import Item, open_order
 from scones.dispatch.orders import Order, Place
-from scones.domain.limits import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
-from scones.domain.timestamps import to_iso8601
+from scones.domain.decision import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
+from scones.domain.naming import to_iso8601
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import plain_photo, tar, write_tiny_model_file

@@ -7,8 +7,8 @@ import pytest
 
 from conftest import KEYS
 from scones.aws.client import Client
+from scones.domain.naming import EXPIRES_TAG
 from scones.domain.progress import Silent
-from scones.domain.tags import EXPIRES_TAG
 from scones.pipeline import Pipeline
 
 

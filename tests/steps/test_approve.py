@@ -9,10 +9,10 @@ import pytest
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, NoSuchModel, RegistryTaken
 from scones.config.settings import Settings
-from scones.data.manifest import Sample, to_lines
+from scones.data.dataset import Sample, to_lines
 from scones.deployment.inventory import inventory
 from scones.deployment.template import base_template
-from scones.domain.keys import manifest_key
+from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result
 from scones.steps.approve import register

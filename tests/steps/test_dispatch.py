@@ -8,7 +8,7 @@ import pytest
 from scones.aws.client import AwsError
 from scones.dispatch.order_book import open_order, register_courier
 from scones.dispatch.orders import Courier, Order, Place
-from scones.domain.timestamps import from_minutes
+from scones.domain.naming import from_minutes
 from scones.pipeline import ORDERS, Pipeline
 from tiny_model import plain_photo
 

@@ -10,8 +10,8 @@ from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory, owns_bucket
 from scones.deployment.template import base_template
+from scones.domain.naming import ENV_TAG
 from scones.domain.progress import Silent
-from scones.domain.tags import ENV_TAG
 from scones.pipeline import Pipeline
 from scones.steps.down import WrongRegion, down
 from scones.steps.status import status

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from scones.config.settings import Settings
-from scones.data.dataset import Dataset, LabelledPhoto, Split, labelled_photo
+from scones.data.dataset import Dataset, LabelledPhoto, Sample, Split, labelled_photo
 from scones.data.decode import decode
-from scones.data.manifest import Sample
 from scones.domain.progress import Silent
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.evaluation import CannotEvaluate

@@ -11,9 +11,9 @@ import pytest
 
 from scones.aws.client import AwsError
 from scones.aws.s3 import Bucket, S3Object
+from scones.data.dataset import Sample, to_lines
 from scones.data.decode import darken_and_blur
-from scones.data.manifest import Sample, to_lines
-from scones.domain.keys import manifest_key
+from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
 from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.model_monitor import NAMESPACE, dimensions

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from scones.domain.keys import features_prefix, learned_baseline_key
+from scones.domain.naming import features_prefix, learned_baseline_key
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.traffic import RecordedTraffic, TooFewDays
 from scones.monitoring.performance.registered_model import open_model

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import deployed, new_settings, put_away
 from scones.cli.render import render
-from scones.dispatch.dynamodb import Write
+from scones.dispatch.order_book import Write
 from scones.domain.decision import Outcome
 from scones.model.model_file import ABOUT, SUMS, ModelFile, read_model_file
 from scones.pipeline import Pipeline

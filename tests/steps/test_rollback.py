@@ -13,8 +13,8 @@ from faulty import Fault, before
 from scones.aws.client import Client, poll
 from scones.aws.connection import connect
 from scones.aws.sagemaker import UpdateRolledBack, choose_hosting
-from scones.deployment.image_source import image_uri
 from scones.deployment.releases import ReleaseUnreadable, list_releases, save_release
+from scones.deployment.template import image_uri
 from scones.domain.errors import MissingPrerequisite
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, load_result, save_result

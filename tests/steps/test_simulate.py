@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scones.data.manifest import Sample
+from scones.data.dataset import Sample
 from scones.dispatch.order_book import DispatchStatus
 from scones.domain.decision import Outcome
 from scones.domain.progress import Silent

@@ -5,9 +5,8 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.data.dataset import Dataset, ExcludedFile, SourceError, labelled_photo
-from scones.data.manifest import Sample, from_lines
-from scones.domain.keys import list_key, manifest_key, outliers_prefix, split_prefix
+from scones.data.dataset import Dataset, ExcludedFile, Sample, SourceError, from_lines, labelled_photo
+from scones.domain.naming import list_key, manifest_key, outliers_prefix, split_prefix
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.stage import stage

@@ -9,7 +9,7 @@ import pytest
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Dataset, ExcludedFile, labelled_photo
-from scones.domain.keys import report_key
+from scones.domain.naming import report_key
 from scones.domain.progress import Silent
 from scones.model.model_file import OUT_OF_FOLD, write_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions

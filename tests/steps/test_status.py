@@ -7,8 +7,8 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.cli.render import render
-from scones.deployment.image_source import image_uri
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars, template_resources
+from scones.deployment.template import image_uri
 from scones.pipeline import Pipeline
 from scones.steps.status import leftovers, status
 from scones_local.cloud import Cloud

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scones.training.messages import TrainingData
+from scones.training.recipe import TrainingData
 
 
 def spots(rng: np.random.Generator, count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -21,8 +21,7 @@ from scones.training.cross_validation import (
     schedule,
     workers_needed,
 )
-from scones.training.messages import EpochProgress, TrainingData
-from scones.training.recipe import Recipe
+from scones.training.recipe import EpochProgress, Recipe, TrainingData
 from scones.training.workers import TrainingError, open_workers
 
 Stripes = Callable[..., TrainingData]

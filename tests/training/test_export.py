@@ -11,13 +11,11 @@ import onnxruntime
 import pytest
 import torch
 
-from scones.training.calibration import soften
+from scones.training.calibration import OodDetector, soften
 from scones.training.export import OPSET, FittedModel, ParityError, check_parity, export
 from scones.training.fit import fit
-from scones.training.messages import FittedNetwork, TrainingData
 from scones.training.network import Network, predict, reference_features, to_outputs
-from scones.training.ood_detector import OodDetector
-from scones.training.recipe import Recipe
+from scones.training.recipe import FittedNetwork, Recipe, TrainingData
 
 Stripes = Callable[..., TrainingData]
 

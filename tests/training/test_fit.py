@@ -10,9 +10,8 @@ import torch
 from scones.data.sources.synthetic import render
 from scones.domain.decision import VEHICLES
 from scones.training.fit import augment, fit, make_up
-from scones.training.messages import Epoch, EpochRange, TrainingData
 from scones.training.network import predict, to_input, turn
-from scones.training.recipe import Recipe
+from scones.training.recipe import Epoch, EpochRange, Recipe, TrainingData
 
 Stripes = Callable[..., TrainingData]
 QUICK = Recipe(epochs=4)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from scones.data.sources.synthetic import render
+from scones.training.calibration import REFERENCE_PHOTOS
 from scones.training.fit import fit
-from scones.training.messages import TrainingData
 from scones.training.network import (
     QUARTERS,
     Network,
@@ -25,8 +25,7 @@ from scones.training.network import (
     turn,
     whitening,
 )
-from scones.training.ood_detector import REFERENCE_PHOTOS
-from scones.training.recipe import MIN_CONTRAST, STEM_COMPONENTS, Recipe, noise_finder, smoothing
+from scones.training.recipe import MIN_CONTRAST, STEM_COMPONENTS, Recipe, TrainingData, noise_finder, smoothing
 
 
 @pytest.fixture(scope="module")

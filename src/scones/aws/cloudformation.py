@@ -12,9 +12,8 @@ from typing import Any
 from scones.aws.client import AwsError, Client, WaitTimeout, poll, wait
 from scones.aws.s3 import Bucket
 from scones.domain.errors import CloudError
-from scones.domain.keys import code_key
+from scones.domain.naming import ENV_TAG, code_key
 from scones.domain.progress import Reporter, Silent
-from scones.domain.tags import ENV_TAG
 
 _HOLDS_DATA = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 

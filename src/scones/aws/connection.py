@@ -7,14 +7,13 @@ from functools import cache
 from scones.aws.autoscaling import Scaling
 from scones.aws.client import Client, Credentials, check_region
 from scones.aws.cloudformation import Stacks
-from scones.aws.cloudwatch import Logs, Metrics
+from scones.aws.cloudwatch import Logs, Metrics, Notices
 from scones.aws.dynamodb import Tables
 from scones.aws.ecr import Images
 from scones.aws.quotas import Quotas
 from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker
-from scones.aws.sns import Notices
 from scones.aws.stepfunctions import Batches, Workflow
 from scones.config.settings import Settings
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from scones.aws.client import AwsError, Client, wait
-from scones.dispatch.dynamodb import Item, Value, Write, deserialize, serialize, update_arguments
+from scones.dispatch.order_book import Item, Value, Write, deserialize, serialize, update_arguments
 from scones.domain.errors import CloudError
 
 _TABLE_SECONDS = 300.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from scones.aws.client import Client
 from scones.domain.errors import CloudError
-from scones.domain.tags import ENV_TAG
+from scones.domain.naming import ENV_TAG
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
 _MAX_REASON = 1024

@@ -12,7 +12,7 @@ import msgspec
 
 from scones.domain.decision import Outcome, error_message
 from scones.domain.errors import DataError
-from scones.domain.keys import BATCHES_PREFIX
+from scones.domain.naming import BATCHES_PREFIX
 
 Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
 """A column's type and values; None is a missing number."""

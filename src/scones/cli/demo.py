@@ -15,8 +15,8 @@ from scones.aws.registry import ApprovalStatus
 from scones.cli.demo_report import DemoRun, render_demo
 from scones.cli.local_cloud import PROGRAMS
 from scones.config.settings import Settings
+from scones.data.dataset import Sample
 from scones.data.decode import darken_and_blur
-from scones.data.manifest import Sample
 from scones.deployment.inventory import inventory
 from scones.deployment.pricing import Bill
 from scones.dispatch.business_value import BusinessValue, ValueSimulation, measured_classifier, simulate_business_value

@@ -10,9 +10,8 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from scones.domain.decision import VEHICLES
+from scones.domain.decision import MAX_CLASSES, MAX_NAME_CHARACTERS, VEHICLES
 from scones.domain.errors import SettingsError
-from scones.domain.limits import MAX_CLASSES, MAX_NAME_CHARACTERS
 
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scones.aws.client import AwsError, Client
 from scones.aws.connection import Aws
-from scones.domain.tags import ENV_TAG
+from scones.domain.naming import ENV_TAG
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scones.aws.connection import Aws
 from scones.deployment.cleanup import OwnedResource, open_cleanup, stack_member
 from scones.deployment.template import function_names
-from scones.domain.tags import ENV_TAG
+from scones.domain.naming import ENV_TAG
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 

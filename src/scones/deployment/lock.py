@@ -18,7 +18,7 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.deployment.inventory import owns_bucket
 from scones.domain.errors import DeploymentError
-from scones.domain.keys import LOCK_KEY
+from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Reporter
 
 

@@ -9,7 +9,7 @@ from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket
 from scones.config.settings import Mode, Settings
 from scones.domain.errors import DeploymentError
-from scones.domain.keys import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
+from scones.domain.naming import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
 
 MAX_RELEASES = 3
 """The live release, and two to return to."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import ndtri
 
-from scones.dispatch.cost_matrix import Floats, Ints
+from scones.dispatch.assignment import Floats, Ints
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import BICYCLE, BLIND, MOTORCYCLE, SHIFTS, UNSURE, City, Day, play
 

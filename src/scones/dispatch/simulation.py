@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scones.dispatch.assignment import match
-from scones.dispatch.cost_matrix import (
+from scones.dispatch.assignment import (
     CourierColumns,
     Floats,
     Ints,
@@ -14,6 +13,7 @@ from scones.dispatch.cost_matrix import (
     OrderColumns,
     cost_matrix,
     limits_of,
+    match,
     suitable,
 )
 from scones.dispatch.orders import Courier, Order, Place, Rules, VehicleLimits

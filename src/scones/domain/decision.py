@@ -1,10 +1,28 @@
-"""Decisions: the classes, the likeliest one of a photo, and the outcome of a photo from the Lambda to the report."""
+"""Decision: the class and outcome of one photo, and the size limits of the event that carries it."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+STATE_LIMIT_BYTES = 262_144
+"""Step Functions' limit for the input and output of a state."""
+INLINE_LIMIT_BYTES = 64 * 1024
+"""The largest photo that travels in the state; base64 adds a third, so this leaves room for all the rest."""
+EVENT_LIMIT_BYTES = 8 * 1024
+"""The largest event without its photo, as JSON."""
+PHOTO_LIMIT_BYTES = 6 * 1024 * 1024
+"""The largest photo that the endpoint accepts."""
+MAX_NAME_CHARACTERS = 128
+"""The maximum length of the name of a courier, a class or a model's version."""
+MAX_CLASSES = 64
+"""The maximum number of probabilities in an answer."""
+MAX_ORDERS = 20
+"""The largest capacity that a courier may claim: all of a photo's writes must fit one transaction."""
+MAX_REASON_CHARACTERS = 1000
+"""The maximum length of the reason of a refusal."""
+
 
 VEHICLES = ("bicycle", "motorcycle")
 """The default classes, in the order of every list of probabilities."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.data.decode import decode
-from scones.domain.tags import evaluation_id
+from scones.domain.naming import evaluation_id
 
 _BATCH = 64
 

@@ -13,9 +13,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scones.data.image_header import UnreadablePhoto
+from scones.domain.decision import MAX_CLASSES, MAX_NAME_CHARACTERS
 from scones.domain.errors import WorkflowError
-from scones.domain.keys import capture_prefix
-from scones.domain.limits import MAX_CLASSES, MAX_NAME_CHARACTERS
+from scones.domain.naming import capture_prefix
 from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
 
 _VARIANT = "AllTraffic"

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.decision import ERROR_OF_OUTCOME, Outcome, outcome_of_confidence
-from scones.domain.tags import batch_id
+from scones.domain.naming import batch_id
 from scones.lambdas.services import ask
 
 _THRESHOLD = float(os.environ["THRESHOLD"])

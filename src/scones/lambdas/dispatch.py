@@ -7,11 +7,22 @@ from typing import Any
 
 import boto3
 
-from scones.dispatch.dynamodb import Item, Write, deserialize, serialize, update_arguments
-from scones.dispatch.order_book import OLDEST_MINUTES, OPEN, DispatchStatus, assign_order, order_of, register_courier
+from scones.dispatch.order_book import (
+    OLDEST_MINUTES,
+    OPEN,
+    DispatchStatus,
+    Item,
+    Write,
+    assign_order,
+    deserialize,
+    order_of,
+    register_courier,
+    serialize,
+    update_arguments,
+)
 from scones.dispatch.orders import Courier, Order, Rules, choose_orders
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
-from scones.domain.timestamps import to_iso8601
+from scones.domain.naming import to_iso8601
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))

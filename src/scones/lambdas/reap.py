@@ -9,8 +9,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from scones.domain.tags import EXPIRES_TAG
-from scones.domain.timestamps import from_iso8601
+from scones.domain.naming import EXPIRES_TAG, from_iso8601
 
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)

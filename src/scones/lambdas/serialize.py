@@ -10,14 +10,14 @@ from typing import Any
 import boto3
 
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.domain.limits import (
+from scones.domain.decision import (
     EVENT_LIMIT_BYTES,
     INLINE_LIMIT_BYTES,
     MAX_NAME_CHARACTERS,
     MAX_ORDERS,
     PHOTO_LIMIT_BYTES,
 )
-from scones.domain.timestamps import from_iso8601, to_iso8601
+from scones.domain.naming import from_iso8601, to_iso8601
 from scones.lambdas.services import STORAGE, BadEvent, storage, unreadable
 
 _COURIER = ("id", "x_km", "y_km", "capacity")

@@ -10,8 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError  # noqa: A004 - botocore's
 
 from scones.data.image_header import UnreadablePhoto
+from scones.domain.decision import MAX_REASON_CHARACTERS
 from scones.domain.errors import WorkflowError
-from scones.domain.limits import MAX_REASON_CHARACTERS
 
 USER_AGENT = "scones"
 """The user agent; botocore's default is built for each request, and takes a tenth of its time."""

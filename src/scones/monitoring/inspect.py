@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from scones.domain.keys import (
+from scones.domain.naming import (
     LABEL_SAMPLE_KEY,
     alert_key,
     baseline_key,

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, ModelPackage, ModelRegistration
 from scones.config.settings import Settings
-from scones.deployment.image_source import image_uri
-from scones.deployment.template import code_version
+from scones.deployment.template import code_version, image_uri
 from scones.domain.progress import Reporter
 from scones.evaluation.gate import GateCheck, GateRequirements, check_requirements
 from scones.evaluation.metrics import ClassificationMetrics, evaluate_predictions

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
+from scones.data.dataset import Sample
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.errors import WorkflowError
-from scones.domain.keys import ASKED_PREFIX
+from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
 

@@ -26,7 +26,7 @@ from scones.batch.results import (
 )
 from scones.deployment.pricing import Bill, batch_bill
 from scones.domain.errors import SconesError, WorkflowError
-from scones.domain.keys import ASKED_PREFIX, READABLE_PREFIXES
+from scones.domain.naming import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}

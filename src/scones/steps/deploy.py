@@ -18,14 +18,12 @@ from scones.aws.sagemaker import (
     max_update_seconds,
 )
 from scones.config.settings import Settings
-from scones.deployment.image_source import image_uri
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
-from scones.deployment.template import CAPTURE_PARAMETER, code_version, template
+from scones.deployment.template import CAPTURE_PARAMETER, code_version, image_uri, template
 from scones.domain.errors import DeploymentError
-from scones.domain.keys import CAPTURE_FOLDER, capture_prefix
+from scones.domain.naming import CAPTURE_FOLDER, ENV_TAG, EXPIRES_TAG, capture_prefix
 from scones.domain.progress import Reporter
-from scones.domain.tags import ENV_TAG, EXPIRES_TAG
 from scones.model.model_file import open_model_file
 
 _DIGITS = 12

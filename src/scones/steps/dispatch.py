@@ -12,10 +12,10 @@ from scones.aws.connection import Aws
 from scones.aws.dynamodb import Tables
 from scones.config.settings import Settings
 from scones.dispatch.assignment import Assignment, DispatchPlan, Unassigned, assign
-from scones.dispatch.dynamodb import Item
 from scones.dispatch.order_book import (
     OLDEST_MINUTES,
     OPEN,
+    Item,
     assign_order,
     courier_of,
     open_order,
@@ -25,9 +25,8 @@ from scones.dispatch.order_book import (
 )
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
-from scones.domain.keys import PLAN_KEY
+from scones.domain.naming import PLAN_KEY, from_minutes
 from scones.domain.progress import Reporter
-from scones.domain.timestamps import from_minutes
 
 # Couriers who are seen meanwhile get orders from the workflow; the rest is planned again.
 _ROUNDS = 3

@@ -9,12 +9,11 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.data.dataset import Dataset, path_of
+from scones.data.dataset import Dataset, Sample, path_of
 from scones.data.loading import load_configured_dataset, load_ood_images
-from scones.data.manifest import Sample
 from scones.domain.decision import Outcome, outcome_of_error
+from scones.domain.naming import evaluation_id
 from scones.domain.progress import Reporter
-from scones.domain.tags import evaluation_id
 from scones.evaluation.comparison import ModelPair
 from scones.evaluation.evaluation import (
     CannotEvaluate,

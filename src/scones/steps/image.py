@@ -7,8 +7,7 @@ from scones.aws.client import poll
 from scones.aws.connection import Aws
 from scones.aws.ecr import Build
 from scones.config.settings import Settings
-from scones.deployment.image_source import ImageSource, image_source, image_uri
-from scones.deployment.template import create_base_stack
+from scones.deployment.template import ImageSource, create_base_stack, image_source, image_uri
 from scones.domain.errors import DeploymentError
 from scones.domain.progress import Reporter
 

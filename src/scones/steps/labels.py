@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.domain.errors import DeploymentError
-from scones.domain.keys import LABEL_SAMPLE_KEY, features_prefix
+from scones.domain.naming import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 from scones.monitoring.drift.traffic import RecordedTraffic

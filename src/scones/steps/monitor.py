@@ -12,11 +12,17 @@ from scones.aws.client import AwsError, AwsUnreachable, poll
 from scones.aws.connection import Aws
 from scones.aws.s3 import S3Object
 from scones.config.settings import Settings
-from scones.data.manifest import Sample
+from scones.data.dataset import Sample
 from scones.domain.errors import MonitoringError
-from scones.domain.keys import MONITOR_STATE_KEY, features_prefix, history_prefix, learned_baseline_key, split_prefix
+from scones.domain.naming import (
+    MONITOR_STATE_KEY,
+    features_prefix,
+    history_prefix,
+    learned_baseline_key,
+    probe_id,
+    split_prefix,
+)
 from scones.domain.progress import Reporter
-from scones.domain.tags import probe_id
 from scones.monitoring.capture.records import CaptureReader
 from scones.monitoring.checks import RunContext
 from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic, learn_days

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from scones.aws.connection import Aws
-from scones.dispatch.dynamodb import Item
-from scones.domain.decision import Outcome, decide, outcome_of_confidence
+from scones.dispatch.order_book import Item
+from scones.domain.decision import PHOTO_LIMIT_BYTES, Outcome, decide, outcome_of_confidence
 from scones.domain.errors import EvaluationError
-from scones.domain.keys import MODELS_PREFIX
-from scones.domain.limits import PHOTO_LIMIT_BYTES
+from scones.domain.naming import MODELS_PREFIX
 from scones.domain.progress import Reporter
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file

@@ -11,7 +11,7 @@ from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
 from scones.domain.errors import DeploymentError, MissingPrerequisite
-from scones.domain.keys import CAPTURE_FOLDER
+from scones.domain.naming import CAPTURE_FOLDER
 from scones.domain.progress import Reporter
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from scones.aws.client import AwsError
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
+from scones.data.dataset import Sample
 from scones.data.decode import darken_and_blur
-from scones.data.manifest import Sample
 from scones.dispatch.order_book import DispatchStatus
 from scones.dispatch.orders import USUAL_CAPACITY
 from scones.dispatch.simulation import CITY_SPREAD_KM
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import DispatchError
-from scones.domain.keys import ASKED_PREFIX
+from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
 

@@ -11,11 +11,10 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.aws.s3 import open_prefix
 from scones.config.settings import Settings
-from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto
+from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, Sample, from_lines, to_lines, to_list
 from scones.data.loading import load_configured_dataset
-from scones.data.manifest import Sample, from_lines, to_lines, to_list
 from scones.deployment.template import create_base_stack
-from scones.domain.keys import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
+from scones.domain.naming import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
 from scones.domain.progress import Reporter
 from scones.model.model_file import InvalidModelFile, open_model_file
 from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions

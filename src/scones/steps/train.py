@@ -12,8 +12,8 @@ from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
-from scones.deployment.image_source import image_uri
-from scones.domain.keys import MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
+from scones.deployment.template import image_uri
+from scones.domain.naming import MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
 from scones.domain.progress import Reporter
 
 METRICS = (

@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from scones.aws.cloudformation import STACK_SECONDS, ChangeSet, DataAtRisk, Stack
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.deployment.image_source import image_source
+from scones.deployment.checks import preflight
 from scones.deployment.inventory import owns_bucket
 from scones.deployment.lock import deployment_lock
-from scones.deployment.preflight import preflight
 from scones.deployment.pricing import up_price
-from scones.deployment.template import base_parameters, base_template, function_code, function_release, template
+from scones.deployment.template import (
+    base_parameters,
+    base_template,
+    function_code,
+    function_release,
+    image_source,
+    template,
+)
 from scones.domain.progress import Reporter
 
 # Waiting for the stack, building the image and changing the stack each take at most half an hour to an hour.

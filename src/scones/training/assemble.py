@@ -6,12 +6,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scones.training.calibration import fit_temperature, negative_log_likelihood, soften
+from scones.training.calibration import OodDetector, fit_ood_detector, fit_temperature, negative_log_likelihood, soften
 from scones.training.cross_validation import FOLDS, CrossValidation, ask, open_session
-from scones.training.export import FittedModel, check_parity, export
-from scones.training.messages import FittedNetwork, TrainingData
-from scones.training.ood_detector import OodDetector, fit_ood_detector
-from scones.training.quantization import quantise
+from scones.training.export import FittedModel, check_parity, export, quantise
+from scones.training.recipe import FittedNetwork, TrainingData
 
 MAX_INT8_LOSS: Final = 0.002
 """The int8 model is served only if, out of fold, its accuracy is lower by no more than this."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from scones.training.export import FittedModel, export
-from scones.training.messages import (
+from scones.training.recipe import (
     EpochProgress,
     EpochRange,
     FitResult,
@@ -24,9 +24,9 @@ from scones.training.messages import (
     FoldedData,
     Folds,
     NetworkOutputs,
+    Recipe,
     TrainingData,
 )
-from scones.training.recipe import Recipe
 from scones.training.workers import TrainingError, Workers, open_workers
 
 

@@ -12,9 +12,8 @@ from torch.nn import functional
 from torch.optim import SGD, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from scones.training.messages import Epoch, EpochRange, TrainingData
 from scones.training.network import Convolution, Network, to_input, turn, whitening
-from scones.training.recipe import LOGIT_SCALE, Recipe
+from scones.training.recipe import LOGIT_SCALE, Epoch, EpochRange, Recipe, TrainingData
 
 # How far each variation goes, measured for 32 x 32 photos of vehicles (angles in radians, lengths as shares of a side).
 _ANGLE = 0.175

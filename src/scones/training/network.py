@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scones.training.messages import NetworkOutputs
-from scones.training.ood_detector import NEIGHBOURS, spread_sample
+from scones.training.calibration import NEIGHBOURS, spread_sample
 from scones.training.recipe import (
     LOGIT_SCALE,
     MEAN,
@@ -21,6 +20,7 @@ from scones.training.recipe import (
     STD,
     STEM_COMPONENTS,
     WIDTHS,
+    NetworkOutputs,
     noise_finder,
     smoothing,
     stem_stride,

@@ -15,8 +15,7 @@ from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import ModelError, SconesError
 from scones.training.cross_validation import FOLDS
-from scones.training.messages import TrainingData
-from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe
+from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe, TrainingData
 
 _KNOWN: Final = ("classes", "image_size", "epochs", "seed", "data_version")
 _MAX_REASON_LENGTH: Final = 1024

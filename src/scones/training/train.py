@@ -35,9 +35,8 @@ from scones.training.cross_validation import (
     cross_validation_workers,
 )
 from scones.training.label_issues import NeighborVotes, neighbor_votes
-from scones.training.messages import EpochProgress, TrainingData
 from scones.training.model_card import model_card
-from scones.training.recipe import without_outliers
+from scones.training.recipe import EpochProgress, TrainingData, without_outliers
 from scones.training.sagemaker_entrypoint import (
     Hyperparameters,
     TrainingChannels,

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from scones.domain.errors import ModelError
-from scones.training.messages import (
+from scones.training.recipe import (
     EpochProgress,
     FitResult,
     FitTask,

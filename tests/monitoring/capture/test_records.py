@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.aws.s3 import S3Object
-from scones.domain.tags import evaluation_id, probe_id
+from scones.domain.naming import evaluation_id, probe_id
 from scones.monitoring.capture.cursor import CaptureCursor
 from scones.monitoring.capture.records import (
     MAX_NAMED_RECORDS,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scones.data.manifest import Sample
+from scones.data.dataset import Sample
 from scones.monitoring.performance.prediction_check import (
     PROBES_PER_CLASS,
     TOLERANCE,

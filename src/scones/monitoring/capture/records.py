@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
-from scones.domain.tags import is_internal
+from scones.domain.naming import is_internal
 from scones.monitoring.capture.cursor import AnyFile, CaptureCursor, CaptureFile, CaptureProgress, is_capture
 
 MAX_NAMED_RECORDS = 20

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import MonitoringError
-from scones.domain.keys import LABEL_SAMPLE_KEY
+from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
 from scones.monitoring.drift.normal_scores import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.data.manifest import Sample
+from scones.data.dataset import Sample
 from scones.domain.errors import MonitoringError
 
 TOLERANCE: Final = 0.1

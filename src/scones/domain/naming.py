@@ -1,4 +1,4 @@
-"""Keys: the names of all objects in the environment's bucket. The stack's policies and lifecycle rules use them too.
+"""Naming: the bucket's keys, resource tags, ids of internal requests, and timestamps.
 
 | prefix | content |
 |---|---|
@@ -15,7 +15,7 @@
 | `code/`, `image/` | function code, long templates and the source of the container image |
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 ASKED_PREFIX: Final = "asked/"
@@ -145,3 +145,59 @@ def monitor_results_key(endpoint: str, moment: datetime, name: str) -> str:
 def alert_key(moment: datetime, form: str) -> str:
     """An alert; *form* is `html` or `json`."""
     return f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.{form}"
+
+
+ENV_TAG: Final = "scones:env"
+"""The stack's name, on the stack and on every resource that CloudFormation creates for it."""
+EXPIRES_TAG: Final = "scones:expires"
+"""When the endpoint may be deleted: ISO 8601, in UTC."""
+
+_EVALUATION = "scones-evaluation-"
+_BATCH = "scones-batch-"
+_PROBE = "scones-canary-"
+_DIGITS = 16
+
+
+def evaluation_id(sha256: str) -> str:
+    """The inference id of a photo that an evaluation sends."""
+    return _EVALUATION + sha256[:_DIGITS]
+
+
+def probe_id(sha256: str) -> str:
+    """The inference id of a photo that the monitor sends to check the endpoint's predictions."""
+    return _PROBE + sha256[:_DIGITS]
+
+
+def batch_id(digest: str) -> str:
+    """The inference id of a batch: old photos in bulk are not today's traffic. SageMaker allows 64 characters."""
+    return _BATCH + digest
+
+
+def is_internal(inference_id: str | None) -> bool:
+    """Whether an evaluation, a batch or the monitor sent the request, so that it does not count as traffic."""
+    return (inference_id or "").startswith((_EVALUATION, _BATCH, _PROBE))
+
+
+def to_iso8601(moment: datetime) -> str:
+    """Format *moment*, which must have a time zone."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def from_iso8601(text: str) -> datetime:
+    """Parse a timestamp; without a time zone it is in UTC.
+
+    Raises:
+        ValueError: *text* is not in ISO 8601.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def to_minutes(text: str) -> float:
+    """Minutes from 1970 to a timestamp."""
+    return from_iso8601(text).timestamp() / 60
+
+
+def from_minutes(minutes: float) -> str:
+    """The timestamp so many *minutes* after 1970."""
+    return to_iso8601(datetime.fromtimestamp(minutes * 60, UTC))

@@ -4,13 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.training.ood_detector import (
-    DISTANCE_SHARE,
-    REFERENCE_PHOTOS,
-    REFUSED_SHARE,
-    fit_ood_detector,
-    spread_sample,
-)
+from scones.training.calibration import DISTANCE_SHARE, REFERENCE_PHOTOS, REFUSED_SHARE, fit_ood_detector, spread_sample
 
 
 @given(count=st.integers(50, 2000), seed=st.integers(0, 99))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.deployment.image_source import image_source
+from scones.deployment.template import image_source
 
 # `train` would load PyTorch; the slow test runs it in the image itself.
 PROGRAMS = ("scones.serving.server", "scones.cli.scheduled")

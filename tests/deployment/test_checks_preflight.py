@@ -14,7 +14,7 @@ from scones.aws.ecr import Images
 from scones.aws.quotas import Quotas
 from scones.aws.s3 import Bucket
 from scones.config.settings import Settings
-from scones.deployment.preflight import BucketTaken, CheckStatus, PreflightCheck, preflight
+from scones.deployment.checks import BucketTaken, CheckStatus, PreflightCheck, preflight
 
 
 @pytest.fixture

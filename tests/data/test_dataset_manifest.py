@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.data.manifest import InvalidManifest, Sample, from_lines, to_lines
+from scones.data.dataset import InvalidManifest, Sample, from_lines, to_lines
 
 CLASSES = ("bicycle", "motorcycle")
 samples = st.builds(

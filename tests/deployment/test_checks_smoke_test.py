@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from scones.aws.connection import Aws
-from scones.deployment.smoke_test import SmokeTestFailed, smoke_test
+from scones.deployment.checks import SmokeTestFailed, smoke_test
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.domain.timestamps import from_iso8601, from_minutes, to_iso8601, to_minutes
+from scones.domain.naming import from_iso8601, from_minutes, to_iso8601, to_minutes
 
 ZONES = st.integers(-12, 14).map(lambda hours: timezone(timedelta(hours=hours)))
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2900, 1, 1), timezones=ZONES)  # noqa: DTZ001 - the zones are drawn

@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scones.domain import keys
+from scones.domain import naming
 
-ROOT = Path(keys.__file__).parents[3]
-PREFIXES = set(re.findall(r"`(\w+/)", keys.__doc__ or ""))
+ROOT = Path(naming.__file__).parents[3]
+PREFIXES = set(re.findall(r"`(\w+/)", naming.__doc__ or ""))
 
 
 def test_the_stack_names_no_other_prefix() -> None:
@@ -21,13 +21,13 @@ def test_the_stack_names_no_other_prefix() -> None:
 def test_no_other_module_spells_a_prefix() -> None:
     """A key that is written in two places changes in one of them."""
     spelled = re.compile(r"""f?["'](?:asked|batches|capture|checkpoints|flow|incoming|models|monitor|releases)/""")
-    paths = [path for path in (ROOT / "src" / "scones").rglob("*.py") if path.name != "keys.py"]
+    paths = [path for path in (ROOT / "src" / "scones").rglob("*.py") if path.name != "naming.py"]
     assert [str(path) for path in paths if spelled.search(path.read_text("utf-8"))] == []
 
 
 def test_keys_of_runs_and_releases_sort_by_time_and_number() -> None:
     """A listing of the bucket is in the order of the text."""
-    assert keys.release_key(2) < keys.release_key(10)
+    assert naming.release_key(2) < naming.release_key(10)
     earlier, later = datetime(2026, 9, 30, 9, 5, tzinfo=UTC), datetime(2026, 10, 1, 8, tzinfo=UTC)
-    assert keys.run_suffix(earlier) < keys.run_suffix(later)
-    assert keys.alert_key(earlier, "html") < keys.alert_key(later, "html")
+    assert naming.run_suffix(earlier) < naming.run_suffix(later)
+    assert naming.alert_key(earlier, "html") < naming.alert_key(later, "html")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.dispatch.dynamodb import ItemError, Write, deserialize, serialize, update_arguments
+from scones.dispatch.order_book import ItemError, Write, deserialize, serialize, update_arguments
 
 VALUES = st.recursive(
     st.none()
