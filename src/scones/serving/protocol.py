@@ -44,7 +44,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._at_eof = False
         self._draining = False
         self._stalled = False
-        self._deaf = False
+        self._discarding = False
         self._last_refusal: Refusal | None = None
         self.lingering = False
         self.deadline = math.inf
@@ -65,7 +65,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client; responses that are not sent yet are dropped."""
-        self._deaf = True
+        self._discarding = True
         self._receiving = False
         super().connection_lost(exc)
         self._application.connections.discard(self)
@@ -73,7 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless a refusal has ended the connection."""
-        if self._deaf:
+        if self._discarding:
             self._wire_bytes += len(data)
             if self._wire_bytes > _LINGER_BYTES:
                 self._wire.abort()
@@ -83,12 +83,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _parse(self) -> None:
         """Parse piece by piece, and no further while complete requests wait for an earlier one's response."""
-        while self.unparsed and not self.pipeline and not self._deaf:
+        while self.unparsed and not self.pipeline and not self._discarding:
             piece, self.unparsed = self.unparsed[:_PIECE_BYTES], self.unparsed[_PIECE_BYTES:]
             self._wire_bytes += len(piece)
             super().data_received(cast("bytes", piece))
             self._check_wire_bytes()
-        if self._deaf:
+        if self._discarding:
             self.unparsed = _NOTHING
         elif self.unparsed:
             self._wire.pause_reading()
@@ -142,7 +142,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start a request, which must arrive in time."""
         super().on_message_begin()
-        if self._deaf:
+        if self._discarding:
             return
         self._receiving = True
         self._in_body = False
@@ -151,7 +151,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start to respond; uvicorn calls the app in the loop's next tick."""
-        if self._deaf:
+        if self._discarding:
             return
         super().on_headers_complete()
         # Trailers after a chunked body are no headers.
@@ -167,16 +167,16 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Collect the body."""
-        if not self._deaf:
+        if not self._discarding:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request; nothing may follow one that ends the connection."""
-        if self._deaf:
+        if self._discarding:
             return
         super().on_message_complete()
         self._receiving = False
-        self._deaf = not self.cycle.keep_alive
+        self._discarding = not self.cycle.keep_alive
         self._wait()
 
     def on_response_complete(self) -> None:
@@ -185,12 +185,13 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.unparsed and not self.pipeline:
             self._parse()
-            self.transport.resume_reading()
+            if not self.flow.read_paused:
+                self.transport.resume_reading()
         if self._is_responding() or self.transport.is_closing():
             return
         if self._last_refusal is not None:
-            self._end(self._last_refusal)
-        elif self._deaf:
+            self._send_refusal(self._last_refusal)
+        elif self._discarding:
             # The app responded without the body that the connection has given up on.
             self._linger()
         elif self._receiving:
@@ -202,7 +203,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def expire(self) -> None:
         """End what took too long: 408 in the middle of a request, silently otherwise."""
-        if self._deaf or self._stalled:
+        if self._discarding or self._stalled:
             self._wire.abort()
         elif self._receiving and (self.unparsed or self.flow.read_paused):
             # The rest of the request waits for us, not for the client.
@@ -216,16 +217,16 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def close(self, *, after_response: bool) -> None:
         """Close; a client that does not expect it first stops sending, and reads its response."""
-        if self._receiving or (after_response and not self._deaf and not self._draining):
+        if self._receiving or (after_response and not self._discarding and not self._draining):
             self._linger()
         else:
             self._wire.close()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Listen no more, and close with *refusal* once earlier requests have their responses."""
-        if self._deaf:
+        if self._discarding:
             return
-        self._deaf = True
+        self._discarding = True
         if not self._stalled:
             self.deadline = math.inf
         if self._receiving and self._in_body and self.cycle.response_complete:
@@ -235,18 +236,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self.scope["state"]["refusal"] = refusal
             self.cycle.message_event.set()
         elif not self._is_responding():
-            self._end(refusal)
+            self._send_refusal(refusal)
         elif self.cycle.keep_alive:
             self._last_refusal = refusal
 
-    def _end(self, refusal: Refusal) -> None:
+    def _send_refusal(self, refusal: Refusal) -> None:
         self._application.counters.count_response(refusal.status)
         headers = self.headers if self._receiving else []
         self._wire.write(refusal.response().to_wire([header for header in headers if header[0] == ATTRIBUTES]))
         self._linger()
 
     def _linger(self) -> None:
-        self._deaf = True
+        self._discarding = True
         if self._at_eof or self.lingering or len(self.connections) > 2 * self._limits.connections:
             self._wire.close()
         elif not self._wire.is_closing():
