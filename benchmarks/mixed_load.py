@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--photos", default="sample")
     options = parser.parse_args()
-    bench = prepare(options.model_file, options.photos, [OURS], requests=REQUESTS)
+    bench = prepare(options.model, options.photos, [OURS], requests=REQUESTS)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

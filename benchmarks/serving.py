@@ -89,7 +89,7 @@ def main() -> int:
     """Measure and show; return 1 if any answer of ours was wrong or missing."""
     options = _options()
     kinds = [kind for kind in KINDS if not options.only or kind.name in options.only]
-    bench = prepare(options.model_file, options.photos, kinds, requests=options.requests)
+    bench = prepare(options.model, options.photos, kinds, requests=options.requests)
     limits: list[Limit] = []
     rounds: dict[str, list[Figures]] = {kind.name: [] for kind in kinds}
     for number in range(options.rounds):

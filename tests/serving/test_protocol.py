@@ -200,6 +200,21 @@ def test_clients_that_leave_do_no_harm(narrow: Server) -> None:
     assert eventually(lambda: narrow.connections() == 1)
 
 
+def test_connections_that_are_reset_leave_nothing_in_memory(narrow: Server) -> None:
+    """Not even for the time that an idle connection would have been kept."""
+    (worker,) = narrow.workers()
+
+    def reset(count: int) -> int:
+        for _ in range(count):
+            with narrow.connect() as client:
+                client.sendall(PING)
+                assert client.recv(8) == b"HTTP/1.1"
+        return int(worker.memory_info().rss)
+
+    before = reset(300)
+    assert reset(600) - before < 2_000_000
+
+
 def test_a_client_that_does_not_read_is_closed_in_the_end(start: Start) -> None:
     """Responses that pile up end the reading, and then the connection."""
     server = start(SCONES_SERVE_IDLE_SECONDS="1")

@@ -68,6 +68,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._discarding = True
         self._receiving = False
         super().connection_lost(exc)
+        # uvicorn leaves its timer running where the client reset the connection, and so keeps all of this in memory.
+        self._unset_keepalive_if_required()
         self._application.connections.discard(self)
         self._application.counters.set("connections", len(self.connections))
 
