@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from scones.evaluation.calibration import accuracy_at, calibration_error, risk_coverage
 from scones.evaluation.comparison import ModelPair, compare_int8
+from scones.evaluation.metrics import accuracy_at, calibration_error, risk_coverage
 from scones.evaluation.ood import SYNTHETIC, evaluate_ood, flat_and_noise
 from scones.evaluation.robustness import corrupt
 from scones.model.inference import Model

@@ -35,7 +35,7 @@ from scones.domain.decision import VEHICLES
 from scones.monitoring.alerts.cause import Cause, estimate_mix, probable_cause
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.window_test import window_test
-from scones.monitoring.performance.prediction_check import check_predictions
+from scones.monitoring.performance.registered_model import check_predictions
 from scones.training.recipe import TrainingData
 
 RATE = 0.01

@@ -30,7 +30,7 @@ from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator
 from scones.monitoring.performance.labels import choose_photos, corrected_accuracy, labelled_accuracy
-from scones.monitoring.performance.prediction_check import check_predictions
+from scones.monitoring.performance.registered_model import check_predictions
 from scones.training.calibration import fit_temperature, soften
 
 WINDOW, LABELS, DAMAGED = 200, 30, 170

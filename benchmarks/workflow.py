@@ -22,7 +22,7 @@ import psutil
 
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
-from scones.cli.local_cloud import PROGRAMS
+from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.dataset import Sample
 from scones.deployment.pricing import bill, plan_batch, single_usage

@@ -12,8 +12,7 @@ from scones.monitoring.drift.stream_detector import StreamDetector
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test
-from scones.monitoring.performance.prediction_check import PredictionCheck, check_predictions
-from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.performance.registered_model import PredictionCheck, RegisteredModel, check_predictions
 from scones.monitoring.run import RunResult
 
 CLASSES = ("bicycle", "motorcycle")

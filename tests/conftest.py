@@ -15,7 +15,7 @@ import pytest
 from scones.aws.client import Credentials
 from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
-from scones.cli.local_cloud import PROGRAMS
+from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import endpoints
 from scones.deployment.template import base_template

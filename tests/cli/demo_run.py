@@ -21,7 +21,7 @@ from scones.monitoring.alerts.notices import AlertSummary
 from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
 from scones.monitoring.drift.window_test import FeatureShift, WindowVerdict
 from scones.monitoring.inspect import MonitorResult
-from scones.monitoring.performance.prediction_check import PredictionCheck
+from scones.monitoring.performance.registered_model import PredictionCheck
 from scones.steps.classify import ClassifiedPhoto, ClassifyResult
 from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import DispatchResult

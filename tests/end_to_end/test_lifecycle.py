@@ -19,7 +19,7 @@ from conftest import KEYS
 from faulty import Fault, Request, before
 from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
-from scones.cli.local_cloud import PROGRAMS
+from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
 from scones.deployment.inventory import inventory
 from scones.domain.naming import LOCK_KEY

@@ -14,7 +14,7 @@ from scones.evaluation.evaluation import (
     ModelUnderTest,
     evaluate_model,
 )
-from scones.evaluation.load_test import LoadLimits
+from scones.evaluation.model_client import LoadLimits
 from scones.evaluation.ood import SYNTHETIC
 from tiny_model import plain_photo
 

@@ -11,7 +11,7 @@ from batches import CLASSES, baseline, batch, run_of
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.history import THUMBNAILS, HistoryPoint, from_lines, history_point, to_lines
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
-from scones.reports.history import render_history
+from scones.reports.monitoring import render_history
 
 WINDOW = batch(brightness=-2)
 FOUND = run_of(WINDOW)

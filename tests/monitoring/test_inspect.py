@@ -10,12 +10,11 @@ import numpy as np
 from scones.aws.s3 import S3Object
 from scones.data.decode import png
 from scones.monitoring.capture.records import CaptureReader
-from scones.monitoring.checks import RunContext
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import Photos, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.inspect import Inspection, inspect
-from scones.monitoring.monitor_state import MonitorState
+from scones.monitoring.monitor_state import MonitorState, RunContext
 from scones.monitoring.performance.registered_model import RegisteredModel
 from tiny_model import noisy_photos
 

@@ -18,7 +18,7 @@ from scones.monitoring.model_monitor import (
     violations_document,
 )
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
-from scones.monitoring.performance.prediction_check import ProbeResult, check_predictions
+from scones.monitoring.performance.registered_model import ProbeResult, check_predictions
 from scones.monitoring.run import MonitoringRun
 
 RNG = np.random.default_rng(5)

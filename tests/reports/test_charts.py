@@ -13,8 +13,7 @@ from scones.domain.decision import Outcome
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.reports import charts
 from scones.reports.evaluation import photo_cards
-from scones.reports.gallery import PhotoCard
-from scones.reports.theme import CLASSES, UNSURE
+from scones.reports.theme import CLASSES, UNSURE, PhotoCard
 
 seconds = st.floats(0, 100)
 

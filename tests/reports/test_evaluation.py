@@ -11,7 +11,7 @@ import pytest
 from cli.test_demo_report import Nesting
 from evaluation.small_model import FACTS, PAIR, PLAN, facts, photos, predict_opposite, small_model
 from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, evaluate_model
-from scones.evaluation.load_test import LoadLevel, LoadResult
+from scones.evaluation.model_client import LoadLevel, LoadResult
 from scones.evaluation.thresholds import Saving
 from scones.reports.evaluation import render_evaluation
 from tiny_model import plain_photo

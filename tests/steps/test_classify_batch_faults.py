@@ -21,7 +21,7 @@ from live import live
 from scones.aws.client import Client
 from scones.aws.connection import connect
 from scones.batch.results import RunFiles
-from scones.cli.local_cloud import PROGRAMS
+from scones.cli.session import PROGRAMS
 from scones.deployment.template import function_code
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent

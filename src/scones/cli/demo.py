@@ -13,7 +13,7 @@ from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.aws.registry import ApprovalStatus
 from scones.cli.demo_report import DemoRun, render_demo
-from scones.cli.local_cloud import PROGRAMS
+from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.dataset import Sample
 from scones.data.decode import darken_and_blur

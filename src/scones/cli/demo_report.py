@@ -19,8 +19,7 @@ from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
 from scones.monitoring.inspect import MonitorResult
 from scones.reports import charts
 from scones.reports.evaluation import photo_cards
-from scones.reports.gallery import PhotoCard, choose_photos
-from scones.reports.theme import class_colours, environment
+from scones.reports.theme import PhotoCard, choose_photos, class_colours, environment
 from scones.steps.classify import ClassifiedPhoto, ClassifyResult
 from scones.steps.deploy import DeployResult
 from scones.steps.dispatch import DispatchResult

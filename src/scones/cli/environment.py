@@ -115,7 +115,7 @@ def status(env: str | None, as_json: bool) -> None:
 @options
 def down(keep_data: bool, env: str | None, as_json: bool) -> None:
     """Delete everything."""
-    from scones.cli.local_cloud import end_cloud
+    from scones.cli.session import end_cloud
 
     receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
     if receipt.remaining:

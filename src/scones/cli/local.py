@@ -19,7 +19,7 @@ def local() -> None:
 @options
 def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
     """Start a local cloud for this environment, unless one is running."""
-    from scones.cli.local_cloud import start_cloud
+    from scones.cli.session import start_cloud
     from scones.config.loading import load
 
     cloud = start_cloud(load({"env": env}), port=port, durable=durable)
@@ -30,7 +30,7 @@ def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) ->
 @options
 def local_down(env: str | None, as_json: bool) -> None:
     """Stop the local cloud of this environment and delete everything in it."""
-    from scones.cli.local_cloud import end_cloud
+    from scones.cli.session import end_cloud
 
     tell_result({"stopped": end_cloud({"env": env})}, as_json=as_json)
 
@@ -39,7 +39,7 @@ def local_down(env: str | None, as_json: bool) -> None:
 @options
 def local_status(env: str | None, as_json: bool) -> None:
     """Show whether a local cloud runs for this environment, and its address."""
-    from scones.cli.local_cloud import find_cloud
+    from scones.cli.session import find_cloud
     from scones.config.loading import load
 
     cloud = find_cloud(load({"env": env}))
@@ -51,7 +51,7 @@ def local_status(env: str | None, as_json: bool) -> None:
 @options
 def local_env(env: str | None, as_json: bool) -> None:
     """Print the exports that make boto3 and the aws command use the local cloud: eval "$(scones local env)"."""
-    from scones.cli.local_cloud import find_cloud
+    from scones.cli.session import find_cloud
     from scones.config.loading import load
     from scones_local.cloud import exports
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scones.cli.demo import DemoResult
     from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
     from scones.evaluation.evaluation import Evaluation
-    from scones.evaluation.load_test import LoadLevel
+    from scones.evaluation.model_client import LoadLevel
     from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult

@@ -9,23 +9,32 @@ from scones.data.decode import png
 from scones.domain.errors import EvaluationError
 from scones.domain.progress import Reporter
 from scones.domain.statistics import Interval, wilson_interval
-from scones.evaluation.calibration import (
+from scones.evaluation.comparison import Comparison, Int8Comparison, ModelPair, compare, compare_int8
+from scones.evaluation.gate import GateCheck, GateRequirements, check_not_worse, check_requirements
+from scones.evaluation.metrics import (
+    ClassificationMetrics,
     Flags,
     ReliabilityBin,
     RiskCoveragePoint,
     accuracy_at,
     calibration_error,
     error_by_chance,
+    evaluate_predictions,
     reliability_bins,
     risk_coverage,
     thin_curve,
     undo_temperature,
 )
-from scones.evaluation.comparison import Comparison, Int8Comparison, ModelPair, compare, compare_int8
-from scones.evaluation.gate import GateCheck, GateRequirements, check_not_worse, check_requirements
-from scones.evaluation.load_test import LoadLimits, LoadResult, Send, measure_load
-from scones.evaluation.metrics import ClassificationMetrics, evaluate_predictions
-from scones.evaluation.model_client import Floats, Pixels, Predict, decode_photos
+from scones.evaluation.model_client import (
+    Floats,
+    LoadLimits,
+    LoadResult,
+    Pixels,
+    Predict,
+    Send,
+    decode_photos,
+    measure_load,
+)
 from scones.evaluation.ood import SYNTHETIC, OodEvaluation, evaluate_ood, flat_and_noise
 from scones.evaluation.robustness import CorruptionResult, measure_robustness
 from scones.evaluation.thresholds import (

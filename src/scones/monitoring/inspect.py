@@ -26,16 +26,14 @@ from scones.monitoring.alerts.notices import (
     summarize,
 )
 from scones.monitoring.capture.records import CaptureReader, RefusalReason
-from scones.monitoring.checks import RunContext, check_baseline, check_endpoint
 from scones.monitoring.drift.features import FeatureSummary
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.monitoring.history import to_lines
 from scones.monitoring.model_monitor import constraints_document, metrics, statistics_document, violations_document
-from scones.monitoring.monitor_state import MonitorState
+from scones.monitoring.monitor_state import MonitorState, RunContext, check_baseline, check_endpoint
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 from scones.monitoring.performance.labels import LabelRequest
-from scones.monitoring.performance.prediction_check import PredictionCheck, ProbeResult
-from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.performance.registered_model import PredictionCheck, ProbeResult, RegisteredModel
 from scones.monitoring.run import MonitoringRun, RunResult, acknowledge_stream
 
 

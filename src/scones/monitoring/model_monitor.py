@@ -14,7 +14,7 @@ from scones.monitoring.capture.records import IGNORED, RefusalReason
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, FeatureStatistics, FeatureSummary
 from scones.monitoring.drift.window_test import WindowVerdict
-from scones.monitoring.performance.prediction_check import ProbeResult
+from scones.monitoring.performance.registered_model import ProbeResult
 from scones.monitoring.run import RunResult
 
 NAMESPACE = "/aws/sagemaker/Endpoints/data-metrics"

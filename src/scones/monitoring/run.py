@@ -14,8 +14,7 @@ from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, PhotoWindow, Record
 from scones.monitoring.drift.window_test import WindowVerdict, window_test
 from scones.monitoring.history import HistoryPoint, ThinnedHistory, history_point
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate, AccuracyEstimator
-from scones.monitoring.performance.prediction_check import PredictionCheck, check_predictions
-from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.performance.registered_model import PredictionCheck, RegisteredModel, check_predictions
 
 WINDOW_PHOTOS = 500
 """The largest number of photos that are tested together, and kept in memory."""

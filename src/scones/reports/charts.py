@@ -13,12 +13,11 @@ from scones.dispatch.assignment import Assignment, DispatchPlan
 from scones.dispatch.business_value import NO_THRESHOLD, BusinessValue, DispatchScenario
 from scones.dispatch.orders import Courier
 from scones.domain.decision import Outcome
-from scones.evaluation.calibration import ReliabilityBin, RiskCoveragePoint
-from scones.evaluation.load_test import LoadResult
+from scones.evaluation.metrics import ReliabilityBin, RiskCoveragePoint
+from scones.evaluation.model_client import LoadResult
 from scones.evaluation.thresholds import ThresholdEvaluation
 from scones.monitoring.drift.window_test import WindowVerdict
-from scones.reports.gallery import PhotoCard
-from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, canvas
+from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, PhotoCard, canvas
 
 _WIDTH = 480
 _DASHES = (0, (4, 2))

@@ -15,8 +15,7 @@ from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, Prediction
 from scones.evaluation.ood import SYNTHETIC, OodGroup, flat_and_noise
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, CorruptionResult, corrupt
 from scones.reports import charts
-from scones.reports.gallery import PhotoCard, choose_photos
-from scones.reports.theme import class_colours, environment
+from scones.reports.theme import PhotoCard, choose_photos, class_colours, environment
 
 _MAX_PHOTOS: Final = 16
 

@@ -28,8 +28,7 @@ from scones.evaluation.evaluation import (
     load_out_of_fold,
 )
 from scones.evaluation.gate import GateRequirements
-from scones.evaluation.load_test import LoadLimits, Send
-from scones.evaluation.model_client import endpoint_predictor, model_predictor
+from scones.evaluation.model_client import LoadLimits, Send, endpoint_predictor, model_predictor
 from scones.evaluation.thresholds import Costs, RiskTarget, ThresholdTerms
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file

@@ -17,7 +17,7 @@ from scones.monitoring.performance.labels import (
     compare_labels,
     parse_labels,
 )
-from scones.reports.labels import LabelPagePhoto, render_labels, table_to_fill
+from scones.reports.monitoring import LabelPagePhoto, render_labels, table_to_fill
 
 __all__ = ["LabelResult", "NothingToLabel", "export_labels", "import_labels"]
 

@@ -24,13 +24,11 @@ from scones.domain.naming import (
 )
 from scones.domain.progress import Reporter
 from scones.monitoring.capture.records import CaptureReader
-from scones.monitoring.checks import RunContext
 from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic, learn_days
 from scones.monitoring.inspect import Document, Inspection, MonitorResult, inspect
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
-from scones.monitoring.monitor_state import MonitorState
-from scones.monitoring.performance.prediction_check import ProbeResult, probe_images
-from scones.monitoring.performance.registered_model import RegisteredModel, open_model
+from scones.monitoring.monitor_state import MonitorState, RunContext
+from scones.monitoring.performance.registered_model import ProbeResult, RegisteredModel, open_model, probe_images
 
 __all__ = ["ConcurrentRunError", "LearnedDays", "MonitorResult", "MonitorTarget", "history", "learn", "monitor"]
 
@@ -147,7 +145,7 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Lear
 def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
     """Draw the results of all runs as *page*, and return the number of windows on it."""
     from scones.monitoring.history import from_lines  # noqa: PLC0415 - with the page
-    from scones.reports.history import render_history  # noqa: PLC0415 - matplotlib loads only to draw
+    from scones.reports.monitoring import render_history  # noqa: PLC0415 - matplotlib loads only to draw
 
     keys = [item.key for item in aws.bucket.list(history_prefix(endpoint))][-_MAX_RUNS:]
     points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]
@@ -211,7 +209,7 @@ def _write_alert(aws: Aws, found: Inspection, model: RegisteredModel) -> None:
     """Write the page of a new alert, which must exist before a notice refers to it."""
     if found.alert is None or not found.alert_page:
         return
-    from scones.reports.alert import render_alert  # noqa: PLC0415 - most runs have no alert
+    from scones.reports.monitoring import render_alert  # noqa: PLC0415 - most runs have no alert
 
     prefix = split_prefix(model.data_version, "train")
     names = {example.similar_to for example in found.alert.examples if example.similar_to}

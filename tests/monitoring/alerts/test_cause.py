@@ -9,7 +9,7 @@ from batches import alert_on, batch, swapped
 from scones.monitoring.alerts.cause import Cause, ProbableCause, estimate_mix, mix_can_be_shown, probable_cause
 from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import FeatureShift, WindowVerdict
-from scones.monitoring.performance.prediction_check import PredictionCheck
+from scones.monitoring.performance.registered_model import PredictionCheck
 
 QUIET = {"log_odds": 0.1, "certainty": 0.1, "brightness": 0.1, "left_right": 0.1, "ood_score": 0.1}
 

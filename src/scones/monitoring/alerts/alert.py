@@ -29,8 +29,7 @@ from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import MIN_BASELINE, WindowVerdict, window_test
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 from scones.monitoring.performance.labels import PHOTOS_TO_LABEL, choose_photos
-from scones.monitoring.performance.prediction_check import PredictionCheck, check_predictions
-from scones.monitoring.performance.registered_model import RegisteredModel
+from scones.monitoring.performance.registered_model import PredictionCheck, RegisteredModel, check_predictions
 from scones.monitoring.run import RunResult
 
 MAX_EXAMPLES: Final = 12

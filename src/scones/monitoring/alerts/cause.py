@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scones.monitoring.drift.features import PREDICTION_FEATURES
 from scones.monitoring.drift.window_test import WindowVerdict
-from scones.monitoring.performance.prediction_check import PredictionCheck
+from scones.monitoring.performance.registered_model import PredictionCheck
 
 _ROUNDS = 200
 _SMALLEST = 1e-12

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from batches import registered
-from scones.monitoring.checks import RunContext, check_baseline, check_endpoint
-from scones.monitoring.performance.prediction_check import ProbeResult
+from scones.monitoring.monitor_state import RunContext, check_baseline, check_endpoint
+from scones.monitoring.performance.registered_model import ProbeResult
 
 WELL = RunContext(
     now=datetime(2026, 11, 23, tzinfo=UTC),

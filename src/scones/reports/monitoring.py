@@ -1,6 +1,9 @@
-"""History page: drift scores, accuracy and features of all monitoring runs over time."""
+"""Monitoring pages: the alert, the history of all monitoring runs, and the photos to label."""
 
-from collections.abc import Sequence
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,11 +14,68 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from scones.monitoring.alerts.notices import format_time
+from scones.monitoring.alerts.alert import Alert, Severity
+from scones.monitoring.alerts.cause import Cause
+from scones.monitoring.alerts.notices import accuracy_line, format_time, odds_lines, since_line, subject_line
 from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS, FEATURES
 from scones.monitoring.drift.normal_scores import Floats
 from scones.monitoring.history import HistoryPoint
-from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, Canvas, canvas, environment
+from scones.monitoring.performance.labels import LabelRequest
+from scones.reports.theme import (
+    BAD,
+    CLASSES,
+    GOOD,
+    PAPER,
+    QUIET,
+    RULE,
+    TEXT,
+    UNSURE,
+    Canvas,
+    canvas,
+    environment,
+    picture,
+)
+
+_TITLES: Mapping[Cause, str] = {
+    Cause.MODEL: "Another model answers",
+    Cause.QUALITY: "The pictures changed",
+    Cause.UNFAMILIAR: "The photos show something else",
+    Cause.MIX: "The mix of vehicles changed",
+    Cause.UNCLEAR: "Something changed",
+}
+_SOON: Mapping[Severity, str] = {
+    Severity.CRITICAL: "Act now",
+    Severity.WARNING: "Act today",
+    Severity.NOTICE: "No hurry",
+}
+
+
+def render_alert(alert: Alert, training_photos: Mapping[str, bytes]) -> str:
+    """Render the alert; *training_photos* are those that its examples are similar to, if they are still staged."""
+    return (
+        environment()
+        .get_template("alert_page.html.j2")
+        .render(
+            alert=alert,
+            subject=subject_line(alert),
+            title=_TITLES[alert.cause.cause],
+            soon=_SOON[alert.severity],
+            # The sentence below the title says it already.
+            words="" if alert.cause.cause is Cause.MODEL else ", ".join(alert.headline),
+            accuracy=accuracy_line(alert),
+            since=since_line(alert.when),
+            odds=list(odds_lines(alert)),
+            at=format_time,
+            picture=picture,
+            pictures={name: picture(photo) for name, photo in training_photos.items()},
+            uri=_uri,
+        )
+    )
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
 
 _WIDTH, _HIGH, _LOW = 900, 190, 130
 _MARGIN = 0.015
@@ -188,3 +248,31 @@ def _text(point: HistoryPoint) -> str:
     if changed:
         parts.append(f"above the threshold: {', '.join(name.replace('_', ' ') for name in changed)}")
     return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPagePhoto:
+    """One photo to label, without its prediction, which could bias the label."""
+
+    event: str
+    time: str
+    photo: bytes | None
+    """None if it is no longer in the capture."""
+
+
+def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelPagePhoto], table: str) -> str:
+    """Render the page; *table* is the name of the file to fill in."""
+    pictures = {item.event: picture(item.photo) for item in photos if item.photo is not None}
+    template = environment().get_template("label_page.html.j2")
+    return template.render(
+        endpoint=endpoint, classes=classes, photos=photos, pictures=pictures, table=table, at=format_time
+    )
+
+
+def table_to_fill(request: LabelRequest, pictures: Mapping[str, bytes]) -> str:
+    """The table as CSV: a row per photo, with its number on the page and an empty label."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["number", "event", "label"])
+    rows.writerows([number, event, ""] for number, event in enumerate(request.events, 1) if event in pictures)
+    return out.getvalue()

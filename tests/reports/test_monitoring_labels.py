@@ -1,7 +1,7 @@
 """The page shows each photo to label, tells nobody what was answered, and the table names them."""
 
 from scones.monitoring.performance.labels import LabelRequest
-from scones.reports.labels import LabelPagePhoto, render_labels, table_to_fill
+from scones.reports.monitoring import LabelPagePhoto, render_labels, table_to_fill
 from tiny_model import plain_photo
 
 PHOTO = plain_photo(120)

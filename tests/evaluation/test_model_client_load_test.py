@@ -6,7 +6,7 @@ import time
 import pytest
 
 from scones.aws.client import AwsError
-from scones.evaluation.load_test import CLIENTS, LoadLimits, measure_level, measure_load, summarize_level
+from scones.evaluation.model_client import CLIENTS, LoadLimits, measure_level, measure_load, summarize_level
 
 
 def test_the_count_is_a_bound() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.evaluation.calibration import (
+from scones.evaluation.metrics import (
     accuracy_at,
     calibration_error,
     error_by_chance,

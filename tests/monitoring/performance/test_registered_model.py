@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scones.data.dataset import Sample
-from scones.monitoring.performance.prediction_check import (
+from scones.monitoring.performance.registered_model import (
     PROBES_PER_CLASS,
     TOLERANCE,
     ProbeResult,
     UnmatchedPredictions,
     check_predictions,
+    open_model,
     probe_images,
 )
-from scones.monitoring.performance.registered_model import open_model
 from tiny_model import plain_photo, tar, write_tiny_model_file
 
 SURE = hnp.arrays(np.float64, st.integers(5, 30), elements=st.floats(0.6, 1)).map(lambda p: np.column_stack([p, 1 - p]))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from batches import alert_on, batch, swapped
 from scones.monitoring.alerts.alert import Alert
-from scones.reports.alert import render_alert
+from scones.reports.monitoring import render_alert
 
 DARK = alert_on(batch(brightness=-2))
 OTHER = alert_on(swapped(batch()))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scones.reports.gallery import MAX_PHOTOS, PhotoCard, choose_photos, picture
+from scones.reports.theme import MAX_PHOTOS, PhotoCard, choose_photos, picture
 
 CLASSES = ("bicycle", "motorcycle")
 
