@@ -196,7 +196,7 @@ def test_photos_for_an_endpoint_cannot_be_named() -> None:
     """It is asked about the staged ones; a folder named beside it would be ignored."""
     code, _, err = run("evaluate", "--data", "sample")
     assert code == 2
-    assert "--data goes with --model" in err
+    assert "--data needs --model" in err
 
 
 def test_a_photo_that_is_none_is_refused_before_it_is_sent(pointed: Path) -> None:

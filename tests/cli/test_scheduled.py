@@ -38,7 +38,7 @@ def test_the_function_looks_as_the_command_does(own_flow: Pipeline) -> None:
         assert time.monotonic() < deadline
         failed, found = invoke(own_flow)
         assert not failed, found
-        assert (found["looked"], found["complete"], found["alarms"]) == (True, True, [])
+        assert (found["checked"], found["complete"], found["alarms"]) == (True, True, [])
         seen += found["photos"]
         time.sleep(0.25)
     assert seen == 30
@@ -50,7 +50,7 @@ def test_before_anything_is_deployed_the_function_has_nothing_to_do(aws: Aws, se
     flow = Pipeline(aws, settings, Silent())
     flow.up()
     failed, found = invoke(flow)
-    assert (failed, found["looked"]) == (False, False)
+    assert (failed, found["checked"]) == (False, False)
     assert "has no endpoint" in found["reason"]
 
 

@@ -1,10 +1,11 @@
-"""The environment opened from Python, as the README says it."""
+"""A session: an environment opened from Python, as in the README, and progress without a terminal."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from scones.cli.session import Terminal
 from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo
 
@@ -28,3 +29,18 @@ def test_the_example_for_python_runs_as_it_is_written(
     out = capsys.readouterr().out
     assert re.search(r"\d+ photos to learn from, version [0-9a-f]+", out)
     assert "bucket scones-notebook" in out
+
+
+def test_without_a_terminal_long_work_still_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log or a notebook shows no bars: a line now and then, one at the end, and nothing on stdout."""
+    with Terminal(line_seconds=0) as patient, Terminal() as quick:
+        for done in (1, 2):
+            patient.progress(done, 2, "photos classified", "a.png")
+            quick.progress(done, 2, "events ended")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "  photos classified: 1 of 2, a.png",
+        "  photos classified: 2",
+        "  events ended: 2",
+    ]

@@ -114,7 +114,7 @@ def monitors(store: Store, container: str, cloud: Cloud) -> None:
         asked.connection.sendall(event)
         answer = received(api)
     assert answer.kind == "response", answer.body
-    assert json.loads(answer.body)["looked"] is False
+    assert json.loads(answer.body)["checked"] is False
 
 
 def assert_pip_settings_stay_out(store: Store) -> None:

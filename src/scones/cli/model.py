@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from scones.steps.up import StackOutputs
 
 
-class _Wanted(TypedDict):
-    """What `evaluate` may be asked for beyond the plain figures."""
+class _EvaluateOptions(TypedDict):
+    """The options of `evaluate`, apart from what it evaluates."""
 
     report: Path
     robustness: bool
@@ -134,11 +134,21 @@ def rollback(env: str | None, as_json: bool) -> None:
     type=click.Path(exists=True, path_type=Path),
     help="Evaluate this model.tar.gz, or its folder, instead of the endpoint; needs no AWS.",
 )
-@click.option("--data", metavar="SOURCE", help="With --model: where its test photos come from, as in `stage`.")
-@click.option("--robustness", is_flag=True, help="Also on damaged photos: noise, blur, light, JPEG and others.")
-@click.option("--against", type=click.Path(exists=True, path_type=Path), help="Another model file to compare with.")
-@click.option("--load", is_flag=True, help="Also under load: 1, 4, 16 and 64 clients, endpoint and workflow.")
-@click.option("--unfamiliar", metavar="SOURCE", help="Also by photos of other things: a folder, or `cifar100`.")
+@click.option("--data", metavar="SOURCE", help="With --model: source of its test photos, as in `stage`.")
+@click.option(
+    "--robustness", is_flag=True, help="Also evaluate on damaged photos: noise, blur, brightness, JPEG and others."
+)
+@click.option(
+    "--against",
+    type=click.Path(exists=True, path_type=Path),
+    help="Compare with this other model.tar.gz or its folder.",
+)
+@click.option("--load", is_flag=True, help="Also load-test endpoint and workflow with 1, 4, 16 and 64 clients.")
+@click.option(
+    "--unfamiliar",
+    metavar="SOURCE",
+    help="Also test whether photos of other things are refused: a folder, or `cifar100`.",
+)
 @click.option(
     "--gate", is_flag=True, help="Approve or reject the model by the gate_... settings; exit with 1 if it is rejected."
 )
@@ -152,20 +162,25 @@ def rollback(env: str | None, as_json: bool) -> None:
 @options
 @yes_option
 def evaluate(
-    model_file: Path | None, data: str | None, env: str | None, as_json: bool, yes: bool, **wanted: Unpack[_Wanted]
+    model_file: Path | None,
+    data: str | None,
+    env: str | None,
+    as_json: bool,
+    yes: bool,
+    **options: Unpack[_EvaluateOptions],
 ) -> None:
-    """Evaluate what was deployed last, or a model file."""
+    """Evaluate the endpoint or a model file."""
     from scones.evaluation.gate import require_passed
     from scones.steps.evaluate import EvaluationOptions
 
-    flags, asked = {"env": env, "data": data}, EvaluationOptions(**wanted, ood=True, int8=True)
+    flags, wanted = {"env": env, "data": data}, EvaluationOptions(**options, ood=True, int8=True)
     if model_file:
-        result = _evaluate_model_file(model_file, flags, asked, as_json)
+        result = _evaluate_model_file(model_file, flags, wanted, as_json)
     elif data:
-        raise click.UsageError("--data goes with --model; an endpoint is asked about the photos staged last")
+        raise click.UsageError("--data needs --model; an endpoint is evaluated on the photos staged last")
     else:
-        result = run("evaluate", flags, as_json, lambda flow: flow.evaluate(asked), agreed=yes or not asked.load)
-    if asked.gate:
+        result = run("evaluate", flags, as_json, lambda flow: flow.evaluate(wanted), agreed=yes or not wanted.load)
+    if wanted.gate:
         require_passed(result.gate)
 
 

@@ -1,4 +1,4 @@
-"""Scheduled: what `scones monitor` does, as the function that EventBridge calls; its image carries the model code."""
+"""Scheduled: `scones monitor` as the Lambda function that EventBridge calls; its image contains the model code."""
 
 import json
 import logging
@@ -11,34 +11,34 @@ from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.monitor import ConcurrentRunError
 
-# What is left when the reading stops: for the checks, and for what is written down.
+# Reading stops this long before the timeout; the rest is for the checks and for writing their results.
 _RESERVE_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
 
-class _Context(Protocol):
-    """What Lambda tells a function of its invocation."""
+class _LambdaContext(Protocol):
+    """The part of Lambda's context object that is used."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """How long it may still run."""
+        """Return the time until the timeout."""
 
 
-def handler(_event: object, context: _Context) -> dict[str, Any]:
-    """Look once, and say in a few figures what was found; the settings come from the function's environment.
+def handler(_event: object, context: _LambdaContext) -> dict[str, Any]:
+    """Run the monitor once and return a summary; the settings come from the function's environment.
 
     It does nothing before the first deployment, and where another run has just ended.
     """
     settings = load({})
-    flow = Pipeline(connect(settings), settings, Silent())
+    pipeline = Pipeline(connect(settings), settings, Silent())
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     try:
-        result = flow.monitor(seconds=seconds)
+        result = pipeline.monitor(seconds=seconds)
     except (MissingPrerequisite, ConcurrentRunError) as reason:
-        return _told({"looked": False, "reason": str(reason)})
-    return _told(
+        return _log_and_return({"checked": False, "reason": str(reason)})
+    return _log_and_return(
         {
-            "looked": True,
+            "checked": True,
             "photos": result.photos,
             "alarms": [alarm.kind for alarm in result.alarms],
             "refused": dict(result.refused),
@@ -47,6 +47,6 @@ def handler(_event: object, context: _Context) -> dict[str, Any]:
     )
 
 
-def _told(found: dict[str, Any]) -> dict[str, Any]:
-    _log.warning(json.dumps({"event": "look", **found}))
-    return found
+def _log_and_return(summary: dict[str, Any]) -> dict[str, Any]:
+    _log.warning(json.dumps({"event": "monitoring run", **summary}))
+    return summary
