@@ -17,7 +17,7 @@ from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
 from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
-from scones.deployment.inventory import endpoints
+from scones.deployment.cleanup import endpoints
 from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result

@@ -9,7 +9,7 @@ from scones.aws.s3 import Bucket, S3Object, open_prefix
 from scones.config.settings import Settings
 from scones.data.dataset import SourceError
 from scones.data.sources.folder import load_files
-from scones.deployment.inventory import inventory
+from scones.deployment.cleanup import inventory
 from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline

@@ -14,7 +14,7 @@ from scones.aws.client import AwsError, Client
 from scones.aws.cloudformation import StackDeletionIncomplete, StackFailed
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
-from scones.deployment.inventory import inventory, owns_bucket
+from scones.deployment.cleanup import inventory, owns_bucket
 from scones.deployment.template import base_template, function_code, template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline

@@ -21,7 +21,7 @@ from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
 from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
-from scones.deployment.inventory import inventory
+from scones.deployment.cleanup import inventory
 from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Silent
 from scones.pipeline import save_result

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conftest import deployed, new_settings
-from scones.deployment.inventory import inventory
+from scones.deployment.cleanup import inventory
 from scones.domain.decision import Outcome
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud

@@ -10,7 +10,7 @@ from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, NoSuchModel, RegistryTaken
 from scones.config.settings import Settings
 from scones.data.dataset import Sample, to_lines
-from scones.deployment.inventory import inventory
+from scones.deployment.cleanup import inventory
 from scones.deployment.template import base_template
 from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent

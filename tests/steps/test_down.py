@@ -8,7 +8,7 @@ from scones.aws.client import Client
 from scones.aws.cloudformation import ForeignStack
 from scones.aws.connection import Aws, connect
 from scones.config.settings import Settings
-from scones.deployment.inventory import inventory, owns_bucket
+from scones.deployment.cleanup import inventory, owns_bucket
 from scones.deployment.template import base_template
 from scones.domain.naming import ENV_TAG
 from scones.domain.progress import Silent

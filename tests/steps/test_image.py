@@ -10,7 +10,7 @@ import pytest
 from scones.aws.connection import Aws
 from scones.aws.ecr import Build, Images
 from scones.config.settings import Settings
-from scones.deployment.inventory import inventory
+from scones.deployment.cleanup import inventory
 from scones.deployment.template import image_source, image_uri
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from scones.aws.autoscaling import Scaling
 from scones.aws.client import Client, Credentials, check_region
 from scones.aws.cloudformation import Stacks
 from scones.aws.cloudwatch import Logs, Metrics, Notices
@@ -13,7 +12,7 @@ from scones.aws.ecr import Images
 from scones.aws.quotas import Quotas
 from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
-from scones.aws.sagemaker import SageMaker
+from scones.aws.sagemaker import SageMaker, Scaling
 from scones.aws.stepfunctions import Batches, Workflow
 from scones.config.settings import Settings
 

@@ -17,7 +17,7 @@ from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
 from scones.data.dataset import Sample
 from scones.data.decode import darken_and_blur
-from scones.deployment.inventory import inventory
+from scones.deployment.cleanup import inventory
 from scones.deployment.pricing import Bill
 from scones.dispatch.business_value import BusinessValue, ValueSimulation, measured_classifier, simulate_business_value
 from scones.dispatch.orders import Rules

@@ -143,7 +143,7 @@ def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: b
     """Run the whole workflow on this machine, write a report, and delete everything else again."""
     from scones.cli.demo import run_demo
     from scones.cli.session import Terminal
-    from scones.config.loading import load
+    from scones.config.settings import load
 
     settings = load({"env": env, "data": data})
     with Terminal() as terminal:

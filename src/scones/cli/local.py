@@ -20,7 +20,7 @@ def local() -> None:
 def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
     """Start a local cloud for this environment, unless one is running."""
     from scones.cli.session import start_cloud
-    from scones.config.loading import load
+    from scones.config.settings import load
 
     cloud = start_cloud(load({"env": env}), port=port, durable=durable)
     tell_result({"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json=as_json)
@@ -40,7 +40,7 @@ def local_down(env: str | None, as_json: bool) -> None:
 def local_status(env: str | None, as_json: bool) -> None:
     """Show whether a local cloud runs for this environment, and its address."""
     from scones.cli.session import find_cloud
-    from scones.config.loading import load
+    from scones.config.settings import load
 
     cloud = find_cloud(load({"env": env}))
     found = {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid} if cloud else {}
@@ -52,7 +52,7 @@ def local_status(env: str | None, as_json: bool) -> None:
 def local_env(env: str | None, as_json: bool) -> None:
     """Print the exports that make boto3 and the aws command use the local cloud: eval "$(scones local env)"."""
     from scones.cli.session import find_cloud
-    from scones.config.loading import load
+    from scones.config.settings import load
     from scones_local.cloud import exports
 
     settings = load({"env": env})

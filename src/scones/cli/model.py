@@ -188,7 +188,7 @@ def _evaluate_model_file(
     path: Path, flags: Mapping[str, object], options: "EvaluationOptions", as_json: bool
 ) -> "Evaluation":
     from scones.cli.session import Terminal
-    from scones.config.loading import load
+    from scones.config.settings import load
     from scones.steps.evaluate import evaluate_file
 
     with Terminal() as terminal:

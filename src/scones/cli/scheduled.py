@@ -5,7 +5,7 @@ import logging
 from typing import Any, Protocol
 
 from scones.aws.connection import connect
-from scones.config.loading import load
+from scones.config.settings import load
 from scones.domain.errors import MissingPrerequisite
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline

@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import scones_local.cloud as local_cloud
-from scones.config.loading import load
-from scones.config.settings import Settings
+from scones.config.settings import Settings, load
 from scones.domain.errors import CommandError
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder

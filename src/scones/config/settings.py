@@ -1,6 +1,8 @@
-"""Settings: every option of a user, its type, its allowed values and its default."""
+"""Settings: every setting with its type and range, read from flags, the environment and `scones.toml`."""
 
+import os
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -246,3 +248,52 @@ def _unknown(name: str, source: str) -> SettingsError:
     near = " or ".join(get_close_matches(name, NAMES, n=2))
     meant = f"did you mean {near}? " if near else ""
     return SettingsError(f"unknown setting {name!r} in {source}; {meant}docs/settings.md has them all")
+
+
+SETTINGS_FILE = "scones.toml"
+
+_PREFIX = "SCONES_"
+# Variables of the serving program and the tests are not settings.
+_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE", "SCONES_PHOTOS")
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """Read the settings; *flags* win over *environ*, which wins over `scones.toml` in *folder*.
+
+    Raises:
+        SettingsError: an unknown name or an impossible value; the message names where it stood.
+    """
+    environ = os.environ if environ is None else environ
+    settings = merge(Settings(), _folders(environ), "the environment")
+    settings = merge(settings, _from_file((folder or Path.cwd()) / SETTINGS_FILE), SETTINGS_FILE)
+    settings = merge(settings, _from_environment(environ), "the environment")
+    return merge(settings, flags, "the flags")
+
+
+def _folders(environ: Mapping[str, str]) -> dict[str, object]:
+    cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "scones"
+    state = Path(environ.get("XDG_STATE_HOME") or "~/.local/state") / "scones"
+    return {"cache": cache, "state": state}
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    values: dict[str, object] = {
+        "endpoint_url": environ.get("AWS_ENDPOINT_URL") or None,
+        "region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None,
+    }
+    named = {name.removeprefix(_PREFIX).lower(): value for name, value in environ.items() if _is_setting(name)}
+    return {**values, **{name: value for name, value in named.items() if value}}
+
+
+def _is_setting(variable: str) -> bool:
+    """Whether it is meant as one: a typing error among them must not be passed over."""
+    return variable.startswith(_PREFIX) and not variable.startswith(_NOT_OURS)

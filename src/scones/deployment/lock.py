@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from scones.aws.connection import Aws
-from scones.deployment.inventory import owns_bucket
+from scones.deployment.cleanup import owns_bucket
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Reporter

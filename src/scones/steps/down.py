@@ -7,11 +7,12 @@ from scones.aws.client import AwsError, WaitTimeout, poll
 from scones.aws.cloudformation import STACK_SECONDS, StackDeletionIncomplete, StackFailed
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import ENDPOINT_SECONDS
-from scones.deployment.cleanup import OwnedResource, open_cleanup
-from scones.deployment.inventory import (
+from scones.deployment.cleanup import (
+    OwnedResource,
     endpoints,
     inventory,
     log_groups,
+    open_cleanup,
     other_regions,
     owns_bucket,
     registered_models,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scones.aws.cloudformation import Stack, StackDrift
 from scones.aws.connection import Aws
-from scones.deployment.inventory import inventory, running_instances, tagged_resources
+from scones.deployment.cleanup import inventory, running_instances, tagged_resources
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
 

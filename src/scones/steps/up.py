@@ -7,7 +7,7 @@ from scones.aws.cloudformation import STACK_SECONDS, ChangeSet, DataAtRisk, Stac
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.deployment.checks import preflight
-from scones.deployment.inventory import owns_bucket
+from scones.deployment.cleanup import owns_bucket
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import up_price
 from scones.deployment.template import (

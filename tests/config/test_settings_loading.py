@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.config.loading import load
+from scones.config.settings import load
 from scones.domain.errors import SettingsError
 
 
