@@ -1,1 +1,1 @@
-"""Batches: what a run over many images writes, and how its results are read."""
+"""Batch runs: the files of a run over many photos, and one result per photo."""

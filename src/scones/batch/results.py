@@ -65,23 +65,23 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """Where a run keeps what it reads and writes, below one prefix of the environment's bucket."""
+    """The keys of a run's files, below one prefix of the environment's bucket."""
 
     name: str
 
     @property
     def prefix(self) -> str:
-        """Everything of the run."""
+        """The prefix of all files of the run."""
         return f"{BATCHES_PREFIX}{self.name}/"
 
     @property
     def manifests(self) -> str:
-        """One manifest for each attempt: the photos that were still to be done."""
+        """The prefix of the manifests: per attempt the photos that are still to be classified."""
         return f"{self.prefix}manifests/"
 
     @property
     def parts(self) -> str:
-        """One part for each batch of photos that is done."""
+        """The prefix of the parts: the results of each finished batch."""
         return f"{self.prefix}parts/"
 
     def manifest(self, attempt: int) -> str:
@@ -89,12 +89,12 @@ class RunFiles:
         return f"{self.manifests}{attempt:04d}.jsonl"
 
     def outcomes(self, attempt: int) -> str:
-        """Where Step Functions says how each batch of an attempt ended."""
+        """The prefix of the Distributed Map's own files about an attempt."""
         return f"{self.prefix}outcomes/{attempt:04d}/"
 
 
 def run_name(bucket: str, photos: Iterable[Photo], terms: Sequence[object]) -> str:
-    """Name a run by its photos and by the *terms* of their decision, so that the same command finds the same run."""
+    """The name of a run: a hash of its photos and the *terms* of their decisions, so the same command continues it."""
     digest = hashlib.sha256(repr((bucket, *terms)).encode())
     for photo in photos:
         digest.update(f"{photo.key}\n{photo.etag}\n".encode())
@@ -102,13 +102,13 @@ def run_name(bucket: str, photos: Iterable[Photo], terms: Sequence[object]) -> s
 
 
 def manifest_lines(photos: Iterable[Photo]) -> bytes:
-    """Write the manifest that the Distributed Map reads: one JSON object a line."""
+    """Write the manifest that the Distributed Map reads: one JSON object per line."""
     # Escapes keep Unicode's other line ends out of the file.
     return "".join(f"{json.dumps({'key': photo.key, 'etag': photo.etag})}\n" for photo in photos).encode()
 
 
 def read_part(key: str, body: bytes) -> list[Result]:
-    """Read the part stored under *key*; one that is not whole, by the count in its name, holds nothing."""
+    """Read the part under *key*; an incomplete one, by the count in its name, has no results."""
     count = key.removesuffix(".jsonl").rpartition("-")[2]
     lines = body.split(b"\n")[:-1]
     if len(lines) != int(count):
@@ -117,7 +117,7 @@ def read_part(key: str, body: bytes) -> list[Result]:
 
 
 def failures(body: bytes) -> list[Result]:
-    """The photos of the batches that failed, from the Distributed Map's own file of them."""
+    """The photos of failed batches, from the Distributed Map's file of them."""
     found = []
     for entry in json.loads(body):
         reason = error_message(entry.get("Cause", ""))
@@ -130,7 +130,7 @@ def failures(body: bytes) -> list[Result]:
 def account(
     photos: Sequence[Photo], done: Mapping[str, Result], failed: Mapping[str, Result], ended: str
 ) -> list[Result]:
-    """Give every photo exactly one result, in the order of *photos*; *ended* is why some were not reached."""
+    """One result per photo, in the order of *photos*; *ended* is the error of those that no batch reached."""
     unreached = "no batch reached it; run the same command again"
     return [
         done.get(photo.key) or failed.get(photo.key) or Result(photo.key, Outcome.FAILED, error=ended, reason=unreached)

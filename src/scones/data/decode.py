@@ -37,7 +37,7 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
     are checked before any decoder runs.
 
     Raises:
-        UnreadablePhoto: no photo, damaged, cut short or too large.
+        UnreadablePhoto: not an image, damaged, truncated or too large.
     """
     header = read_header(data)
     try:

@@ -91,7 +91,7 @@ def load_ood_images(
     `cifar100` means the archive's test photos of its other classes; of a folder with `test/`, only `test/` is used.
 
     Raises:
-        SourceError: there is no such source, or no photo in it that can be used.
+        SourceError: there is no such source, or it has no usable photo.
     """
     if source == "cifar100":
         return _spread(read_ood_images(download(archive, cache, progress), classes)), ()

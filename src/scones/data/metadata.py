@@ -1,7 +1,7 @@
-"""Metadata: what a photo's file tells beyond its pixels (place, camera, owner) is dropped, and the photo is upright.
+"""Metadata: remove everything from a photo's file but its pixels (place, camera, owner), and turn it upright.
 
 The file's own parts are kept byte for byte where they can be: a photo that tells nothing stays the very same file. Only
-one that lies on its side, or whose parts do not add up, is encoded again.
+one with another orientation, or with inconsistent parts, is encoded again.
 """
 
 import io
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from scones.data.decode import DAMAGE
 from scones.data.image_header import Format, UnreadablePhoto, read_header
 
-# Only what a decoder needs: colour profiles, too, are left behind, as no decoder here heeds them.
+# Only what a decoder needs; color profiles are dropped too, as no decoder here uses them.
 _PNG_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"})
 _WEBP_CHUNKS: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_TOLD: Final = 0x2C  # VP8X's flags of a colour profile, EXIF and XMP

@@ -77,7 +77,7 @@ def _place(position: Floats) -> Place:
 
 
 BICYCLE, MOTORCYCLE, UNSURE, BLIND = range(4)
-"""What the dispatcher may believe of a courier; blind, any order goes to anybody."""
+"""The dispatcher's belief about a courier's vehicle; with BLIND, any order may go to any courier."""
 
 _OPENS, _LAST_ORDER, _ENDS = 10 * 60, 22 * 60, 23 * 60
 _SHIFTS = (10 * 60, 14 * 60, 18 * 60)

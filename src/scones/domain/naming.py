@@ -24,7 +24,7 @@ DATA_PREFIX: Final = "data/"
 MODELS_PREFIX: Final = "models/"
 BATCHES_PREFIX: Final = "batches/"
 READABLE_PREFIXES: Final = (ASKED_PREFIX, DATA_PREFIX)
-"""What a user may name as a source of photos: the functions may read it. Photos in `incoming/` are classified once."""
+"""The prefixes that a user may classify: the functions may read them."""
 
 LOCK_KEY: Final = "flow/lock.json"
 PLAN_KEY: Final = "dispatch/plan.json"

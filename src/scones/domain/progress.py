@@ -1,23 +1,23 @@
-"""Progress: how long work tells whoever waits for it."""
+"""Progress: the interface by which long work reports to the terminal."""
 
 from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Shows a person what goes on; results never pass through it."""
+    """Shows a person the progress of a command; it carries no results."""
 
     def tell(self, line: str) -> None:
-        """Say one line."""
+        """Show one line."""
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
-        """Say how much is done; *what* names the things counted, and the bar, *now* the one under way."""
+        """Show that *done* of *total* items are done; *what* names them and the bar, *now* the current one."""
 
 
 class Silent:
-    """A Reporter for those who do not look."""
+    """A Reporter that shows nothing."""
 
     def tell(self, line: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
-        """Say nothing."""
+        """Show nothing."""

@@ -15,7 +15,7 @@ Answers = npt.NDArray[np.float32]
 
 
 class ModelUnusable(ModelError):
-    """The model file is whole, but its model does not do what it should."""
+    """The model file is complete, but its model cannot be used."""
 
     def __init__(self, version: str, reason: str) -> None:
         super().__init__(f"model {version} cannot serve: {reason}; train again with: scones train")

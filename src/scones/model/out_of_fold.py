@@ -1,4 +1,4 @@
-"""Out-of-fold answers: what networks that had not seen a training photo said of it; a model file keeps them."""
+"""Out-of-fold predictions: each training photo, predicted by a network that was not trained on it."""
 
 import hashlib
 import zipfile
@@ -18,11 +18,11 @@ _FORMAT = 1
 
 
 class InvalidLabelledPredictions(ModelError):
-    """There are no predictions, or the labels and probabilities do not fit together."""
+    """There are no predictions, or they do not match the labels."""
 
 
 class InvalidOutOfFold(ModelError):
-    """The out-of-fold answers of a model file are damaged, or do not fit together."""
+    """The out-of-fold predictions of a model file are damaged or inconsistent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class ScoredPredictions:
 class OutOfFoldPredictions:
     """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
-    *fingerprints* tell each photo by its pixels, so that it is known again under another name. *votes* [N, C] are what
-    `label_errors.vote` makes of the networks' features; model files of before they were kept have none.
+    *fingerprints* identify photos by their pixels, whatever their names. *votes* [N, C] are the neighbor votes of
+    `label_issues`; model files of older versions have none.
 
     Raises:
         InvalidOutOfFold: on construction, if these are not as many as there are photos, or classes.
@@ -52,12 +52,12 @@ class OutOfFoldPredictions:
     votes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
+        """Validate the shapes."""
         found = self.probabilities.shape, len(self.labels), len(self.fingerprints)
         count = len(self.names)
         votes = self.probabilities if self.votes is None else self.votes
         if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
-            raise InvalidOutOfFold(f"out-of-fold answers to {count} photos are inconsistent ({found}); train again")
+            raise InvalidOutOfFold(f"out-of-fold predictions of {count} photos are inconsistent ({found}); train again")
 
     def scored(self) -> ScoredPredictions:
         """Compare the predictions with the labels."""
@@ -65,7 +65,7 @@ class OutOfFoldPredictions:
         return ScoredPredictions(self.probabilities.argmax(axis=1) == truth, self.probabilities.max(axis=1))
 
     def learnt_from(self, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Tell which *photos* [N, H, W, 3] the model has learnt from, [N]: those can say nothing of how good it is."""
+        """Which of *photos* [N, H, W, 3] the model was trained on, [N]: those cannot be used to evaluate it."""
         known = set(self.fingerprints)
         return np.array([mark in known for mark in fingerprints(photos)], dtype=bool)
 
@@ -86,7 +86,7 @@ class OutOfFoldPredictions:
 
     @classmethod
     def kept(cls, model_file: ModelFile) -> "OutOfFoldPredictions | None":
-        """Read those that a model file keeps, or None where it keeps none; raises InvalidOutOfFold."""
+        """Read those of a model file, or None if it has none; raises InvalidOutOfFold."""
         return cls.load(model_file.out_of_fold_path) if model_file.out_of_fold_path else None
 
     @classmethod
@@ -97,7 +97,7 @@ class OutOfFoldPredictions:
             InvalidOutOfFold: no such file, or not such a file.
         """
         try:
-            # Opened here, since numpy forgets to close what it cannot read.
+            # Opened here, because numpy does not close a file that it cannot read.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if int(file["format"]) != _FORMAT:
                     raise InvalidOutOfFold(f"{path} is of another version of Scones; train again with this one")
@@ -107,7 +107,7 @@ class OutOfFoldPredictions:
                 votes = np.asarray(file["votes"], dtype=np.float64) if "votes" in file else None
                 return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks, votes)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InvalidOutOfFold(f"cannot read the out-of-fold answers {path}: {error}; train again") from error
+            raise InvalidOutOfFold(f"cannot read the out-of-fold predictions {path}: {error}; train again") from error
 
 
 def label_columns(

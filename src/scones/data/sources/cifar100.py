@@ -33,7 +33,7 @@ _PAUSE_SECONDS: Final = 0.2
 
 
 class DownloadError(SourceError):
-    """A download cannot be had, or is not what it should be."""
+    """A download failed, or its checksum is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Archive:
 
 
 def download(archive: Archive, cache: Path, progress: ProgressCallback) -> Path:
-    """Give the path of the verified file in *cache*, downloading what is missing of it.
+    """Return the path of the verified file in *cache*; a partial download continues.
 
     Raises:
         DownloadError: unreachable, cut again and again, another content than expected, or the cache cannot be written.
@@ -192,7 +192,7 @@ class InvalidArchive(SourceError):
 
 
 def load_cifar100(archive: Archive, classes: tuple[str, ...], cache: Path, progress: ProgressCallback) -> Dataset:
-    """Fetch CIFAR-100 into *cache*, unless it lies there, and take the photos of *classes* from it.
+    """Load the photos of *classes* from CIFAR-100, which is downloaded to *cache* once.
 
     Raises:
         SourceError: the archive cannot be had or read, or has no such class.
@@ -250,7 +250,7 @@ def _read(path: Path, classes: tuple[str, ...], others: Mapping[Split, int]) -> 
 
 
 def _open(path: Path, tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], name: str) -> IO[bytes]:
-    # Links were passed over, so what is opened is the archive's own content.
+    # Links were skipped, so only the archive's own content is opened.
     file = tar.extractfile(members[name]) if name in members else None
     if file is None:
         raise InvalidArchive(path, f"it contains no file {name}")
