@@ -1,6 +1,6 @@
 """Dispatch: which courier gets which order, by the vehicle that their photo shows.
 
 `orders` has the rules, and the choice for a single courier, which the Dispatch function uses with `order_book`, the
-tables. `assignment` plans for all couriers, with the costs of `cost_matrix`. `simulation` plays days of a city, from
+tables. `assignment` plans for all couriers. `simulation` plays days of a city, from
 which `business_value` compares classifiers.
 """

@@ -1,7 +1,8 @@
 """Training: the program that SageMaker runs as `train`; the only package that imports torch.
 
 Read `sagemaker_entrypoint` for its input and `train` for its steps: `cross_validation` fits a network per fold and the
-final one in separate processes (`workers`, `fit`, `network`, `recipe`); `assemble` calibrates and exports them.
+final one in separate processes (`workers`, `fit`, `network`, `recipe`); `assemble` exports them with
+their `calibration`.
 """
 
 import os
