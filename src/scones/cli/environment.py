@@ -79,10 +79,12 @@ class _CostOptions(TypedDict):
 
 @click.command(help=STEPS["cost"] + " Without options: one million photos in each mode.")
 @click.option("--photos", type=click.IntRange(1), help="Number of photos. [default: 1000000]")
-@click.option("--mode", type=click.Choice(["realtime", "serverless", "batch"]), help="[default: realtime]")
+@click.option(
+    "--mode", type=click.Choice(["realtime", "serverless", "batch"]), help="How the endpoint runs. [default: realtime]"
+)
 @click.option("--instance", metavar="TYPE", help="Instance type of the endpoint. [default: ml.m5.xlarge]")
 @click.option("--instances", type=click.IntRange(1), help="Number of instances; batch mode computes it. [default: 1]")
-@click.option("--hours", type=float, help="Hours that they run. [default: while they are busy]")
+@click.option("--hours", type=float, help="Hours that the instances run. [default: while busy]")
 @click.option(
     "--memory",
     "memory_mb",
@@ -108,7 +110,7 @@ def status(env: str | None, as_json: bool) -> None:
     run("status", {"env": env}, as_json, lambda flow: flow.status())
 
 
-@click.command(help=STEPS["down"] + " A local cloud is stopped.")
+@click.command(help=STEPS["down"] + " Also stops the local cloud.")
 @click.option(
     "--keep-data", is_flag=True, help="Keep the bucket with photos, models and records; a local cloud keeps running."
 )

@@ -147,7 +147,7 @@ def rollback(env: str | None, as_json: bool) -> None:
 @click.option(
     "--unfamiliar",
     metavar="SOURCE",
-    help="Also test whether photos of other things are refused: a folder, or `cifar100`.",
+    help="Also test on photos of other things, from a folder or `cifar100`.",
 )
 @click.option(
     "--gate", is_flag=True, help="Approve or reject the model by the gate_... settings; exit with 1 if it is rejected."
