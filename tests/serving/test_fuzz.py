@@ -16,10 +16,11 @@ from scones.model.inference import Model
 from scones.model.model_file import read_model_file
 from scones.serving.app import App
 from scones.serving.image_input import read_photos
+from scones.serving.metrics import share_counters
 from scones.serving.options import Limits
 from scones.serving.protocol import LimitedProtocol
 from scones.serving.responses import Refusal
-from scones.serving.server import configure, share_counters
+from scones.serving.server import configure
 from serving.fuzzing import fuzz
 from serving.running import photo, request, statuses
 

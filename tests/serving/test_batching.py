@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.model.inference import Pixels, Probabilities
-from scones.serving.app import Batcher
+from scones.serving.batching import Batcher
 
 
 class Tick:

@@ -2,7 +2,7 @@
 
 import os
 
-from scones.serving.server import render, share_counters
+from scones.serving.metrics import render, share_counters
 
 
 def test_another_processes_counts_are_seen() -> None:
