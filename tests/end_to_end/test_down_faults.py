@@ -79,7 +79,7 @@ def test_throttling_without_an_end_is_told_in_one_line_and_goes_on_later(cloud: 
 
     with (
         through(cloud, own_flow.settings, throttle) as (aws, _),
-        pytest.raises(AwsError, match=r"ThrottlingException.*run the same command again") as told,
+        pytest.raises(AwsError, match=r"ThrottlingException.*try again later") as told,
     ):
         down(aws, Silent())
     assert "\n" not in str(told.value)
