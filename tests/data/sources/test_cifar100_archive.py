@@ -109,7 +109,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The Python edition, or any other tar, holds no train.bin."""
-    with pytest.raises(InvalidArchive, match=r"holds no file fine_label_names\.txt"):
+    with pytest.raises(InvalidArchive, match=r"contains no file fine_label_names\.txt"):
         read_archive(archive(tmp_path / "a.tar.gz", {"train": b"", "test": b"", "meta": b""}), VEHICLES)
 
 
@@ -121,7 +121,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
             member = tarfile.TarInfo(f"cifar-100-binary/{name}")
             member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
             tar.addfile(member)
-    with pytest.raises(InvalidArchive, match="holds no file"):
+    with pytest.raises(InvalidArchive, match="contains no file"):
         read_archive(path, VEHICLES)
 
 
