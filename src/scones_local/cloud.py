@@ -191,7 +191,8 @@ def stop(cloud: Cloud) -> None:
 
 def has_died(state: Path) -> bool:
     """Whether a detached cloud was started in *state* and has ended without `stop`."""
-    return is_signed(_marker(state.absolute())) and _lock_holder(state) is None
+    # A cloud that is ending may hold its lock for a moment after its record is gone.
+    return is_signed(_marker(state.absolute())) and find(state) is None
 
 
 def forget(state: Path) -> None:

@@ -17,7 +17,6 @@ from scones.monitoring.performance.labels import (
     compare_labels,
     parse_labels,
 )
-from scones.reports.monitoring import LabelPagePhoto, render_labels, table_to_fill
 
 __all__ = ["LabelResult", "NothingToLabel", "export_labels", "import_labels"]
 
@@ -36,6 +35,12 @@ def export_labels(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, 
     Raises:
         NothingToLabel: no monitoring run has recorded a photo of this model.
     """
+    from scones.reports.monitoring import (  # noqa: PLC0415 - matplotlib loads only to draw
+        LabelPagePhoto,
+        render_labels,
+        table_to_fill,
+    )
+
     classes, model = _classes_and_version(aws, model_uri)
     traffic = _newest(aws, endpoint, model)
     # The photos differ from day to day, and with the seed so does the sample.
