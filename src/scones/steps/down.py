@@ -116,7 +116,7 @@ def _delete_hosting(aws: Aws, report: Reporter) -> None:
     aws.scaling.stop()
     for name in endpoints(aws):
         if aws.sagemaker.delete_endpoint(name):
-            report.tell(f"endpoint {name} : deleted")
+            report.tell(f"endpoint {name}: deleted")
     for config in aws.sagemaker.configs(aws.prefix):
         aws.sagemaker.delete_config(config)
     for model in aws.sagemaker.models(aws.prefix):
