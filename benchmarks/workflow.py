@@ -117,7 +117,7 @@ def _deployed(cloud: Cloud, folder: Path, photos: str) -> tuple[Pipeline, list[b
         cache=folder / "cache",
         state=folder / "state",
     )
-    flow = Pipeline(connect(settings, Credentials("local", "local")), settings, Silent())
+    flow = Pipeline(connect(settings, Credentials(*cloud.key)), settings, Silent())
     flow.up()
     flow.stage()
     flow.train()

@@ -12,7 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from scones.aws.client import Credentials
+from access_keys import KEY, KEYS
 from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
 from scones.cli.session import PROGRAMS
@@ -31,7 +31,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
-KEYS = Credentials("local", "local")
 PHOTOS = os.environ.get("SCONES_PHOTOS", "")
 """A folder of real photos; `.ci/run` says which. Tests that need them are skipped without it."""
 
@@ -52,7 +51,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A local cloud, as `scones local up` starts it."""
-    running = start(tmp_path_factory.mktemp("cloud") / "state", programs=PROGRAMS)
+    running = start(tmp_path_factory.mktemp("cloud") / "state", programs=PROGRAMS, key=KEY)
     yield running
     stop(running)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Literal
 
+from access_keys import sign_again
+
 Kind = Literal["status", "hang", "reset", "lost", "cut"]
 
 
@@ -108,7 +110,9 @@ def before(
 
         def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            connection.request(self.command, self.path, body, dict(self.headers))
+            connection.request(
+                self.command, self.path, body, sign_again(self.command, self.path, dict(self.headers), body, port)
+            )
             reply = connection.getresponse()
             kept = [
                 (name, value)

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from access_keys import sign_again
+
 _DROPPED = ("content-length", "transfer-encoding", "connection", "date", "server")
 _S3 = {
     ("GET", True, ""): "GetObject",
@@ -62,7 +64,7 @@ def recording(port: int) -> Iterator[Recorder]:
             self.recorder.calls.update(calls(self.command, self.path, dict(self.headers.items()), body))
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _DROPPED}
-            connection.request(self.command, self.path, body, headers)
+            connection.request(self.command, self.path, body, sign_again(self.command, self.path, headers, body, port))
             reply = connection.getresponse()
             answer = reply.read()
             self.send_response(reply.status)

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import plain_photo, probability
@@ -37,8 +38,7 @@ def lambda_handler(event, context):
 
 def client(cloud: Cloud, service: str) -> Any:
     """A plain boto3 client."""
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client(service, endpoint_url=cloud.endpoint_url, region_name=cloud.region, **keys)
+    return boto3.client(service, endpoint_url=cloud.endpoint_url, region_name=cloud.region, **BOTO_KEYS)
 
 
 @pytest.mark.parametrize("content_type", ["application/x-image", "image/png"])

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from scones_local.access import HEALTH, AccessKey, new_access_key
 from scones_local.folders import (
     LOCK,
     SIGNATURE,
@@ -87,15 +88,14 @@ class Programs:
             function of such an image runs its handler in this Python, with everything that is installed in it.
         train: the program of a SageMaker training job.
         serve: the program of a SageMaker endpoint; it listens on 127.0.0.1 at the port SAGEMAKER_BIND_TO_PORT.
-        variables: environment variables for both programs.
-        hidden: prefixes of variables of this process's environment that no process of the cloud inherits.
+        variables: environment variables for both programs; of this process's environment they get only what
+            `processes.INHERITED` names.
     """
 
     image_prefix: str = ""
     train: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    hidden: tuple[str, ...] = ()
 
     def accept(self, image: str) -> bool:
         """Whether these programs run in place of *image*."""
@@ -111,12 +111,13 @@ def repository_of(image: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A running local cloud; *pid* is its supervisor's."""
+    """A running local cloud; *pid* is its supervisor's. It answers only requests that are signed with *key*."""
 
     endpoint_url: str
     port: int
     state: Path
     pid: int
+    key: AccessKey = field(repr=False)
     region: str = "us-east-1"
     account: str = "000000000000"
     s3_folder: Path | None = None
@@ -127,19 +128,20 @@ def start(
     state: Path,
     *,
     port: int | None = None,
-    owned: bool = True,
     programs: Programs | None = None,
     s3_folder: Path | None = None,
+    key: AccessKey | None = None,
 ) -> Cloud:
     """Start a cloud in *state* and return once it answers.
 
-    An owned cloud ends when this process does, however it ends; `detach` changes that. With *s3_folder*, S3 is written
+    The cloud ends when this process does, however it ends; `detach` changes that. With *s3_folder*, S3 is written
     there, and a later cloud with the same folder finds it again. Without *programs*, all container images are refused.
+    Without *key*, the access key is random.
 
     Raises:
         CloudAlreadyRunning, PortUnavailable, StateFolderInUse, CloudNotReady
     """
-    programs = programs or Programs()
+    programs, key = programs or Programs(), key or new_access_key()
     state, s3_folder = state.absolute(), s3_folder and s3_folder.absolute()
     try:
         if s3_folder:
@@ -153,8 +155,9 @@ def start(
         _require_space(state)
         with _listen(port) as listener:
             number = int(listener.getsockname()[1])
-            _write_json(state / OPTIONS, {"programs": asdict(programs), "s3_folder": str(s3_folder or "")})
-            pid = _launch(state, lock, listener.fileno(), owned, programs.hidden)
+            options = {"programs": asdict(programs), "s3_folder": str(s3_folder or ""), "key": key}
+            _write_json(state / OPTIONS, options)
+            pid = _launch(state, lock, listener.fileno())
     except (LocalCloudError, OSError) as error:
         remove_folder(state)
         if isinstance(error, LocalCloudError):
@@ -162,14 +165,12 @@ def start(
         raise CloudNotReady(str(error)) from None
     finally:
         os.close(lock)
-    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, s3_folder=s3_folder)
+    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, key, s3_folder=s3_folder)
     try:
         _await_ready(cloud)
     except BaseException:  # Ctrl-C included: a half-started cloud must not stay
         stop(replace(cloud, s3_folder=None))
         raise
-    if not owned:
-        _record_detached(state)
     return cloud
 
 
@@ -211,8 +212,8 @@ def find(state: Path) -> Cloud | None:
         record = json.loads((state / RECORD).read_text())
     except (OSError, ValueError):
         return None
-    s3_folder = record["s3_folder"]
-    return Cloud(**{**record, "state": Path(record["state"]), "s3_folder": Path(s3_folder) if s3_folder else None})
+    s3_folder = Path(record["s3_folder"]) if record["s3_folder"] else None
+    return Cloud(**{**record, "state": Path(record["state"]), "key": AccessKey(*record["key"]), "s3_folder": s3_folder})
 
 
 def detach(cloud: Cloud) -> None:
@@ -227,8 +228,8 @@ def exports(cloud: Cloud) -> dict[str, str]:
     """The environment that points boto3, the `aws` command and every child process at *cloud*."""
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ACCESS_KEY_ID": cloud.key.key_id,
+        "AWS_SECRET_ACCESS_KEY": cloud.key.secret,
         "AWS_DEFAULT_REGION": cloud.region,
         "AWS_REGION": cloud.region,
         # StartSyncExecution would otherwise go to the host sync-127.0.0.1.
@@ -309,7 +310,7 @@ def _listen(port: int | None) -> socket.socket:
     return listener
 
 
-def _launch(state: Path, lock: int, listener: int, owned: bool, hidden: tuple[str, ...]) -> int:
+def _launch(state: Path, lock: int, listener: int) -> int:
     """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it; returns its pid."""
     for name in ("log", "tmp"):
         (state / name).mkdir(mode=0o700)
@@ -320,15 +321,13 @@ def _launch(state: Path, lock: int, listener: int, owned: bool, hidden: tuple[st
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**clean_environment(hidden), "TMPDIR": str(state / "tmp")},
+            env={**clean_environment(), "TMPDIR": str(state / "tmp")},
             cwd=state,
             pass_fds=(lock, listener, reader),
             start_new_session=True,
         )
     os.close(reader)
     _supervisors[process.pid] = (process, writer)
-    if not owned:
-        os.write(writer, b"k")
     return process.pid
 
 
@@ -340,7 +339,8 @@ def _await_ready(cloud: Cloud) -> None:
     with (cloud.state / "log" / "cloud.log").open("rb") as log:
         try:
             with socket.create_connection((HOST, cloud.port), READY_SECONDS) as connection:
-                connection.sendall(b"GET /_ministack/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                request = f"GET {HEALTH} HTTP/1.1\r\nHost: {HOST}:{cloud.port}\r\nConnection: close\r\n\r\n"
+                connection.sendall(request.encode())
                 answered = connection.recv(1)
         except OSError as error:
             raise CloudNotReady(_last_line(log) or str(error)) from None

@@ -10,19 +10,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
+from scones_local.access import AccessCheck, AccessKey
 from scones_local.cloud import OPTIONS, Programs
 from scones_local.folders import remove_folder
 from scones_local.processes import descendants, kill_all
-from scones_local.wire import Json, Reply, ServiceError, error_reply
-
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+from scones_local.wire import Reply, ServiceError, error_reply
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -35,11 +32,12 @@ def main(arguments: list[str]) -> None:
     with socket.socket(fileno=os.dup(listener)) as bound:
         port = int(bound.getsockname()[1])
     options = json.loads((state / OPTIONS).read_text())
-    environment = {**os.environ, **_client_settings(f"http://127.0.0.1:{port}")}
-    os.environ.update(_settings(state, port, options["s3_folder"]))
+    key = AccessKey(*options["key"])
+    environment = {**os.environ, **_client_settings(f"http://127.0.0.1:{port}", key)}
+    os.environ.update(_settings(state, port, options["s3_folder"], key))
     _install(state, environment, Programs(**options["programs"]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(listener))
+        runner.run(_serve(listener, port, key))
 
 
 def _install(state: Path, environment: dict[str, str], programs: Programs) -> None:
@@ -78,13 +76,14 @@ async def _not_emulated(*_request: object) -> Reply:
     return error_reply(ServiceError("NoSuchResourceException", "the local cloud has no such service"))
 
 
-async def _serve(listener: int) -> None:
+async def _serve(listener: int, port: int, key: AccessKey) -> None:
     from ministack.app import app  # noqa: PLC0415
     from uvicorn import Config, Server  # noqa: PLC0415
 
     config = Config(
-        _refuse_browsers(app),
+        AccessCheck(app, port, key),
         http="httptools",
+        ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,
@@ -98,27 +97,11 @@ async def _serve(listener: int) -> None:
     await server.serve([socket.socket(fileno=listener)])
 
 
-def _refuse_browsers(app: AsgiApp) -> AsgiApp:
-    """Refuse requests that a web page sends: a client that can create a function here can run code on this machine.
-
-    Browsers add Origin to such requests, and Host shows the name after DNS rebinding; AWS clients do neither.
-    """
-
-    async def guarded(scope: Json, receive: Any, send: Any) -> None:
-        headers = dict(scope.get("headers") or ())
-        host = headers.get(b"host", b"127.0.0.1").decode("latin-1").rpartition(":")[0] or "127.0.0.1"
-        if scope["type"] == "http" and (b"origin" in headers or not host.endswith(("127.0.0.1", "localhost"))):
-            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await app(scope, receive, send)
-
-    return guarded
-
-
-def _settings(state: Path, port: int, s3_folder: str) -> dict[str, str]:
+def _settings(state: Path, port: int, s3_folder: str, key: AccessKey) -> dict[str, str]:
     """ministack's settings; *s3_folder* is where S3 outlives a crash, or empty."""
     return {
+        "AWS_ACCESS_KEY_ID": key.key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
@@ -133,14 +116,14 @@ def _settings(state: Path, port: int, s3_folder: str) -> dict[str, str]:
     }
 
 
-def _client_settings(endpoint_url: str) -> dict[str, str]:
+def _client_settings(endpoint_url: str, key: AccessKey) -> dict[str, str]:
     """The variables that point boto3 in functions and programs at this cloud."""
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ACCESS_KEY_ID": key.key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_SESSION_TOKEN": "local",
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -8,6 +8,7 @@ comes over the same connection. Source: https://docs.aws.amazon.com/lambda/lates
 import io
 import json
 import math
+import os
 import selectors
 import socket
 import subprocess
@@ -22,6 +23,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TICK_SECONDS = 0.05
 INIT_SECONDS = 10.0
 EXIT_SECONDS = 1.0
+PAGE_HEADERS = {b"origin", b"sec-fetch-site"}
+"""Headers that browsers add to the requests of web pages."""
+SOCKETS = Path("/proc/net/tcp")
 MAX_REPLY_BYTES = 6 * 1024 * 1024
 
 
@@ -90,7 +94,10 @@ class WorkerRequest:
 
 
 class RuntimeApi:
-    """Lambda's Runtime API for one worker: a listening socket of its own, and the connections made to it."""
+    """Lambda's Runtime API for one worker: a listening socket of its own, and the connections made to it.
+
+    A connection of another user, a web page or a port scanner is closed, and has no effect on the worker.
+    """
 
     def __init__(self) -> None:
         self._listener = socket.socket()
@@ -99,6 +106,8 @@ class RuntimeApi:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._buffers: dict[socket.socket, bytearray] = {}
+        self._known: set[socket.socket] = set()
+        """The connections that the worker has used."""
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def receive(self, deadline: float) -> WorkerRequest | None:
@@ -113,7 +122,10 @@ class RuntimeApi:
             raise WorkerSilent
         for key, _ in self._selector.select(min(left, TICK_SECONDS)):
             if key.fileobj is self._listener:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
+                if not is_same_user(peer[1], self._listener.getsockname()[1]):
+                    connection.close()
+                    continue
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._selector.register(connection, selectors.EVENT_READ)
                 self._buffers[connection] = bytearray()
@@ -134,16 +146,21 @@ class RuntimeApi:
         except ConnectionError:
             chunk = b""
         if not chunk:
-            self._selector.unregister(connection)
-            del self._buffers[connection]
-            connection.close()
-            raise WorkerGone
+            was_known = connection in self._known
+            self._drop(connection)
+            if was_known:
+                raise WorkerGone
+            return None
         buffer += chunk
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
             return None
         request, *fields = bytes(buffer[:end]).split(b"\r\n")
         headers = {name.strip().lower(): value.strip() for name, _, value in (f.partition(b":") for f in fields)}
+        if headers.get(b"host") != self.address.encode() or headers.keys() & PAGE_HEADERS:
+            self._drop(connection)
+            return None
+        self._known.add(connection)
         if headers.get(b"expect", b"").lower() == b"100-continue" and len(buffer) == end + 4:
             connection.sendall(CONTINUE)
         body = _complete_body(buffer, end + 4, headers)
@@ -153,6 +170,23 @@ class RuntimeApi:
         path = request.split(b" ")[1].decode()
         kind = "init" if path.endswith("/init/error") else path.rsplit("/", 1)[-1]
         return WorkerRequest(kind, body, connection)
+
+    def _drop(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        del self._buffers[connection]
+        self._known.discard(connection)
+        connection.close()
+
+
+def is_same_user(client_port: int, server_port: int) -> bool:
+    """Whether a process of this user opened the connection between two ports of this machine (Linux only)."""
+    try:
+        lines = SOCKETS.read_text().splitlines()
+    except OSError:
+        return True
+    ends = [f"0100007F:{client_port:04X}", f"0100007F:{server_port:04X}"]
+    users = [fields[7] for fields in map(str.split, lines) if fields[1:3] == ends]
+    return users == [str(os.geteuid())]
 
 
 def _complete_body(buffer: bytearray, start: int, headers: dict[bytes, bytes]) -> bytes | None:

@@ -10,17 +10,18 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-_HIDDEN = ("AWS_", "SM_", "SAGEMAKER_", "LAMBDA_", "PYTHONWARNINGS")
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH"),
+    *("XDG_CACHE_HOME", "TORCH_HOME", "ORT_DISABLE_TELEMETRY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "VIRTUAL_ENV"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
+)
+"""The variables of the user's environment that the cloud's processes inherit, besides LC_...: none holds a secret."""
 
 
-def clean_environment(hidden: tuple[str, ...]) -> dict[str, str]:
-    """The environment of the cloud's processes, without the user's AWS account and proxies.
-
-    Args:
-        hidden: prefixes of further variables to leave out.
-    """
-    left_out = (*_HIDDEN, *hidden)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out) and not k.upper().endswith("_PROXY")}
+def clean_environment() -> dict[str, str]:
+    """The environment of the cloud's processes: what INHERITED names, and no proxy for this machine."""
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
     return {**kept, "NO_PROXY": "127.0.0.1,localhost"}
 
 

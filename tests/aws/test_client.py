@@ -3,11 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from scones.aws.client import AwsError, AwsUnreachable, Client, Credentials, WaitTimeout, poll, wait
+from access_keys import KEYS
+from scones.aws.client import AwsError, AwsUnreachable, Client, WaitTimeout, poll, wait
 from scones.aws.connection import connect
 from scones.config.settings import Settings
-
-KEYS = Credentials("local", "local")
 
 
 def test_what_aws_refuses_is_one_line_with_its_own_code(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.domain.progress import Silent
@@ -19,8 +20,7 @@ from tiny_model import noisy_pngs
 
 def client(flow: Pipeline, service: str) -> Any:
     """A plain boto3 client of the flow's cloud."""
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client(service, endpoint_url=flow.settings.endpoint_url, region_name=flow.settings.region, **keys)
+    return boto3.client(service, endpoint_url=flow.settings.endpoint_url, region_name=flow.settings.region, **BOTO_KEYS)
 
 
 def invoke(flow: Pipeline) -> tuple[bool, dict[str, Any]]:

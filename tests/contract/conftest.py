@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.model import OperationModel
 
+from access_keys import BOTO_KEYS, KEY
 from contract.shapes import error_faults, reply_faults
 from scones_local import cloud
 
@@ -71,9 +72,8 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
             pytest.skip("SCONES_LIVE=1, and no credentials were found")
         yield Checked()
         return
-    running = cloud.start(tmp_path_factory.mktemp("contract") / "state", programs=PROGRAMS)
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    yield Checked(endpoint_url=running.endpoint_url, region_name=running.region, **keys)
+    running = cloud.start(tmp_path_factory.mktemp("contract") / "state", programs=PROGRAMS, key=KEY)
+    yield Checked(endpoint_url=running.endpoint_url, region_name=running.region, **BOTO_KEYS)
     cloud.stop(running)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import KEYS
+from access_keys import KEYS
 from faulty import Fault, before
 from scones.aws.client import Client, CredentialsRefused, UnknownRegion
 from scones.aws.connection import Aws, connect

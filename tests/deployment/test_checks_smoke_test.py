@@ -5,6 +5,7 @@ import json
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS
 from scones.aws.connection import Aws
 from scones.deployment.checks import SmokeTestFailed, smoke_test
 from scones.domain.progress import Silent
@@ -37,8 +38,7 @@ def test_a_photo_without_an_answer_is_one_clear_line(flow: Pipeline, cloud: Clou
         "StartAt": "Fails",
         "States": {"Fails": {"Type": "Fail", "Error": "EndpointUnavailable", "Cause": "no\nbody"}},
     }
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    states = boto3.client("stepfunctions", endpoint_url=cloud.endpoint_url, region_name=cloud.region, **keys)
+    states = boto3.client("stepfunctions", endpoint_url=cloud.endpoint_url, region_name=cloud.region, **BOTO_KEYS)
     role = "arn:aws:iam::000000000000:role/smoke"
     made = {"name": "smoke-fails", "type": "EXPRESS", "roleArn": role, "definition": json.dumps(fails)}
     arn = states.create_state_machine(**made)["stateMachineArn"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from conftest import KEYS
+from access_keys import KEYS
 from faulty import Fault, Request, before
 from holding import holding
 from scones.aws.connection import Aws, connect

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conftest import KEYS
+from access_keys import KEYS
 from faulty import Fault, Faulty, Request, before
 from scones.aws.client import AwsError, Client
 from scones.aws.cloudformation import StackDeletionIncomplete, StackFailed

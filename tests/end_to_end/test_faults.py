@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import KEYS, deployed, new_settings
+from access_keys import KEYS
+from conftest import deployed, new_settings
 from faulty import Fault, Faulty, before
 from live import live
 from scones.aws.client import Client

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import KEYS
+from access_keys import KEY, KEYS
 from faulty import Fault, Request, before
 from scones.aws.client import Client
 from scones.aws.connection import Aws, connect
@@ -132,7 +132,7 @@ class Life:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud that nobody else uses: whatever stands on it is ours."""
-    running = start(tmp_path_factory.mktemp("life") / "state", programs=PROGRAMS)
+    running = start(tmp_path_factory.mktemp("life") / "state", programs=PROGRAMS, key=KEY)
     yield running
     stop(running)
 

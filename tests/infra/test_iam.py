@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from conftest import KEYS, deployed, new_settings
+from access_keys import KEYS
+from conftest import deployed, new_settings
 from infra.policies import Grant, grants, key_grants, resources
 from recording import Call, Recorder, recording
 from scones.aws.client import Client

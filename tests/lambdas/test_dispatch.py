@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from conftest import KEYS, deployed, new_settings, put_away
+from access_keys import KEYS
+from conftest import deployed, new_settings, put_away
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
 from scones.dispatch.order_book import Item, open_order

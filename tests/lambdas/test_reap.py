@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from conftest import KEYS
+from access_keys import KEYS
 from scones.aws.client import Client
 from scones.domain.naming import EXPIRES_TAG
 from scones.domain.progress import Silent

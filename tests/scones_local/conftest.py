@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS, KEY
 from aws_calls import ROLE, Endpoint
 from scones_local import cloud
 
@@ -37,8 +38,7 @@ class Clients:
                 name.replace("_", "-"),
                 endpoint_url=self.cloud.endpoint_url,
                 region_name=self.cloud.region,
-                aws_access_key_id="local",
-                aws_secret_access_key="local",  # noqa: S106 - the local cloud takes anything
+                **BOTO_KEYS,
                 config=boto3.session.Config(inject_host_prefix=False, retries={"max_attempts": 2}),
             )
         return self._made[name]
@@ -98,7 +98,7 @@ class Function:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
     """A cloud that stands for the whole session."""
-    started = cloud.start(tmp_path_factory.mktemp("cloud") / "state", programs=PROGRAMS)
+    started = cloud.start(tmp_path_factory.mktemp("cloud") / "state", programs=PROGRAMS, key=KEY)
     yield started
     cloud.stop(started)
 

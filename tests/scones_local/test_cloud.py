@@ -15,6 +15,7 @@ import boto3
 import psutil
 import pytest
 
+from access_keys import BOTO_KEYS, KEY
 from aws_calls import a_bucket, job_request
 from scones_local import cloud, folders
 from waiting import eventually
@@ -162,9 +163,11 @@ def test_nothing_is_left_when_the_gateway_is_killed(state: Path) -> None:
 def test_nothing_is_left_of_work_in_progress(state: Path, victim: str) -> None:
     """A training job that has put a process into a session of its own, and an owner or a gateway killed meanwhile."""
     process, pid, port = owner(state)
-    options = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    found = cloud.find(state)
+    assert found
+    options = {"aws_access_key_id": found.key.key_id, "aws_secret_access_key": found.key.secret}
     s3, sagemaker = (
-        boto3.client(name, endpoint_url=f"http://127.0.0.1:{port}", **options) for name in ("s3", "sagemaker")
+        boto3.client(name, "us-east-1", endpoint_url=found.endpoint_url, **options) for name in ("s3", "sagemaker")
     )
     request = job_request(a_bucket(s3), HyperParameters={"sleep": "60", "escape": "1"})
     sagemaker.create_training_job(**request)
@@ -184,11 +187,12 @@ def test_nothing_is_left_when_the_supervisor_is_killed(state: Path) -> None:
 
 def test_the_exports_point_everything_at_the_cloud(state: Path) -> None:
     """The variables name the endpoint, credentials and region, and hide the user's own profile."""
-    there = cloud.Cloud("http://127.0.0.1:4566", 4566, state, 1)
+    there = cloud.Cloud("http://127.0.0.1:4566", 4566, state, 1, KEY)
     exported = cloud.exports(there)
     assert exported["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
     assert exported["AWS_CONFIG_FILE"] == exported["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
-    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"} <= exported.keys()
+    assert (exported["AWS_ACCESS_KEY_ID"], exported["AWS_SECRET_ACCESS_KEY"]) == KEY
+    assert "AWS_DEFAULT_REGION" in exported
 
 
 @pytest.mark.slow
@@ -198,17 +202,17 @@ def test_a_durable_clouds_objects_outlive_its_crash(state: Path, tmp_path: Path)
     template = {"Resources": {"B": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": bucket}}}}
 
     def up(running: cloud.Cloud) -> Any:
-        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": running.region}
+        keys = {**BOTO_KEYS, "region_name": running.region}
         stacks = boto3.client("cloudformation", endpoint_url=running.endpoint_url, **keys)
         stacks.create_stack(StackName="s", TemplateBody=json.dumps(template))
         stacks.get_waiter("stack_create_complete").wait(StackName="s", WaiterConfig={"Delay": 1})
         return boto3.client("s3", endpoint_url=running.endpoint_url, **keys)
 
-    first = cloud.start(state, s3_folder=kept)
+    first = cloud.start(state, s3_folder=kept, key=KEY)
     up(first).put_object(**words, Body=b"pixels")
     os.kill(first.pid, signal.SIGKILL)
     assert eventually(lambda: not state.exists())
-    second = cloud.start(state, s3_folder=kept)
+    second = cloud.start(state, s3_folder=kept, key=KEY)
     assert up(second).get_object(**words)["Body"].read() == b"pixels"
     assert cloud.find(state) == second
     cloud.stop(second)
@@ -237,13 +241,12 @@ def test_the_readmes_example_runs(tmp_path: Path) -> None:
 
 def test_a_cloud_without_programs_refuses_images(state: Path) -> None:
     """Training in a container image needs a program that runs in its place."""
-    running = cloud.start(state)
+    running = cloud.start(state, key=KEY)
     client = boto3.client(
         "sagemaker",
         endpoint_url=running.endpoint_url,
         region_name=running.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the local cloud takes anything
+        **BOTO_KEYS,
     )
     with pytest.raises(Exception, match="started without programs"):
         client.create_training_job(**job_request("none"))

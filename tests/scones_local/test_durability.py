@@ -15,6 +15,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from access_keys import BOTO_KEYS, KEY
 from scones_local import cloud
 from waiting import eventually
 
@@ -27,8 +28,7 @@ def client(running: cloud.Cloud) -> Any:
         "s3",
         endpoint_url=running.endpoint_url,
         region_name=running.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the local cloud takes anything
+        **BOTO_KEYS,
         config=Config(retries={"total_max_attempts": 1}),
     )
 
@@ -36,7 +36,7 @@ def client(running: cloud.Cloud) -> Any:
 @contextmanager
 def durable(folder: Path, s3_folder: Path) -> Iterator[tuple[cloud.Cloud, Any]]:
     """A durable cloud."""
-    running = cloud.start(folder / "state", s3_folder=s3_folder)
+    running = cloud.start(folder / "state", s3_folder=s3_folder, key=KEY)
     try:
         yield running, client(running)
     finally:
@@ -110,7 +110,7 @@ def test_a_write_that_fails_is_an_error(tmp_path: Path, small_files: int) -> Non
         assert contents(s3, list(expected)) == expected
         assert s3.head_object(Bucket=BUCKET, Key="kept")["Metadata"] == {"of": "the former"}
         crash(running)
-        again = cloud.start(running.state, s3_folder=running.s3_folder)
+        again = cloud.start(running.state, s3_folder=running.s3_folder, key=KEY)
         assert contents(client(again), list(expected)) == expected
         assert not list((tmp_path / "s3").rglob("*.tmp"))
         cloud.stop(again)
@@ -138,7 +138,7 @@ def test_on_a_full_disk_what_was_answered_200_is_there_after_a_crash(small_disk:
         assert any(wanted.values())
         assert contents(s3, list(wanted)) == wanted
         crash(running)
-        again = cloud.start(running.state, s3_folder=running.s3_folder)
+        again = cloud.start(running.state, s3_folder=running.s3_folder, key=KEY)
         assert contents(client(again), list(wanted)) == wanted
         cloud.stop(again)
 

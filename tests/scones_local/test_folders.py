@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from access_keys import KEY
 from aws_calls import a_bucket, job_request
 from scones_local import cloud, folders
 from scones_local.cloud import Cloud, StateFolderInUse, start, stop
@@ -88,7 +89,7 @@ def test_stop_removes_no_foreign_folder(tmp_path: Path, make: Callable[[Path], N
     folder = tmp_path / "there"
     make(folder)
     before = content(folder)
-    stop(Cloud("http://127.0.0.1:1", 1, folder, 1, s3_folder=folder))
+    stop(Cloud("http://127.0.0.1:1", 1, folder, 1, KEY, s3_folder=folder))
     cloud.forget(folder)
     assert cloud.find(folder) is None
     assert content(folder) == before
@@ -130,7 +131,8 @@ def test_a_foreign_marker_is_left_alone(tmp_path: Path) -> None:
             marker.write_text("precious")
         else:
             marker.symlink_to(target)
-        running = start(tmp_path / name, owned=False)
+        running = start(tmp_path / name)
+        cloud.detach(running)
         cloud.stop(running)
         assert not cloud.has_died(tmp_path / name)
         assert marker.read_text() == target.read_text() == "precious"

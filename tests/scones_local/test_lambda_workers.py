@@ -47,7 +47,7 @@ def test_a_body_arrives_whole_however_it_is_sent(api: RuntimeApi, body: bytes, c
         )
     else:
         sent = b"Content-Length: %d\r\n\r\n" % len(body) + body
-    sent = f"POST {PATH} HTTP/1.1\r\n".encode() + sent
+    sent = f"POST {PATH} HTTP/1.1\r\nHost: {api.address}\r\n".encode() + sent
     with worker(api) as connection:
         begin = 0
         for cut in sorted({min(c, len(sent) - 1) for c in cuts}):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scones.aws.client import Client, Credentials
+from access_keys import KEYS
+from scones.aws.client import Client
 from scones.domain.decision import Outcome
 from scones.pipeline import Pipeline
 from scones.steps.classify import ClassifiedPhoto
@@ -66,7 +67,7 @@ def test_a_missing_photo_fails_and_is_not_lost_in_silence(flow: Pipeline) -> Non
 def test_a_failure_sends_a_notice_that_names_error_and_photo(flow: Pipeline) -> None:
     """Whoever subscribes to the failure topic learns which photo was not routed, and why; the error can be filtered."""
     settings, topic = flow.settings, flow.aws.stack.find_output("FailureTopicArn")
-    keys = Credentials("local", "local")
+    keys = KEYS
     sns, sqs = Client(settings, "sns", keys), Client(settings, "sqs", keys)
     queue = sqs.call("create_queue", QueueName=f"{settings.env}-inbox")["QueueUrl"]
     wanted = ["QueueArn"]

@@ -11,7 +11,8 @@ import pytest
 from arro3.io import read_parquet
 from PIL import Image
 
-from scones.aws.client import Client, Credentials
+from access_keys import KEYS
+from scones.aws.client import Client
 from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos, RunFiles
 from scones.domain.decision import Outcome
@@ -90,7 +91,7 @@ def test_a_photo_that_is_gone_fails_by_name(flow: Pipeline) -> None:
 
 def invoke(flow: Pipeline, event: Mapping[str, object]) -> dict[str, Any]:
     """Call the batch function itself."""
-    client = Client(flow.settings, "lambda", Credentials("local", "local"))
+    client = Client(flow.settings, "lambda", KEYS)
     reply = client.call("invoke", FunctionName=f"{flow.aws.name}-classify-batch", Payload=json.dumps(event))
     found: dict[str, Any] = json.loads(reply["Payload"].read())
     return found

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import KEYS, deployed, new_settings
+from access_keys import KEY, KEYS
+from conftest import deployed, new_settings
 from live import live
 from scones.aws.client import Client
 from scones.aws.connection import connect
@@ -107,7 +108,7 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Pipeline) -> None:
 def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
     """A durable cloud that is killed and started again goes on with the photos that no whole part holds."""
     state, kept = tmp_path / "state", tmp_path / "kept"
-    cloud = start(state, programs=PROGRAMS, s3_folder=kept)
+    cloud = start(state, programs=PROGRAMS, s3_folder=kept, key=KEY)
     settings = replace(new_settings(cloud, tmp_path), batch_concurrency=1)
     flow = deployed(settings, tiny_model)
     source = put(flow)
@@ -115,7 +116,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
     assert isinstance(came, SconesError)
     while state.exists():  # what is left of the cloud ends itself, and removes its folder
         time.sleep(0.05)
-    risen = start(state, port=cloud.port, programs=PROGRAMS, s3_folder=kept)
+    risen = start(state, port=cloud.port, programs=PROGRAMS, s3_folder=kept, key=KEY)
     try:
         flow = Pipeline(connect(settings, KEYS), settings, Silent())
         flow.up()
@@ -136,7 +137,7 @@ def test_a_cloud_killed_in_the_midst(tmp_path: Path, tiny_model: bytes) -> None:
 def test_an_overloaded_endpoint_is_asked_again(tmp_path: Path, tiny_model: bytes) -> None:
     """Requests that it refuses with 503 cost time, and no photo."""
     moody = (sys.executable, str(Path(__file__).with_name("moody_serve.py")))
-    cloud = start(tmp_path / "state", programs=replace(PROGRAMS, serve=moody))
+    cloud = start(tmp_path / "state", programs=replace(PROGRAMS, serve=moody), key=KEY)
     try:
         flow = deployed(new_settings(cloud, tmp_path), tiny_model)
         batch = flow.classify_batch(put(flow, 400))
@@ -183,7 +184,7 @@ def test_a_command_stopped_by_ctrl_c(own_flow: Pipeline, tmp_path: Path) -> None
     source = put(own_flow)
     settings = own_flow.settings
     words = [str(Path(sys.executable).with_name("scones")), "classify", source, "--env", settings.env]
-    keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": settings.region}
+    keys = {"AWS_ACCESS_KEY_ID": KEY.key_id, "AWS_SECRET_ACCESS_KEY": KEY.secret, "AWS_REGION": settings.region}
     environment = {"PATH": os.defpath, "AWS_ENDPOINT_URL": settings.endpoint_url or "", **keys}
     command = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while len(parts(own_flow)) < 2 and command.poll() is None:

@@ -3,7 +3,8 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from scones.aws.client import Client, Credentials
+from access_keys import KEYS
+from scones.aws.client import Client
 from scones.deployment.template import template
 from scones.pipeline import Pipeline
 from tiny_model import plain_photo
@@ -13,7 +14,7 @@ def test_the_functions_errors_are_counted_where_the_alarm_looks(flow: Pipeline) 
     """Under the alarm's namespace, metric and dimension stands the failure of a function that the workflow called."""
     flow.classify_samples([flow.upload("a.png", plain_photo(200)[:60])])
     alarm = template()["Resources"]["ClassifyErrors"]["Properties"]  # type: ignore[index]
-    cloudwatch = Client(flow.settings, "cloudwatch", Credentials("local", "local"))
+    cloudwatch = Client(flow.settings, "cloudwatch", KEYS)
     now, deadline, counted = datetime.now(UTC), time.monotonic() + 30, 0.0
     while not counted:
         assert time.monotonic() < deadline

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import KEYS, new_settings
+from access_keys import KEYS
+from conftest import new_settings
 from scones.aws.client import Client
 from scones.aws.cloudformation import ForeignStack
 from scones.aws.connection import Aws, connect

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS
 from scones.aws.connection import Aws
 from scones.aws.ecr import Build, Images
 from scones.config.settings import Settings
@@ -20,8 +21,7 @@ from scones.steps.image import ImageBuildFailed, image
 
 def client(settings: Settings, service: str) -> Any:
     """A plain boto3 client of the local cloud."""
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client(service, endpoint_url=settings.endpoint_url, region_name=settings.region, **keys)
+    return boto3.client(service, endpoint_url=settings.endpoint_url, region_name=settings.region, **BOTO_KEYS)
 
 
 class UnderWay(Images):

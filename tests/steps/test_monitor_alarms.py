@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS
 from scones.aws.client import AwsError
 from scones.aws.s3 import Bucket, S3Object
 from scones.data.dataset import Sample, to_lines
@@ -31,8 +32,7 @@ PHOTOS = 40
 
 def client(flow: Pipeline, service: str) -> Any:
     """A plain boto3 client of the flow's cloud."""
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client(service, endpoint_url=flow.settings.endpoint_url, region_name=flow.settings.region, **keys)
+    return boto3.client(service, endpoint_url=flow.settings.endpoint_url, region_name=flow.settings.region, **BOTO_KEYS)
 
 
 class Inbox:

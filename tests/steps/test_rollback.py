@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import KEYS
+from access_keys import KEY, KEYS
 from faulty import Fault, before
 from scones.aws.client import Client, poll
 from scones.aws.connection import connect
@@ -235,8 +235,8 @@ def kill_while_updating(flow: Pipeline, folder: Path, verb: str) -> None:
         "SCONES_BAKING_SECONDS": "3",
         "SCONES_STATE": str(folder / "state"),
         "AWS_ENDPOINT_URL": str(flow.settings.endpoint_url),
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ACCESS_KEY_ID": KEY.key_id,
+        "AWS_SECRET_ACCESS_KEY": KEY.secret,
         "AWS_REGION": flow.aws.region,
     }
     process = subprocess.Popen([Path(sys.executable).with_name("scones"), verb], env=environment, cwd=folder)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import boto3
 import pytest
 
+from access_keys import BOTO_KEYS
 from scones.aws.connection import Aws
 from scones.cli.render import render
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars, template_resources
@@ -50,8 +51,7 @@ def test_what_cannot_be_compared_here_is_said(flow: Pipeline) -> None:
 
 def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Pipeline, cloud: Cloud) -> None:
     """A topic is deleted, and another configuration is made and served: both show, and so does a model of nobody's."""
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    where = {"endpoint_url": cloud.endpoint_url, "region_name": cloud.region, **keys}
+    where = {"endpoint_url": cloud.endpoint_url, "region_name": cloud.region, **BOTO_KEYS}
     aws = own_flow.aws
     boto3.client("sns", **where).delete_topic(TopicArn=aws.stack.find_output("AlertTopicArn"))
     sagemaker = boto3.client("sagemaker", **where)

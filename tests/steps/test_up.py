@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import KEYS
+from access_keys import KEYS
 from scones.aws.client import AwsError, Client
 from scones.aws.cloudformation import DataAtRisk
 from scones.aws.connection import Aws

@@ -81,7 +81,7 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
         cloud = start(settings.state / settings.env, programs=PROGRAMS)
     try:
         local = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-        pipeline = Pipeline(connect(local, Credentials("local", "local")), local, report)
+        pipeline = Pipeline(connect(local, Credentials(*cloud.key)), local, report)
         run = _run_steps(pipeline, clock)
         if keep_standing:
             left = inventory(pipeline.aws)

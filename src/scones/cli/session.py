@@ -24,7 +24,6 @@ PROGRAMS = Programs(
     train=(sys.executable, "-m", "scones.training"),
     serve=(sys.executable, "-m", "scones.serving"),
     variables={"SCONES_BIND_HOST": local_cloud.HOST},
-    hidden=("SCONES_",),
 )
 """Images of repositories named scones... stand for this package; its settings come from the cloud's clients alone."""
 
@@ -53,9 +52,11 @@ def start_cloud(settings: Settings, *, port: int | None = None, durable: bool = 
     """Start the local cloud of this environment unless it runs already; it runs until `end_cloud`."""
     folder = _s3_folder(settings)
     s3_folder = folder if durable or folder.exists() else None
-    return find_cloud(settings) or local_cloud.start(
-        settings.state / settings.env, port=port, owned=False, programs=PROGRAMS, s3_folder=s3_folder
-    )
+    if found := find_cloud(settings):
+        return found
+    cloud = local_cloud.start(settings.state / settings.env, port=port, programs=PROGRAMS, s3_folder=s3_folder)
+    local_cloud.detach(cloud)
+    return cloud
 
 
 def end_cloud(flags: Mapping[str, object]) -> bool:
@@ -163,7 +164,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
         raise CloudDied(settings.env)
     if cloud:
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-    aws = connect(settings, Credentials("local", "local") if cloud else None)
+    aws = connect(settings, Credentials(*cloud.key) if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)

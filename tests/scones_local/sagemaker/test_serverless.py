@@ -8,6 +8,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from access_keys import BOTO_KEYS
 from aws_calls import Endpoint, an_alarm, capture, fresh, settled, shifting
 from waiting import eventually
 
@@ -58,9 +59,10 @@ def test_an_endpoint_on_instances_does_not_become_serverless(endpoint: Endpoint)
 def once(endpoint: Endpoint) -> Any:
     """A client that does not try again: retries outlast the request that is in the way."""
     meta = endpoint.runtime.meta
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
     config = Config(retries={"total_max_attempts": 1})
-    return boto3.client("sagemaker-runtime", meta.region_name, endpoint_url=meta.endpoint_url, config=config, **keys)
+    return boto3.client(
+        "sagemaker-runtime", meta.region_name, endpoint_url=meta.endpoint_url, config=config, **BOTO_KEYS
+    )
 
 
 def throttled(endpoint: Endpoint, name: str) -> bool:
