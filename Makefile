@@ -11,7 +11,7 @@ export ORT_DISABLE_TELEMETRY = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-live image-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
+.PHONY: help setup demo test test-slow test-live image-tools browser-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,13 @@ image-tools: ## Install debootstrap and buildah, to build the container image wi
 		echo "this needs root and apt-get: the image's test will be skipped" >&2; \
 	else apt-get update -qq && apt-get install -qq --yes --no-install-recommends debootstrap buildah >/dev/null \
 		|| echo "debootstrap and buildah were not installed: the image's test will be skipped" >&2; fi
+
+browser-tools: ## Install Chromium, to test that web pages cannot use the local cloud (Debian, as root)
+	@if which chromium >/dev/null; then echo "chromium is here already" >&2; \
+	elif [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null; then \
+		echo "this needs root and apt-get: the browser's tests will be skipped" >&2; \
+	else apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium >/dev/null \
+		|| echo "chromium was not installed: the browser's tests will be skipped" >&2; fi
 
 check: setup ## Run every linter, type checker and structure check
 	$(BIN)/ruff format --check .

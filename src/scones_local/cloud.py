@@ -314,6 +314,7 @@ def _launch(state: Path, lock: int, listener: int) -> int:
     """Start the supervisor, in a session of its own so that Ctrl-C here does not reach it; returns its pid."""
     for name in ("log", "tmp"):
         (state / name).mkdir(mode=0o700)
+    write_private(state / "log" / "cloud.log", b"")
     reader, writer = os.pipe()
     with (state / "log" / "cloud.log").open("ab") as log:
         process = subprocess.Popen(
