@@ -71,7 +71,7 @@ class AccessCheck:
         """Check who signed; returns what is to be called for the body, of which a part may have been read here.
 
         Raises:
-            AccessDenied: nobody signed, or the signature is not one of a key of this cloud.
+            AccessDenied: the request is not signed, or not with a key of this cloud.
         """
         # ministack reads its settings when it is imported.
         from ministack.core import sigv4  # noqa: PLC0415

@@ -26,6 +26,8 @@ EXIT_SECONDS = 1.0
 PAGE_HEADERS = {b"origin", b"sec-fetch-site"}
 """Headers that browsers add to the requests of web pages."""
 SOCKETS = Path("/proc/net/tcp")
+LOOKUPS, LOOKUP_PAUSE_SECONDS = 8, 0.002
+"""A reading of SOCKETS may lack an entry, when other connections open or close meanwhile."""
 MAX_REPLY_BYTES = 6 * 1024 * 1024
 
 
@@ -180,13 +182,16 @@ class RuntimeApi:
 
 def is_same_user(client_port: int, server_port: int) -> bool:
     """Whether a process of this user opened the connection between two ports of this machine (Linux only)."""
-    try:
-        lines = SOCKETS.read_text().splitlines()
-    except OSError:
-        return True
     ends = [f"0100007F:{client_port:04X}", f"0100007F:{server_port:04X}"]
-    users = [fields[7] for fields in map(str.split, lines) if fields[1:3] == ends]
-    return users == [str(os.geteuid())]
+    for _ in range(LOOKUPS):
+        try:
+            lines = SOCKETS.read_text().splitlines()
+        except OSError:
+            return True
+        if users := {fields[7] for fields in map(str.split, lines) if fields[1:3] == ends}:
+            return users == {str(os.geteuid())}
+        time.sleep(LOOKUP_PAUSE_SECONDS)
+    return False
 
 
 def _complete_body(buffer: bytearray, start: int, headers: dict[bytes, bytes]) -> bytes | None:
