@@ -155,11 +155,13 @@ class _Run:
         execution = self._find(attempt)
         done = self._done()
         before = len(done)
-        if not (execution and execution.running) and (left := [p for p in self._photos if p.key not in done]):
+        running = execution is not None and execution.running
+        if not running and (left := [p for p in self._photos if p.key not in done]):
             attempt += 1
             self._start(attempt, left, before)
-            execution = self._find(attempt)
-        if execution and execution.running:
+            # A short attempt may have ended already; its parts are read all the same.
+            running = True
+        if running:
             execution = self._wait(attempt)
             done = self._done()
         ended = (execution.error or execution.status) if execution else "NotStarted"
