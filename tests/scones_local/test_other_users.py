@@ -190,6 +190,7 @@ cloud.stop(running)
     command = [sys.executable, "-c", program, str(tmp_path / "state")]
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as owner:
+        assert owner.stdout
         pid, *_ = json.loads(owner.stdout.readline())
         running = cloud.find(tmp_path / "state")
         assert running
