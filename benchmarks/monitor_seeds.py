@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from scones.data.decode import darken_and_blur, decode
 from scones.model.model_file import open_model_file
-from scones.monitoring.drift.features import Photos, clip_ood_score, measure_features
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.features import MIN_PHOTOS, Floats, Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.stream_detector import StreamDetector
 from scones.monitoring.drift.stream_statistics import statistic_values
 from scones.monitoring.drift.window_test import FalseAlarmBudget, window_test

@@ -6,8 +6,7 @@ import numpy as np
 
 from scones.monitoring.alerts.alert import Alert, make_alert
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES, FeatureSummary, Photos
-from scones.monitoring.drift.normal_scores import Floats
+from scones.monitoring.drift.features import FEATURES, FeatureSummary, Floats, Photos
 from scones.monitoring.drift.stream_detector import StreamDetector
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.drift.traffic import PhotoWindow

@@ -9,9 +9,8 @@ import pytest
 from access_keys import KEYS
 from faulty import Fault, before
 from scones.aws.client import Client, CredentialsRefused, UnknownRegion
-from scones.aws.connection import Aws, connect
+from scones.aws.connection import Aws, Quotas, connect
 from scones.aws.ecr import Images
-from scones.aws.quotas import Quotas
 from scones.aws.s3 import Bucket
 from scones.config.settings import Settings
 from scones.deployment.checks import BucketTaken, CheckStatus, PreflightCheck, preflight

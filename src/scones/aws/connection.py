@@ -1,20 +1,63 @@
-"""Connection: every AWS service that the steps use, for one environment of one account."""
+"""Connection: every AWS service that the steps use, for one environment of one account; and its service quotas."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from scones.aws.client import Client, Credentials, check_region
+from scones.aws.client import AwsError, Client, Credentials, check_region
 from scones.aws.cloudformation import Stacks
 from scones.aws.cloudwatch import Logs, Metrics, Notices
 from scones.aws.dynamodb import Tables
 from scones.aws.ecr import Images
-from scones.aws.quotas import Quotas
 from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker, Scaling
 from scones.aws.stepfunctions import Batches, Workflow
 from scones.config.settings import Settings
+from scones.domain.errors import CloudError
+
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceQuota:
+    """A limit of the account; *code* identifies it in a request for more."""
+
+    code: str
+    limit: float
+
+
+class QuotaUnavailable(CloudError):
+    """A quota could not be read; the message says why."""
+
+
+class Quotas:
+    """Service Quotas."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def find(self, service: str, name: str) -> ServiceQuota | None:
+        """Find a quota by its name; None if the service has no such quota.
+
+        Raises:
+            QuotaUnavailable: the caller lacks the permission, or the service does not answer.
+        """
+        try:
+            for page in self._client.pages("list_service_quotas", ServiceCode=service):
+                for item in page["Quotas"]:
+                    if item["QuotaName"] == name:
+                        return ServiceQuota(item["QuotaCode"], item["Value"])
+        except AwsError as error:
+            raise quota_unavailable(error, "servicequotas:ListServiceQuotas") from error
+        return None
+
+
+def quota_unavailable(error: AwsError, action: str) -> QuotaUnavailable:
+    """Explain why *action* gave no answer."""
+    if error.code in _DENIED:
+        return QuotaUnavailable(f"these credentials may not call {action}")
+    return QuotaUnavailable(f"{error.service} answered {error.code} here")
 
 
 @dataclass(frozen=True, slots=True)

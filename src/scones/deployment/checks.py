@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scones.aws.client import AwsError
-from scones.aws.connection import Aws
-from scones.aws.quotas import QuotaUnavailable, quota_unavailable
+from scones.aws.connection import Aws, QuotaUnavailable, quota_unavailable
 from scones.config.settings import Settings
 from scones.data.sources.synthetic import render
 from scones.deployment.template import image_uri

@@ -7,8 +7,14 @@ from functools import cached_property
 import numpy as np
 
 from scones.monitoring.capture.records import CapturedPhoto
-from scones.monitoring.drift.features import FeatureSummary, Photos, clip_ood_score, measure_features
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.features import (
+    MIN_PHOTOS,
+    FeatureSummary,
+    Floats,
+    Photos,
+    clip_ood_score,
+    measure_features,
+)
 from scones.monitoring.drift.stream_detector import InvalidStreamState, StreamAlarm, StreamDetector, StreamState
 from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, PhotoWindow, RecordedTraffic
 from scones.monitoring.drift.window_test import WindowVerdict, window_test

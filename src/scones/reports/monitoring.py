@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from scones.monitoring.alerts.alert import Alert, Severity
 from scones.monitoring.alerts.cause import Cause
 from scones.monitoring.alerts.notices import accuracy_line, format_time, odds_lines, since_line, subject_line
-from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS, FEATURES
-from scones.monitoring.drift.normal_scores import Floats
+from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS, FEATURES, Floats
 from scones.monitoring.history import HistoryPoint
 from scones.monitoring.performance.labels import LabelRequest
 from scones.reports.theme import (

@@ -14,8 +14,7 @@ from scones.monitoring.alerts.descriptions import (
     most_changed,
     nearest_baseline,
 )
-from scones.monitoring.drift.features import FEATURES
-from scones.monitoring.drift.normal_scores import Floats
+from scones.monitoring.drift.features import FEATURES, Floats
 from scones.monitoring.drift.window_test import FeatureShift
 
 

@@ -13,8 +13,7 @@ from PIL import Image
 from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 from scones.data.decode import darken_and_blur
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES, measure_features
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS
+from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, measure_features
 from scones.monitoring.drift.window_test import FalseAlarmBudget, InvalidBudget, InvalidFalseAlarmRate, window_test
 
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scones.monitoring.drift.baseline import Baseline, InvalidSimulation, LabelledPhotos, SimulatedDamage
-from scones.monitoring.drift.features import FEATURES
-from scones.monitoring.drift.normal_scores import Floats, NormalScores
+from scones.monitoring.drift.features import FEATURES, Floats, NormalScores
 from scones.monitoring.drift.stream_statistics import StreamCalibration
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimator, PredictionSkew, reweight
 

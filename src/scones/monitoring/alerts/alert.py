@@ -23,8 +23,7 @@ from scones.monitoring.alerts.descriptions import (
     most_changed,
     nearest_baseline,
 )
-from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, PREDICTION_FEATURES, Floats
 from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import MIN_BASELINE, WindowVerdict, window_test
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate

@@ -8,8 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.drift.features import FEATURES, OOD_QUANTILE
-from scones.monitoring.drift.normal_scores import Floats, NormalScores
+from scones.monitoring.drift.features import FEATURES, OOD_QUANTILE, Floats, NormalScores
 from scones.monitoring.drift.window_test import FeatureShift
 
 # Below this shift of the median a feature's level is unchanged, though its spread may have changed.

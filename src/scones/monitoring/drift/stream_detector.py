@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from scones.domain.errors import MonitoringError
-from scones.monitoring.drift.features import FEATURES, current_names
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, Floats, current_names
 from scones.monitoring.drift.stream_statistics import (
     StreamIncrements,
     StreamReference,

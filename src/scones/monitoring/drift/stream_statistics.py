@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import MonitoringError
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats, NormalScores, products, spreads, whitener
+from scones.monitoring.drift.features import MIN_PHOTOS, Floats, NormalScores, products, spreads, whitener
 
 STATISTICS = 3
 DECAY = 0.02

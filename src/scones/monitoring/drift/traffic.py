@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES, Photos, current_names
-from scones.monitoring.drift.normal_scores import MIN_PHOTOS, Floats
+from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, Floats, Photos, current_names
 from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate_stream
 
 MAX_PHOTOS_KEPT: Final = 20_000

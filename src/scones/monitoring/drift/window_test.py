@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND, MIN_RATE
 from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
-from scones.monitoring.drift.normal_scores import (
+from scones.monitoring.drift.features import (
+    FEATURES,
     MIN_PHOTOS,
+    PREDICTION_FEATURES,
     Floats,
     normal_quantiles,
     products,

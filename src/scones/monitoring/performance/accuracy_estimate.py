@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.monitoring.drift.baseline import InvalidSimulation, LabelledPhotos, SimulatedDamage, damage_kind
-from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES
-from scones.monitoring.drift.normal_scores import Floats, NormalScores, spreads
+from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES, Floats, NormalScores, spreads
 
 _FLOOR = 1e-6
 _NEWTON_STEPS, _MAX_STEP, _NEAR = 20, 2.0, 1e-4

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scones.domain.errors import MonitoringError
 from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
-from scones.monitoring.drift.normal_scores import Floats
+from scones.monitoring.drift.features import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 

@@ -7,14 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from scones.monitoring.drift.normal_scores import (
-    NormalScores,
-    normal_quantiles,
-    products,
-    rank_columns,
-    spreads,
-    whitener,
-)
+from scones.monitoring.drift.features import NormalScores, normal_quantiles, products, rank_columns, spreads, whitener
 
 TABLES = hnp.arrays(np.float64, (12, 3), elements=st.integers(-4, 4).map(float))
 
