@@ -90,7 +90,7 @@ def _inputs(photos: Pixels) -> Tensor:
 
 
 def _shifted(photos: Tensor) -> Tensor:
-    """Padded by 4 pixels, cut out anew, and mirrored or not: the usual augmentation of CIFAR."""
+    """Padded by 4 pixels, cropped at random, and mirrored or not: the usual augmentation of CIFAR."""
     side = photos.shape[2]
     top, left = torch.randint(0, 9, (2,)).tolist()
     cut = functional.pad(photos, (4, 4, 4, 4))[:, :, top : top + side, left : left + side]

@@ -61,7 +61,7 @@ class Windows:
 
 
 def split(world: World, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Halve the photos anew: reference and stream."""
+    """Split the photos into halves again: reference and stream."""
     order = rng.permutation(len(world.labels))
     return order[: len(order) // 2], order[len(order) // 2 :]
 

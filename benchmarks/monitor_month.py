@@ -54,7 +54,8 @@ def measure_month(lights: list[Seen], changed: dict[str, list[Seen]], seed: int)
         for photos in BY_WINDOWS
     }
     delays = {
-        name: [_rings(by_days, _day(other, rows, rng)) for _ in range(CHANGED_DAYS)] for name, other in changed.items()
+        name: [_count_alarms(by_days, _day(other, rows, rng)) for _ in range(CHANGED_DAYS)]
+        for name, other in changed.items()
     }
     return Month(_count(by_days, days), _count(alike, days), windows, delays)
 
@@ -83,7 +84,7 @@ def _count(detector: StreamDetector, days: list[Floats]) -> int:
     return fired
 
 
-def _rings(detector: StreamDetector, day: Floats) -> int:
+def _count_alarms(detector: StreamDetector, day: Floats) -> int:
     """The photo at which the day fired; one more than there are if it did not."""
     alarm = detector.update(detector.initial_state(), day).alarm
     return len(day) + 1 if alarm is None else alarm.photo

@@ -1,6 +1,6 @@
 """Measure the check of many photos: seconds and memory; `python -m benchmarks.staging --photos 10000 --side 320`.
 
-The photos are drawn at random in a temporary folder. Of every hundred, one is another one mirrored and compressed anew,
+The photos are drawn at random in a temporary folder. Of every hundred, one is another one mirrored and compressed,
 so that there is something to find.
 """
 

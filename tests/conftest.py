@@ -43,7 +43,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Tell the garbage collector that what stands now stays: each full sweep would look at half a million objects."""
+    """Tell the garbage collector that the objects of now stay: each full sweep would look at half a million objects."""
     gc.collect()
     gc.freeze()
 
@@ -57,7 +57,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def new_settings(cloud: Cloud, folder: Path) -> Settings:
-    """Settings of an environment that nobody else uses, on the local cloud."""
+    """Settings of an environment that no other test uses, on the local cloud."""
     return replace(
         Settings(),
         env=f"t{uuid.uuid4().hex[:8]}",

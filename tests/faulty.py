@@ -42,7 +42,7 @@ class Request:
 
     @property
     def changes(self) -> bool:
-        """Whether it may change what stands."""
+        """Whether it may change resources."""
         return not self.operation.startswith(("Describe", "Get", "List", "BatchGet", "Query", "Scan", "GET ", "HEAD "))
 
 

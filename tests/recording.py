@@ -106,7 +106,7 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
     """What one signed request asks for; a transaction asks for each of its writes.
 
     Raises:
-        KeyError: a call of S3 that nobody has made before.
+        KeyError: a call of S3 that was not recorded.
     """
     scope = headers["Authorization"].partition("Credential=")[2].partition(",")[0].split("/")
     who, service = scope[0], scope[3]

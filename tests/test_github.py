@@ -30,7 +30,7 @@ def steps(workflow: dict[Any, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_reads_the_code_and_nothing_else(path: Path) -> None:
-    """No secret stands in it; only the job that deploys may ask GitHub to vouch for it; each job ends by itself."""
+    """It contains no secret; only the job that deploys may ask GitHub to vouch for it; each job ends by itself."""
     workflow = read(path.name)
     assert "secrets." not in path.read_text()
     assert workflow["permissions"] == {"contents": "read"}

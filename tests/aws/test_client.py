@@ -22,17 +22,17 @@ def test_a_wrong_argument_is_refused_before_it_is_sent(settings: Settings) -> No
         Client(settings, "s3", KEYS).call("get_object", Bucket="b", Key=7)
 
 
-def test_nobody_at_the_endpoint_says_what_to_do() -> None:
+def test_an_unreachable_endpoint_says_what_to_do() -> None:
     """A local cloud that was stopped meanwhile must not hang or trace back."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        nobody = replace(Settings(), endpoint_url=f"http://127.0.0.1:{reserved.getsockname()[1]}")
+        unused = replace(Settings(), endpoint_url=f"http://127.0.0.1:{reserved.getsockname()[1]}")
         with pytest.raises(AwsUnreachable, match="does not answer; is it up"):
-            connect(nobody, KEYS)
+            connect(unused, KEYS)
 
 
 def test_keys_given_outright_need_nothing_of_the_users_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a profile that does not exist nor a proxy stands between us and a cloud on this machine."""
+    """Neither a profile that does not exist nor a proxy prevents the use of a cloud on this machine."""
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):

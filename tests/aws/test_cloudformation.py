@@ -31,7 +31,7 @@ def test_the_foundation_is_the_bucket_the_roles_and_the_guard_of_updates(aws: Aw
         aws.stack.find_output("WorkflowArn")
 
 
-def test_deploying_what_stands_already_changes_nothing(aws: Aws) -> None:
+def test_deploying_the_same_template_changes_nothing(aws: Aws) -> None:
     """CloudFormation's refusal of an empty change set is no error."""
     first = aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     assert aws.stack.deploy(base_template(), {"Env": aws.env}, tell) == first
@@ -50,7 +50,7 @@ def test_a_template_that_cannot_stand_says_which_resource_and_why(aws: Aws) -> N
 
 
 def test_of_two_that_bring_up_the_same_stack_one_does_and_one_is_told(aws: Aws) -> None:
-    """Before there is a bucket nobody can hold the environment: CloudFormation carries out one of two change sets."""
+    """Without a bucket the environment cannot be locked: CloudFormation carries out one of two change sets."""
     first = aws.stack.prepare(base_template(), {"Env": aws.env}, tell)
     second = aws.stack.prepare(base_template(), {"Env": aws.env}, tell)
     assert first
@@ -145,7 +145,7 @@ def looked(status: str, *paths: str) -> dict[str, Any]:
 
 
 def test_what_could_not_be_compared_does_not_count_as_checked() -> None:
-    """CloudFormation tries some resources in vain: nobody may read "none changed" out of that."""
+    """CloudFormation tries some resources without success: that does not mean "none changed"."""
     unknown = [looked(status) for status in ("NOT_CHECKED", "UNKNOWN", "UNSUPPORTED")]
     found = summarize_drift([looked("IN_SYNC"), *unknown], resources=9)
     assert found == StackDrift(resources=9, checked=1)

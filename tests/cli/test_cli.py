@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_line(pointed: Path, layout
 
 @pytest.mark.usefixtures("pointed")
 def test_no_such_folder_is_said_by_name() -> None:
-    """The path that was meant stands in the message."""
+    """The message names the path."""
     code, _, err = run("stage", "nowhere/photos")
     assert code == 1
     assert "nowhere/photos" in err.splitlines()[-1]
@@ -349,7 +349,7 @@ def test_expired_credentials_are_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_wrong_region_and_no_credentials_are_one_line(
     home: Path, monkeypatch: pytest.MonkeyPatch, region: str, words: str
 ) -> None:
-    """Nothing is asked of anybody: there is nobody to ask, or nobody to ask as."""
+    """No request is sent: there is no endpoint, or there are no credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):

@@ -56,7 +56,7 @@ def test_before_anything_is_deployed_the_function_has_nothing_to_do(aws: Aws, se
 
 @pytest.mark.slow
 def test_the_schedule_calls_the_function(own_flow: Pipeline) -> None:
-    """With a rate of a minute, a look is made by nobody's hand."""
+    """With a rate of a minute, the monitor runs by itself."""
     often = Pipeline(own_flow.aws, replace(own_flow.settings, monitor_minutes=1), Silent())
     often.up()
     deadline = time.monotonic() + 180

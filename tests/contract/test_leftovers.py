@@ -147,7 +147,7 @@ def test_a_function_outside_a_stack(aws: Checked) -> None:
 
 
 def test_a_name_that_is_taken(aws: Checked) -> None:
-    """A stack that names somebody else's bucket fails before anything is made; its events say which name it was."""
+    """A stack that names another account's bucket fails before it creates anything; its events give the name."""
     client, s3, name = aws("cloudformation"), aws("s3"), fresh("scones-contract")
     s3.create_bucket(Bucket=name)
     body = json.dumps({"Resources": {"B": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}}})

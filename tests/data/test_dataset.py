@@ -39,7 +39,7 @@ def test_a_photo_of_both_splits_only_judges() -> None:
 
 
 def test_a_photo_with_two_labels_is_left_out_wholly() -> None:
-    """Nobody knows which of the two is true."""
+    """It is not known which of the two is true."""
     kept, left_out = remove_duplicates([photo("a", data=b"x"), photo("b", "motorcycle", data=b"x")])
     assert kept == ()
     assert {o.reason for o in left_out} == {"the same photo is labelled bicycle and motorcycle"}

@@ -44,7 +44,7 @@ def test_each_format_decodes_to_the_square(form: str, size: int) -> None:
 
 
 def test_exif_orientation_is_applied() -> None:
-    """A photo that a phone stored lying on its side stands upright."""
+    """A photo that a phone stored lying on its side is turned upright."""
     image = Image.new("RGB", (64, 32), "black")
     image.paste("white", (0, 0, 32, 32))
     exif = Image.Exif()

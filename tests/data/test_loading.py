@@ -25,7 +25,7 @@ VEHICLES = ("bicycle", "motorcycle")
 
 
 def quiet(_done: int, _total: int, _what: str) -> None:
-    """A progress that nobody watches."""
+    """A progress that is not shown."""
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
@@ -81,13 +81,13 @@ def test_auto_falls_back_on_a_wrong_checksum_too(cifar: Archive, tmp_path: Path)
 
 
 def test_a_cache_that_cannot_be_written_is_named(cifar: Archive, tmp_path: Path) -> None:
-    """Asked for by name it is an error, else a notice; what stands in the cache's place is left alone."""
+    """Asked for by name it is an error, else a notice; a file in the cache's place is left alone."""
     cache = tmp_path / "cache"
-    cache.write_text("somebody's notes")
+    cache.write_text("the user's notes")
     with pytest.raises(DownloadError, match=f"cannot be kept in {cache}"):
         load_dataset("cifar100", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar)
     assert str(cache) in load_dataset("auto", classes=VEHICLES, cache=cache, progress=quiet, archive=cifar).notice
-    assert cache.read_text() == "somebody's notes"
+    assert cache.read_text() == "the user's notes"
 
 
 def test_asked_for_by_name_the_archive_has_no_stand_in(tmp_path: Path) -> None:

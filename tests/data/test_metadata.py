@@ -144,7 +144,7 @@ def test_an_animation_still_moves() -> None:
             assert getattr(image, "n_frames", 1) == 2
 
 
-def test_a_file_whose_parts_do_not_add_up_is_encoded_anew() -> None:
+def test_a_file_whose_parts_do_not_add_up_is_encoded_again() -> None:
     """Decoders forgive what a careful reader cannot follow."""
     data = telling_gif()[:-1]
     clean = without_metadata(data)

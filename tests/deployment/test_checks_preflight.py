@@ -70,7 +70,7 @@ def test_an_image_that_may_not_be_looked_for_is_said(aws: Aws, settings: Setting
 
 
 def test_a_bucket_without_its_stack_is_pointed_out(aws: Aws, settings: Settings) -> None:
-    """Somebody deleted the stack by hand, or made the bucket: CloudFormation may refuse it."""
+    """The stack was deleted by hand, or the bucket created: CloudFormation may refuse it."""
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
     found = checks(aws, settings)["names"]
     aws.bucket.delete()
@@ -88,7 +88,7 @@ def test_who_may_not_ask_for_quotas_may_go_on(aws: Aws, settings: Settings) -> N
     assert found.verdict is CheckStatus.UNCHECKED
 
 
-def test_a_bucket_of_somebody_else_s_stops_it_all(aws: Aws, settings: Settings) -> None:
+def test_a_bucket_of_another_account_stops_it_all(aws: Aws, settings: Settings) -> None:
     """HeadBucket answers 403: the name is told, and that another environment's name helps."""
     with before(1, always=Fault("status", 403, b"")) as server:
         theirs = Bucket(Client(replace(settings, endpoint_url=server.url), "s3", KEYS), aws.bucket.name)

@@ -46,7 +46,7 @@ def test_a_second_command_is_refused_and_names_the_first(with_bucket: Aws, setti
 def test_the_lock_of_a_process_that_was_killed_on_this_machine_is_taken_at_once(
     with_bucket: Aws, settings: Settings
 ) -> None:
-    """It would expire in ten minutes; nobody has to wait for that."""
+    """It would expire in ten minutes; there is no need to wait for that."""
     with holding(with_bucket, settings) as other:
         other.kill()
         other.wait()
@@ -72,7 +72,7 @@ def test_the_lock_of_another_machine_holds_until_it_expires(with_bucket: Aws) ->
 
 
 def test_a_lock_that_another_version_stored_holds_as_well(with_bucket: Aws) -> None:
-    """What cannot be read is somebody's, for an hour at most."""
+    """A lock that cannot be read is taken as held, for an hour at most."""
     with_bucket.bucket.put(LOCK_KEY, b"?")
     with pytest.raises(EnvironmentBusy, match="an unknown user"), deployment_lock(with_bucket, "up", 600, Silent()):
         pass
@@ -128,7 +128,7 @@ def test_a_reply_that_is_lost_loses_no_lock(with_bucket: Aws, settings: Settings
 
 
 def test_without_a_bucket_nothing_is_locked(aws: Aws) -> None:
-    """Nor in somebody else's, which lacks the tag."""
+    """Nor in another account's, which lacks the tag."""
     with deployment_lock(aws, "up", 600, Silent()) as extend:
         extend()
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)

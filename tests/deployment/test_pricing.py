@@ -132,7 +132,7 @@ def test_a_load_test_says_its_price_in_cents() -> None:
     assert "cents" in sentence
 
 
-def test_what_stands_costs_by_the_hour_and_an_unknown_instance_stops_nobody() -> None:
+def test_resources_cost_by_the_hour_and_an_unknown_instance_is_no_error() -> None:
     """Two small instances and a larger one; taking down goes on where there is no price."""
     assert hourly_dollars({"ml.m5.large": 2, "ml.m5.xlarge": 1}) == pytest.approx(0.46)
     assert hourly_dollars({}) == 0
@@ -237,7 +237,7 @@ def test_more_photos_and_a_key_never_cost_less(count: int, mode: str, kms: bool)
 
 @unhurried
 @given(st.floats(1, 1000), st.integers(1, 5))
-def test_an_endpoint_that_stands_longer_costs_by_the_hour(hours: float, instances: int) -> None:
+def test_an_endpoint_that_runs_longer_costs_by_the_hour(hours: float, instances: int) -> None:
     """So many instances, so many hours, each at the type's price; the photos' own cost does not change."""
     short = estimate(workload(1, "realtime", hours=hours, instances=instances)).cost.total_dollars
     long = estimate(workload(1, "realtime", hours=2 * hours, instances=instances)).cost.total_dollars
@@ -264,7 +264,7 @@ def test_a_million_serverless_photos_cost_five_dollars_sixty_at_the_endpoint() -
     assert row.idle_month_dollars == pytest.approx(idle_hourly_dollars(template_resources(kms=False)) * HOURS_PER_MONTH)
 
 
-def test_the_endpoint_that_nobody_uses_is_the_dearest_thing_of_all() -> None:
+def test_an_idle_endpoint_costs_the_most() -> None:
     """The table's own warning: a month of one instance beside the photos."""
     rows = {row.way: row for row in cost_table().rows}
     assert rows["real-time, while busy"].idle_month_dollars > 10 * rows["serverless"].idle_month_dollars
@@ -276,7 +276,7 @@ def test_the_endpoint_that_nobody_uses_is_the_dearest_thing_of_all() -> None:
 
 
 def test_a_stack_that_waits_costs_by_its_alarms_metrics_dashboards_and_looks() -> None:
-    """Nothing stands, nothing is paid; the monitor that looks more often costs more."""
+    """No resources, no cost; a monitor that runs more often costs more."""
     assert bill(idle_usage({})).items == ()
     assert bill(idle_usage({"AWS::CloudWatch::Alarm": 10})).total_dollars == pytest.approx(1)
     plain, with_key = template_resources(kms=False), template_resources(kms=True)
@@ -300,7 +300,7 @@ def test_what_is_kept_costs_by_its_bytes_an_alarm_and_a_key() -> None:
         (Settings(endpoint_instance="ml.huge"), "no price for instance 'ml.huge'"),
     ],
 )
-def test_up_says_what_stands_and_what_a_million_photos_cost(settings: Settings, words: str) -> None:
+def test_up_says_what_the_stack_and_a_million_photos_cost(settings: Settings, words: str) -> None:
     """The endpoint as the settings want it."""
     sentence = up_price(settings)
     assert words in sentence

@@ -117,7 +117,7 @@ def test_a_muddled_order_book_is_refused(couriers: list[Courier], orders: list[O
 
 @given(any_couriers, any_orders)
 def test_every_order_is_there_exactly_once(couriers: list[Courier], orders: list[Order]) -> None:
-    """Assigned and unassigned together are all orders; nobody holds more than they can; each leftover has a reason."""
+    """Assigned and unassigned together are all orders; none holds more than they can; each leftover has a reason."""
     plan = assign(couriers, orders, RULES)
     seen = [item.order.id for item in plan.assignments] + [item.order.id for item in plan.unassigned]
     assert sorted(seen) == sorted(item.id for item in orders)

@@ -32,7 +32,7 @@ def test_what_no_table_can_hold_is_refused(value: object) -> None:
 
 
 def test_a_type_that_is_never_written_is_refused() -> None:
-    """Somebody else wrote to the table."""
+    """Another program wrote to the table."""
     with pytest.raises(ItemError, match="type Binary"):
         deserialize({"a": {"L": [{"B": b"bytes"}]}})
 

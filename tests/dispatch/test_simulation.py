@@ -63,8 +63,8 @@ def test_a_motorcycle_sent_round_the_corner_loses_its_time_in_parking() -> None:
     assert outcome(replace(day, motorcycle=np.array([False])), BICYCLE).minutes_late == pytest.approx(4)
 
 
-def test_an_order_that_suits_nobody_known_is_cancelled_an_hour_late() -> None:
-    """While the only courier is unsure, ten kilometres suit nobody."""
+def test_an_order_that_suits_no_known_courier_is_cancelled_an_hour_late() -> None:
+    """While the only courier is unsure, ten kilometres suit no courier."""
     found = outcome(one_order(motorcycle=True, trip_km=10, due_minute=NOON + 30), UNSURE)
     assert (found.on_time, found.cancelled, found.minutes_late) == (0, 1, 60)
 
@@ -117,7 +117,7 @@ def test_couriers_are_those_whose_photos_were_decided() -> None:
     assert (courier.id, courier.vehicle, courier.confidence) == ("photo-1", "bicycle", 0.9)
 
 
-def test_nobody_is_an_empty_city() -> None:
+def test_a_city_may_have_no_couriers() -> None:
     """No orders and no couriers are no error."""
     assert example_orders(0, 0) == ()
     assert example_couriers([], 0) == ()

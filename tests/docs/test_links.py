@@ -13,7 +13,7 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def text_of(page: Path) -> str:
-    """The page without what stands in code, where brackets are no links."""
+    """The page without its code, where brackets are no links."""
     return re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL)
 
 
@@ -38,7 +38,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    """A page that nothing leads to is read by nobody; decisions are reached by their folder."""
+    """A page without a link to it is never found; decisions are reached by their folder."""
     seen, left = set(), [ROOT / "README.md"]
     while left:
         page = left.pop()

@@ -20,7 +20,7 @@ def test_wilson_intervals_are_the_published_ones(successes: int, n: int, low: fl
 
 @pytest.mark.parametrize("n", [1, 35, 200])
 def test_none_and_all_end_exactly_at_the_ends(n: int) -> None:
-    """Not at 7e-18, which nobody can read."""
+    """Not at 7e-18, which is unreadable."""
     assert wilson_interval(0, n).low == 0
     assert wilson_interval(n, n).high == 1
 

@@ -76,7 +76,7 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
 
 
 def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, str]) -> None:
-    """Every step ran, the drift drill rang, and the cloud it ran on is gone; a second run does the same."""
+    """Every step ran, the drift drill raised an alarm, and the cloud it ran on is gone; a second run does the same."""
     del home["SCONES_EPOCHS"]  # a model that has hardly learnt is no match for its own baseline
     for _ in range(2):
         process = start(home)

@@ -55,7 +55,7 @@ def test_a_bucket_refilled_while_it_is_emptied_goes_all_the_same(cloud: Cloud, o
 
 
 def test_throttling_in_the_middle_delays_and_no_more(cloud: Cloud, own_flow: Pipeline) -> None:
-    """Every tenth call is refused, of all services; nobody notices but by the clock."""
+    """Every tenth call is refused, of all services; it only takes longer."""
     calls = 0
 
     def throttle(request: Request) -> Fault | None:
@@ -87,7 +87,7 @@ def test_throttling_without_an_end_is_told_in_one_line_and_goes_on_later(cloud: 
     assert down(own_flow.aws, Silent()).remaining == ()
 
 
-def test_a_bucket_of_somebody_else_s_stops_the_stack_and_stays(aws: Aws, settings: Settings) -> None:
+def test_a_bucket_of_another_account_stops_the_stack_and_stays(aws: Aws, settings: Settings) -> None:
     """`up` names what is in its way; the stack that never stood goes, and the bucket with all in it is left alone."""
     aws.bucket._client.call("create_bucket", Bucket=aws.bucket.name)
     aws.bucket.put("theirs.txt", b"theirs")
@@ -154,7 +154,7 @@ def test_a_stack_that_was_never_created_and_would_not_go_is_taken_down(aws: Aws)
 
 
 def test_what_a_stack_cannot_delete_is_deleted_by_itself(aws: Aws, settings: Settings) -> None:
-    """DELETE_FAILED: somebody attached a policy to a role. `up` says to go down, and `down` leaves nothing."""
+    """DELETE_FAILED: a policy was attached to a role by hand. `up` says to go down, and `down` leaves nothing."""
     aws.stack.deploy(base_template(), {"Env": aws.env}, tell)
     aws.bucket.put("in-the-way.txt", b"of the first deletion")
     role = next(each.physical_id for each in aws.stack.resources() if each.logical_id == "TrainingRole")

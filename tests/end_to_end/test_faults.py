@@ -100,10 +100,10 @@ def notices(flow: Pipeline) -> Iterator[Callable[[], dict[str, Any]]]:
 def configured(flow: Pipeline, functions: Client, name: str, **changes: Any) -> Iterator[None]:
     """Change a function's configuration for a while."""
     which = {"FunctionName": f"{flow.aws.name}-{name}"}
-    stands = functions.call("get_function_configuration", **which)
-    variables = {**stands.get("Environment", {}).get("Variables", {}), **changes.pop("variables", {})}
-    was = {key: stands[key] for key in ("Handler", "Timeout")}
-    kept = {"Variables": stands.get("Environment", {}).get("Variables", {})}
+    existing = functions.call("get_function_configuration", **which)
+    variables = {**existing.get("Environment", {}).get("Variables", {}), **changes.pop("variables", {})}
+    was = {key: existing[key] for key in ("Handler", "Timeout")}
+    kept = {"Variables": existing.get("Environment", {}).get("Variables", {})}
     functions.call("update_function_configuration", **which, Environment={"Variables": variables}, **changes)
     try:
         with live(functions, which["FunctionName"]):

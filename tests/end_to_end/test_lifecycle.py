@@ -1,4 +1,4 @@
-"""A whole life of an environment, killed at any point and taken up again: in the end nothing stands.
+"""A whole life of an environment, killed at any point and taken up again: in the end nothing is left.
 
 Each verb is a process of its own. What it asks of the cloud passes through a server of ours, which kills it when it
 makes a certain change, the change made or not: so the points do not depend on how fast the machine is.
@@ -101,7 +101,7 @@ class Life:
                 # It was killed after its last word to the endpoint: the release before serves already.
                 if step == "rollback" and "no release to return to" in err:
                     continue
-            assert code == 0, f"{step}, with {self.killed or 'nobody'} killed before: {err}"
+            assert code == 0, f"{step}, with {self.killed or 'nothing'} killed before: {err}"
 
     def aws(self) -> Aws:
         """The cloud as it is, past the server."""
@@ -131,7 +131,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A cloud that nobody else uses: whatever stands on it is ours."""
+    """A cloud that no other test uses: all resources on it are ours."""
     running = start(tmp_path_factory.mktemp("life") / "state", programs=PROGRAMS, key=KEY)
     yield running
     stop(running)
@@ -139,7 +139,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @contextmanager
 def beginning(cloud: Cloud, folder: Path) -> Iterator[Life]:
-    """A life about to begin, on a cloud where nothing stands."""
+    """A life about to begin, on an empty cloud."""
     assert standing(cloud) == []
     (folder / "photo.png").write_bytes(plain_photo(200))
     one = Life(folder, replace(Settings(), endpoint_url=cloud.endpoint_url, region=cloud.region), {})

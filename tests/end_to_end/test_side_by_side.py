@@ -16,7 +16,7 @@ from tiny_model import plain_photo
 def test_one_environment_goes_and_the_other_serves_on(
     own_flow: Pipeline, cloud: Cloud, tmp_path: Path, tiny_model: bytes
 ) -> None:
-    """Both stand whole with names of their own; when one is taken down, the other answers and stands as before."""
+    """Both are complete with names of their own; when one is deleted, the other works as before."""
     other = deployed(new_settings(cloud, tmp_path / "other"), tiny_model)
     try:
         standing = set(inventory(other.aws))

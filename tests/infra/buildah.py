@@ -104,7 +104,7 @@ class Store:
     def make_base(self) -> str:
         """Make an image of Debian with its Python, as python:3.11-slim-bookworm has it; give why not, if it fails."""
         root = self.folder / "debian"
-        # Nobody needs these files after a loss of power: dpkg need not wait for the disk.
+        # These files are not needed after a loss of power: dpkg need not wait for the disk.
         command = ["env", "DPKG_FORCE=unsafe-io", "debootstrap", "--variant=minbase", "--include=python3-venv"]
         command += [f"--keyring={KEYRING}", SUITE, str(root), f"http://{MIRROR}/debian"]
         made = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -118,7 +118,7 @@ def _leave(walk: Walk, name: str, given: Bound) -> Iterator[tuple[str, Bound]]:
         yield from ((rule["Next"], given) for rule in (*state["Choices"], {"Next": state["Default"]}))
         return
     if state["Type"] not in ("Task", "Pass", "Succeed"):
-        raise Unproven(f"state {name} is a {state['Type']}, whose sizes nobody has bounded yet")
+        raise Unproven(f"state {name} is a {state['Type']}, whose sizes have no bound yet")
     output = walk.met(f"{name} output", _output(walk, name, state, given))
     if "Next" in state:
         yield state["Next"], output
@@ -142,7 +142,7 @@ def _result(walk: Walk, state: Mapping[str, Any], asked: Bound) -> Bound:
         return Leaf(HEADERS_BYTES)
     function = state["Parameters"]["FunctionName"]
     if function not in walk.functions:
-        raise Unproven(f"nobody says how much {function} gives back")
+        raise Unproven(f"there is no bound for what {function} returns")
     reply = walk.functions[function](walk.select("$.Payload", asked))
     return Object({"Payload": reply, "StatusCode": Leaf(3), "ExecutedVersion": Leaf(9), "Sdk": Leaf(HEADERS_BYTES)})
 

@@ -41,7 +41,7 @@ def resources(kind: str) -> dict[str, Json]:
 
 
 def grants() -> list[Grant]:
-    """All that the template's roles may do; what stands under a condition of the stack counts as allowed."""
+    """All that the template's roles may do; what a condition of the stack guards counts as allowed."""
     return [
         grant
         for role, item in resources("AWS::IAM::Role").items()

@@ -21,7 +21,7 @@ SKIPPED = {
     "CKV_AWS_116": "a dead-letter queue serves asynchronous calls: the state machines call and see each failure, and "
     "what rules call has an EventInvokeConfig with a queue, which checkov does not read (test_template.py does)",
     "CKV_AWS_117": "in a VPC the functions would need an endpoint for each of five services, at about 7 dollars a "
-    "month each, to reach what they reach by TLS and by their role; they listen nowhere and speak to nobody else",
+    "month each, to reach what they reach by TLS and by their role; they listen nowhere and connect to nothing else",
 }
 assert len(SKIPPED) <= 4
 
@@ -39,7 +39,7 @@ def judge(checkov: Path, stack: Any, folder: Path) -> tuple[int, dict[str, list[
     path = folder / "stack.json"
     path.write_text(json.dumps(stack))
     options = ["--skip-download", "--framework", "cloudformation", "--compact", "--quiet", "--output", "json"]
-    # Alone with its files: no settings of the user's, and nobody to report to.
+    # Alone with its files: no settings of the user's, and no reporting.
     environment = {"PATH": os.defpath, "HOME": str(folder), "BC_SKIP_MAPPING": "TRUE"}
     found = subprocess.run(
         [checkov, *options, "-f", path], capture_output=True, text=True, check=False, cwd=folder, env=environment

@@ -63,7 +63,7 @@ class Recorded:
         return not call.resource or fnmatchcase(call.resource, self._plain(pattern))
 
     def _plain(self, pattern: str) -> str:
-        """A resource of the template, as it stands in this environment, without `arn:aws:...:`."""
+        """A resource of the template, as it is in this environment, without `arn:aws:...:`."""
         pattern = re.sub(r"\$\{AWS::\w+\}", "", pattern)
         if pattern.startswith("arn:"):
             pattern = pattern.split(":", 5)[5]
@@ -174,7 +174,7 @@ def of_functions() -> list[Grant]:
 
 @pytest.mark.slow
 def test_no_function_calls_what_its_role_does_not_allow(recorded: Recorded) -> None:
-    """On AWS that call would fail, and nobody would know before."""
+    """On AWS that call would fail, and no test would have shown it."""
     forbidden = {
         call
         for call in recorded.calls

@@ -118,7 +118,7 @@ def monitors(store: Store, container: str, cloud: Cloud) -> None:
 
 
 def assert_pip_settings_stay_out(store: Store) -> None:
-    """What was told to pip stands neither in a file of the image nor in its history."""
+    """What was given to pip is neither in a file of the image nor in its history."""
     told = store.call("inspect", "--type", "image", IMAGE)
     assert [value for value in pip_settings().values() if len(value) > 4 and value in told] == []
     container = store.call("from", "--pull-never", IMAGE)

@@ -24,7 +24,7 @@ NOT_NEEDED = {"setuptools"}
 
 
 def overdue(pins: dict[str, dict[str, str]], today: date) -> list[str]:
-    """The pins that nobody supports any more."""
+    """The pins that are no longer supported."""
     return [pin["name"] for pin in pins.values() if date.fromisoformat(pin["supported_until"]) < today]
 
 

@@ -119,9 +119,9 @@ def test_an_output_that_keeps_its_input_is_found_out() -> None:
     ("state", "change", "words"),
     [
         ("SendToReview", {"Parameters": {"MessageBody.$": "$.photo_id.x"}}, None),
-        ("RecordUnsure", {"Parameters": {"FunctionName": "${Other}", "Payload.$": "$"}}, "nobody says how much"),
+        ("RecordUnsure", {"Parameters": {"FunctionName": "${Other}", "Payload.$": "$"}}, "there is no bound for what"),
         ("NotifyFailure", {"Parameters": {"Message.$": "$$.Execution.Colour"}}, "nothing is at"),
-        ("Dispatch", {"Type": "Parallel"}, "nobody has bounded"),
+        ("Dispatch", {"Type": "Parallel"}, "have no bound yet"),
         ("Dispatch", {"ResultPath": "$.a.b"}, "deeper"),
     ],
 )

@@ -35,7 +35,7 @@ def test_each_policy_fits_where_it_is_to_be_put(name: str) -> None:
 
 @pytest.mark.parametrize("name", LONGEST)
 def test_nothing_is_allowed_beyond_our_own_names_but_what_cannot_be_narrowed(name: str) -> None:
-    """Every statement but the last says `scones`; of keys, whose names nobody chooses, by their tag."""
+    """Every statement but the last says `scones`; of keys, whose names cannot be chosen, by their tag."""
     *named, anywhere = policy(name)
     for statement in named:
         where = str(statement["Condition"]) if "Condition" in statement else ""

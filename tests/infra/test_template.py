@@ -11,7 +11,7 @@ from scones.deployment.template import base_template, function_release
 
 SERVERLESS_MEMORY_MB = {1024, 2048, 3072, 4096, 5120, 6144}
 ANYWHERE = {"cloudwatch:PutMetricData": "held to a namespace by a condition"}
-"""What stands on any resource although AWS's table gives it some, with the reason."""
+"""Actions allowed on any resource although AWS's table lists some, with the reason."""
 NAMES = (
     *("Name", "AlarmName", "BucketName", "BudgetName", "DashboardName", "FunctionName", "LogGroupName", "ProjectName"),
     *("QueueName", "RepositoryName", "StateMachineName", "TableName", "TopicName"),
@@ -20,7 +20,7 @@ STATEFUL = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key")
 
 
 def test_no_policy_allows_an_action_that_aws_does_not_have() -> None:
-    """A misspelt action allows nothing, and nobody says so before the first call fails."""
+    """A misspelt action allows nothing, which shows only when the first call fails."""
     assert sorted({grant.action for grant in grants() if "*" in grant.action or not is_known(grant.action)}) == []
     assert not is_known("s3:HeadObject")  # the call of that name needs s3:GetObject
 
@@ -35,7 +35,7 @@ def test_any_resource_is_allowed_only_where_aws_knows_no_narrower_one() -> None:
 
 
 def test_only_this_account_may_have_aws_take_on_a_role() -> None:
-    """Without aws:SourceAccount, somebody else's function could be made to use ours."""
+    """Without aws:SourceAccount, another account's function could be made to use ours."""
     for name, role in resources("AWS::IAM::Role").items():
         for statement in statements(role["Properties"]["AssumeRolePolicyDocument"]):
             assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}, name
@@ -78,8 +78,8 @@ def test_every_name_carries_the_environment() -> None:
     assert [entry for entry in found if "${Env}" not in json.dumps(entry[2])] == []
 
 
-def test_every_alarm_tells_somebody() -> None:
-    """An alarm without an action rings in an empty room."""
+def test_every_alarm_has_an_action() -> None:
+    """An alarm without an action notifies no one."""
     alarms = resources("AWS::CloudWatch::Alarm")
     assert len(alarms) >= 12
     assert [name for name, alarm in alarms.items() if not alarm["Properties"].get("AlarmActions")] == []

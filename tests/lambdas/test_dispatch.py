@@ -108,7 +108,7 @@ def test_a_courier_is_registered_and_gets_the_orders_that_suit(flow: Pipeline, t
 
 
 def test_a_photo_without_a_courier_is_recorded_and_moves_nothing(flow: Pipeline, town: float) -> None:
-    """Every decision stands in the table with what it was made from."""
+    """Every decision is in the table with what it was made from."""
     booked = orders(flow, town, 1)
     output = routed(flow, photo(SURE))
     assert (output["dispatch"], output["orders"]) == ("none", [])

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def sum_up(folder: Path) -> None:
-    """Write the checksums anew, over the files that are listed already."""
+    """Write the checksums again, over the files that are listed already."""
     sums = folder / "SHA256SUMS"
     names = [line.split()[1] for line in sums.read_text().splitlines()]
     sums.write_text("".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names))
@@ -141,7 +141,7 @@ def test_out_of_fold_answers_are_part_of_it_where_they_lie(folder: Path) -> None
 
 
 def test_an_int8_model_that_is_not_there_is_not_served(folder: Path) -> None:
-    """A description cannot name a file that nobody verified."""
+    """A description cannot name a file that was not verified."""
     with pytest.raises(InvalidModelFile, match=r"does not list model-int8\.onnx"):
         write_model_file(folder, replace(DESCRIPTION, served="model-int8.onnx"), "# A card\n")
 

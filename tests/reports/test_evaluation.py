@@ -63,7 +63,7 @@ def poor_page() -> str:
     return page(evaluate_model(model, facts(kind="rendered"), photos(), plan, lambda *_: None))
 
 
-def test_the_page_stands_alone_and_is_well_formed() -> None:
+def test_the_page_is_self_contained_and_well_formed() -> None:
     """No script, nothing fetched, tags in order, each identity once."""
     text = whole_page()
     assert "<script" not in text

@@ -1,4 +1,4 @@
-"""The page shows each photo to label, tells nobody what was answered, and the table names them."""
+"""The page shows each photo to label, does not show the predictions, and the table names them."""
 
 from scones.monitoring.performance.labels import LabelRequest
 from scones.reports.monitoring import LabelPagePhoto, render_labels, table_to_fill
@@ -20,5 +20,5 @@ def test_each_photo_is_shown_with_its_event_and_where_to_write() -> None:
 
 
 def test_the_table_asks_for_what_can_be_seen() -> None:
-    """Nobody can label what is not shown."""
+    """A photo that is not shown cannot be labelled."""
     assert table_to_fill(ASKED, {"e1": PHOTO}) == "number,event,label\n1,e1,\n"

@@ -1,4 +1,4 @@
-"""A drawing goes into a page: its colours follow the page, and its identities clash with nobody's."""
+"""A drawing goes into a page: its colours follow the page, and its identities clash with no others."""
 
 import re
 

@@ -44,7 +44,7 @@ def test_a_large_photo_becomes_a_thumbnail(size: tuple[int, int]) -> None:
     assert not view.pixelated
 
 
-def test_a_thumbnail_stands_upright() -> None:
+def test_a_thumbnail_is_upright() -> None:
     """The camera's rotation is applied, since the thumbnail no longer says it."""
     exif = Image.Exif()
     exif[0x0112] = 6

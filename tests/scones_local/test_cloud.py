@@ -24,7 +24,7 @@ OWNER = Path(__file__).parent / "owner.py"
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens on *port*."""
+    """Whether a process listens on *port*."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -91,7 +91,7 @@ def test_a_second_start_names_the_first(state: Path) -> None:
 
 
 def test_a_taken_port_is_named(state: Path) -> None:
-    """A port that somebody listens on is refused by its number, and nothing is left of the attempt."""
+    """A port in use is refused by its number, and nothing is left of the attempt."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -102,7 +102,7 @@ def test_a_taken_port_is_named(state: Path) -> None:
 
 
 def test_a_folder_with_other_files_is_left_alone(state: Path) -> None:
-    """A folder that holds somebody's files is refused, because a cloud removes its folder in the end."""
+    """A folder that holds other files is refused, because a cloud removes its folder in the end."""
     state.mkdir()
     (state / "thesis.txt").write_text("precious")
     with pytest.raises(cloud.StateFolderInUse):
@@ -197,7 +197,7 @@ def test_the_exports_point_everything_at_the_cloud(state: Path) -> None:
 
 @pytest.mark.slow
 def test_a_durable_clouds_objects_outlive_its_crash(state: Path, tmp_path: Path) -> None:
-    """Killed and started again it finds what lay in S3, and the stack that makes the bucket anew takes it over."""
+    """Killed and started again it finds what lay in S3, and the stack that creates the bucket again takes it over."""
     kept, bucket, words = tmp_path / "kept", "outlives", {"Bucket": "outlives", "Key": "a/photo.png"}
     template = {"Resources": {"B": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": bucket}}}}
 

@@ -15,7 +15,7 @@ PATH = "/2018-06-01/runtime/invocation/1/response"
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[RuntimeApi]:
-    """A Runtime API that nobody has called yet."""
+    """A Runtime API without a call yet."""
     made = RuntimeApi()
     yield made
     made.close()

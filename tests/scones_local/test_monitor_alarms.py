@@ -63,7 +63,7 @@ class Alarm:
     "logical_id",
     ["DriftAlarm", *(pytest.param(alike, marks=pytest.mark.slow) for alike in ("PredictionAlarm", "ProbeAlarm"))],
 )
-def test_a_look_rings_the_alarm_and_a_later_look_ends_it(clients: Any, logical_id: str) -> None:
+def test_a_run_fires_the_alarm_and_a_later_run_ends_it(clients: Any, logical_id: str) -> None:
     """Between two looks nothing is known, and the state stays; an acknowledged alarm's 0 brings it back to OK."""
     alarm = Alarm(clients, logical_id)
     alarm.put(0, periods_ago=1.8)
@@ -90,7 +90,7 @@ def test_silence_is_told_only_once_there_was_a_photo(clients: Any) -> None:
 
 
 def test_a_look_without_photos_is_silence_too(clients: Any) -> None:
-    """Zeros breach as gaps do: nobody asks, or nobody looks."""
+    """Zeros breach as gaps do: no requests, or no monitoring runs."""
     alarm = Alarm(clients, "SilenceAlarm", EvaluationPeriods=3, ActionsEnabled=True)
     for ago in (0.3, 1.3, 2.3):
         alarm.put(0, periods_ago=ago)

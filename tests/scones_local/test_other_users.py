@@ -22,7 +22,7 @@ from scones_local import cloud
 from scones_local.cloud import Cloud
 from scones_local.lambda_workers import RuntimeApi, WorkerGone, WorkerRequest, WorkerSilent, is_same_user
 
-NOBODY = 65534
+OTHER_USER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
 
 
@@ -37,11 +37,18 @@ def private(tmp_path: Path) -> Iterator[Cloud]:
     cloud.stop(running)
 
 
-def as_nobody(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_other_user(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a Python program as another user; -S, since that user may not read the packages here."""
     command = ["/usr/bin/env", "python3", "-S", "-c", program, *arguments]
     return subprocess.run(
-        command, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", check=False, capture_output=True, text=True
+        command,
+        user=OTHER_USER,
+        group=OTHER_USER,
+        extra_groups=[],
+        cwd="/",
+        check=False,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -113,7 +120,7 @@ for request in (urllib.request.Request(url, headers={"X-Amz-Target": "AWSStepFun
         assert error.code == 403, error
 print("end")
 """
-    found = as_nobody(program, str(private.state), str(private.s3_folder), private.endpoint_url)
+    found = as_other_user(program, str(private.state), str(private.s3_folder), private.endpoint_url)
     assert (found.stdout, found.stderr) == ("end\n", "")
 
 
@@ -149,7 +156,7 @@ def test_a_stranger_on_the_runtime_api_neither_gets_events_nor_ends_the_worker()
             f"s.sendall(b'{get}\\r\\nHost: {api.address}\\r\\n\\r\\n'); print(s.recv(1))"
         )
         said: list[str] = []
-        thread = threading.Thread(target=lambda: said.append(as_nobody(program, str(port)).stdout))
+        thread = threading.Thread(target=lambda: said.append(as_other_user(program, str(port)).stdout))
         thread.start()
         while thread.is_alive():
             try:
@@ -166,7 +173,7 @@ def test_a_stranger_on_the_runtime_api_neither_gets_events_nor_ends_the_worker()
 
 
 def test_the_user_of_a_connection_is_known() -> None:
-    """Of a connection that does not exist, nobody is."""
+    """A connection that does not exist has no user."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:

@@ -52,7 +52,7 @@ def test_requests_of_one_tick_are_one_batch() -> None:
     assert tick.sizes == [3]
 
 
-def test_a_failing_model_leaves_nobody_waiting() -> None:
+def test_a_failing_model_leaves_no_request_waiting() -> None:
     """Every request of the batch hears of the failure, the error surfaces, and the next batch runs."""
     tick = Tick()
     tick.broken = True

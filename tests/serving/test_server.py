@@ -81,7 +81,7 @@ def test_no_worker_outlives_a_killed_supervisor(start: Start) -> None:
 
 
 def refuses(server: Server) -> bool:
-    """Tell whether nobody listens any more."""
+    """Tell whether no process listens any more."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", server.port)) != 0
 

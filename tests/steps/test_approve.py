@@ -81,7 +81,7 @@ def test_a_number_that_is_not_there_is_named_with_those_that_are(aws: Aws, setti
         aws.registry.get(7)
 
 
-def test_a_registry_of_somebody_else_is_left_alone(aws: Aws, settings: Settings, model_uri: str) -> None:
+def test_a_registry_of_another_stack_is_left_alone(aws: Aws, settings: Settings, model_uri: str) -> None:
     """A group of our name that lacks our tag: nothing is entered there, and `down` neither lists nor deletes it."""
     client = aws.registry._client
     client.call("create_model_package_group", ModelPackageGroupName=aws.name)

@@ -130,7 +130,7 @@ def test_nothing_to_classify_is_said(flow: Pipeline, tmp_path: Path) -> None:
             flow.classify_batch(source)
 
 
-@pytest.mark.parametrize("source", ["s3://somebody-elses/photos/", "s3://{own}/", "s3://{own}/models/"])
+@pytest.mark.parametrize("source", ["s3://another-account/photos/", "s3://{own}/", "s3://{own}/models/"])
 def test_photos_must_lie_where_the_functions_may_read(flow: Pipeline, source: str) -> None:
     """The roles read two prefixes of the environment's bucket, and the bucket that the settings name."""
     with pytest.raises(PhotosNotGranted, match="photo_bucket"):

@@ -47,7 +47,7 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Pipeline, tmp_path: Path)
     assert ended.count(Outcome.CLASSIFIED) == 1
 
 
-def test_with_a_key_the_endpoint_is_deployed_anew_and_names_it(own_flow: Pipeline) -> None:
+def test_with_a_key_the_endpoint_is_deployed_again_and_names_it(own_flow: Pipeline) -> None:
     """Its configuration of before named none: another one captures, and writes to its disk, by the key."""
     with_key = Pipeline(own_flow.aws, replace(own_flow.settings, kms="yes"), Silent())
     before = own_flow.deploy()
@@ -69,7 +69,7 @@ def test_a_damaged_model_never_serves_and_the_old_one_goes_on(own_flow: Pipeline
     assert ended.count(Outcome.CLASSIFIED) == 1
 
 
-def test_what_stands_behind_an_endpoint_is_known_by_its_instances(flow: Pipeline) -> None:
+def test_the_running_instances_of_an_endpoint_are_known(flow: Pipeline) -> None:
     """One instance of the settings' type: what is paid for by the hour."""
     live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert live

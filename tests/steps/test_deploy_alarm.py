@@ -11,7 +11,7 @@ from tiny_model import plain_photo
 
 
 def test_the_functions_errors_are_counted_where_the_alarm_looks(flow: Pipeline) -> None:
-    """Under the alarm's namespace, metric and dimension stands the failure of a function that the workflow called."""
+    """The alarm's namespace, metric and dimension hold the failure of a function that the workflow called."""
     flow.classify_samples([flow.upload("a.png", plain_photo(200)[:60])])
     alarm = template()["Resources"]["ClassifyErrors"]["Properties"]  # type: ignore[index]
     cloudwatch = Client(flow.settings, "cloudwatch", KEYS)

@@ -75,7 +75,7 @@ def test_an_alarm_ends_a_rollback_as_it_ends_a_deploy(canary_flow: Pipeline, tmp
     """The old model fails on real photos: the newer one goes on serving, and both releases are kept."""
     flow = canary_flow
     train(flow, tmp_path / "broken", breaks=True)
-    flow.deploy()  # nobody asks meanwhile, so nobody finds out
+    flow.deploy()  # no requests meanwhile, so the fault does not show
     train(flow, tmp_path / "good")
     newer = flow.deploy()
     with load(flow), pytest.raises(UpdateRolledBack, match="endpoint-errors"):

@@ -13,7 +13,7 @@ from scones.pipeline import ORDERS, Pipeline
 from tiny_model import plain_photo
 
 LONG_AGO, NOW = 0.0, 10**8
-"""Minutes since 1970: the start of it all, and some way off yet, so that nobody is ever too old."""
+"""Minutes since 1970: the start of it all, and some way off yet, so that no courier is ever too old."""
 
 
 def order(identity: str, trip_km: float = 1) -> Order:

@@ -94,7 +94,7 @@ def test_what_outlived_its_stack_goes_too_whichever_version_made_it(aws: Aws, se
 
 
 def test_what_scones_did_not_make_stays(aws: Aws, settings: Settings) -> None:
-    """A bucket of the very name without our tag, a user's log group and queue that begin alike: nobody touches them."""
+    """A bucket of the very name without our tag, a user's log group and queue that begin alike: untouched."""
     sqs, logs = Client(settings, "sqs", KEYS), Client(settings, "logs", KEYS)
     group = f"/aws/lambda/{aws.name}-mine"
     url = sqs.call("create_queue", QueueName=f"{aws.name}-mine")["QueueUrl"]
@@ -153,7 +153,7 @@ def test_data_is_kept_and_taken_up_again(own_flow: Pipeline) -> None:
 
 
 def test_the_wrong_region_is_told_by_the_right_one(settings: Settings) -> None:
-    """Nothing stands here, but a bucket of this environment names the region where it does."""
+    """There is nothing here, but a bucket of this environment names the region where it does."""
     env = "e" + settings.env[1:]
     here = connect(replace(settings, env=env), KEYS)
     bucket = here.bucket.beside(f"{here.name}-{here.account}-eu-west-1")
@@ -166,7 +166,7 @@ def test_the_wrong_region_is_told_by_the_right_one(settings: Settings) -> None:
 
 @pytest.mark.slow
 def test_what_this_version_cannot_delete_is_named(cloud: Cloud, settings: Settings) -> None:
-    """A later version's tagged cluster stays: it is on the receipt by its ARN, until somebody deletes it."""
+    """A later version's tagged cluster stays: it is on the receipt by its ARN, until it is deleted by hand."""
     later = connect(new_settings(cloud, settings.state), KEYS)
     client = Client(settings, "ecs", KEYS)
     arn = client.call("create_cluster", clusterName=later.name, tags=[{"key": ENV_TAG, "value": later.name}])[

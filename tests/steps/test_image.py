@@ -37,7 +37,7 @@ class UnderWay(Images):
         return f"sha256:{tag}" if self.build_seen.ended else None
 
     def running(self) -> Iterator[Build]:
-        """Give the build that somebody has started."""
+        """Return the build that was started."""
         yield self.build_seen
 
     def build(self, name: str) -> Build:
@@ -115,7 +115,7 @@ def test_a_source_that_is_not_there_fails_its_build(aws: Aws, settings: Settings
 
 
 def test_a_build_under_way_is_waited_for(aws: Aws, settings: Settings) -> None:
-    """A command that was killed left it running, or somebody else asked: no second one is started."""
+    """A command that was killed left it running, or another user started it: no second one is started."""
     under_way = UnderWay()
     aws.stack.deploy({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}, {}, Silent().tell)
     found = image(replace(aws, images=under_way), settings, Silent())

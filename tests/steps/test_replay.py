@@ -35,7 +35,7 @@ def classify(flow: Pipeline, *photos: bytes) -> list[ClassifiedPhoto]:
 
 
 def other_model(folder: Path, **changes: str) -> ModelFile:
-    """Write the tiny model anew, with something of its description changed."""
+    """Write the tiny model again, with a part of its description changed."""
     write_tiny_model_file(folder)
     text = (folder / ABOUT).read_text()
     for before, after in changes.items():
@@ -83,8 +83,8 @@ def test_a_record_that_was_tampered_with_is_found_out(flow: Pipeline) -> None:
 
 def test_what_is_gone_is_named(flow: Pipeline) -> None:
     """An unknown execution, a photo that was deleted, and another photo in its place."""
-    with pytest.raises(CannotReplay, match="no decision of execution 'nobody'"):
-        flow.replay("nobody")
+    with pytest.raises(CannotReplay, match="no decision of execution 'unknown'"):
+        flow.replay("unknown")
     sample = flow.upload("gone.png", plain_photo(175))
     (execution,) = flow.classify_samples([sample]).executions
     flow.aws.bucket.put(sample.key, plain_photo(176))

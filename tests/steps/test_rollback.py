@@ -83,7 +83,7 @@ def test_what_was_cut_off_is_brought_to_its_end(own_flow: Pipeline, tmp_path: Pa
     assert own_flow.rollback() == first
     assert live(own_flow) == first.config
     assert [release.number for release in list_releases(bucket)] == [1]
-    # A deploy that ended before its last step: the endpoint serves, and nobody wrote that down.
+    # A deploy that ended before its last step: the endpoint serves, and that was not recorded.
     again = own_flow.deploy()
     assert (again.config, again.release) == (second.config, 3)
     save_release(bucket, list_releases(bucket)[-1], finished=False)
@@ -166,7 +166,7 @@ def test_an_update_that_was_rolled_back_in_silence_is_told(own_flow: Pipeline, t
 
 
 def test_an_endpoint_says_when_it_may_be_deleted(own_flow: Pipeline) -> None:
-    """With `endpoint_lifetime_hours`, from every deploy on anew; without, no more."""
+    """With `endpoint_lifetime_hours`, again from every deploy on; without, no more."""
     found = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
     assert found is not None
     assert tags(own_flow, found.arn) == {"scones:env": own_flow.aws.name}

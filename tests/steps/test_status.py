@@ -1,4 +1,4 @@
-"""What stands, whether it is as it should be, and what it costs."""
+"""The resources, whether they are as they should be, and what they cost."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from scones.steps.status import leftovers, status
 from scones_local.cloud import Cloud
 
 
-def test_nothing_stands_and_costs_nothing(aws: Aws) -> None:
+def test_an_empty_environment_has_no_resources_and_no_cost(aws: Aws) -> None:
     """An empty account: no drift to look for, and not a cent."""
     found = status(aws)
     assert (found.stack, found.drift, found.hourly_dollars, found.leftovers, found.resources) == ("", None, 0, (), ())
@@ -49,8 +49,8 @@ def test_what_cannot_be_compared_here_is_said(flow: Pipeline) -> None:
     assert f"in {drift.checked} of {drift.resources} resources; " in str(drift)
 
 
-def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Pipeline, cloud: Cloud) -> None:
-    """A topic is deleted, and another configuration is made and served: both show, and so does a model of nobody's."""
+def test_manual_changes_and_additions_are_named(own_flow: Pipeline, cloud: Cloud) -> None:
+    """A topic is deleted, and another configuration is made and served: both show, and a model of no release."""
     where = {"endpoint_url": cloud.endpoint_url, "region_name": cloud.region, **BOTO_KEYS}
     aws = own_flow.aws
     boto3.client("sns", **where).delete_topic(TopicArn=aws.stack.find_output("AlertTopicArn"))
@@ -68,7 +68,7 @@ def test_what_somebody_changed_and_put_there_by_hand_is_named(own_flow: Pipeline
 
 
 def test_without_a_stack_all_is_left_over() -> None:
-    """A bucket alone belongs to nobody; with a stack, only what no release names."""
+    """A bucket alone is a leftover; with a stack, only what no release names."""
     standing = ("bucket b", "endpoint-config c1", "endpoint-config c2", "model m1")
     assert leftovers(standing, (), has_stack=False) == standing
     assert leftovers(standing, {"endpoint-config c1", "model m1"}, has_stack=True) == ("endpoint-config c2",)

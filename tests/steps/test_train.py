@@ -108,7 +108,7 @@ def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_nobody_waits_for_is_stopped_and_nothing_of_it_is_lost(aws: Aws, settings: Settings) -> None:
+def test_an_interrupted_job_is_stopped_and_its_progress_is_kept(aws: Aws, settings: Settings) -> None:
     """Ctrl-C while waiting: on AWS it does not go on costing; the same training goes on from it, another does not."""
 
     class Impatient(Silent):

@@ -37,7 +37,7 @@ class Heard(Silent):
 
 
 class No(SconesError):
-    """Nobody goes on."""
+    """The user declines."""
 
 
 def refuse() -> None:
@@ -56,7 +56,7 @@ def test_a_changed_threshold_reaches_the_workflow(own_flow: Pipeline) -> None:
 
 
 def test_a_second_time_changes_nothing(own_flow: Pipeline) -> None:
-    """What stands already is left as it is."""
+    """What exists is left as it is."""
     assert own_flow.up() == own_flow.up()
 
 
@@ -122,7 +122,7 @@ def test_a_stack_that_would_lose_data_is_not_touched(aws: Aws, settings: Setting
 
 
 def test_killed_between_change_set_and_execution_it_goes_on(aws: Aws, settings: Settings) -> None:
-    """A change set that nobody executed leaves an empty stack under review; the next run takes its place."""
+    """A change set that was not executed leaves an empty stack under review; the next run takes its place."""
     assert aws.stack.prepare(base_template(), {"Env": aws.env}, Silent().tell)
     stood = aws.stack.find()
     assert stood
@@ -145,7 +145,7 @@ def test_killed_while_the_stack_is_made_it_is_waited_for(aws: Aws, settings: Set
     assert up(aws, settings, ChangeApproval(auto_approve, auto_approve), Silent()).stack == aws.name
 
 
-def test_an_instance_without_a_price_stops_nobody(aws: Aws, settings: Settings) -> None:
+def test_an_instance_without_a_price_is_no_error(aws: Aws, settings: Settings) -> None:
     """The price table cannot know every type; what it lacks is said."""
     heard = Heard()
     with pytest.raises(No):

@@ -105,7 +105,7 @@ WORK = st.lists(st.integers(1, 20), min_size=1, max_size=8)
 
 
 def last_to_end(work: Sequence[float], pieces: Sequence[TaskPart], workers: int) -> float:
-    """Let whoever is free take the next piece of a task that nobody is at, and tell when all is done."""
+    """Let a free worker take the next piece of a task that no other works on, and tell when all is done."""
     waiting, free, done, until = list(pieces), [0.0] * workers, [0.0] * len(work), [0.0] * len(work)
     while waiting:
         now = heapq.heappop(free)

@@ -24,7 +24,7 @@ def one_thread() -> None:
 
 
 def ignore(_epoch: Epoch) -> None:
-    """A report that nobody reads."""
+    """A report that is not read."""
 
 
 @pytest.mark.parametrize(

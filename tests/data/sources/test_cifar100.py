@@ -70,7 +70,7 @@ def web() -> Iterator[Web]:
 
 
 def quiet(_done: int, _total: int, _what: str) -> None:
-    """A progress that nobody watches."""
+    """A progress that is not shown."""
 
 
 def archive(web: Web, content: bytes = CONTENT) -> Archive:
@@ -157,7 +157,7 @@ def test_a_refusal_is_told(web: Web, tmp_path: Path, status: int) -> None:
 
 
 def test_an_unreachable_server_is_given_up_quickly(tmp_path: Path) -> None:
-    """Nobody listens there: that is known at once."""
+    """Nothing listens there, which shows at once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

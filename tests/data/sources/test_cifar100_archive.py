@@ -1,7 +1,7 @@
 """CIFAR-100's archive, read record by record from archives in its format."""
 
 import io
-import pickle  # noqa: TID251 - a hostile pickle is made here, to show that nobody loads it
+import pickle  # noqa: TID251 - a hostile pickle is made here, to show that it is not loaded
 import subprocess
 import sys
 import tarfile

@@ -18,7 +18,7 @@ Fill = Callable[..., None]
 
 
 def quiet(_done: int, _total: int, _what: str) -> None:
-    """A progress that nobody watches."""
+    """A progress that is not shown."""
 
 
 def collect_folder(folder: Path, classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
@@ -127,7 +127,7 @@ def test_two_files_never_share_a_name(tidy: Path) -> None:
 
 
 def test_other_folders_are_left_out_with_a_reason(tidy: Path) -> None:
-    """A third class that nobody asked for is reported."""
+    """A third class that was not requested is reported."""
     fill(tidy / "train" / "van", 3, 5000)
     found = collect_folder(tidy, VEHICLES, quiet)
     assert [(o.name, o.reason) for o in found.left_out] == [("van/", "is not one of the classes")]
@@ -210,7 +210,7 @@ def test_names_that_no_list_can_carry_are_left_out(tidy: Path) -> None:
 
 
 def test_hidden_files_are_passed_over(tidy: Path) -> None:
-    """What a file manager leaves behind is nobody's photo."""
+    """What a file manager leaves behind is no photo."""
     for name in (".DS_Store", "Thumbs.db"):
         (tidy / "train" / "bicycle" / name).write_bytes(b"x")
     assert collect_folder(tidy, VEHICLES, quiet).left_out == ()

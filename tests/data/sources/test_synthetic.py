@@ -48,7 +48,7 @@ def test_the_classes_are_not_told_apart_by_brightness(sample: Dataset) -> None:
     assert abs(means[0] - means[1]) < 0.05 * 255
 
 
-def test_a_class_that_nobody_can_draw_is_refused() -> None:
+def test_a_class_that_cannot_be_drawn_is_refused() -> None:
     """The message names what there is."""
     with pytest.raises(SourceError, match="no class 'van'; it has bicycle and motorcycle"):
         load_sample(("bicycle", "van"), lambda _done, _total, _what: None)

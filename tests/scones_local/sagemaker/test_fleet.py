@@ -89,7 +89,7 @@ def test_a_broken_canary_is_rolled_back(endpoint: Endpoint, clients: Any) -> Non
     assert len(asked.failures) == failed
 
 
-def test_an_alarm_that_rings_already_stops_an_update_before_it_begins(endpoint: Endpoint, clients: Any) -> None:
+def test_an_alarm_that_fires_already_stops_an_update_before_it_begins(endpoint: Endpoint, clients: Any) -> None:
     """An endpoint in trouble is not updated: the new model gets no request."""
     fresh = trained(endpoint.sagemaker, endpoint.bucket, answer="0.1")
     config = a_config(endpoint.sagemaker, endpoint.bucket, fresh)

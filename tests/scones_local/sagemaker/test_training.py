@@ -123,7 +123,7 @@ def test_a_job_ends_at_its_longest_runtime(clients: Any) -> None:
 @pytest.mark.parametrize(
     "image", ["public.ecr.aws/docker/library/python:3.12", "xgboost", "localhost:5000/other@sha256:0"]
 )
-def test_an_image_of_somebody_elses_is_refused(clients: Any, image: str) -> None:
+def test_an_image_of_another_account_is_refused(clients: Any, image: str) -> None:
     """Only an image that stands for a program of this package can be run."""
     request = job_request("nowhere")
     request["AlgorithmSpecification"]["TrainingImage"] = image
