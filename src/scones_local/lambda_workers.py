@@ -98,10 +98,12 @@ class WorkerRequest:
 class RuntimeApi:
     """Lambda's Runtime API for one worker: a listening socket of its own, and the connections made to it.
 
-    A connection of another user, a web page or a port scanner is closed, and has no effect on the worker.
+    A connection of another user than *user* (a uid; by default this process's), of a web page or a port scanner is
+    closed, and has no effect on the worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, user: int | None = None) -> None:
+        self._user = os.geteuid() if user is None else user
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(8)
@@ -125,7 +127,7 @@ class RuntimeApi:
         for key, _ in self._selector.select(min(left, TICK_SECONDS)):
             if key.fileobj is self._listener:
                 connection, peer = self._listener.accept()
-                if not is_same_user(peer[1], self._listener.getsockname()[1]):
+                if not is_opened_by(self._user, peer[1], self._listener.getsockname()[1]):
                     connection.close()
                     continue
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -180,8 +182,8 @@ class RuntimeApi:
         connection.close()
 
 
-def is_same_user(client_port: int, server_port: int) -> bool:
-    """Whether a process of this user opened the connection between two ports of 127.0.0.1; true where Linux is not.
+def is_opened_by(user: int, client_port: int, server_port: int) -> bool:
+    """Whether a process of *user* opened the connection between two ports of 127.0.0.1; true where Linux is not.
 
     Source: https://man7.org/linux/man-pages/man7/sock_diag.7.html
     """
@@ -197,7 +199,7 @@ def is_same_user(client_port: int, server_port: int) -> bool:
         return True
     if struct.unpack_from("=H", reply, 4)[0] != SOCK_DIAG_BY_FAMILY:
         return int(struct.unpack_from("=i", reply, 16)[0]) != -errno.ENOENT  # other errors: it cannot be known here
-    return int(struct.unpack_from("=I", reply, 80)[0]) == os.geteuid()
+    return int(struct.unpack_from("=I", reply, 80)[0]) == user
 
 
 def _complete_body(buffer: bytearray, start: int, headers: dict[bytes, bytes]) -> bytes | None:

@@ -102,12 +102,13 @@ def serves(store: Store, container: str, ml: Path) -> None:
 
 def monitors(store: Store, container: str, cloud: Cloud) -> None:
     """Lambda's runtime client finds the handler, which looks into an environment where nothing is deployed."""
-    api = RuntimeApi()
+    # As Lambda does: under a user of its own, that the image does not know.
+    user, group = 993, 990
+    api = RuntimeApi(user)
     given = {**exports(cloud), "AWS_LAMBDA_RUNTIME_API": api.address, "SCONES_ENV": "image", "HOME": "/tmp"}  # noqa: S108
     words = [f"{name}={value}" for name, value in given.items()]
-    # As Lambda does: under a user of its own, that the image does not know.
     command = ("env", *words, "python", "-m", "awslambdaric", "scones.cli.scheduled.handler")
-    with store.running(container, *command, user="993:990"), closing(api):
+    with store.running(container, *command, user=f"{user}:{group}"), closing(api):
         asked = received(api)
         assert asked.kind == "next"
         event = event_reply("one", b"{}", time.time() + 900, "arn:aws:lambda:us-east-1:000000000000:function:monitor")
@@ -168,5 +169,5 @@ def received(api: RuntimeApi) -> WorkerRequest:
     """The next request of the worker's."""
     deadline = time.time() + DEADLINE_SECONDS
     while (posted := api.receive(deadline)) is None:
-        pass
+        assert time.time() < deadline, "the worker did not connect"
     return posted

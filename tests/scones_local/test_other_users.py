@@ -20,7 +20,7 @@ from access_keys import KEY
 from aws_calls import a_bucket
 from scones_local import cloud
 from scones_local.cloud import Cloud
-from scones_local.lambda_workers import RuntimeApi, WorkerGone, WorkerRequest, WorkerSilent, is_same_user
+from scones_local.lambda_workers import RuntimeApi, WorkerGone, WorkerRequest, WorkerSilent, is_opened_by
 
 OTHER_USER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
@@ -177,8 +177,8 @@ def test_the_user_of_a_connection_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
-            assert is_same_user(client.getsockname()[1], port)
-        assert not is_same_user(1, port)
+            assert is_opened_by(os.geteuid(), client.getsockname()[1], port)
+        assert not is_opened_by(os.geteuid(), 1, port)
 
 
 def test_the_clouds_processes_inherit_named_variables_only(tmp_path: Path, function: Any) -> None:
