@@ -196,10 +196,11 @@ def _delete_leftovers(
     aws: Aws, members: list[OwnedResource], groups: list[str], kept: tuple[str, ...], report: Reporter
 ) -> None:
     """Delete what the stack's deletion left, and what AWS created by itself, such as log groups."""
-    for leftover in [*members, *open_cleanup(aws).tagged(besides=members)]:
-        if str(leftover) not in kept and open_cleanup(aws).exists(leftover):
+    cleanup = open_cleanup(aws)
+    for leftover in [*members, *cleanup.tagged(besides=members)]:
+        if str(leftover) not in kept and cleanup.exists(leftover):
             report.tell(f"{leftover}: left by the stack")
-            if not open_cleanup(aws).delete(leftover):
+            if not cleanup.delete(leftover):
                 report.tell(f"{leftover}: this version cannot delete it; delete it manually")
     for group in dict.fromkeys([*groups, *log_groups(aws, members)]):
         aws.logs.delete_group(group)
