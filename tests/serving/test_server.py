@@ -56,7 +56,8 @@ def test_a_killed_worker_is_replaced_under_load(start: Start) -> None:
         statuses = list(pool.map(ask, range(600)))
     assert statuses.count(200) >= 600 - clients
     assert set(statuses) <= {200, 0}
-    wait_until(lambda: len(workers_of(server)) == 2 and len(workers_of(server) & before) == 1)
+    # A worker that is not one of the first two: the killed one is listed as well until it is collected.
+    wait_until(lambda: bool(workers_of(server) - before))
     assert "code=-9" in server.log.read_text()
 
 
