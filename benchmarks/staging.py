@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from scones.data.sources.folder import load_files, open_folder
+from scones.data.sources.files import open_folder
+from scones.data.sources.folder import load_files
 
 CLASSES = ("bicycle", "motorcycle")
 _TWIN_EVERY = 100

@@ -124,6 +124,24 @@ def test_photos_below_a_prefix_are_collected(aws: Aws, source: Bucket) -> None:
     assert {photo.data for photo in found.photos} == set(noisy_pngs(24, seed=5))
 
 
+def test_every_object_is_used_or_listed_with_a_reason(aws: Aws, source: Bucket) -> None:
+    """By the rule of folders: only empty objects whose key ends with a slash, the console's folders, are no files."""
+    prefix, photo = "vélos et motos/bicycle/", noisy_pngs(1, seed=6)[0]
+    odd = {".DS_Store": b"x", "._IMG.png": photo, "empty.png": b"", "/no name.png": photo, "folder/": photo}
+    for name, body in odd.items():
+        source.put(f"{prefix}{name}", body)
+    found = load_files(open_prefix(aws.bucket, f"s3://{source.name}/vélos et motos"), CLASSES, lambda *_: None)
+    assert len(found.photos) == 24
+    assert {item.name.removeprefix("bicycle/"): item.reason for item in found.left_out} == {
+        "notes.txt": "is not a PNG, JPEG, WebP, GIF or BMP image",
+        ".DS_Store": "is hidden",
+        "._IMG.png": "holds metadata of macOS",
+        "empty.png": "is empty",
+        "/": "has an empty name",
+        "folder/": "has an empty name",
+    }
+
+
 def test_photos_of_s3_are_staged_like_any_other(aws: Aws, source: Bucket, settings: Settings) -> None:
     """With a slash at the end or without, it is the same version, uploaded once."""
     first = Pipeline(aws, replace(settings, data=f"s3://{source.name}/vélos et motos"), Silent()).stage()

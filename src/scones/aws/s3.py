@@ -14,7 +14,7 @@ from scones.data.dataset import SourceError
 from scones.data.image_header import UnreadablePhoto
 
 if TYPE_CHECKING:
-    from scones.data.sources.folder import FileSource
+    from scones.data.sources.files import FileSource
 
 Progress = Callable[[int, int, str], None]
 """Receives (done, total, what) during long work."""
@@ -237,7 +237,7 @@ def open_prefix(ours: Bucket, uri: str) -> "FileSource":
         SourceError: no such bucket, or nothing below the prefix.
         AwsError: it may not be listed.
     """
-    from scones.data.sources.folder import FileSource, SourceFile  # it checks pixels: only staging waits for NumPy
+    from scones.data.sources.files import FileSource, SourceFile, choose_by_name, printable
 
     name, _, prefix = uri.removeprefix(SCHEME).partition("/")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -246,18 +246,19 @@ def open_prefix(ours: Bucket, uri: str) -> "FileSource":
     bucket = ours.beside(name)
     if not bucket.exists():
         raise SourceError(f"there is no bucket {name!r} to take photos from")
-    # A key that ends with a slash is a folder of the S3 console.
-    found = [item for item in bucket.list(prefix) if not item.key.endswith("/")]
+    # An empty object whose key ends with a slash is a folder of the S3 console.
+    found = [item for item in bucket.list(prefix) if item.size or not item.key.endswith("/")]
     if not found:
         raise SourceError(
             f"there is nothing below {uri}; it should hold <class>/<photo> (or train/ and test/ with those)"
         )
-    items = tuple(SourceFile(item.key.removeprefix(prefix), partial(_read, bucket, item)) for item in found)
-    return FileSource(prefix.rstrip("/").rpartition("/")[2] or name, uri, items)
+    files = [SourceFile(item.key.removeprefix(prefix), partial(_read, bucket, item)) for item in found]
+    items, ignored = choose_by_name(files, lambda item: item.path)
+    return FileSource(printable(prefix.rstrip("/").rpartition("/")[2] or name), uri, tuple(items), tuple(ignored))
 
 
 def _read(bucket: Bucket, item: S3Object) -> bytes:
-    from scones.data.sources.folder import require_photo_size
+    from scones.data.sources.files import require_photo_size
 
     require_photo_size(item.size)
     try:

@@ -108,7 +108,8 @@ def render_demo(run: DemoRun, cost: Bill) -> str:
             now=next((line for line in run.business_value.measured if line.threshold == metrics.threshold), None),
             bill=cost,
             gallery=choose_photos(cards, classes, metrics.threshold),
-            left_out=[(item.name, item.reason) for item in run.staged.left_out],
+            left_out=[(item.name, item.why) for item in run.staged.left_out],
+            files_left_out=sum(item.files for item in run.staged.left_out),
             total_seconds=sum(run.seconds.values()),
             charts={
                 "confidence": charts.confidence_histogram(cards, metrics.threshold, len(classes)),

@@ -36,14 +36,14 @@ def render(result: object) -> str:
 
 
 def _staged(result: "StageResult") -> Iterable[str]:
+    yield from result.warnings
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
     if result.leakage:
         yield f"{result.leakage} training photos left out because they duplicate a test photo"
     if result.reassigned:
         yield f"{result.reassigned} photos moved to the split that has a photo of the same picture"
-    for photo in result.left_out:
-        yield f"left out: {photo.name}: {photo.reason}"
+    yield from (f"left out: {item.name}: {item.why}" for item in result.left_out)
 
 
 def _trained(result: "TrainingResult") -> Iterable[str]:

@@ -136,10 +136,16 @@ def labelled_photo(name: str, label: str, split: Split, data: bytes) -> Labelled
 
 @dataclass(frozen=True, slots=True)
 class ExcludedFile:
-    """A file that is not used, and why."""
+    """A file that is not used, and why; of a folder, whose name ends with a slash, *files* counts its files."""
 
     name: str
     reason: str
+    files: int = 1
+
+    @property
+    def why(self) -> str:
+        """The reason, with the number of files where it is not one."""
+        return self.reason if self.files == 1 else f"{self.reason} ({self.files:,} files)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +194,8 @@ class Dataset:
     """Photos of other things, for training only: the out-of-distribution detector is fitted to them."""
     notice: str = ""
     """A notice for the user about the source of the photos; empty if there is none."""
+    warnings: tuple[str, ...] = ()
+    """How the folders of the source were understood, where that may surprise, and classes of very unequal size."""
     findings: DatasetFindings = DatasetFindings()
 
 

@@ -16,7 +16,8 @@ from scones.data.sources.cifar100 import (
     load_cifar100,
     read_ood_images,
 )
-from scones.data.sources.folder import FileSource, load_files, open_folder
+from scones.data.sources.files import FileSource, open_folder
+from scones.data.sources.folder import TEST_ROLES, load_files, role_of
 from scones.data.sources.synthetic import load_sample
 from scones.data.validation import ImageFile, validate_images
 from scones.domain.progress import Reporter
@@ -25,6 +26,7 @@ _RENDERED: Final = "these are drawings by Scones, not photos: figures measured o
 
 
 _S3: Final = "s3://"
+_NAMED: Final = {"auto", "cifar100", "sample"}
 
 
 def load_configured_dataset(
@@ -40,7 +42,10 @@ def load_configured_dataset(
     if settings.data.startswith(_S3):
         if open_s3 is None:
             raise SourceError(f"{settings.data} can only be staged; copy the photos to a folder and name that")
-        return load_files(open_s3(settings.data), settings.classes, report.progress)
+        return load_files(open_s3(settings.data), settings.classes, report.progress, report.tell)
+    if settings.data not in _NAMED:
+        folder = open_folder(Path(settings.data).expanduser())
+        return load_files(folder, settings.classes, report.progress, report.tell)
     collection = load_dataset(
         settings.data,
         classes=settings.classes,
@@ -54,7 +59,12 @@ def load_configured_dataset(
 
 
 def load_dataset(
-    source: str, *, classes: tuple[str, ...], cache: Path, progress: ProgressCallback, archive: Archive = CIFAR100
+    source: str,
+    *,
+    classes: tuple[str, ...],
+    cache: Path,
+    progress: ProgressCallback,
+    archive: Archive = CIFAR100,
 ) -> Dataset:
     """Load the dataset *source*: `auto`, `cifar100`, `sample` or the path of a folder.
 
@@ -78,7 +88,6 @@ def load_dataset(
 
 MAX_OOD_IMAGES: Final = 1000
 """The maximum number of out-of-distribution images; of more, this many are taken, spread evenly."""
-_TEST_FOLDER: Final = "test/"
 
 T = TypeVar("T")
 
@@ -96,11 +105,15 @@ def load_ood_images(
     if source == "cifar100":
         return _spread(read_ood_images(download(archive, cache, progress), classes)), ()
     shelf = open_folder(Path(source).expanduser())
-    items = sorted((item for item in shelf.items if "/." not in f"/{item.path}"), key=lambda item: item.path)
-    judges = [item for item in items if item.path.startswith(_TEST_FOLDER)] or items
-    found, left_out = validate_images(
-        [ImageFile(item.path, "", "test", item.path, item.read) for item in _spread(judges)], progress
+    items = sorted(shelf.items, key=lambda item: item.path)
+    testing = [item for item in items if "/" in item.path and role_of(item.path.split("/")[0]) in TEST_ROLES]
+    found, unusable = validate_images(
+        [ImageFile(item.path, "", "test", item.path, item.read) for item in _spread(testing or items)], progress
     )
+    others = len(items) - len(testing) if testing else 0
+    left_out = [*shelf.left_out, *unusable]
+    if others:
+        left_out.append(ExcludedFile(shelf.place, f"only its test photos are used, not {others:,} other files", others))
     if not found:
         raise SourceError(f"{shelf.place} has no readable photo; name a folder of photos of other things")
     return tuple(seen.photo for seen in found), tuple(left_out)

@@ -53,7 +53,9 @@ class DatasetFigures:
     version: str
     classes: tuple[ClassCounts, ...]
     outliers: int
+    warnings: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
+    files_left_out: int
     notes: tuple[tuple[str, str], ...]
     """Path and remark of each unusual photo."""
     exact_duplicates: int
@@ -87,7 +89,9 @@ def dataset_figures(collection: Dataset, version: str, issues: Sequence[LabelIss
             ClassCounts(label, counts[label, "train"], counts[label, "test"]) for label in collection.classes
         ),
         outliers=len(collection.outliers),
-        left_out=tuple((item.name, item.reason) for item in collection.left_out),
+        warnings=collection.warnings,
+        left_out=tuple((item.name, item.why) for item in collection.left_out),
+        files_left_out=sum(item.files for item in collection.left_out),
         notes=tuple((item.name, item.note) for item in findings.notes),
         exact_duplicates=findings.exact_duplicates,
         reassigned=findings.reassigned,
@@ -107,6 +111,7 @@ def render_dataset(collection: Dataset, figures: DatasetFigures, issues: Sequenc
         .render(
             data=figures,
             left_out=figures.left_out,
+            files_left_out=figures.files_left_out,
             noun="photo" if collection.kind == "photos" else "drawing",
             photos=len(collection.photos),
             train=sum(item.train for item in figures.classes),

@@ -46,6 +46,8 @@ class StageResult:
     """Training photos left out because they are near duplicates of a test photo; they are in `left_out`, too."""
     reassigned: int = 0
     """Photos that were moved to the split of a near duplicate."""
+    warnings: tuple[str, ...] = ()
+    """How the folders were understood, where that may surprise, and classes of very unequal size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def stage(
         left_out=collection.left_out,
         leakage=len(collection.findings.leakage),
         reassigned=collection.findings.reassigned,
+        warnings=collection.warnings,
     )
     report.tell(f"{result.train} training and {result.test} test photos staged as version {version}")
     _write_report(aws, collection, version, options, report)

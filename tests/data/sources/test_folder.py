@@ -1,17 +1,23 @@
 """Photos from a folder of one's own, tidy or not."""
 
 import io
+import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from scones.data.dataset import Dataset, ProgressCallback, SourceError, TooFewPhotos
-from scones.data.sources.folder import load_files, open_folder
+from scones.data.dataset import Dataset, ExcludedFile, ProgressCallback, SourceError, TooFewPhotos
+from scones.data.sources.files import open_folder
+from scones.data.sources.folder import load_files, role_of, sort_files
 
 VEHICLES = ("bicycle", "motorcycle")
 Fill = Callable[..., None]
@@ -209,11 +215,350 @@ def test_names_that_no_list_can_carry_are_left_out(tidy: Path) -> None:
         collect_folder(tidy, ("van, old", "bicycle"), quiet)
 
 
-def test_hidden_files_are_passed_over(tidy: Path) -> None:
-    """What a file manager leaves behind is no photo."""
-    for name in (".DS_Store", "Thumbs.db"):
-        (tidy / "train" / "bicycle" / name).write_bytes(b"x")
-    assert collect_folder(tidy, VEHICLES, quiet).left_out == ()
+def left_out(found: Dataset) -> dict[str, tuple[str, int]]:
+    """The reason for each file that is not used, and how many files it stands for."""
+    return {item.name: (item.reason, item.files) for item in found.left_out}
+
+
+LEFTOVERS = {
+    ".DS_Store": "is hidden",
+    "Thumbs.db": "belongs to the operating system",
+    "desktop.ini": "belongs to the operating system",
+    "._IMG 1.png": "holds metadata of macOS",
+    "__MACOSX/": "holds metadata of macOS",
+    ".git/": "is hidden",
+    "@eaDir/": "belongs to the operating system",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), LEFTOVERS.items())
+@pytest.mark.parametrize("place", ["", "train/", "train/bicycle/"])
+def test_leftovers_of_file_managers_are_listed(tidy: Path, place: str, name: str, reason: str) -> None:
+    """Even where they hold sound photos; a folder is one line with the number of its files."""
+    if name.endswith("/"):
+        fill(tidy / place / name, 3, 5000)
+    else:
+        (tidy / place / name).write_bytes(png(5000))
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert left_out(found) == {f"{place}{name}": (reason, 3 if name.endswith("/") else 1)}
+    assert len(found.photos) == 28
+
+
+SPLIT_NAMES = [
+    ("Train", "Test"),
+    ("TRAIN", "TEST"),
+    ("training_set", "test_set"),
+    ("training-set", "testing-set"),
+    ("Training Images", "Testing Images"),
+    ("trainset", "testset"),
+    ("train_data", "val_data"),
+    ("train.photos", "validation.photos"),
+    ("train", "val"),
+    ("train", "valid"),
+    ("Trains", "Validations"),
+    ("training", "holdout"),
+    ("training", "hold-out"),
+    ("train", "eval"),
+    ("train", "dev"),
+    ("train2017", "val2017"),
+    ("01_train", "02_test"),
+    ("trainval", "test"),
+    ("bikes_train", "bikes_test"),
+    ("BikesTrain", "BikesTest"),
+    ("data-train-v2", "data-test-v2"),
+    ("\uff34\uff32\uff21\uff29\uff2e", "\uff34\uff25\uff33\uff34"),  # letters of full width
+]
+
+
+@pytest.mark.parametrize(("train", "test"), SPLIT_NAMES)
+@pytest.mark.parametrize("labels", [VEHICLES, ("scooter", "van")])
+def test_a_layout_that_looks_like_splits_is_never_taken_for_classes(
+    tmp_path: Path, train: str, test: str, labels: tuple[str, str]
+) -> None:
+    """Any usual name of the folders of training and test photos, whatever the classes are called."""
+    for start, (split, count) in enumerate([(train, 10), (test, 4)]):
+        for number, label in enumerate(labels):
+            fill(tmp_path / split / label, count, 1000 * start + 100 * number)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert found.classes == labels
+    assert sum(photo.split == "test" for photo in found.photos) == 8
+    assert found.left_out == ()
+    said = " ".join(found.warnings)
+    assert train == "train" or f"{train}/ holds the training photos" in said
+    assert test == "test" or f"{test}/ holds the test photos" in said
+
+
+@pytest.mark.parametrize(("train", "test"), SPLIT_NAMES)
+def test_splits_without_a_folder_for_each_class_are_refused(tmp_path: Path, train: str, test: str) -> None:
+    """Their labels are elsewhere, perhaps in a table: they are no classes."""
+    fill(tmp_path / train, 12)
+    fill(tmp_path / test, 12, 100)
+    with pytest.raises(SourceError, match="without a folder for each class"):
+        collect_folder(tmp_path, VEHICLES, quiet)
+
+
+@pytest.mark.parametrize("name", ["test", "Testing", "val", "holdout_set", "Validation"])
+@pytest.mark.parametrize("beside", [(), VEHICLES, ("scooter", "van"), ("val2",)])
+def test_test_photos_without_training_photos_are_refused(tmp_path: Path, name: str, beside: tuple[str, ...]) -> None:
+    """Also beside folders of classes."""
+    for number, label in enumerate(VEHICLES):
+        fill(tmp_path / name / label, 3, 100 * number)
+    for number, label in enumerate(beside):
+        fill(tmp_path / label, 12, 1000 + 100 * number)
+    with pytest.raises(SourceError, match=r"but no train/.*name it in the setting classes"):
+        collect_folder(tmp_path, VEHICLES, quiet)
+
+
+@pytest.mark.parametrize("classes", [("bus", "train"), ("test", "train"), ("valid", "invalid"), ("Train", "Test")])
+def test_a_class_of_the_settings_is_a_class_whatever_its_name_means(tmp_path: Path, classes: tuple[str, str]) -> None:
+    """A train is a vehicle, too."""
+    for number, label in enumerate(classes):
+        fill(tmp_path / label.lower(), 20, 100 * number)
+    found = collect_folder(tmp_path, classes, quiet)
+    assert (found.classes, found.left_out) == (classes, ())
+    assert {photo.label for photo in found.photos} == set(classes)
+
+
+def test_a_second_set_of_test_photos_is_left_out_with_its_count(tidy: Path) -> None:
+    """test/ before validation, validation before others; which one is used is said."""
+    for number, name in enumerate(("val", "holdout")):
+        fill(tidy / name / "bicycle", 5, 3000 + 100 * number)
+    found = collect_folder(tidy, VEHICLES, quiet)
+    reason = "is a second set of test photos; test/ is used"
+    assert left_out(found) == {"val/": (reason, 5), "holdout/": (reason, 5)}
+    assert found.warnings[0] == f"LEFT OUT: holdout/ (5 files) {reason}"
+    fill(tidy / "Test" / "bicycle", 5, 4000)
+    with pytest.raises(SourceError, match="Test/ and test/ for the same purpose"):
+        collect_folder(tidy, VEHICLES, quiet)
+
+
+@pytest.mark.parametrize(
+    "names", [("Bicycles", "motor-cycles"), ("BICYCLE", "Motor_Cycle"), ("bi.cycle", "motor cycles")]
+)
+def test_class_folders_match_in_case_number_and_separators(tmp_path: Path, names: tuple[str, str]) -> None:
+    """The labels are those of the settings."""
+    for number, name in enumerate(names):
+        fill(tmp_path / name, 20, 100 * number)
+    assert collect_folder(tmp_path, VEHICLES, quiet).classes == VEHICLES
+
+
+def test_two_folders_of_one_class_lose_no_photo(tmp_path: Path) -> None:
+    """Photos of the same name in both are told apart by their folder."""
+    for number, name in enumerate(("Bicycle", "bicycles", "motorcycle")):
+        fill(tmp_path / name, 20, 100 * number)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert len(found.photos) == 60
+    assert found.left_out == ()
+    assert "Bicycle/, bicycles/ are one class, bicycle" in found.warnings
+
+
+def test_classes_spelled_in_two_ways_in_the_splits_are_one(tmp_path: Path) -> None:
+    """train/Van and test/van are the same class where the settings know neither."""
+    for start, (split, count) in enumerate([("train", 10), ("test", 4)]):
+        for number, label in enumerate(("Scooter", "Van")):
+            name = label.lower() if split == "test" else label
+            fill(tmp_path / split / name, count, 1000 * start + 100 * number)
+    assert collect_folder(tmp_path, VEHICLES, quiet).classes == ("Scooter", "Van")
+
+
+@pytest.mark.parametrize("place", ["", "train/", "dataset/", "dataset/train/"])
+def test_a_class_beyond_the_settings_is_said_first_with_its_count(tmp_path: Path, place: str) -> None:
+    """150 photos of scooters are not dropped in silence: a warning, and the first of what is left out."""
+    for number, label in enumerate(VEHICLES):
+        fill(tmp_path / place / label, 20, 100 * number)
+    fill(tmp_path / place / "scooter", 150, 1000)
+    (tmp_path / place / "bicycle" / "a.txt").write_text("no photo")
+    told: list[str] = []
+    found = load_files(open_folder(tmp_path), VEHICLES, quiet, told.append)
+    assert (found.left_out[0].name, found.left_out[0].files) == ("scooter/", 150)
+    assert told[0] == "LEFT OUT: scooter/ (150 files) is not one of the classes"
+    assert found.warnings == tuple(told)
+    assert any("name all in the setting classes" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["dataset", "dataset/dataset", "My Photos 2024", "images", "a/b/c/d"],
+)
+@pytest.mark.parametrize("splits", [True, False])
+def test_folders_of_no_meaning_are_descended_into_and_said(
+    tidy: Path, tmp_path: Path, place: str, splits: bool
+) -> None:
+    """An unpacked archive often has one, with notes beside the photos; outliers/ may be at any of these levels."""
+    whole = tmp_path / "whole" / place
+    whole.parent.mkdir(parents=True)
+    (tidy / "train").rename(whole) if not splits else None
+    if splits:
+        whole.mkdir()
+        for name in ("train", "test"):
+            (tidy / name).rename(whole / name)
+    (tmp_path / "whole" / "README.md").write_text("Photos of bikes")
+    fill(tmp_path / "whole" / "Outliers" / "cups", 3, 7000)
+    found = collect_folder(tmp_path / "whole", VEHICLES, quiet)
+    assert (len(found.photos), len(found.outliers)) == (28 if splits else 20, 3)
+    assert left_out(found) == {"README.md": ("is not in the folder of a class", 1)}
+    assert f"the photos are read from the folder {place}/ inside" in found.warnings
+
+
+def test_folders_of_no_meaning_inside_the_splits_are_descended_into(tmp_path: Path) -> None:
+    """train/images/<class>, as exported by labelling tools."""
+    for start, (split, count) in enumerate([("train", 10), ("test", 4)]):
+        for number, label in enumerate(VEHICLES):
+            fill(tmp_path / split / "images" / label, count, 1000 * start + 100 * number)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert (found.classes, len(found.photos)) == (VEHICLES, 28)
+
+
+@pytest.mark.parametrize("labels", [VEHICLES, ("scooter", "van")])
+def test_splits_inside_the_classes_are_kept(tmp_path: Path, labels: tuple[str, str]) -> None:
+    """<class>/<split>/<photo>: the user's test photos are not mixed into training."""
+    for number, label in enumerate(labels):
+        fill(tmp_path / label / "Train", 10, 100 * number)
+        fill(tmp_path / label / "test_set", 4, 1000 + 100 * number)
+    (tmp_path / labels[0] / "stray.png").write_bytes(png(5000))
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert found.classes == labels
+    tested = {photo.data for photo in found.photos if photo.split == "test"}
+    assert tested == {path.read_bytes() for path in tmp_path.glob("*/test_set/*")}
+    assert left_out(found) == {f"{labels[0]}/stray.png": ("is not in the folder of a class", 1)}
+
+
+@pytest.mark.parametrize("layout", ["{source}/{label}", "{split}/{source}/{label}", "{source}/{split}/{label}"])
+def test_sources_of_photos_are_not_taken_for_classes(tmp_path: Path, layout: str) -> None:
+    """Folders of several phones, each with all classes: the names keep the photos of the sources apart."""
+    for number, (source, split, label) in enumerate(
+        (source, split, label) for source in ("phone-a", "phone-b") for split in ("train", "test") for label in VEHICLES
+    ):
+        fill(tmp_path / layout.format(source=source, split=split, label=label), 10, 100 * number)
+    found = sort_files(open_folder(tmp_path), VEHICLES)
+    assert (found.classes, found.left_out) == (VEHICLES, ())
+    assert {file.source for file in found.files} == {"phone-a", "phone-b"}
+    assert len({(file.split, file.label, file.name) for file in found.files}) == len(found.files)
+    assert all(file.name.startswith(f"{file.source}/") for file in found.files)
+    assert "phone-a/, phone-b/ hold photos of the same classes" in found.warnings
+
+
+@pytest.mark.parametrize(("fewer", "said"), [(5, True), (10, True), (19, True), (20, False), (40, False)])
+def test_imbalance_is_said(tmp_path: Path, fewer: int, said: bool) -> None:
+    """A class with less than half as many photos as another."""
+    fill(tmp_path / "bicycle", 40)
+    fill(tmp_path / "motorcycle", max(fewer, 10), 1000)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert [line for line in found.warnings if line.startswith("class 'motorcycle' has")] == list(found.warnings)
+    assert bool(found.warnings) is said
+
+
+@pytest.mark.parametrize("link", ["test", "train", "train/bicycle", "test/motorcycle", "train/bicycle/more"])
+def test_links_to_folders_are_followed(tidy: Path, tmp_path_factory: pytest.TempPathFactory, link: str) -> None:
+    """Splits, classes and folders inside them may lie elsewhere."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "folder"
+    if (tidy / link).exists():
+        (tidy / link).rename(elsewhere)
+        extra = 0
+    else:
+        extra = len(list(fill(elsewhere, 2, 8000).iterdir()))
+    (tidy / link).symlink_to(elsewhere)
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert (len(found.photos), found.left_out) == (28 + extra, ())
+    assert sum(photo.split == "test" for photo in found.photos) == 8
+
+
+@pytest.mark.parametrize("target", [".", "..", "/", "train", "train/bicycle"])
+@pytest.mark.parametrize("place", ["loop", "train/loop", "train/bicycle/loop"])
+def test_links_that_lead_back_are_listed_and_not_followed(tidy: Path, place: str, target: str) -> None:
+    """No photo is read twice, and no walk runs away over the disk."""
+    (tidy / place).symlink_to(target if target == "/" else tidy / target)
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert len(found.photos) == 28
+    ((name, (reason, _)),) = left_out(found).items()
+    assert name == f"{place}/"
+    assert reason.startswith(("leads back to ", "is the same folder as "))
+
+
+def test_many_links_between_folders_take_no_exponential_time(tidy: Path) -> None:
+    """Thirty folders that each hold two links to the next: a thousand million paths, each folder listed once."""
+    chain = [tidy / "train" / "bicycle" / f"{number:02d}" for number in range(30)]
+    for folder in chain:
+        folder.mkdir()
+    for folder, following in pairwise(chain):
+        for name in ("a", "b"):
+            (folder / name).symlink_to(following)
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert len(found.photos) == 28
+    assert len(found.left_out) == 59
+
+
+def test_a_test_folder_that_is_the_training_folder_is_refused(tidy: Path) -> None:
+    """Nor is one whose photos cannot be read replaced by a part of the training photos."""
+    shutil.rmtree(tidy / "test")
+    (tidy / "test").symlink_to("train")
+    with pytest.raises(SourceError, match="test/ is the same folder as train/, so there are no test photos"):
+        collect_folder(tidy, VEHICLES, quiet)
+
+
+@pytest.mark.parametrize("inside", [[], ["bicycle", "motorcycle"]])
+def test_an_empty_test_folder_is_said(tidy: Path, inside: list[str]) -> None:
+    """The test photos are then chosen from the training photos, and the user knows."""
+    shutil.rmtree(tidy / "test")
+    for name in ("", *inside):
+        (tidy / "test" / name).mkdir()
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert any(photo.split == "test" for photo in found.photos)
+    assert "test/ holds no photos: the test photos are chosen from the training photos" in found.warnings
+
+
+@pytest.mark.parametrize("place", ["test", "test/bicycle", "train/bicycle", "train"])
+def test_a_folder_that_cannot_be_read_is_named(tidy: Path, place: str) -> None:
+    """No other photos are chosen in the place of its own."""
+    found = open_folder(tidy)
+    items = tuple(item for item in found.items if not item.path.startswith(f"{place.split('/', maxsplit=1)[0]}/"))
+    left = (ExcludedFile(f"{place}/", "cannot be read: Permission denied"),)
+    with pytest.raises(SourceError, match=f"{place}/ cannot be read: Permission denied|has test/ but no train/"):
+        sort_files(replace(found, items=items, left_out=left), VEHICLES)
+
+
+ODD_FILES: dict[str, Callable[[Path], object]] = {
+    "empty.png": lambda path: path.write_bytes(b""),
+    "photo.png.part": lambda path: path.write_bytes(png(1)[:50]),
+    "letter.docx": lambda path: path.write_text("Dear Sir"),
+    "pipe.png": os.mkfifo,
+    "dangling.png": lambda path: path.symlink_to("gone.png"),
+    "itself.png": lambda path: path.symlink_to(path.name),
+    "tab\there.png": lambda path: path.write_bytes(png(2)),
+    "escape\x1b[2J.png": lambda path: path.write_bytes(png(3)),
+    "caf\udce9.png": lambda path: path.write_bytes(png(4)),
+    "d\udce9p/photo.png": lambda path: fill(path.parent, 1, 5),
+    "hollow/": lambda path: path.mkdir(),
+    "/".join(letter * 200 for letter in "abcd") + "/": lambda path: fill(path, 1, 6),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+@pytest.mark.parametrize("place", ["", "train/", "train/bicycle/"])
+def test_every_file_found_is_used_or_listed_with_a_reason(tidy: Path, place: str, name: str) -> None:
+    """Whatever a folder may hold: one line that can be printed and stored, and all other photos are used."""
+    ODD_FILES[name](tidy / place / name)
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert len(found.photos) == 28
+    (item,) = found.left_out
+    assert item.reason
+    assert msgspec.json.decode(msgspec.json.encode(item), type=ExcludedFile) == item
+    assert item.name.isprintable()
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.JPG", "photo.tiff", "photo.jpg.backup", "photo.txt"])
+def test_the_content_decides_and_not_the_extension(tidy: Path, name: str) -> None:
+    """A sound photo is used under any name."""
+    (tidy / "train" / "bicycle" / name).write_bytes(png(8000))
+    assert f"train/bicycle/{name}" in names(collect_folder(tidy, VEHICLES, quiet))
+
+
+def test_a_folder_whose_own_name_is_not_utf_8_has_a_name_for_reports(tidy: Path) -> None:
+    """It is written into JSON and pages."""
+    folder = tidy.parent / "d\udce9p\x1b"
+    tidy.rename(folder)
+    found = collect_folder(folder, VEHICLES, quiet)
+    assert (found.name, len(found.photos)) == ("d\\xe9p\\x1b", 28)
 
 
 def test_the_same_photo_in_both_splits_only_judges(tidy: Path) -> None:
@@ -283,3 +628,9 @@ def test_nine_photos_of_a_class_are_too_few(tmp_path: Path) -> None:
     (fill(tmp_path / "motorcycle", 9, 100) / "ten.png").write_text("no photo")
     with pytest.raises(TooFewPhotos, match="'motorcycle' has 9 usable photos"):
         collect_folder(tmp_path, VEHICLES, quiet)
+
+
+@pytest.mark.parametrize("name", ["dataset" * 36, "train" + "dataset" * 36 + "x", "s" * 255, "train" * 51, "1" * 255])
+def test_a_long_name_takes_no_long_time(name: str) -> None:
+    """An expression that backtracks would need exponential time for these."""
+    assert role_of(name) is None

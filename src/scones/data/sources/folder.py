@@ -1,108 +1,71 @@
-"""Folder source: the image files of a folder or bucket prefix, their class and split by the folders above them."""
+"""Folder source: the photos of a folder or bucket prefix, their class and split by the folders above them.
 
-import os
-import stat
+| layout | meaning |
+|---|---|
+| `<class>/<photo>` | Scones chooses the test photos |
+| `<split>/<class>/<photo>`, `<class>/<split>/<photo>` | the splits are kept |
+| `<source>/<class>/<photo>`, also below or above the splits | photos of several sources, such as phones or cities |
+
+Any of them may lie in folders of no meaning, such as those of an unpacked archive. Names are compared by `_plain`.
+"""
+
+import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Final
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
-from scones.data.dataset import Dataset, ExcludedFile, ProgressCallback, SourceError, Split
+from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, ProgressCallback, SourceError, Split
 from scones.data.image_header import UnreadablePhoto
+from scones.data.sources.files import FileSource, SourceFile, unsuitable
 from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
-
-MAX_FILE_BYTES: Final = 64_000_000
-"""Larger files are refused before they are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file: its path in the source, with slashes, and a function that reads it.
-
-    `read` raises UnreadablePhoto if it cannot. An unreadable folder is a file whose path ends with a slash.
-    """
-
-    path: str
-    read: Callable[[], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class FileSource:
-    """The files of a folder or S3 prefix; *name* is short, *place* is for messages."""
-
-    name: str
-    place: str
-    items: tuple[SourceFile, ...]
-
-
-def open_folder(folder: Path) -> FileSource:
-    """List the files below *folder*.
-
-    Raises:
-        SourceError: no such folder, or it cannot be read.
-    """
-    if not folder.is_dir():
-        known = "auto, cifar100, sample, s3://bucket/prefix or a folder"
-        raise SourceError(f"there is no folder {str(folder)!r} to take photos from; data can be {known}")
-    return FileSource(folder.resolve().name, f"folder {folder}", tuple(_walk(folder)))
-
-
-def require_photo_size(size: int) -> None:
-    """Refuse a file of *size* bytes before it is read; raises UnreadablePhoto."""
-    if size > MAX_FILE_BYTES:
-        raise UnreadablePhoto(f"is too large ({size:,} bytes; the limit is {MAX_FILE_BYTES:,})")
-
-
-def _walk(folder: Path) -> Iterator[SourceFile]:
-    failed: list[OSError] = []
-    for parent, _, names in os.walk(folder, onerror=failed.append):
-        for name in names:
-            path = Path(parent, name)
-            yield SourceFile(path.relative_to(folder).as_posix(), partial(_read, path))
-    for error in failed:
-        path = Path(error.filename)
-        if path == folder:
-            raise SourceError(f"folder {folder} cannot be read: {error.strerror}") from error
-        yield SourceFile(
-            f"{path.relative_to(folder).as_posix()}/", partial(_refuse, f"cannot be read: {error.strerror}")
-        )
-
-
-def _refuse(reason: str) -> bytes:
-    raise UnreadablePhoto(reason)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadablePhoto("is not a regular file")
-        require_photo_size(status.st_size)
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
-
+from scones.domain.progress import Silent
 
 OUTLIERS: Final = "outliers"
-"""The top folder of out-of-distribution photos."""
+"""The folder of out-of-distribution photos, as a label."""
 LAYOUT: Final = "it should hold one folder of photos for each class (or train/ and test/ with those)"
 """The expected layout, for messages."""
-_SPLITS: Final[tuple[Split, Split]] = ("train", "test")
-_SYSTEM_FILE: Final = "Thumbs.db"
 # With its prefix, a name must fit into an S3 key of 1,024 bytes.
 _MAX_NAME_BYTES: Final = 800
+_MAX_IMBALANCE: Final = 2
+
+Role = Literal["train", "test", "validation", "holdout", "outliers"]
+"""What a folder is for, by its name."""
+
+_FILLER: Final = (
+    r"(?:dataset|data|set|split|subset|image|img|photo|picture|pic|file|sample|example|folder)s?"
+    r"|v?\d+|my|the|all|full|new|final|copy|raw|cleaned|clean|resized|original"
+)
+"""Words that do not change what a folder is for, the longest of those that begin alike first."""
+_WORDS: Final[dict[Role, str]] = {
+    "train": r"trains?|trainings?|trn|learn|learning|train(?:ing)?(?:and)?val(?:id|idation)?",
+    "test": r"tests?|testing|tst",
+    "validation": r"vals?|valids?|validations?|validate|validating|dev|development",
+    "holdout": r"hold(?:ing)?outs?|heldouts?|evals?|evaluations?",
+    "outliers": r"outliers?",
+}
+_ROLES: Final = {
+    # Possessive: a name such as datasetdatasetdataset... takes no exponential time.
+    role: re.compile(rf"(?:{_FILLER})*+(?:{words})(?:{_FILLER})*+")
+    for role, words in _WORDS.items()
+}
+TEST_ROLES: Final[tuple[Role, ...]] = ("test", "validation", "holdout")
+"""Whose photos test the model: those of the first of these that there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """A file with the class and the split of its folders; *split* is None without train/ and test/."""
+    """A file with the class, the split and the source of its folders.
+
+    *split* is None without test photos of the source's own; *source* is empty where the folders name none.
+    """
 
     item: SourceFile
     name: str
     label: str
     split: Split | None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,33 +77,297 @@ class FileLayout:
     left_out: tuple[ExcludedFile, ...]
     split: bool
     """Whether the source has its own test photos."""
+    warnings: tuple[str, ...] = ()
+    """How folders were understood, and which are not used, where that may surprise."""
 
 
 def sort_files(source: FileSource, classes: tuple[str, ...]) -> FileLayout:
     """Sort the files of *source* into classes and splits.
 
-    Folder names match *classes* in any case; if none matches, the folders are the classes, in alphabetical order.
-    Hidden files are skipped.
+    Folder names match *classes* in any case, singular or plural; if none matches, the folders are the classes, in
+    alphabetical order. A folder of *classes* is a class, whatever else its name could mean.
 
     Raises:
-        SourceError: no folders, only one class, a missing class, or test/ without train/.
+        SourceError: no folders, only one class, a missing class, or test photos without training photos.
     """
-    items = [item for item in source.items if not _is_hidden(item.path)]
-    tops = {item.path.split("/")[0] for item in items if "/" in item.path}
-    if "test" in tops and "train" not in tops:
-        raise SourceError(f"{source.place} has test/ but no train/; {LAYOUT}")
-    splits = [split for split in _SPLITS if split in tops]
-    files, left_out = _place(items, classes, splits)
-    classes, unused = _choose(source, {file.label for file in files} - {OUTLIERS}, classes)
-    wanted = (*classes, OUTLIERS)
-    chosen = [file for file in files if file.label in wanted]
-    chosen.sort(key=lambda file: (file.split == "test", wanted.index(file.label), file.name))
-    left_out += [ExcludedFile(f"{name}/", "is not one of the classes") for name in unused]
-    return FileLayout(tuple(chosen), classes, tuple(left_out), "test" in splits)
+    sorter = _Sorter(source, classes)
+    files = sorter.sort([(item, tuple(item.path.split("/"))) for item in source.items])
+    labels = Counter(file.label for file in files if file.label != OUTLIERS)
+    chosen, unused = _choose(source, labels, classes)
+    wanted = (*chosen, OUTLIERS)
+    kept = [file for file in files if file.label in wanted]
+    kept.sort(key=lambda file: (file.split == "test", wanted.index(file.label), file.name))
+    others = [ExcludedFile(f"{name}/", "is not one of the classes", labels[name]) for name in unused]
+    folders = sorted((*sorter.folders, *others), key=lambda folder: (-folder.files, folder.name))
+    if others:
+        sorter.notes.append(f"the classes are {', '.join(chosen)}; to use others, name all in the setting classes")
+    return FileLayout(
+        files=tuple(kept),
+        classes=chosen,
+        left_out=(*folders, *sorter.strays, *source.left_out),
+        split=sorter.has_test,
+        warnings=(
+            *(f"LEFT OUT: {item.name} ({_count(item.files)}) {item.reason}" for item in folders),
+            *(f"LEFT OUT: {item.name} {item.reason}" for item in source.left_out if _matters(item, classes)),
+            *sorter.notes,
+        ),
+    )
+
+
+def role_of(folder: str) -> Role | None:
+    """What a folder with this name is for; None for any other name.
+
+    `Train`, `training_set`, `train-images` and `train2017` are one role.
+    """
+    plain = _plain(folder)
+    return next((role for role, words in _ROLES.items() if words.fullmatch(plain)), None)
+
+
+def _roles(folders: Sequence[str]) -> dict[str, Role]:
+    """The roles of folders side by side: also of `bikes_train` and `bikes_test`, which differ in nothing else."""
+    roles = {folder: role for folder in folders if (role := role_of(folder))}
+    families: defaultdict[tuple[str, ...], dict[str, Role]] = defaultdict(dict)
+    for folder in folders:
+        words = [word for word in re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", folder) if word]
+        for number, word in enumerate(words):
+            if len(words) > 1 and (role := role_of(word)):
+                rest = (*words[:number], *words[number + 1 :])
+                families[tuple(map(_plain, rest))][folder] = role
+    for family in families.values():
+        if "train" in family.values() and not set(TEST_ROLES).isdisjoint(family.values()):
+            roles = {**family, **roles}
+    return roles
+
+
+def _plain(name: str) -> str:
+    """A name without case, accents' encoding and separators."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _singular(name: str) -> str:
+    plain = _plain(name)
+    return plain[:-1] if len(plain) > 3 and plain.endswith("s") and not plain.endswith("ss") else plain
+
+
+def _match(folder: str, classes: Sequence[str]) -> str | None:
+    """The class that a folder's name stands for, in any case; else the only one that is alike but for such details."""
+    name = unicodedata.normalize("NFC", folder).casefold()
+    same = [label for label in classes if label.casefold() == name]
+    same = same or [label for label in classes if _singular(label) == _singular(folder)]
+    return same[0] if len(same) == 1 else None
+
+
+_Placed = tuple[SourceFile, tuple[str, ...]]
+"""A file, and what is left of its path: folders and its name."""
+
+
+@dataclass(slots=True)
+class _Sorter:
+    """Finds out what the folders of *source* mean; collects what is not used, and notes."""
+
+    source: FileSource
+    classes: tuple[str, ...]
+    has_test: bool = False
+    folders: list[ExcludedFile] = field(default_factory=list)
+    strays: list[ExcludedFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def sort(self, placed: Sequence[_Placed]) -> list[LabelledFile]:
+        outliers: list[LabelledFile] = []
+        placed = self._unwrap(placed, outliers)
+        roles = self._roles(_tops(placed))
+        if roles:
+            files = self._by_split(placed, roles)
+        elif self._has_splits_inside(placed):
+            files = self._by_inner_split(placed)
+        else:
+            files = self._label([(None, item, parts) for item, parts in placed])
+        return [*files, *outliers]
+
+    def _roles(self, folders: Sequence[str]) -> dict[str, Role]:
+        """The roles of folders side by side; where they have all classes of the settings, these have none."""
+        whole = {_match(folder, self.classes) for folder in folders}.issuperset(self.classes)
+        roles = _roles(folders)
+        return {name: role for name, role in roles.items() if not (whole and _match(name, self.classes))}
+
+    def _unwrap(self, placed: Sequence[_Placed], outliers: list[LabelledFile] | None = None) -> list[_Placed]:
+        """Descend through folders of no meaning; take outliers/ out on the way."""
+        path = ""
+        while True:
+            inside = self._without_outliers(placed, outliers)
+            tops = _tops(inside)
+            top = tops[0] if len(tops) == 1 else ""
+            direct = sum(len(parts) == 2 for _, parts in inside)
+            deeper = sum(len(parts) > 2 for _, parts in inside)
+            if not top or deeper <= direct or role_of(top) or _match(top, self.classes):
+                break
+            path += f"{top}/"
+            self._stray(item for item, parts in inside if len(parts) == 1)
+            placed = [(item, parts[1:]) for item, parts in inside if len(parts) > 1]
+        if path:
+            self.notes.append(f"the photos are read from the folder {path} inside")
+        return inside
+
+    def _without_outliers(self, placed: Sequence[_Placed], outliers: list[LabelledFile] | None) -> list[_Placed]:
+        tops = _tops(placed)
+        roles = self._roles(tops) if outliers is not None else {}
+        named = {top for top, role in roles.items() if role == OUTLIERS}
+        for item, parts in placed:
+            if outliers is not None and len(parts) > 1 and parts[0] in named:
+                outliers.append(LabelledFile(item, _name(parts[1:]), OUTLIERS, "train"))
+        return [(item, parts) for item, parts in placed if len(parts) == 1 or parts[0] not in named]
+
+    def _by_split(self, placed: Sequence[_Placed], roles: dict[str, Role]) -> list[LabelledFile]:
+        """Sort the files of folders for training and for testing; *roles* are those of the folders."""
+        splits = self._choose_splits(roles)
+        for top, count in Counter(parts[0] for _, parts in placed if len(parts) > 1).items():
+            if top not in splits:
+                self.folders.append(ExcludedFile(f"{top}/", self._unused_reason(top, roles, splits), count))
+        self._stray(item for item, parts in placed if len(parts) == 1)
+        groups: list[tuple[Split | None, SourceFile, tuple[str, ...]]] = []
+        for top, split in splits.items():
+            inner = self._unwrap([(item, parts[1:]) for item, parts in placed if len(parts) > 1 and parts[0] == top])
+            groups += [(split, item, parts) for item, parts in inner]
+            if not any(len(parts) > 1 for _, parts in inner):
+                raise SourceError(
+                    f"{self.source.place} has {_count(len(inner))} in {top}/ without a folder for each class; {LAYOUT}"
+                )
+        return self._label(groups)
+
+    def _choose_splits(self, roles: dict[str, Role]) -> dict[str, Split]:
+        """Choose the folders of training and of test photos; say so where they have other names."""
+        by_role: defaultdict[Role, list[str]] = defaultdict(list)
+        for top, role in sorted(roles.items()):
+            by_role[role].append(top)
+        testing = next((by_role[role] for role in TEST_ROLES if by_role[role]), [])
+        if not by_role["train"]:
+            raise SourceError(
+                f"{self.source.place} has {testing[0]}/ but no train/; {LAYOUT}; if {testing[0]!r} is a class, "
+                "name it in the setting classes"
+            )
+        for same in (by_role["train"], testing):
+            if len(same) > 1:
+                names = " and ".join(f"{name}/" for name in same)
+                raise SourceError(f"{self.source.place} has {names} for the same purpose; put their photos together")
+        self.has_test = bool(testing)
+        if not testing:
+            self._explain_missing_test_photos()
+        splits: dict[str, Split] = {by_role["train"][0]: "train", **dict.fromkeys(testing, "test")}
+        renamed = [f"{name}/ holds the {split} photos" for name, split in splits.items() if name != split]
+        if renamed:
+            self.notes.append("; ".join(renamed).replace("the train photos", "the training photos"))
+        return splits
+
+    def _explain_missing_test_photos(self) -> None:
+        """Say that a folder of test photos holds none; refuse one whose photos could not be read."""
+        for item in self.source.left_out:
+            *folders, last = item.name.removesuffix("/").split("/")
+            folders += [last] if item.name.endswith("/") else []
+            name = next((folder for folder in folders if role_of(folder) in TEST_ROLES), "")
+            if name and item.name.endswith("/") and item.files and not unsuitable(last):
+                raise SourceError(
+                    f"{self.source.place}: {item.name} {item.reason}, so there are no test photos; mend it, or remove "
+                    f"{name}/ to have them chosen from the training photos"
+                )
+            if name:
+                self.notes.append(f"{name}/ holds no photos: the test photos are chosen from the training photos")
+                return
+
+    def _unused_reason(self, top: str, roles: dict[str, Role], splits: dict[str, Split]) -> str:
+        testing = [name for name, split in splits.items() if split == "test"]
+        if roles.get(top) in TEST_ROLES and testing:
+            return f"is a second set of test photos; {testing[0]}/ is used"
+        return "is neither train/ nor test/"
+
+    def _has_splits_inside(self, placed: Sequence[_Placed]) -> bool:
+        """Whether the folders of the second level are splits: both training and test photos."""
+        inner = set(map(role_of, {parts[1] for _, parts in placed if len(parts) > 2}))
+        return "train" in inner and not inner.isdisjoint(TEST_ROLES)
+
+    def _by_inner_split(self, placed: Sequence[_Placed]) -> list[LabelledFile]:
+        """Sort `<class or source>/<split>/...` as if the split came first."""
+        turned = [(item, (parts[1], parts[0], *parts[2:])) for item, parts in placed if len(parts) > 2]
+        self._stray(item for item, parts in placed if len(parts) <= 2)
+        groups: defaultdict[Role | None, set[str]] = defaultdict(set)
+        for _, parts in turned:
+            groups[role_of(parts[0])].add(parts[0])
+        # Each class may spell its splits in its own way.
+        spelled = {name: min(names) for role, names in groups.items() if role for name in names}
+        self.notes.append("the folders of training and test photos are inside those of the classes")
+        roles = {name: role for role, names in groups.items() if role for name in [min(names)]}
+        return self._by_split([(item, (spelled.get(p[0], p[0]), *p[1:])) for item, p in turned], roles)
+
+    def _label(self, groups: Sequence[tuple[Split | None, SourceFile, tuple[str, ...]]]) -> list[LabelledFile]:
+        """Label each file by its first folder, or by its second where the first ones are sources of photos."""
+        level = 1 if self._has_sources([parts for _, _, parts in groups]) else 0
+        self._stray(item for _, item, parts in groups if len(parts) <= level + 1)
+        inside = [(split, item, parts) for split, item, parts in groups if len(parts) > level + 1]
+        labels = self._labels({parts[level] for _, _, parts in inside})
+        files = [
+            LabelledFile(
+                item=item,
+                name=_name((*parts[:level], *parts[level + 1 :])),
+                label=labels[parts[level]],
+                split=split if split or labels[parts[level]] != OUTLIERS else "train",
+                source=parts[0] if level else "",
+            )
+            for split, item, parts in inside
+        ]
+        folders: defaultdict[object, set[str]] = defaultdict(set)
+        for file, (split, _, parts) in zip(files, inside, strict=True):
+            for key in ((split, file.label), (split, file.label, file.name)):
+                folders[key].add(parts[level])
+        for names in {tuple(sorted(folders[split, label])) for split, label in {(f.split, f.label) for f in files}}:
+            if len(names) > 1:
+                self.notes.append(f"{', '.join(f'{name}/' for name in names)} are one class, {labels[names[0]]}")
+        # Photos of the same name in two folders of one class are told apart by their folders.
+        return [
+            replace(file, name=_name(parts)) if len(folders[split, file.label, file.name]) > 1 else file
+            for file, (split, _, parts) in zip(files, inside, strict=True)
+        ]
+
+    def _has_sources(self, paths: Sequence[tuple[str, ...]]) -> bool:
+        """Whether the folders are sources of photos: no class of the settings, but each of these is inside them."""
+        first = {parts[0] for parts in paths if len(parts) > 1}
+        second = {_match(name, self.classes) for name in {parts[1] for parts in paths if len(parts) > 2}}
+        if any(_match(name, self.classes) for name in first) or not second.issuperset(self.classes):
+            return False
+        self.notes.append(f"{', '.join(f'{name}/' for name in sorted(first))} hold photos of the same classes")
+        return True
+
+    def _labels(self, folders: Iterable[str]) -> dict[str, str]:
+        """The class of each folder."""
+        labels, spelled = {}, dict[str, str]()
+        for folder in sorted(folders):
+            name = unicodedata.normalize("NFC", folder)
+            known = OUTLIERS if role_of(folder) == OUTLIERS else None
+            labels[folder] = _match(folder, self.classes) or known or spelled.setdefault(name.casefold(), name)
+        return labels
+
+    def _stray(self, items: Iterable[SourceFile]) -> None:
+        self.strays += [ExcludedFile(item.path, "is not in the folder of a class") for item in items]
+
+
+def _tops(placed: Iterable[_Placed]) -> list[str]:
+    return sorted({parts[0] for _, parts in placed if len(parts) > 1})
+
+
+def _name(parts: Sequence[str]) -> str:
+    return unicodedata.normalize("NFC", "/".join(parts))
+
+
+def _count(files: int) -> str:
+    return "1 file" if files == 1 else f"{files:,} files"
+
+
+def _matters(item: ExcludedFile, classes: Sequence[str]) -> bool:
+    """Whether a folder that was not read would have been a split or a class."""
+    name = item.name.rstrip("/").rpartition("/")[2]
+    return item.name.endswith("/") and bool(role_of(name) or _match(name, classes))
 
 
 def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) -> None:
-    """Check that a name is unique and fits into a key and a list; *names* are those of earlier files.
+    """Check that a name is unique and fits into a key; *names* are those of earlier files.
 
     Two names can differ only in the encoding of their accents.
 
@@ -151,78 +378,54 @@ def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) ->
     if file.name and key in names:
         raise UnreadablePhoto("has the same name as another photo of its class")
     names.add(key)
-    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in file.name):
-        raise UnreadablePhoto("has a control character in its name; rename it")
     if len(file.name.encode()) > _MAX_NAME_BYTES:
         raise UnreadablePhoto(f"has a name of more than {_MAX_NAME_BYTES} bytes, with its folders; shorten it")
 
 
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/")) or path.endswith(_SYSTEM_FILE)
-
-
-def _place(
-    items: Sequence[SourceFile], classes: tuple[str, ...], splits: Sequence[Split]
-) -> tuple[list[LabelledFile], list[ExcludedFile]]:
-    files, strays, others = [], [], set()
-    for item in items:
-        top, *rest = item.path.split("/")
-        if top in splits and top != OUTLIERS:
-            split: Split | None = "train" if top == "train" else "test"
-            folders = rest
-        elif splits and top != OUTLIERS and rest:
-            others.add(top)
-            continue
-        else:
-            split = "train" if top == OUTLIERS else None
-            folders = [top, *rest]
-        if len(folders) < 2:
-            strays.append(ExcludedFile(item.path, "is not in the folder of a class"))
-            continue
-        name = unicodedata.normalize("NFC", "/".join(folders[1:]))
-        files.append(LabelledFile(item, name, _label(folders[0], classes), split))
-    return files, strays + [ExcludedFile(f"{name}/", "is neither train/ nor test/") for name in sorted(others)]
-
-
-def _label(folder: str, classes: tuple[str, ...]) -> str:
-    """The class of a folder: case and the encoding of accents do not matter."""
-    name = unicodedata.normalize("NFC", folder)
-    return next((label for label in classes if label.casefold() == name.casefold()), name)
-
-
-def _choose(source: FileSource, labels: set[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+def _choose(source: FileSource, labels: Counter[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
     """Choose the folders that are classes; the second list has the others."""
     found = sorted(labels)
     if not found:
-        raise SourceError(f"{source.place} contains no folders with photos; {LAYOUT}")
+        raise SourceError(f"{source.place} contains no folders with photos; {LAYOUT}{_unread(source)}")
     missing = [label for label in classes if label not in found]
     if len(missing) == len(classes):
         classes, missing = tuple(found), []
     if missing:
-        raise SourceError(f"{source.place} has no folder {missing[0]!r}; folders there: {', '.join(found)}")
+        there = ", ".join(found)
+        raise SourceError(f"{source.place} has no folder {missing[0]!r}; folders there: {there}{_unread(source)}")
     if len(classes) < 2:
-        raise SourceError(f"{source.place} has only one class ({classes[0]}); at least two are needed")
-    for label in _unusable_names(classes):
+        raise SourceError(f"{source.place} has only one class ({classes[0]}); at least two are needed{_unread(source)}")
+    for label in (label for label in classes if "," in label):
         raise SourceError(f"{source.place} has a class {label!r}; rename the folder without commas and line ends")
     return classes, [label for label in found if label not in classes]
 
 
-def _unusable_names(classes: tuple[str, ...]) -> Iterator[str]:
-    """Names that a list separated by commas cannot contain."""
-    yield from (name for name in classes if "," in name or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name))
+def _unread(source: FileSource) -> str:
+    """The first folder that was not read, for an error that it may explain."""
+    return next((f"; {item.name} {item.reason}" for item in source.left_out if item.name.endswith("/")), "")
 
 
-def load_files(source: FileSource, classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
+_SILENT: Final = Silent()
+
+
+def load_files(
+    source: FileSource,
+    classes: tuple[str, ...],
+    progress: ProgressCallback,
+    tell: Callable[[str], None] = _SILENT.tell,
+) -> Dataset:
     """Load the photos of *source*; files that cannot be used are left out, with the reason.
 
-    Folder names match *classes* in any case; if none matches, the folders are the classes, in alphabetical order.
-    Without test/, photos are split by content, about 80 to 20. Photos of other things in outliers/ train the
-    out-of-distribution detector. Hidden files are skipped.
+    Folders are understood as in `sort_files`; what may surprise is told first. Without test photos of its own, the
+    photos are split by content, about 80 to 20. Photos of other things in outliers/ train the out-of-distribution
+    detector.
 
     Raises:
         SourceError: no photos, only one class, or too few photos of a class.
     """
     layout = sort_files(source, classes)
+    for warning in layout.warnings:
+        tell(warning)
     names: set[tuple[Split | None, str, str]] = set()
     candidates, misnamed = [], []
     for file in layout.files:
@@ -236,7 +439,7 @@ def load_files(source: FileSource, classes: tuple[str, ...], progress: ProgressC
     if not seen:
         first = "".join(f" ({item.name} {item.reason})" for item in [*misnamed, *unusable][:1])
         raise SourceError(f"{source.place} has {len(layout.files)} files but no readable photo{first}; {LAYOUT}")
-    return build_dataset(
+    collection = build_dataset(
         SourceContent(
             name=source.name,
             kind="photos",
@@ -247,3 +450,19 @@ def load_files(source: FileSource, classes: tuple[str, ...], progress: ProgressC
             split=layout.split,
         )
     )
+    unequal = list(_imbalance(collection.photos, collection.classes))
+    for warning in unequal:
+        tell(warning)
+    return replace(collection, warnings=(*layout.warnings, *unequal))
+
+
+def _imbalance(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> Iterator[str]:
+    """Name the classes that have less than half as many photos as the largest."""
+    counts = Counter(photo.label for photo in photos)
+    most = max(classes, key=lambda label: counts[label])
+    for label in classes:
+        if counts[label] * _MAX_IMBALANCE < counts[most]:
+            yield (
+                f"class {label!r} has {counts[label]:,} photos, and {most!r} {counts[most]:,}: "
+                f"the model will recognize {label!r} less well; add photos of it"
+            )

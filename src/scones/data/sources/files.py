@@ -1,0 +1,181 @@
+"""Files: everything that a folder or an S3 prefix holds, and what is no photo by its name alone.
+
+Staging and batches take their files from here, so both choose by the same rule: each file is either listed or left out
+with a reason. Whether a listed file is a photo is decided by its content, whatever its extension.
+"""
+
+import os
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from scones.data.dataset import ExcludedFile, SourceError
+from scones.data.image_header import UnreadablePhoto
+
+MAX_FILE_BYTES: Final = 64_000_000
+"""Larger files are refused before they are read."""
+_SYSTEM_NAMES: Final = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini"),
+    *("@eadir", "$recycle.bin", "system volume information"),
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file: its path in the source, with slashes, and a function that reads it; raises UnreadablePhoto."""
+
+    path: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """The files of a folder or S3 prefix; *name* is short, *place* is for messages.
+
+    What is no photo by its name, and folders that are empty or cannot be read, are in *left_out*.
+    """
+
+    name: str
+    place: str
+    items: tuple[SourceFile, ...]
+    left_out: tuple[ExcludedFile, ...] = ()
+
+
+def open_folder(folder: Path) -> FileSource:
+    """List the files below *folder*; links to other folders are followed, and each folder is listed once.
+
+    Raises:
+        SourceError: no such folder, or it cannot be read.
+    """
+    if not folder.is_dir():
+        known = "auto, cifar100, sample, s3://bucket/prefix or a folder"
+        raise SourceError(f"there is no folder {printable(str(folder))!r} to take photos from; data can be {known}")
+    found, unread = _walk(folder)
+    items, ignored = choose_by_name(found, lambda item: item.path)
+    name = printable(folder.resolve().name)
+    return FileSource(name, f"folder {printable(str(folder))}", tuple(items), (*unread, *ignored))
+
+
+def choose_by_name(found: Iterable[T], path_of: Callable[[T], str]) -> tuple[list[T], list[ExcludedFile]]:
+    """Leave out what is no photo by its path: hidden files, those of operating systems, names that are no text.
+
+    A folder that is left out is one entry with the number of its files.
+    """
+    chosen: list[T] = []
+    ignored: Counter[tuple[str, str]] = Counter()
+    for item in found:
+        reason = _reason_by_name(path_of(item))
+        if reason:
+            ignored[reason] += 1
+        else:
+            chosen.append(item)
+    return chosen, [ExcludedFile(path, reason, files) for (path, reason), files in ignored.items()]
+
+
+def require_photo_size(size: int) -> None:
+    """Refuse a file of *size* bytes before it is read; raises UnreadablePhoto."""
+    if size > MAX_FILE_BYTES:
+        raise UnreadablePhoto(f"is too large ({size:,} bytes; the limit is {MAX_FILE_BYTES:,})")
+
+
+def printable(name: str) -> str:
+    r"""*name* with escapes in place of control characters and of bytes that are not UTF-8 (`caf\xe9.jpg`)."""
+    return "".join(_escape(letter) if unicodedata.category(letter) in _UNPRINTABLE else letter for letter in name)
+
+
+_UNPRINTABLE: Final = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def _escape(letter: str) -> str:
+    # Python reads a byte that is not UTF-8 as the code U+DC00 + byte.
+    code = ord(letter) - 0xDC00 if 0xDC80 <= ord(letter) <= 0xDCFF else ord(letter)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def _reason_by_name(path: str) -> tuple[str, str] | None:
+    """The file, or the outermost folder above it, that cannot be a photo or hold one, and why."""
+    parts = path.split("/")
+    for depth, part in enumerate(parts, start=1):
+        if reason := unsuitable(part):
+            inner = "/" if depth < len(parts) else ""
+            return printable("/".join(parts[:depth])) + inner, reason
+    return None
+
+
+def unsuitable(name: str) -> str:
+    """Why no file or folder of this name is taken; empty for other names."""
+    categories = {unicodedata.category(letter) for letter in name}
+    if "Cs" in categories:
+        return "has a name that is not UTF-8; rename it"
+    if "Cc" in categories:
+        return "has a control character in its name; rename it"
+    if name == "__MACOSX" or name.startswith("._"):
+        return "holds metadata of macOS"
+    if name.startswith("."):
+        return "is hidden"
+    if name.casefold() in _SYSTEM_NAMES:
+        return "belongs to the operating system"
+    return "" if name else "has an empty name"
+
+
+def _walk(folder: Path) -> tuple[list[SourceFile], list[ExcludedFile]]:
+    """Every file, and the folders that have none, cannot be read, or are listed elsewhere."""
+    files: list[SourceFile] = []
+    unread: list[ExcludedFile] = []
+    known: dict[tuple[int, int], str] = {}
+    folders, links = [(folder, "")], list[tuple[Path, str]]()
+    # Links come last: a folder that is there itself is listed at its own place.
+    while folders or links:
+        path, name = folders.pop() if folders else links.pop(0)
+        try:
+            if name and path.is_symlink() and (reason := _leads_back(path, folder)):
+                unread.append(ExcludedFile(f"{printable(name)}/", reason))
+                continue
+            status = path.stat()
+            first = known.setdefault((status.st_dev, status.st_ino), name)
+            if first != name:
+                unread.append(ExcludedFile(f"{printable(name)}/", f"is the same folder as {printable(first)}/"))
+                continue
+            entries = sorted(child.name for child in path.iterdir())
+        except OSError as error:
+            if not name:
+                raise SourceError(f"folder {printable(str(folder))} cannot be read: {error.strerror}") from error
+            unread.append(ExcludedFile(f"{printable(name)}/", f"cannot be read: {error.strerror}"))
+            continue
+        if name and not entries:
+            unread.append(ExcludedFile(f"{printable(name)}/", "is empty", 0))
+        for entry in entries:
+            child, inside = path / entry, f"{name}/{entry}" if name else entry
+            # Path.is_dir raises where a folder's files may be listed and not looked at.
+            if not os.path.isdir(child):  # noqa: PTH112
+                files.append(SourceFile(inside, partial(_read, child)))
+            elif os.path.islink(child):  # noqa: PTH114
+                links.append((child, inside))
+            else:
+                folders.append((child, inside))
+    return files, unread
+
+
+def _leads_back(link: Path, root: Path) -> str:
+    """Why a link is not followed: it leads to a folder that holds the link itself, or the whole source."""
+    target = link.resolve()
+    around = any(place.resolve().is_relative_to(target) for place in (link.parent, root))
+    return f"leads back to {printable(str(target))}, a folder above it" if around else ""
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadablePhoto("is not a regular file")
+        require_photo_size(status.st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
