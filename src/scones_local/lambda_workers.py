@@ -11,6 +11,7 @@ import json
 import math
 import os
 import selectors
+import shutil
 import socket
 import struct
 import subprocess
@@ -19,6 +20,10 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+
+from scones_local import isolation
+from scones_local.processes import descendants, kill_all
+from scones_local.wire import Json
 
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -29,6 +34,8 @@ PAGE_HEADERS = {b"origin", b"sec-fetch-site"}
 """Headers that browsers add to the requests of web pages."""
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
 MAX_REPLY_BYTES = 6 * 1024 * 1024
+MAX_LOG_BYTES = 1 << 20
+"""How much of what one call printed is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class FunctionVersion:
     timeout_seconds: float = 3.0
     memory_mb: int = 128
     version: str = "$LATEST"
+    tmp_mb: int = 512
+    layers: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -232,28 +241,36 @@ def event_reply(request_id: str, body: bytes, deadline: float, function_arn: str
 
 
 class LambdaWorker:
-    """One execution environment: a process, and the Runtime API that it uses."""
+    """One execution environment: a process, and the Runtime API that it uses.
 
-    def __init__(self, function: FunctionVersion, folder: Path, environment: dict[str, str]) -> None:
+    Its /tmp is private if *launch*, the options of `isolation`, says so; else only the folder that TMPDIR names is.
+    """
+
+    def __init__(self, function: FunctionVersion, folder: Path, environment: dict[str, str], launch: Json) -> None:
         """Start the process, without waiting for it."""
         self.usable = True
+        self._tmp = None if launch["isolated"] else folder / f"{uuid.uuid4().hex}.tmp"
+        if self._tmp:
+            self._tmp.mkdir()
+            environment = {**environment, "TMPDIR": str(self._tmp)}
         self._function = function
         self._api = RuntimeApi()
         self._next: WorkerRequest | None = None
         self._answered = False
+        self._read_to = 0
         path = folder / f"{uuid.uuid4().hex}.log"
-        with path.open("wb") as sink:
+        with path.open("ab") as sink:
             # -S: a function finds what Lambda's Python has, and not what is installed here; an image brings its own.
-            isolated = [] if function.code is None else ["-S"]
+            bare = [] if function.code is None else ["-S"]
             self._process = subprocess.Popen(
-                [sys.executable, *isolated, "-m", "awslambdaric", function.handler],
+                [sys.executable, "-P", *bare, isolation.__file__, json.dumps(launch), function.handler],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=folder / "task",
                 env={**environment, "AWS_LAMBDA_RUNTIME_API": self._api.address},
             )
-        self._log = io.FileIO(path)
+        self._log = io.FileIO(path, "r+")
         path.unlink()
 
     def invoke(self, call: LambdaCall, until: float = math.inf) -> CallResult:
@@ -278,10 +295,14 @@ class LambdaWorker:
             return self._broken(error_body("Runtime.ExitError", text))
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, those that it started, and its /tmp."""
         self.usable = False
+        family = descendants(self._process.pid) if self._tmp else []  # else they end with the process
         self._process.kill()
         self._process.wait()
+        kill_all(family)
+        if self._tmp:
+            shutil.rmtree(self._tmp, ignore_errors=True)
         self._api.close()
         self._log.close()
 
@@ -305,6 +326,7 @@ class LambdaWorker:
             pass
         request.connection.sendall(ACCEPTED)
         self._answered = True
+        self.usable = self._tmp is None or _size_of(self._tmp) <= self._function.tmp_mb << 20
         if len(request.body) > MAX_REPLY_BYTES:
             body = error_body("Function.ResponseSizeTooLarge", "Response payload size exceeded 6 MB")
             return CallResult(body, failed=True, log=self._printed())
@@ -338,4 +360,16 @@ class LambdaWorker:
         return f"Error: Runtime exited with error: {how}"
 
     def _printed(self) -> str:
-        return (self._log.read() or b"").decode(errors="replace")
+        """What was printed since the last time, of very much the end; the file of a warm environment stays small."""
+        end = self._log.seek(0, io.SEEK_END)
+        self._log.seek(max(self._read_to, end - MAX_LOG_BYTES))
+        text = (self._log.read(MAX_LOG_BYTES) or b"").decode(errors="replace")
+        self._read_to = end
+        if end > MAX_LOG_BYTES:
+            self._log.truncate(0)
+            self._read_to = 0
+        return text
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -13,17 +14,19 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
 from ministack.services import cloudwatch_logs, lambda_svc
 
+from scones_local import isolation
 from scones_local.cloud import Programs
 from scones_local.cloudwatch import MetricBuffer
 from scones_local.lambda_workers import CallerGone, CallResult, FunctionVersion, LambdaCall, LambdaWorker, error_body
 from scones_local.wire import Json
 
-INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "NO_PROXY")
+INHERITED = ("PATH", "LD_LIBRARY_PATH", "NO_PROXY")
 """The only variables of this machine that a function inherits, besides those of Lambda and of AWS clients."""
 RUNTIME_PACKAGES = {"boto3", "awslambdaric"}
 """What Lambda's Python has besides the standard library: the SDK, and the runtime client."""
@@ -57,8 +60,10 @@ class FunctionPool:
         (folder / "task").mkdir(parents=True)
         if function.code is not None:
             self._environment["PYTHONPATH"] = str(python_path)
-            with zipfile.ZipFile(io.BytesIO(function.code)) as archive:
-                archive.extractall(folder / "task")  # zipfile drops absolute names and ".."
+            _unzip(function.code, folder / "task")
+        for layer in function.layers:  # of two layers' files with the same name the later one's stays, as on AWS
+            _unzip(layer, folder / "layers")
+        self._launch = _launch_options(function, folder, python_path)
         self._idle: list[LambdaWorker] = []
         self._slots = threading.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._lock = threading.Lock()
@@ -92,7 +97,7 @@ class FunctionPool:
     ) -> CallResult:
         """Run a call in the slot that was taken for it, and free the slot when the call has ended."""
         try:
-            worker = worker or LambdaWorker(self.function, self._folder, self._environment)
+            worker = worker or LambdaWorker(self.function, self._folder, self._environment, self._launch)
             result = worker.invoke(call, until)
             with self._lock:
                 reusable = worker.usable and not self._closed
@@ -129,8 +134,8 @@ class LambdaService:
         config = record.get("config") or record
         image = config.get("ImageUri")
         accepted = image is not None and self._programs.accept(image)
-        if not (record.get("code_zip") or accepted) or config.get("Layers"):
-            text = "the local cloud runs functions from a zip or from an accepted image, without Layers"
+        if not (record.get("code_zip") or accepted):
+            text = "the local cloud runs functions from a zip or from an accepted image"
             return {"body": {"errorType": "Runtime.NoCode", "errorMessage": text}, "error": True, "log": ""}
         began = time.perf_counter()
 
@@ -161,7 +166,8 @@ class LambdaService:
     def _pool(self, config: Json, code: bytes | None) -> FunctionPool:
         """The environments of this configuration; those of an earlier configuration are ended."""
         key = (config["FunctionName"], config.get("Version") or "$LATEST")
-        members = ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize", "ImageUri", "ImageConfigResponse")
+        members = ("CodeSha256", "Handler", "Environment", "Timeout", "MemorySize", "ImageUri", "ImageConfigResponse",
+                   "Layers", "EphemeralStorage")  # fmt: skip
         fingerprint = json.dumps([config.get(name) for name in members])
         with self._lock:
             known, old = self._pools.get(key, ("", None))
@@ -173,6 +179,39 @@ class LambdaService:
         if old is not None:
             old.close()
         return new
+
+
+def _unzip(code: bytes, folder: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(folder)  # zipfile drops absolute names and ".."
+
+
+def _launch_options(function: FunctionVersion, folder: Path, python_path: Path) -> Json:
+    """What `isolation` needs to start an environment of *function*, whose files are in *folder*."""
+    used = [sys.prefix, sys.base_prefix, *sys.path]
+    needed = {os.path.realpath(path) for path in used if path and not folder.is_relative_to(os.path.realpath(path))}
+    needed |= {os.path.realpath(path) for path in (folder, python_path)}
+    below_tmp = sorted(path for path in needed if path.startswith("/tmp/"))  # noqa: S108 - AWS's
+    layers = folder / "layers"
+    places = [layers / "python" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages", layers / "python"]
+    bytecode = folder / "bytecode"
+    bytecode.mkdir()
+    return {
+        "isolated": can_isolate(),
+        "tmp_mb": function.tmp_mb,
+        "keep": [path for path in below_tmp if not any(path.startswith(f"{other}/") for other in below_tmp)],
+        "path": [str(place) for place in places if place.is_dir()],
+        "bytecode": str(bytecode) if function.code else "",
+        "layers": str(layers) if function.layers and not any(path.startswith("/opt/") for path in needed) else "",
+    }
+
+
+@cache
+def can_isolate() -> bool:
+    """Whether this user of this machine may give a process namespaces of its own."""
+    options = {"isolated": True, "tmp_mb": 1, "keep": [], "path": [], "bytecode": "", "layers": ""}
+    trial = [sys.executable, "-P", "-S", isolation.__file__, json.dumps(options), ""]
+    return subprocess.run(trial, capture_output=True, check=False, cwd="/").returncode == 0
 
 
 def reserved_concurrency(_record: Json, config: Json) -> int | None:
@@ -194,6 +233,8 @@ def _function_version(config: Json, code: bytes | None) -> FunctionVersion:
         timeout_seconds=float(config.get("Timeout") or 3),
         memory_mb=int(config.get("MemorySize") or 128),
         version=config.get("Version") or "$LATEST",
+        tmp_mb=int((config.get("EphemeralStorage") or {}).get("Size") or 512),
+        layers=tuple(filter(None, map(lambda_svc._resolve_layer_zip, config.get("Layers") or ()))),
     )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import sys
 import uuid
 import zipfile
@@ -45,7 +46,7 @@ class Clients:
 
 
 SOURCE = """
-import os, pathlib, time
+import os, socket, time
 class TooDark(Exception): pass
 calls = 0
 def handler(event, context):
@@ -54,9 +55,7 @@ def handler(event, context):
     print("told", event.get("say"))
     if "exit" in event: os._exit(event["exit"])
     time.sleep(event.get("sleep", 0))
-    if "meet" in event:
-        (pathlib.Path(event["meet"]) / str(os.getpid())).touch()
-        while len(os.listdir(event["meet"])) < 2: time.sleep(0.01)
+    if "gate" in event: socket.create_connection(("127.0.0.1", event["gate"])).recv(1)
     if event.get("dark"): raise TooDark("no light")
     if event.get("import"): __import__(event["import"])
     if event.get("environment"): return sorted(os.environ)
@@ -64,6 +63,33 @@ def handler(event, context):
             "arn": context.invoked_function_arn, "colour": os.environ.get("COLOUR"),
             "url": os.environ["AWS_ENDPOINT_URL"]}
 """
+
+
+class Gate:
+    """A place where calls of a function wait: `{"gate": gate.port}` is the event."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(60)
+        self._waiting: list[socket.socket] = []
+        self.port = int(self._listener.getsockname()[1])
+
+    def await_calls(self, number: int) -> None:
+        """Return once *number* more calls wait."""
+        self._waiting += [self._listener.accept()[0] for _ in range(number)]
+
+    def open(self) -> None:
+        """Let all calls go on, those that come later, too."""
+        for call in (*self._waiting, self._listener):
+            call.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that is open at the end of the test."""
+    made = Gate()
+    yield made
+    made.open()
 
 
 class Function:

@@ -2,7 +2,6 @@
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,11 +69,13 @@ def test_changes_start_fresh_environments(function: Any) -> None:
     assert function()[0] == "new"
 
 
-def test_calls_at_once_get_environments_of_their_own(function: Any, tmp_path: Path) -> None:
+def test_calls_at_once_get_environments_of_their_own(function: Any, gate: Any) -> None:
     """Two calls that wait for each other run in two processes."""
     with ThreadPoolExecutor(2) as pool:
-        replies = list(pool.map(lambda _: function(meet=str(tmp_path)), range(2)))
-    assert len({body["pid"] for body, _ in replies}) == 2
+        replies = [pool.submit(function, gate=gate.port) for _ in range(2)]
+        gate.await_calls(2)
+        gate.open()
+    assert len({reply.result()[0]["pid"] for reply in replies}) == 2
 
 
 def test_only_lambdas_own_packages_are_there(function: Any) -> None:

@@ -4,7 +4,6 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,14 +83,14 @@ def test_a_machines_time_limit_holds(clients: Any) -> None:
     assert time.monotonic() - began < 25
 
 
-def test_a_tasks_time_limit_holds_and_its_function_goes_on(clients: Any, function: Any, tmp_path: Path) -> None:
+def test_a_tasks_time_limit_holds_and_its_function_goes_on(clients: Any, function: Any, gate: Any) -> None:
     """A task whose TimeoutSeconds are over waits no more; its call goes on to the end, and its environment serves."""
     arn = machine(clients, {"StartAt": "Ask", "States": {"Ask": task(function.arn, TimeoutSeconds=1, End=True)}})
     before = function()[0]
-    reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input=json.dumps({"meet": str(tmp_path)}))
+    reply = clients.stepfunctions.start_sync_execution(stateMachineArn=arn, input=json.dumps({"gate": gate.port}))
     assert (reply["error"], reply["cause"]) == ("States.Timeout", "Task timed out after 1 seconds")
     assert function()[0]["pid"] != before["pid"], "the environment is busy still"
-    (tmp_path / "go on").touch()
+    gate.open()
     # A call is counted once its environment is free again; of two free ones, the freed last is taken first.
     assert eventually(lambda: invocations(clients, function.name) == 3)
     assert function()[0]["pid"] == before["pid"]
