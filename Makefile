@@ -23,15 +23,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): once, about two minutes" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,train,local,dev]'
-	@# asl-validator, from npm, checks AWS's rules for state machines; without it, that test is skipped.
-	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 >/dev/null 2>&1 \
-		|| echo "asl-validator was not installed (npm is missing, or offline): its test will be skipped" >&2
+	@# From npm: AWS's rules for state machines, and a simulator of IAM policies; without them, their tests are skipped.
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 @cloud-copilot/iam-simulate@0.1.173 \
+		>/dev/null 2>&1 || echo "npm is missing, or offline: two tests of infra/ will be skipped" >&2
 	@touch $@
 
-# In an environment of its own, since it pins other versions of our dependencies; without it, its test is skipped.
+# In an environment of their own, since they pin other versions of our dependencies; without it, their tests are skipped.
 $(VENV)/checkov/.ready: $(VENV)/.ready
-	@($(PYTHON) -m venv $(VENV)/checkov && $(VENV)/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30) \
-		|| echo "checkov was not installed (offline?): its test will be skipped" >&2
+	@($(PYTHON) -m venv $(VENV)/checkov && $(VENV)/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30 parliament==1.6.4) \
+		|| echo "checkov and parliament were not installed (offline?): their tests will be skipped" >&2
 	@mkdir -p $(@D) && touch $@
 
 demo: setup ## Run the whole workflow on this machine; DATA=<folder> uses your own photos

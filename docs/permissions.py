@@ -1,8 +1,9 @@
-"""The two policies that whoever runs Scones needs, as `make docs` writes them.
+"""The policies that whoever runs Scones needs, as `make docs` writes them, each short enough for a managed policy.
 
-One is for the commands' own calls, read from `scones.aws` and `scones.deployment`; the other for what
-CloudFormation does in their name, read from AWS's schemas of the resource types in the template, as cfn-lint carries
-them.
+`commands-policy.json` has the commands' own calls, read from `scones.aws` and `scones.deployment`, and what AWS
+documents that these calls need besides. `stack-policy-*.json` has what CloudFormation does in the caller's name, read
+from AWS's schemas of the resource types in the template, as cfn-lint carries them. `key-policy.json` has what both do
+with the key of `kms = "yes"`.
 """
 
 import json
@@ -26,7 +27,7 @@ _ACTIONS = {
     "s3:AbortMultipartUpload": ("s3:AbortMultipartUpload",),
     "s3:DeleteObjects": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
     "s3:HeadBucket": ("s3:ListBucket",),
-    # With a key of the account's own, S3 and DynamoDB use it in the caller's name.
+    # With a key of the account's own, S3 uses it in the caller's name.
     "s3:GetObject": ("s3:GetObject", "kms:Decrypt"),
     "s3:HeadObject": ("s3:GetObject",),
     "s3:ListMultipartUploads": ("s3:ListBucketMultipartUploads",),
@@ -44,6 +45,8 @@ _ACTIONS = {
 _ARN = "arn:aws:{}:*:*:{}"
 _RESOURCES = {
     "s3": ("arn:aws:s3:::scones-*",),
+    # AWS names the target of a scaled endpoint by itself.
+    "application-autoscaling": (_ARN.format("application-autoscaling", "scalable-target/*"),),
     "iam": ("arn:aws:iam::*:role/scones-*",),
     "budgets": ("arn:aws:budgets::*:budget/scones-*",),
     "cloudformation": (_ARN.format("cloudformation", "stack/scones-*"),),
@@ -54,21 +57,29 @@ _RESOURCES = {
     "events": (_ARN.format("events", "rule/scones-*"),),
     "lambda": (_ARN.format("lambda", "function:scones-*"),),
     "logs": (_ARN.format("logs", "log-group:/aws/*/scones-*"), _ARN.format("logs", "log-group:/aws/sagemaker/*")),
-    "sagemaker": (_ARN.format("sagemaker", "*/scones-*"),),
+    "sagemaker": tuple(
+        _ARN.format("sagemaker", f"{kind}/scones-*")
+        for kind in ("endpoint", "endpoint-config", "model", "model-package", "model-package-group", "training-job")
+    ),
     "sns": (_ARN.format("sns", "scones-*"),),
     "sqs": (_ARN.format("sqs", "scones-*"),),
     "states": tuple(
         _ARN.format("states", f"{kind}:scones-*") for kind in ("stateMachine", "execution", "express", "mapRun")
     ),
 }
-"""What of each service carries our name; keys of KMS, and what is not listed, have none."""
-_UNNAMED = {"application-autoscaling", "kms", "pricing", "servicequotas", "tag"}
+"""What of each service carries our name, with all that is in it; keys of KMS, and what is not listed, have none."""
+_UNNAMED = {"kms", "pricing", "servicequotas", "tag"}
 """Services of ours whose resources carry no name that we choose."""
-_OURS = {"StringLike": {f"aws:ResourceTag/{ENV_TAG}": "scones-*"}}
-"""Of a key only its tag says that it is ours."""
-_ANYWHERE = {"cloudwatch:PutMetricData"}
-"""What AWS's table gives resources that are not ours to name."""
-
+_KINDS = {"iam": {"role"}, "s3": {"bucket", "object"}, "lambda": {"function", "function alias", "function version"}}
+"""Of services with many kinds of resources, those that we have: AWS's schemas name actions for others, too."""
+_ANYWHERE = {
+    "cloudwatch:PutMetricData": "AWS's table gives it resources that are not ours to name",
+    "sagemaker:ListModelPackages": "a list names no package",
+    "sns:Unsubscribe": "a subscription's name is AWS's",
+}
+"""Actions that are allowed on any resource although AWS's table lists some, with the reason."""
+_OTHERS = {"sagemaker:DeleteProject": "CodeBuild's call of that name is meant"}
+"""Actions of which another service has one of the same name."""
 
 _UNTOLD = {
     "AWS::CodeBuild::Project": [f"codebuild:{verb}" for verb in ("BatchGetProjects", "CreateProject", "DeleteProject")]
@@ -76,19 +87,142 @@ _UNTOLD = {
 }
 """What types need whose schemas say nothing of it."""
 
+_SCALING_ALARMS = (_ARN.format("cloudwatch", "alarm:TargetTracking-endpoint/scones-*"),)
+_SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com*"
+_SCALING_ROLE = (
+    f"arn:aws:iam::*:role/aws-service-role/{_SCALING_SERVICE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+)
+_AUTOSCALING_GUIDE = (
+    "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html"
+)
+_SAGEMAKER_GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html"
+DEPENDENT: dict[str, tuple[tuple[str, ...], str]] = {
+    "application-autoscaling:RegisterScalableTarget": (
+        (
+            "iam:CreateServiceLinkedRole",
+            "sagemaker:DescribeEndpoint",
+            "sagemaker:DescribeEndpointConfig",
+            "sagemaker:UpdateEndpointWeightsAndCapacities",
+        ),
+        _AUTOSCALING_GUIDE,
+    ),
+    "application-autoscaling:PutScalingPolicy": (
+        ("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"),
+        _AUTOSCALING_GUIDE,
+    ),
+    "application-autoscaling:DeregisterScalableTarget": (
+        ("cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"),
+        _AUTOSCALING_GUIDE,
+    ),
+    "sagemaker:DeleteEndpoint": (("application-autoscaling:DeregisterScalableTarget",), _SAGEMAKER_GUIDE),
+    "sagemaker:CreateEndpoint": (("sagemaker:AddTags", "kms:CreateGrant", "kms:DescribeKey"), _SAGEMAKER_GUIDE),
+    "sagemaker:UpdateEndpoint": (("kms:CreateGrant", "kms:DescribeKey"), _SAGEMAKER_GUIDE),
+    "sagemaker:CreateEndpointConfig": (("sagemaker:AddTags", "kms:DescribeKey"), _SAGEMAKER_GUIDE),
+    "sagemaker:CreateModel": (("iam:PassRole", "sagemaker:AddTags"), _SAGEMAKER_GUIDE),
+    "sagemaker:CreateModelPackageGroup": (("sagemaker:AddTags",), _SAGEMAKER_GUIDE),
+    "sagemaker:CreateTrainingJob": (
+        ("iam:PassRole", "sagemaker:AddTags", "kms:CreateGrant", "kms:DescribeKey"),
+        _SAGEMAKER_GUIDE,
+    ),
+    "cloudformation:CreateChangeSet": (
+        ("cloudformation:TagResource", "s3:GetObject"),
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html",
+    ),
+    "cloudformation:DetectStackDrift": (
+        ("cloudformation:DetectStackResourceDrift", "cloudformation:BatchDescribeTypeConfigurations"),
+        "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html",
+    ),
+    "lambda:CreateFunction": (
+        ("iam:PassRole", "s3:GetObject", "ecr:GetRepositoryPolicy", "ecr:SetRepositoryPolicy"),
+        "https://docs.aws.amazon.com/lambda/latest/dg/images-create.html",
+    ),
+    "states:CreateStateMachine": (
+        ("iam:PassRole",),
+        "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html",
+    ),
+    "codebuild:CreateProject": (
+        ("iam:PassRole",),
+        "https://docs.aws.amazon.com/codebuild/latest/userguide/auth-and-access-control-iam-identity-based-access-control.html",
+    ),
+    "events:PutTargets": (
+        ("iam:PassRole",),
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html",
+    ),
+}
+"""What AWS documents that a call needs of its caller besides the action of its own name, and where."""
+
+MAX_CHARACTERS = 6144
+"""What a managed policy may have, without white space.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
+_TAG = f"aws:ResourceTag/{ENV_TAG}"
+_NEW_TAG = f"aws:RequestTag/{ENV_TAG}"
+
 
 def pages() -> dict[str, str]:
     """Each policy's file name and text."""
-    policies = {"commands": _policy(_of_commands()), "stack": _policy(_of_stack())}
-    policies["commands"]["Statement"][-1:] = _keys_by_tag(policies["commands"]["Statement"][-1])
-    return {f"{name}-policy.json": json.dumps(policy, indent=1) + "\n" for name, policy in policies.items()}
+    commands, stack = _with_dependents(_of_commands()), _with_dependents(_of_stack())
+    keys = {action for action in commands | stack if action.startswith("kms:")}
+    parts = _parts(_statements(stack - commands - keys))
+    policies = {
+        "commands-policy": [*_statements(commands - keys), *_scaling()],
+        **{f"stack-policy-{number}": part for number, part in enumerate(parts, start=1)},
+        "key-policy": _of_keys(keys),
+    }
+    return {f"{name}.json": json.dumps(_document(found), indent=1) + "\n" for name, found in policies.items()}
 
 
-def _keys_by_tag(anywhere: dict[str, Any]) -> list[dict[str, Any]]:
-    """Take what is done with keys out of a statement that allows it anywhere; whoever makes a key needs that one."""
-    keys = [action for action in anywhere["Action"] if action.startswith("kms:")]
-    rest = [action for action in anywhere["Action"] if action not in keys]
-    return [{**anywhere, "Sid": "Kms", "Action": keys, "Condition": _OURS}, {**anywhere, "Action": rest}]
+def _with_dependents(actions: Iterable[str]) -> set[str]:
+    found = set(actions) - _OTHERS.keys()
+    more = {action for each in found for action in DEPENDENT.get(each, ((), ""))[0]}
+    # They are allowed on other resources than ours.
+    return found | more - {"iam:CreateServiceLinkedRole"}
+
+
+def _scaling() -> list[dict[str, Any]]:
+    """What a scaled endpoint takes: alarms that Application Auto Scaling names, and its role, once an account."""
+    alarms = list(DEPENDENT["application-autoscaling:PutScalingPolicy"][0])
+    service = {"StringLike": {"iam:AWSServiceName": _SCALING_SERVICE}}
+    return [
+        _statement("ScalingAlarms", alarms, _SCALING_ALARMS),
+        {**_statement("ScalingRole", ["iam:CreateServiceLinkedRole"], _SCALING_ROLE), "Condition": service},
+    ]
+
+
+def _of_keys(actions: set[str]) -> list[dict[str, Any]]:
+    """A key has no name that we choose: it is ours by its tag, which it is created with."""
+    lists, keys = {"kms:ListKeys", "kms:ListAliases"}, (_ARN.format("kms", "key/*"),)
+    known = sorted(actions - lists - {"kms:CreateKey", "kms:TagResource"})
+    ours, new = {"StringLike": {_TAG: "scones-*"}}, {"StringLike": {_NEW_TAG: "scones-*"}}
+    return [
+        {**_statement("OurKeys", known, keys), "Condition": ours},
+        {**_statement("CreateKeys", ["kms:CreateKey"], ["*"]), "Condition": new},
+        {**_statement("TagNewKeys", ["kms:TagResource"], keys), "Condition": new},
+    ]
+
+
+def _parts(statements: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The statements in their order, in as few policies as hold them."""
+    parts: list[list[dict[str, Any]]] = [[]]
+    for each in statements:
+        if size(_document([*parts[-1], each])) > MAX_CHARACTERS:
+            parts.append([])
+        parts[-1].append(each)
+    return parts
+
+
+def size(policy: dict[str, Any]) -> int:
+    """A policy's characters as IAM counts them."""
+    return len("".join(json.dumps(policy).split()))
+
+
+def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _statement(name: str, actions: list[str], resources: Iterable[str]) -> dict[str, Any]:
+    return {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": list(resources)}
 
 
 def roles() -> list[tuple[str, ...]]:
@@ -150,7 +284,7 @@ def _of_stack() -> Iterator[str]:
             yield from _UNTOLD.get(schema["typeName"], ())
 
 
-def _policy(actions: Iterable[str]) -> dict[str, Any]:
+def _statements(actions: Iterable[str]) -> list[dict[str, Any]]:
     """One statement a service, and one for the actions that cannot be restricted to resources."""
     tables = json.loads(files("cfnlint.data.AdditionalSpecs").joinpath("Policies.json").read_text())
     narrow: dict[str, set[str]] = {}
@@ -160,25 +294,15 @@ def _policy(actions: Iterable[str]) -> dict[str, Any]:
         known = tables.get(service, {}).get("Actions", {}).get(name.lower())
         if known is None or service not in {*_RESOURCES, *_UNNAMED}:
             continue
-        if known.get("Resources") and service in _RESOURCES and action not in _ANYWHERE:
+        kinds = set(known.get("Resources", ()))
+        if kinds and not kinds & _KINDS.get(service, kinds):
+            continue
+        if kinds and service in _RESOURCES and action not in _ANYWHERE:
             narrow.setdefault(service, set()).add(action)
         else:
             wide.add(action)
     statements = [
-        {
-            "Sid": service.capitalize(),
-            "Effect": "Allow",
-            "Action": sorted(found),
-            "Resource": list(_with_objects(service)),
-        }
+        _statement(service.title().replace("-", ""), sorted(found), _RESOURCES[service])
         for service, found in sorted(narrow.items())
     ]
-    statements.append({"Sid": "Anywhere", "Effect": "Allow", "Action": sorted(wide), "Resource": "*"})
-    return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _with_objects(service: str) -> Iterator[str]:
-    for resource in _RESOURCES[service]:
-        yield resource
-        if service in ("s3", "dynamodb", "lambda"):
-            yield resource + {"s3": "/*", "dynamodb": "/index/*", "lambda": ":*"}[service]
+    return [*statements, *([_statement("Anywhere", sorted(wide), ["*"])] if wide else [])]

@@ -83,7 +83,7 @@ def put_away(aws: Aws) -> None:
         aws.sagemaker.end_training(job)
     aws.scaling.stop()
     for name in endpoints(aws):
-        aws.sagemaker.delete_endpoint(name)
+        aws.sagemaker.delete_endpoint(name, Silent().tell)
     if aws.stack.find():
         aws.bucket.empty()
         # Something may still have written into the bucket; all else is gone then, too.

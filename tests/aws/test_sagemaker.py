@@ -1,8 +1,14 @@
-"""What a request to SageMaker says of keys."""
+"""What a request to SageMaker says of keys, and which states of an endpoint end a wait."""
+
+import json
+from dataclasses import replace
 
 import pytest
 
-from scones.aws.sagemaker import choose_hosting, disk_key
+from access_keys import KEYS
+from faulty import Fault, Request, before
+from scones.aws.client import Client
+from scones.aws.sagemaker import SageMaker, choose_hosting, disk_key
 from scones.config.settings import Settings
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/1"
@@ -41,3 +47,41 @@ def test_capture_and_disk_name_the_key_and_nothing_where_there_is_none() -> None
     assert plain.disk() == {}
     serverless = choose_hosting(Settings(mode="serverless"), "s3://bucket/capture", "alarm", KEY)
     assert (serverless.capture(), serverless.disk()) == ({}, {})
+
+
+def endpoint_reply(status: str) -> Fault:
+    """DescribeEndpoint's answer for an endpoint in this state."""
+    found = {"EndpointName": "e", "EndpointArn": "arn:e", "EndpointConfigName": "c", "EndpointStatus": status}
+    return Fault("status", 200, json.dumps({**found, "CreationTime": 0, "LastModifiedTime": 0}).encode())
+
+
+@pytest.mark.parametrize("status", ["InService", "OutOfService", "Failed", "UpdateRollbackFailed"])
+def test_a_final_state_ends_the_wait_for_an_endpoint(status: str) -> None:
+    """SageMaker leaves none of them by itself."""
+    with before(1, always=endpoint_reply(status)) as server:
+        client = Client(replace(Settings(), endpoint_url=server.url), "sagemaker", KEYS)
+        found = SageMaker(client, client).wait_until_settled("e", max_seconds=20.0)
+    assert found
+    assert found.status == status
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack"])
+def test_an_endpoint_in_progress_is_deleted_once_it_settles(status: str) -> None:
+    """SageMaker would refuse to delete it before: nothing is asked of it, and one line says what is waited for."""
+    gone = Fault("status", 400, b'{"__type": "ValidationException", "message": "Could not find endpoint"}')
+    looked, asked, lines = 0, list[str](), list[str]()
+
+    def decide(request: Request) -> Fault:
+        nonlocal looked
+        asked.append(request.operation)
+        looked += request.operation == "DescribeEndpoint"
+        if "DeleteEndpoint" in asked:
+            return gone if request.operation == "DescribeEndpoint" else Fault("status", 200)
+        return endpoint_reply(status if looked < 4 else "Failed")
+
+    with before(1, decide=decide) as server:
+        client = Client(replace(Settings(), endpoint_url=server.url), "sagemaker", KEYS)
+        assert SageMaker(client, client).delete_endpoint("e", lines.append)
+    assert asked == ["DescribeEndpoint"] * 4 + ["DeleteEndpoint", "DescribeEndpoint"]
+    assert len(lines) == 1
+    assert f"endpoint e is {status}: waiting" in lines[0]

@@ -2,11 +2,13 @@
 
 import json
 import re
+import runpy
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,8 @@ BY_AWS = {
     "logs:CreateLogStream": "Lambda writes what a function prints with the function's role",
     "logs:PutLogEvents": "Lambda writes what a function prints with the function's role",
     "sqs:SendMessage": "Lambda hands over what a scheduled function failed at with the function's role",
+    "cloudwatch:DeleteAlarms": "Application Auto Scaling removes a policy's alarms with the role of whoever removes it",
+    "cloudwatch:DescribeAlarms": "Application Auto Scaling looks at these alarms in the same way",
     "kms:Decrypt": "S3, SQS, SNS and Lambda use the key with the role of whoever calls them",
     "kms:GenerateDataKey": "S3, SQS, SNS and Lambda use the key with the role of whoever calls them",
 }
@@ -207,6 +211,17 @@ def test_no_role_allows_what_its_function_does_not_call(recorded: Recorded) -> N
     assert sorted(spare) == []
 
 
+def test_a_role_may_do_what_aws_documents_besides_each_of_its_actions() -> None:
+    """Without DeregisterScalableTarget, say, a scaled endpoint is not deleted; the local cloud asks for neither."""
+    dependent = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "permissions.py"))["DEPENDENT"]
+    allowed = {(grant.role, grant.action) for grant in grants()}
+    checked = [(role, action) for role, action in allowed if action in dependent]
+    assert ("ReapRole", "sagemaker:DeleteEndpoint") in checked
+    assert [
+        (role, need) for role, action in checked for need in dependent[action][0] if (role, need) not in allowed
+    ] == []
+
+
 INTEGRATIONS = {
     "arn:aws:states:::lambda:invoke": "lambda:InvokeFunction",
     "arn:aws:states:::sns:publish": "sns:Publish",
@@ -243,7 +258,7 @@ BY_SAGEMAKER = {
     "logs:CreateLogStream": "writes what the container prints",
     "logs:DescribeLogStreams": "writes what the container prints",
     "logs:PutLogEvents": "writes what the container prints",
-    "cloudwatch:PutMetricData": "publishes the endpoint's metrics",
+    "cloudwatch:PutMetricData": "publishes the metrics of the job and of the endpoint",
     "cloudwatch:DescribeAlarms": "looks at the alarm while it updates the endpoint",
 }
 """What SageMaker itself does by its roles; our containers call nothing."""
@@ -253,6 +268,30 @@ def test_sagemakers_roles_allow_what_sagemaker_does_for_us() -> None:
     """Each action has its reason, and there are no others."""
     allowed = {grant.action for grant in grants() if grant.role in ("TrainingRole", "HostingRole")}
     assert allowed == set(BY_SAGEMAKER)
+
+
+BY_CODEBUILD = {
+    "s3:GetObject": "downloads the source",
+    "s3:GetObjectVersion": "downloads the source",
+    "s3:GetBucketAcl": "checks who owns the bucket of the source",
+    "s3:GetBucketLocation": "finds the region of the bucket of the source",
+}
+"""What CodeBuild does in S3 by a build's role.
+
+Source: https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+"""
+
+
+def test_the_build_s_role_allows_what_codebuild_does_in_s3() -> None:
+    """The local cloud reads the source without the role."""
+    allowed = {grant.action for grant in grants() if grant.role == "ImageRole" and grant.action.startswith("s3:")}
+    assert allowed == set(BY_CODEBUILD)
+
+
+def test_a_training_job_may_publish_its_metrics() -> None:
+    """SageMaker publishes those of the log with the job's role; without it they are lost in silence."""
+    (metrics,) = [g for g in grants() if (g.role, g.action) == ("TrainingRole", "cloudwatch:PutMetricData")]
+    assert metrics.conditional
 
 
 WITH_THE_KEY = {

@@ -92,7 +92,7 @@ def test_an_endpoint_deleted_in_the_midst(own_flow: Pipeline) -> None:
     source = put(own_flow)
     endpoint = own_flow.aws.name
     slowly = replace(own_flow, settings=replace(own_flow.settings, batch_concurrency=1))
-    (came,) = interrupt(slowly, source, lambda: own_flow.aws.sagemaker.delete_endpoint(endpoint), 2)
+    (came,) = interrupt(slowly, source, lambda: own_flow.aws.sagemaker.delete_endpoint(endpoint, Silent().tell), 2)
     assert isinstance(came, BatchRunResult)
     assert came.counts["classified"] + came.counts["failed"] == PHOTOS
     assert came.counts["failed"] >= 100

@@ -1,10 +1,12 @@
 import json
+import uuid
 from dataclasses import replace
 
 import pytest
 
 from access_keys import KEYS
 from conftest import new_settings
+from faulty import Request, before
 from scones.aws.client import Client
 from scones.aws.cloudformation import ForeignStack
 from scones.aws.connection import Aws, connect
@@ -52,6 +54,56 @@ def test_going_down_twice_is_no_error(own_flow: Pipeline) -> None:
     own_flow.down()
     receipt = own_flow.down()
     assert (receipt.deleted, receipt.objects, receipt.remaining, receipt.hourly_dollars_stopped) == ((), 0, (), 0)
+
+
+class Heard(Silent):
+    """A reporter that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, line: str) -> None:
+        """Keep one."""
+        self.lines.append(line)
+
+
+def start_update(flow: Pipeline, seconds: int) -> None:
+    """Let SageMaker update the endpoint to a copy of its configuration, and watch it for so many *seconds*."""
+    aws, client = flow.aws, Client(flow.settings, "sagemaker", KEYS)
+    live = aws.sagemaker.find_endpoint(aws.name)
+    assert live
+    config = f"{aws.prefix}{uuid.uuid4().hex[:8]}"
+    variants = client.call("describe_endpoint_config", EndpointConfigName=live.config)["ProductionVariants"]
+    client.call("create_endpoint_config", EndpointConfigName=config, ProductionVariants=variants)
+    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": seconds}
+    watched = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+    client.call("update_endpoint", EndpointName=aws.name, EndpointConfigName=config, DeploymentConfig=watched)
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds", "lines"),
+    [("DeregisterScalableTarget", 10, 1), ("DeleteEndpoint", 0, None)],
+    ids=["before", "between looking and deleting"],
+)
+def test_an_endpoint_that_is_changing_goes_once_sagemaker_lets_it(
+    cloud: Cloud, own_flow: Pipeline, moment: str, seconds: int, lines: int | None
+) -> None:
+    """SageMaker refuses to delete it meanwhile: `down` says so, waits, and leaves nothing that costs money."""
+    started = list[str]()
+
+    def start_first(request: Request) -> None:
+        if request.operation == moment and not started:
+            started.append(moment)
+            start_update(own_flow, seconds)
+
+    with before(cloud.port, decide=start_first) as between:
+        aws = connect(replace(own_flow.settings, endpoint_url=between.url), KEYS)
+        report = Heard()
+        assert down(aws, report).remaining == ()
+    assert started == [moment]
+    waited = [line for line in report.lines if "waiting until SageMaker lets it be deleted" in line]
+    assert lines is None or len(waited) == lines
+    assert inventory(own_flow.aws) == ()
 
 
 def test_environments_whose_names_begin_alike_stay(own_flow: Pipeline) -> None:

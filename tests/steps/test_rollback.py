@@ -261,7 +261,7 @@ def test_without_an_endpoint_or_a_readable_release_it_says_so(own_flow: Pipeline
     own_flow.aws.bucket.put("releases/000001.json", b"{")
     with pytest.raises(ReleaseUnreadable, match=r"releases/000001\.json"):
         own_flow.rollback()
-    own_flow.aws.sagemaker.delete_endpoint(own_flow.aws.name)
+    own_flow.aws.sagemaker.delete_endpoint(own_flow.aws.name, Silent().tell)
     own_flow.aws.bucket.remove(["releases/000001.json"])
     with pytest.raises(MissingPrerequisite, match="scones deploy"):
         own_flow.rollback()

@@ -1,16 +1,21 @@
 """SageMaker: training jobs, endpoints with instances or serverless, and their scaling."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scones.aws.client import AwsError, Client, poll, wait
 from scones.config.settings import Settings
 from scones.domain.errors import CloudError
+from scones.domain.progress import Silent
 
 ENDPOINT_SECONDS = 1800.0
 VARIANT = "AllTraffic"
+# The server starts within seconds. SageMaker would wait for an hour, and the endpoint cannot be deleted meanwhile.
+_STARTUP_SECONDS = 300
+MAX_PROGRESS_SECONDS = 2 * 3600.0
+"""How long SageMaker may keep an endpoint in progress: an update that is watched, or a start that never succeeds."""
 
 # Instances with disks of their own: the letter d, as in m5d or g4dn, and families that all have them.
 # Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/InstanceStorage.html
@@ -34,7 +39,11 @@ class Realtime:
 
     def variant(self) -> dict[str, Any]:
         """The members of the production variant."""
-        return {"InstanceType": self.instance, "InitialInstanceCount": self.instances}
+        return {
+            "InstanceType": self.instance,
+            "InitialInstanceCount": self.instances,
+            "ContainerStartupHealthCheckTimeoutInSeconds": _STARTUP_SECONDS,
+        }
 
     def capture(self) -> dict[str, Any]:
         """Capture every request and response."""
@@ -142,7 +151,10 @@ def choose_hosting(settings: Settings, capture_uri: str, alarm: str, key: str = 
     )
 
 
-_SETTLED = frozenset({"InService", "Failed", "OutOfService"})
+_FAILED = frozenset({"Failed", "UpdateRollbackFailed"})
+"""The end of an endpoint that can only be deleted."""
+_IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
+"""While SageMaker changes an endpoint it neither updates nor deletes it."""
 
 
 class TrainingFailed(CloudError):
@@ -326,8 +338,8 @@ class SageMaker:
         self._ensure("model", plan.model, self._create_model, plan)
         self._ensure("endpoint_config", plan.config, self._create_config, plan)
         endpoint = self.wait_until_settled(plan.name, plan.hosting.max_seconds)
-        if endpoint and endpoint.status == "Failed":
-            self.delete_endpoint(plan.name)
+        if endpoint and endpoint.status in _FAILED:
+            self.delete_endpoint(plan.name, Silent().tell)
             endpoint = None
         if endpoint is None:
             self._client.call(
@@ -360,7 +372,7 @@ class SageMaker:
         """Wait until no update is running, and describe the endpoint; None if there is none."""
         for _ in poll(f"endpoint {name} coming into service", max_seconds):
             endpoint = self.find_endpoint(name)
-            if endpoint is None or endpoint.status in _SETTLED:
+            if endpoint is None or endpoint.status not in {*_IN_PROGRESS, "Deleting"}:
                 return endpoint
         raise AssertionError("poll ends only by raising")
 
@@ -396,12 +408,34 @@ class SageMaker:
         answer: bytes = self._runtime.call("invoke_endpoint", **question)["Body"].read()
         return answer
 
-    def delete_endpoint(self, name: str) -> bool:
-        """Delete an endpoint and wait until it is gone; tell whether it existed."""
-        if not self._delete("endpoint", name):
-            return False
-        wait(f"endpoint {name} going", lambda: True if self.find_endpoint(name) is None else None, ENDPOINT_SECONDS)
-        return True
+    def delete_endpoint(self, name: str, tell: Callable[[str], None]) -> bool:
+        """Delete an endpoint and wait until it is gone; tell whether it existed.
+
+        SageMaker refuses to delete an endpoint that it is creating or updating: that is waited for first.
+        """
+        existed = told = False
+        for _ in poll(f"endpoint {name} going", MAX_PROGRESS_SECONDS):
+            endpoint = self.find_endpoint(name)
+            if endpoint is None:
+                return existed
+            existed = True
+            if endpoint.status in _IN_PROGRESS and not told:
+                told = True
+                tell(
+                    f"endpoint {name} is {endpoint.status}: waiting until SageMaker lets it be deleted, which may take "
+                    "half an hour; it costs money until then. After Ctrl-C, run the same command again"
+                )
+            if endpoint.status not in {*_IN_PROGRESS, "Deleting"}:
+                self._delete_settled(name)
+        raise AssertionError("poll ends only by raising")
+
+    def _delete_settled(self, name: str) -> None:
+        """Delete an endpoint, unless something has begun to change it since it was looked at."""
+        try:
+            self._delete("endpoint", name)
+        except AwsError as error:
+            if "in-progress" not in error.message:
+                raise
 
     def delete_config(self, name: str) -> bool:
         """Delete an endpoint configuration; tell whether it existed."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scones.aws.client import AwsError, WaitTimeout, poll
 from scones.aws.cloudformation import STACK_SECONDS, StackDeletionIncomplete, StackFailed
 from scones.aws.connection import Aws
-from scones.aws.sagemaker import ENDPOINT_SECONDS
+from scones.aws.sagemaker import MAX_PROGRESS_SECONDS
 from scones.deployment.cleanup import (
     OwnedResource,
     endpoints,
@@ -30,8 +30,8 @@ from scones.domain.progress import Reporter
 _REFILL_SECONDS = 900.0
 _LISTING_SECONDS = 60.0
 _MAX_STACK_FAILURES = 2
-# The endpoint is deleted, and with --keep-data the stack settles and is updated.
-_LOCK_SECONDS = ENDPOINT_SECONDS + 2 * STACK_SECONDS
+# The endpoint settles and is deleted, and with --keep-data the stack settles and is updated.
+_LOCK_SECONDS = MAX_PROGRESS_SECONDS + 2 * STACK_SECONDS
 
 
 class WrongRegion(DeploymentError):
@@ -115,7 +115,7 @@ def _stop(aws: Aws, members: list[OwnedResource], report: Reporter) -> None:
 def _delete_hosting(aws: Aws, report: Reporter) -> None:
     aws.scaling.stop()
     for name in endpoints(aws):
-        if aws.sagemaker.delete_endpoint(name):
+        if aws.sagemaker.delete_endpoint(name, report.tell):
             report.tell(f"endpoint {name}: deleted")
     for config in aws.sagemaker.configs(aws.prefix):
         aws.sagemaker.delete_config(config)

@@ -22,6 +22,7 @@ MAX_INSTANCES = 8
 POLL_SECONDS = 0.05
 MAX_WAIT_SECONDS = 3600
 MIN_LIMIT_SECONDS, MAX_LIMIT_SECONDS = 600, 28800
+IN_PROGRESS = ("Creating", "Updating")
 SERVERLESS_MEMORY_MB = tuple(range(1024, 6145, 1024))
 MAX_SERVERLESS_CONCURRENCY = 200
 MODEL_MEMBERS = ("PrimaryContainer", "Containers", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
@@ -191,10 +192,15 @@ class EndpointHosting:
         return described
 
     def delete_endpoint(self, query: Json) -> Json:
-        """DeleteEndpoint: the endpoint is gone at once, its servers after their current requests."""
+        """DeleteEndpoint: refused during a deployment; else gone at once, its servers after their requests."""
         name = query["EndpointName"]
         with self._tables.lock:
             record = self._tables.endpoints.find(name)
+            if record["EndpointStatus"] in IN_PROGRESS:
+                raise invalid(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
+            # SageMaker deregisters the variant with the caller's rights.
+            for variant in [each for each in self._tables.targets if each.startswith(f"endpoint/{name}/")]:
+                del self._tables.targets[variant]
             del self._tables.endpoints.rows[name]
             deployment = self.deployments.pop(name, None)
             self._tables.tags.pop(record["EndpointArn"], None)

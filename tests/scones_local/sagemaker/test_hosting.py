@@ -105,6 +105,30 @@ def test_a_server_that_does_not_start_fails_the_endpoint(endpoint: Endpoint) -> 
     endpoint.sagemaker.delete_endpoint(EndpointName=name)
 
 
+def test_an_endpoint_in_progress_is_not_deleted(endpoint: Endpoint) -> None:
+    """SageMaker refuses that while it creates or updates one; afterwards the endpoint goes, with its scaling."""
+    client, name = endpoint.sagemaker, fresh("endpoint")
+    client.create_endpoint(EndpointName=name, EndpointConfigName=endpoint.config)
+    with pytest.raises(ClientError, match=r"ValidationException.*Cannot update in-progress endpoint"):
+        client.delete_endpoint(EndpointName=name)
+    settled(client, name)
+    other = a_config(client, endpoint.bucket, endpoint.archive)
+    client.update_endpoint(EndpointName=name, EndpointConfigName=other)
+    with pytest.raises(ClientError, match=r"ValidationException.*Cannot update in-progress endpoint"):
+        client.delete_endpoint(EndpointName=name)
+    settled(client, name)
+    scaling = endpoint.clients.application_autoscaling
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{name}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    client.delete_endpoint(EndpointName=name)
+    left = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[target["ResourceId"]])
+    assert left["ScalableTargets"] == []
+
+
 def test_an_archive_that_climbs_out_is_refused(endpoint: Endpoint) -> None:
     """A model archive with a member outside its folder fails the endpoint, and nothing is written."""
     packed = io.BytesIO()
