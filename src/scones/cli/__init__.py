@@ -20,6 +20,7 @@ from scones.domain.errors import SconesError
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 _BUILD = (stage, image, train, approve, up, deploy, rollback)
@@ -32,6 +33,7 @@ for _command in (*_BUILD, *_USE, cost, status, down, demo, local):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error becomes one line on stderr."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    sys.unraisablehook = _ignore_full_disk
     sys.exit(_exit_code(arguments))
 
 
@@ -67,7 +69,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 
 def _disk_error(error: OSError) -> tuple[int, str]:
     """Return exit code and message of an error of the user's disk; code 0 for any other error."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in _DISK_FULL:
         return (
             _NOT_ENOUGH_SPACE,
             f"the disk is full ({error.filename or error}); free some space and run the command again",
@@ -75,6 +77,12 @@ def _disk_error(error: OSError) -> tuple[int, str]:
     if error.errno in _PATH_ERRORS and error.filename:
         return 1, f"{error.filename}: {error.strerror}; choose another path or fix this one, and run the command again"
     return 0, ""
+
+
+def _ignore_full_disk(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Python 3.13 also reports each unfinished file that a full disk keeps it from closing; one line has said it."""
+    if not (isinstance(unraisable.exc_value, OSError) and unraisable.exc_value.errno in _DISK_FULL):
+        sys.__unraisablehook__(unraisable)
 
 
 def _as_interrupt(_number: int, _frame: object) -> None:
