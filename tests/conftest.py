@@ -17,13 +17,16 @@ from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
 from scones.cli.session import PROGRAMS
 from scones.config.settings import Settings
+from scones.data.dataset import Sample, to_lines
 from scones.deployment.cleanup import endpoints
 from scones.deployment.template import base_template
+from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline, save_result
+from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, start, stop
-from tiny_model import tar, write_tiny_model_file
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 # Started in the background, we would hand "ignore Ctrl-C" down to every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -126,6 +129,18 @@ def deployed(settings: Settings, tiny_model: bytes) -> Pipeline:
     flow.approve()
     flow.deploy()
     return flow
+
+
+def stage_test_photos(flow: Pipeline) -> None:
+    """Stage four photos that the tiny model predicts right, as the test split."""
+    bucket, classes = flow.aws.bucket, flow.settings.classes
+    samples = []
+    for level in (30, 40, 215, 225):
+        samples.append(Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}"))
+        bucket.put(samples[-1].key, plain_photo(level))
+    bucket.put(manifest_key("v", "train"), b"")
+    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
+    save_result(flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
 
 
 @pytest.fixture(scope="session")

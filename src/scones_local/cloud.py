@@ -176,8 +176,8 @@ def start(
 
 def stop(cloud: Cloud) -> None:
     """End *cloud* and all its processes, and remove its state; does nothing if it has already ended."""
-    forget(cloud.state)
     process, pipe = _supervisors.pop(cloud.pid, (None, None))
+    forget(cloud.state)
     if process is not None or _lock_holder(cloud.state) == cloud.pid:
         with _opened(cloud.state / LOCK) as lock:
             with contextlib.suppress(ProcessLookupError):
@@ -197,10 +197,14 @@ def has_died(state: Path) -> bool:
 
 
 def forget(state: Path) -> None:
-    """Remove the record of a detached cloud in *state*, after which `has_died` is false."""
+    """Remove the record of a detached cloud in *state*, after which `has_died` is false; reap clouds that died."""
     marker = _marker(state.absolute())
     if is_signed(marker):
         marker.unlink(missing_ok=True)
+    for pid, (process, pipe) in list(_supervisors.items()):
+        if process.poll() is not None:  # killed, with or without our doing
+            del _supervisors[pid]
+            os.close(pipe)
 
 
 def find(state: Path) -> Cloud | None:

@@ -14,18 +14,15 @@ from typing import Any
 import pytest
 
 from access_keys import KEYS
-from conftest import deployed, new_settings
+from conftest import deployed, new_settings, stage_test_photos
 from infra.policies import Grant, grants, key_grants, resources
 from recording import Call, Recorder, recording
 from scones.aws.client import Client
-from scones.data.dataset import Sample, to_lines
 from scones.data.decode import darken_and_blur
 from scones.deployment.template import state_machine, template
 from scones.dispatch.order_book import open_order
 from scones.dispatch.orders import Order, Place
-from scones.domain.naming import manifest_key
-from scones.pipeline import Pipeline, save_result
-from scones.steps.stage import StageResult
+from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import noisy_pngs, plain_photo
 
@@ -111,7 +108,7 @@ def work(flow: Pipeline) -> None:
         send(flow, photo, courier)
     flow.aws.bucket.put("asked/many/one.png", sure)
     flow.classify_batch(flow.aws.bucket.uri("asked/many/"))
-    stage(flow)
+    stage_test_photos(flow)
     flow.aws.metrics.enable_alarm(f"{flow.aws.name}-silence")
     look(flow)
     flow.classify_samples([flow.upload(f"{n}.png", darken_and_blur(p)) for n, p in enumerate(noisy_pngs(40, seed=3))])
@@ -130,18 +127,6 @@ def send(flow: Pipeline, photo: bytes, courier: object) -> None:
     event = {"image_data": "", "s3_bucket": flow.aws.bucket.name, "s3_key": sample.key, "inferences": []}
     arn = flow.aws.stack.find_output("WorkflowArn")
     flow.aws.workflow.run(arn, uuid.uuid4().hex, {**event, "courier": courier})
-
-
-def stage(flow: Pipeline) -> None:
-    """Leave photos for the monitor's probes, as staging does."""
-    classes, bucket = flow.settings.classes, flow.aws.bucket
-    photos = {f"data/v/test/{level}.png": plain_photo(level) for level in (30, 40, 215, 225)}
-    for key, photo in photos.items():
-        bucket.put(key, photo)
-    samples = [Sample(key, classes[n > 1], "test", str(n) * 64) for n, key in enumerate(photos)]
-    bucket.put(manifest_key("v", "train"), b"")
-    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
 
 
 def look(flow: Pipeline) -> dict[str, Any]:

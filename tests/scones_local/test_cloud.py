@@ -127,6 +127,16 @@ def test_a_crashed_clouds_folder_is_used_again(state: Path) -> None:
     assert nothing_left(state, running.port)
 
 
+def test_a_killed_cloud_leaves_no_zombie_once_it_is_forgotten(state: Path) -> None:
+    """The process that started it reaps it."""
+    killed = cloud.start(state)
+    cloud.detach(killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert eventually(lambda: psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE)
+    cloud.forget(state)
+    assert not psutil.pid_exists(killed.pid)
+
+
 @pytest.mark.parametrize(
     "number",
     [signal.SIGKILL, *(pytest.param(polite, marks=pytest.mark.slow) for polite in (signal.SIGINT, signal.SIGTERM))],

@@ -6,21 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from conftest import stage_test_photos
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, NoSuchModel, RegistryTaken
 from scones.config.settings import Settings
-from scones.data.dataset import Sample, to_lines
 from scones.deployment.cleanup import inventory
 from scones.deployment.template import base_template
-from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, save_result
+from scones.pipeline import Pipeline
 from scones.steps.approve import register
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.evaluate import EvaluationOptions
-from scones.steps.stage import StageResult
-from tiny_model import plain_photo, tar, write_tiny_model_file
+from tiny_model import tar, write_tiny_model_file
 
 
 @pytest.fixture
@@ -95,14 +93,7 @@ def test_a_registry_of_another_stack_is_left_alone(aws: Aws, settings: Settings,
 
 def test_the_gate_at_the_endpoint_rejects_the_model_that_serves(own_flow: Pipeline, tmp_path: Path) -> None:
     """Four photos prove nothing: the model is rejected, with the failed requirements, and is not deployed again."""
-    bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
-    photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
-    samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]
-    for sample, photo in zip(samples, photos.values(), strict=True):
-        bucket.put(sample.key, photo)
-    bucket.put(manifest_key("v", "train"), b"")
-    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(own_flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    stage_test_photos(own_flow)
     own_flow.evaluate(EvaluationOptions(tmp_path / "report.html"))
     assert own_flow.registered().approval is ApprovalStatus.APPROVED
     own_flow.evaluate(EvaluationOptions(tmp_path / "report.html", gate=True))

@@ -10,11 +10,10 @@ import boto3
 import pytest
 
 from access_keys import BOTO_KEYS
+from conftest import stage_test_photos
 from scones.aws.client import AwsError
 from scones.aws.s3 import Bucket, S3Object
-from scones.data.dataset import Sample, to_lines
 from scones.data.decode import darken_and_blur
-from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
 from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
@@ -22,10 +21,9 @@ from scones.monitoring.monitor_state import UnreadableMonitorState
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.deploy import DeployResult
 from scones.steps.monitor import ConcurrentRunError, MonitorTarget, monitor
-from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 from scones.steps.up import StackOutputs
-from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_model_file
+from tiny_model import noisy_pngs, tar, write_tiny_model_file
 
 PHOTOS = 40
 
@@ -173,20 +171,13 @@ def test_a_damaged_state_is_named(quiet: Pipeline) -> None:
 
 def test_known_photos_and_the_release_are_checked_in_every_run(own_flow: Pipeline) -> None:
     """While all is well probes are right; with another model behind the endpoint two alarms fire in one run."""
-    bucket, classes = own_flow.aws.bucket, own_flow.settings.classes
-    photos = {level: plain_photo(level) for level in (30, 40, 215, 225)}
-    samples = [Sample(f"data/v/test/{level}.png", classes[level > 128], "test", f"{level:064d}") for level in photos]
-    for sample, photo in zip(samples, photos.values(), strict=True):
-        bucket.put(sample.key, photo)
-    bucket.put(manifest_key("v", "train"), b"")
-    bucket.put(manifest_key("v", "test"), to_lines(samples, bucket.name, classes))
-    save_result(own_flow.aws, "stage", StageResult("n", "photos", "", "v", classes, 0, 4, 0, ()))
+    stage_test_photos(own_flow)
     well = own_flow.monitor()
     assert (len(well.probes), all(probe.right for probe in well.probes), well.alarms) == (4, True, ())
     released = load_result(own_flow.aws, "deploy", DeployResult)
     own_flow.settings.state.mkdir(parents=True)
     write_tiny_model_file(own_flow.settings.state / "other", breaks=True)
-    uri = bucket.put("models/other/output/model.tar.gz", tar(own_flow.settings.state / "other"))
+    uri = own_flow.aws.bucket.put("models/other/output/model.tar.gz", tar(own_flow.settings.state / "other"))
     save_result(own_flow.aws, "train", replace(load_result(own_flow.aws, "train", TrainingResult), model_uri=uri))
     own_flow.approve()
     own_flow.deploy()
