@@ -38,7 +38,8 @@ def install() -> None:
     sfn._run_execution = _patch_execution(sfn._run_execution)
     sfn._invoke_resource_with_timeout = _patch_task(sfn._invoke_resource)
     sfn._fail_execution = _patch_failure(sfn._fail_execution)
-    sfn._start_sync_execution = _patch_sync(sfn._start_sync_execution)
+    sfn._start_execution = _patch_start(sfn._start_execution)
+    sfn._start_sync_execution = _patch_start(_patch_sync(sfn._start_sync_execution))
     sfn._call_lambda = _patch_throttles(sfn._call_lambda)
     sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _patch_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
 
@@ -182,6 +183,26 @@ def _patch_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Js
         return publish(resource, flat)
 
     return published
+
+
+def _patch_start(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[Json], tuple[int, Json, bytes]]:
+    """Refuse an input that is not JSON: ministack would run the machine on `{}`."""
+
+    def started(query: Json) -> tuple[int, Json, bytes]:
+        try:
+            json.loads(query.get("input", "{}"), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            message = f"Invalid State Machine Execution Input: '{error}'"
+            refused: tuple[int, Json, bytes] = error_response_json("InvalidExecutionInput", message, 400)
+            return refused
+        return start(query)
+
+    return started
+
+
+def _refuse_constant(name: str) -> None:
+    """Python reads NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _patch_sync(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[Json], tuple[int, Json, bytes]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scones.domain import errors
-from scones.domain.errors import MissingPrerequisite, SconesError
+from scones.domain.errors import DataError, MissingPrerequisite, MonitoringError, SconesError, raise_as
 
 PACKAGE = Path(errors.__file__).parents[1]
 DRAWN = re.findall(r"^[├└]── (\w+)", errors.__doc__ or "", re.MULTILINE)
@@ -56,3 +56,39 @@ def test_a_missing_prerequisite_names_the_command(step: str) -> None:
     message = str(MissingPrerequisite(step, "dev"))
     assert message.startswith("environment 'dev' ")
     assert message.endswith(f"; run: scones {step} --env dev")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(AttributeError("no encode"), KeyError("s3"), RecursionError(), MemoryError(), OverflowError("year 1")),
+        *(
+            UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"),
+            ArithmeticError(),
+            AssertionError(),
+            StopIteration(),
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_exception_becomes_the_failure_of_its_item(error: Exception) -> None:
+    """It is named with its type, and the original stays its cause."""
+    with pytest.raises(DataError, match=f"^the photo cannot be read: {type(error).__name__}") as caught:  # noqa: SIM117
+        with raise_as(lambda reason: DataError(f"the photo {reason}")):
+            raise error
+    assert caught.value.__cause__ is error
+
+
+def test_what_is_raised_on_purpose_or_ends_the_program_passes() -> None:
+    """An error of ours says already what is wrong; Ctrl-C is no failure of an item."""
+    for error in (MonitoringError("ours"), KeyboardInterrupt(), SystemExit(1)):
+        with pytest.raises(type(error)), raise_as(DataError):
+            raise error
+
+
+def test_a_message_with_control_characters_is_escaped_and_short() -> None:
+    """An item cannot write to the terminal through the error that it causes."""
+    with pytest.raises(DataError) as caught, raise_as(DataError):
+        raise ValueError("\x1b[2J\n" * 1000)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300

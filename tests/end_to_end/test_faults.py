@@ -243,13 +243,16 @@ def test_a_throttled_function_is_tried_again_and_then_named(
 def test_an_unsure_photo_that_cannot_be_queued_is_told_instead(
     flow: Pipeline, notices: Callable[[], dict[str, Any]]
 ) -> None:
-    """The review queue is gone: the failure is the queue's, by name, and the notice holds the photo."""
+    """The review queue is gone: the failure is the queue's, by name, the notice holds the photo, to be sent again."""
     sqs, queue = Client(flow.settings, "sqs", KEYS), flow.aws.stack.find_output("ReviewQueueUrl")
     sqs.call("delete_queue", QueueUrl=queue)
-    ended = send(flow, photo(130))
+    body = photo(130)
+    ended = send(flow, body)
     sqs.call("create_queue", QueueName=f"{flow.aws.name}-review")
     assert ended.error.startswith("SQS."), ended
     assert notices()["error"] == ended.error
+    assert send(flow, body).error == "THRESHOLD_CONFIDENCE_NOT_MET"
+    assert sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
 
 
 def test_a_rotated_photo_is_decided_upright(flow: Pipeline) -> None:

@@ -165,7 +165,8 @@ def worst_seconds(machine: Mapping[str, Any]) -> float:
 
     def from_here(name: str) -> float:
         state = states[name]
-        handlers = [state.get("Next"), *(catcher["Next"] for catcher in state.get("Catch", ()))]
+        branches = (*state.get("Catch", ()), *state.get("Choices", ()))
+        handlers = [state.get("Next"), state.get("Default"), *(branch["Next"] for branch in branches)]
         return _state_seconds(state) + max((from_here(reach) for reach in handlers if reach), default=0.0)
 
     return from_here(machine["StartAt"])

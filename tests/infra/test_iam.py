@@ -211,6 +211,7 @@ INTEGRATIONS = {
     "arn:aws:states:::lambda:invoke": "lambda:InvokeFunction",
     "arn:aws:states:::sns:publish": "sns:Publish",
     "arn:aws:states:::sqs:sendMessage": "sqs:SendMessage",
+    "arn:aws:states:::dynamodb:deleteItem": "dynamodb:DeleteItem",
     "arn:aws:states:::s3:getObject": "s3:GetObject",
     "arn:aws:states:::s3:putObject": "s3:PutObject",
 }

@@ -14,7 +14,7 @@ from scones.domain import decision
 # A float's longest JSON is 25 bytes, a character's six (\\u0000); a list adds a comma and a space an item.
 NUMBER, CHARACTER, COMMA = 25, 6, 2
 NAME = decision.MAX_NAME_CHARACTERS * CHARACTER + 2
-INLINE = 4 * -(-decision.INLINE_LIMIT_BYTES // 3) + 2
+INLINE = decision.INLINE_TEXT_BYTES
 ORDER = 1024 * CHARACTER + 2  # the longest sort key of an index
 EXPRESS_SECONDS = 300
 
@@ -56,9 +56,8 @@ def dispatched(given: Bound) -> Bound:
     photo = given.fields["photo"]
     assert isinstance(photo, Object)
     known = {name: bound for name, bound in photo.fields.items() if name != "error"}
-    return Object(
-        {**known, "dispatch": Leaf(12), "orders": Leaf(2 + decision.MAX_ORDERS * (ORDER + COMMA))}, photo.beside
-    )
+    done = {"dispatch": Leaf(12), "orders": Leaf(2 + decision.MAX_ORDERS * (ORDER + COMMA)), "review": Leaf(5)}
+    return Object({**known, **done}, photo.beside)
 
 
 FUNCTIONS = {

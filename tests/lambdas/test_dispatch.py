@@ -1,5 +1,6 @@
 """The dispatch function at the end of the real chain: once a photo, the newest sighting, no order twice."""
 
+import hashlib
 import json
 import time
 import uuid
@@ -15,13 +16,15 @@ from access_keys import KEYS
 from conftest import deployed, new_settings, put_away
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
+from scones.deployment.template import state_machine
 from scones.dispatch.order_book import Item, open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.decision import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
-from scones.domain.naming import to_iso8601
+from scones.domain.naming import batch_id, evaluation_id, probe_id, to_iso8601
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
 from tiny_model import plain_photo, tar, write_tiny_model_file
+from waiting import eventually
 
 NOW = 30_000_000.0
 TOWNS = count(100, 100)
@@ -248,6 +251,10 @@ def test_a_refused_photo_is_recorded_with_the_reason(flow: Pipeline) -> None:
 @pytest.mark.parametrize(
     "event",
     [
+        {"s3_key": None},
+        {"seen_at": "0001-01-01T00:00:00Z"},
+        {"courier": {"id": "\ud800", "x_km": 0, "y_km": 0, "capacity": 1}},
+        {"courier": {"id": "c", "x_km": 5e-324, "y_km": 0, "capacity": 1}},
         {"courier": {"id": "c", "x_km": "here", "y_km": 0, "capacity": 1}},
         {"courier": {"id": "c", "x_km": 0, "y_km": 0, "capacity": 1000}},
         {"seen_at": "yesterday"},
@@ -261,11 +268,94 @@ def test_an_event_of_another_form_fails_by_name(flow: Pipeline, event: dict[str,
     assert (ended.status, ended.error) == ("FAILED", "BadEvent")
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "incoming/a.png"}}}]},
+        {"image_data": 7},
+        {"s3_bucket": "b", "s3_key": ["incoming/a.png"]},
+        {"image_data": "aGVsbG8=", "inference_id": {}, "error": {"Error": "mine"}},
+    ],
+)
+def test_a_malformed_event_fails_as_bad_event_at_the_first_try(flow: Pipeline, event: dict[str, object]) -> None:
+    """No KeyError of a function, and no retry: the event stays as it is."""
+    ended = flow.aws.workflow.run(flow.aws.stack.find_output("WorkflowArn"), uuid.uuid4().hex, event)
+    assert (ended.status, ended.error) == ("FAILED", "BadEvent")
+    retried = {name for each in _states()["SerializeImage"]["Retry"] for name in each["ErrorEquals"]}
+    assert retried.isdisjoint({"BadEvent", "States.ALL", "States.TaskFailed"})
+
+
+def _states() -> dict[str, Any]:
+    states: dict[str, Any] = state_machine("classify.asl.json")["States"]  # type: ignore[assignment]
+    return states
+
+
+def test_a_refusal_is_recorded_whatever_else_its_event_says(flow: Pipeline) -> None:
+    """Fields that the workflow sets itself, and numbers that no table holds, come from the event of no photo."""
+    noise = {"label": 5e-324, "inferences": [1e300], "confidence": "sure", "error": 7, "photo_id": "mine", "orders": {}}
+    ended = send(flow, b"a letter" + uuid.uuid4().bytes, **noise)
+    assert ended.error == "UnreadablePhoto"
+    told = json.loads(json.loads(ended.cause)["errorMessage"])
+    (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
+    assert (record["outcome"], record["reason"], "label" in record) == ("unreadable", told["reason"], False)
+
+
+def _to_review(flow: Pipeline) -> list[str]:
+    """Take all messages out of the review queue; returns the ids of their photos."""
+    queue, sqs = flow.aws.stack.find_output("ReviewQueueUrl"), Client(flow.settings, "sqs", KEYS)
+    found: list[str] = []
+    while messages := sqs.call("receive_message", QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        found += [json.loads(message["Body"])["photo_id"] for message in messages]
+        for message in messages:
+            sqs.call("delete_message", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+@pytest.mark.parametrize("named", [evaluation_id("load"), probe_id("0" * 64), batch_id("0" * 32)])
+@pytest.mark.parametrize("level", [SURE, UNSURE, 250])
+def test_internal_traffic_leaves_no_trace(flow: Pipeline, town: float, named: str, level: int) -> None:
+    """No decision, no courier, no order and no photo to review, however the model answers."""
+    (order,), who, body = orders(flow, town, 1), courier(town), photo(level)
+    _to_review(flow)
+    send(flow, body, courier=who, inference_id=named)
+    assert list(flow.aws.tables.decisions.query({"photo_id": hashlib.sha256(body).hexdigest()})) == []
+    assert flow.aws.tables.couriers.get({"courier_id": who["id"]}) is None
+    assert status(flow, order)["status"] == "open"
+    assert _to_review(flow) == []
+
+
+def test_a_photo_is_in_the_review_queue_once_however_often_it_is_sent(flow: Pipeline) -> None:
+    """Eight executions at once, then another one with another courier: every one is refused, one message waits."""
+    _to_review(flow)
+    body = photo(UNSURE)
+    with ThreadPoolExecutor(8) as pool:
+        ended = list(pool.map(lambda _: send(flow, body), range(8)))
+    ended.append(send(flow, body, courier=courier(1.0)))
+    assert {each.error for each in ended} == {"THRESHOLD_CONFIDENCE_NOT_MET"}
+    assert _to_review(flow) == [hashlib.sha256(body).hexdigest()]
+    records = flow.aws.tables.decisions.query({"photo_id": hashlib.sha256(body).hexdigest()})
+    assert sum("outcome" in record for record in records) == 9
+
+
 def test_the_largest_event_passes(flow: Pipeline, town: float) -> None:
     """A photo of as many bytes as may travel, and as many beside it, stay within every state's limit."""
     body = photo(SURE).ljust(INLINE_LIMIT_BYTES, b"x")
     output = routed(flow, body, note="x" * (EVENT_LIMIT_BYTES - 400), courier=courier(town))
     assert (output["dispatch"], output["image_data"]) == ("done", "")
+
+
+def test_uploads_that_are_no_photos_by_their_names_change_nothing(flow: Pipeline) -> None:
+    """Folder markers and hidden files are neither refused nor notified; the photo beside them is decided."""
+    body, town = photo(SURE), uuid.uuid4().hex
+    for name in ("", "._x.jpg", ".DS_Store", "more/", "more/._x.jpg", ".hidden/x.jpg", "Thumbs.db"):
+        content = b"" if name.endswith("/") or not name else uuid.uuid4().bytes
+        flow.aws.bucket.put(f"incoming/{town}/{name}", content)
+    flow.aws.bucket.put(f"incoming/{town}/more/x._jpg", body)
+    decided = {"photo_id": hashlib.sha256(body).hexdigest()}
+    assert eventually(lambda: bool(list(flow.aws.tables.decisions.query(decided))))
+    keys = [str(item["s3_key"]) for item in flow.aws.tables.decisions.scan() if town in str(item.get("s3_key"))]
+    assert keys == [f"incoming/{town}/more/x._jpg"]
 
 
 def test_an_upload_goes_through_by_itself_and_once(flow: Pipeline, town: float) -> None:

@@ -130,6 +130,16 @@ def test_a_standard_machine_has_no_synchronous_execution(clients: Any) -> None:
         clients.stepfunctions.start_sync_execution(stateMachineArn=machine(clients, WAIT, "STANDARD"))
 
 
+@pytest.mark.parametrize("text", ["", "{", "not json", '{"a": NaN}', "{'a': 1}", '{"a": 1} 2'])
+@pytest.mark.parametrize("start", ["start_execution", "start_sync_execution"])
+def test_an_execution_starts_only_with_json(clients: Any, start: str, text: str) -> None:
+    """Any other input is refused by name, however the execution is started, and nothing runs."""
+    arn = machine(clients, {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    with pytest.raises(ClientError, match="InvalidExecutionInput"):
+        getattr(clients.stepfunctions, start)(stateMachineArn=arn, input=text)
+    assert clients.stepfunctions.list_executions(stateMachineArn=arn)["executions"] == []
+
+
 def test_a_broken_machine_is_refused_by_every_door(clients: Any) -> None:
     """CreateStateMachine, UpdateStateMachine and CloudFormation all ask the guard."""
     broken = {"StartAt": "Gone", "States": {"P": {"Type": "Pass", "End": True}}}

@@ -38,6 +38,7 @@ _FUNCTION_MODULES = (
     "domain/decision.py",
     "domain/errors.py",
     "domain/naming.py",
+    "domain/wire.py",
     "lambdas/__init__.py",
     "lambdas/classify.py",
     "lambdas/classify_batch.py",

@@ -10,6 +10,8 @@ STATE_LIMIT_BYTES = 262_144
 """Step Functions' limit for the input and output of a state."""
 INLINE_LIMIT_BYTES = 64 * 1024
 """The largest photo that travels in the state; base64 adds a third, so this leaves room for all the rest."""
+INLINE_TEXT_BYTES = 96 * 1024
+"""The longest base64 text of such a photo as JSON, with line ends or as a data URL."""
 EVENT_LIMIT_BYTES = 8 * 1024
 """The largest event without its photo, as JSON."""
 PHOTO_LIMIT_BYTES = 6 * 1024 * 1024

@@ -19,6 +19,12 @@ SconesError
 All others descend from one of these, in the module that raises them.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_MAX_REPR_CHARACTERS: Final = 200
+
 
 class SconesError(Exception):
     """The base of all: the command line prints it as one line and exits with `exit_code`."""
@@ -89,3 +95,20 @@ class DispatchError(SconesError):
 
 class CommandError(SconesError):
     """The command line stops: cancelled, or the local cloud died."""
+
+
+@contextmanager
+def raise_as(failure: Callable[[str], Exception]) -> Iterator[None]:
+    """Raise any exception of the block as the *failure* of the one item that the block handles.
+
+    *failure* takes "cannot be read" with the exception's type and message. An item from outside (a photo, an event, a
+    captured record, a row of labels) can make a decoder or a parser raise anything, so no list of exceptions is
+    complete. A SconesError passes: it says already what is wrong.
+    """
+    try:
+        yield
+    except SconesError:
+        raise
+    except Exception as error:
+        # repr() escapes control characters that the item put into the message.
+        raise failure(f"cannot be read: {repr(error)[:_MAX_REPR_CHARACTERS]}") from error

@@ -156,6 +156,8 @@ _EVALUATION = "scones-evaluation-"
 _BATCH = "scones-batch-"
 _PROBE = "scones-canary-"
 _DIGITS = 16
+MAX_INFERENCE_ID_CHARACTERS: Final = 64
+"""SageMaker's limit of an inference id."""
 
 
 def evaluation_id(sha256: str) -> str:
@@ -174,7 +176,10 @@ def batch_id(digest: str) -> str:
 
 
 def is_internal(inference_id: str | None) -> bool:
-    """Whether an evaluation, a batch or the monitor sent the request, so that it does not count as traffic."""
+    """Whether an evaluation, a batch or the monitor sent the request, so that it does not count as traffic.
+
+    `infra/classify.asl.json` knows the same beginnings.
+    """
     return (inference_id or "").startswith((_EVALUATION, _BATCH, _PROBE))
 
 

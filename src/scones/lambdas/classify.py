@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.decision import MAX_CLASSES, MAX_NAME_CHARACTERS
-from scones.domain.errors import WorkflowError
 from scones.domain.naming import capture_prefix
+from scones.domain.wire import BadAnswer, read_answers
 from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
 
 _VARIANT = "AllTraffic"
@@ -48,6 +48,7 @@ def capture_line(
 
 _CAPTURE_BUCKET = os.environ.get("CAPTURE_BUCKET", "")
 _CONTENT_TYPE = "application/x-image"
+_KEPT = ("model_version", "unfamiliarity", "unfamiliar")
 # The state machine retries: a second layer of retries here would only multiply the load on a busy endpoint.
 # Its whole time is limited, so an endpoint that hangs must be given up early enough to be tried again.
 _CONFIG = Config(user_agent=USER_AGENT, retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
@@ -55,10 +56,6 @@ _CONFIG = Config(user_agent=USER_AGENT, retries={"total_max_attempts": 1}, conne
 _log = logging.getLogger(__name__)
 _s3 = boto3.client("s3", config=STORAGE)
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
-
-
-class BadAnswer(WorkflowError):
-    """The endpoint's answer is not in the expected form."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -91,19 +88,20 @@ def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
         raise unreadable(error.reason, event.get("photo_id", "")) from error
     if _CAPTURE_BUCKET:
         _capture(photo, answer, inference_id)
-    return _parsed(json.loads(answer))
+    return _parsed(answer)
 
 
-def _parsed(answer: dict[str, Any] | list[float]) -> dict[str, Any]:
+def _parsed(body: bytes) -> dict[str, Any]:
     """Read the endpoint's verbose answer, or the plain list of SageMaker's built-in classifier."""
-    inferences = answer if isinstance(answer, list) else answer["probabilities"]
-    if len(inferences) > MAX_CLASSES:
-        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {len(inferences)} probabilities; the maximum is {MAX_CLASSES}")
-    if isinstance(answer, list):
-        return {"inferences": inferences}
-    ood: dict[str, Any] = {name: answer[name] for name in ("unfamiliarity", "unfamiliar") if name in answer}
-    version = str(answer.get("model_version", ""))[:MAX_NAME_CHARACTERS]
-    return {"inferences": inferences, "model_version": version, **ood}
+    answers = read_answers(body)
+    inferences = answers[0]["probabilities"]
+    if len(answers) > 1 or len(inferences) > MAX_CLASSES:
+        found = f"{len(answers)} answers of {len(inferences)} probabilities"
+        raise BadAnswer(f"endpoint {ENDPOINT!r} gave {found}; the maximum is one of {MAX_CLASSES}")
+    known: dict[str, Any] = {name: answers[0][name] for name in _KEPT if name in answers[0]}
+    if "model_version" in known:
+        known["model_version"] = str(known["model_version"])[:MAX_NAME_CHARACTERS]
+    return {"inferences": inferences, **known}
 
 
 def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:

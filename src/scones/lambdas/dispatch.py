@@ -22,7 +22,7 @@ from scones.dispatch.order_book import (
 )
 from scones.dispatch.orders import Courier, Order, Rules, choose_orders
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
-from scones.domain.naming import to_iso8601
+from scones.domain.naming import is_internal, to_iso8601
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
@@ -32,9 +32,11 @@ _OFFERED_ORDERS = 500
 _TRIES = 5
 _BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 
+_KEPT_UNREADABLE = ("s3_bucket", "s3_key", "seen_at", "reason")
+"""All that is known of a photo which no model saw; its event may have other fields, which no function has checked."""
 _KEPT = (
-    *("s3_bucket", "s3_key", "seen_at", "model_version", "unfamiliarity", "unfamiliar"),
-    *("inferences", "label", "confidence", "threshold", "classes", "reason"),
+    *_KEPT_UNREADABLE,
+    *("model_version", "unfamiliarity", "unfamiliar", "inferences", "label", "confidence", "threshold", "classes"),
 )
 _tables = boto3.client("dynamodb", config=STORAGE)
 
@@ -63,15 +65,18 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take `{"execution", "started", "photo"}`, where *photo* is FilterInferences' output, or the state that failed.
 
     Returns the photo with `dispatch`, the status, and `orders`, which its courier got; for a refused photo these two
-    alone.
+    and `review`, whether this execution is to send it to the review queue. Of internal traffic nothing is recorded.
 
     Raises:
         StorageUnavailable: a table does not answer, or there are too many conflicts; the state machine retries.
     """
     photo = _with_refusal(event["photo"])
+    if is_internal(photo.get("inference_id")):
+        return _result(photo, DispatchStatus.NONE, [])
     now = datetime.now(UTC)
-    record: Item = {name: photo[name] for name in _KEPT if photo.get(name) is not None}
     outcome = outcome_of_error(photo.get("error", {}).get("Error", ""))
+    kept = _KEPT_UNREADABLE if outcome is Outcome.UNREADABLE else _KEPT
+    record: Item = {name: photo[name] for name in kept if photo.get(name) is not None}
     record |= {"outcome": outcome.value, "started": event["started"], "recorded": to_iso8601(now)}
     with storage("the tables"):
         courier = photo.get("courier")
@@ -80,8 +85,33 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             dispatch, orders = DispatchStatus.NONE, list[str]()
         else:
             dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), outcome, now)
+        review = outcome is Outcome.BELOW_THRESHOLD and _is_first_review(photo["photo_id"], event["execution"])
+    return _result(photo, dispatch, orders, review=review)
+
+
+def _result(
+    photo: dict[str, Any], dispatch: DispatchStatus, orders: list[str], *, review: bool = False
+) -> dict[str, Any]:
     # The cause of a refusal, twice, could exceed the limit of a state.
-    return {**(photo if outcome is Outcome.CLASSIFIED else {}), "dispatch": dispatch, "orders": orders}
+    kept = {"review": review} if "error" in photo else photo
+    return {**kept, "dispatch": dispatch, "orders": orders}
+
+
+def _is_first_review(photo_id: str, execution: str) -> bool:
+    """Mark the photo as sent to review; tell whether no other execution did, so that the queue holds it once."""
+    # The mark has a key of its own, so that a query for the photo gives its decisions.
+    key: Item = dict.fromkeys(("photo_id", "execution"), f"review of {photo_id}")
+    try:
+        _tables.put_item(
+            TableName=_DECISIONS,
+            Item=serialize({**key, "by": execution}),
+            ConditionExpression="attribute_not_exists(#photo_id) OR #by = :by",
+            ExpressionAttributeNames={"#photo_id": "photo_id", "#by": "by"},
+            ExpressionAttributeValues=serialize({":by": execution}),
+        )
+    except _tables.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
 
 
 def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
