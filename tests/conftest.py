@@ -8,11 +8,15 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from botocore.model import OperationModel
 
 from access_keys import KEY, KEYS
+from contract.shapes import request_faults
+from scones.aws.client import Client
 from scones.aws.cloudformation import StackFailed
 from scones.aws.connection import Aws, connect
 from scones.cli.session import PROGRAMS
@@ -49,6 +53,37 @@ def pytest_collection_finish() -> None:
     """Tell the garbage collector that the objects of now stay: each full sweep would look at half a million objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def request_faults_seen() -> Iterator[list[str]]:
+    """Hold every request that Scones sends in this process against botocore's models, lengths and patterns included."""
+    found: list[str] = []
+    opened = Client._open
+
+    def watched(client: Client) -> Any:
+        boto = opened(client)
+        boto.meta.events.register("provide-client-params", check)
+        return boto
+
+    def check(params: dict[str, Any], model: OperationModel, **_: object) -> None:
+        found.extend(request_faults(model, params))
+
+    Client._open = watched  # type: ignore[method-assign, assignment]
+    yield found
+    Client._open = opened  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def _requests_are_of_the_form_that_aws_documents(
+    request: pytest.FixtureRequest, request_faults_seen: list[str]
+) -> Iterator[None]:
+    """botocore itself does not check lengths, patterns and enumerations: only AWS would refuse the request."""
+    yield
+    found = list(request_faults_seen)
+    request_faults_seen.clear()
+    if not request.node.get_closest_marker("sends_wrong_requests"):
+        assert found == []
 
 
 @pytest.fixture(scope="session")

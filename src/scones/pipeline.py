@@ -93,11 +93,14 @@ class Pipeline:
 
     def train(self) -> "TrainingResult":
         """Train on the photos staged last, and register the model."""
+        from scones.deployment.checks import check_capacity
         from scones.steps.train import train
 
         staged = self._staged()
         # A model registry that belongs to another stack is an error now, not after an hour of training.
         self.aws.registry.check_group()
+        for check in check_capacity(self.aws, self.settings, trains=True):
+            self.report.tell(str(check))
         self.image()
         trained = self._save("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
         return self._save("train", replace(trained, package=self.registered().number))

@@ -8,6 +8,7 @@ from io import BytesIO
 
 from ministack.services import codebuild, ecr
 
+from scones_local.quotas import ServiceQuotas
 from scones_local.storage import ObjectStore
 from scones_local.wire import Json, Reply, ServiceError, error_reply, json_reply
 
@@ -18,12 +19,17 @@ SOURCE_FILES = ("Dockerfile", "buildspec.yml")
 class BuildService:
     """Starts builds that end at once; a build fails if its source is incomplete."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, quotas: ServiceQuotas) -> None:
         self._store = store
+        self._quotas = quotas
         self._start = codebuild._start_build
 
     def start(self, query: Json) -> Reply:
         """StartBuild: check the source as a real build would, and push a manifest without layers."""
+        try:
+            self._quotas.check_build()
+        except ServiceError as error:
+            return error_reply(error)
         status, headers, body = self._start(query)
         if status >= 300:
             return status, headers, body
@@ -56,9 +62,9 @@ class BuildService:
         return ("BUILD", f"COMMAND_EXECUTION_ERROR: {missing[0]}: no such file") if missing else None
 
 
-def install() -> None:
+def install(quotas: ServiceQuotas) -> None:
     """Let builds push to the repository, and let ECR describe a missing image with AWS's error."""
-    codebuild._start_build = BuildService(ObjectStore()).start
+    codebuild._start_build = BuildService(ObjectStore(), quotas).start
     stock = ecr._describe_images
 
     def described(query: Json) -> Reply:

@@ -19,7 +19,6 @@ from scones_local.access import AccessCheck, AccessKey
 from scones_local.cloud import OPTIONS, Programs
 from scones_local.folders import remove_folder
 from scones_local.processes import descendants, kill_all
-from scones_local.wire import Reply, ServiceError, error_reply
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -51,6 +50,7 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     from ministack.core import router  # noqa: PLC0415
 
     from scones_local import builds, cloudwatch, lambdas, machines, map_runs, stacks  # noqa: PLC0415
+    from scones_local.quotas import ServiceQuotas  # noqa: PLC0415
     from scones_local.sagemaker.api import SageMakerService  # noqa: PLC0415
     from scones_local.sagemaker.containers import ContainerRunner  # noqa: PLC0415
     from scones_local.sagemaker.scaling import AutoScalingService  # noqa: PLC0415
@@ -59,21 +59,18 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     lambdas.install(state / "lambda", environment, metrics, programs)
     machines.install()
     map_runs.install()
-    builds.install()
-    sagemaker = SageMakerService(ContainerRunner(programs, environment), state / "sagemaker", metrics)
+    quotas = ServiceQuotas()
+    builds.install(quotas)
+    runner = ContainerRunner(programs, environment)
+    sagemaker = SageMakerService(runner, state / "sagemaker", metrics, quotas)
     stacks.install(sagemaker)
     for service, target, handler in (
         ("sagemaker", "SageMaker.", sagemaker.handle),
         ("application-autoscaling", "AnyScaleFrontendService.", AutoScalingService(sagemaker.tables).handle),
-        ("servicequotas", "ServiceQuotasV20190624.", _not_emulated),
+        ("servicequotas", "ServiceQuotasV20190624.", quotas.handle),
     ):
         app.SERVICE_HANDLERS[service] = handler
         router.SERVICE_PATTERNS[service] = {"host_patterns": [], "target_prefixes": [target]}
-
-
-async def _not_emulated(*_request: object) -> Reply:
-    """Refuse requests to a service that is not here: ministack would take seconds, and answer as S3."""
-    return error_reply(ServiceError("NoSuchResourceException", "the local cloud has no such service"))
 
 
 async def _serve(listener: int, port: int, key: AccessKey) -> None:

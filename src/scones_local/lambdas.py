@@ -24,7 +24,7 @@ from scones_local import isolation
 from scones_local.cloud import Programs
 from scones_local.cloudwatch import MetricBuffer
 from scones_local.lambda_workers import CallerGone, CallResult, FunctionVersion, LambdaCall, LambdaWorker, error_body
-from scones_local.wire import Json
+from scones_local.wire import Json, Reply, ServiceError, error_reply
 
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "NO_PROXY")
 """The only variables of this machine that a function inherits, besides those of Lambda and of AWS clients."""
@@ -32,6 +32,7 @@ RUNTIME_PACKAGES = {"boto3", "awslambdaric"}
 """What Lambda's Python has besides the standard library: the SDK, and the runtime client."""
 WAIT_FOR_WORKER_SECONDS = 60.0
 MAX_LOG_LINES = 5000
+MAX_VARIABLES_BYTES = 4096
 WAITING_UNTIL: ContextVar[float] = ContextVar("WAITING_UNTIL", default=math.inf)
 """How long the caller of a function waits for it, in seconds since 1970."""
 CALLER_GONE = "States.Timeout"
@@ -41,6 +42,9 @@ CALLER_GONE = "States.Timeout"
 def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, programs: Programs) -> None:
     """Make ministack run functions here; *environment* is what workers inherit, as far as INHERITED allows."""
     service = LambdaService(folder, environment, metrics, programs)
+    create, update = lambda_svc._create_function, lambda_svc._update_config
+    lambda_svc._create_function = lambda query: _refused(query) or create(query)
+    lambda_svc._update_config = lambda name, query: _refused(query) or update(name, query)
     # This package counts every call; ministack does not count those of state machines, and keeps four points a call.
     lambda_svc._emit_lambda_metrics = lambda *_args, **_members: None
     lambda_svc._execute_function_warm = service.execute
@@ -48,6 +52,29 @@ def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, pr
     lambda_svc.invalidate_worker = service.end_environments
     lambda_svc._reserved_concurrency = reserved_concurrency
     lambda_svc._emit_lambda_logs = write_log
+
+
+def check_variables(query: Json) -> None:
+    """Refuse more environment variables than Lambda takes.
+
+    Raises:
+        ServiceError: as Lambda does.
+    """
+    measured = json.dumps((query.get("Environment") or {}).get("Variables") or {}, separators=(",", ":"))
+    if len(measured.encode()) > MAX_VARIABLES_BYTES:
+        raise ServiceError(
+            "InvalidParameterValueException",
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {measured}",
+        )
+
+
+def _refused(query: Json) -> Reply | None:
+    try:
+        check_variables(query)
+    except ServiceError as error:
+        return error_reply(error)
+    return None
 
 
 class FunctionPool:

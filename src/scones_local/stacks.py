@@ -9,6 +9,7 @@ from ministack.services import budgets, cloudwatch, cloudwatch_logs, codebuild, 
 from ministack.services.cloudformation import changesets, provisioners
 from ministack.services.cloudformation import stacks as engine
 
+from scones_local.lambdas import check_variables
 from scones_local.sagemaker.api import SageMakerService
 from scones_local.wire import Json, ServiceError, call
 
@@ -36,8 +37,8 @@ def install(sagemaker: SageMakerService) -> None:
     function = handlers["AWS::Lambda::Function"]
     handlers["AWS::Lambda::Function"] = {
         **function,
-        "create": lambda logical_id, props, stack: function["create"](logical_id, _check_code(props), stack),
-        "update": lambda arn, old, new, *rest: function["update"](arn, old, _check_code(new), *rest),
+        "create": lambda logical_id, props, stack: function["create"](logical_id, _check_function(props), stack),
+        "update": lambda arn, old, new, *rest: function["update"](arn, old, _check_function(new), *rest),
     }
     provisioners._STACK_TAG_PROPERTY.update(dict.fromkeys(("AWS::S3::Bucket", "AWS::Events::Rule"), ("Tags", "list")))
     tagging._COLLECTORS.update(
@@ -189,8 +190,12 @@ def _tagged(props: Json, created: Created) -> Created:
     return created
 
 
-def _check_code(props: Json) -> Json:
-    """*props*, if the archive that they name exists; else raises ValueError."""
+def _check_function(props: Json) -> Json:
+    """*props*, if the archive that they name exists, and Lambda takes their variables; else raises ValueError."""
+    try:
+        check_variables(props)
+    except ServiceError as error:
+        raise ValueError(error.message) from error
     code = props.get("Code") or {}
     if "S3Key" in code and s3._get_object_data(code["S3Bucket"], code["S3Key"], code.get("S3ObjectVersion")) is None:
         raise ValueError(

@@ -1,10 +1,24 @@
+import json
 import socket
 from dataclasses import replace
 
+import boto3
 import pytest
 
 from access_keys import KEYS
-from scones.aws.client import AwsError, AwsUnreachable, Client, WaitTimeout, poll, wait
+from faulty import Fault, before
+from scones.aws.client import (
+    PARTITIONS,
+    AwsError,
+    AwsUnreachable,
+    Client,
+    UnsupportedRegion,
+    WaitTimeout,
+    check_region,
+    partition,
+    poll,
+    wait,
+)
 from scones.aws.connection import connect
 from scones.config.settings import Settings
 
@@ -16,6 +30,7 @@ def test_what_aws_refuses_is_one_line_with_its_own_code(settings: Settings) -> N
     assert refused.value.code == "NoSuchBucket"
 
 
+@pytest.mark.sends_wrong_requests
 def test_a_wrong_argument_is_refused_before_it_is_sent(settings: Settings) -> None:
     """Botocore checks each call against AWS's own models."""
     with pytest.raises(AwsError, match="ParamValidationError"):
@@ -73,3 +88,42 @@ def test_waiting_too_long_says_for_what() -> None:
 def test_there_is_always_one_look() -> None:
     """What is so already is found however short the patience."""
     assert len(list(zip(poll("anything", 1), range(1), strict=False))) == 1
+
+
+def regions() -> dict[str, str]:
+    """Every region that botocore knows, with its partition."""
+    session = boto3.Session()
+    parts = session.get_available_partitions()
+    return {region: part for part in parts for region in session.get_available_regions("sts", part)}
+
+
+@pytest.mark.parametrize(("region", "part"), regions().items())
+def test_a_region_is_accepted_in_its_partition_or_refused_in_one_line(region: str, part: str) -> None:
+    """GovCloud and China have ARNs and domains of their own; other partitions, or without CodeBuild, do not."""
+    offered = region in boto3.Session().get_available_regions("codebuild", part)
+    if part not in PARTITIONS or not offered:
+        with pytest.raises(UnsupportedRegion) as refused:
+            check_region(region)
+        assert "\n" not in str(refused.value)
+        return
+    check_region(region)
+    assert partition(region) == part
+    known = boto3.Session()._session.get_data("endpoints")["partitions"]
+    assert PARTITIONS[part] == next(each["dnsSuffix"] for each in known if each["partition"] == part)
+
+
+@pytest.mark.parametrize("region", ["ca-west-1", "mx-central-1", "ap-east-2", "us-iso-east-1", "eusc-de-east-1"])
+def test_where_the_image_cannot_be_built_nothing_is_begun(region: str) -> None:
+    """The first command says so, not the stack minutes later."""
+    with pytest.raises(UnsupportedRegion, match=rf"does not work in region '{region}'.*Set AWS_REGION"):
+        connect(replace(Settings(), region=region))
+
+
+@pytest.mark.parametrize("code", ["ResourceLimitExceeded", "AccountLimitExceededException"])
+def test_a_quota_that_is_used_up_says_what_to_do(settings: Settings, code: str) -> None:
+    """AWS's own words, and where to ask for more."""
+    body = json.dumps({"__type": code, "message": "Cannot have more than 0 builds in queue for the account"}).encode()
+    with before(1, always=Fault("status", 400, body)) as server:
+        client = Client(replace(settings, endpoint_url=server.url), "codebuild", KEYS, attempts=1)
+        with pytest.raises(AwsError, match=r"more than 0 builds.*request more in Service Quotas"):
+            client.call("start_build", projectName="p")

@@ -157,3 +157,21 @@ def test_what_changed_is_named_with_its_properties() -> None:
     found = summarize_drift([looked("MODIFIED", "/DisplayName", "/Tags"), looked("DELETED")], resources=2)
     topic = "(AWS::SNS::Topic)"
     assert found.changed == (f"modified Modified {topic} at /DisplayName, /Tags", f"deleted Deleted {topic}")
+
+
+def test_what_scones_changes_itself_is_no_drift() -> None:
+    """The monitor enables the alarm about missing photos; any other change of it is shown."""
+    ours = {**looked("MODIFIED", "/ActionsEnabled"), "LogicalResourceId": "SilenceAlarm"}
+    assert summarize_drift([ours], resources=1) == StackDrift(resources=1, checked=1)
+    more = {**looked("MODIFIED", "/ActionsEnabled", "/Threshold"), "LogicalResourceId": "SilenceAlarm"}
+    other = {**looked("MODIFIED", "/ActionsEnabled"), "LogicalResourceId": "DriftAlarm"}
+    gone = {**looked("DELETED"), "LogicalResourceId": "SilenceAlarm"}
+    assert len(summarize_drift([more, other, gone], resources=3).changed) == 3
+
+
+def test_a_bucket_whose_name_s3_still_holds_says_how_long_to_wait() -> None:
+    """`down`, and `up` soon after: S3 keeps the name for a while."""
+    reason = "Bucket: A conflicting conditional operation is currently in progress against this resource. (409)"
+    message = str(StackFailed("scones-dev", "ROLLBACK_COMPLETE", reason))
+    assert "for up to an hour: wait, or use another --env, and run the same command again" in message
+    assert "an hour" not in str(StackFailed("scones-dev", "ROLLBACK_COMPLETE", "Bucket: no"))

@@ -104,3 +104,22 @@ def test_more_classes_than_the_workflow_carries_are_refused(classes: tuple[str, 
     assert (decision.MAX_CLASSES, decision.MAX_NAME_CHARACTERS) == (64, 128)
     with pytest.raises(SettingsError, match="64 different names of at most 128 characters"):
         replace(Settings(), classes=classes)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        tuple(f"{number:02}" + "n" * 116 for number in range(64)),
+        tuple(f"{number:02}" + "\u8eca" * 20 for number in range(64)),
+        tuple(f"{number:02}" + "n" * 49 for number in range(50)),
+    ],
+)
+def test_classes_that_no_training_job_could_be_given_are_refused(classes: tuple[str, ...]) -> None:
+    """SageMaker takes 2,500 characters as a hyperparameter, and Lambda 4 KB of variables together."""
+    with pytest.raises(SettingsError, match=r"bytes together, more than the 2,500 .*shorten the names"):
+        replace(Settings(), classes=classes)
+
+
+def test_many_classes_of_usual_names_are_accepted() -> None:
+    """64 names of 38 characters fit."""
+    assert len(replace(Settings(), classes=tuple(f"{number:02}" + "n" * 36 for number in range(64))).classes) == 64

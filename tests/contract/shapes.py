@@ -1,4 +1,4 @@
-"""Hold replies against botocore's own models: members, types, enumerations, and the codes of errors."""
+"""Hold requests and replies against botocore's own models: members, types, enumerations, lengths, and error codes."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def faults(shape: Shape | None, value: Any, path: str = "", *, raw: bool = False
     if isinstance(shape, StructureShape):
         yield from _structure(shape, value, path, raw=raw)
     elif isinstance(shape, ListShape):
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             yield f"{path}: {type(value).__name__} instead of a list"
             return
         for index, item in enumerate(value):
@@ -94,6 +94,36 @@ def _scalar(shape: Shape, value: Any, path: str) -> Iterator[str]:
         and not re.fullmatch(pattern, value)
     ):
         yield f"{path}: {value!r} does not match {pattern}"
+
+
+def request_faults(operation: OperationModel, members: dict[str, Any]) -> list[str]:
+    """Everything in a request that AWS's model does not allow, lengths and sizes included."""
+    found = list(faults(operation.input_shape, members, operation.name))
+    return found + list(_sizes(operation.input_shape, members, operation.name))
+
+
+def _sizes(shape: Shape | None, value: Any, path: str) -> Iterator[str]:
+    """Where a text, a list, a map or a number is outside the bounds of its shape."""
+    if shape is None or value is None:
+        return
+    size = value if shape.type_name in ("integer", "long", "float", "double") else _length(value)
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if size is not None and ((least is not None and size < least) or (most is not None and size > most)):
+        yield f"{path}: {size} is not between {least} and {most}"
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        for name in value.keys() & shape.members.keys():
+            yield from _sizes(shape.members[name], value[name], f"{path}.{name}")
+    elif isinstance(shape, ListShape):
+        for index, item in enumerate(value):
+            yield from _sizes(shape.member, item, f"{path}[{index}]")
+    elif isinstance(shape, MapShape):
+        for key, item in value.items():
+            yield from _sizes(shape.key, key, f"{path}.{key}")
+            yield from _sizes(shape.value, item, f"{path}.{key}")
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if isinstance(value, str | bytes | list | tuple | dict) else None
 
 
 def reply_faults(operation: OperationModel, parsed: dict[str, Any], body: bytes) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,50 +14,117 @@ from scones.aws.connection import Aws, Quotas, connect
 from scones.aws.ecr import Images
 from scones.aws.s3 import Bucket
 from scones.config.settings import Settings
-from scones.deployment.checks import BucketTaken, CheckStatus, PreflightCheck, preflight
+from scones.deployment import checks as deployment_checks
+from scones.deployment.checks import (
+    BucketTaken,
+    CheckStatus,
+    PreflightCheck,
+    QuotaTooSmall,
+    check_capacity,
+    preflight,
+)
+
+ENDPOINTS, TRAINING = "ml.m5.large for endpoint usage", "ml.m5.large for training job usage"
+SPOT, BUILDS = "ml.m5.large for spot training job usage", "Concurrently running builds for Linux/Small environment"
 
 
-@pytest.fixture
-def limit(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A stand-in for Service Quotas with one quota of so many instances."""
-    quota = {"QuotaName": "ml.m5.large for endpoint usage", "QuotaCode": "L-1", "Value": request.param}
-    with before(1, always=Fault("status", 200, json.dumps({"Quotas": [quota]}).encode())) as server:
-        yield server.url
+@contextmanager
+def quotas(aws: Aws, settings: Settings, values: dict[str, float]) -> Iterator[Aws]:
+    """The account with these quotas and no others."""
+    items = [{"QuotaName": name, "QuotaCode": "L-1", "Value": value} for name, value in values.items()]
+    with before(1, always=Fault("status", 200, json.dumps({"Quotas": items}).encode())) as server:
+        asked = Client(replace(settings, endpoint_url=server.url), "service-quotas", KEYS)
+        yield replace(aws, quotas=Quotas(asked))
 
 
 def checks(aws: Aws, settings: Settings) -> dict[str, PreflightCheck]:
-    """Every check, by the first word of what it looked at."""
-    return {check.what.split()[0]: check for check in preflight(aws, settings)}
+    """Every check, by what it looked at."""
+    return {check.what: check for check in preflight(aws, settings)}
 
 
-def test_what_cannot_be_looked_at_here_is_said(aws: Aws, settings: Settings) -> None:
-    """The local cloud has no Service Quotas and no images: neither passes silently."""
+def test_a_fresh_environment_passes_on_the_local_cloud(aws: Aws, settings: Settings) -> None:
+    """Each check has a line; the image is still to be built."""
     found = checks(aws, settings)
     assert found["credentials"].verdict is CheckStatus.GOOD
     assert aws.account in found["credentials"].words
     assert str(found["names"]) == f"preflight: names: {aws.name} is free"
-    assert found["quota"].verdict is CheckStatus.UNCHECKED
-    assert ": unchecked: service-quotas answered " in str(found["quota"])
+    quota_lines = [what for what in found if what.startswith("quota of")]
+    assert quota_lines == [f"quota of {what}" for what in ("ml.m5.large for training", ENDPOINT_LINE, "image builds")]
+    assert {found[what].verdict for what in quota_lines} == {CheckStatus.GOOD}
     assert found["image"].words.endswith("is built first")
+
+
+ENDPOINT_LINE = "ml.m5.large for endpoints"
 
 
 @pytest.mark.parametrize(
     ("limit", "words"),
     [(0.0, "deploy needs 1 of 0"), (1.0, "an update needs 2 for a while, of 1"), (2.0, "2; an update needs 2")],
-    indirect=["limit"],
 )
-def test_a_quota_too_small_is_told_before_an_hour_is_lost(aws: Aws, settings: Settings, limit: str, words: str) -> None:
+def test_a_quota_too_small_is_told_before_an_hour_is_lost(
+    aws: Aws, settings: Settings, limit: float, words: str
+) -> None:
     """None at all, one that is too few for an update beside the old endpoint, and enough."""
-    asked = Client(replace(settings, endpoint_url=limit), "service-quotas", KEYS)
-    assert words in checks(replace(aws, quotas=Quotas(asked)), settings)["quota"].words
+    with quotas(aws, settings, {ENDPOINTS: limit}) as account:
+        assert words in checks(account, settings)[f"quota of {ENDPOINT_LINE}"].words
 
 
-@pytest.mark.parametrize("limit", [5.0], indirect=True)
-def test_a_quota_that_aws_does_not_name_is_not_taken_for_enough(aws: Aws, settings: Settings, limit: str) -> None:
+@pytest.mark.parametrize(("spot", "name"), [(0, TRAINING), (600, SPOT)])
+def test_training_is_refused_before_anything_is_built_if_its_quota_is_zero(
+    aws: Aws, settings: Settings, spot: int, name: str
+) -> None:
+    """`up` only says so, since it trains nothing; Spot instances have a quota of their own."""
+    wanted = replace(settings, spot_wait_seconds=spot)
+    with quotas(aws, settings, {TRAINING: 5.0, SPOT: 5.0, BUILDS: 5.0, name: 0.0}) as account:
+        assert "train needs 1 of 0" in checks(account, wanted)["quota of ml.m5.large for training"].words
+        with pytest.raises(
+            QuotaTooSmall, match=r"ml.m5.large for training is 0: request more of L-1.*nothing was"
+        ) as told:
+            list(check_capacity(account, wanted, trains=True))
+    assert "\n" not in str(told.value)
+    with quotas(aws, settings, {TRAINING: 5.0, SPOT: 5.0, BUILDS: 5.0}) as account:
+        assert list(check_capacity(account, wanted, trains=True))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_new_account_that_may_build_nothing_is_told_before_anything_is_created(
+    aws: Aws, settings: Settings, trains: bool
+) -> None:
+    """CodeBuild answers `Cannot have more than 0 builds in queue`; an image that exists needs no build."""
+    with quotas(aws, settings, {TRAINING: 5.0, BUILDS: 0.0}) as account:
+        with pytest.raises(QuotaTooSmall, match=r"image builds is 0"):
+            list(check_capacity(account, settings, trains=trains))
+        built = replace(account, images=BuiltImages())
+        assert "is in the registry" in str(list(check_capacity(built, settings, trains=trains))[-1])
+
+
+class BuiltImages(Images):
+    """A repository that has the image."""
+
+    def __init__(self) -> None:
+        """Without clients: it is only asked for a digest."""
+
+    def digest(self, tag: str) -> str | None:
+        """The digest of any tag."""
+        return f"sha256:{tag}"
+
+
+def test_a_build_that_needs_another_index_says_so(
+    aws: Aws, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip's own index has no local versions, such as `+cpu`."""
+    monkeypatch.setattr(deployment_checks, "unpublished_requirements", lambda: ("torch==2.0+cpu",))
+    assert "pip's own index has no torch==2.0+cpu; set package_index" in checks(aws, settings)["image build"].words
+    assert "image build" not in checks(aws, replace(settings, package_index="https://index.example"))
+    monkeypatch.setattr(deployment_checks, "unpublished_requirements", tuple)
+    assert "image build" not in checks(aws, settings)
+
+
+def test_a_quota_that_aws_does_not_name_is_not_taken_for_enough(aws: Aws, settings: Settings) -> None:
     """A type that this region does not have, or that has another name there."""
-    asked = Client(replace(settings, endpoint_url=limit), "service-quotas", KEYS)
     other = replace(settings, endpoint_instance="ml.c5.large")
-    found = checks(replace(aws, quotas=Quotas(asked)), other)["quota"]
+    with quotas(aws, settings, {ENDPOINTS: 5.0}) as account:
+        found = checks(account, other)["quota of ml.c5.large for endpoints"]
     assert (found.verdict, found.words) == (CheckStatus.UNCHECKED, f"SageMaker has no such quota in {aws.region}")
 
 
@@ -83,7 +151,7 @@ def test_who_may_not_ask_for_quotas_may_go_on(aws: Aws, settings: Settings) -> N
     body = b'{"__type": "AccessDeniedException", "message": "no"}'
     with before(1, always=Fault("status", 400, body)) as server:
         asked = Client(replace(settings, endpoint_url=server.url), "service-quotas", KEYS, attempts=1)
-        found = checks(replace(aws, quotas=Quotas(asked)), settings)["quota"]
+        found = checks(replace(aws, quotas=Quotas(asked)), settings)[f"quota of {ENDPOINT_LINE}"]
     assert "servicequotas:ListServiceQuotas" in found.words
     assert found.verdict is CheckStatus.UNCHECKED
 

@@ -3,11 +3,19 @@
 import copy
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
+import botocore.session
+
+from access_keys import KEYS
 from infra.policies import composed, grants, is_known, listed, resources, statements, takes_resources
-from scones.deployment.template import base_template, function_release
+from scones.aws.client import Client
+from scones.deployment.template import base_template, function_release, state_machine
+from scones.pipeline import Pipeline
+
+ROOT = Path(__file__).parents[2]
 
 SERVERLESS_MEMORY_MB = {1024, 2048, 3072, 4096, 5120, 6144}
 ANYWHERE = {"cloudwatch:PutMetricData": "held to a namespace by a condition"}
@@ -180,3 +188,55 @@ def _scheduled() -> list[Any]:
 
 def _points_elsewhere(value: Any) -> bool:
     return isinstance(value, dict) and ("Ref" in value or "Fn::GetAtt" in value)
+
+
+TAGGED = {
+    *("sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig", "sagemaker:CreateModel"),
+    *("sagemaker:CreateModelPackageGroup", "sagemaker:CreateTrainingJob", "cloudformation:CreateChangeSet"),
+}
+UNTAGGED = {
+    "sagemaker:CreateModelPackage": "a version has its group's tags, and SageMaker refuses others",
+    "application-autoscaling:RegisterScalableTarget": "it costs nothing; AWS refuses tags for a target that exists",
+}
+
+
+def test_a_call_that_takes_tags_gives_them_or_has_a_reason_not_to() -> None:
+    """The bill is by tag. A new call must be added to one of the two; the stack passes its tags on to all in it."""
+    session = botocore.session.get_session()
+    actions = set(runpy.run_path(str(ROOT / "docs" / "permissions.py"))["_of_commands"]())
+    taking = set()
+    for action in actions:
+        service, _, operation = action.partition(":")
+        if service in session.get_available_services():
+            model = session.get_service_model(service)
+            shape = model.operation_model(operation).input_shape if operation in model.operation_names else None
+            if (
+                shape
+                and {"Tags", "tags"} & shape.members.keys()
+                and operation.startswith(("Create", "Register", "Start"))
+            ):
+                taking.add(action)
+    assert taking == TAGGED | UNTAGGED.keys()
+
+
+def test_every_call_that_gives_tags_names_them_in_its_request(flow: Pipeline) -> None:
+    """Each resource carries the environment's tag: the endpoint, its configuration, its model and the model's group."""
+    client = Client(flow.settings, "sagemaker", KEYS)
+    endpoint = client.call("describe_endpoint", EndpointName=flow.aws.name)
+    config = client.call("describe_endpoint_config", EndpointConfigName=endpoint["EndpointConfigName"])
+    model = client.call("describe_model", ModelName=config["ProductionVariants"][0]["ModelName"])
+    group = client.call("describe_model_package_group", ModelPackageGroupName=flow.aws.name)
+    arns = [endpoint["EndpointArn"], config["EndpointConfigArn"], model["ModelArn"], group["ModelPackageGroupArn"]]
+    for arn in arns:
+        tags = client.call("list_tags", ResourceArn=arn)["Tags"]
+        assert {"Key": "scones:env", "Value": flow.aws.name} in tags, arn
+
+
+def test_the_attempts_at_a_batch_end_before_their_execution() -> None:
+    """An Express execution ends after five minutes, and with it what the last attempt would have said."""
+    batch: Any = state_machine("batch.asl.json")
+    task = batch["States"]["ClassifyBatches"]["ItemProcessor"]["States"]["ClassifyBatch"]
+    (timeouts, others) = task["Retry"]
+    assert timeouts["ErrorEquals"][0] == "States.Timeout"
+    waits = others["MaxAttempts"] * others["MaxDelaySeconds"] + timeouts["IntervalSeconds"]
+    assert (1 + timeouts["MaxAttempts"]) * task["TimeoutSeconds"] + waits < 300

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 
 def test_an_environment_stays_warm(function: Any, clients: Any) -> None:
@@ -111,3 +112,22 @@ def test_many_calls_share_a_log_stream(clients: Any, function: Any) -> None:
     assert len(streams) == 1
     events = clients.logs.filter_log_events(logGroupName=f"/aws/lambda/{function.name}")["events"]
     assert sum("told hello" in event["message"] for event in events) == 3
+
+
+def test_variables_have_lambda_s_limit(function: Any) -> None:
+    """4 KB together, as JSON, for a new function and for a changed one."""
+    change = function.client.update_function_configuration
+    change(FunctionName=function.name, Environment={"Variables": {"LONG": "n" * 4000}})
+    with pytest.raises(ClientError, match=r"InvalidParameterValueException.*exceeded the 4KB limit"):
+        change(FunctionName=function.name, Environment={"Variables": {"LONG": "n" * 4096}})
+    known = function.client.get_function(FunctionName=function.name)["Configuration"]
+    code = {"ZipFile": function.archive("def handler(e, c): return 0\n")}
+    with pytest.raises(ClientError, match=r"InvalidParameterValueException.*exceeded the 4KB limit"):
+        function.client.create_function(
+            FunctionName=f"{function.name}-2",
+            Runtime=known["Runtime"],
+            Role=known["Role"],
+            Handler="answer.handler",
+            Code=code,
+            Environment={"Variables": {"LONG": "n" * 4096}},
+        )

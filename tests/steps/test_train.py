@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scones.aws.client import wait
+from access_keys import KEYS
+from scones.aws.client import Client, wait
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed
 from scones.config.settings import Settings
@@ -55,6 +56,9 @@ def test_a_job_gives_a_model_its_metrics_and_its_progress(aws: Aws, settings: Se
     assert list(aws.bucket.list("checkpoints/")) == []
     assert watching.shares == sorted(watching.shares)
     assert watching.shares[-1] == 1
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{trained.job}"
+    tags = Client(settings, "sagemaker", KEYS).call("list_tags", ResourceArn=arn)["Tags"]
+    assert tags == [{"Key": "scones:env", "Value": aws.name}]
     folder = tmp_path / "model"
     unpack(aws.bucket.get(aws.bucket.key(trained.model_uri)), folder)
     model_file = read_model_file(folder)

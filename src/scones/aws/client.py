@@ -66,10 +66,14 @@ _REFUSED_KEYS = {
 
 _THROTTLED = "AWS is throttling requests; try again later"
 _FORBIDDEN = "your credentials lack this permission: have it granted, or use others, and run the same command again"
+_QUOTA = "the account's quota is too small: request more in Service Quotas, or from AWS support if it shows no limit"
 _NEXT = {
     **dict.fromkeys(("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"), _THROTTLED),
     **dict.fromkeys(("RequestLimitExceeded", "RequestThrottled", "ProvisionedThroughputExceededException"), _THROTTLED),
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), _FORBIDDEN),
+    **dict.fromkeys(
+        ("ResourceLimitExceeded", "AccountLimitExceededException", "ServiceQuotaExceededException"), _QUOTA
+    ),
 }
 """What to do about errors that Scones did not cause."""
 
@@ -126,6 +130,26 @@ class UnknownRegion(AwsUnreachable):
         self.region = region
 
 
+class UnsupportedRegion(AwsUnreachable):
+    """Scones cannot work in this region."""
+
+    def __init__(self, region: str, reason: str) -> None:
+        super().__init__(f"Scones does not work in region {region!r}: {reason}. Set AWS_REGION, or region, to another")
+        self.region = region
+
+
+PARTITIONS = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
+"""The partitions in which Scones works, each with the domain of its services."""
+_PREFIXES = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+_NEEDED = {"sagemaker": "SageMaker", "codebuild": "CodeBuild, which builds the container image,"}
+"""Services that AWS does not offer in all regions."""
+
+
+def partition(region: str) -> str:
+    """Name the partition of a region that `check_region` accepts; it is a part of every ARN."""
+    return next((name for prefix, name in _PREFIXES.items() if region.startswith(prefix)), "aws")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Explicit keys in place of boto3's own chain, without the user's AWS configuration."""
@@ -159,10 +183,11 @@ def _session(region: str, credentials: Credentials | None) -> "boto3.Session":
 
 
 def check_region(region: str) -> None:
-    """Reject a region that does not exist, before a call to it times out.
+    """Reject a region that does not exist or lacks a service, before anything is created there.
 
     Raises:
         UnknownRegion: botocore lists no such region.
+        UnsupportedRegion: it is in another partition, or without a service that Scones needs.
         AwsUnreachable: the profile that is set does not exist.
     """
     import boto3
@@ -171,9 +196,16 @@ def check_region(region: str) -> None:
         found = boto3.Session(region_name=region)
     except _boto_errors() as error:
         raise _broken_settings(error) from error
-    names = [name for part in found.get_available_partitions() for name in found.get_available_regions("sts", part)]
+    by_partition = {part: found.get_available_regions("sts", part) for part in found.get_available_partitions()}
+    names = [name for part in by_partition.values() for name in part]
     if region not in names:
         raise UnknownRegion(region, get_close_matches(region, names))
+    where = next(part for part, regions in by_partition.items() if region in regions)
+    if where not in PARTITIONS:
+        raise UnsupportedRegion(region, f"its partition {where} is none of {', '.join(PARTITIONS)}")
+    for service, name in _NEEDED.items():
+        if region not in found.get_available_regions(service, where):
+            raise UnsupportedRegion(region, f"as far as this boto3 knows, AWS does not offer {name} there")
 
 
 def _broken_settings(error: Exception) -> AwsUnreachable:

@@ -101,6 +101,8 @@ def _row(action: ChangeAction, kind: str, what: str) -> str:
 
 _DETECTION_SECONDS = 180.0
 _CHANGED = {"MODIFIED", "DELETED"}
+_OWN_CHANGES = {"SilenceAlarm": frozenset({"/ActionsEnabled"})}
+"""Properties that Scones changes itself, by resource: the monitor enables that alarm after the first photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,14 @@ def detect_drift(client: Client, stack: str) -> StackDrift:
 def summarize_drift(looked: Iterable[Mapping[str, Any]], resources: int) -> StackDrift:
     """Summarize the drift of a stack of so many *resources*; CloudFormation cannot check all of them."""
     checked = [each for each in looked if each["StackResourceDriftStatus"] in {"IN_SYNC", *_CHANGED}]
-    changed = tuple(_words(each) for each in checked if each["StackResourceDriftStatus"] in _CHANGED)
-    return StackDrift(resources, len(checked), changed)
+    changed = [each for each in checked if each["StackResourceDriftStatus"] in _CHANGED and not _is_expected(each)]
+    return StackDrift(resources, len(checked), tuple(map(_words, changed)))
+
+
+def _is_expected(drift: Mapping[str, Any]) -> bool:
+    """Whether a resource was changed by Scones itself, and in nothing else."""
+    differences = {each["PropertyPath"] for each in drift.get("PropertyDifferences", ())}
+    return bool(differences) and differences <= _OWN_CHANGES.get(drift["LogicalResourceId"], frozenset())
 
 
 def _looked_at(client: Client, stack: str) -> Iterator[dict[str, Any]]:
@@ -172,6 +180,8 @@ _CHANGE_SET_SECONDS = 120.0
 # Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 _MAX_BODY_BYTES = 51_200
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+_NAME_HELD = "conflicting conditional operation"
+"""S3's OperationAborted, in CloudFormation's reason."""
 _REVIEW = "REVIEW_IN_PROGRESS"
 """A stack without resources: a command was stopped before it executed the first change set."""
 # Executing a change set deletes all others of the stack.
@@ -187,7 +197,9 @@ class StackFailed(CloudError):
     """CloudFormation could not create or update the stack."""
 
     def __init__(self, name: str, status: str, reason: str) -> None:
-        super().__init__(f"stack {name!r} is {status}: {reason}; correct that and run the same command again")
+        held = "S3 keeps the name of a deleted bucket for up to an hour: wait, or use another --env,"
+        todo = f"{held} and" if _NAME_HELD in reason else "correct that and"
+        super().__init__(f"stack {name!r} is {status}: {reason}; {todo} run the same command again")
         self.name = name
         self.status = status
         self.reason = reason

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from scones.aws.client import AwsError, Client, Credentials, check_region
+from scones.aws.client import AwsError, Client, Credentials, check_region, partition
 from scones.aws.cloudformation import Stacks
 from scones.aws.cloudwatch import Logs, Metrics, Notices
 from scones.aws.dynamodb import Tables
@@ -96,9 +96,14 @@ class Aws:
         return f"{self.name}--"
 
     @property
+    def partition(self) -> str:
+        """The partition of the region, a part of every ARN."""
+        return partition(self.region)
+
+    @property
     def batch_machine(self) -> str:
         """The ARN of the state machine for batches, even if it does not exist."""
-        return f"arn:aws:states:{self.region}:{self.account}:stateMachine:{self.name}-batch"
+        return f"arn:{self.partition}:states:{self.region}:{self.account}:stateMachine:{self.name}-batch"
 
 
 def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:

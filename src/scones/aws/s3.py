@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scones.aws.client import AwsError, Client
+from scones.aws.client import PARTITIONS, AwsError, Client, partition
 from scones.data.dataset import SourceError
 from scones.data.image_header import UnreadablePhoto
 
@@ -55,7 +55,8 @@ class Bucket:
 
     def url(self, key: str) -> str:
         """The URL of an object, for CloudFormation."""
-        return f"https://s3.{self._client.region}.amazonaws.com/{self.name}/{key}"
+        region = self._client.region
+        return f"https://s3.{region}.{PARTITIONS[partition(region)]}/{self.name}/{key}"
 
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
         """Store *body* and return its URI."""

@@ -209,6 +209,7 @@ class TrainingPlan:
     """The ARN of the KMS key for the model and the disk; empty for AWS's own."""
     metrics: Mapping[str, str]
     """Metric names, each with the regular expression that finds it in the log."""
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,7 @@ class SageMaker:
             EnableManagedSpotTraining=plan.spot_wait_seconds > 0,
             StoppingCondition=longest,
             HyperParameters=dict(plan.hyperparameters),
+            Tags=_tags(plan.tags),
         )
 
     def training(self, job: str) -> TrainingStatus:

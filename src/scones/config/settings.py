@@ -1,6 +1,8 @@
 """Settings: every setting with its type and range, read from flags, the environment and `scones.toml`."""
 
+import configparser
 import os
+import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from scones.domain.decision import MAX_CLASSES, MAX_NAME_CHARACTERS, VEHICLES
+from scones.domain.decision import MAX_CLASSES, MAX_CLASSES_BYTES, MAX_NAME_CHARACTERS, VEHICLES
 from scones.domain.errors import SettingsError
 
 MIN_RATE, MAX_RATE = 0.001, 0.5
@@ -53,7 +55,7 @@ class Settings:
     env: _EnvironmentName = "dev"
     """The environment's name, a part of every resource's name; an account may hold several environments."""
     region: str = "us-east-1"
-    """The AWS region."""
+    """The AWS region; the AWS profile's counts before this default."""
     endpoint_url: str | None = None
     """An AWS-compatible endpoint to use instead of AWS (`AWS_ENDPOINT_URL`)."""
     data: str = "auto"
@@ -153,6 +155,11 @@ class Settings:
             _convert(name, getattr(self, name), strict=True)
         if len(set(self.classes)) != len(self.classes):
             raise _not_allowed("classes", self.classes)
+        if (length := len(",".join(self.classes).encode())) > MAX_CLASSES_BYTES:
+            raise SettingsError(
+                f"the names of the {len(self.classes)} classes have {length:,} bytes together, more than the "
+                f"{MAX_CLASSES_BYTES:,} that a training job can be given; shorten the names or use fewer classes"
+            )
 
     @property
     def stack(self) -> str:
@@ -258,13 +265,13 @@ _NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE", "SCONES_PHOTOS"
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
-    """Read the settings; *flags* win over *environ*, which wins over `scones.toml` in *folder*.
+    """Read the settings: *flags* win over *environ*, which wins over `scones.toml` in *folder* and the AWS profile.
 
     Raises:
         SettingsError: an unknown name or an impossible value; the message names where it stood.
     """
     environ = os.environ if environ is None else environ
-    settings = merge(Settings(), _folders(environ), "the environment")
+    settings = merge(Settings(), {**_folders(environ), "region": _profile_region(environ)}, "the environment")
     settings = merge(settings, _from_file((folder or Path.cwd()) / SETTINGS_FILE), SETTINGS_FILE)
     settings = merge(settings, _from_environment(environ), "the environment")
     return merge(settings, flags, "the flags")
@@ -274,6 +281,36 @@ def _folders(environ: Mapping[str, str]) -> dict[str, object]:
     cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "scones"
     state = Path(environ.get("XDG_STATE_HOME") or "~/.local/state") / "scones"
     return {"cache": cache, "state": state}
+
+
+def _profile_region(environ: Mapping[str, str]) -> str | None:
+    """The region of the AWS profile, as boto3 reads it; boto3 itself takes too long to load for each command.
+
+    Files that cannot be read have none: whoever uses their credentials is told what is wrong with them.
+    """
+    profile = environ.get("AWS_DEFAULT_PROFILE") or environ.get("AWS_PROFILE") or "default"
+    sections = _ini(environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
+    found = {name: values for section, values in sections.items() if (name := _profile_name(section))}
+    credentials = _ini(environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
+    return credentials.get(profile, {}).get("region") or found.get(profile, {}).get("region") or None
+
+
+def _profile_name(section: str) -> str:
+    """The profile of a section of the configuration file, such as `default`, or `profile "my name"`."""
+    try:
+        words = shlex.split(section) if section.startswith("profile") else []
+    except ValueError:
+        return ""
+    return words[1] if len(words) == 2 else section if section == "default" else ""
+
+
+def _ini(path: str) -> Mapping[str, Mapping[str, str]]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111 - in boto3's order
+        return {section: dict(parser.items(section)) for section in parser.sections()}
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        return {}
 
 
 def _from_file(path: Path) -> dict[str, object]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scones.aws.client import AwsError
-from scones.aws.connection import Aws, QuotaUnavailable, quota_unavailable
+from scones.aws.connection import Aws, QuotaUnavailable, ServiceQuota, quota_unavailable
 from scones.config.settings import Settings
 from scones.data.sources.synthetic import render
-from scones.deployment.template import image_uri
+from scones.deployment.template import image_uri, unpublished_requirements
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import ASKED_PREFIX, evaluation_id
@@ -49,18 +49,45 @@ class PreflightCheck:
         return f"preflight: {self.what}: {'' if self.verdict is CheckStatus.GOOD else self.verdict + ': '}{self.words}"
 
 
+class QuotaTooSmall(DeploymentError):
+    """A quota of the account allows none of what the command needs."""
+
+    def __init__(self, what: str, quota: ServiceQuota) -> None:
+        super().__init__(
+            f"the account's quota of {what} is {quota.limit:g}: request more of {quota.code} in Service Quotas, "
+            "or use another account; nothing was created"
+        )
+        self.code = quota.code
+
+
 def preflight(aws: Aws, settings: Settings) -> Iterable[PreflightCheck]:
-    """Check the credentials, the names, the quota of the endpoint's instances, and the image.
+    """Check the credentials, the names, and what `check_capacity` does.
 
     Raises:
         BucketTaken: the environment's bucket cannot be created.
+        QuotaTooSmall: the image must be built, and the account may build none.
         CredentialsRefused: the credentials have expired meanwhile.
     """
     yield PreflightCheck("credentials", CheckStatus.GOOD, f"{aws.caller}, account {aws.account}, region {aws.region}")
     yield _names(aws)
+    yield from check_capacity(aws, settings)
+
+
+def check_capacity(aws: Aws, settings: Settings, *, trains: bool = False) -> Iterable[PreflightCheck]:
+    """Check the quotas of the training job, the endpoint and the image build, and what that build needs.
+
+    Raises:
+        QuotaTooSmall: the account may run no such training job and the command *trains*, or it may build no image.
+    """
+    spot = "spot " if settings.spot_wait_seconds else ""
+    instance = settings.training_instance
+    training = _Quota(f"{instance} for training", "sagemaker", f"{instance} for {spot}training job usage", "train", 1)
+    yield _quota(aws, training, needed_now=trains)
     if settings.mode == "realtime":
-        yield _quota(aws, settings.endpoint_instance, settings.endpoint_instances)
-    yield _image(aws)
+        instance, count = settings.endpoint_instance, settings.endpoint_instances
+        name = f"{instance} for endpoint usage"
+        yield _quota(aws, _Quota(f"{instance} for endpoints", "sagemaker", name, "deploy", count, updates=True))
+    yield from _image(aws, settings)
 
 
 def _names(aws: Aws) -> PreflightCheck:
@@ -74,30 +101,62 @@ def _names(aws: Aws) -> PreflightCheck:
     return PreflightCheck("names", CheckStatus.GOOD, words)
 
 
-def _quota(aws: Aws, instance: str, wanted: int) -> PreflightCheck:
-    what = f"quota of {instance} for endpoints"
+@dataclass(frozen=True, slots=True)
+class _Quota:
+    """A quota by its *name* at a *service*, and how much of it a *command* needs."""
+
+    what: str
+    service: str
+    name: str
+    command: str
+    needed: int
+    updates: bool = False
+    """Whether an update needs as much again."""
+
+
+def _quota(aws: Aws, wanted: _Quota, *, needed_now: bool = False) -> PreflightCheck:
+    what = f"quota of {wanted.what}"
     try:
-        quota = aws.quotas.find("sagemaker", f"{instance} for endpoint usage")
+        quota = aws.quotas.find(wanted.service, wanted.name)
     except QuotaUnavailable as why:
         return PreflightCheck(what, CheckStatus.UNCHECKED, str(why))
     if quota is None:
-        return PreflightCheck(what, CheckStatus.UNCHECKED, f"SageMaker has no such quota in {aws.region}")
-    more = f"of {quota.limit:g} (request more of {quota.code} from AWS)"
-    if quota.limit < wanted:
-        return PreflightCheck(what, CheckStatus.ATTENTION, f"deploy needs {wanted} {more}")
-    if quota.limit < 2 * wanted:
-        return PreflightCheck(what, CheckStatus.ATTENTION, f"an update needs {2 * wanted} for a while, {more}")
-    return PreflightCheck(what, CheckStatus.GOOD, f"{quota.limit:g}; an update needs {2 * wanted}")
+        service = "SageMaker" if wanted.service == "sagemaker" else "CodeBuild"
+        return PreflightCheck(what, CheckStatus.UNCHECKED, f"{service} has no such quota in {aws.region}")
+    more = f"of {quota.limit:g} (request more of {quota.code} in Service Quotas)"
+    if quota.limit < wanted.needed:
+        if needed_now:
+            raise QuotaTooSmall(wanted.what, quota)
+        return PreflightCheck(what, CheckStatus.ATTENTION, f"{wanted.command} needs {wanted.needed} {more}")
+    if not wanted.updates:
+        return PreflightCheck(what, CheckStatus.GOOD, f"{quota.limit:g}")
+    if quota.limit < 2 * wanted.needed:
+        return PreflightCheck(what, CheckStatus.ATTENTION, f"an update needs {2 * wanted.needed} for a while, {more}")
+    return PreflightCheck(what, CheckStatus.GOOD, f"{quota.limit:g}; an update needs {2 * wanted.needed}")
 
 
-def _image(aws: Aws) -> PreflightCheck:
+_BUILDS = _Quota(
+    "image builds", "codebuild", "Concurrently running builds for Linux/Small environment", "the image build", 1
+)
+
+
+def _image(aws: Aws, settings: Settings) -> Iterable[PreflightCheck]:
+    """Look for the image; where it must be built, check whether it can be."""
     try:
         found = aws.images.digest(image_uri(aws).rpartition(":")[2])
     except AwsError as error:
-        return PreflightCheck("image", CheckStatus.UNCHECKED, str(quota_unavailable(error, "ecr:DescribeImages")))
-    return PreflightCheck(
+        yield PreflightCheck("image", CheckStatus.UNCHECKED, str(quota_unavailable(error, "ecr:DescribeImages")))
+        return
+    yield PreflightCheck(
         "image", CheckStatus.GOOD, f"{image_uri(aws)} {'is in the registry' if found else 'is built first'}"
     )
+    if found:
+        return
+    yield _quota(aws, _BUILDS, needed_now=True)
+    unpublished = ", ".join(unpublished_requirements())
+    if unpublished and not settings.package_index:
+        words = f"pip's own index has no {unpublished}; set package_index to an index that has, or the build fails"
+        yield PreflightCheck("image build", CheckStatus.ATTENTION, words)
 
 
 _KEY = f"{ASKED_PREFIX}smoke-test.png"

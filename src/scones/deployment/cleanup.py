@@ -37,12 +37,15 @@ class ResourceKind:
 
 
 class Cleanup:
-    """Resources of the environment whose stack is called *stack*; raises AwsError as its calls do."""
+    """Resources of the environment whose stack is called *stack*; raises AwsError as its calls do.
 
-    def __init__(self, open_client: Callable[[str], Client], stack: str, account: str) -> None:
+    *budgets* is the ARN of the account's budgets, without a name.
+    """
+
+    def __init__(self, open_client: Callable[[str], Client], stack: str, budgets: str) -> None:
         self._open = open_client
         self._stack = stack
-        self._account = account
+        self._budget_arn = budgets
 
     def tagged(self, besides: Iterable[OwnedResource] = ()) -> list[OwnedResource]:
         """Find all existing resources with the environment's tag, *besides* known ones.
@@ -107,7 +110,7 @@ class Cleanup:
 
     def _budgets(self) -> Iterable[OwnedResource]:
         """The budget, by its name; without permission to read budgets Scones created none."""
-        budget = OwnedResource("budgets:budget", self._stack, f"arn:aws:budgets::{self._account}:budget/{self._stack}")
+        budget = OwnedResource("budgets:budget", self._stack, f"{self._budget_arn}/{self._stack}")
         try:
             return [budget] if self.exists(budget) else []
         except AwsError as error:
@@ -281,7 +284,7 @@ RESOURCE_KINDS = {
 
 def open_cleanup(aws: Aws) -> Cleanup:
     """The cleanup of the environment that *aws* is connected to."""
-    return Cleanup(aws.client, aws.name, aws.account)
+    return Cleanup(aws.client, aws.name, f"arn:{aws.partition}:budgets::{aws.account}:budget")
 
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")

@@ -13,6 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from scones import __version__
+from scones.aws.client import PARTITIONS
 from scones.aws.cloudformation import Stack, Tell
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
@@ -24,6 +25,7 @@ CAPTURE_PARAMETER = "FunctionCapture"
 _WORKFLOW = "WithWorkflow"
 """The template's condition for all resources that need the functions."""
 
+_INTEGRATIONS = '"arn:aws:states:::'
 _PACKAGE = files("scones")
 
 # The functions carry no model code: these modules need nothing but the standard library and Lambda's own boto3.
@@ -130,6 +132,21 @@ def base_template() -> dict[str, object]:
     return stack
 
 
+def template_for(aws: Aws, parameters: Mapping[str, str], *, base: bool = False) -> dict[str, object]:
+    """The template as it is sent, with these *parameters*; with *base*, the base stack's.
+
+    Each partition has its own ARNs of the integrations of Step Functions, and CloudFormation refuses a template with a
+    type that its region does not have, even if a condition leaves the resource out: budgets are in half of the regions.
+    """
+    stack = base_template() if base else template()
+    resources = stack["Resources"]
+    assert isinstance(resources, dict)  # noqa: S101 - our own file
+    if float(parameters.get("MonthlyDollars", 0)) == 0:
+        del resources["Budget"]
+    sent: dict[str, object] = json.loads(json.dumps(stack).replace(_INTEGRATIONS, f'"arn:{aws.partition}:states:::'))
+    return sent
+
+
 def parameter_names(stack: Mapping[str, object]) -> set[str]:
     """The names of a template's parameters."""
     parameters = stack["Parameters"]
@@ -188,7 +205,8 @@ def create_base_stack(aws: Aws, settings: Settings, tell: Tell) -> None:
         StackFailed: with CloudFormation's first reason.
     """
     if not aws.stack.base_exists(tell):
-        aws.stack.deploy(base_template(), base_parameters(aws, settings), tell)
+        parameters = base_parameters(aws, settings)
+        aws.stack.deploy(template_for(aws, parameters, base=True), parameters, tell)
 
 
 def base_parameters(aws: Aws, settings: Settings) -> dict[str, str]:
@@ -242,6 +260,12 @@ def image_source() -> ImageSource:
     return ImageSource(whole.hexdigest()[:16], _base(), zip_entries(entries))
 
 
+def unpublished_requirements() -> tuple[str, ...]:
+    """The image's requirements of a local version, such as `1.0+cpu`, which no package index of pip's own has."""
+    lines = _RECIPE.joinpath("requirements.txt").read_text().splitlines()
+    return tuple(line for line in lines if "+" in line.partition("#")[0])
+
+
 def _base() -> str:
     """The base image, by its digest if pins.json has one."""
     pin = json.loads(_RECIPE.joinpath("pins.json").read_text())["base"]
@@ -258,4 +282,5 @@ def _entries(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
 
 def image_uri(aws: Aws) -> str:
     """The container image for training, serving and monitoring; its tag is the hash of its sources."""
-    return f"{aws.account}.dkr.ecr.{aws.region}.amazonaws.com/{aws.name}:{image_source().tag}"
+    registry = f"{aws.account}.dkr.ecr.{aws.region}.{PARTITIONS[aws.partition]}"
+    return f"{registry}/{aws.name}:{image_source().tag}"

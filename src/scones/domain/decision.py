@@ -20,6 +20,9 @@ MAX_NAME_CHARACTERS = 128
 """The maximum length of the name of a courier, a class or a model's version."""
 MAX_CLASSES = 64
 """The maximum number of probabilities in an answer."""
+MAX_CLASSES_BYTES = 2500
+"""The maximum length of all classes, joined by commas: SageMaker's limit for a hyperparameter; a function's variables
+may have 4 KB together."""
 MAX_ORDERS = 20
 """The largest capacity that a courier may claim: all of a photo's writes must fit one transaction."""
 MAX_REASON_CHARACTERS = 1000

@@ -20,7 +20,7 @@ from scones.aws.sagemaker import (
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
-from scones.deployment.template import CAPTURE_PARAMETER, code_version, image_uri, template
+from scones.deployment.template import CAPTURE_PARAMETER, code_version, image_uri, template_for
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import CAPTURE_FOLDER, ENV_TAG, EXPIRES_TAG, capture_prefix
 from scones.domain.progress import Reporter
@@ -177,7 +177,8 @@ def _let_functions_capture(aws: Aws, wanted: bool, report: Reporter) -> None:
     stack = aws.stack.find()
     value = "yes" if wanted else "no"
     if stack and stack.parameters.get(CAPTURE_PARAMETER, "no") != value:
-        aws.stack.deploy(template(), {**stack.parameters, CAPTURE_PARAMETER: value}, report.tell)
+        parameters = {**stack.parameters, CAPTURE_PARAMETER: value}
+        aws.stack.deploy(template_for(aws, parameters), parameters, report.tell)
 
 
 def _digest(*parts: str) -> str:

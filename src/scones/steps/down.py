@@ -22,7 +22,7 @@ from scones.deployment.cleanup import (
 )
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import hourly_dollars, kept_monthly_dollars
-from scones.deployment.template import base_template, parameter_names
+from scones.deployment.template import base_template, parameter_names, template_for
 from scones.domain.errors import DeploymentError
 from scones.domain.progress import Reporter
 
@@ -176,10 +176,9 @@ def _reduce_to_base_stack(aws: Aws, report: Reporter) -> bool:
     if stack.status == "DELETE_FAILED":
         raise StackDeletionIncomplete(stack.name, stack.status)
     # With all parameters but the functions' code: without its KMS key the data could not be read.
-    first = base_template()
-    known = parameter_names(first) - {"CodeKey"}
+    known = parameter_names(base_template()) - {"CodeKey"}
     chosen = {name: value for name, value in stack.parameters.items() if name in known}
-    aws.stack.deploy(first, chosen, report.tell)
+    aws.stack.deploy(template_for(aws, chosen, base=True), chosen, report.tell)
     aws.bucket.abort_uploads()
     return True
 

@@ -32,7 +32,7 @@ from scones.monitoring.performance.registered_model import ProbeResult, Register
 
 __all__ = ["ConcurrentRunError", "LearnedDays", "MonitorResult", "MonitorTarget", "history", "learn", "monitor"]
 
-_CAPTURE_SECONDS = 60.0
+_CAPTURE_SECONDS = 900.0  # SageMaker writes captures minutes later
 _MAX_RUNS = 1000
 """The history draws, and learning reads, at most the newest runs: at one per hour about six weeks."""
 # Twice as many as are learned, so that days of little traffic are not thinned with the busy ones.

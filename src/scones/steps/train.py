@@ -13,7 +13,7 @@ from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
 from scones.deployment.template import image_uri
-from scones.domain.naming import MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
+from scones.domain.naming import ENV_TAG, MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
 from scones.domain.progress import Reporter
 
 METRICS = (
@@ -93,6 +93,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         spot_wait_seconds=settings.spot_wait_seconds,
         key=aws.stack.key(),
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
+        tags={ENV_TAG: aws.name},
     )
 
 

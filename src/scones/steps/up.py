@@ -12,11 +12,10 @@ from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import up_price
 from scones.deployment.template import (
     base_parameters,
-    base_template,
     function_code,
     function_release,
     image_source,
-    template,
+    template_for,
 )
 from scones.domain.progress import Reporter
 
@@ -77,7 +76,7 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         code = function_code()
         aws.bucket.put(code.key, code.body)
         parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key)
-        stack = _apply(aws, template(), parameters, replace(approval, build=build), report)
+        stack = _apply(aws, template_for(aws, parameters), parameters, replace(approval, build=build), report)
     return StackOutputs(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -116,7 +115,8 @@ def _create_base(aws: Aws, settings: Settings, approval: ChangeApproval, report:
     """Create the base stack, if needed: the functions' zip needs its bucket."""
     if not aws.stack.base_exists(report.tell):
         without_image = replace(approval, build=lambda: None)  # no function of it runs from the image
-        _apply(aws, base_template(), base_parameters(aws, settings), without_image, report)
+        parameters = base_parameters(aws, settings)
+        _apply(aws, template_for(aws, parameters, base=True), parameters, without_image, report)
 
 
 def _apply(

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from scones_local.cloudwatch import MetricBuffer
+from scones_local.quotas import ServiceQuotas
 from scones_local.sagemaker.capture import CapturedExchange
 from scones_local.sagemaker.containers import ContainerRunner
 from scones_local.sagemaker.fleet import Answer, EndpointFleets, ServerDown, ServerFleet
@@ -45,10 +46,10 @@ class EndpointRequest:
 class SageMakerService:
     """The operations of SageMaker and of its runtime."""
 
-    def __init__(self, runner: ContainerRunner, folder: Path, metrics: MetricBuffer) -> None:
+    def __init__(self, runner: ContainerRunner, folder: Path, metrics: MetricBuffer, quotas: ServiceQuotas) -> None:
         self.tables = ResourceTables()
-        self._training = TrainingJobs(self.tables, runner, folder / "training")
-        self._hosting = EndpointHosting(self.tables, runner, folder / "endpoints")
+        self._training = TrainingJobs(self.tables, runner, folder / "training", quotas)
+        self._hosting = EndpointHosting(self.tables, runner, folder / "endpoints", quotas)
         self._registry = PackageRegistry(self.tables, runner.store)
         self._metrics = metrics
         # Requests wait for the model here, and never on the gateway's event loop.

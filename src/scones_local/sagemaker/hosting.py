@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scones_local.cloudwatch import alarm_state
+from scones_local.quotas import ServiceQuotas
 from scones_local.sagemaker.capture import CaptureWriter
 from scones_local.sagemaker.containers import ContainerError, ContainerRunner, unpack_model
 from scones_local.sagemaker.fleet import STARTUP_SECONDS, EndpointFleets, ModelServer, ServerFailed, ServerFleet
@@ -102,12 +103,13 @@ def _check_serverless(variant: Json, *, captures: bool) -> None:
 class EndpointHosting:
     """Creates, describes, updates and deletes models, endpoint configurations and endpoints."""
 
-    def __init__(self, tables: ResourceTables, runner: ContainerRunner, folder: Path) -> None:
+    def __init__(self, tables: ResourceTables, runner: ContainerRunner, folder: Path, quotas: ServiceQuotas) -> None:
         self.capture = CaptureWriter(runner.store)
         self.deployments: dict[str, EndpointFleets] = {}
         self._tables = tables
         self._runner = runner
         self._folder = folder
+        self._quotas = quotas
 
     def create_model(self, query: Json) -> Json:
         """CreateModel: one container, whose archive must exist."""
@@ -136,6 +138,7 @@ class EndpointHosting:
         """CreateEndpoint: start a server in the background."""
         config = self._tables.configs.find(query["EndpointConfigName"])
         with self._tables.lock:
+            self._check_quota(config)
             record = self._tables.endpoints.add(
                 query["EndpointName"],
                 {
@@ -166,12 +169,24 @@ class EndpointHosting:
         if unknown := [name for name in plan.alarms if alarm_state(name) is None]:
             raise invalid(f"Could not find the CloudWatch alarm(s) {', '.join(unknown)}.")
         with self._tables.lock:
+            self._check_quota(config)  # the new fleet runs beside the old one
             if record["EndpointStatus"] != "InService":
                 raise invalid(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
             record["EndpointStatus"] = "Updating"
             record |= {"LastDeploymentConfig": query["DeploymentConfig"]} if "DeploymentConfig" in query else {}
         self._deploy(record, config, plan)
         return {"EndpointArn": record["EndpointArn"]}
+
+    def _check_quota(self, config: Json) -> None:
+        variant = config["ProductionVariants"][0]
+        if not (instance := variant.get("InstanceType")):
+            return
+        names = [row["EndpointConfigName"] for row in self._tables.endpoints.rows.values()]
+        standing = [self._tables.configs.rows[name] for name in names if name in self._tables.configs.rows]
+        used = [
+            instance_count(each) for each in standing if each["ProductionVariants"][0].get("InstanceType") == instance
+        ]
+        self._quotas.check_instances(f"{instance} for endpoint usage", sum(used), instance_count(config))
 
     def _check_scalable_target(self, name: str, config: Json, deployment: EndpointFleets | None) -> None:
         variant = config["ProductionVariants"][0]

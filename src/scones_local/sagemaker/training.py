@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from scones_local.processes import end_tree
+from scones_local.quotas import ServiceQuotas
 from scones_local.sagemaker.containers import (
     ContainerError,
     ContainerRunner,
@@ -26,6 +27,7 @@ from scones_local.sagemaker.tables import CHANNEL_NAME, ResourceTables, check_na
 from scones_local.wire import Json
 
 MAX_REASON_CHARACTERS = 1024
+MAX_HYPERPARAMETERS = 100
 STOP_SECONDS = 120.0
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 MESSAGES = {
@@ -72,6 +74,7 @@ class TrainingJobs:
     tables: ResourceTables
     runner: ContainerRunner
     folder: Path
+    quotas: ServiceQuotas
 
     def create(self, query: Json) -> Json:
         """CreateTrainingJob: check the request, and run the job in the background."""
@@ -80,9 +83,11 @@ class TrainingJobs:
         if algorithm.get("ContainerEntrypoint") or algorithm.get("ContainerArguments"):
             raise invalid("ContainerEntrypoint and ContainerArguments are not supported by the local cloud")
         _check_spot_wait(query)
+        _check_hyperparameters(query.get("HyperParameters") or {})
         for channel in query.get("InputDataConfig") or ():
             check_name("channelName", channel["ChannelName"], CHANNEL_NAME)
         with self.tables.lock:
+            self._check_quota(query)
             record = self.tables.jobs.add(
                 query["TrainingJobName"],
                 {k: query[k] for k in DESCRIBED if k in query}
@@ -93,6 +98,20 @@ class TrainingJobs:
         _set_status(record, "Starting")
         TrainingProcess(record, self.runner, self.folder / query["TrainingJobName"]).start()
         return {"TrainingJobArn": record["TrainingJobArn"]}
+
+    def _check_quota(self, query: Json) -> None:
+        machine, spot = query["ResourceConfig"], bool(query.get("EnableManagedSpotTraining"))
+        running = [
+            row for row in self.tables.jobs.rows.values() if row["TrainingJobStatus"] in ("InProgress", "Stopping")
+        ]
+        used = [
+            int(row["ResourceConfig"]["InstanceCount"])
+            for row in running
+            if row["ResourceConfig"]["InstanceType"] == machine["InstanceType"]
+            and bool(row.get("EnableManagedSpotTraining")) == spot
+        ]
+        name = f"{machine['InstanceType']} for {'spot ' if spot else ''}training job usage"
+        self.quotas.check_instances(name, sum(used), int(machine["InstanceCount"]))
 
     def describe(self, query: Json) -> Json:
         """DescribeTrainingJob."""
@@ -115,6 +134,18 @@ class TrainingJobs:
         """ListTrainingJobs."""
         page = self.tables.jobs.listing(query, SUMMARY)
         return {"TrainingJobSummaries": page.pop("items"), **page}
+
+
+def _check_hyperparameters(chosen: Json) -> None:
+    """Raises ServiceError for more, or longer ones, than SageMaker takes."""
+    for member, longest, values in (("key", 256, chosen.keys()), ("value", 2500, chosen.values())):
+        if too_long := [value for value in values if len(str(value)) > longest]:
+            raise invalid(
+                f"1 validation error detected: Value {too_long[0]!r} at 'hyperParameters' failed to satisfy "
+                f"constraint: Map {member} must have length less than or equal to {longest}"
+            )
+    if len(chosen) > MAX_HYPERPARAMETERS:
+        raise invalid(f"Member 'hyperParameters' must have length less than or equal to {MAX_HYPERPARAMETERS}")
 
 
 def _check_spot_wait(query: Json) -> None:

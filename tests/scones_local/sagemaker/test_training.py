@@ -162,3 +162,17 @@ def test_a_wait_for_spot_must_fit_the_job(clients: Any, spot: bool, wait: int | 
         True,
         limit,
     )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"classes": "n" * 2501}, "Map value must have length less than or equal to 2500"),
+        ({"n" * 257: ""}, "Map key must have length less than or equal to 256"),
+        ({str(number): "" for number in range(101)}, "must have length less than or equal to 100"),
+    ],
+)
+def test_hyperparameters_have_sagemaker_s_limits(clients: Any, chosen: dict[str, str], words: str) -> None:
+    """botocore sends them all the same."""
+    with pytest.raises(ClientError, match=f"ValidationException.*{words}"):
+        clients.sagemaker.create_training_job(**job_request(a_bucket(clients.s3), HyperParameters=chosen))
