@@ -55,7 +55,7 @@ def _steps() -> Iterator[str]:
 def _costs(page: str) -> Iterator[str]:
     """The page with the cost of a million photos by each mode in its place."""
     before, _, rest = page.partition(COSTS)
-    table = cost_table()
+    table = cost_table(Workload())
     yield before + COSTS
     yield f"| {table.photos:,} photos, in dollars | endpoint | workflow | S3 | other | **all** | idle month |"
     yield "|---" * 7 + "|"

@@ -1,14 +1,19 @@
 """What runs, batches and environments cost: dated prices times quantities, which infra/ agrees with."""
 
+import json
 from dataclasses import replace
 from datetime import date
-from typing import get_args
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from scones.cli.group import scones
 from scones.cli.render import render
 from scones.config.settings import Settings
 from scones.deployment.pricing import (
@@ -24,6 +29,7 @@ from scones.deployment.pricing import (
     batch_bill,
     bill,
     cost_table,
+    endpoint_usage,
     estimate,
     express_usage,
     hourly_dollars,
@@ -36,6 +42,7 @@ from scones.deployment.pricing import (
     single_usage,
     template_resources,
     up_price,
+    workload,
 )
 from scones.deployment.template import state_machine, template
 
@@ -202,7 +209,7 @@ def test_every_quota_says_where_and_when() -> None:
     assert any("to be checked" in line for line in render(plan_batch(1)).splitlines())
 
 
-def workload(count: int, mode: str, **more: object) -> Workload:
+def of_photos(count: int, mode: str, **more: object) -> Workload:
     """What an estimate is for."""
     return replace(Workload(count), mode=mode, **more)  # type: ignore[arg-type]
 
@@ -211,7 +218,7 @@ def workload(count: int, mode: str, **more: object) -> Workload:
 @given(photos, modes)
 def test_the_total_is_the_sum_of_its_lines_and_per_photo_its_share(count: int, mode: str) -> None:
     """Nothing is lost, and nothing is negative."""
-    found = estimate(workload(count, mode))
+    found = estimate(of_photos(count, mode))
     assert found.cost.total_dollars == pytest.approx(sum(item.dollars for item in found.cost.items))
     assert found.per_photo_dollars * count == pytest.approx(found.cost.total_dollars)
     assert all(item.dollars >= 0 for item in (*found.cost.items, *found.idle_month))
@@ -222,7 +229,7 @@ def test_the_total_is_the_sum_of_its_lines_and_per_photo_its_share(count: int, m
 @given(photos, st.sampled_from(["realtime", "serverless"]))
 def test_one_by_one_twice_the_photos_cost_twice_as_much(count: int, mode: str) -> None:
     """Nothing is bought in bulk."""
-    once, twice = estimate(workload(count, mode)), estimate(workload(2 * count, mode))
+    once, twice = estimate(of_photos(count, mode)), estimate(of_photos(2 * count, mode))
     assert twice.cost.total_dollars == pytest.approx(2 * once.cost.total_dollars)
 
 
@@ -230,17 +237,17 @@ def test_one_by_one_twice_the_photos_cost_twice_as_much(count: int, mode: str) -
 @given(photos, modes, st.booleans())
 def test_more_photos_and_a_key_never_cost_less(count: int, mode: str, kms: bool) -> None:
     """In batches neither, where a last batch may be short."""
-    less = estimate(workload(count, mode, kms=kms)).cost.total_dollars
-    assert less < estimate(workload(2 * count, mode, kms=kms)).cost.total_dollars
-    assert less <= estimate(workload(count, mode, kms=True)).cost.total_dollars
+    less = estimate(of_photos(count, mode, kms=kms)).cost.total_dollars
+    assert less < estimate(of_photos(2 * count, mode, kms=kms)).cost.total_dollars
+    assert less <= estimate(of_photos(count, mode, kms=True)).cost.total_dollars
 
 
 @unhurried
 @given(st.floats(1, 1000), st.integers(1, 5))
 def test_an_endpoint_that_runs_longer_costs_by_the_hour(hours: float, instances: int) -> None:
     """So many instances, so many hours, each at the type's price; the photos' own cost does not change."""
-    short = estimate(workload(1, "realtime", hours=hours, instances=instances)).cost.total_dollars
-    long = estimate(workload(1, "realtime", hours=2 * hours, instances=instances)).cost.total_dollars
+    short = estimate(of_photos(1, "realtime", hours=hours, instances=instances)).cost.total_dollars
+    long = estimate(of_photos(1, "realtime", hours=2 * hours, instances=instances)).cost.total_dollars
     price = price_table().instance_hours[Workload().instance].dollars
     assert long - short == pytest.approx(hours * instances * price)
 
@@ -248,7 +255,7 @@ def test_an_endpoint_that_runs_longer_costs_by_the_hour(hours: float, instances:
 def test_photos_that_keep_it_busy_for_longer_are_refused() -> None:
     """A million photos on half the machine take more than an hour."""
     with pytest.raises(TooFewHours, match=r"busy for 1\.4 hours, more than 1;"):
-        estimate(workload(MILLION, "realtime", instance="ml.m5.large", hours=1))
+        estimate(of_photos(MILLION, "realtime", instance="ml.m5.large", hours=1))
 
 
 def test_an_instance_without_a_price_is_named() -> None:
@@ -259,14 +266,14 @@ def test_an_instance_without_a_price_is_named() -> None:
 
 def test_a_million_serverless_photos_cost_five_dollars_sixty_at_the_endpoint() -> None:
     """Two GB for a tenth of a second each, and 100 GB of photos; nothing for an idle endpoint."""
-    row = next(row for row in cost_table().rows if row.way == "serverless")
+    row = next(row for row in cost_table(Workload()).rows if row.way == "serverless")
     assert row.endpoint_dollars == pytest.approx(4.00 + 1.60)
     assert row.idle_month_dollars == pytest.approx(idle_hourly_dollars(template_resources(kms=False)) * HOURS_PER_MONTH)
 
 
 def test_an_idle_endpoint_costs_the_most() -> None:
     """The table's own warning: a month of one instance beside the photos."""
-    rows = {row.way: row for row in cost_table().rows}
+    rows = {row.way: row for row in cost_table(Workload(instance="ml.m5.xlarge")).rows}
     assert rows["real-time, while busy"].idle_month_dollars > 10 * rows["serverless"].idle_month_dollars
     parts = [
         row.endpoint_dollars + row.orchestration_dollars + row.storage_dollars + row.other_dollars
@@ -305,3 +312,57 @@ def test_up_says_what_the_stack_and_a_million_photos_cost(settings: Settings, wo
     sentence = up_price(settings)
     assert words in sentence
     assert price_table().as_of in sentence
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(endpoint_instance="ml.m5.xlarge"),
+        Settings(endpoint_instance="ml.c5.large", endpoint_instances=3, kms="yes", monitor_minutes=5),
+        Settings(endpoint_instances=2, endpoint_max_instances=6),
+        Settings(mode="serverless", serverless_memory_mb=4096, endpoint_instance="ml.m5.2xlarge"),
+    ],
+    ids=lambda settings: f"{settings.mode}-{settings.endpoint_instances}-{settings.endpoint_instance}",
+)
+def test_up_cost_deploy_and_the_report_price_the_same_endpoint(settings: Settings) -> None:
+    """A month of the endpoint that the settings name costs the same everywhere, and so does a million photos."""
+    month = bill(endpoint_usage(settings, HOURS_PER_MONTH)).total_dollars  # what the demo's report shows
+    sentence, asked = up_price(settings), workload(settings)
+    priced = estimate(asked)
+    stack = bill(idle_usage(template_resources(kms=settings.kms == "yes"), settings.monitor_minutes)).total_dollars
+    assert priced.idle_month_dollars == pytest.approx(stack + month)
+    assert f"(${stack:.2f} a month)" in sentence
+    assert f"a million photos cost about ${priced.cost.total_dollars:,.0f}." in sentence
+    rows = {row.way: row for row in cost_table(asked).rows}
+    way = "serverless" if settings.mode == "serverless" else "real-time, while busy"
+    assert rows[way].photos_dollars == pytest.approx(priced.cost.total_dollars)
+    assert rows[way].idle_month_dollars == pytest.approx(priced.idle_month_dollars)
+    if settings.mode == "realtime":
+        assert f"(${month:,.0f} a month) until: scones down" in sentence
+        assert f"(${month:,.0f} a month)" in price_of("deploy", settings)
+
+
+def test_cost_prices_the_endpoint_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """scones.toml and the environment count; an option wins over both."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scones.toml").write_text('endpoint_instance = "ml.c5.xlarge"\nendpoint_instances = 2\n')
+
+    def priced(*options: str) -> Any:
+        return json.loads(CliRunner().invoke(scones, ["cost", *options, "--json"], catch_exceptions=False).output)
+
+    row = next(row for row in priced()["rows"] if row["way"] == "real-time, while busy")
+    asked = workload(Settings(endpoint_instance="ml.c5.xlarge", endpoint_instances=2))
+    assert row["idle_month_dollars"] == pytest.approx(estimate(asked).idle_month_dollars)
+    assert priced("--photos", "10")["workload"]["instance"] == "ml.c5.xlarge"
+    assert priced("--instance", "ml.m5.large")["workload"]["instances"] == 2
+    assert priced("--instances", "1", "--mode", "serverless")["workload"]["mode"] == "serverless"
+
+
+def test_every_price_says_when_and_where_it_was_looked_up() -> None:
+    """A price seen on AWS's own page is not marked; one that only others publish is, and names them."""
+    table = json.loads(files("scones.deployment").joinpath("prices.json").read_text())
+    for name, price in {**table["prices"], **table["instance_hours"]}.items():
+        assert date.fromisoformat(price["as_of"]) >= date(2026, 11, 1), name
+        assert price["source"].startswith("https://aws.amazon.com/"), name
+        assert price["unverified"] or "agrees" not in price, name

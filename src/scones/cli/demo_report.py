@@ -11,7 +11,16 @@ import numpy as np
 
 from scones import __version__
 from scones.config.settings import Settings
-from scones.deployment.pricing import DECISION_WRITES, SINGLE_PHOTO_FUNCTIONS, Bill, Usage, bill, express_usage
+from scones.deployment.pricing import (
+    DECISION_WRITES,
+    HOURS_PER_MONTH,
+    SINGLE_PHOTO_FUNCTIONS,
+    Bill,
+    Usage,
+    bill,
+    endpoint_usage,
+    express_usage,
+)
 from scones.dispatch.business_value import BusinessValue
 from scones.domain.decision import Outcome
 from scones.evaluation.evaluation import Evaluation
@@ -69,7 +78,7 @@ class DemoRun:
         usage: Usage = {
             **express_usage(len(executions), in_functions),
             f"training:{self.settings.training_instance}": self.seconds["train"] / 3600,
-            f"endpoint:{self.settings.endpoint_instance}": self.settings.endpoint_instances * hours,
+            **endpoint_usage(self.settings, hours),
             "lambda_request": len(SINGLE_PHOTO_FUNCTIONS) * len(executions),
             "lambda_gigabyte_second": _FUNCTION_GIGABYTES * in_functions,
             "s3_put": self.staged.uploaded + photos,
@@ -107,6 +116,7 @@ def render_demo(run: DemoRun, cost: Bill) -> str:
             value=run.business_value,
             now=next((line for line in run.business_value.measured if line.threshold == metrics.threshold), None),
             bill=cost,
+            endpoint_month=bill(endpoint_usage(run.settings, HOURS_PER_MONTH)).total_dollars,
             gallery=choose_photos(cards, classes, metrics.threshold),
             left_out=[(item.name, item.why) for item in run.staged.left_out],
             files_left_out=sum(item.files for item in run.staged.left_out),

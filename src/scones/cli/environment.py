@@ -1,7 +1,8 @@
 """Commands about the whole environment: monitor, cost, status, down and demo."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -80,27 +81,35 @@ class _CostOptions(TypedDict):
 @click.command(help=STEPS["cost"] + " Without options: one million photos in each mode.")
 @click.option("--photos", type=click.IntRange(1), help="Number of photos. [default: 1000000]")
 @click.option(
-    "--mode", type=click.Choice(["realtime", "serverless", "batch"]), help="How the endpoint runs. [default: realtime]"
+    "--mode",
+    type=click.Choice(["realtime", "serverless", "batch"]),
+    help="How the endpoint runs. [default: the setting mode]",
 )
-@click.option("--instance", metavar="TYPE", help="Instance type of the endpoint. [default: ml.m5.xlarge]")
-@click.option("--instances", type=click.IntRange(1), help="Number of instances; batch mode computes it. [default: 1]")
+@click.option(
+    "--instance", metavar="TYPE", help="Instance type of the endpoint. [default: the setting endpoint_instance]"
+)
+@click.option(
+    "--instances",
+    type=click.IntRange(1),
+    help="Number of instances; batch mode computes it. [default: the setting endpoint_instances]",
+)
 @click.option("--hours", type=float, help="Hours that the instances run. [default: while busy]")
 @click.option(
     "--memory",
     "memory_mb",
     type=click.IntRange(1024, 6144),
-    help="Memory of a serverless endpoint, in MB. [default: 2048]",
+    help="Memory of a serverless endpoint, in MB. [default: the setting serverless_memory_mb]",
 )
 @click.option("--kms", is_flag=True, default=None, help="Include a KMS key of your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
 def cost(as_json: bool, **options: Unpack[_CostOptions]) -> None:
     """Estimate the cost of the given workload."""
-    import msgspec
+    from scones.config.settings import load
+    from scones.deployment.pricing import cost_table, estimate, workload
 
-    from scones.deployment.pricing import Workload, cost_table, estimate
-
-    given = {name: value for name, value in options.items() if value is not None}
-    tell_result(estimate(msgspec.convert(given, Workload)) if given else cost_table(), as_json=as_json)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    asked = workload(load({}))
+    tell_result(estimate(replace(asked, **given)) if given else cost_table(asked), as_json=as_json)
 
 
 @click.command(help=STEPS["status"])

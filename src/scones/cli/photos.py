@@ -33,9 +33,10 @@ class _StreamOptions(TypedDict):
 def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json: bool) -> None:
     """Classify PHOTOS."""
     if plan:
+        from scones.config.settings import load
         from scones.deployment.pricing import plan_batch
 
-        tell_result(plan_batch(plan), as_json=as_json)
+        tell_result(plan_batch(plan, load({"env": env}).endpoint_instance), as_json=as_json)
     elif len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir()):
         run("classify", {"env": env}, as_json, lambda flow: flow.classify_batch(photos[0]))
     else:

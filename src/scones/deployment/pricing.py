@@ -17,7 +17,7 @@ from scones.domain.errors import DeploymentError
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
 _MILLION = 1_000_000
-_INSTANCE = "ml.m5.xlarge"
+_DEFAULTS = Settings()
 _GIGABYTE = 1e9
 
 # One photo through the Express workflow.
@@ -119,8 +119,8 @@ class LineItem:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A cost in dollars at the prices of *as_of*; *endpoint_month_dollars* is what one of its endpoint's instances
-    costs if it is left running."""
+    """A cost in dollars at the prices of *as_of*; *endpoint_month_dollars* is what one instance of its endpoint costs a
+    month."""
 
     items: tuple[LineItem, ...]
     total_dollars: float
@@ -251,15 +251,33 @@ def up_price(settings: Settings) -> str:
     """One sentence on what the stack of `up` costs, and what `deploy` and photos add."""
     hour = idle_hourly_dollars(template_resources(kms=settings.kms == "yes"), settings.monitor_minutes)
     stack = f"on AWS the idle stack costs about ${hour:.3f} an hour (${hour * HOURS_PER_MONTH:.2f} a month)"
-    if settings.mode == "serverless":
-        workload = Workload(mode="serverless", memory_mb=settings.serverless_memory_mb)
-    else:
-        workload = Workload(instance=settings.endpoint_instance, instances=settings.endpoint_instances)
     try:
-        photos = f"a million photos cost about ${estimate(workload).cost.total_dollars:,.0f}"
+        photos = f"a million photos cost about ${estimate(workload(settings)).cost.total_dollars:,.0f}"
     except UnknownPrice as unknown:
         photos = str(unknown)
-    return f"{stack}; {_endpoint_price(settings)}; {photos}. Prices of {price_table().as_of}; more: scones cost."
+    table = price_table()
+    prices = f"Prices of {table.region} on {table.as_of}; more: scones cost."
+    return f"{stack}; {_endpoint_price(settings)}; {photos}. {prices}"
+
+
+def workload(settings: Settings, photos: int = _MILLION) -> "Workload":
+    """So many photos through the endpoint of the settings: what `up` and `cost` price."""
+    return Workload(
+        photos=photos,
+        mode=settings.mode,
+        instance=settings.endpoint_instance,
+        instances=settings.endpoint_instances,
+        memory_mb=settings.serverless_memory_mb,
+        kms=settings.kms == "yes",
+        monitor_minutes=settings.monitor_minutes,
+    )
+
+
+def endpoint_usage(settings: Settings, hours: float) -> dict[str, float]:
+    """What the endpoint of the settings uses in so many hours, whether photos come or not."""
+    if settings.mode == "serverless":
+        return {}
+    return {f"endpoint:{settings.endpoint_instance}": settings.endpoint_instances * hours}
 
 
 def _endpoint_price(settings: Settings) -> str:
@@ -318,7 +336,7 @@ class BatchPlan:
     quotas: tuple[QuotaCheck, ...]
 
 
-def plan_batch(photos: int, instance: str = _INSTANCE) -> BatchPlan:
+def plan_batch(photos: int, instance: str = _DEFAULTS.endpoint_instance) -> BatchPlan:
     """Plan a batch run: enough instances for eight hours, and enough concurrent batches to keep them busy."""
     batches = math.ceil(photos / BATCH_PHOTOS)
     instances = max(1, math.ceil(photos / (_photos_per_second(instance) * _BATCH_HOURS * _SECONDS_PER_HOUR)))
@@ -391,14 +409,16 @@ class Workload:
 
     photos: int = _MILLION
     mode: Mode = "realtime"
-    instance: str = _INSTANCE
+    instance: str = _DEFAULTS.endpoint_instance
     instances: int = 1
     hours: float | None = None
     """How long a real-time endpoint runs; None: as long as the photos keep it busy."""
-    memory_mb: int = 2048
+    memory_mb: int = _DEFAULTS.serverless_memory_mb
     """A serverless endpoint's memory."""
     kms: bool = False
     """Whether a KMS key of one's own encrypts what is stored; without bucket keys each request to S3 uses it."""
+    monitor_minutes: float = _DEFAULTS.monitor_minutes
+    """The minutes between scheduled monitoring runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,18 +465,20 @@ def estimate(workload: Workload) -> Estimate:
     """
     cost = bill(_workload_usage(workload))
     waiting = workload.instances * HOURS_PER_MONTH if workload.mode == "realtime" else 0
-    idle = bill(idle_usage(template_resources(kms=workload.kms)) | {f"endpoint:{workload.instance}": waiting})
+    stack = idle_usage(template_resources(kms=workload.kms), workload.monitor_minutes)
+    idle = bill(stack | {f"endpoint:{workload.instance}": waiting})
     per_photo = cost.total_dollars / workload.photos
     return Estimate(workload, cost, per_photo, idle.items, idle.total_dollars)
 
 
-def cost_table(photos: int = _MILLION) -> CostTable:
+def cost_table(asked: Workload) -> CostTable:
     """The same photos in each mode, and with an endpoint that runs for a month."""
+    photos, realtime = asked.photos, replace(asked, mode="realtime", hours=None)
     ways = {
-        "real-time, while busy": Workload(photos),
-        "real-time, a whole month": Workload(photos, hours=HOURS_PER_MONTH),
-        "serverless": Workload(photos, "serverless"),
-        "in batches": Workload(photos, "batch"),
+        "real-time, while busy": realtime,
+        "real-time, a whole month": replace(realtime, hours=HOURS_PER_MONTH),
+        "serverless": replace(asked, mode="serverless"),
+        "in batches": replace(asked, mode="batch"),
     }
     found = {way: estimate(workload) for way, workload in ways.items()}
     lines = [item for each in found.values() for item in each.cost.items]
