@@ -4,8 +4,10 @@ A step is imported when it is called, so that a command loads what it uses and n
 """
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
     from scones.steps.up import StackOutputs
 
 T = TypeVar("T")
+AnyPath = str | PathLike[str]
+"""A path, as a string or a Path."""
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def save_result(aws: "Aws", step: str, result: object) -> None:
@@ -75,14 +83,14 @@ class Pipeline:
     settings: Settings
     report: Reporter
     agree: Callable[[], None] = auto_approve
-    """Asks the user to approve the changes that `up` shows; raises if they decline."""
+    """Asks the user to approve the changes that `up` or `down` shows; raises if they decline."""
 
-    def stage(self, page: Path | None = None) -> "StageResult":
+    def stage(self, page: AnyPath | None = None) -> "StageResult":
         """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
         from scones.steps.stage import DatasetReportOptions, load_photos, stage
 
         collection = load_photos(self.aws, self.settings, self.report)
-        options = DatasetReportOptions(page, self._trained_model())
+        options = DatasetReportOptions(_path(page), self._trained_model())
         return self._save("stage", stage(self.aws, self.settings, collection, self.report, options))
 
     def image(self) -> "ImageResult":
@@ -155,12 +163,23 @@ class Pipeline:
             return None
         return smoke_test(self.aws, workflow_arn, self.report)
 
-    def classify(self, photos: Sequence[Path] = ()) -> "ClassifyResult":
-        """Classify *photos*, by default the staged test photos."""
-        from scones.steps.classify import upload_file
+    def classify(self, photos: AnyPath | Iterable[AnyPath] = ()) -> "ClassifyResult":
+        """Classify *photos*, by default the staged test photos; of several files, those that are no photos are listed.
 
-        samples = [upload_file(self.aws, path) for path in photos] or self.test_samples()
-        return self._save("classify", self.classify_samples(samples))
+        Raises:
+            NoSuchPhoto: a single file cannot be read, or is no photo.
+        """
+        from scones.steps.classify import classify_files, read_file
+
+        files = [Path(path) for path in ([photos] if isinstance(photos, str | PathLike) else photos)]
+        if len(files) == 1:
+            read_file(files[0])
+        workflow_arn = self._up().workflow_arn
+        self._deployed()
+        if not files:
+            return self._save("classify", self.classify_samples(self.test_samples()))
+        found = classify_files(self.aws, workflow_arn, files, self.settings.clients, self.report)
+        return self._save("classify", found)
 
     def test_samples(self) -> list[Sample]:
         """Return the staged test photos, the classes mixed: class after class would look like drift."""
@@ -172,41 +191,46 @@ class Pipeline:
 
         return classify(self.aws, self._up().workflow_arn, samples, self.settings.clients, self.report)
 
-    def classify_batch(self, source: str) -> "BatchRunResult":
+    def classify_batch(self, source: AnyPath) -> "BatchRunResult":
         """Classify every photo below *source*, an S3 prefix or a folder, in batches.
 
         Raises:
             PhotosNotGranted: the stack's functions have no permission to read the photos.
         """
-        from scones.steps.classify_batch import BatchTerms, classify_batch, readable_source
-
         deployed, stack = self._deployed(), self._up()
-        source = readable_source(self.aws, source, self.settings.photo_bucket, self.report)
+        from scones.steps.classify_batch import BatchTerms, classify_batch, open_batch
+
+        # A Path of a URI has lost one of its slashes.
+        place = re.sub(r"^s3:/+", "s3://", fspath(source))
+        photos = open_batch(self.aws, place, self.settings.photo_bucket, self.report)
         terms = BatchTerms(
             model=deployed.config,
             classes=deployed.classes,
             threshold=stack.threshold,
             concurrency=self.settings.batch_concurrency,
         )
-        return classify_batch(self.aws, source, terms, self.report)
+        return classify_batch(self.aws, photos, terms, self.report)
 
     def replay(self, execution: str) -> "ReplayResult":
         """Rebuild one recorded decision."""
+        model_uri = self._deployed().model_uri
         from scones.steps.replay import replay
 
-        return replay(self.aws, execution, self._deployed().model_uri, self.report)
+        return replay(self.aws, execution, model_uri, self.report)
 
-    def rejudge(self, model_file: Path | None, threshold: float | None) -> "RejudgeResult":
+    def rejudge(self, model_file: AnyPath | None, threshold: float | None) -> "RejudgeResult":
         """Decide every recorded photo again, by another model or another threshold."""
+        self._up()
         from scones.steps.replay import rejudge
 
-        return rejudge(self.aws, model_file, threshold, self.report)
+        return rejudge(self.aws, _path(model_file), threshold, self.report)
 
     def evaluate(self, options: "EvaluationOptions | None" = None) -> "Evaluation":
         """Evaluate the deployed model on the staged test photos; with a gate, approve or reject it."""
         from scones.steps.evaluate import DeployedModel, EvaluationOptions, evaluate
 
         options = options or EvaluationOptions()
+        options = replace(options, report=_path(options.report), against=_path(options.against))
         deployed, staged = self._deployed(), self._staged()
         model = DeployedModel(
             aws=self.aws,
@@ -254,27 +278,28 @@ class Pipeline:
         self.report.tell(f"baseline: {baseline}")
         return found
 
-    def label(self, labels: Path) -> "LabelResult":
+    def label(self, labels: AnyPath) -> "LabelResult":
         """Compare the endpoint's recorded predictions with *labels* that came later."""
         deployed = self._deployed()
         from scones.steps.labels import import_labels
 
-        return import_labels(self.aws, deployed.endpoint, deployed.model_uri, labels)
+        return import_labels(self.aws, deployed.endpoint, deployed.model_uri, Path(labels))
 
-    def to_label(self, page: Path) -> None:
+    def to_label(self, page: AnyPath) -> None:
         """Choose photos to label next, and write them on *page*."""
         deployed = self._deployed()
         from scones.steps.labels import export_labels
 
+        page = Path(page)
         photos = export_labels(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
 
-    def history(self, page: Path) -> None:
+    def history(self, page: AnyPath) -> None:
         """Draw the results of all monitoring runs over time, as *page*."""
         deployed = self._deployed()
         from scones.steps.monitor import history
 
-        windows = history(self.aws, deployed.endpoint, deployed.model_uri, page)
+        windows = history(self.aws, deployed.endpoint, deployed.model_uri, Path(page))
         self.report.tell(f"report {page}: {windows} windows")
 
     def dispatch(self, example: int = 0) -> "DispatchResult":
@@ -290,6 +315,7 @@ class Pipeline:
     def simulate(self, stream: "Stream") -> "SimulationResult":
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
         workflow_arn = self._up().workflow_arn
+        self._deployed()
         from scones.steps.simulate import plan_events, simulate
 
         photos = [sample for sample in self.samples() if sample.split == "test"]
@@ -310,11 +336,14 @@ class Pipeline:
 
         return status(self.aws)
 
-    def down(self, *, keep_data: bool = False) -> "TeardownReport":
-        """Delete everything, or all but photos, models and records."""
+    def down(self, *, keep_data: bool = False, confirm: Callable[[], None] | None = None) -> "TeardownReport":
+        """Delete everything, or all but photos, models and records.
+
+        *confirm* is called before anything is deleted, when what will be was told; it raises to stop.
+        """
         from scones.steps.down import down
 
-        return down(self.aws, self.report, keep_data=keep_data)
+        return down(self.aws, self.report, keep_data=keep_data, confirm=confirm)
 
     def samples(self) -> tuple[Sample, ...]:
         """Read the manifest of the photos staged last."""

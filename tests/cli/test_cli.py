@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 from faulty import Fault, before
 from scones import steps
 from scones.cli import main
+from scones.pipeline import Pipeline
 from scones.steps import STEPS
 from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo, write_tiny_model_file
@@ -113,6 +116,123 @@ def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
     assert "run: scones " in err
 
 
+VERBS = [
+    *("train", "approve", "approve 3", "approve --reject no", "deploy", "deploy 3", "rollback"),
+    *("classify", "classify a.png", "classify a.png a.png", "classify photos", "classify s3://x/asked/"),
+    *("replay abc", "replay --threshold 0.5", "replay --threshold 0", "replay --model model"),
+    *("evaluate", "evaluate --gate", "evaluate --load", "evaluate --robustness", "evaluate --unfamiliar photos"),
+    *("monitor", "monitor --acknowledge", "monitor --learn 5", "monitor --learn 0", "monitor --labels labels.csv"),
+    *("monitor --to-label x.html", "monitor --report h.html", "dispatch", "dispatch --example-orders 3"),
+    *("simulate", "simulate --shifted 1", "simulate --duplicates 1 --rate 0"),
+]
+
+
+@pytest.fixture
+def inputs(pointed: Path) -> Path:
+    """Files for the commands."""
+    (pointed / "a.png").write_bytes(plain_photo(200))
+    (pointed / "labels.csv").write_text("event,label\nx,bicycle\n")
+    write_tiny_model_file(pointed / "model")
+    for label in ("bicycle", "motorcycle"):
+        photos(pointed / "photos", label, 12)
+    return pointed
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_before_up_is_one_line_with_the_next_command(verb: str) -> None:
+    """Nothing was ever made in this environment; no error of a service is shown."""
+    code, out, err = run(*verb.split(), "--json")
+    assert (code, out) == (1, "")
+    assert re.search(
+        r"^scones: (environment|there is no model 3).*run: scones (stage|train|up|deploy)", err.splitlines()[-1]
+    )
+    assert "failed:" not in err
+
+
+@pytest.mark.usefixtures("inputs")
+def test_every_verb_between_stage_and_up_is_one_line_with_the_next_command() -> None:
+    """The bucket is there, but neither functions nor tables."""
+    assert run("stage", "photos")[0] == 0
+    for verb in (verb for verb in VERBS if verb != "train"):
+        code, out, err = run(*verb.split(), "--json")
+        assert (code, out) == (1, ""), verb
+        assert re.search(r"^scones: .*run: scones (train|up|deploy)", err.splitlines()[-1]), (verb, err)
+        assert "failed:" not in err
+
+
+def test_a_verb_after_a_teardown_that_kept_the_data_says_what_to_run(
+    own_flow: Pipeline, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The results of `up` and `deploy` are still in the bucket, but nothing that they name."""
+    monkeypatch.setenv("SCONES_ENV", own_flow.settings.env)
+    own_flow.down(keep_data=True)
+    for verb in ("classify a.png", "classify photos", "replay --threshold 0.5", "evaluate", "dispatch", "order"):
+        command = verb.split() if verb != "order" else ["dispatch", "--example-orders", "3"]
+        code, out, err = run(*command, "--json")
+        assert (code, out) == (1, ""), verb
+        assert re.search(r"^scones: .*run: scones (stage|up|deploy)", err.splitlines()[-1]), (verb, err)
+    assert inputs.exists()
+
+
+def test_a_teardown_without_a_terminal_is_refused_in_one_line(inputs: Path) -> None:
+    """Before anything is deleted; --yes answers, and where there is nothing there is no question."""
+    assert run("down")[0] == 0
+    assert run("stage", "photos")[0] == 0
+    before = json.loads(run("status", "--json")[1])["resources"]
+    for arguments in (("down",), ("down", "--json"), ("down", "--keep-data")):
+        code, out, err = run(*arguments)
+        assert (code, out) == (1, "")
+        assert re.fullmatch(r"scones: down must be confirmed.* run: scones down --env \S+ --yes", err.splitlines()[-1])
+    assert "24 staged photos" in err or "not the bucket" in err
+    assert json.loads(run("status", "--json")[1])["resources"] == before
+    assert json.loads(run("down", "--yes", "--json")[1])["remaining"] == []
+    assert inputs.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "last"),
+    [("{env}", 0, "nothing is left"), ("dev", 1, "cancelled; nothing was deleted"), ("", 1, "cancelled")],
+)
+def test_a_teardown_asks_for_the_environments_name(inputs: Path, answer: str, code: int, last: str) -> None:
+    """At a terminal it says what will be deleted, and goes on only with the right name."""
+    assert run("stage", "photos")[0] == 0
+    env = json.loads(run("status", "--json")[1])["env"]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", "from scones.cli import main; main(['down'])"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        os.write(ours, f"{answer.format(env=env)}\n".encode())
+        shown = process.communicate(timeout=120)[0]
+    for descriptor in (ours, theirs):
+        os.close(descriptor)
+    assert process.returncode == code, shown
+    assert f"this deletes environment '{env}'" in shown
+    assert "staged photos and lists" in shown
+    assert last in shown.splitlines()[-1]
+    assert bool(json.loads(run("status", "--json")[1])["resources"]) == bool(code)
+    assert inputs.exists()
+
+
+def test_one_bad_file_among_several_is_listed_and_the_others_are_classified(
+    flow: Pipeline, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has one line, with the reason; the exit status is 1."""
+    monkeypatch.setenv("SCONES_ENV", flow.settings.env)
+    (inputs / "broken.jpg").write_bytes(b"no photo")
+    code, out, err = run("classify", "a.png", "broken.jpg", "photos", "s3://x/y.png")
+    assert code == 1
+    assert err.splitlines()[-1] == "scones: 3 of 4 files could not be read; the reasons are listed above"
+    assert "classified: motorcycle" in out
+    assert "broken.jpg: unreadable: is not a PNG" in out
+    assert "photos: unreadable: is a folder" in out
+    assert "y.png: unreadable: is in S3" in out
+
+
 def test_a_stream_of_more_troubles_than_events_is_refused_in_one_line() -> None:
     """Before anything is asked of AWS."""
     code, out, err = run("simulate", "--duplicates", "0.9", "--corrupt", "0.9")
@@ -167,7 +287,7 @@ def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -
     assert "brisé.png" in page.read_text("utf-8")
     assert json.loads(page.with_suffix(".json").read_bytes())["version"] == staged["version"]
     assert json.loads(run("stage", str(folder), "--json")[1])["uploaded"] == 0
-    assert json.loads(run("down", "--json")[1])["remaining"] == []
+    assert json.loads(run("down", "--json", "--yes")[1])["remaining"] == []
 
 
 def test_a_model_file_is_evaluated_without_any_cloud(home: Path) -> None:

@@ -165,7 +165,7 @@ def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str
     execution = json.loads(_run(command, environment))
     assert execution["status"] in {"SUCCEEDED", "FAILED"}
     assert execution.get("error") in {None, "THRESHOLD_CONFIDENCE_NOT_MET"}
-    receipt = json.loads(_run([SCONES, "down", "--json"], home))
+    receipt = json.loads(_run([SCONES, "down", "--yes", "--json"], home))
     assert receipt["remaining"] == []
     assert not json.loads(_run([SCONES, "local", "status", "--json"], home))["running"]
 

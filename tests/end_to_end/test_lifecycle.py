@@ -108,7 +108,7 @@ class Life:
         return connect(self.settings, KEYS)
 
     def _run(self, step: str) -> tuple[int, str]:
-        command: list[str | Path] = [SCONES, *step.split(), "--json"]
+        command: list[str | Path] = [SCONES, *step.split(), *(["--yes"] if step == "down" else []), "--json"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, env=self.environment, cwd=self.folder, **quiet) as process:  # type: ignore[call-overload]
             self._process = process

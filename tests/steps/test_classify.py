@@ -1,5 +1,8 @@
 import io
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from access_keys import KEYS
 from scones.aws.client import Client
 from scones.domain.decision import Outcome
 from scones.pipeline import Pipeline
-from scones.steps.classify import ClassifiedPhoto
+from scones.steps.classify import ClassifiedPhoto, NoSuchPhoto
 from tiny_model import plain_photo, probability
 
 
@@ -90,6 +93,49 @@ def test_many_photos_keep_their_order(flow: Pipeline) -> None:
     executions = flow.classify_samples(samples).executions
     assert [execution.key for execution in executions] == [sample.key for sample in samples]
     assert [execution.label for execution in executions][:5] == ["bicycle"] * 5
+
+
+def nothing(_path: Path) -> None:
+    """Make no file."""
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty.png": (lambda path: path.write_bytes(b""), "is empty"),
+    "letter.jpg": (lambda path: path.write_text("Dear Sir"), "is not a PNG"),
+    "gone.png": (nothing, "cannot be read (No such file or directory)"),
+    "itself.png": (lambda path: path.symlink_to(path.name), "cannot be read (Too many levels of symbolic links)"),
+    "folder": (lambda path: path.mkdir(), "is a folder"),
+    "caf\udce9.png": (lambda path: path.write_text("no photo"), "is not a PNG"),
+    "under/no/folder.png": (nothing, "cannot be read (No such file or directory)"),
+    "n" * 300: (nothing, "cannot be read (File name too long)"),
+    "nul\0.png": (nothing, "cannot be read (embedded null byte)"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_bad_file_fails_alone(flow: Pipeline, tmp_path: Path, name: str) -> None:
+    """The others are classified; each has one entry, in their order, and a bad one says why."""
+    make, reason = BROKEN[name]
+    make(tmp_path / name)
+    for level in (20, 200):
+        (tmp_path / f"{level}.png").write_bytes(plain_photo(level))
+    first, bad, last = flow.classify([tmp_path / "20.png", tmp_path / name, tmp_path / "200.png"]).executions
+    assert (first.label, last.label) == ("bicycle", "motorcycle")
+    assert (bad.outcome, bad.error, bad.name) == (Outcome.UNREADABLE, "UnreadablePhoto", "")
+    assert reason in bad.cause
+    with pytest.raises(NoSuchPhoto, match=re.escape(reason)):
+        flow.classify([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    "name", ["caf\udce9.png", "a\nb\x1b[2J.png", "\udcff" * 200 + ".png", "\u202e\u2028.png", "é" * 120]
+)
+def test_a_photo_of_any_name_is_classified(flow: Pipeline, tmp_path: Path, name: str) -> None:
+    """Its key has escapes in place of what is no text, and fits into S3."""
+    (tmp_path / name).write_bytes(plain_photo(200))
+    (found,) = flow.classify([tmp_path / name]).executions
+    assert found.label == "motorcycle"
+    assert found.key.encode()
 
 
 def _phone_photo() -> bytes:

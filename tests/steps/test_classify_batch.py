@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from access_keys import KEYS
 from scones.aws.client import Client
 from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos, RunFiles
+from scones.cli.render import render
 from scones.domain.decision import Outcome
+from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.classify_batch import BatchRunResult, PhotosNotGranted
+from scones.steps.classify_batch import BatchRunResult, BatchTerms, PhotosNotGranted, classify_batch, open_batch
 from tiny_model import plain_photo
 
 SURE, UNSURE = 200, 132
@@ -121,6 +125,78 @@ def test_a_folder_is_uploaded_once_and_kept_alike(flow: Pipeline, tmp_path: Path
     second = flow.classify_batch(str(tmp_path))
     assert second.run != first.run
     assert [str(line["key"])[-5:] for line in lines(flow.aws, second)] == ["1.png", "2.png", "3.png", "4.png"]
+
+
+def test_every_file_of_a_folder_has_a_result_or_a_reason(flow: Pipeline, tmp_path: Path) -> None:
+    """Links are followed, content decides and not the extension, and what is meant to be a photo has a result."""
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "photos"
+    for place in (elsewhere, folder / "__MACOSX"):
+        place.mkdir(parents=True)
+    (elsewhere / "linked.png").write_bytes(plain_photo(SURE))
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "loop").symlink_to(folder)
+    for name in ("a.png", "no extension", "photo.backup", "__MACOSX/b.png", "._a.png"):
+        (folder / name).write_bytes(plain_photo(SURE))
+    for name in ("empty.jpg", "phone.heic", "notes.txt", "Thumbs.db", "caf\udce9.txt"):
+        (folder / name).write_bytes(b"")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "gone.png").symlink_to("nowhere")
+    batch = flow.classify_batch(folder)
+    found = {str(line["key"]).split("/", 2)[2]: (line["outcome"], line["reason"]) for line in lines(flow.aws, batch)}
+    sure = ("classified", "")
+    assert found == {
+        "a.png": sure,
+        "no extension": sure,
+        "photo.backup": sure,
+        "linked/linked.png": sure,
+        "empty.jpg": ("unreadable", "is empty"),
+        "phone.heic": ("unreadable", "is empty"),
+        "pipe.png": ("unreadable", "is not a regular file"),
+        "gone.png": ("unreadable", "cannot be read: No such file or directory"),
+    }
+    assert {item.name for item in batch.left_out} == {
+        *("loop/", "__MACOSX/", "._a.png", "Thumbs.db", "notes.txt", "caf\\xe9.txt"),
+    }
+    assert (batch.photos, batch.counts["unreadable"], len(batch.unreadable)) == (8, 4, 4)
+    summary = json.loads(flow.aws.bucket.get(RunFiles(batch.run).prefix + "summary.json"))
+    assert len(summary["left_out"]) == len(batch.left_out)
+    shown = render(batch)
+    assert all(item.name in shown for item in batch.left_out)
+
+
+def test_every_object_below_a_prefix_has_a_result_or_a_reason(flow: Pipeline) -> None:
+    """By the rule of folders."""
+    objects = {"a.png": plain_photo(SURE), "empty.png": b"", "._a.png": b"x", "__MACOSX/a.png": b"x", "folder/": b""}
+    source = put(flow.aws, "asked/.hidden/odd/", objects)
+    batch = flow.classify_batch(source)
+    found = {str(line["key"]).rpartition("/")[2]: line["outcome"] for line in lines(flow.aws, batch)}
+    assert found == {"a.png": "classified", "empty.png": "unreadable"}
+    assert {item.name for item in batch.left_out} == {"._a.png", "__MACOSX/"}
+
+
+def test_a_folder_of_broken_photos_has_their_results(flow: Pipeline, tmp_path: Path) -> None:
+    """No execution is needed to say that a file is no photo."""
+    (tmp_path / "a.png").write_text("no photo")
+    batch = flow.classify_batch(tmp_path)
+    assert [line["outcome"] for line in lines(flow.aws, batch)] == ["unreadable"]
+    assert "none was classified" in render(batch)
+
+
+def test_a_batch_whose_photos_all_failed_says_so(flow: Pipeline) -> None:
+    """They were deleted meanwhile: nothing was classified, and nothing had a result already."""
+    aws = flow.aws
+    photos = open_batch(aws, put(aws, "asked/vanish/", {"a.png": plain_photo(SURE)}), "", Silent())
+    aws.bucket.remove([photo.key for photo in photos.photos])
+    batch = classify_batch(aws, photos, BatchTerms("m", flow.settings.classes, 0.8, 1), Silent())
+    assert (batch.counts["failed"], batch.photos) == (1, 1)
+    again = classify_batch(aws, photos, BatchTerms("m", flow.settings.classes, 0.8, 1), Silent())
+    for result in (batch, again):
+        assert (result.newly_classified, result.already_classified) == (0, 0)
+        assert "already" not in render(result)
+        assert "none was classified" in render(result)
+        assert "failed: asked/vanish/a.png: NoSuchKey" in render(result)
+    assert "already" in render(replace(batch, already_classified=1))
 
 
 def test_nothing_to_classify_is_said(flow: Pipeline, tmp_path: Path) -> None:

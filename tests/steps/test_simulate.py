@@ -1,6 +1,8 @@
 """A stream of events: what is planned, and what becomes of each."""
 
+import math
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,51 @@ def test_a_stream_that_cannot_be_is_refused() -> None:
         Stream(duplicates=0.5, corrupt=0.4, shifted=0.2)
     with pytest.raises(BadStream, match="run: scones stage"):
         plan_events([], Stream(), 0)
+
+
+SHARES = ("duplicates", "corrupt", "shifted")
+
+
+@pytest.mark.parametrize("names", [names for count in (1, 2, 3) for names in combinations(SHARES, count)])
+@pytest.mark.parametrize("total", [0.0, 0.3, 0.9, 0.95, 1.0])
+def test_shares_that_are_not_given_leave_room_for_those_that_are(names: tuple[str, ...], total: float) -> None:
+    """No stream fails on its own defaults: `--shifted 1` shifts every photo."""
+    stream = Stream(400, 0, *(total / len(names) if name in names else None for name in SHARES))
+    shares = dict(zip(SHARES, stream.shares, strict=True))
+    assert all(shares[name] == total / len(names) for name in names)
+    assert sum(shares.values()) <= 1 + 1e-9
+    usual = dict(zip(SHARES, Stream().shares, strict=True))
+    assert usual == {"duplicates": 0.05, "corrupt": 0.02, "shifted": 0.1}
+    assert all(shares[name] <= usual[name] for name in SHARES if name not in names)
+    events = plan_events(SAMPLES, stream, 0)
+    assert len(events) == 400
+    if names == ("shifted",) and total == 1:
+        assert {event.kind for event in events} == {EventKind.SHIFTED}
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.7, 0.2, 0.1), (0.1, 0.2, 0.7), (0.6, 0.3, 0.1), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0)]
+)
+def test_shares_that_are_1_together_are_a_stream(shares: tuple[float, float, float]) -> None:
+    """However their sum is rounded."""
+    assert len(plan_events(SAMPLES, Stream(50, 0, *shares), 0)) == 50
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, math.nan, math.inf])
+@pytest.mark.parametrize("name", SHARES)
+def test_a_share_that_is_none_is_refused(name: str, wrong: float) -> None:
+    """One line, before anything is sent."""
+    with pytest.raises(BadStream, match="together they are 1 at most"):
+        Stream(200, 0, *(wrong if share == name else None for share in SHARES))
+
+
+@pytest.mark.parametrize("rate", [-1.0, math.nan, math.inf])
+def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+    """As are streams without events."""
+    with pytest.raises(BadStream, match="0 or more"):
+        Stream(per_second=rate)
+    with pytest.raises(BadStream, match="1 or more"):
+        Stream(events=0)
 
 
 def test_every_event_is_accounted_for(own_flow: Pipeline) -> None:

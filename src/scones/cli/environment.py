@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.labels import LabelResult
     from scones.pipeline import Pipeline
+    from scones.steps.down import TeardownReport
 
 
 class _MonitorOptions(TypedDict):
@@ -119,16 +120,20 @@ def status(env: str | None, as_json: bool) -> None:
     run("status", {"env": env}, as_json, lambda flow: flow.status())
 
 
-@click.command(help=STEPS["down"] + " Also stops the local cloud.")
+@click.command(help=STEPS["down"] + " Also stops the local cloud. Says what is deleted, and asks first.")
 @click.option(
     "--keep-data", is_flag=True, help="Keep the bucket with photos, models and records; a local cloud keeps running."
 )
+@click.option("--yes", is_flag=True, help="Do not ask for the environment's name before deleting anything.")
 @options
-def down(keep_data: bool, env: str | None, as_json: bool) -> None:
+def down(keep_data: bool, yes: bool, env: str | None, as_json: bool) -> None:
     """Delete everything."""
     from scones.cli.session import end_cloud
 
-    receipt = run("down", {"env": env}, as_json, lambda flow: flow.down(keep_data=keep_data))
+    def delete(flow: "Pipeline") -> "TeardownReport":
+        return flow.down(keep_data=keep_data, confirm=None if yes else flow.agree)
+
+    receipt = run("down", {"env": env}, as_json, delete, agreed=yes)
     if receipt.remaining:
         raise SconesError(f"not deleted: {', '.join(receipt.remaining)}; run again: scones down")
     if not keep_data:

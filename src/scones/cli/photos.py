@@ -15,9 +15,9 @@ class _StreamOptions(TypedDict):
 
     events: int
     per_second: float
-    duplicates: float
-    corrupt: float
-    shifted: float
+    duplicates: float | None
+    corrupt: float | None
+    shifted: float | None
 
 
 @click.command(
@@ -40,7 +40,9 @@ def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json
     elif len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir()):
         run("classify", {"env": env}, as_json, lambda flow: flow.classify_batch(photos[0]))
     else:
-        run("classify", {"env": env}, as_json, lambda flow: flow.classify([Path(photo) for photo in photos]))
+        found = run("classify", {"env": env}, as_json, lambda flow: flow.classify(photos))
+        if unread := found.unread():
+            raise SconesError(f"{len(unread)} of {len(photos)} files could not be read; the reasons are listed above")
 
 
 @click.command(
@@ -57,7 +59,7 @@ def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json
 @options
 def replay(execution: str | None, model: Path | None, threshold: float | None, env: str | None, as_json: bool) -> None:
     """Replay EXECUTION, or make every recorded decision again."""
-    if bool(execution) == bool(model or threshold):
+    if bool(execution) == (model is not None or threshold is not None):
         raise click.UsageError(
             "name an EXECUTION to reproduce it, or --model or --threshold (or both) to make all decisions again"
         )
@@ -96,16 +98,18 @@ _share = click.FloatRange(0, 1)
     show_default=True,
     help="Photos per second; 0 sends all at once.",
 )
-@click.option("--duplicates", type=_share, default=0.05, show_default=True, help="Share of photos that are sent twice.")
+@click.option("--duplicates", type=_share, show_default="0.05", help="Share of photos that are sent twice.")
 @click.option(
     "--corrupt",
     type=_share,
-    default=0.02,
-    show_default=True,
+    show_default="0.02",
     help="Share of photos that are truncated or are no images.",
 )
 @click.option(
-    "--shifted", type=_share, default=0.1, show_default=True, help="Share of photos that are darkened and blurred."
+    "--shifted",
+    type=_share,
+    show_default="0.1",
+    help="Share of photos that are darkened and blurred. Shares that are not given leave room for those that are.",
 )
 @options
 @yes_option

@@ -56,7 +56,9 @@ def _classified(result: "ClassifyResult") -> Iterable[str]:
     if len(result.executions) <= _FEW:
         for item in result.executions:
             decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
-            yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision} (execution {item.name})"
+            if item.name:
+                yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision} (execution {item.name})"
+    yield from (f"{item.key}: {item.outcome}: {item.cause}" for item in result.unread())
     yield ", ".join(f"{result.count(outcome)} {outcome.replace('_', ' ')}" for outcome in Outcome)
 
 
@@ -173,9 +175,13 @@ def _batch_run(result: "BatchRunResult") -> Iterable[str]:
     if result.newly_classified:
         rate = f"{result.photos_per_second:.0f} per second"
         yield f"{result.newly_classified:,} classified now, in {result.seconds:.1f} s: {rate}"
+    elif result.already_classified:
+        yield f"{result.already_classified:,} had results already, none was classified now"
     else:
-        yield "all had results already"
+        yield "none was classified"
     yield from (f"failed: {line}" for line in result.failed)
+    yield from (f"unreadable: {line}" for line in result.unreadable)
+    yield from (f"left out: {item.name}: {item.why}" for item in result.left_out)
     yield f"on AWS, about ${result.cost.total_dollars:.4f} besides the endpoint (prices of {result.cost.as_of})"
     yield from (f"results {uri}" for uri in result.results)
 

@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 import scones_local.cloud as local_cloud
 from scones.config.settings import Settings, load
-from scones.domain.errors import CommandError
+from scones.domain.errors import CommandError, MissingPrerequisite
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder
 
@@ -77,6 +78,7 @@ def _s3_folder(settings: Settings) -> Path:
 
 
 if TYPE_CHECKING:
+    from scones.aws.connection import Aws
     from scones.pipeline import Pipeline
 
 
@@ -139,6 +141,10 @@ class Terminal:
 Flags = Mapping[str, object]
 
 
+class NotConfirmed(CommandError):
+    """What `down` would delete was not confirmed."""
+
+
 class Cancelled(CommandError):
     """The user declined what a command costs on AWS."""
 
@@ -153,8 +159,9 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     Raises:
         CloudDied: the local cloud of the environment was killed; the command must not reach AWS by mistake.
         Cancelled: the command costs money on AWS, and the user declined.
+        MissingPrerequisite: the command needs a stack or an endpoint, and there is none.
     """
-    from scones.aws.client import Credentials
+    from scones.aws.client import AwsError, Credentials
     from scones.aws.connection import connect
     from scones.pipeline import Pipeline, auto_approve
 
@@ -168,12 +175,40 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)
-    # `up` shows the price itself, and asks when it has shown the changes.
-    price = _price(verb, settings) if ask and verb != "up" else ""
+    # `up` shows the price itself, and asks when it has shown the changes; `down` costs nothing.
+    price = _price(verb, settings) if ask and verb not in {"up", "down"} else ""
     if price and not click.confirm(f"{verb} costs money on AWS: {price} Continue?", err=True):
         raise Cancelled
     with Terminal() as terminal:
-        yield Pipeline(aws, settings, terminal, _ApprovalPrompt(terminal) if ask else auto_approve)
+        approve: Callable[[], None] = _ApprovalPrompt(terminal) if ask else auto_approve
+        if verb == "down" and not agreed:
+            approve = partial(_confirm_name, terminal, settings.env)
+        try:
+            yield Pipeline(aws, settings, terminal, approve)
+        except AwsError as error:
+            if error.not_found and (step := _missing_step(aws, error.service)):
+                raise MissingPrerequisite(step, aws.env) from error
+            raise
+
+
+def _missing_step(aws: "Aws", service: str) -> str:
+    """The step that has not run, or whose result was deleted, if that is why *service* found nothing."""
+    stack = aws.stack.find()
+    if stack is None or "WorkflowArn" not in stack.outputs:
+        return "up"
+    if service.startswith("sagemaker") and aws.name not in aws.sagemaker.endpoints(aws.name):
+        return "deploy"
+    return ""
+
+
+def _confirm_name(terminal: Terminal, env: str) -> None:
+    """Ask for the environment's name; raises NotConfirmed if it is not given."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise NotConfirmed(f"down must be confirmed, and there is no terminal; run: scones down --env {env} --yes")
+    with terminal.paused():
+        answer = click.prompt("Type the environment's name to delete it", default="", show_default=False, err=True)
+    if answer.strip() != env:
+        raise NotConfirmed(f"cancelled; nothing was deleted: {answer.strip()!r} is not the environment's name, {env!r}")
 
 
 def _price(verb: str, settings: Settings) -> str:

@@ -234,8 +234,11 @@ def _parse(name: str, value: object) -> object:
     """Split the list of a flag or variable, and expand the home folder of a path."""
     if name == "classes" and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
-    if _TYPES[name] is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if _TYPES[name] is Path and isinstance(value, str):
+        # Path.expanduser raises where there is no user of that name.
+        return Path(os.path.expanduser(value))  # noqa: PTH111
     return value
 
 

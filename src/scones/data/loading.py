@@ -16,7 +16,7 @@ from scones.data.sources.cifar100 import (
     load_cifar100,
     read_ood_images,
 )
-from scones.data.sources.files import FileSource, open_folder
+from scones.data.sources.files import FileSource, open_folder, user_path
 from scones.data.sources.folder import TEST_ROLES, load_files, role_of
 from scones.data.sources.synthetic import load_sample
 from scones.data.validation import ImageFile, validate_images
@@ -44,7 +44,7 @@ def load_configured_dataset(
             raise SourceError(f"{settings.data} can only be staged; copy the photos to a folder and name that")
         return load_files(open_s3(settings.data), settings.classes, report.progress, report.tell)
     if settings.data not in _NAMED:
-        folder = open_folder(Path(settings.data).expanduser())
+        folder = open_folder(user_path(settings.data))
         return load_files(folder, settings.classes, report.progress, report.tell)
     collection = load_dataset(
         settings.data,
@@ -83,7 +83,7 @@ def load_dataset(
         except (DownloadError, InvalidArchive) as error:
             notice = f"CIFAR-100 is not available ({error}); the built-in sample is used instead: {_RENDERED}"
             return replace(load_sample(classes, progress), notice=notice)
-    return load_files(open_folder(Path(source).expanduser()), classes, progress)
+    return load_files(open_folder(user_path(source)), classes, progress)
 
 
 MAX_OOD_IMAGES: Final = 1000
@@ -104,7 +104,7 @@ def load_ood_images(
     """
     if source == "cifar100":
         return _spread(read_ood_images(download(archive, cache, progress), classes)), ()
-    shelf = open_folder(Path(source).expanduser())
+    shelf = open_folder(user_path(source))
     items = sorted(shelf.items, key=lambda item: item.path)
     testing = [item for item in items if "/" in item.path and role_of(item.path.split("/")[0]) in TEST_ROLES]
     found, unusable = validate_images(

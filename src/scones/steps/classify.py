@@ -1,34 +1,43 @@
 """Classify: run the Step Functions workflow on photos, and report the outcome of each execution."""
 
 import hashlib
+import os
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
 from scones.data.dataset import Sample
 from scones.data.image_header import UnreadablePhoto, read_header
+from scones.data.sources.files import MAX_FILE_BYTES, printable, require_photo_size
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.errors import WorkflowError
 from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
+
+# With the prefix, a name must fit into an S3 key of 1,024 bytes.
+_MAX_NAME_CHARACTERS = 200
 
 
 class NoSuchPhoto(WorkflowError):
     """A photo to classify cannot be read."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"photo {path} {reason}; name a PNG, JPEG or WebP file")
+        super().__init__(f"photo {printable(str(path))} {reason}; name a PNG, JPEG or WebP file")
         self.path = path
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedPhoto:
-    """One photo's execution; a failed one has an *error* and no decision."""
+    """One photo's execution; a failed one has an *error* and no decision.
+
+    A file that cannot be read has no execution: its *name* is empty, and its *key* the file's path.
+    """
 
     name: str
     key: str
@@ -54,34 +63,84 @@ class ClassifyResult:
         """The number of photos with this outcome."""
         return sum(execution.outcome is outcome for execution in self.executions)
 
+    def unread(self) -> list[ClassifiedPhoto]:
+        """Return the files that could not be read, and have no execution."""
+        return [execution for execution in self.executions if not execution.name]
+
     def decided(self) -> list[tuple[str, str, float]]:
         """Return key, label and confidence of each photo with a decision, above the threshold or below."""
         decided = (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)
         return [(item.key, item.label, item.confidence) for item in self.executions if item.outcome in decided]
 
 
-def upload_file(aws: Aws, path: Path) -> Sample:
-    """Upload the photo in the file at *path*.
+def read_file(path: Path) -> bytes:
+    """Read the photo in the file at *path*.
 
     Raises:
         NoSuchPhoto: the file cannot be read, or is no photo.
     """
+    if str(path).startswith("s3:"):
+        raise NoSuchPhoto(path, "is in S3 (name one prefix alone to classify its photos in batches)")
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for some names
+        raise NoSuchPhoto(path, "is a folder (name it alone to classify its photos in batches)")
     try:
-        photo = path.read_bytes()
+        with path.open("rb") as file:
+            photo = file.read(MAX_FILE_BYTES + 1)
+        require_photo_size(len(photo))
         read_header(photo)
-    except OSError as error:
-        raise NoSuchPhoto(path, f"cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NoSuchPhoto(path, f"cannot be read ({reason})") from error
     except UnreadablePhoto as error:
         raise NoSuchPhoto(path, error.reason) from error
-    return upload_photo(aws, path.name, photo)
+    return photo
 
 
 def upload_photo(aws: Aws, name: str, photo: bytes, label: str = "") -> Sample:
     """Upload one photo to classify; below `incoming/` it would start an execution by itself."""
     digest = hashlib.sha256(photo).hexdigest()
-    key = f"{ASKED_PREFIX}{digest[:12]}-{name}"
+    key = f"{ASKED_PREFIX}{digest[:12]}-{printable(name)[-_MAX_NAME_CHARACTERS:]}"
     aws.bucket.put(key, photo, "application/x-image")
     return Sample(key, label, "asked", digest)
+
+
+def classify_files(
+    aws: Aws, workflow_arn: str, paths: Sequence[Path], clients: int, report: Reporter
+) -> ClassifyResult:
+    """Upload the photos in the files at *paths*, and run one execution for each; a file that is no photo has none.
+
+    Raises:
+        NoSuchPhoto: a single file cannot be read, or is no photo.
+    """
+    samples: list[Sample] = []
+    unread: dict[int, ClassifiedPhoto] = {}
+    for number, path in enumerate(paths):
+        try:
+            samples.append(upload_photo(aws, path.name, read_file(path)))
+        except NoSuchPhoto as error:
+            if len(paths) == 1:
+                raise
+            report.tell(str(error))
+            unread[number] = _unread(error)
+    executions = iter(classify(aws, workflow_arn, samples, clients, report).executions)
+    return ClassifyResult(tuple(unread.get(number) or next(executions) for number in range(len(paths))))
+
+
+def _unread(error: NoSuchPhoto) -> ClassifiedPhoto:
+    now = datetime.now(UTC)
+    return ClassifiedPhoto(
+        name="",
+        key=printable(str(error.path)),
+        truth="",
+        outcome=Outcome.UNREADABLE,
+        label="",
+        confidence=0.0,
+        probabilities=(),
+        error=UnreadablePhoto.__name__,
+        cause=error.reason,
+        started=now,
+        stopped=now,
+    )
 
 
 def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: int, report: Reporter) -> ClassifyResult:

@@ -1,10 +1,11 @@
 """Classify a batch: run the batch workflow on all photos of a folder or S3 prefix, with one result for each."""
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 
 from scones.aws.client import poll
 from scones.aws.connection import Aws
@@ -24,12 +25,30 @@ from scones.batch.results import (
     run_name,
     to_parquet,
 )
+from scones.data.dataset import ExcludedFile
+from scones.data.image_header import UnreadablePhoto, read_header
+from scones.data.sources.files import choose_by_name, open_folder, printable, user_path
 from scones.deployment.pricing import Bill, batch_bill
+from scones.domain.decision import Outcome
 from scones.domain.errors import SconesError, WorkflowError
 from scones.domain.naming import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
+_SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"),
+    *(".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2"),
+}
+"""Files that are meant to be photos: one that cannot be read has a result that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSource:
+    """The photos below *uri*, and a result or a reason for every other file that was found there."""
+
+    uri: str
+    photos: tuple[Photo, ...]
+    unreadable: tuple[Result, ...] = ()
+    left_out: tuple[ExcludedFile, ...] = ()
 
 
 class PhotosNotGranted(WorkflowError):
@@ -41,51 +60,88 @@ class PhotosNotGranted(WorkflowError):
         self.source = source
 
 
-def readable_source(aws: Aws, source: str, photo_bucket: str, report: Reporter) -> str:
-    """Return the S3 prefix *source*, or that of an uploaded folder; *photo_bucket* is the bucket granted by `up`.
+def open_batch(aws: Aws, source: str, photo_bucket: str, report: Reporter) -> BatchSource:
+    """Find the photos below the S3 prefix *source*, or upload those of a folder.
+
+    *photo_bucket* is the bucket that `up` has let the functions read.
 
     Raises:
-        NoPhotos: the folder holds none.
+        NoPhotos: there are none.
         PhotosNotGranted: the stack's functions have no permission to read the photos.
     """
     if not source.startswith("s3://"):
-        return upload(aws, Path(source), report)
-    granted = [aws.bucket.uri(prefix) for prefix in READABLE_PREFIXES]
-    if photo_bucket:
-        granted.append(f"s3://{photo_bucket}/")
-    if not source.startswith(tuple(granted)):
-        raise PhotosNotGranted(source, aws.bucket.name)
-    return source
+        found = upload(aws, user_path(source), report)
+    else:
+        granted = [aws.bucket.uri(prefix) for prefix in READABLE_PREFIXES]
+        if photo_bucket:
+            granted.append(f"s3://{photo_bucket}/")
+        if not source.startswith(tuple(granted)):
+            raise PhotosNotGranted(source, aws.bucket.name)
+        found = _list(aws, source)
+    if not (found.photos or found.unreadable):
+        raise NoPhotos(printable(source))
+    return found
 
 
-def upload(aws: Aws, folder: Path, report: Reporter) -> str:
-    """Upload the photos in *folder* that are not in the bucket yet, and return the URI of their prefix.
+def _list(aws: Aws, source: str) -> BatchSource:
+    name, _, prefix = source.removeprefix("s3://").partition("/")
+    # An empty object whose key ends with a slash is a folder of the S3 console.
+    listed = [item for item in aws.bucket.beside(name).list(prefix) if item.size or not item.key.endswith("/")]
+    above = len(prefix.rpartition("/")[0]) + ("/" in prefix)
+    items, left_out = choose_by_name(listed, lambda item: item.key[above:])
+    return BatchSource(
+        uri=source,
+        photos=tuple(Photo(item.key, item.etag) for item in items if item.size),
+        unreadable=tuple(_unreadable(item.key, "is empty") for item in items if not item.size),
+        left_out=tuple(left_out),
+    )
+
+
+def upload(aws: Aws, folder: Path, report: Reporter) -> BatchSource:
+    """Upload the photos in *folder* that are not in the bucket yet.
 
     The prefix mirrors the folder: photos that were taken out of it are deleted there too.
 
     Raises:
-        NoPhotos: the folder holds none.
+        NoPhotos: there is no such folder.
+        SourceError: it cannot be read.
     """
-    prefix = f"{ASKED_PREFIX}{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}/"
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not paths:
-        raise NoPhotos(str(folder))
+    if not folder.is_dir():
+        raise NoPhotos(printable(str(folder)))
+    prefix = f"{ASKED_PREFIX}{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]}/"
+    found = open_folder(folder)
     there = {item.key: item.etag for item in aws.bucket.list(prefix)}
-    wanted = {f"{prefix}{path.relative_to(folder).as_posix()}": path for path in paths}
-    new = [(key, path.read_bytes) for key, path in wanted.items() if there.get(key) != _tag(path)]
+    left_out, unreadable, photos, new = list(found.left_out), [], [], []
+    for item in sorted(found.items, key=lambda item: item.path):
+        key = f"{prefix}{item.path}"
+        try:
+            photo = Photo(key, _tag(item.read()))
+        except UnreadablePhoto as error:
+            if PurePosixPath(item.path).suffix.lower() in _SUFFIXES:
+                unreadable.append(_unreadable(key, error.reason))
+            else:
+                left_out.append(ExcludedFile(item.path, error.reason))
+            continue
+        photos.append(photo)
+        if there.get(key) != photo.etag:
+            new.append((key, item.read))
     aws.bucket.put_all(new, report.progress)
-    aws.bucket.remove(set(there) - set(wanted))
-    return aws.bucket.uri(prefix)
+    aws.bucket.remove(set(there) - {photo.key for photo in photos})
+    return BatchSource(aws.bucket.uri(prefix), tuple(photos), tuple(unreadable), tuple(left_out))
 
 
-def _tag(path: Path) -> str:
-    """S3's ETag of an object that is uploaded in one part: its MD5."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, hashlib.md5).hexdigest()
+def _tag(photo: bytes) -> str:
+    """S3's ETag of an object that is uploaded in one part: its MD5; raises UnreadablePhoto for what is no photo."""
+    read_header(photo)
+    return hashlib.md5(photo, usedforsecurity=False).hexdigest()
+
+
+def _unreadable(key: str, reason: str) -> Result:
+    return Result(key, Outcome.UNREADABLE, error=UnreadablePhoto.__name__, reason=reason)
 
 
 _MAX_SECONDS = 7 * 24 * 3600.0
-_MAX_FAILURES_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 class BatchStillRunning(WorkflowError):
@@ -116,37 +172,38 @@ class BatchRunResult:
     photos: int
     counts: dict[str, int]
     newly_classified: int
+    already_classified: int
+    """Photos that had results of an earlier attempt."""
     seconds: float
     photos_per_second: float
     results: tuple[str, ...]
     failed: tuple[str, ...]
     """The first photos that failed, each with its error and reason."""
+    unreadable: tuple[str, ...]
+    """The first photos that cannot be read, each with its reason."""
+    left_out: tuple[ExcludedFile, ...]
+    """Files that are no photos, and why."""
     cost: Bill
 
 
-def classify_batch(aws: Aws, source: str, terms: BatchTerms, report: Reporter) -> BatchRunResult:
-    """Classify every photo below *source*, `s3://bucket/prefix`; photos with results of an earlier attempt are skipped.
+def classify_batch(aws: Aws, source: BatchSource, terms: BatchTerms, report: Reporter) -> BatchRunResult:
+    """Classify every photo of *source*; photos with results of an earlier attempt are skipped.
 
     Raises:
-        NoPhotos: there are none.
         BatchStillRunning: Ctrl-C; the run itself continues.
     """
-    began = time.monotonic()
-    name, _, prefix = source.removeprefix("s3://").partition("/")
-    photos = [Photo(item.key, item.etag) for item in aws.bucket.beside(name).list(prefix) if item.size]
-    if not photos:
-        raise NoPhotos(source)
-    return _Run(aws, name, photos, terms, report).finish(began)
+    return _Run(aws, source, terms, report).finish(time.monotonic())
 
 
 class _Run:
     """One run, identified by its photos and terms, attempted until each photo has a result."""
 
-    def __init__(self, aws: Aws, bucket: str, photos: Sequence[Photo], terms: BatchTerms, report: Reporter) -> None:
+    def __init__(self, aws: Aws, source: BatchSource, terms: BatchTerms, report: Reporter) -> None:
         self._aws, self._terms, self._report = aws, terms, report
-        self._bucket, self._photos = bucket, photos
+        self._source, self._photos = source, source.photos
+        self._bucket = source.uri.removeprefix("s3://").partition("/")[0]
         decided_by = (terms.model, terms.classes, terms.threshold)
-        self._files = RunFiles(run_name(bucket, photos, decided_by))
+        self._files = RunFiles(run_name(self._bucket, self._photos, decided_by))
 
     def finish(self, began: float) -> BatchRunResult:
         """Wait for a running attempt, or start one with the remaining photos; then write the results."""
@@ -154,11 +211,11 @@ class _Run:
         # In this order, so that all parts of an attempt that ends meanwhile are read.
         execution = self._find(attempt)
         done = self._done()
-        before = len(done)
+        before = set(done)
         running = execution is not None and execution.running
         if not running and (left := [p for p in self._photos if p.key not in done]):
             attempt += 1
-            self._start(attempt, left, before)
+            self._start(attempt, left, len(before))
             # A short attempt may have ended already; its parts are read all the same.
             running = True
         if running:
@@ -166,20 +223,25 @@ class _Run:
             done = self._done()
         ended = (execution.error or execution.status) if execution else "NotStarted"
         results = account(self._photos, done, self._failed(attempt), ended)
-        done_now, files = len(done) - before, self._write(results)
+        results = sorted((*results, *self._source.unreadable), key=lambda result: result.key)
+        answered = {key for key, result in done.items() if result.outcome != Outcome.FAILED}
+        newly, files = len(answered - before), self._write(results)
         seconds = time.monotonic() - began
         return BatchRunResult(
             run=self._files.name,
             photos=len(results),
             counts=count(results),
-            newly_classified=done_now,
+            newly_classified=newly,
+            already_classified=len(answered & before),
             seconds=seconds,
-            photos_per_second=done_now / seconds,
+            photos_per_second=newly / seconds,
             results=files,
-            failed=tuple(f"{r.key}: {r.error}: {r.reason}" for r in results if r.outcome == "failed")[
-                :_MAX_FAILURES_SHOWN
+            failed=tuple(f"{r.key}: {r.error}: {r.reason}" for r in results if r.outcome == Outcome.FAILED)[
+                :_MAX_SHOWN
             ],
-            cost=batch_bill(done_now),
+            unreadable=tuple(f"{r.key}: {r.reason}" for r in results if r.outcome == Outcome.UNREADABLE)[:_MAX_SHOWN],
+            left_out=self._source.left_out,
+            cost=batch_bill(len(done) - len(before)),
         )
 
     def _done(self) -> dict[str, Result]:
@@ -238,5 +300,9 @@ class _Run:
         return (
             bucket.put(f"{prefix}results.jsonl", result_lines(results), "application/jsonl"),
             bucket.put(f"{prefix}results.parquet", table, "application/vnd.apache.parquet"),
-            bucket.put_json(f"{prefix}summary.json", {"photos": len(results), "counts": count(results)}),
+            bucket.put_json(f"{prefix}summary.json", self._summary(results)),
         )
+
+    def _summary(self, results: Sequence[Result]) -> dict[str, object]:
+        left_out = [asdict(item) for item in self._source.left_out]
+        return {"photos": len(results), "counts": count(results), "left_out": left_out}

@@ -1,7 +1,11 @@
 """Down: delete all resources of the environment, list what remains, and report it."""
 
 import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from scones.aws.client import AwsError, WaitTimeout, poll
 from scones.aws.cloudformation import STACK_SECONDS, StackDeletionIncomplete, StackFailed
@@ -34,6 +38,21 @@ _MAX_STACK_FAILURES = 2
 _LOCK_SECONDS = MAX_PROGRESS_SECONDS + 2 * STACK_SECONDS
 
 
+# What is counted at most before the question.
+_MAX_COUNTED = 10_000
+_CONTENT = {
+    "data": "staged photos and lists",
+    "asked": "photos to classify",
+    "incoming": "photos to classify",
+    "models": "model files",
+    "batches": "batch results",
+    "capture": "captured requests",
+}
+_DATA_KINDS = {"bucket", "model-package", "model-package-group"}
+
+T = TypeVar("T")
+
+
 class WrongRegion(DeploymentError):
     """The environment is not in this region, but in another."""
 
@@ -62,10 +81,13 @@ class TeardownReport:
     monthly_dollars_kept: float
 
 
-def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownReport:
+def down(
+    aws: Aws, report: Reporter, *, keep_data: bool = False, confirm: Callable[[], None] | None = None
+) -> TeardownReport:
     """Delete all resources of the environment; it can be run again at any point.
 
-    With *keep_data* the base stack stays: the bucket, with photos, models and records.
+    With *keep_data* the base stack stays: the bucket, with photos, models and records. *confirm* is called when what
+    will be deleted was told, unless that is nothing; what it raises ends the command before anything is deleted.
 
     Raises:
         WrongRegion: the environment is in another region.
@@ -78,6 +100,10 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownRepo
     existed = inventory(aws, known)
     if not existed and (others := other_regions(aws)):
         raise WrongRegion(aws.env, aws.region, others)
+    if confirm and existed:
+        for line in _losses(aws, existed, keep_data=keep_data):
+            report.tell(line)
+        confirm()
     stopped = hourly_dollars(running_instances(aws))
     members = known.all
     groups = log_groups(aws, members)
@@ -95,6 +121,28 @@ def down(aws: Aws, report: Reporter, *, keep_data: bool = False) -> TeardownRepo
     deleted = tuple(item for item in existed if item not in left and item not in kept)
     report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
     return TeardownReport(existed, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
+
+
+def _losses(aws: Aws, existed: tuple[str, ...], *, keep_data: bool) -> Iterator[str]:
+    """Say what a teardown deletes for good: the data first, which cannot be created again."""
+    yield f"this deletes environment {aws.env!r} in account {aws.account}, {aws.region}, for good:"
+    if keep_data:
+        yield f"  not the bucket {aws.bucket.name} with photos, models and records"
+    elif owns_bucket(aws):
+        kinds = Counter(_CONTENT.get(item.key.partition("/")[0], "other objects") for item in _first(aws.bucket.list()))
+        content = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "empty"
+        more = f", and more than these {_MAX_COUNTED:,}" if kinds.total() == _MAX_COUNTED else ""
+        yield f"  bucket {aws.bucket.name}: {content}{more}"
+        yield f"  {len(aws.registry.numbers())} registered models"
+    if aws.tables.decisions.exists():
+        decisions = sum(1 for _ in _first(aws.tables.decisions.scan()))
+        yield f"  {'more than ' if decisions == _MAX_COUNTED else ''}{decisions:,} decisions, with orders and couriers"
+    others = Counter(item.partition(" ")[0] for item in existed)
+    yield f"  {', '.join(f'{count} {kind}' for kind, count in others.items() if kind not in _DATA_KINDS)}"
+
+
+def _first(items: Iterable[T]) -> Iterable[T]:
+    return islice(items, _MAX_COUNTED)
 
 
 def _stop(aws: Aws, members: list[OwnedResource], report: Reporter) -> None:

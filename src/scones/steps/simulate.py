@@ -1,5 +1,6 @@
 """Simulate: send a stream of couriers' photos through the workflow, and report the outcome of each."""
 
+import math
 import time
 import uuid
 from collections import Counter, deque
@@ -24,6 +25,11 @@ from scones.domain.errors import DispatchError
 from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
+USUAL_SHARES = (0.05, 0.02, 0.1)
+"""The shares of duplicates, corrupt and shifted photos, unless others are asked for."""
+# The sum of shares such as 0.7, 0.2 and 0.1 may exceed 1 by as much.
+_ROUNDING = 1e-9
+
 
 class EventKind(StrEnum):
     """The kind of an event: a plain photo, or one of the disturbances."""
@@ -40,18 +46,36 @@ class BadStream(DispatchError):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """How many events, how many per second (0: all at once), and the shares of disturbances."""
+    """How many events, how many per second (0: all at once), and the shares of disturbances.
+
+    A share that is None has its usual value, or less where the other shares leave less room.
+    """
 
     events: int = 200
     per_second: float = 20.0
-    duplicates: float = 0.05
-    corrupt: float = 0.02
-    shifted: float = 0.1
+    duplicates: float | None = None
+    corrupt: float | None = None
+    shifted: float | None = None
 
     def __post_init__(self) -> None:
-        """Reject shares that sum to more than 1."""
-        if self.duplicates + self.corrupt + self.shifted > 1:
+        """Reject shares that are none, or sum to more than 1."""
+        given = [share for share in self._given() if share is not None]
+        if not all(0 <= share <= 1 for share in given) or sum(given) > 1 + _ROUNDING:
             raise BadStream("duplicates, corrupt and shifted are shares of all events: together they are 1 at most")
+        if self.events < 1 or not 0 <= self.per_second < math.inf:
+            raise BadStream("events must be 1 or more, and events per second 0 or more")
+
+    def _given(self) -> tuple[float | None, ...]:
+        return self.duplicates, self.corrupt, self.shifted
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of duplicates, corrupt and shifted photos; they sum to 1 at most."""
+        given = self._given()
+        left = max(0.0, 1 - sum(share for share in given if share is not None))
+        usual = sum(share for share, wish in zip(USUAL_SHARES, given, strict=True) if wish is None)
+        scale = min(1.0, left / usual) if usual else 1.0
+        return tuple(scale * share if wish is None else wish for share, wish in zip(USUAL_SHARES, given, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +149,7 @@ def plan_events(samples: Sequence[Sample], stream: Stream, seed: int) -> tuple[P
     if not samples:
         raise BadStream("no test photo is staged; run: scones stage")
     rng = np.random.default_rng(seed)
-    shares = [stream.duplicates, stream.corrupt, stream.shifted]
+    shares = stream.shares
     troubles = [EventKind.DUPLICATE, EventKind.CORRUPT, EventKind.SHIFTED, EventKind.PLAIN]
     kinds = rng.choice(len(troubles), stream.events, p=[*shares, max(0.0, 1 - sum(shares))])
     order = rng.permutation(len(samples))

@@ -24,6 +24,9 @@ _SYSTEM_NAMES: Final = {
     *("@eadir", "$recycle.bin", "system volume information"),
 }
 
+# With a prefix, a path must fit into an S3 key of 1,024 bytes.
+_MAX_PATH_BYTES: Final = 800
+
 T = TypeVar("T")
 
 
@@ -61,6 +64,12 @@ def open_folder(folder: Path) -> FileSource:
     items, ignored = choose_by_name(found, lambda item: item.path)
     name = printable(folder.resolve().name)
     return FileSource(name, f"folder {printable(str(folder))}", tuple(items), (*unread, *ignored))
+
+
+def user_path(path: str | Path) -> Path:
+    """The path that a person named; `~` is their home folder."""
+    # Path.expanduser raises where there is no user of that name.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def choose_by_name(found: Iterable[T], path_of: Callable[[T], str]) -> tuple[list[T], list[ExcludedFile]]:
@@ -106,6 +115,8 @@ def _reason_by_name(path: str) -> tuple[str, str] | None:
         if reason := unsuitable(part):
             inner = "/" if depth < len(parts) else ""
             return printable("/".join(parts[:depth])) + inner, reason
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        return path, f"has a name of more than {_MAX_PATH_BYTES} bytes, with its folders; shorten it"
     return None
 
 

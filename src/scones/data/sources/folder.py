@@ -26,8 +26,6 @@ OUTLIERS: Final = "outliers"
 """The folder of out-of-distribution photos, as a label."""
 LAYOUT: Final = "it should hold one folder of photos for each class (or train/ and test/ with those)"
 """The expected layout, for messages."""
-# With its prefix, a name must fit into an S3 key of 1,024 bytes.
-_MAX_NAME_BYTES: Final = 800
 _MAX_IMBALANCE: Final = 2
 
 Role = Literal["train", "test", "validation", "holdout", "outliers"]
@@ -367,7 +365,7 @@ def _matters(item: ExcludedFile, classes: Sequence[str]) -> bool:
 
 
 def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) -> None:
-    """Check that a name is unique and fits into a key; *names* are those of earlier files.
+    """Check that a name is unique; *names* are those of earlier files.
 
     Two names can differ only in the encoding of their accents.
 
@@ -378,8 +376,6 @@ def check_name(file: LabelledFile, names: set[tuple[Split | None, str, str]]) ->
     if file.name and key in names:
         raise UnreadablePhoto("has the same name as another photo of its class")
     names.add(key)
-    if len(file.name.encode()) > _MAX_NAME_BYTES:
-        raise UnreadablePhoto(f"has a name of more than {_MAX_NAME_BYTES} bytes, with its folders; shorten it")
 
 
 def _choose(source: FileSource, labels: Counter[str], classes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
