@@ -49,7 +49,7 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones_local import builds, cloudwatch, lambdas, machines, map_runs, stacks  # noqa: PLC0415
+    from scones_local import builds, cloudwatch, lambdas, machines, map_runs, stacks, tasks  # noqa: PLC0415
     from scones_local.quotas import ServiceQuotas  # noqa: PLC0415
     from scones_local.sagemaker.api import SageMakerService  # noqa: PLC0415
     from scones_local.sagemaker.containers import ContainerRunner  # noqa: PLC0415
@@ -57,13 +57,13 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
 
     metrics = cloudwatch.install()
     lambdas.install(state / "lambda", environment, metrics, programs)
+    quotas = ServiceQuotas()
+    sagemaker = SageMakerService(ContainerRunner(programs, environment), state / "sagemaker", metrics, quotas)
+    tasks.install(sagemaker.operations, sagemaker.invoke)
     machines.install()
     map_runs.install()
-    quotas = ServiceQuotas()
     builds.install(quotas)
-    runner = ContainerRunner(programs, environment)
-    sagemaker = SageMakerService(runner, state / "sagemaker", metrics, quotas)
-    stacks.install(sagemaker)
+    stacks.install(sagemaker, programs)
     for service, target, handler in (
         ("sagemaker", "SageMaker.", sagemaker.handle),
         ("application-autoscaling", "AnyScaleFrontendService.", AutoScalingService(sagemaker.tables).handle),

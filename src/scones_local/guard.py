@@ -7,7 +7,10 @@ What the interpreter acts on is ministack 1.5.33's, and map_runs' for a Distribu
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeGuard
+
+import botocore.session
 
 from scones_local.wire import Json
 
@@ -46,6 +49,7 @@ ANYTHING: ValueRule = ("anything", lambda _value: True)
 OBJECT: ValueRule = ("an object", lambda value: isinstance(value, dict))
 VALUES: Mapping[str, ValueRule] = {
     "TimeoutSeconds": _number(1),
+    "HeartbeatSeconds": _number(1),
     "IntervalSeconds": _number(1),
     "MaxAttempts": _number(0),
     "BackoffRate": _number(1, whole=False),
@@ -67,7 +71,6 @@ VALUES: Mapping[str, ValueRule] = {
     "ItemBatcher": OBJECT,
     "ResultWriter": OBJECT,
     "ReaderConfig": OBJECT,
-    "Task.Resource": ("the ARN of a resource", lambda value: str(value).startswith("arn:")),
     "ItemReader.Resource": _one_of("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2"),
     "ResultWriter.Resource": _one_of("arn:aws:states:::s3:putObject"),
 }
@@ -79,7 +82,7 @@ _RESULT = f"{_STEP} Parameters Arguments ResultSelector ResultPath Retry Catch"
 _MAP = f"{_RESULT} ItemProcessor Iterator Items ItemsPath ItemSelector MaxConcurrency"
 _TOLERATED = "ToleratedFailureCount ToleratedFailureCountPath ToleratedFailurePercentage ToleratedFailurePercentagePath"
 STATE_FIELDS = {
-    "Task": f"{_RESULT} Resource TimeoutSeconds",
+    "Task": f"{_RESULT} Resource TimeoutSeconds HeartbeatSeconds",
     "Pass": f"{_STEP} Result ResultPath Parameters",
     "Choice": f"{_ANY} Choices Default",
     "Wait": f"{_STEP} Seconds SecondsPath Timestamp TimestampPath",
@@ -140,6 +143,38 @@ STANDARD_ERRORS = frozenset(
 )  # fmt: skip
 
 
+CALLBACK = ".waitForTaskToken"
+INTEGRATIONS = {
+    "lambda:invoke": (CALLBACK,),
+    "sns:publish": (CALLBACK,),
+    "sqs:sendMessage": (CALLBACK,),
+    "events:putEvents": (CALLBACK,),
+    "states:startExecution": (".sync", ".sync:2", CALLBACK),
+    "sagemaker:createTrainingJob": (".sync",),
+    **dict.fromkeys((f"sagemaker:{verb}" for verb in ("createModel", "createEndpointConfig", "createEndpoint")), ()),
+    "sagemaker:updateEndpoint": (),
+    **dict.fromkeys((f"dynamodb:{verb}Item" for verb in ("get", "put", "update", "delete")), ()),
+}
+"""The optimized integrations that run here, and the ways to wait that each offers."""
+SDK_SERVICES = {
+    "sfn": "stepfunctions",
+    "cloudwatchlogs": "logs",
+    "eventbridge": "events",
+    "sagemakerruntime": "sagemaker-runtime",
+    **{name: name for name in ("dynamodb", "ecr", "iam", "lambda", "s3", "sagemaker", "secretsmanager", "sns", "sqs")},
+    **{name: name for name in ("cloudwatch", "kms", "ssm", "sts")},
+}
+"""The services whose actions run here by `aws-sdk:<service>:<action>`, and their names in botocore."""
+SDK_ACTIONS = {
+    "sagemakerruntime": {"invokeEndpoint"},
+    "lambda": {"getAlias", "getFunction", "getFunctionConfiguration", "createFunction", "updateFunctionConfiguration"}
+    | {"updateFunctionCode", "createAlias", "updateAlias"},
+    "s3": {"copyObject", "createBucket", "deleteBucket", "deleteObject", "getBucketVersioning", "getObjectTagging"}
+    | {"headBucket", "headObject", "listBuckets", "listObjects", "listObjectsV2", "putObjectTagging"},
+}
+"""The services of which only some actions run here."""
+
+
 @dataclass(frozen=True, slots=True)
 class DefinitionProblem:
     """One reason to refuse: the place as a JSON pointer, the problem, and AWS's code."""
@@ -156,14 +191,14 @@ class DefinitionProblem:
 Problems = Iterator[DefinitionProblem]
 
 
-def refusal(definition: str) -> str | None:
+def refusal(definition: str, *, express: bool = False) -> str | None:
     """AWS's message for a definition that is refused; None if it may run."""
-    problems = check(definition)
+    problems = check(definition, express=express)
     return f"Invalid State Machine Definition: '{', '.join(map(str, problems))}'" if problems else None
 
 
-def check(definition: str) -> list[DefinitionProblem]:
-    """All problems of *definition*."""
+def check(definition: str, *, express: bool = False) -> list[DefinitionProblem]:
+    """All problems of *definition*, which is of an Express or a Standard workflow."""
     try:
         machine = json.loads(definition)
     except ValueError as error:
@@ -171,7 +206,8 @@ def check(definition: str) -> list[DefinitionProblem]:
     if not isinstance(machine, dict):
         return [DefinitionProblem("/", "a state machine must be a JSON object")]
     scope = _scope(machine, "", machine.get("QueryLanguage", "JSONPath"), set())
-    return [*_object(machine, "state machine", ""), *scope]
+    waits = _waits(machine, "") if express else ()
+    return [*_object(machine, "state machine", ""), *scope, *waits]
 
 
 def _object(found: Json, kind: str, where: str) -> Problems:
@@ -205,6 +241,70 @@ def _scope(machine: Json, where: str, language: str, names: set[str]) -> Problem
         for inner, field in (*nested, *((state.get(each), each) for each in ("ItemProcessor", "Iterator"))):
             if isinstance(inner, dict):
                 yield from _scope(inner, f"{place}/{field}", own, names)
+
+
+def _resource(state: Json, where: str) -> Problems:
+    """What a Task calls: a function, an activity, or an integration that runs here."""
+    resource = state.get("Resource")
+    waits = isinstance(resource, str) and resource.endswith(CALLBACK)
+    if "HeartbeatSeconds" in state and not waits:
+        text = "the local cloud does not support 'HeartbeatSeconds' in a Task that does not wait for a token"
+        yield DefinitionProblem(where.replace("/Resource", "/HeartbeatSeconds"), text)
+    if str(state.get("TimeoutSeconds", "")).startswith("{%"):
+        text = "the local cloud does not support an expression for TimeoutSeconds"
+        yield DefinitionProblem(where.replace("/Resource", "/TimeoutSeconds"), text)
+    if resource is not None and not _runs_here(resource):
+        known = ", ".join(f"{name}[{'|'.join(ways)}]" if ways else name for name, ways in INTEGRATIONS.items())
+        yield DefinitionProblem(
+            where,
+            f"Resource must be the ARN of a function or an activity, or arn:aws:states::: and one of {known}, or "
+            f"aws-sdk:<service>:<action> with a service of {', '.join(sorted(SDK_SERVICES))}, not {resource!r}",
+        )
+
+
+def _runs_here(resource: object) -> bool:
+    parts = resource.split(":") if isinstance(resource, str) else []
+    if len(parts) < 7 or parts[:2] != ["arn", "aws"]:
+        return False
+    if parts[2] == "lambda":
+        return parts[5] == "function" and len(parts) <= 8
+    if parts[2] != "states" or parts[5] == "activity":
+        return parts[2] == "states" and bool(parts[3] and parts[4])
+    name = ":".join(parts[5:])
+    if parts[3] or parts[4]:
+        return False
+    if parts[5] == "aws-sdk":
+        return len(parts) == 8 and _is_action(parts[6], parts[7].removesuffix(CALLBACK))
+    return any(
+        name.removeprefix(known) in ("", *ways) for known, ways in INTEGRATIONS.items() if name.startswith(known)
+    )
+
+
+@cache
+def _is_action(service: str, action: str) -> bool:
+    """Whether a service that runs here has this action, by its name in camel case."""
+    if service not in SDK_SERVICES or not action[:1].islower():
+        return False
+    if service in SDK_ACTIONS:
+        return action in SDK_ACTIONS[service]
+    model = botocore.session.get_session().get_service_model(SDK_SERVICES[service])
+    return f"{action[0].upper()}{action[1:]}" in model.operation_names
+
+
+def _waits(machine: Json, where: str) -> Problems:
+    """The tasks of an Express workflow that wait for a job or a token, and its Distributed Maps: AWS refuses them."""
+    for name, state in (machine.get("States") or {}).items():
+        place = f"{where}/States/{name}"
+        resource = str(state.get("Resource", ""))
+        if resource.endswith((".sync", ".sync:2", CALLBACK)) or ":activity:" in resource:
+            text = f"Express state machines do not support {resource}: it waits for a job or a token"
+            yield DefinitionProblem(f"{place}/Resource", text)
+        if state.get("Type") == "Map" and _is_distributed(state.get("ItemProcessor")):
+            yield DefinitionProblem(place, "Express state machines do not support a Distributed Map")
+        inner = [*_list(state.get("Branches")), state.get("ItemProcessor"), state.get("Iterator")]
+        for part in inner:
+            if isinstance(part, dict):
+                yield from _waits(part, place)
 
 
 def _is_states(states: object) -> TypeGuard[dict[str, Json]]:
@@ -267,6 +367,8 @@ def _state(state: Json, where: str, language: str) -> Problems:
         yield DefinitionProblem(where, f"exactly one of {', '.join(names)} is required")
     yield from _language(state, where, language)
     yield from _handlers(state, where)
+    if kind == "Task":
+        yield from _resource(state, f"{where}/Resource")
     if kind == "Choice" and language != "JSONata":
         for index, rule in enumerate(_list(state.get("Choices"))):
             yield from _choice(rule, f"{where}/Choices/{index}", outermost=True)

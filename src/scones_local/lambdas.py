@@ -17,19 +17,23 @@ from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
+from ministack.core.responses import error_response_json
 from ministack.services import cloudwatch_logs, lambda_svc
 
 from scones_local import isolation
 from scones_local.cloud import Programs
 from scones_local.cloudwatch import MetricBuffer
 from scones_local.lambda_workers import CallerGone, CallResult, FunctionVersion, LambdaCall, LambdaWorker, error_body
-from scones_local.wire import Json, Reply, ServiceError, error_reply
+from scones_local.wire import Json, Reply
 
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "NO_PROXY")
 """The only variables of this machine that a function inherits, besides those of Lambda and of AWS clients."""
 RUNTIME_PACKAGES = {"boto3", "awslambdaric"}
 """What Lambda's Python has besides the standard library: the SDK, and the runtime client."""
+RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 15))
+"""What Lambda offers for Python; here all of them are the Python that started the cloud."""
 WAIT_FOR_WORKER_SECONDS = 60.0
 MAX_LOG_LINES = 5000
 MAX_VARIABLES_BYTES = 4096
@@ -42,9 +46,6 @@ CALLER_GONE = "States.Timeout"
 def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, programs: Programs) -> None:
     """Make ministack run functions here; *environment* is what workers inherit, as far as INHERITED allows."""
     service = LambdaService(folder, environment, metrics, programs)
-    create, update = lambda_svc._create_function, lambda_svc._update_config
-    lambda_svc._create_function = lambda query: _refused(query) or create(query)
-    lambda_svc._update_config = lambda name, query: _refused(query) or update(name, query)
     # This package counts every call; ministack does not count those of state machines, and keeps four points a call.
     lambda_svc._emit_lambda_metrics = lambda *_args, **_members: None
     lambda_svc._execute_function_warm = service.execute
@@ -52,29 +53,56 @@ def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, pr
     lambda_svc.invalidate_worker = service.end_environments
     lambda_svc._reserved_concurrency = reserved_concurrency
     lambda_svc._emit_lambda_logs = write_log
+    lambda_svc._create_function = _patch_change(lambda_svc._create_function, programs)
+    for name in ("_update_config", "_update_code"):
+        setattr(lambda_svc, name, _patch_change(getattr(lambda_svc, name), programs))
+    lambda_svc._normalize_layer_attachments = _patch_layers(lambda_svc._normalize_layer_attachments)
 
 
-def check_variables(query: Json) -> None:
-    """Refuse more environment variables than Lambda takes.
-
-    Raises:
-        ServiceError: as Lambda does.
-    """
-    measured = json.dumps((query.get("Environment") or {}).get("Variables") or {}, separators=(",", ":"))
+def refusal(members: Json, programs: Programs) -> str | None:
+    """Why a function with these members of CreateFunction cannot run here; None if it can."""
+    runtime = members.get("Runtime") or "python3.11"
+    image = {**members, **(members.get("Code") or {})}.get("ImageUri")
+    if runtime not in RUNTIMES:
+        return f"Runtime {runtime!r} is not supported by the local cloud, which runs {', '.join(RUNTIMES)}"
+    if image is not None and not programs.accept(image):
+        accepted = f"{programs.image_prefix}..." if programs.image_prefix else "none"
+        return f"Image {image!r} cannot run in the local cloud: repositories whose functions run here: {accepted}"
+    if image is not None and members.get("Layers"):
+        return "Layers are not supported for functions whose code is a container image"
+    measured = json.dumps((members.get("Environment") or {}).get("Variables") or {}, separators=(",", ":"))
     if len(measured.encode()) > MAX_VARIABLES_BYTES:
-        raise ServiceError(
-            "InvalidParameterValueException",
+        return (
             "Lambda was unable to configure your environment variables because the environment variables you have "
-            f"provided exceeded the 4KB limit. String measured: {measured}",
+            f"provided exceeded the 4KB limit. String measured: {measured}"
         )
-
-
-def _refused(query: Json) -> Reply | None:
-    try:
-        check_variables(query)
-    except ServiceError as error:
-        return error_reply(error)
     return None
+
+
+def _patch_change(change: Callable[..., Reply], programs: Programs) -> Callable[..., Reply]:
+    """Refuse what cannot run when a function is created or changed, and not when it is called."""
+
+    def changed(*arguments: Any) -> Reply:
+        if reason := refusal(arguments[-1], programs):
+            reply: Reply = error_response_json("InvalidParameterValueException", reason, 400)
+            return reply
+        return change(*arguments)
+
+    return changed
+
+
+def _patch_layers(attach: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse layers whose content is not here, such as those that other accounts publish."""
+
+    def attached(layers: list[Any] | None) -> Any:
+        found, error = attach(layers)
+        empty = [layer["Arn"] for layer in found or () if not layer.get("CodeSize")]
+        if error or not empty:
+            return found, error
+        text = f"Layer version {empty[0]} has no content in the local cloud; publish it with PublishLayerVersion"
+        return None, error_response_json("InvalidParameterValueException", text, 400)
+
+    return attached
 
 
 class FunctionPool:
@@ -177,7 +205,8 @@ class LambdaService:
         except CallerGone:
             text = "the caller no longer waits"
             return {"body": {"errorType": CALLER_GONE, "errorMessage": text}, "error": True, "log": ""}
-        reply: Json = {"body": json.loads(result.body or b"null"), "log": result.log}
+        log = _framed(config, request_id, result.log, (time.perf_counter() - began) * 1e3)
+        reply: Json = {"body": json.loads(result.body or b"null"), "log": log, "request_id": request_id}
         if result.failed:
             reply |= {"error": True, "function_error": "Unhandled"}
         return reply
@@ -304,7 +333,18 @@ def _link_runtime_packages(folder: Path) -> Path:
     return folder
 
 
-def write_log(record: Json, request_id: str, log: str, _error: bool, duration_ms: int, **_: object) -> None:
+def _framed(config: Json, request_id: str, printed: str, milliseconds: float) -> str:
+    """The log of one call: what it printed, between the lines that Lambda adds."""
+    spent = f"Duration: {milliseconds:.2f} ms\tBilled Duration: {math.ceil(milliseconds)} ms"
+    newline = "" if printed.endswith("\n") or not printed else "\n"
+    return (
+        f"START RequestId: {request_id} Version: {config.get('Version') or '$LATEST'}\n{printed}{newline}"
+        f"END RequestId: {request_id}\n"
+        f"REPORT RequestId: {request_id}\t{spent}\tMemory Size: {config.get('MemorySize', 128)} MB\n"
+    )
+
+
+def write_log(record: Json, _request_id: str, log: str, _error: bool, _duration_ms: int, **_: object) -> None:
     """Write what one call printed to CloudWatch Logs: one stream a version and day, of which the last lines are kept.
 
     ministack opens a stream for each call, about 5 KB that are never freed: a million calls would take gigabytes.
@@ -316,13 +356,7 @@ def write_log(record: Json, request_id: str, log: str, _error: bool, duration_ms
     name = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{uuid.uuid5(uuid.NAMESPACE_URL, group).hex}"
     now = int(time.time() * 1000)
     stream = _log_stream(group, name, now)
-    spent = f"Duration: {duration_ms} ms\tBilled Duration: {duration_ms} ms"
-    lines = [
-        f"START RequestId: {request_id} Version: {version}",
-        *log.splitlines(),
-        f"END RequestId: {request_id}",
-        f"REPORT RequestId: {request_id}\t{spent}\tMemory Size: {config.get('MemorySize', 128)} MB",
-    ]
+    lines = log.splitlines()
     events = [{"timestamp": now, "message": line, "ingestionTime": now} for line in lines]
     cloudwatch_logs._append_log_events(stream, events)
     if len(stream["events"]) > 2 * MAX_LOG_LINES:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import SimpleNamespace
+from typing import Any
 
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
@@ -16,15 +17,13 @@ from ministack.services.cloudformation import provisioners
 
 from scones_local.guard import check, refusal
 from scones_local.lambdas import CALLER_GONE, WAITING_UNTIL
-from scones_local.wire import Json
+from scones_local.tasks import LAMBDA_INVOKE
+from scones_local.wire import Json, Reply
 
 FIXED_WAIT_SECONDS = 0.15
 BILLED_MEMORY_MB = 64
-# The names that ministack and our workers use.
-THROTTLES = ("Lambda.Unknown", "TooManyRequestsException")
 MAX_TIMED = 512
 """How many executions with a time limit run at the same time, and how many tasks; more of them wait."""
-LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 SNS_PUBLISH = "arn:aws:states:::sns:publish"
 
 
@@ -33,6 +32,8 @@ def install() -> None:
     sfn.time = SimpleNamespace(**{**vars(time), "sleep": _sleep})
     sfn._validate_definition_jsonata = _patch_validation(sfn._validate_definition_jsonata)
     sfn._validate_state_machine_definition = validate_definition
+    for change in ("_create_state_machine", "_update_state_machine"):
+        setattr(sfn, change, _patch_express(getattr(sfn, change)))
     provisioners._sfn_definition = _patch_template(provisioners._sfn_definition)
     sfn._find_matching_retrier = _patch_retries(sfn._find_matching_retrier)
     sfn._run_execution = _patch_execution(sfn._run_execution)
@@ -40,7 +41,12 @@ def install() -> None:
     sfn._fail_execution = _patch_failure(sfn._fail_execution)
     sfn._start_execution = _patch_start(sfn._start_execution)
     sfn._start_sync_execution = _patch_start(_patch_sync(sfn._start_sync_execution))
-    sfn._call_lambda = _patch_throttles(sfn._call_lambda)
+    sfn._fail_state_error = _patch_fail_state(sfn._fail_state_field)
+    sfn._describe_execution = _patch_description(sfn._describe_execution)
+    sfn._get_execution_history = _patch_history(sfn._get_execution_history)
+    sfn._run_parallel_branches = _patch_parallel(sfn._run_parallel_branches)
+    sfn._run_sub_machine = _patch_branch(sfn._run_sub_machine)
+    sfn._apply_output_path = _patch_output(sfn._apply_output_path)
     sfn._SERVICE_DISPATCH[SNS_PUBLISH] = _patch_attributes(sfn._SERVICE_DISPATCH[SNS_PUBLISH])
 
 
@@ -54,11 +60,25 @@ def _patch_validation(stock: Callable[[str], str | None]) -> Callable[[str], str
     return lambda definition: refusal(definition) or stock(definition)
 
 
+def _patch_express(change: Callable[[Json], Reply]) -> Callable[[Json], Reply]:
+    """Refuse what an Express workflow cannot do."""
+
+    def changed(query: Json) -> Reply:
+        known = sfn._state_machines.get(query.get("stateMachineArn", "")) or {}
+        express = (query.get("type") or known.get("type")) == "EXPRESS"
+        if express and "definition" in query and (message := refusal(query["definition"], express=True)):
+            refused: Reply = error_response_json("InvalidDefinition", message, 400)
+            return refused
+        return change(query)
+
+    return changed
+
+
 def validate_definition(query: Json) -> tuple[int, Json, bytes]:
     """ValidateStateMachineDefinition: the guard's problems in AWS's form."""
     found = [
         {"severity": "ERROR", "code": problem.code, "message": problem.text, "location": problem.where or "/"}
-        for problem in check(query["definition"])
+        for problem in check(query["definition"], express=query.get("type") == "EXPRESS")
     ]
     reply: tuple[int, Json, bytes] = json_response({"result": "FAIL" if found else "OK", "diagnostics": found})
     return reply
@@ -67,7 +87,7 @@ def validate_definition(query: Json) -> tuple[int, Json, bytes]:
 def _patch_template(resolve: Callable[[Json], str]) -> Callable[[Json], str]:
     def resolved(props: Json) -> str:
         definition = resolve(props)
-        if message := refusal(definition):
+        if message := refusal(definition, express=props.get("StateMachineType") == "EXPRESS"):
             raise ValueError(f"Resource handler returned message: {message!r} (HandlerErrorCode: InvalidRequest)")
         return definition
 
@@ -154,22 +174,82 @@ def _patch_failure(fail: Callable[[Json, str, str], None]) -> Callable[[Json, st
     def failed(execution: Json, error: str, cause: str) -> None:
         if execution["status"] == "RUNNING":
             fail(execution, error, cause)
+            details = execution["events"][-1].get("executionFailedEventDetails", {})
+            for found in (details, execution):
+                for name in ("error", "cause"):
+                    if not found.get(name):
+                        found.pop(name, None)
+            execution["output"] = None
 
     return failed
 
 
-def _patch_throttles(call: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
-    """Name a throttled function as AWS does, so that a Retry by name matches."""
+def _patch_fail_state(field: Callable[..., str]) -> Callable[..., tuple[str, str]]:
+    """A Fail state without Error has none, as on AWS."""
+    return lambda state, given, ctx=None: (
+        field(state, "Error", "", given, ctx),
+        field(state, "Cause", "", given, ctx),
+    )
 
-    def called(function: str, event: Json) -> Json:
-        try:
-            return call(function, event)
-        except sfn._ExecutionError as error:
-            if "TooManyRequestsException" not in error.cause or not error.error.endswith(THROTTLES):
-                raise
-            raise sfn._ExecutionError("Lambda.TooManyRequestsException", error.cause) from error
 
-    return called
+def _patch_description(describe: Callable[[Json], Reply]) -> Callable[[Json], Reply]:
+    """DescribeExecution: an execution without output has no `output`."""
+
+    def described(query: Json) -> Reply:
+        status, headers, body = describe(query)
+        reply = {name: value for name, value in json.loads(body).items() if value is not None}
+        if "output" not in reply:
+            reply.pop("outputDetails", None)
+        return status, headers, json.dumps(reply).encode()
+
+    return described
+
+
+def _patch_history(read: Callable[[Json], Reply]) -> Callable[[Json], Reply]:
+    """GetExecutionHistory: also the first event names the one before it, number 0."""
+
+    def found(query: Json) -> Reply:
+        status, headers, body = read(query)
+        reply = json.loads(body)
+        events = [{"previousEventId": 0, **event} for event in reply.get("events", ())]
+        return status, headers, json.dumps({**reply, "events": events} if status < 300 else reply).encode()
+
+    return found
+
+
+def _patch_parallel(run: Callable[..., tuple[Any, str | None]]) -> Callable[..., tuple[Any, str | None]]:
+    """Apply Arguments, Output and Assign of a Parallel state in JSONata, which ministack ignores."""
+
+    def ran(state: Json, given: Any, execution: Json, ctx: Json) -> tuple[Any, str | None]:
+        if sfn._state_query_language(state, ctx) != "JSONata":
+            return run(state, given, execution, ctx)
+        bare = {name: value for name, value in state.items() if name in ("Branches", "Next", "End")}
+        results, following = run(bare, sfn._apply_jsonata_arguments(state, given, ctx), execution, ctx)
+        output = sfn._apply_jsonata_output(state, given, ctx, result=results, default=results)
+        sfn._apply_state_assign(state, given, ctx, result=results)
+        return output, following
+
+    return ran
+
+
+def _patch_branch(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Give each branch a context of its own: its state, its task token and its variables are not the others'."""
+
+    def ran(states: Json, start: str, given: Any, execution: Json, ctx: Json) -> Any:
+        return run(states, start, given, execution, {**ctx, "variables": dict(ctx.get("variables") or {})})
+
+    return ran
+
+
+def _patch_output(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Apply Output of a Succeed state in JSONata, which ministack ignores."""
+
+    def applied(state: Json, data: Any, ctx: Json | None = None) -> Any:
+        if "Output" in state and sfn._state_query_language(state, ctx) == "JSONata":
+            return sfn._apply_jsonata_output(state, data, ctx)
+        return apply(state, data, ctx)
+
+    return applied
 
 
 def _patch_attributes(publish: Callable[[str, Json], Json]) -> Callable[[str, Json], Json]:
@@ -222,8 +302,8 @@ def _patch_sync(start: Callable[[Json], tuple[int, Json, bytes]]) -> Callable[[J
         reply = json.loads(body)
         execution = sfn._executions.pop(reply["executionArn"], {})
         if reply["status"] != "SUCCEEDED":
-            reply.pop("output", None)
-            reply.pop("outputDetails", None)
+            for name in ("output", "outputDetails", "error", "cause"):
+                reply.pop(name, None)
             reply |= {name: execution[name] for name in ("error", "cause") if execution.get(name)}
         spent = math.ceil((time.monotonic() - began) * 10) * 100  # billed by the tenth of a second
         reply["billingDetails"] = {"billedMemoryUsedInMB": BILLED_MEMORY_MB, "billedDurationInMilliseconds": spent}

@@ -9,7 +9,8 @@ from ministack.services import budgets, cloudwatch, cloudwatch_logs, codebuild, 
 from ministack.services.cloudformation import changesets, provisioners
 from ministack.services.cloudformation import stacks as engine
 
-from scones_local.lambdas import check_variables
+from scones_local.cloud import Programs
+from scones_local.lambdas import refusal
 from scones_local.sagemaker.api import SageMakerService
 from scones_local.wire import Json, ServiceError, call
 
@@ -23,8 +24,8 @@ NUMBERS = (
 )
 
 
-def install(sagemaker: SageMakerService) -> None:
-    """Register the types, and correct ministack's own."""
+def install(sagemaker: SageMakerService, programs: Programs) -> None:
+    """Register the types, and correct ministack's own; *programs* say which functions can run."""
     handlers = provisioners._RESOURCE_HANDLERS
     for kind in ("Model", "EndpointConfig", "Endpoint"):
         handlers[f"AWS::SageMaker::{kind}"] = SageMakerType(sagemaker, kind).handler()
@@ -37,8 +38,8 @@ def install(sagemaker: SageMakerService) -> None:
     function = handlers["AWS::Lambda::Function"]
     handlers["AWS::Lambda::Function"] = {
         **function,
-        "create": lambda logical_id, props, stack: function["create"](logical_id, _check_function(props), stack),
-        "update": lambda arn, old, new, *rest: function["update"](arn, old, _check_function(new), *rest),
+        "create": lambda logical_id, props, stack: function["create"](logical_id, _check_code(props, programs), stack),
+        "update": lambda arn, old, new, *rest: function["update"](arn, old, _check_code(new, programs), *rest),
     }
     provisioners._STACK_TAG_PROPERTY.update(dict.fromkeys(("AWS::S3::Bucket", "AWS::Events::Rule"), ("Tags", "list")))
     tagging._COLLECTORS.update(
@@ -190,12 +191,10 @@ def _tagged(props: Json, created: Created) -> Created:
     return created
 
 
-def _check_function(props: Json) -> Json:
-    """*props*, if the archive that they name exists, and Lambda takes their variables; else raises ValueError."""
-    try:
-        check_variables(props)
-    except ServiceError as error:
-        raise ValueError(error.message) from error
+def _check_code(props: Json, programs: Programs) -> Json:
+    """*props*, if the function can run and the archive that they name exists; else raises ValueError."""
+    if reason := refusal(props, programs):
+        raise ValueError(f"Resource handler returned message: {reason!r} (HandlerErrorCode: InvalidRequest)")
     code = props.get("Code") or {}
     if "S3Key" in code and s3._get_object_data(code["S3Bucket"], code["S3Key"], code.get("S3ObjectVersion")) is None:
         raise ValueError(

@@ -216,3 +216,52 @@ def test_a_broken_distributed_map_is_refused(changes: dict[str, Any], word: str)
     message = refusal(distributed(**changes))
     assert message is not None
     assert word in message
+
+
+REFUSED = [
+    *("glue:startJobRun.sync", "batch:submitJob", "ecs:runTask.sync", "http:invoke", "bedrock:invokeModel"),
+    *("sagemaker:createTransformJob.sync", "sagemaker:createEndpoint.sync", "sagemaker:createEndpointX"),
+    *("lambda:invoke.sync", "lambda:invokeAsync", "states:startExecution.sync:3", "dynamodb:scan", "sns:publish.sync"),
+    *("aws-sdk:bedrock:invokeModel", "aws-sdk:sagemaker:trainAll", "aws-sdk:s3:getObject", "aws-sdk:sqs:SendMessage"),
+    *("aws-sdk:sagemakerruntime:invokeEndpointAsync", "aws-sdk:sagemaker", "aws-sdk:sagemaker:createModel:more", ""),
+]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_integration_that_does_not_run_here_is_refused_by_its_name(name: str) -> None:
+    """The message names it, and those that do run."""
+    resource = f"arn:aws:states:::{name}"
+    machine = {"StartAt": "Ask", "States": {"Ask": {"Type": "Task", "Resource": resource, "End": True}}}
+    message = str(refusal(json.dumps(machine)))
+    assert f"not {resource!r}" in message
+    assert "sagemaker:createTrainingJob[.sync]" in message
+
+
+RUN = [
+    *(
+        "lambda:invoke",
+        "lambda:invoke.waitForTaskToken",
+        "states:startExecution.sync:2",
+        "sns:publish",
+        "sqs:sendMessage",
+    ),
+    *("sagemaker:createTrainingJob.sync", "sagemaker:createModel", "sagemaker:createEndpoint", "dynamodb:getItem"),
+    *(
+        "sagemaker:createEndpointConfig",
+        "aws-sdk:sagemakerruntime:invokeEndpoint",
+        "aws-sdk:sagemaker:describeEndpoint",
+    ),
+    *("aws-sdk:s3:listObjectsV2", "aws-sdk:sfn:listExecutions", "aws-sdk:sqs:sendMessage.waitForTaskToken"),
+]
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_an_integration_that_runs_here_is_accepted(name: str) -> None:
+    """In a Standard workflow all of them; in an Express one those that do not wait, as on AWS."""
+    state = {"Type": "Task", "Resource": f"arn:aws:states:::{name}", "End": True}
+    inner = {"StartAt": "Ask", "States": {"Ask": state}}
+    branches = {"StartAt": "All", "States": {"All": {"Type": "Parallel", "Branches": [inner], "End": True}}}
+    for machine in (json.dumps(inner), json.dumps(branches)):
+        assert refusal(machine) is None
+        waits = name.endswith((".waitForTaskToken", ".sync", ".sync:2"))
+        assert ("Express state machines do not support" in str(refusal(machine, express=True))) == waits

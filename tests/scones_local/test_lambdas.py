@@ -1,11 +1,19 @@
 """Lambda in the local cloud: warm processes, true errors, and nothing but what Lambda's own Python offers."""
 
 import base64
+import io
+import json
+import sys
+import uuid
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from aws_calls import ROLE
+from waiting import eventually
 
 
 def test_an_environment_stays_warm(function: Any, clients: Any) -> None:
@@ -131,3 +139,106 @@ def test_variables_have_lambda_s_limit(function: Any) -> None:
             Code=code,
             Environment={"Variables": {"LONG": "n" * 4096}},
         )
+
+
+def test_the_tail_of_the_log_comes_also_without_a_print(function: Any) -> None:
+    """LogResult has the lines that Lambda adds, and ExecutedVersion is given."""
+    function.client.update_function_code(
+        FunctionName=function.name, ZipFile=function.archive("def handler(e, c): return 1\n")
+    )
+    reply = function.client.invoke(FunctionName=function.name, Payload=b"{}", LogType="Tail")
+    first, last, report = base64.b64decode(reply["LogResult"]).decode().splitlines()
+    number = first.split()[2]
+    assert first == f"START RequestId: {number} Version: $LATEST"
+    assert last == f"END RequestId: {number}"
+    assert report.startswith(f"REPORT RequestId: {number}\tDuration: ")
+    assert reply["ExecutedVersion"] == "$LATEST"
+    assert "LogResult" not in function.client.invoke(FunctionName=function.name, Payload=b"{}")
+
+
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "runtime": [{"Runtime": "nodejs20.x"}, {"Runtime": "perl5"}, {"Runtime": "python2.7"}, {"Runtime": "python3.99"}],
+    "image": [{"Code": {"ImageUri": f"{host}/other:1"}, "PackageType": "Image"} for host in ("docker.io", "1.ecr")],
+    "layer": [{"Layers": [f"arn:aws:lambda:us-east-1:{number}:layer:sdk:1"]} for number in ("0" * 12, "770693421928")],
+}
+CASES = [(kind, members) for kind, cases in WRONG.items() for members in cases]
+
+
+@pytest.mark.parametrize(("kind", "members"), CASES)
+def test_a_function_that_cannot_run_is_refused_when_it_is_created(
+    clients: Any, function: Any, kind: str, members: dict[str, Any]
+) -> None:
+    """By CreateFunction, by a change, and by CloudFormation; the message names what cannot run."""
+    request: dict[str, Any] = {"FunctionName": f"f-{uuid.uuid4().hex[:8]}", "Role": ROLE, "Handler": "answer.handler"}
+    request |= {"Runtime": "python3.11", "Code": {"ZipFile": function.archive("")}, **members}
+    named = str(next(iter(members.values()))).strip("[]'{}").rpartition(" ")[2].strip("'")
+    if kind == "image":
+        del request["Runtime"], request["Handler"]
+    with pytest.raises(ClientError, match=r"InvalidParameterValueException") as refused:
+        function.client.create_function(**request)
+    assert named in str(refused.value)
+    change = function.client.update_function_configuration
+    if kind == "image":
+        change, members = function.client.update_function_code, {"ImageUri": named}
+    with pytest.raises(ClientError, match=r"InvalidParameterValueException"):
+        change(FunctionName=function.name, **members)
+    code = request["Code"] if kind == "image" else {"ZipFile": "def handler(e, c): return 1"}
+    template = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": {**request, "Code": code}}}}
+    stack = f"s-{uuid.uuid4().hex[:8]}"
+    clients.cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
+    find = clients.cloudformation.describe_stacks
+    assert eventually(lambda: find(StackName=stack)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
+    events = clients.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    assert any(named in event.get("ResourceStatusReason", "") for event in events)
+
+
+@pytest.mark.parametrize("runtime", ["python3.8", "python3.9", "python3.12", "python3.14"])
+def test_each_python_of_lambda_is_accepted(function: Any, runtime: str) -> None:
+    """All of them are the Python of the cloud."""
+    function.client.update_function_configuration(FunctionName=function.name, Runtime=runtime)
+    assert function()[1] is None
+
+
+def layer(client: Any, **files: str) -> str:
+    """Publish a layer with *files*, their names with `__` for `/`; returns its ARN."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as opened:
+        for name, text in files.items():
+            opened.writestr(f"{name.replace('__', '/')}.py", text)
+    name = f"l-{uuid.uuid4().hex[:8]}"
+    reply = client.publish_layer_version(LayerName=name, Content={"ZipFile": packed.getvalue()})
+    return str(reply["LayerVersionArn"])
+
+
+def test_layers_are_on_the_path_in_their_order(function: Any) -> None:
+    """python/ and python/lib/python3.x/site-packages; a later layer's file wins, and the function's own before all."""
+    site = f"python__lib__python3.{sys.version_info.minor}__site-packages"
+    first = layer(
+        function.client, python__one="name = 'one'", python__two="name = 'one'", python__boto3="name = 'layer'"
+    )
+    second = layer(
+        function.client, python__two="name = 'two'", **{f"{site}__deep": "name = 'deep'"}, python__own="x = 1"
+    )
+    source = (
+        "import boto3, deep, one, own, two\ndef handler(e, c): return [m.name for m in (boto3, deep, one, own, two)]\n"
+    )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as opened:
+        opened.writestr("answer.py", source)
+        opened.writestr("own.py", "name = 'function'")
+    function.client.update_function_code(FunctionName=function.name, ZipFile=packed.getvalue())
+    function.client.update_function_configuration(FunctionName=function.name, Layers=[first, second])
+    assert function() == (["layer", "deep", "one", "function", "two"], None)
+    function.client.update_function_configuration(FunctionName=function.name, Layers=[])
+    assert function()[0]["errorType"] == "Runtime.ImportModuleError"
+
+
+def test_a_function_reads_its_layers_files_at_opt(function: Any) -> None:
+    """Also those outside of python/, and those of a layer that was deleted since."""
+    arn = layer(function.client, data__words="words")
+    source = "def handler(e, c): return open('/opt/data/words.py').read()\n"
+    function.client.update_function_code(FunctionName=function.name, ZipFile=function.archive(source))
+    function.client.update_function_configuration(FunctionName=function.name, Layers=[arn])
+    _, _, _, _, _, _, name, version = arn.split(":")
+    function.client.delete_layer_version(LayerName=name, VersionNumber=int(version))
+    assert function() == ("words", None)

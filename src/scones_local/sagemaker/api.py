@@ -98,6 +98,10 @@ class SageMakerService:
             "DeleteTags": self._delete_tags,
         }
 
+    def invoke(self, endpoint: str, body: bytes, headers: dict[str, str]) -> Reply:
+        """InvokeEndpoint from inside the gateway; *headers* by their lower-case names."""
+        return self._invoke(EndpointRequest(endpoint, headers, body, time.perf_counter()))
+
     def _tags(self, arn: str) -> list[Json]:
         return [{"Key": key, "Value": value} for key, value in self.tables.tags.get(arn, {}).items()]
 
