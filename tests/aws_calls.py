@@ -5,6 +5,11 @@ import time
 import uuid
 from typing import Any
 
+import boto3
+
+from access_keys import BOTO_KEYS
+from scones_local.cloud import Cloud
+
 ROLE = "arn:aws:iam::000000000000:role/test"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/scones-image:1"
 
@@ -12,6 +17,16 @@ IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/scones-image:1"
 def fresh(kind: str) -> str:
     """A name that nothing has yet."""
     return f"{kind}-{uuid.uuid4().hex[:8]}"
+
+
+def boto(cloud: Cloud, service: str) -> Any:
+    """A plain client of the cloud."""
+    return boto3.client(
+        service,
+        endpoint_url=cloud.endpoint_url,
+        region_name=cloud.region,
+        **BOTO_KEYS,
+    )
 
 
 def a_bucket(s3: Any) -> str:

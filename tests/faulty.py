@@ -31,6 +31,8 @@ class Fault:
     body: bytes = b"{}"
     seconds: float = 0.0
     operation: str = ""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,18 @@ def before(
             if fault is None or fault.kind in ("lost", "cut"):
                 status, headers, answer = self._ask(body)
             else:
-                status, headers, answer = fault.status, [("Content-Type", "application/json")], fault.body
+                status, headers, answer = (
+                    fault.status,
+                    [("Content-Type", fault.content_type), *fault.headers],
+                    fault.body,
+                )
             if fault and fault.kind == "hang":
                 time.sleep(fault.seconds)
             if fault and fault.kind in ("hang", "reset", "lost"):
                 self._reset()
                 return
-            self.send_response(status)
-            for name, value in headers:
+            self.send_response_only(status)
+            for name, value in ({"Date": self.date_time_string()} | dict(headers)).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()

@@ -423,6 +423,25 @@ def test_an_interrupt_while_a_module_is_loaded_is_one(home: Path, cause: str, co
     assert ("Traceback" in ended.stderr) == (words == "Traceback")
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("KeyboardInterrupt()", 130, "scones: stopped; job j continues; it costs $1"),
+        ("CloudError('no reply')", 1, "scones: no reply; job j continues; it costs $1"),
+    ],
+)
+def test_a_stopped_command_says_what_continues(home: Path, error: str, code: int, line: str) -> None:
+    """The notes of the steps that were interrupted, in one line."""
+    program = (
+        "from scones.cli import _exit_code; import scones.cli as c; from scones.domain.errors import CloudError\n"
+        f"@c.scones.command()\ndef stop():\n    error = {error}\n"
+        "    error.add_note('job j continues')\n    error.add_note('it costs $1')\n    raise error\n"
+        "raise SystemExit(_exit_code(['stop']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=home)
+    assert (ended.returncode, ended.stderr.strip()) == (code, line)
+
+
 def test_an_unknown_setting_in_the_file_is_named(home: Path) -> None:
     """scones.toml is read by every verb, and a typing error in it stops them all."""
     (home / "scones.toml").write_text("treshold = 0.9\n")

@@ -10,7 +10,7 @@ import pytest
 
 from access_keys import KEY, KEYS
 from faulty import Fault, before
-from scones.aws.client import Client, poll
+from scones.aws.client import Client, wait
 from scones.aws.connection import connect
 from scones.aws.sagemaker import UpdateRolledBack, choose_hosting
 from scones.deployment.releases import ReleaseUnreadable, list_releases, save_release
@@ -241,10 +241,12 @@ def kill_while_updating(flow: Pipeline, folder: Path, verb: str) -> None:
     }
     process = subprocess.Popen([Path(sys.executable).with_name("scones"), verb], env=environment, cwd=folder)
     try:
-        for _ in poll("the update beginning", 60):
+
+        def updating() -> bool | None:
             found = flow.aws.sagemaker.find_endpoint(flow.aws.name)
-            if found and found.status == "Updating":
-                return
+            return True if found and found.status == "Updating" else None
+
+        wait("the update beginning", updating, 60)
     finally:
         process.kill()
         process.wait()

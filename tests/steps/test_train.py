@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from access_keys import KEYS
-from scones.aws.client import Client, wait
+from scones.aws.client import Client, CredentialsRefused, wait
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed
 from scones.config.settings import Settings
@@ -134,3 +135,28 @@ def test_an_interrupted_job_is_stopped_and_its_progress_is_kept(aws: Aws, settin
     assert list(aws.bucket.list("checkpoints/")) == []
     words = "this training was interrupted before: it continues from its checkpoints"
     assert (words in other.lines, words in same.lines) == (False, True)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_no_longer_waited_for_is_found_again(aws: Aws, settings: Settings) -> None:
+    """Expired credentials end the wait, not the job: the price is named, and the next call collects the same model."""
+
+    class LosingContact(Silent):
+        def progress(self, done: int, total: int, what: str, now: str = "") -> None:
+            del done, total, what, now
+            raise CredentialsRefused("ExpiredToken")
+
+    staged = Pipeline(aws, settings, Silent()).stage()
+    short = replace(settings, epochs=2)
+    with pytest.raises(CredentialsRefused) as stopped:
+        train(aws, short, staged.version, LosingContact())
+    (note,) = stopped.value.__notes__
+    found = re.fullmatch(
+        r"training job (\S+) continues in the account and costs \$0\.\d+ an hour .*: scones train", note
+    )
+    assert found
+    again = Telling()
+    assert train(aws, short, staged.version, again).job == found[1]
+    assert again.lines[0] == f"training job {found[1]} was started before: waiting for it"
+    # What was collected is not found again.
+    assert list(aws.bucket.list("checkpoints/")) == []

@@ -1,5 +1,6 @@
 """The stack is brought up: said, shown, agreed to, and gone on with."""
 
+import re
 import uuid
 from dataclasses import replace
 
@@ -139,9 +140,11 @@ def test_killed_while_the_stack_is_made_it_is_waited_for(aws: Aws, settings: Set
             raise KeyboardInterrupt
 
     impatient = Impatient()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         up(aws, settings, ChangeApproval(auto_approve, auto_approve), impatient)
-    assert "continues without this command" in impatient.lines[-1]
+    named, priced = stopped.value.__notes__
+    assert named == f"stack {aws.name} continues to change in the account; the same command waits for it again"
+    assert re.fullmatch(r"on AWS the idle stack costs about \$\d+\.\d{3} an hour .*", priced)
     assert up(aws, settings, ChangeApproval(auto_approve, auto_approve), Silent()).stack == aws.name
 
 

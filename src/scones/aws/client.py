@@ -1,19 +1,35 @@
-"""Clients: boto3 with timeouts and retries, errors as one line, and waits that poll at growing intervals.
+"""Clients: boto3 with timeouts and retries, errors as one line, and waits that outlast transient errors.
 
-boto3 is imported by the first call, so that commands without a call start faster.
+Retried here, in one place: botocore repeats calls that were throttled, broken off or answered with a 5xx; to these the
+client adds the web pages of proxies, replies that break off, and the parts of a batch that failed inside a 200. A wait
+goes on through what still fails then. boto3 is imported by the first call: commands without one start faster.
 """
 
 import os
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scones.aws.replies import (
+    FOREIGN_REPLY,
+    INCOMPLETE_REPLY,
+    NOT_FOUND,
+    PARTIAL_FAILURES,
+    UNREADABLE_REPLY,
+    PartFailure,
+    mark_foreign_reply,
+    retry_marked_reply,
+)
 from scones.config.settings import Settings
-from scones.domain.errors import CloudError, SconesError
+from scones.domain.errors import CloudError
 
 if TYPE_CHECKING:
     import boto3
@@ -24,6 +40,8 @@ _MIN_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 15.0
 # So a wait ends at most a twentieth of its time late.
 _SHARE_OF_WAIT = 0.05
+MAX_OUTAGE_SECONDS = 600.0
+"""A wait ends when AWS has given no usable reply for so long."""
 
 
 class WaitTimeout(CloudError):
@@ -34,35 +52,75 @@ class WaitTimeout(CloudError):
         self.what = what
 
 
-def poll(what: str, seconds: float) -> Iterator[None]:
-    """Yield once per attempt; sleep a twentieth of the time waited so far between them, 0.05 s to 15 s.
+class ContactLost(CloudError):
+    """AWS gave no usable reply for so long that a wait ended."""
+
+    def __init__(self, what: str, seconds: float, error: Exception) -> None:
+        super().__init__(f"stopped waiting: {what}; no usable reply for {seconds:.0f} s, the last error: {error}")
+        self.what = what
+
+
+def wait(what: str, look: Callable[[], T | None], seconds: float, max_outage_seconds: float = MAX_OUTAGE_SECONDS) -> T:
+    """Call *look* until it returns a value; between calls, sleep a twentieth of the time waited, 0.05 s to 15 s.
+
+    Transient errors of *look* are retried at growing intervals, so it must be safe to repeat.
 
     Raises:
         WaitTimeout: *seconds* have passed.
+        ContactLost: there were only transient errors for *max_outage_seconds*.
     """
-    started = time.monotonic()
+    started = answered = time.monotonic()
+    failures = 0
     while (waited := time.monotonic() - started) < seconds:
-        yield
-        time.sleep(min(max(_MIN_PAUSE_SECONDS, waited * _SHARE_OF_WAIT), _MAX_PAUSE_SECONDS))
+        try:
+            found = look()
+        except CloudError as error:
+            if not error.transient:
+                raise
+            failures += 1
+            if time.monotonic() - answered > max_outage_seconds:
+                raise ContactLost(what, time.monotonic() - answered, error) from error
+        else:
+            if found is not None:
+                return found
+            answered, failures = time.monotonic(), 0
+        pause = min(max(_MIN_PAUSE_SECONDS, waited * _SHARE_OF_WAIT), _MAX_PAUSE_SECONDS)
+        time.sleep(max(pause, _backoff_seconds(failures)) if failures else pause)
     raise WaitTimeout(what, seconds)
 
 
-def wait(what: str, look: Callable[[], T | None], seconds: float) -> T:
-    """Call *look* until it returns a value; raises WaitTimeout."""
-    for _ in poll(what, seconds):
-        found = look()
-        if found is not None:
-            return found
-    raise AssertionError("poll ends only by raising")
+def _backoff_seconds(failures: int) -> float:
+    """Exponential backoff with jitter, up to 15 s: clients that fail together do not come back together."""
+    return min(_MIN_PAUSE_SECONDS * 2.0**failures, _MAX_PAUSE_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
+
+
+@contextmanager
+def continues(note: str) -> Iterator[None]:
+    """Add *note* to an error that ends a wait, but not what is waited for: what continues in the account.
+
+    The note says what it is, what it costs, and how to find it again. Without it a stopped command says nothing of
+    what is still billed.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, WaitTimeout, ContactLost, AwsError, AwsUnreachable) as error:
+        error.add_note(note)
+        raise
 
 
 _PIECE_BYTES = 1 << 20
+_MAX_ATTEMPTS = 10
 # The services' error codes for credentials that are expired, wrong, or of another partition.
 _REFUSED_KEYS = {
     *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "InvalidToken"),
     *("InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
     *("InvalidSignatureException", "AuthFailure"),
 }
+# AWS accepts signatures whose time differs by at most five minutes, S3 fifteen.
+_MAX_SKEW_SECONDS = 240.0
+_WRONG_CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
+_SIGNATURE_TIME = {"RequestExpired", "SignatureDoesNotMatch", "InvalidSignatureException", "AuthFailure"}
+_SIGNATURE_TIME_WORDS = ("signature expired", "signature not yet current", "too skewed")
 
 _THROTTLED = "AWS is throttling requests; try again later"
 _FORBIDDEN = "your credentials lack this permission: have it granted, or use others, and run the same command again"
@@ -70,20 +128,26 @@ _QUOTA = "the account's quota is too small: request more in Service Quotas, or f
 _NEXT = {
     **dict.fromkeys(("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"), _THROTTLED),
     **dict.fromkeys(("RequestLimitExceeded", "RequestThrottled", "ProvisionedThroughputExceededException"), _THROTTLED),
+    **dict.fromkeys(("ThrottledException", "RequestThrottledException", "BandwidthLimitExceeded"), _THROTTLED),
+    **dict.fromkeys(("PriorRequestNotComplete", "Unprocessed"), _THROTTLED),
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), _FORBIDDEN),
     **dict.fromkeys(
         ("ResourceLimitExceeded", "AccountLimitExceededException", "ServiceQuotaExceededException"), _QUOTA
     ),
+    FOREIGN_REPLY: "sign in to the network or correct HTTPS_PROXY and NO_PROXY, and run the same command again",
 }
 """What to do about errors that Scones did not cause."""
-
-
-_NOT_FOUND = {
-    *("404", "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NotFound", "NotFoundException"),
-    *("ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException", "QueueDoesNotExist"),
-    *("ImageNotFoundException", "RepositoryNotFoundException", "StateMachineDoesNotExist", "ExecutionDoesNotExist"),
-    "AWS.SimpleQueueService.NonExistentQueue",
+_TRANSIENT = {
+    *(code for code, todo in _NEXT.items() if todo == _THROTTLED),
+    *("RequestTimeout", "RequestTimeoutException", "InternalError", "InternalFailure", "InternalServerError"),
+    *("InternalServerException", "ServiceUnavailable", "ServiceUnavailableException", "ServiceException"),
+    *("TransactionInProgressException", "TransactionConflictException", "429"),
+    *(FOREIGN_REPLY, INCOMPLETE_REPLY, UNREADABLE_REPLY),
+    *("ReadTimeoutError", "ResponseStreamingError", "IncompleteReadError", "ConnectionClosedError"),
 }
+"""Error codes, and names of botocore's errors, that the same call may not meet again."""
+
+
 _NOT_FOUND_WORDS = ("Could not find", "does not exist", "not found")
 
 
@@ -98,17 +162,47 @@ class AwsError(CloudError):
         self.code = code
         self.message = message
         self.reasons = reasons
+        self.transient = code in _TRANSIENT
 
     @property
     def not_found(self) -> bool:
         """Whether it means that the resource does not exist."""
         if self.code in {"ValidationException", "ValidationError"}:  # SageMaker and CloudFormation have no code for it
             return any(words in self.message for words in _NOT_FOUND_WORDS)
-        return self.code in _NOT_FOUND
+        return self.code in NOT_FOUND
+
+
+class PartlyFailed(AwsError):
+    """A call succeeded, but its reply names parts that failed."""
+
+    def __init__(self, service: str, operation: str, failures: Sequence[PartFailure]) -> None:
+        lasting = [each for each in failures if each.code not in _TRANSIENT]
+        first = (lasting or failures)[0]
+        about = f"{first.message or 'no reason given'} ({len(failures)} failed, the first: {first.part!s:.200})"
+        super().__init__(service, operation, first.code, about)
+        self.transient = not lasting
+        self.failures = tuple(failures)
 
 
 class AwsUnreachable(CloudError):
-    """There are no credentials, or AWS does not answer."""
+    """There are no credentials, or AWS does not answer, which may be *transient*."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class ClockSkewed(AwsUnreachable):
+    """This machine's clock differs so much from AWS's that signatures are invalid."""
+
+    def __init__(self, code: str, skew_seconds: float | None) -> None:
+        off = "is wrong"
+        if skew_seconds is not None:
+            off = f"is {abs(skew_seconds):,.0f} s {'ahead of' if skew_seconds > 0 else 'behind'} AWS's"
+        super().__init__(
+            f"AWS rejects the request's time ({code}): this machine's clock {off}; set it (on Linux: sudo timedatectl "
+            "set-ntp true) and run the same command again; the credentials need no renewal"
+        )
 
 
 class CredentialsRefused(AwsUnreachable):
@@ -262,25 +356,85 @@ class Client:
         )
         try:
             session = _session(settings.region, self._credentials)
-            return session.client(self.service, endpoint_url=settings.endpoint_url, config=config)
+            client = session.client(self.service, endpoint_url=settings.endpoint_url, config=config)
         except ValueError as error:  # an endpoint that is no URL
             raise _broken_settings(error) from error
         except _boto_errors() as error:  # a profile that does not exist
             raise _broken_settings(error) from error
+        client.meta.events.register("before-parse", mark_foreign_reply)
+        service = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.register_first(f"needs-retry.{service}", retry_marked_reply)
+        return client
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Call *operation* (snake case, as in boto3) and return its reply.
+        """Call *operation* (snake case, as in boto3) and return its reply; a streamed `Body` is read whole, as bytes.
 
         Raises:
-            AwsError: AWS rejected the call.
+            AwsError: AWS rejected the call; PartlyFailed if it rejected parts of a batch.
             AwsUnreachable: no credentials, or no answer.
         """
-        boto = self._boto
-        try:
-            reply: dict[str, Any] = getattr(boto, operation)(**arguments)
-        except _boto_errors() as error:
-            raise self._translate(operation, error) from error
+        for failures in range(1, self._attempts):
+            try:
+                return self._call_once(operation, arguments)
+            except AwsError as error:
+                # botocore does not see that a body breaks off; all else it has retried already.
+                if error.code not in _BROKEN_OFF:
+                    raise
+                time.sleep(_backoff_seconds(failures))
+        return self._call_once(operation, arguments)
+
+    def _call_once(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        reply = self._send(operation, arguments)
+        if hasattr(reply.get("Body"), "read"):
+            with self._translated(operation):
+                reply["Body"] = reply["Body"].read()
+        read_failures = PARTIAL_FAILURES.get(operation)
+        if read_failures and (failures := read_failures(reply)):
+            raise PartlyFailed(self.service, operation, failures)
         return reply
+
+    def _send(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        method = getattr(self._boto, operation)
+        with self._translated(operation):
+            return _Reply(method(**arguments), self.service, operation)
+
+    @contextmanager
+    def _translated(self, operation: str) -> Iterator[None]:
+        """Translate whatever botocore raises: it fails in many ways to read what a proxy made of a reply."""
+        try:
+            yield
+        except CloudError:
+            raise
+        except Exception as error:
+            raise self._translate(operation, error) from error
+
+    def call_all(
+        self, operation: str, parts: Sequence[T], at_once: int, request: Callable[[Sequence[T]], dict[str, Any]]
+    ) -> None:
+        """Call *operation* for all *parts*, so many *at_once*; parts whose failures are transient are sent again.
+
+        Raises:
+            PartlyFailed: some parts failed for good, or too often.
+        """
+        for start in range(0, len(parts), at_once):
+            left: Sequence[T] = parts[start : start + at_once]
+            for failures in range(1, _MAX_ATTEMPTS + 1):
+                try:
+                    self.call(operation, **request(left))
+                    break
+                except PartlyFailed as error:
+                    if not error.transient or failures == _MAX_ATTEMPTS:
+                        raise
+                    left = [each.part for each in error.failures]
+                time.sleep(_backoff_seconds(failures))
+
+    def create(self, operation: str, **arguments: Any) -> None:
+        """Call *operation*, which creates something; it may exist: the reply to an earlier attempt can be lost."""
+        try:
+            self.call(operation, **arguments)
+        except AwsError as error:
+            if error.code != "ResourceInUse" and "already existing" not in error.message:
+                raise
 
     def find(self, operation: str, **arguments: Any) -> dict[str, Any] | None:
         """Call *operation* and return its reply; None if the resource does not exist. Raises as `call` does."""
@@ -293,11 +447,14 @@ class Client:
 
     def pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Yield every page of a listing *operation*; raises as `call` does."""
-        boto = self._boto
-        try:
-            yield from boto.get_paginator(operation).paginate(**arguments)
-        except _boto_errors() as error:
-            raise self._translate(operation, error) from error
+        pages = iter(self._boto.get_paginator(operation).paginate(**arguments))
+        while True:
+            # Only botocore's errors are translated, not those of the caller between two pages.
+            with self._translated(operation):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield _Reply(page, self.service, operation)
 
     def find_pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Yield every page of a listing *operation*; none if its resource does not exist. Raises as `call` does."""
@@ -309,23 +466,21 @@ class Client:
 
     def stream(self, operation: str, **arguments: Any) -> Iterator[bytes]:
         """Yield the `Body` of *operation*'s reply, a piece at a time; raises as `call` does, at any piece."""
-        body = self.call(operation, **arguments)["Body"]
-        try:
-            with body:
-                yield from body.iter_chunks(_PIECE_BYTES)
-        except _boto_errors() as error:
-            raise self._translate(operation, error) from error
+        body = self._send(operation, arguments)["Body"]
+        with body:
+            pieces = body.iter_chunks(_PIECE_BYTES)
+            while True:
+                with self._translated(operation):
+                    piece = next(pieces, None)
+                if piece is None:
+                    return
+                yield piece
 
-    def _translate(self, operation: str, error: Exception) -> SconesError:
+    def _translate(self, operation: str, error: Exception) -> CloudError:
         from botocore import exceptions
 
         if isinstance(error, exceptions.ClientError):
-            detail = error.response.get("Error", {})
-            code, message = detail.get("Code", "Unknown"), detail.get("Message", str(error))
-            reasons = tuple(reason.get("Code", "None") for reason in error.response.get("CancellationReasons", ()))
-            if code in _REFUSED_KEYS:
-                return CredentialsRefused(f"{code}: {message}")
-            return AwsError(self.service, operation, code, message, reasons=reasons)
+            return self._rejection(operation, error.response, str(error))
         if isinstance(
             error,
             exceptions.CredentialRetrievalError
@@ -337,10 +492,59 @@ class Client:
         if isinstance(error, exceptions.NoCredentialsError):
             return AwsUnreachable("no AWS credentials found; configure them, or work locally: scones local up")
         if isinstance(error, exceptions.ProxyConnectionError):
-            return AwsUnreachable(f"{self.service}: {error}; correct HTTPS_PROXY and NO_PROXY, or unset them")
+            said = f"{self.service}: {error}; correct HTTPS_PROXY and NO_PROXY, or unset them"
+            return AwsUnreachable(said, transient=True)
+        if type(error).__name__ in _BROKEN_OFF:
+            return AwsError(self.service, operation, type(error).__name__, "the reply broke off")
         hint = "is it up? see: scones local status" if self._settings.endpoint_url else "is the network up?"
-        if isinstance(
-            error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError | exceptions.HTTPClientError
-        ):
-            return AwsUnreachable(f"{self.service} at {self._boto.meta.endpoint_url} does not answer; {hint}")
-        return AwsError(self.service, operation, type(error).__name__, str(error))
+        if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+            # A local cloud that refuses connections has ended: waiting does not help.
+            gone = isinstance(error, exceptions.EndpointConnectionError) and bool(self._settings.endpoint_url)
+            said = f"{self.service} at {self._boto.meta.endpoint_url} does not answer; {hint}"
+            return AwsUnreachable(said, transient=not gone)
+        reason = " ".join(f"{error}".split())[:_MAX_MESSAGE]
+        if isinstance(error, exceptions.BotoCoreError):
+            return AwsError(self.service, operation, type(error).__name__, reason)
+        return AwsError(self.service, operation, UNREADABLE_REPLY, f"{type(error).__name__}: {reason}")
+
+    def _rejection(self, operation: str, reply: Mapping[str, Any], otherwise: str) -> CloudError:
+        """The error for a reply that is one."""
+        detail, about = reply.get("Error", {}), reply.get("ResponseMetadata", {})
+        code = str(detail.get("Code") or "Unknown")
+        message = " ".join(str(detail.get("Message") or otherwise).split())[:_MAX_MESSAGE]
+        skew = _skew_seconds(about.get("HTTPHeaders", {}).get("date", ""))
+        wrong = skew is not None and abs(skew) > _MAX_SKEW_SECONDS
+        timed = wrong or any(words in message.lower() for words in _SIGNATURE_TIME_WORDS)
+        if code in _WRONG_CLOCK or (code in _SIGNATURE_TIME and timed):
+            return ClockSkewed(code, skew if wrong else None)
+        if code in _REFUSED_KEYS:
+            return CredentialsRefused(f"{code}: {message}")
+        reasons = tuple(reason.get("Code", "None") for reason in reply.get("CancellationReasons", ()))
+        found = AwsError(self.service, operation, code, message, reasons=reasons)
+        status = int(about.get("HTTPStatusCode", 0))
+        found.transient = found.transient or status >= 500 or status == 429
+        return found
+
+
+_MAX_MESSAGE = 2000
+_BROKEN_OFF = {"ReadTimeoutError", "ResponseStreamingError", "IncompleteReadError"}
+"""Names of botocore's errors while a streamed body is read."""
+
+
+class _Reply(dict[str, Any]):
+    """A reply whose missing members are an error of the service, and not of ours."""
+
+    def __init__(self, reply: Mapping[str, Any], service: str, operation: str) -> None:
+        super().__init__(reply)
+        self._from = service, operation
+
+    def __missing__(self, member: str) -> Any:
+        raise AwsError(*self._from, INCOMPLETE_REPLY, f"the reply has no {member}")
+
+
+def _skew_seconds(date: str) -> float | None:
+    """How far this machine's clock is ahead of the one that wrote *date*, an HTTP header; None if it is not valid."""
+    try:
+        return (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
+    except (ValueError, TypeError):
+        return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scones.aws.client import AwsError, Client, WaitTimeout, poll, wait
+from scones.aws.client import AwsError, Client, ContactLost, WaitTimeout, continues, wait
 from scones.aws.s3 import Bucket
 from scones.domain.errors import CloudError
 from scones.domain.naming import ENV_TAG, code_key
@@ -139,7 +139,7 @@ def detect_drift(client: Client, stack: str) -> StackDrift:
         resources = sum(len(page["StackResourceSummaries"]) for page in pages)
     except AwsError as error:
         return StackDrift(why=f"{error.code}: {error.message}")
-    except WaitTimeout as error:
+    except (WaitTimeout, ContactLost) as error:
         return StackDrift(why=str(error))
     return summarize_drift(looked, resources)
 
@@ -263,6 +263,7 @@ class Stacks:
     def __init__(self, client: Client, name: str, bucket: Bucket) -> None:
         self._client = client
         self._bucket = bucket
+        self._continues = f"stack {name} continues to change in the account; the same command waits for it again"
         self.name = name
 
     def find(self) -> Stack | None:
@@ -355,7 +356,8 @@ class Stacks:
             # Right after the call the stack may still show the state before it; its events do not.
             return self._find_settled() if any(_of_stack(event, self.name) for event in events) else None
 
-        stack = wait(f"stack {self.name} settling", finished, STACK_SECONDS)
+        with continues(self._continues):
+            stack = wait(f"stack {self.name} settling", finished, STACK_SECONDS)
         if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             raise StackFailed(self.name, stack.status, self._first_reason(since=before))
         return stack
@@ -411,7 +413,8 @@ class Stacks:
                 raise StackFailed(self.name, stack.status, self._first_reason())
             return True if stack is None else None
 
-        wait(f"stack {self.name} going", gone, STACK_SECONDS)
+        with continues(self._continues):
+            wait(f"stack {self.name} going", gone, STACK_SECONDS)
 
     def _make_change_set(
         self, kind: str, template: Mapping[str, object], parameters: Mapping[str, str]
@@ -453,7 +456,8 @@ class Stacks:
         if stack and stack.status == _STUCK:
             tell(f"stack {self.name} is {stack.status}: continuing the rollback")
             self._client.call("continue_update_rollback", StackName=self.name)
-            stack = wait(f"stack {self.name} settling", self._find_settled, STACK_SECONDS)
+            with continues(self._continues):
+                stack = wait(f"stack {self.name} settling", self._find_settled, STACK_SECONDS)
             if stack.status == _STUCK:
                 raise StackFailed(self.name, stack.status, self._first_reason())
         if stack and stack.status == "DELETE_FAILED":
@@ -467,14 +471,19 @@ class Stacks:
     def _at_rest(self, tell: Tell) -> Stack | None:
         """The stack, once it is not changing; None if there is none, or it is deleted meanwhile."""
         reported = False
-        for _ in poll(f"stack {self.name} settling", STACK_SECONDS):
+
+        def at_rest() -> tuple[Stack | None] | None:
+            nonlocal reported
             stack = self.find()
             if stack is None or stack.status == _REVIEW or not stack.status.endswith("_IN_PROGRESS"):
-                return stack
+                return (stack,)
             if not reported:
                 tell(f"stack {self.name} is {stack.status}: waiting")
             reported = True
-        raise AssertionError("poll ends only by raising")
+            return None
+
+        with continues(self._continues):
+            return wait(f"stack {self.name} settling", at_rest, STACK_SECONDS)[0]
 
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
         """The template itself, or its URL in the environment's bucket if it is too long for a request."""

@@ -47,7 +47,7 @@ class Quotas:
             for page in self._client.pages("list_service_quotas", ServiceCode=service):
                 for item in page["Quotas"]:
                     if item["QuotaName"] == name:
-                        return ServiceQuota(item["QuotaCode"], item["Value"])
+                        return ServiceQuota(item["QuotaCode"], item["Value"]) if "Value" in item else None
         except AwsError as error:
             raise quota_unavailable(error, "servicequotas:ListServiceQuotas") from error
         return None

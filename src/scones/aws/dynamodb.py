@@ -4,20 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scones.aws.client import AwsError, Client, wait
 from scones.dispatch.order_book import Item, Value, Write, deserialize, serialize, update_arguments
-from scones.domain.errors import CloudError
 
 _TABLE_SECONDS = 300.0
 _BATCH_ITEMS = 25
 _REFUSED = "ConditionalCheckFailed"
-
-
-class NotAllWritten(CloudError):
-    """A table did not write all items of a batch."""
-
-    def __init__(self, table: str, items: int) -> None:
-        super().__init__(f"table {table!r} did not accept {items} items in ten attempts; it is busy: try again later")
-        self.table = table
-        self.items = items
 
 
 class Table:
@@ -36,17 +26,10 @@ class Table:
         """Write many items; those with the same keys are replaced.
 
         Raises:
-            NotAllWritten: the table was too busy for some of them.
+            PartlyFailed: the table was too busy for some of them.
         """
-        for start in range(0, len(items), _BATCH_ITEMS):
-            waiting = [{"PutRequest": {"Item": serialize(item)}} for item in items[start : start + _BATCH_ITEMS]]
-            for _ in range(10):
-                reply = self._client.call("batch_write_item", RequestItems={self.name: waiting})
-                waiting = reply.get("UnprocessedItems", {}).get(self.name, [])
-                if not waiting:
-                    break
-            else:
-                raise NotAllWritten(self.name, len(waiting))
+        puts = [{"PutRequest": {"Item": serialize(item)}} for item in items]
+        self._client.call_all("batch_write_item", puts, _BATCH_ITEMS, lambda some: {"RequestItems": {self.name: some}})
 
     def write(self, write: Write) -> bool:
         """Change one item; tell whether the condition held."""

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from scones.aws.client import Client
+from scones.domain.errors import CloudError
 
 _AT_ONCE = 100
 """CodeBuild describes so many builds in one call."""
+
+
+class BuildGone(CloudError):
+    """A build of the container image does not exist any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"image build {name} does not exist any more; run the same command again")
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +70,15 @@ class Images:
         return _build(reply["build"])
 
     def build(self, name: str) -> Build:
-        """Describe one build."""
-        return _build(self._builder.call("batch_get_builds", ids=[name])["builds"][0])
+        """Describe one build.
+
+        Raises:
+            BuildGone: there is no such build.
+        """
+        found = self._builder.call("batch_get_builds", ids=[name])["builds"]
+        if not found:  # the reply lists it in buildsNotFound
+            raise BuildGone(name)
+        return _build(found[0])
 
     def running(self) -> Iterator[Build]:
         """Yield the builds that have not ended; none if there is no project."""

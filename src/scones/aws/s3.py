@@ -80,7 +80,7 @@ class Bucket:
 
     def get(self, key: str) -> bytes:
         """Read one object."""
-        body: bytes = self._client.call("get_object", Bucket=self.name, Key=key)["Body"].read()
+        body: bytes = self._client.call("get_object", Bucket=self.name, Key=key)["Body"]
         return body
 
     def get_all(self, keys: Sequence[str]) -> list[bytes]:
@@ -100,7 +100,7 @@ class Bucket:
     def find_version(self, key: str) -> tuple[bytes | None, str]:
         """Read one object and the ETag that `replace` takes; None and an empty ETag if there is none."""
         found = self._client.find("get_object", Bucket=self.name, Key=key)
-        return (found["Body"].read(), found["ETag"]) if found else (None, "")
+        return (found["Body"], found["ETag"]) if found else (None, "")
 
     def age_seconds(self, key: str) -> float | None:
         """Measure an object's age by S3's clock; None if there is none."""
@@ -192,7 +192,7 @@ class Bucket:
         self._client.find("delete_bucket", Bucket=self.name)
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Delete objects, if they exist."""
+        """Delete objects, if they exist; raises PartlyFailed if some could not be deleted."""
         self._delete({"Key": key} for key in keys)
 
     def empty(self) -> int:
@@ -206,9 +206,15 @@ class Bucket:
 
     def _delete(self, objects: Iterable[dict[str, str]]) -> int:
         named = list(objects)
-        for start in range(0, len(named), _DELETE_AT_ONCE):
-            batch = {"Objects": named[start : start + _DELETE_AT_ONCE], "Quiet": True}
-            self._client.find("delete_objects", Bucket=self.name, Delete=batch)
+
+        def request(some: Sequence[dict[str, str]]) -> dict[str, Any]:
+            return {"Bucket": self.name, "Delete": {"Objects": some, "Quiet": True}}
+
+        try:
+            self._client.call_all("delete_objects", named, _DELETE_AT_ONCE, request)
+        except AwsError as error:
+            if error.code != "NoSuchBucket":
+                raise
         return len(named)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scones.aws.client import AwsError, Client, poll, wait
+from scones.aws.client import AwsError, Client, wait
 from scones.config.settings import Settings
 from scones.domain.errors import CloudError
 from scones.domain.progress import Silent
@@ -155,6 +155,10 @@ _FAILED = frozenset({"Failed", "UpdateRollbackFailed"})
 """The end of an endpoint that can only be deleted."""
 _IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 """While SageMaker changes an endpoint it neither updates nor deletes it."""
+_CHANGING = _IN_PROGRESS | {"Deleting"}
+"""Any other state is final until a command changes it."""
+_TRAINING = frozenset({"InProgress", "Stopping"})
+_RECENT = 20
 
 
 class TrainingFailed(CloudError):
@@ -226,7 +230,7 @@ class TrainingStatus:
     @property
     def ended(self) -> bool:
         """Whether it has ended."""
-        return self.status in {"Completed", "Failed", "Stopped"}
+        return self.status not in _TRAINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,11 +254,11 @@ class SageMaker:
         self._runtime = runtime
 
     def start_training(self, plan: TrainingPlan) -> None:
-        """Start a job; its name must be new."""
+        """Start a job; its name must be new, so one that exists was started by a call whose reply was lost."""
         longest = {"MaxRuntimeInSeconds": plan.max_seconds}
         if plan.spot_wait_seconds:
             longest["MaxWaitTimeInSeconds"] = plan.max_seconds + plan.spot_wait_seconds
-        self._client.call(
+        self._client.create(
             "create_training_job",
             TrainingJobName=plan.job,
             RoleArn=plan.role,
@@ -306,6 +310,18 @@ class SageMaker:
                     if summary["TrainingJobName"].startswith(prefix):
                         yield summary["TrainingJobName"]
 
+    def find_training(self, prefix: str, checkpoint_uri: str) -> TrainingStatus | None:
+        """Describe the newest job with this prefix and these checkpoints that has not failed and is not stopping."""
+        recent = {"NameContains": prefix, "SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": _RECENT}
+        for summary in self._client.call("list_training_jobs", **recent)["TrainingJobSummaries"]:
+            job, status = summary["TrainingJobName"], summary["TrainingJobStatus"]
+            if not job.startswith(prefix) or status not in {"InProgress", "Completed"}:
+                continue
+            found = self._client.call("describe_training_job", TrainingJobName=job)
+            if found.get("CheckpointConfig", {}).get("S3Uri") == checkpoint_uri:
+                return self.training(job)
+        return None
+
     def end_training(self, job: str) -> None:
         """Stop a job, and wait until it has: until then it is paid for, and writes into the bucket."""
         self.stop_training(job)
@@ -344,7 +360,7 @@ class SageMaker:
             self.delete_endpoint(plan.name, Silent().tell)
             endpoint = None
         if endpoint is None:
-            self._client.call(
+            self._client.create(
                 "create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config, Tags=_tags(plan.tags)
             )
         return self.update(plan.name, plan.config, plan.hosting)
@@ -357,7 +373,8 @@ class SageMaker:
             UpdateRolledBack: SageMaker returned to the previous configuration.
         """
         endpoint = self.find_endpoint(name)
-        if endpoint and endpoint.config != config:
+        # After a rollback that failed it serves a mix of both configurations, whichever it names.
+        if endpoint and (endpoint.config != config or endpoint.status == "UpdateRollbackFailed"):
             how = hosting.update()
             self._client.call("update_endpoint", EndpointName=name, EndpointConfigName=config, **how)
         live = self.wait_until_settled(name, hosting.max_seconds)
@@ -372,11 +389,12 @@ class SageMaker:
 
     def wait_until_settled(self, name: str, max_seconds: float) -> Endpoint | None:
         """Wait until no update is running, and describe the endpoint; None if there is none."""
-        for _ in poll(f"endpoint {name} coming into service", max_seconds):
+
+        def settled() -> tuple[Endpoint | None] | None:
             endpoint = self.find_endpoint(name)
-            if endpoint is None or endpoint.status not in {*_IN_PROGRESS, "Deleting"}:
-                return endpoint
-        raise AssertionError("poll ends only by raising")
+            return None if endpoint and endpoint.status in _CHANGING else (endpoint,)
+
+        return wait(f"endpoint {name} coming into service", settled, max_seconds)[0]
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Set tags, and keep all others."""
@@ -407,7 +425,7 @@ class SageMaker:
         )
 
     def _ask(self, **question: str | bytes) -> bytes:
-        answer: bytes = self._runtime.call("invoke_endpoint", **question)["Body"].read()
+        answer: bytes = self._runtime.call("invoke_endpoint", **question)["Body"]
         return answer
 
     def delete_endpoint(self, name: str, tell: Callable[[str], None]) -> bool:
@@ -416,10 +434,12 @@ class SageMaker:
         SageMaker refuses to delete an endpoint that it is creating or updating: that is waited for first.
         """
         existed = told = False
-        for _ in poll(f"endpoint {name} going", MAX_PROGRESS_SECONDS):
+
+        def gone() -> bool | None:
+            nonlocal existed, told
             endpoint = self.find_endpoint(name)
             if endpoint is None:
-                return existed
+                return True
             existed = True
             if endpoint.status in _IN_PROGRESS and not told:
                 told = True
@@ -427,9 +447,12 @@ class SageMaker:
                     f"endpoint {name} is {endpoint.status}: waiting until SageMaker lets it be deleted, which may take "
                     "half an hour; it costs money until then. After Ctrl-C, run the same command again"
                 )
-            if endpoint.status not in {*_IN_PROGRESS, "Deleting"}:
+            if endpoint.status not in _CHANGING:
                 self._delete_settled(name)
-        raise AssertionError("poll ends only by raising")
+            return None
+
+        wait(f"endpoint {name} going", gone, MAX_PROGRESS_SECONDS)
+        return existed
 
     def _delete_settled(self, name: str) -> None:
         """Delete an endpoint, unless something has begun to change it since it was looked at."""
@@ -487,7 +510,7 @@ class SageMaker:
 
     def _create_model(self, plan: EndpointPlan) -> None:
         container = {"Image": plan.image, "ModelDataUrl": plan.model_uri}
-        self._client.call(
+        self._client.create(
             "create_model",
             ModelName=plan.model,
             ExecutionRoleArn=plan.role,
@@ -496,7 +519,7 @@ class SageMaker:
         )
 
     def _create_config(self, plan: EndpointPlan) -> None:
-        self._client.call(
+        self._client.create(
             "create_endpoint_config",
             EndpointConfigName=plan.config,
             ProductionVariants=[{"VariantName": VARIANT, "ModelName": plan.model, **plan.hosting.variant()}],

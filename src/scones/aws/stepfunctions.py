@@ -52,7 +52,7 @@ class ExecutionStatus:
     @property
     def running(self) -> bool:
         """Whether it is running."""
-        return self.status == "RUNNING"
+        return self.status in {"RUNNING", "PENDING_REDRIVE"}
 
 
 class Batches:

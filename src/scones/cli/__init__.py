@@ -41,7 +41,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         scones(arguments, standalone_mode=False)
     except _expected_errors() as error:
-        click.echo(f"scones: {error}", err=True)
+        click.echo(f"scones: {'; '.join([str(error), *_notes(error)])}", err=True)
         return getattr(error, "exit_code", 1)
     except click.ClickException as error:
         error.show()
@@ -50,7 +50,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         # A C extension that is interrupted while it is imported raises ImportError.
         if isinstance(error, ImportError) and not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        click.echo("scones: stopped; the processes that this command started have ended", err=True)
+        ended = _notes(error) or ["the processes that this command started have ended"]
+        click.echo(f"scones: stopped; {'; '.join(ended)}", err=True)
         return _INTERRUPTED
     except OSError as error:
         code, message = _disk_error(error)
@@ -59,6 +60,12 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         click.echo(f"scones: {message}", err=True)
         return code
     return 0
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What continues in the account, as the interrupted steps say."""
+    cause = error.__cause__ or error.__context__
+    return [*getattr(error, "__notes__", ()), *(_notes(cause) if isinstance(cause, KeyboardInterrupt) else ())]
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

@@ -89,8 +89,9 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
         else:
             with clock.step("down"):
                 left = pipeline.down().remaining
-    except BaseException:
+    except BaseException as error:
         stop(cloud)
+        vars(error).pop("__notes__", None)  # they say what continues in the cloud, which has ended
         raise
     if not keep_standing:
         stop(cloud)

@@ -139,11 +139,14 @@ def stack_member(resource_type: str, physical_id: str) -> OwnedResource | None:
     return OwnedResource(kinds[0], name, "")
 
 
+_TARGETS_AT_ONCE = 100
+
+
 def _delete_rule(client: Client, it: OwnedResource) -> None:
     pages = client.pages("list_targets_by_rule", Rule=it.name)
     targets = [target["Id"] for page in pages for target in page["Targets"]]
     if targets:
-        client.call("remove_targets", Rule=it.name, Ids=targets)
+        client.call_all("remove_targets", targets, _TARGETS_AT_ONCE, lambda ids: {"Rule": it.name, "Ids": ids})
     client.call("delete_rule", Name=it.name)
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.deployment.cleanup import owns_bucket
-from scones.domain.errors import DeploymentError
+from scones.domain.errors import DeploymentError, SconesError
 from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Reporter
 
@@ -92,7 +92,7 @@ def deployment_lock(aws: Aws, command: str, seconds: float, report: Reporter) ->
     try:
         yield lock.extend
     except BaseException:
-        with suppress(DeploymentError):  # the command's own error says more
+        with suppress(SconesError):  # the command's own error says more
             lock.release()
         raise
     lock.release()

@@ -235,9 +235,9 @@ def hourly_dollars(instances: Mapping[str, int]) -> float | None:
 def price_of(command: str, settings: Settings) -> str:
     """One sentence on what a command costs on AWS, for the question before it starts."""
     if command == "deploy":
-        return f"{_endpoint_price(settings)}."
+        return f"{endpoint_price(settings)}."
     if command == "train":
-        return f"a training job on {settings.training_instance} costs {_instance_price(settings.training_instance, 1)}."
+        return f"a training job on {settings.training_instance} costs {instance_price(settings.training_instance, 1)}."
     if command == "image":
         cents = 100 * bill({"build_minute": _BUILD_MINUTES}).total_dollars
         return f"a build of {_BUILD_MINUTES} minutes costs about {cents:.0f} cents; storing the image costs extra."
@@ -249,15 +249,13 @@ def price_of(command: str, settings: Settings) -> str:
 
 def up_price(settings: Settings) -> str:
     """One sentence on what the stack of `up` costs, and what `deploy` and photos add."""
-    hour = idle_hourly_dollars(template_resources(kms=settings.kms == "yes"), settings.monitor_minutes)
-    stack = f"on AWS the idle stack costs about ${hour:.3f} an hour (${hour * HOURS_PER_MONTH:.2f} a month)"
     try:
         photos = f"a million photos cost about ${estimate(workload(settings)).cost.total_dollars:,.0f}"
     except UnknownPrice as unknown:
         photos = str(unknown)
     table = price_table()
     prices = f"Prices of {table.region} on {table.as_of}; more: scones cost."
-    return f"{stack}; {_endpoint_price(settings)}; {photos}. {prices}"
+    return f"{stack_price(settings)}; {endpoint_price(settings)}; {photos}. {prices}"
 
 
 def workload(settings: Settings, photos: int = _MILLION) -> "Workload":
@@ -280,15 +278,29 @@ def endpoint_usage(settings: Settings, hours: float) -> dict[str, float]:
     return {f"endpoint:{settings.endpoint_instance}": settings.endpoint_instances * hours}
 
 
-def _endpoint_price(settings: Settings) -> str:
+def stack_price(settings: Settings) -> str:
+    """What the stack costs while it is idle, as part of a sentence."""
+    hour = idle_hourly_dollars(template_resources(kms=settings.kms == "yes"), settings.monitor_minutes)
+    return f"on AWS the idle stack costs about ${hour:.3f} an hour (${hour * HOURS_PER_MONTH:.2f} a month)"
+
+
+def endpoint_price(settings: Settings) -> str:
+    """What the endpoint of these settings costs, as part of a sentence."""
     if settings.mode == "serverless":
         return "a serverless endpoint costs nothing while it is idle"
     count, most, instance = settings.endpoint_instances, settings.endpoint_max_instances, settings.endpoint_instance
-    price = f"an endpoint on {count} {instance} costs {_instance_price(instance, count)} until: scones down"
-    return f"{price} (under load, up to {_instance_price(instance, most)})" if most > count else price
+    price = f"an endpoint on {count} {instance} costs {instance_price(instance, count)} until: scones down"
+    return f"{price} (under load, up to {instance_price(instance, most)})" if most > count else price
 
 
-def _instance_price(instance: str, count: int) -> str:
+def endpoint_continues(settings: Settings, command: str) -> str:
+    """What a *command* that stops waiting for the endpoint leaves behind, and what that costs."""
+    price = endpoint_price(settings)
+    return f"the endpoint continues to change in the account; {price}; to wait for it again, run: scones {command}"
+
+
+def instance_price(instance: str, count: int) -> str:
+    """What so many instances cost per hour and month, as part of a sentence."""
     dollars = hourly_dollars({instance: count})
     if dollars is None:
         return "an hourly price that the price table does not list"

@@ -68,6 +68,9 @@ class ModelError(SconesError):
 class CloudError(SconesError):
     """AWS refuses a request, fails to do it, or does not answer."""
 
+    transient = False
+    """Whether the same request may succeed a little later."""
+
 
 class DeploymentError(SconesError):
     """An environment, a release or the container image cannot be changed."""

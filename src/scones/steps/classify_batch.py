@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from scones.aws.client import poll
+from scones.aws.client import ContactLost, WaitTimeout, wait
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionStatus, execution_arn
 from scones.batch.results import (
@@ -30,7 +30,7 @@ from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.sources.files import choose_by_name, open_folder, printable, user_path
 from scones.deployment.pricing import Bill, batch_bill
 from scones.domain.decision import Outcome
-from scones.domain.errors import SconesError, WorkflowError
+from scones.domain.errors import WorkflowError
 from scones.domain.naming import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
 
@@ -149,8 +149,20 @@ class BatchStillRunning(WorkflowError):
 
     exit_code = 130
 
+    def __init__(self, name: str, photos: int, why: str = "") -> None:
+        price = f"its {photos:,} photos cost about ${batch_bill(photos).total_dollars:.4f} in all, besides the endpoint"
+        because = f" ({why})" if why else ""
+        super().__init__(
+            f"stopped waiting{because}; run {name} continues; the same command waits for it again; on AWS {price}"
+        )
+        self.name = name
+
+
+class BatchGone(WorkflowError):
+    """The run that a command waits for does not exist any more."""
+
     def __init__(self, name: str) -> None:
-        super().__init__(f"stopped waiting; run {name} continues; the same command waits for it again")
+        super().__init__(f"run {name} does not exist any more; run the same command again")
         self.name = name
 
 
@@ -190,7 +202,7 @@ def classify_batch(aws: Aws, source: BatchSource, terms: BatchTerms, report: Rep
     """Classify every photo of *source*; photos with results of an earlier attempt are skipped.
 
     Raises:
-        BatchStillRunning: Ctrl-C; the run itself continues.
+        BatchStillRunning: Ctrl-C, or AWS gave no usable reply for ten minutes; the run itself continues.
     """
     return _Run(aws, source, terms, report).finish(time.monotonic())
 
@@ -279,18 +291,23 @@ class _Run:
 
     def _wait(self, attempt: int) -> ExecutionStatus:
         total = len(self._photos)
+
+        def ended() -> ExecutionStatus | None:
+            execution = self._find(attempt)
+            if execution is None:
+                raise BatchGone(self._files.name)
+            if not execution.running:
+                return execution
+            if left := self._aws.batches.items_left(self._arn(attempt)):
+                self._report.progress(total - left, total, "photos classified")
+            return None
+
         try:
-            for _ in poll(f"the end of run {self._files.name}", _MAX_SECONDS):
-                execution = self._find(attempt)
-                if execution is None or not execution.running:
-                    break
-                left = self._aws.batches.items_left(self._arn(attempt))
-                if left:
-                    self._report.progress(total - left, total, "photos classified")
+            execution = wait(f"the end of run {self._files.name}", ended, _MAX_SECONDS)
         except KeyboardInterrupt:
-            raise BatchStillRunning(self._files.name) from None
-        if execution is None:
-            raise SconesError(f"run {self._files.name} does not exist any more; run the same command again")
+            raise BatchStillRunning(self._files.name, total) from None
+        except (WaitTimeout, ContactLost) as error:
+            raise BatchStillRunning(self._files.name, total, str(error)) from error
         self._report.progress(total, total, "photos classified")
         return execution
 

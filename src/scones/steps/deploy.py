@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from scones.aws.client import AwsError
+from scones.aws.client import AwsError, continues
 from scones.aws.cloudformation import STACK_SECONDS
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, ModelPackage
@@ -19,6 +19,7 @@ from scones.aws.sagemaker import (
 )
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
+from scones.deployment.pricing import endpoint_continues
 from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
 from scones.deployment.template import CAPTURE_PARAMETER, code_version, image_uri, template_for
 from scones.domain.errors import DeploymentError
@@ -112,7 +113,8 @@ def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporte
         instances = aws.sagemaker.instances(aws.sagemaker.find_endpoint(plan.name))
         plan = replace(plan, hosting=aws.scaling.pause(plan.hosting, sum(instances.values())))
     try:
-        endpoint = aws.sagemaker.deploy(plan)
+        with continues(endpoint_continues(settings, "deploy")):
+            endpoint = aws.sagemaker.deploy(plan)
     except (EndpointFailed, UpdateRolledBack, AwsError):
         restore_release(aws, settings, [] if release.finished else [release])
         raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from scones.aws.client import AwsError, WaitTimeout, poll
+from scones.aws.client import AwsError, WaitTimeout, continues, wait
 from scones.aws.cloudformation import STACK_SECONDS, StackDeletionIncomplete, StackFailed
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import MAX_PROGRESS_SECONDS
@@ -34,6 +34,7 @@ from scones.domain.progress import Reporter
 _REFILL_SECONDS = 900.0
 _LISTING_SECONDS = 60.0
 _MAX_STACK_FAILURES = 2
+_CONTINUES = "what is not deleted yet still costs money, as `scones status` lists; to delete the rest, run: scones down"
 # The endpoint settles and is deleted, and with --keep-data the stack settles and is updated.
 _LOCK_SECONDS = MAX_PROGRESS_SECONDS + 2 * STACK_SECONDS
 
@@ -108,16 +109,17 @@ def down(
     members = known.all
     groups = log_groups(aws, members)
     # The lock is released before its bucket is emptied; from then on the stack's own state shows the deletion.
-    with deployment_lock(aws, "down", _LOCK_SECONDS, report):
+    with continues(_CONTINUES), deployment_lock(aws, "down", _LOCK_SECONDS, report):
         _stop(aws, members, report)
         _delete_hosting(aws, report)
         if not keep_data:
             aws.registry.delete()
         stays = keep_data and _reduce_to_base_stack(aws, report)
-    objects = 0 if stays else _delete_stack(aws, report)
-    kept = _kept_resources(aws) if keep_data else ()
-    _delete_leftovers(aws, members, groups, kept, report)
-    left = _list_remaining(aws, kept)
+    with continues(_CONTINUES):
+        objects = 0 if stays else _delete_stack(aws, report)
+        kept = _kept_resources(aws) if keep_data else ()
+        _delete_leftovers(aws, members, groups, kept, report)
+        left = _list_remaining(aws, kept)
     deleted = tuple(item for item in existed if item not in left and item not in kept)
     report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
     return TeardownReport(existed, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
@@ -176,11 +178,12 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
     if _is_foreign_bucket(aws):
         report.tell(f"bucket {aws.bucket.name} was not created by Scones (it lacks the environment's tag): kept")
     objects = failures = 0
-    for _ in poll(f"stack {aws.name} deleted", _REFILL_SECONDS):
+
+    def stack_deleted() -> bool | None:
+        nonlocal objects, failures
         objects += _empty(aws)
         try:
             aws.stack.delete(report.tell, retain_failed=failures >= _MAX_STACK_FAILURES)
-            break
         except StackFailed as error:
             refilled = _empty(aws)
             objects += refilled
@@ -189,16 +192,24 @@ def _delete_stack(aws: Aws, report: Reporter) -> int:
             report.tell(f"{error.reason}: trying again")
             # A bucket that was filled meanwhile is not the stack's failure.
             failures += not refilled
-    for _ in poll(f"bucket {aws.bucket.name} deleted", _REFILL_SECONDS):
+            return None
+        return True
+
+    def bucket_deleted() -> bool | None:
+        nonlocal objects
         if not owns_bucket(aws):
-            return objects
+            return True
         objects += _empty(aws)
         try:
             aws.bucket.delete()
         except AwsError as error:
             if error.code != "BucketNotEmpty":
                 raise
-    raise AssertionError("poll ends only by raising")
+        return None
+
+    wait(f"stack {aws.name} deleted", stack_deleted, _REFILL_SECONDS)
+    wait(f"bucket {aws.bucket.name} deleted", bucket_deleted, _REFILL_SECONDS)
+    return objects
 
 
 def _is_foreign_bucket(aws: Aws) -> bool:
@@ -260,11 +271,14 @@ def _list_remaining(aws: Aws, kept: tuple[str, ...]) -> tuple[str, ...]:
     """List all resources but the *kept* ones, for up to a minute: AWS lists deleted ones for a while."""
     records = ("log-stream ",) if kept else ()
     left: tuple[str, ...] = ()
+
+    def nothing_left() -> bool | None:
+        nonlocal left
+        left = tuple(item for item in inventory(aws) if item not in kept and not item.startswith(records))
+        return None if left else True
+
     with contextlib.suppress(WaitTimeout):
-        for _ in poll("all resources deleted", _LISTING_SECONDS):
-            left = tuple(item for item in inventory(aws) if item not in kept and not item.startswith(records))
-            if not left:
-                break
+        wait("all resources deleted", nothing_left, _LISTING_SECONDS)
     return left
 
 

@@ -3,12 +3,13 @@
 import time
 from dataclasses import dataclass
 
-from scones.aws.client import poll
+from scones.aws.client import continues, wait
 from scones.aws.connection import Aws
 from scones.aws.ecr import Build
 from scones.config.settings import Settings
+from scones.deployment.pricing import price_of
 from scones.deployment.template import ImageSource, create_base_stack, image_source, image_uri
-from scones.domain.errors import DeploymentError
+from scones.domain.errors import CloudError, DeploymentError
 from scones.domain.progress import Reporter
 
 # The project's limits for waiting in the queue and for building, and a margin.
@@ -40,14 +41,16 @@ class ImageResult:
 def image(aws: Aws, settings: Settings, report: Reporter) -> ImageResult:
     """Build the image if none has these sources' tag; a running build is waited for.
 
+    Ctrl-C stops the build, a lost connection does not.
+
     Raises:
-        ImageNotBuilt: with CodeBuild's reason.
+        ImageBuildFailed: with CodeBuild's reason.
     """
     source, started = image_source(), time.monotonic()
     if digest := aws.images.digest(source.tag):
         return ImageResult(image_uri(aws), digest, "", built=False, seconds=0.0)
     create_base_stack(aws, settings, report.tell)
-    build = _follow(aws, _begin(aws, source, settings.package_index, report), report)
+    build = _follow(aws, _begin(aws, source, settings.package_index, report), price_of("image", settings), report)
     # If another build pushed the tag first, the image is the same: the tag is the hash of the sources.
     digest = aws.images.digest(source.tag)
     if digest is None:
@@ -70,18 +73,30 @@ def _begin(aws: Aws, source: ImageSource, package_index: str, report: Reporter) 
     return aws.images.start(f"{aws.bucket.name}/{source.key}", variables)
 
 
-def _follow(aws: Aws, build: Build, report: Reporter) -> Build:
+def _follow(aws: Aws, build: Build, price: str, report: Reporter) -> Build:
     phase = ""
+
+    def ended() -> Build | None:
+        nonlocal phase
+        found = aws.images.build(build.id)
+        if found.phase != phase and not found.ended:
+            phase = found.phase
+            report.tell(f"build {build.id}: {phase}")
+        return found if found.ended else None
+
+    note = f"image build {build.id} continues in the account; {price} To wait for it again, run the same command"
     try:
-        for _ in poll(f"image build {build.id} ending", _BUILD_SECONDS):
-            build = aws.images.build(build.id)
-            if build.ended:
-                return build
-            if build.phase != phase:
-                phase = build.phase
-                report.tell(f"build {build.id}: {phase}")
-    except BaseException:
-        # Nothing waits for it any more, and it is billed by the minute.
-        aws.images.stop(build)
+        with continues(note):
+            return wait(f"image build {build.id} ending", ended, _BUILD_SECONDS)
+    except KeyboardInterrupt as error:
+        error.__notes__ = [_stopped(aws, build) or note]
         raise
-    raise AssertionError("poll ends only by raising")
+
+
+def _stopped(aws: Aws, build: Build) -> str:
+    """Stop the build, which is billed by the minute; nothing if it could not be stopped."""
+    try:
+        aws.images.stop(build)
+    except (CloudError, KeyboardInterrupt):
+        return ""
+    return f"image build {build.id} is stopped"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from scones.aws.client import AwsError, AwsUnreachable, poll
+from scones.aws.client import AwsError, AwsUnreachable, wait
 from scones.aws.connection import Aws
 from scones.aws.s3 import S3Object
 from scones.config.settings import Settings
@@ -193,10 +193,18 @@ def _fetch(
     aws: Aws, target: MonitorTarget, after: str, deadline: float, reader: CaptureReader
 ) -> Iterator[tuple[S3Object, Iterable[bytes] | None]]:
     """Read new capture files until there are photos enough, or no time is left."""
-    for _ in poll(f"capture of {target.at_least} photos of endpoint {target.endpoint}", _CAPTURE_SECONDS):
+    what, until = (
+        f"capture of {target.at_least} photos of endpoint {target.endpoint}",
+        time.monotonic() + _CAPTURE_SECONDS,
+    )
+
+    def chosen() -> list[S3Object] | None:
         listed = aws.bucket.list(target.capture_prefix, after)
-        chosen = reader.choose(listed, target.capture_prefix, complete=not after)
-        for item, pieces in aws.bucket.read_all(chosen):
+        found = reader.choose(listed, target.capture_prefix, complete=not after)
+        return found if found or reader.photos >= target.at_least else None
+
+    while True:
+        for item, pieces in aws.bucket.read_all(wait(what, chosen, until - time.monotonic())):
             if time.monotonic() > deadline:
                 reader.complete = False
                 return

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scones.aws.client import AwsError
+from scones.aws.client import AwsError, continues
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus
 from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, choose_hosting, max_update_seconds
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
+from scones.deployment.pricing import endpoint_continues
 from scones.deployment.releases import Release, list_releases, prune, restore_release, save_release
 from scones.domain.errors import DeploymentError, MissingPrerequisite
 from scones.domain.naming import CAPTURE_FOLDER
@@ -53,7 +54,8 @@ def _rollback(aws: Aws, settings: Settings, report: Reporter) -> Release:
     hosting = choose_hosting(settings, aws.bucket.uri(CAPTURE_FOLDER), aws.stack.find_output("EndpointAlarmName"))
     hosting = aws.scaling.pause(hosting, sum(aws.sagemaker.instances(live).values()))
     try:
-        aws.sagemaker.update(aws.name, target.config, hosting)
+        with continues(endpoint_continues(settings, "rollback")):
+            aws.sagemaker.update(aws.name, target.config, hosting)
     except (EndpointFailed, UpdateRolledBack, AwsError):
         for release in left:
             save_release(aws.bucket, release, finished=True)

@@ -4,15 +4,17 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from scones.aws.client import poll
+from scones.aws.client import continues, wait
 from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
+from scones.deployment.pricing import instance_price
 from scones.deployment.template import image_uri
+from scones.domain.errors import CloudError
 from scones.domain.naming import ENV_TAG, MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
 from scones.domain.progress import Reporter
 
@@ -45,22 +47,26 @@ class TrainingResult:
 
 
 def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> TrainingResult:
-    """Train on the data *version* in a new job; it continues from the checkpoints of an interrupted one.
+    """Train on the data *version*, in a new job or in the one that an earlier command no longer waits for.
+
+    A new job continues from the checkpoints of an interrupted one. Ctrl-C stops the job, a lost connection does not.
 
     Raises:
         TrainingFailed: with the job's reason.
+        ContactLost: AWS gave no usable reply for ten minutes; the job continues, and the next call waits for it.
     """
     plan = _plan(aws, settings, version)
     kept = aws.bucket.key(plan.checkpoint_uri) + "/"
-    if any(aws.bucket.list(kept)):
-        report.tell("this training was interrupted before: it continues from its checkpoints")
     started = time.monotonic()
-    aws.sagemaker.start_training(plan)
+    plan = _begin(aws, plan, kept, report)
+    limit = f"until it ends, at most {plan.max_seconds / 3600:.1f} hours after its start"
+    price = f"costs {instance_price(plan.instance, 1)} {limit}"
+    note = f"training job {plan.job} continues in the account and {price}; to wait for it again, run: scones train"
     try:
-        ended = _follow(aws, plan, report)
-    except BaseException:
-        # Nothing waits for this job any more, and it is billed by the second.
-        aws.sagemaker.stop_training(plan.job)
+        with continues(note):
+            ended = _follow(aws, plan, report)
+    except KeyboardInterrupt as error:
+        error.__notes__ = [_stopped(aws, plan.job) or note]
         raise
     if ended.status != "Completed":
         raise TrainingFailed(plan.job, ended.status, ended.reason)
@@ -69,6 +75,29 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
     seconds = time.monotonic() - started
     report.tell(f"trained {plan.job} in {seconds:.0f} s")
     return TrainingResult(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
+
+
+def _begin(aws: Aws, plan: TrainingPlan, kept: str, report: Reporter) -> TrainingPlan:
+    """Start the job, unless one of this kind runs, or has ended without anyone collecting its model."""
+    checkpoints = any(aws.bucket.list(kept))
+    found = aws.sagemaker.find_training(aws.prefix, plan.checkpoint_uri)
+    # The checkpoints of a job are deleted when its model is collected.
+    if found and (not found.ended or checkpoints):
+        report.tell(f"training job {found.job} was started before: waiting for it")
+        return replace(plan, job=found.job)
+    if checkpoints:
+        report.tell("this training was interrupted before: it continues from its checkpoints")
+    aws.sagemaker.start_training(plan)
+    return plan
+
+
+def _stopped(aws: Aws, job: str) -> str:
+    """Stop the job, which is billed by the second; what that means, or nothing if it could not be stopped."""
+    try:
+        aws.sagemaker.stop_training(job)
+    except (CloudError, KeyboardInterrupt):
+        return ""
+    return f"training job {job} is stopping; scones train continues from its checkpoints"
 
 
 def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
@@ -110,13 +139,14 @@ def _channels(aws: Aws, version: str) -> dict[str, str]:
 
 def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> TrainingStatus:
     log = aws.logs.training(plan.job)
-    # SageMaker stops a job at its limit; the rest is for its start and its upload.
-    for _ in poll(f"training job {plan.job} ending", plan.max_seconds + plan.spot_wait_seconds + 1800):
+
+    def ended() -> TrainingStatus | None:
         training = aws.sagemaker.training(plan.job)
         _show_progress(log, report)
-        if training.ended:
-            return training
-    raise AssertionError("poll ends only by raising")
+        return training if training.ended else None
+
+    # SageMaker stops a job at its limit; the rest is for its start and its upload.
+    return wait(f"training job {plan.job} ending", ended, plan.max_seconds + plan.spot_wait_seconds + 1800)
 
 
 def _show_progress(log: TrainingLog, report: Reporter) -> None:

@@ -1,15 +1,17 @@
 """Up: check the account, show what would change, and create or update the stack."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
+from scones.aws.client import continues
 from scones.aws.cloudformation import STACK_SECONDS, ChangeSet, DataAtRisk, Stack
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.deployment.checks import preflight
 from scones.deployment.cleanup import owns_bucket
 from scones.deployment.lock import deployment_lock
-from scones.deployment.pricing import up_price
+from scones.deployment.pricing import stack_price, up_price
 from scones.deployment.template import (
     base_parameters,
     function_code,
@@ -76,7 +78,8 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         code = function_code()
         aws.bucket.put(code.key, code.body)
         parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key)
-        stack = _apply(aws, template_for(aws, parameters), parameters, replace(approval, build=build), report)
+        prepare = partial(aws.stack.prepare, template_for(aws, parameters), parameters, report.tell)
+        stack = _apply(aws, settings, prepare, replace(approval, build=build), report)
     return StackOutputs(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -116,18 +119,19 @@ def _create_base(aws: Aws, settings: Settings, approval: ChangeApproval, report:
     if not aws.stack.base_exists(report.tell):
         without_image = replace(approval, build=lambda: None)  # no function of it runs from the image
         parameters = base_parameters(aws, settings)
-        _apply(aws, template_for(aws, parameters, base=True), parameters, without_image, report)
+        prepare = partial(aws.stack.prepare, template_for(aws, parameters, base=True), parameters, report.tell)
+        _apply(aws, settings, prepare, without_image, report)
 
 
 def _apply(
     aws: Aws,
-    desired: Mapping[str, object],
-    parameters: Mapping[str, str],
+    settings: Settings,
+    prepare: Callable[[], ChangeSet | None],
     approval: ChangeApproval,
     report: Reporter,
 ) -> Stack:
     """Show the changes, ask for approval, and execute them."""
-    change_set = aws.stack.prepare(desired, parameters, report.tell)
+    change_set = prepare()
     if change_set is None:
         approval.build()
         report.tell(f"stack {aws.name} matches already")
@@ -138,11 +142,8 @@ def _apply(
     except BaseException:
         aws.stack.discard(change_set)
         raise
-    try:
+    with continues(stack_price(settings)):
         stack = aws.stack.execute(change_set, report)
-    except KeyboardInterrupt:
-        report.tell(f"stack {aws.name} continues without this command; run it again to wait for its end")
-        raise
     report.tell(f"stack {aws.name} is ready")
     return stack
 
