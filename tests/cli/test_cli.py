@@ -183,7 +183,9 @@ def test_a_teardown_without_a_terminal_is_refused_in_one_line(inputs: Path) -> N
     for arguments in (("down",), ("down", "--json"), ("down", "--keep-data")):
         code, out, err = run(*arguments)
         assert (code, out) == (1, "")
-        assert re.fullmatch(r"scones: down must be confirmed.* run: scones down --env \S+ --yes", err.splitlines()[-1])
+        assert re.fullmatch(
+            r"scones: `scones down` must be confirmed.* run: scones down --env \S+ --yes", err.splitlines()[-1]
+        )
     assert "24 staged photos" in err or "not the bucket" in err
     assert json.loads(run("status", "--json")[1])["resources"] == before
     assert json.loads(run("down", "--yes", "--json")[1])["remaining"] == []
@@ -350,6 +352,17 @@ def test_a_local_cloud_is_started_found_and_stopped(home: Path) -> None:
     assert code == 1
     assert "run: scones local up" in err
     assert home.exists()
+
+
+def test_what_a_durable_cloud_keeps_is_not_deleted_without_a_question(home: Path) -> None:
+    """Without a terminal `local down` needs --yes; the cloud keeps running until then."""
+    assert run("local", "up", "--durable", "--json")[0] == 0
+    code, out, err = run("local", "down")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].endswith("there is no terminal; run: scones local down --env dev --yes")
+    assert json.loads(run("local", "status", "--json")[1])["running"]
+    assert json.loads(run("local", "down", "--yes", "--json")[1]) == {"stopped": True}
+    assert not list(home.glob("xdg_state_home/scones/*.s3"))
 
 
 def test_a_killed_local_cloud_is_not_mistaken_for_aws(home: Path) -> None:

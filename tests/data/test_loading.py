@@ -148,6 +148,19 @@ def test_of_a_folder_test_is_taken_or_all_of_it(tmp_path: Path) -> None:
     assert [photo.name for photo in found] == ["test/4.png"]
 
 
+@pytest.mark.parametrize("name", ["Test", "testing_set", "val", "hold-out"])
+def test_test_photos_of_other_things_are_known_by_any_usual_name(tmp_path: Path, name: str) -> None:
+    """As when staging; what is not used is listed with its number."""
+    for number, path in enumerate(("train/a.png", "train/b.png", f"{name}/c.png", f"{name}/._c.png", f"{name}/d.txt")):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(plain_photo(20 + number) if path.endswith("png") else b"")
+    found, left_out = load_ood_images(str(tmp_path), classes=VEHICLES, cache=tmp_path, progress=lambda *_: None)
+    assert [photo.name for photo in found] == [f"{name}/c.png"]
+    assert sorted((item.name, item.files) for item in left_out) == sorted(
+        [(f"{name}/._c.png", 1), (f"{name}/d.txt", 1), (f"folder {tmp_path}", 2)]
+    )
+
+
 def test_a_folder_without_photos_is_an_error(tmp_path: Path) -> None:
     """It says what to name instead."""
     (tmp_path / "notes.txt").write_text("no photo")

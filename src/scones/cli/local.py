@@ -27,11 +27,21 @@ def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) ->
 
 
 @local.command("down")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting what --durable wrote to disk.")
 @options
-def local_down(env: str | None, as_json: bool) -> None:
+def local_down(yes: bool, env: str | None, as_json: bool) -> None:
     """Stop the local cloud of this environment and delete everything in it."""
-    from scones.cli.session import end_cloud
+    from scones.cli.session import Terminal, confirm_name, durable_folder, end_cloud
+    from scones.config.settings import load
 
+    settings = load({"env": env})
+    folder = durable_folder(settings)
+    if folder.exists() and not yes:
+        terminal = Terminal()
+        terminal.tell(
+            f"this deletes all objects that the local cloud of environment {settings.env!r} keeps in {folder}"
+        )
+        confirm_name(terminal, settings.env, "scones local down")
     tell_result({"stopped": end_cloud({"env": env})}, as_json=as_json)
 
 

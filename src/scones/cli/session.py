@@ -51,7 +51,7 @@ def has_died(settings: Settings) -> bool:
 
 def start_cloud(settings: Settings, *, port: int | None = None, durable: bool = False) -> Cloud:
     """Start the local cloud of this environment unless it runs already; it runs until `end_cloud`."""
-    folder = _s3_folder(settings)
+    folder = durable_folder(settings)
     s3_folder = folder if durable or folder.exists() else None
     if found := find_cloud(settings):
         return found
@@ -68,11 +68,11 @@ def end_cloud(flags: Mapping[str, object]) -> bool:
         local_cloud.stop(cloud)
     local_cloud.forget(settings.state / settings.env)
     # A durable cloud that was killed left it.
-    remove_folder(_s3_folder(settings))
+    remove_folder(durable_folder(settings))
     return cloud is not None
 
 
-def _s3_folder(settings: Settings) -> Path:
+def durable_folder(settings: Settings) -> Path:
     """Where this environment's durable local cloud writes its S3."""
     return settings.state / f"{settings.env}.s3"
 
@@ -182,7 +182,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     with Terminal() as terminal:
         approve: Callable[[], None] = _ApprovalPrompt(terminal) if ask else auto_approve
         if verb == "down" and not agreed:
-            approve = partial(_confirm_name, terminal, settings.env)
+            approve = partial(confirm_name, terminal, settings.env, "scones down")
         try:
             yield Pipeline(aws, settings, terminal, approve)
         except AwsError as error:
@@ -201,10 +201,10 @@ def _missing_step(aws: "Aws", service: str) -> str:
     return ""
 
 
-def _confirm_name(terminal: Terminal, env: str) -> None:
-    """Ask for the environment's name; raises NotConfirmed if it is not given."""
+def confirm_name(terminal: Terminal, env: str, command: str) -> None:
+    """Ask for the environment's name before *command* deletes anything; raises NotConfirmed if it is not given."""
     if sys.stdin is None or not sys.stdin.isatty():
-        raise NotConfirmed(f"down must be confirmed, and there is no terminal; run: scones down --env {env} --yes")
+        raise NotConfirmed(f"`{command}` must be confirmed, and there is no terminal; run: {command} --env {env} --yes")
     with terminal.paused():
         answer = click.prompt("Type the environment's name to delete it", default="", show_default=False, err=True)
     if answer.strip() != env:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, ProgressCallback, SourceError, Split
+from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, ProgressCallback, SourceError, Split, TooFewPhotos
 from scones.data.image_header import UnreadablePhoto
 from scones.data.sources.files import FileSource, SourceFile, unsuitable
 from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
@@ -435,17 +435,25 @@ def load_files(
     if not seen:
         first = "".join(f" ({item.name} {item.reason})" for item in [*misnamed, *unusable][:1])
         raise SourceError(f"{source.place} has {len(layout.files)} files but no readable photo{first}; {LAYOUT}")
-    collection = build_dataset(
-        SourceContent(
-            name=source.name,
-            kind="photos",
-            classes=layout.classes,
-            photos=tuple(item for item in seen if item.photo.label != OUTLIERS),
-            outliers=tuple(item for item in seen if item.photo.label == OUTLIERS),
-            left_out=(*layout.left_out, *misnamed, *unusable),
-            split=layout.split,
-        )
+    content = SourceContent(
+        name=source.name,
+        kind="photos",
+        classes=layout.classes,
+        photos=tuple(item for item in seen if item.photo.label != OUTLIERS),
+        outliers=tuple(item for item in seen if item.photo.label == OUTLIERS),
+        left_out=(*layout.left_out, *misnamed, *unusable),
+        split=layout.split,
     )
+    try:
+        collection = build_dataset(content)
+    except TooFewPhotos as error:
+        of_class = {file.item.path for file in layout.files if file.label == error.label}
+        if not_used := [item for item in (*misnamed, *unusable) if item.name in of_class]:
+            example = not_used[0]
+            error.args = (
+                f"{error}; {_count(len(not_used))} of it cannot be used, such as {example.name}: {example.reason}",
+            )
+        raise
     unequal = list(_imbalance(collection.photos, collection.classes))
     for warning in unequal:
         tell(warning)
