@@ -32,8 +32,8 @@ def test_what_was_written_is_read_back(photo: bytes, probabilities: list[float])
     assert line.count(b"\n") == 1
     (found,) = parse_records([line])
     assert isinstance(found, CapturedRecord)
-    assert (found.photo, found.content_type) == (photo, "application/x-image")
-    assert found.probabilities == tuple(probabilities)
+    assert (found.photos, found.content_type) == ((photo,), "application/x-image")
+    assert found.probabilities == (tuple(probabilities),)
     assert found.inference_time == "2026-03-04T05:06:07Z"
 
 

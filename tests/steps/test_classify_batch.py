@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,17 @@ from arro3.io import read_parquet
 from PIL import Image
 
 from access_keys import KEYS
+from conftest import deployed, new_settings, put_away
 from scones.aws.client import Client
 from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos, RunFiles
 from scones.cli.render import render
-from scones.domain.decision import Outcome
+from scones.domain.decision import PHOTO_LIMIT_BYTES, Outcome
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.classify_batch import BatchRunResult, BatchTerms, PhotosNotGranted, classify_batch, open_batch
-from tiny_model import plain_photo
+from scones_local.cloud import Cloud
+from tiny_model import plain_photo, tar, write_tiny_model_file
 
 SURE, UNSURE = 200, 132
 
@@ -79,6 +81,43 @@ def test_every_photo_is_accounted_for(flow: Pipeline) -> None:
     again = flow.classify_batch(source)
     assert (again.run, again.newly_classified, again.counts) == (batch.run, 0, batch.counts)
     assert sorted(asked_keys(flow.aws, batch)) == sorted(f"asked/all/{name}" for name in photos)
+
+
+@pytest.fixture(scope="module")
+def breaking(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """An environment whose model fails on every photo that is not black."""
+    folder = tmp_path_factory.mktemp("breaking")
+    write_tiny_model_file(folder / "model", breaks=True)
+    own = deployed(new_settings(cloud, folder), tar(folder / "model"))
+    yield own
+    put_away(own.aws)
+
+
+def test_a_photo_on_which_the_model_fails_costs_no_other_its_answer(breaking: Pipeline) -> None:
+    """Of sixty photos one is failed by name, and each of the others has its answer."""
+    photos = {f"{n:02d}.png": plain_photo(0) for n in range(59)} | {"30.5.png": plain_photo(SURE)}
+    batch = breaking.classify_batch(put(breaking.aws, "asked/one/", photos))
+    assert (batch.counts["classified"], batch.counts["failed"]) == (59, 1)
+    (failed,) = [line for line in lines(breaking.aws, batch) if line["outcome"] == "failed"]
+    assert (failed["key"], failed["error"]) == ("asked/one/30.5.png", "EndpointUnavailable")
+    assert "model_failed" in str(failed["reason"])
+
+
+def test_a_model_that_fails_on_every_photo_leaves_them_to_the_next_run(breaking: Pipeline) -> None:
+    """That is a fault of the model: no result is kept, so that the same command asks about them again."""
+    source = put(breaking.aws, "asked/every/", {f"{n}.png": plain_photo(SURE) for n in range(3)})
+    batch = breaking.classify_batch(source)
+    assert (batch.counts["failed"], asked_keys(breaking.aws, batch)) == (3, [])
+    assert all("the model failed on each photo" in line for line in batch.failed)
+
+
+def test_a_large_object_is_refused_before_it_is_read(flow: Pipeline) -> None:
+    """It would fill the function's memory, and take the whole batch with it."""
+    photos = {f"{n}.png": plain_photo(SURE) for n in range(5)} | {"film.mp4": bytes(PHOTO_LIMIT_BYTES + 1)}
+    batch = flow.classify_batch(put(flow.aws, "asked/large/", photos))
+    assert (batch.counts["classified"], batch.counts["unreadable"]) == (5, 1)
+    (refused,) = [line for line in lines(flow.aws, batch) if line["outcome"] == "unreadable"]
+    assert "the limit is 6,291,456" in str(refused["reason"])
 
 
 def test_a_photo_that_is_gone_fails_by_name(flow: Pipeline) -> None:

@@ -1,8 +1,12 @@
+import base64
 import json
 
 import pytest
 
+from access_keys import KEYS
+from scones.aws.client import Client
 from scones.data.decode import darken_and_blur
+from scones.domain.wire import RAW_TYPES, read_request
 from scones.monitoring.inspect import MonitorResult
 from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
@@ -28,6 +32,34 @@ def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Pipelin
     assert alarmed.alert is not None
     assert (document["cause"], document["page"]) == (alarmed.alert.cause, alarmed.report_uri)
     assert len(document["label"]) == 30
+
+
+ACCEPTS = ("", "*/*", "application/json", "application/json;verbose=true", "application/jsonlines", "text/csv")
+
+
+def requests(photos: list[bytes]) -> list[tuple[str, bytes]]:
+    """Each form of a request that the endpoint documents: its content type and body."""
+    texts = [base64.b64encode(photo).decode() for photo in photos]
+    one_or_many = ({"photo": texts[0]}, texts[0], {"photos": texts}, texts, {"photos": texts[:1]}, texts[:1])
+    raw = [(kind.decode(), photos[0]) for kind in sorted(RAW_TYPES)]
+    return [*raw, *(("application/json", json.dumps(value).encode()) for value in one_or_many)]
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_every_form_of_a_request_and_a_response_is_monitored(quiet: Pipeline, accept: str) -> None:
+    """Sent to the real endpoint, captured by it and read by the monitor: each photo is used, and none is refused."""
+    runtime = Client(quiet.settings, "sagemaker-runtime", KEYS)
+    photos, count = noisy_pngs(3, seed=6), 0
+    for content_type, body in requests(photos):
+        kind = {"ContentType": content_type} if content_type else {}
+        asked = {"Accept": accept} if accept else {}
+        answer = runtime.call("invoke_endpoint", EndpointName=quiet.aws.name, Body=body, **kind, **asked)
+        assert answer["Body"].read()
+        count += len(read_request(content_type.encode(), body)[0])
+    result = quiet.monitor(at_least=count)
+    assert (result.photos, dict(result.refused)) == (count, {})
+    # Each photo has its own answer: the registered model gives it the same one.
+    assert (result.prediction_check.photos, result.prediction_check.mismatches) == (count, ())
 
 
 def test_each_photo_is_monitored_once(quiet: Pipeline) -> None:

@@ -29,6 +29,7 @@ from scones.data.decode import DAMAGE
 from scones.data.image_header import Header, UnreadablePhoto, read_header
 from scones.data.metadata import without_metadata
 from scones.data.near_duplicates import NearDuplicates, cells, find_near_duplicates, group_duplicates, is_flat
+from scones.domain.errors import raise_as
 
 MIN_SIDE_PIXELS: Final = 8
 """The minimum side of a photo."""
@@ -138,7 +139,8 @@ def validate_images(
 
     def one(candidate: ImageFile) -> ValidImage | ExcludedFile:
         try:
-            return _validate(candidate)
+            with raise_as(UnreadablePhoto):
+                return _validate(candidate)
         except UnreadablePhoto as error:
             return ExcludedFile(candidate.place, error.reason)
 

@@ -20,6 +20,9 @@ RAW_TYPES: Final = frozenset(
 )
 """Content types whose body is one photo; what kind of photo, its own first bytes say."""
 
+# The documented forms have two; millions would take seconds to read.
+_MAX_BRACKETS: Final = 1000
+
 Rows = Sequence[Sequence[float]]
 Answer = dict[str, Any]
 """The answer to one photo: its `probabilities`, and of a verbose response the other fields."""
@@ -102,6 +105,8 @@ def photo_name(index: int, *, many: bool) -> str:
 def _texts(body: bytes) -> tuple[Sequence[object], bool]:
     """Find the base64 texts in `"..."`, `["...", ...]`, `{"photo": "..."}` or `{"photos": [...]}`."""
     try:
+        if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
+            raise ValueError("too many lists and objects")
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(400, "bad_json", "the body is no JSON") from error

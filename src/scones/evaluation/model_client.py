@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from scones.data.decode import decode
 from scones.domain.errors import SconesError
 from scones.domain.naming import evaluation_id
+from scones.domain.wire import Answer, read_answers
 
 _BATCH = 64
 
@@ -41,11 +41,8 @@ Progress = Callable[[int, int, str], None]
 def endpoint_predictor(invoke: InvokeEndpoint, endpoint: str, clients: int, progress: Progress) -> Predict:
     """Classify with an endpoint, *clients* photos at a time; monitoring ignores these requests."""
 
-    def predict_one(photo: bytes) -> dict[str, object]:
-        response: dict[str, object] = json.loads(
-            invoke(endpoint, photo, evaluation_id(hashlib.sha256(photo).hexdigest()))
-        )
-        return response
+    def predict_one(photo: bytes) -> Answer:
+        return read_answers(invoke(endpoint, photo, evaluation_id(hashlib.sha256(photo).hexdigest())))[0]
 
     def predict(photos: Sequence[bytes]) -> ModelOutput:
         responses = []

@@ -3,11 +3,10 @@
 A fault of a photo becomes its result; a fault of the endpoint or S3 fails the batch, and the state machine retries.
 """
 
-import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.domain.decision import ERROR_OF_OUTCOME, Outcome, outcome_of_confidence
+from scones.domain.decision import ERROR_OF_OUTCOME, PHOTO_LIMIT_BYTES, Outcome, outcome_of_confidence
+from scones.domain.errors import raise_as
 from scones.domain.naming import batch_id
-from scones.lambdas.services import ask
+from scones.domain.wire import Answer, BadAnswer, read_answers, write_request
+from scones.lambdas.services import EndpointUnavailable, ask
 
 _THRESHOLD = float(os.environ["THRESHOLD"])
 
@@ -59,7 +60,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     The part is named after its items: a batch that is retried is classified once.
 
     Raises:
-        EndpointUnavailable: no answer; the state machine retries.
+        EndpointUnavailable: no answer, or the model failed on every photo; the state machine retries.
     """
     about, items = event["BatchInput"], event["Items"]
     digest = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()[:32]
@@ -68,8 +69,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         keys = [item["key"] for item in items]
         groups = [keys[start : start + _GROUP] for start in range(0, len(keys), _GROUP)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(lambda group: _classify(about["photos"], group, batch_id(digest)), groups))
-        body = "".join(json.dumps(line) + "\n" for lines in found for line in lines)
+            found = pool.map(lambda group: _classify(about["photos"], group, batch_id(digest)), groups)
+            lines = [line for group in found for line in group]
+        _check_model(lines)
+        body = "".join(json.dumps(line) + "\n" for line in lines)
         _s3.put_object(Bucket=about["bucket"], Key=part, Body=body.encode(), ContentType="application/jsonl")
     return {"part": part, "photos": len(items)}
 
@@ -84,32 +87,47 @@ def _is_whole(bucket: str, part: str, lines: int) -> bool:
     return body.endswith(b"\n") and body.count(b"\n") == lines
 
 
+def _check_model(lines: Sequence[Line]) -> None:
+    """A model that fails on some photos fails by them; one that answers none is broken, and may be mended."""
+    names = {EndpointUnavailable.__name__, BadAnswer.__name__}
+    failed = [line for line in lines if line.get("error") in names]
+    if failed and not any("probabilities" in line for line in lines):
+        raise EndpointUnavailable(f"the model failed on each photo, first on {failed[0]['key']}: {failed[0]['reason']}")
+
+
 def _classify(bucket: str, keys: Sequence[str], mark: str) -> list[Line]:
     """One line for each key, in their order."""
     lines: dict[str, Line] = {}
-    photos = []
-    for key in keys:
-        try:
-            photos.append(_read(bucket, key))
-        except UnreadablePhoto as error:
-            lines[key] = _refusal(key, error.reason)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code not in _PERMANENT:
-                raise
-            lines[key] = {"key": key, "outcome": Outcome.FAILED, "error": code, "reason": f"S3: {error}"}
-    for request in _requests(photos):
+
+    def photos() -> Iterator[_Photo]:
+        for key in keys:
+            try:
+                yield _read(bucket, key)
+            except UnreadablePhoto as error:
+                lines[key] = _refusal(key, error.reason)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code not in _PERMANENT:
+                    raise
+                lines[key] = _failure(key, code, f"S3: {error}")
+
+    for request in _requests(photos()):
         lines |= {line["key"]: line for line in _ask(request, mark)}
     return [lines[key] for key in keys]
 
 
 def _read(bucket: str, key: str) -> _Photo:
-    body = _s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    return _Photo(key, body, read_header(body).decoding_pixels)
+    reply = _s3.get_object(Bucket=bucket, Key=key)
+    if reply["ContentLength"] > PHOTO_LIMIT_BYTES:
+        reply["Body"].close()
+        raise UnreadablePhoto(f"has {reply['ContentLength']:,} bytes; the limit is {PHOTO_LIMIT_BYTES:,}")
+    body = reply["Body"].read()
+    with raise_as(UnreadablePhoto):
+        return _Photo(key, body, read_header(body).decoding_pixels)
 
 
-def _requests(photos: Sequence[_Photo]) -> Iterator[list[_Photo]]:
-    """Group photos into requests within the endpoint's limits."""
+def _requests(photos: Iterable[_Photo]) -> Iterator[list[_Photo]]:
+    """Group photos into requests within the endpoint's limits; no more than a request's photos are in memory."""
     request: list[_Photo] = []
     size = pixels = 0
     for photo in photos:
@@ -123,22 +141,30 @@ def _requests(photos: Sequence[_Photo]) -> Iterator[list[_Photo]]:
 
 
 def _ask(photos: Sequence[_Photo], mark: str) -> list[Line]:
-    """Send all photos in one request; if the endpoint refuses it because of one photo, send each alone."""
+    """Send all photos in one request; if it fails because of one of them, send each alone."""
+    content_type, body = write_request([photo.body for photo in photos])
     try:
-        if len(photos) == 1:
-            answers = [json.loads(ask(_endpoint, photos[0].body, "application/x-image", mark))]
-        else:
-            texts = [base64.b64encode(photo.body).decode() for photo in photos]
-            question = json.dumps({"photos": texts}).encode()
-            answers = json.loads(ask(_endpoint, question, "application/json", mark))
+        answers = read_answers(ask(_endpoint, body, content_type, mark))
+        if len(answers) != len(photos):
+            raise BadAnswer(f"{len(answers)} answers to {len(photos)} photos")
+        return [_decision(photo.key, answer) for photo, answer in zip(photos, answers, strict=True)]
+    except EndpointUnavailable as error:
+        if not error.model_failed:
+            raise
+        failure = _failure(photos[0].key, type(error).__name__, str(error))
+    except BadAnswer as error:
+        failure = _failure(photos[0].key, type(error).__name__, str(error))
     except UnreadablePhoto as error:
-        if len(photos) == 1:
-            return [_refusal(photos[0].key, error.reason)]
-        return [line for photo in photos for line in _ask([photo], mark)]
-    return [_decision(photo.key, answer) for photo, answer in zip(photos, answers, strict=True)]
+        failure = _refusal(photos[0].key, error.reason)
+    return [failure] if len(photos) == 1 else [line for photo in photos for line in _ask([photo], mark)]
 
 
-def _decision(key: str, answer: dict[str, Any]) -> Line:
+def _decision(key: str, answer: Answer) -> Line:
+    with raise_as(lambda reason: BadAnswer(f"the answer {reason}")):
+        return _decided(key, answer)
+
+
+def _decided(key: str, answer: Answer) -> Line:
     line = {
         "key": key,
         "outcome": Outcome.CLASSIFIED,
@@ -160,3 +186,7 @@ def _decision(key: str, answer: dict[str, Any]) -> Line:
 def _refusal(key: str, reason: str) -> Line:
     outcome = Outcome.UNREADABLE
     return {"key": key, "outcome": outcome, "error": ERROR_OF_OUTCOME[outcome], "reason": reason}
+
+
+def _failure(key: str, error: str, reason: str) -> Line:
+    return {"key": key, "outcome": Outcome.FAILED, "error": error, "reason": reason}

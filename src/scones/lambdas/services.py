@@ -64,10 +64,18 @@ ENDPOINT = os.environ.get("ENDPOINT_NAME", "")
 _ACCEPT = "application/json;verbose=true"
 # Statuses for a photo that cannot be classified; a retry does not help.
 _REFUSED = {400, 413, 415}
+_FAILED = 500
 
 
 class EndpointUnavailable(WorkflowError):
-    """The endpoint did not answer, or failed; can be retried."""
+    """The endpoint did not answer, or failed; can be retried.
+
+    *model_failed* says that the server answered with 500: the model may fail on one photo while it answers others.
+    """
+
+    def __init__(self, reason: str, *, model_failed: bool = False) -> None:
+        super().__init__(reason)
+        self.model_failed = model_failed
 
 
 def ask(client: Any, body: bytes, content_type: str, inference_id: str | None) -> bytes:  # noqa: ANN401 - boto3's
@@ -84,9 +92,10 @@ def ask(client: Any, body: bytes, content_type: str, inference_id: str | None) -
         )
         answer: bytes = reply["Body"].read()
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ModelError" and error.response.get("OriginalStatusCode") in _REFUSED:
+        status = error.response.get("OriginalStatusCode") if error.response["Error"]["Code"] == "ModelError" else None
+        if status in _REFUSED:
             raise UnreadablePhoto(str(error.response.get("OriginalMessage", error))) from error
-        raise EndpointUnavailable(f"endpoint {ENDPOINT!r}: {error}") from error
+        raise EndpointUnavailable(f"endpoint {ENDPOINT!r}: {error}", model_failed=status == _FAILED) from error
     except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise EndpointUnavailable(f"endpoint {ENDPOINT!r} does not answer: {error}") from error
     return answer

@@ -15,7 +15,7 @@ from scones.data.dataset import Sample
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.sources.files import MAX_FILE_BYTES, printable, require_photo_size
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
-from scones.domain.errors import WorkflowError
+from scones.domain.errors import WorkflowError, raise_as
 from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
 
@@ -87,7 +87,8 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             photo = file.read(MAX_FILE_BYTES + 1)
         require_photo_size(len(photo))
-        read_header(photo)
+        with raise_as(UnreadablePhoto):
+            read_header(photo)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise NoSuchPhoto(path, f"cannot be read ({reason})") from error

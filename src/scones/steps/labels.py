@@ -103,8 +103,9 @@ def _captured_photos(aws: Aws, prefix: str, events: Sequence[str], times: Sequen
     for folder in sorted({folder for time in times for folder in _folders(time)}):
         for _, pieces in aws.bucket.read_all(aws.bucket.list(f"{prefix}{folder}/")):
             for record in parse_records(split_lines(pieces or ())):
-                if isinstance(record, CapturedRecord) and record.event_id in wanted and record.photo is not None:
-                    yield record.event_id, record.photo
+                if isinstance(record, CapturedRecord) and record.photos is not None:
+                    named = zip(record.photo_events(), record.photos, strict=True)
+                    yield from ((event, photo) for event, photo in named if event in wanted)
 
 
 def _folders(time: str) -> Iterator[str]:

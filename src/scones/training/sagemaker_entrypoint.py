@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
-from scones.domain.errors import ModelError, SconesError
+from scones.domain.errors import ModelError, SconesError, raise_as
 from scones.training.cross_validation import FOLDS
 from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe, TrainingData
 
@@ -148,9 +148,12 @@ def _decoded(
     for path in _files(channel / folder):
         name = path.relative_to(channel).as_posix()
         try:
-            yield name, decode(path.read_bytes(), size)
+            with raise_as(UnreadablePhoto):
+                photo = decode(path.read_bytes(), size)
         except UnreadablePhoto as error:
             report(f"left_out={name!r} reason={error.reason!r}")
+        else:
+            yield name, photo
 
 
 def _classes(job: TrainingJob, text: str) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def read(record: object) -> CapturedRecord | MalformedRecord:
 
 def test_a_real_record_reads() -> None:
     """Photo, answer, identity and time come out of SageMaker's own form."""
-    assert read(a_record()) == CapturedRecord("e-1", "2025-10-04T08:44:11Z", None, PHOTO, "image/png", (0.82, 0.18))
+    assert read(a_record()) == CapturedRecord("e-1", "2025-10-04T08:44:11Z", None, (PHOTO,), "image/png", ((0.82, 0.18),))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_every_encoding_of_an_answer_reads(data: str, encoding: str) -> None:
     output = {"data": data, "encoding": encoding}
     result = read(a_record(captureData__endpointOutput=output))
     assert isinstance(result, CapturedRecord)
-    assert result.probabilities == (0.82, 0.18)
+    assert result.probabilities == ((0.82, 0.18),)
 
 
 def test_a_missing_output_is_said_and_not_invented() -> None:
@@ -94,7 +94,7 @@ def test_a_missing_output_is_said_and_not_invented() -> None:
     result = read(record)
     assert isinstance(result, CapturedRecord)
     assert result.probabilities is None
-    assert result.photo == PHOTO
+    assert result.photos == (PHOTO,)
 
 
 def test_an_answer_without_its_photo_reads() -> None:
@@ -103,7 +103,7 @@ def test_an_answer_without_its_photo_reads() -> None:
     del record["captureData"]["endpointInput"]
     result = read(record)
     assert isinstance(result, CapturedRecord)
-    assert (result.photo, result.content_type, result.probabilities) == (None, "", (0.82, 0.18))
+    assert (result.photos, result.content_type, result.probabilities) == (None, "", ((0.82, 0.18),))
 
 
 def test_the_caller_s_own_identity_is_kept() -> None:
@@ -209,7 +209,7 @@ def test_what_an_endpoint_captures_reads_back(photo: bytes, probabilities: list[
     )
     result = read(record)
     assert isinstance(result, CapturedRecord)
-    assert (result.photo, result.probabilities) == (photo, tuple(probabilities))
+    assert (result.photos, result.probabilities) == ((photo,), (tuple(probabilities),))
 
 
 NOON = 1_790_000_000.0
@@ -277,6 +277,28 @@ def test_each_reason_is_counted_under_its_own_name() -> None:
     }
     assert len(records.examples) == 5
     assert any(f"{FILE.key} line 9" in line for line in records.examples)
+
+
+def test_a_request_of_several_photos_gives_each_its_own_answer() -> None:
+    """By number, decoded and counted one by one: one that cannot be read leaves the others as they are."""
+    texts = [base64.b64encode(photo).decode() for photo in (PNG, PNG[:50], plain_photo(9))]
+    asked = {"observedContentType": "application/json", "data": json.dumps({"photos": texts}), "encoding": "JSON"}
+    lines = "".join(f'{{"prediction": [{share}, {1 - share}]}}\n' for share in (0.25, 0.5, 0.75))
+    answered = {"data": base64.b64encode(lines.encode()).decode(), "encoding": "BASE64"}
+    seen, records = take(a_line("e", endpointInput=asked, endpointOutput=answered))
+    assert [(item.event_id, item.probabilities[0]) for item in seen] == [("e/0", 0.25), ("e/2", 0.75)]
+    assert (records.photos, records.refused) == (2, {RefusalReason.UNREADABLE: 1})
+    assert "event e/1: the photo " in records.examples[0]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_answers_as_photos_or_the_record_is_malformed(count: int) -> None:
+    """No photo is paired with another one's answer."""
+    text = json.dumps([base64.b64encode(PNG).decode()] * count)
+    asked = {"observedContentType": "application/json", "data": text, "encoding": "JSON"}
+    _, records = take(a_line("e", endpointInput=asked, endpointOutput={"data": "[[1, 0], [0, 1]]", "encoding": "JSON"}))
+    assert records.refused == {RefusalReason.MALFORMED: 1}
+    assert f"{count} photos in the input and 2 predictions in the output" in records.examples[0]
 
 
 def test_a_million_bad_lines_are_counted_and_a_few_are_named() -> None:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
+from scones.domain.errors import MonitoringError, raise_as
 from scones.domain.naming import is_internal
+from scones.domain.wire import BadAnswer, InvalidRequest, read_answers, read_request
 from scones.monitoring.capture.cursor import AnyFile, CaptureCursor, CaptureFile, CaptureProgress, is_capture
 
 MAX_NAMED_RECORDS = 20
@@ -29,7 +31,6 @@ _FLUSH_SECONDS = 3600.0
 """A file is written at most this long after its first record."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class _Payload(msgspec.Struct, rename="camel"):
@@ -67,27 +68,29 @@ class _Line(msgspec.Struct, rename="camel"):
     event_metadata: _Event
 
 
-class _Verbose(msgspec.Struct):
-    probabilities: list[_Probability]
-
-
-class _InvalidRecord(ValueError):
+class _InvalidRecord(MonitoringError):
     """Why a line is not a capture record."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedRecord:
-    """One request and its response; *photo* or *probabilities* is None if the endpoint captured only the other.
+    """One request and its response: a photo, or several, and the probabilities of each.
 
-    Both are None for internal traffic: such requests may hold many photos, and nothing uses them.
+    *photos* or *probabilities* is None if the endpoint captured only the other. Both are None for internal traffic,
+    which nothing uses.
     """
 
     event_id: str
     inference_time: str
     inference_id: str | None
-    photo: bytes | None
+    photos: tuple[bytes, ...] | None
     content_type: str
-    probabilities: tuple[float, ...] | None
+    probabilities: tuple[tuple[float, ...], ...] | None
+
+    def photo_events(self) -> list[str]:
+        """The name of each photo: the record's event, with the photo's number from 0 where the record has several."""
+        count = len(self.photos or ())
+        return [self.event_id] if count == 1 else [f"{self.event_id}/{number}" for number in range(count)]
 
     @property
     def moment(self) -> float | None:
@@ -134,7 +137,9 @@ def parse_records(lines: Iterable[bytes | str]) -> Iterator[CapturedRecord | Mal
         if not text.strip():
             continue
         try:
-            yield _record(text)
+            with raise_as(_InvalidRecord):
+                record = _record(text)
+            yield record
         except _InvalidRecord as why:
             yield MalformedRecord(number, str(why), text.strip()[:_EXCERPT_CHARACTERS])
 
@@ -150,31 +155,36 @@ def _record(text: str) -> CapturedRecord:
     internal = event.inference_id is not None and is_internal(event.inference_id)
     if request is None and response is None and not internal:
         raise _InvalidRecord("neither input nor output was captured")
+    photos = None if request is None or internal else _photos(request)
+    probabilities = None if response is None or internal else _probabilities(response)
+    if photos is not None and probabilities is not None and len(photos) != len(probabilities):
+        raise _InvalidRecord(f"{len(photos)} photos in the input and {len(probabilities)} predictions in the output")
     return CapturedRecord(
         event_id=event.event_id,
         inference_time=event.inference_time,
         inference_id=event.inference_id,
-        photo=None if request is None or internal else request.content("input"),
+        photos=photos,
         content_type=request.observed_content_type if request else "",
-        probabilities=None if response is None or internal else _probabilities(response.content("output")),
+        probabilities=probabilities,
     )
 
 
-def _probabilities(response: bytes) -> tuple[float, ...]:
-    """Read a verbose response, a JSON list, a JSON list of one list, or one line of comma-separated numbers."""
-    text = response.decode("utf-8", errors="replace").strip()
+def _photos(request: _Payload) -> tuple[bytes, ...]:
+    content_type = request.observed_content_type.encode("utf-8", errors="replace")
+    body = request.content("input")
     try:
-        if text.startswith("{"):
-            found = msgspec.json.decode(text, type=_Verbose).probabilities
-        elif text.startswith("[") and text[1:].lstrip().startswith("["):
-            (found,) = msgspec.json.decode(text, type=list[list[_Probability]])
-        else:
-            found = msgspec.json.decode(text if text.startswith("[") else f"[{text}]", type=list[_Probability])
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _InvalidRecord("the output is not a list of probabilities between 0 and 1") from error
-    if not found:
-        raise _InvalidRecord("the output is an empty list of probabilities")
-    return tuple(found)
+        photos, _ = read_request(content_type, body) if body else ([body], False)
+    except InvalidRequest as error:
+        raise _InvalidRecord(f"the input is not a request: {error.reason}") from error
+    return tuple(photos)
+
+
+def _probabilities(response: _Payload) -> tuple[tuple[float, ...], ...]:
+    try:
+        answers = read_answers(response.content("output"))
+    except BadAnswer as error:
+        raise _InvalidRecord(str(error)) from error
+    return tuple(tuple(map(float, answer["probabilities"])) for answer in answers)
 
 
 class RefusalReason(StrEnum):
@@ -282,9 +292,8 @@ class CaptureReader:
                 self.refuse_once(RefusalReason.MALFORMED, f"{file.key} line {record.line}: {record.reason}")
             elif reason := self._refusal(file, record):
                 self._refuse(reason, f"event {record.event_id}: {reason}")
-            elif photo := self._decoded(record):
-                self.photos += 1
-                yield photo
+            else:
+                yield from self._decoded(record)
 
     def _refusal(self, file: CaptureFile, record: CapturedRecord) -> RefusalReason | None:
         if record.inference_id is not None and is_internal(record.inference_id):
@@ -293,22 +302,25 @@ class CaptureReader:
             return RefusalReason.TWICE
         if self._is_earlier(file, record):
             return RefusalReason.EARLIER
-        if record.photo is None:
+        if record.photos is None:
             return RefusalReason.NO_PHOTO
         if record.probabilities is None:
             return RefusalReason.NO_ANSWER
-        return None if len(record.probabilities) == self._classes else RefusalReason.OTHER_MODEL
+        of_model = all(len(row) == self._classes for row in record.probabilities)
+        return None if of_model else RefusalReason.OTHER_MODEL
 
-    def _decoded(self, record: CapturedRecord) -> CapturedPhoto | None:
-        assert record.photo is not None  # noqa: S101 - `_refusal` checks both
-        assert record.probabilities is not None  # noqa: S101
-        try:
-            photo = decode(record.photo, self._image_size)
-        except UnreadablePhoto as error:
-            self._refuse(RefusalReason.UNREADABLE, f"event {record.event_id}: the photo {error.reason}")
-            return None
-        digest = hashlib.sha256(record.photo).hexdigest()
-        return CapturedPhoto(record.event_id, record.inference_time, photo, record.probabilities, digest)
+    def _decoded(self, record: CapturedRecord) -> Iterator[CapturedPhoto]:
+        rows = zip(record.photo_events(), record.photos or (), record.probabilities or (), strict=True)
+        for event, photo, probabilities in rows:
+            try:
+                with raise_as(UnreadablePhoto):
+                    pixels = decode(photo, self._image_size)
+            except UnreadablePhoto as error:
+                self._refuse(RefusalReason.UNREADABLE, f"event {event}: the photo {error.reason}")
+                continue
+            self.photos += 1
+            digest = hashlib.sha256(photo).hexdigest()
+            yield CapturedPhoto(event, record.inference_time, pixels, probabilities, digest)
 
     def _is_earlier(self, file: CaptureFile, record: CapturedRecord) -> bool:
         """Whether another model predicted. The endpoint's clock is trusted only if S3's clock agrees with it."""

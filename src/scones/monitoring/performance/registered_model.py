@@ -1,6 +1,5 @@
 """Registered model: what monitoring reads of a model file, and its prediction check."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from scones.data.dataset import Sample
 from scones.data.decode import decode
 from scones.domain.errors import MonitoringError
+from scones.domain.wire import BadAnswer, read_answers
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.monitoring.drift.baseline import Baseline
@@ -94,9 +94,10 @@ class ProbeResult:
     def of(cls, sample: Sample, response: bytes | None, classes: Sequence[str]) -> "ProbeResult":
         """Read the endpoint's response to a probe; None if the endpoint failed."""
         try:
-            prediction = classes[int(np.argmax(json.loads(response)))] if response is not None else ""
-        except (ValueError, TypeError, IndexError):
-            prediction = ""
+            probabilities = read_answers(response)[0]["probabilities"] if response is not None else ()
+        except BadAnswer:
+            probabilities = ()
+        prediction = classes[int(np.argmax(probabilities))] if len(probabilities) == len(classes) else ""
         return cls(sample.key, sample.label, prediction)
 
     @property
