@@ -28,8 +28,13 @@ def test_photos_are_given_out_and_their_labels_come_back(flow: Pipeline, tmp_pat
     label = answers.executions[0].label or "bicycle"
     table.write_text("event,label\n" + "".join(f"{row['event']},{label}\n" for row in rows))
     found = flow.label(table)
-    assert (found.labels, found.photos, found.unknown) == (30, 30, 0)
+    assert (found.labels, found.photos, found.unknown, found.refused) == (30, 30, 0, ())
     assert found.corrected is not None
+    with table.open("ab") as file:
+        file.write(b"x,tram\n\xff,bicycle,\xe9\n")
+    again = flow.label(table)
+    assert (again.labels, again.photos, again.unknown) == (31, 30, 1)
+    assert again.refused == ("line 32: unknown class 'tram'; the classes are bicycle, motorcycle",)
 
 
 def test_labels_that_cannot_be_read_are_one_clear_error(flow: Pipeline, tmp_path: Path) -> None:

@@ -204,6 +204,9 @@ def _rejudged(result: "RejudgeResult") -> Iterable[str]:
 def _labels(result: "LabelResult") -> Iterable[str]:
     from scones.monitoring.performance.labels import with_interval
 
+    if result.refused:
+        yield f"{len(result.refused)} labels cannot be used:"
+        yield from (f"  {reason}" for reason in result.refused[:_FEW])
     yield f"{result.labels} labels for {result.photos} recorded photos; {result.unknown} labels match no photo"
     if result.corrected is not None:
         count = result.corrected.labels

@@ -104,9 +104,9 @@ def photo_name(index: int, *, many: bool) -> str:
 
 def _texts(body: bytes) -> tuple[Sequence[object], bool]:
     """Find the base64 texts in `"..."`, `["...", ...]`, `{"photo": "..."}` or `{"photos": [...]}`."""
+    if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
+        raise InvalidRequest(400, "bad_json", "the JSON has too many lists and objects")
     try:
-        if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
-            raise ValueError("too many lists and objects")
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(400, "bad_json", "the body is no JSON") from error

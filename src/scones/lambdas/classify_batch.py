@@ -144,10 +144,7 @@ def _ask(photos: Sequence[_Photo], mark: str) -> list[Line]:
     """Send all photos in one request; if it fails because of one of them, send each alone."""
     content_type, body = write_request([photo.body for photo in photos])
     try:
-        answers = read_answers(ask(_endpoint, body, content_type, mark))
-        if len(answers) != len(photos):
-            raise BadAnswer(f"{len(answers)} answers to {len(photos)} photos")
-        return [_decision(photo.key, answer) for photo, answer in zip(photos, answers, strict=True)]
+        return _decisions(photos, ask(_endpoint, body, content_type, mark))
     except EndpointUnavailable as error:
         if not error.model_failed:
             raise
@@ -159,12 +156,13 @@ def _ask(photos: Sequence[_Photo], mark: str) -> list[Line]:
     return [failure] if len(photos) == 1 else [line for photo in photos for line in _ask([photo], mark)]
 
 
-def _decision(key: str, answer: Answer) -> Line:
+def _decisions(photos: Sequence[_Photo], body: bytes) -> list[Line]:
+    answers = read_answers(body)
     with raise_as(lambda reason: BadAnswer(f"the answer {reason}")):
-        return _decided(key, answer)
+        return [_decision(photo.key, answer) for photo, answer in zip(photos, answers, strict=True)]
 
 
-def _decided(key: str, answer: Answer) -> Line:
+def _decision(key: str, answer: Answer) -> Line:
     line = {
         "key": key,
         "outcome": Outcome.CLASSIFIED,

@@ -1,6 +1,8 @@
 """Labels: export photos for a person to label, and import the labels to measure the accuracy."""
 
+import codecs
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -59,21 +61,34 @@ def export_labels(aws: Aws, capture_prefix: str, endpoint: str, model_uri: str, 
 def import_labels(aws: Aws, endpoint: str, model_uri: str, file: Path) -> LabelResult:
     """Read the labels in *file*, CSV or JSON Lines, and compare the model's recorded predictions with them.
 
+    Rows that cannot be used are left out, with their reasons.
+
     Raises:
         InvalidLabels: the file cannot be read, or no label matches a photo recorded with this model.
     """
     classes, model = _classes_and_version(aws, model_uri)
     try:
-        labels = parse_labels(file.read_text("utf-8-sig"), classes)
-    except (OSError, UnicodeDecodeError) as error:
+        content = file.read_bytes()
+    except OSError as error:
         raise InvalidLabels(f"cannot read {file}: {error}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidLabels(f"cannot read {file}: it is in UTF-16; save it in UTF-8")
+    refused: list[str] = []
+
+    def refuse(error: InvalidLabels) -> None:
+        refused.append(str(error))
+
+    # A byte that is not UTF-8 is the fault of its row alone.
+    labels = parse_labels(content.decode("utf-8-sig", errors="replace"), classes, refuse)
     request = aws.bucket.find(LABEL_SAMPLE_KEY)
     traffic = (
         RecordedTraffic.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))
         for item, pieces in aws.bucket.read_all(aws.bucket.list(features_prefix(endpoint)))
         if pieces is not None
     )
-    return compare_labels(traffic, labels, LabelRequest.from_json(request) if request else None, model, classes)
+    asked = LabelRequest.from_json(request) if request else None
+    result = compare_labels(traffic, labels, asked, model, classes)
+    return replace(result, refused=(*refused, *result.refused))
 
 
 def _classes_and_version(aws: Aws, model_uri: str) -> tuple[tuple[str, ...], str]:

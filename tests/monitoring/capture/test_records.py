@@ -64,7 +64,9 @@ def read(record: object) -> CapturedRecord | MalformedRecord:
 
 def test_a_real_record_reads() -> None:
     """Photo, answer, identity and time come out of SageMaker's own form."""
-    assert read(a_record()) == CapturedRecord("e-1", "2025-10-04T08:44:11Z", None, (PHOTO,), "image/png", ((0.82, 0.18),))
+    assert read(a_record()) == CapturedRecord(
+        "e-1", "2025-10-04T08:44:11Z", None, (PHOTO,), "image/png", ((0.82, 0.18),)
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ unbiased and its interval narrows (active inference: T. Zrnic and E. Candès, 20
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import MonitoringError
+from scones.domain.errors import MonitoringError, raise_as
 from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
 from scones.monitoring.drift.features import Floats
@@ -128,6 +128,7 @@ def _trust(right: Floats, confident: Floats) -> float:
 
 
 _NAMES = ("photo", "event")
+_MAX_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,45 +188,89 @@ class LabelResult:
     corrected: LabelledAccuracy | None
     requested: int
     """The number of photos that a person was asked to label."""
+    refused: tuple[str, ...] = ()
+    """Why rows, or the labels of photos, were not used."""
 
 
-def parse_labels(text: str, classes: Sequence[str]) -> dict[str, str]:
+Refuse = Callable[[InvalidLabels], None]
+"""Takes the reason why one row, or the labels of one photo, cannot be used."""
+
+
+def _raise(error: InvalidLabels) -> None:
+    raise error
+
+
+def parse_labels(text: str, classes: Sequence[str], refuse: Refuse = _raise) -> dict[str, str]:
     """Read labels by photo: CSV with a header, or JSON Lines; `photo` is the SHA-256 of its bytes, or use its `event`.
 
-    Rows without a label are skipped.
+    Rows without a label are skipped. A row without photo, of an unknown class or that cannot be read, and a photo with
+    two labels go to *refuse*, and the others are used.
 
     Raises:
-        InvalidLabels: a row without photo, an unknown class, two labels for one photo, or no label at all.
+        InvalidLabels: no row has a label that can be used.
     """
     found: dict[str, str] = {}
-    for line, row in _rows(text):
+    two: set[str] = set()
+    refused: list[InvalidLabels] = []
+
+    def reject(error: InvalidLabels) -> None:
+        refused.append(error)
+        refuse(error)
+
+    for line, row in _rows(text, reject):
         photo = next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), "")
         label = str(row.get("label") or "").strip()
         if not photo:
-            raise InvalidLabels(f"line {line} has no photo; the columns are photo (or event) and label")
-        if label and label not in classes:
-            raise InvalidLabels(f"line {line}: unknown class {label!r}; the classes are {', '.join(classes)}")
-        if label and found.setdefault(photo, label) != label:
-            raise InvalidLabels(f"line {line}: photo {photo} has two labels, {found[photo]} and {label}; keep one")
-    if not found:
-        raise InvalidLabels("no photo has a label; fill in the column label")
-    return found
+            reject(InvalidLabels(f"line {line} has no photo; the columns are photo (or event) and label"))
+        elif label and label not in classes:
+            known = ", ".join(classes)
+            reject(InvalidLabels(f"line {line}: unknown class {label[:_MAX_SHOWN]!r}; the classes are {known}"))
+        elif label and found.setdefault(photo, label) != label:
+            two.add(photo)
+            labels = f"{found[photo]} and {label}"
+            reject(InvalidLabels(f"line {line}: photo {photo[:_MAX_SHOWN]} has two labels, {labels}; keep one"))
+    usable = {photo: label for photo, label in found.items() if photo not in two}
+    if not usable:
+        raise refused[0] if refused else InvalidLabels("no photo has a label; fill in the column label")
+    return usable
 
 
-def _rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _rows(text: str, refuse: Refuse) -> Iterator[tuple[int, Mapping[str, object]]]:
+    lines = list(io.StringIO(text, newline=""))
     if not text.lstrip().startswith("{"):
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        try:
-            yield from ((rows.line_num, row) for row in rows)
-        except csv.Error as error:
-            raise InvalidLabels(f"line {rows.line_num} is not CSV ({error})") from error
+        yield from _csv_rows(lines, refuse)
         return
-    for line, item in enumerate(text.splitlines(), start=1):
+    for number, item in enumerate(lines, start=1):
         if item.strip():
             try:
-                yield line, msgspec.json.decode(item, type=dict[str, object])
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                raise InvalidLabels(f"line {line} is not a JSON object ({error})") from error
+                with raise_as(InvalidLabels):
+                    row = msgspec.json.decode(item, type=dict[str, object])
+            except InvalidLabels as error:
+                refuse(InvalidLabels(f"line {number} is not a JSON object ({error.__cause__})"))
+            else:
+                yield number, row
+
+
+def _csv_rows(lines: Sequence[str], refuse: Refuse) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """A quote that is never closed would take in all rows after it: its line is refused, and the next one read."""
+    names: list[str] | None = None
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(lines[number] for number in range(start, len(lines)))
+        try:
+            row = next(reader)
+            end = start + reader.line_num
+            if reader.line_num > 1 or end == len(lines):
+                next(csv.reader(lines[start:end], strict=True))
+        except csv.Error as error:
+            refuse(InvalidLabels(f"line {start + 1} is not CSV ({error})"))
+            start += 1
+            continue
+        start = end
+        if names is None:
+            names = row or None
+        elif row:
+            yield start, dict(zip(names, row, strict=False))
 
 
 def compare_labels(
@@ -237,10 +282,13 @@ def compare_labels(
 ) -> LabelResult:
     """Compare the *model*'s predictions in recorded *traffic* with labels.
 
+    A photo whose label differs from that of its event is not used.
+
     Raises:
-        InvalidLabels: no label matches a photo recorded with this model, or two labels of one photo differ.
+        InvalidLabels: no label matches a photo recorded with this model.
     """
     right: dict[str, bool] = {}
+    refused: list[str] = []
     used: set[str] = set()
     for part in traffic:
         if part.model == model:
@@ -249,14 +297,14 @@ def compare_labels(
                 named = {name for name in (event, digest) if name in labels}
                 given = sorted({labels[name] for name in named})
                 if len(given) > 1:
-                    raise InvalidLabels(
-                        f"photo {digest} and its event {event} have different labels: {', '.join(given)}"
-                    )
-                if given:
+                    refused.append(f"photo {digest} and its event {event} have different labels: {', '.join(given)}")
+                    used |= named
+                elif given:
                     right[event] = classes[predicted] == given[0]
                     used |= named
     if not right:
-        raise InvalidLabels(f"none of {len(labels)} labels matches a photo that the monitor recorded with this model")
+        none = f"none of {len(labels)} labels matches a photo that the monitor recorded with this model"
+        raise InvalidLabels(refused[0] if refused else none)
     return LabelResult(
         labels=len(labels),
         photos=len(right),
@@ -264,6 +312,7 @@ def compare_labels(
         exact=labelled_accuracy(np.array(list(right.values()))),
         corrected=None if request is None or request.model != model else _correct(request, right),
         requested=0 if request is None else len(request.events),
+        refused=tuple(dict.fromkeys(refused)),
     )
 
 
