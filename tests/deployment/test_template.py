@@ -43,6 +43,8 @@ ALLOWED = {
     "re",
     "scones",
     "struct",
+    "sys",
+    "time",
     "typing",
     "uuid",
 }

@@ -32,6 +32,8 @@ BY_AWS = {
     "sqs:SendMessage": "Lambda hands over what a scheduled function failed at with the function's role",
     "cloudwatch:DeleteAlarms": "Application Auto Scaling removes a policy's alarms with the role of whoever removes it",
     "cloudwatch:DescribeAlarms": "Application Auto Scaling looks at these alarms in the same way",
+    "xray:PutTraceSegments": "Lambda sends its traces with the function's role",
+    "xray:PutTelemetryRecords": "Lambda sends its traces with the function's role",
     "kms:Decrypt": "S3, SQS, SNS and Lambda use the key with the role of whoever calls them",
     "kms:GenerateDataKey": "S3, SQS, SNS and Lambda use the key with the role of whoever calls them",
 }
@@ -217,13 +219,18 @@ INTEGRATIONS = {
 }
 _LOGS = ("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries")
 OF_LOGS = {f"logs:{name}" for name in (*_LOGS, "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")}
+OF_TRACES = {f"xray:{name}" for name in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules")}
+OF_TRACES |= {"xray:GetSamplingTargets"}
 OF_MAPS = {"states:StartExecution", "states:DescribeExecution", "states:StopExecution"}
 OF_MAPS |= {"s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
 
 
 @pytest.mark.parametrize(
     ("role", "machine", "besides"),
-    [("WorkflowRole", "classify.asl.json", OF_LOGS), ("BatchRole", "batch.asl.json", OF_LOGS | OF_MAPS)],
+    [
+        ("WorkflowRole", "classify.asl.json", OF_LOGS | OF_TRACES),
+        ("BatchRole", "batch.asl.json", OF_LOGS | OF_TRACES | OF_MAPS),
+    ],
 )
 def test_a_state_machine_may_do_what_its_states_say(role: str, machine: str, besides: set[str]) -> None:
     """Its tasks name the actions; the rest is what AWS's documents ask for logs and for a Distributed Map."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.payload import Bound, Leaf, Object, Unproven, prove, worst_seconds
+from infra.payload import NAME_BYTES, Bound, Leaf, Object, Unproven, prove, worst_seconds
 from scones.deployment.template import state_machine
 from scones.domain import decision
 
@@ -26,6 +26,7 @@ def serialized(given: Bound) -> Bound:
     """SerializeImage keeps what it is given, which it holds to the limits, and adds these."""
     del given
     added: dict[str, Bound] = {"photo_id": Leaf(66), "seen_at": Leaf(34), "inferences": Leaf(2), "courier": COURIER}
+    added["execution"] = Leaf(NAME_BYTES)
     return Object({**EVENT.fields, **added}, EVENT.beside)
 
 

@@ -240,3 +240,18 @@ def test_the_attempts_at_a_batch_end_before_their_execution() -> None:
     assert timeouts["ErrorEquals"][0] == "States.Timeout"
     waits = others["MaxAttempts"] * others["MaxDelaySeconds"] + timeouts["IntervalSeconds"]
     assert (1 + timeouts["MaxAttempts"]) * task["TimeoutSeconds"] + waits < 300
+
+
+def test_tracing_covers_every_state_machine_and_function_of_the_workflow() -> None:
+    """One that is left out cuts the trace; each role may send its part."""
+    machines = resources("AWS::StepFunctions::StateMachine")
+    for machine in machines.values():
+        assert machine["Properties"]["TracingConfiguration"] == {"Enabled": {"Fn::If": ["Traced", True, False]}}
+    functions = [item["Properties"] for item in resources("AWS::Lambda::Function").values()]
+    versioned = [item for item in functions if "RELEASE" in item["Environment"]["Variables"]]
+    assert len(versioned) == 5
+    for function in versioned:
+        assert function["TracingConfig"] == {"Mode": {"Fn::If": ["Traced", "Active", "PassThrough"]}}
+    senders = {grant.role for grant in grants() if grant.action == "xray:PutTraceSegments"}
+    roles = [item["Role"]["Fn::GetAtt"][0] for item in versioned]
+    assert senders == {*roles, "WorkflowRole", "BatchRole"}

@@ -62,8 +62,8 @@ def test_a_second_time_changes_nothing(own_flow: Pipeline) -> None:
 
 
 def test_what_is_encrypted_told_and_deleted_is_chosen_by_settings(aws: Aws, settings: Settings) -> None:
-    """A key, a budget and a reaper stand where they are asked for; a key is never taken away again."""
-    wanted = replace(settings, kms="yes", monthly_budget_dollars=20, endpoint_lifetime_hours=8)
+    """A key, a budget, a reaper and traces where they are asked for; a key is never taken away again."""
+    wanted = replace(settings, kms="yes", monthly_budget_dollars=20, endpoint_lifetime_hours=8, tracing="yes")
     Pipeline(aws, wanted, Silent()).up()
     assert aws.stack.find_output("KeyArn").startswith("arn:aws:kms:")
     budget = {"AccountId": aws.account, "BudgetName": aws.name}

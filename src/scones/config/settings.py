@@ -136,6 +136,8 @@ class Settings:
     """The maximum duration of a training job."""
     kms: Literal["no", "yes"] = "no"
     """`yes` encrypts all data with a KMS key of your account, for $1 a month and the requests; it cannot be undone."""
+    tracing: Literal["no", "yes"] = "no"
+    """`yes` has AWS X-Ray trace executions through their functions, for up to $5 for a million photos."""
     photo_retention_days: Annotated[int, Meta(ge=1, le=3650)] = 90
     """Classified, uploaded and captured photos are deleted after so many days."""
     monthly_budget_dollars: Annotated[int, Meta(ge=0, le=1_000_000)] = 0

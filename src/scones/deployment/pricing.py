@@ -268,6 +268,7 @@ def workload(settings: Settings, photos: int = _MILLION) -> "Workload":
         memory_mb=settings.serverless_memory_mb,
         kms=settings.kms == "yes",
         monitor_minutes=settings.monitor_minutes,
+        tracing=settings.tracing == "yes",
     )
 
 
@@ -431,6 +432,8 @@ class Workload:
     """Whether a KMS key of one's own encrypts what is stored; without bucket keys each request to S3 uses it."""
     monitor_minutes: float = _DEFAULTS.monitor_minutes
     """The minutes between scheduled monitoring runs."""
+    tracing: bool = False
+    """Whether X-Ray traces each photo; of many photos at once it traces fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,6 +517,7 @@ def _workload_usage(workload: Workload) -> dict[str, float]:
     else:
         # Each photo is uploaded once, and read by the function that checks it and by the one that sends it.
         usage = single_usage(photos) | {"s3_put": photos, "s3_get": 2 * photos}
+        usage["xray_trace"] = photos if workload.tracing else 0
     if workload.mode == "realtime":
         usage[f"endpoint:{workload.instance}"] = workload.instances * _endpoint_hours(workload)
     if workload.mode == "serverless":

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import logging
 import os
 import uuid
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from scones.data.image_header import UnreadablePhoto
 from scones.domain.decision import MAX_CLASSES, MAX_NAME_CHARACTERS
 from scones.domain.naming import capture_prefix
 from scones.domain.wire import BadAnswer, read_answers
+from scones.lambdas import execution_of, log, logged
 from scones.lambdas.services import ENDPOINT, STORAGE, USER_AGENT, ask, storage, unreadable
 
 _VARIANT = "AllTraffic"
@@ -53,11 +53,11 @@ _KEPT = ("model_version", "unfamiliarity", "unfamiliar")
 # Its whole time is limited, so an endpoint that hangs must be given up early enough to be tried again.
 _CONFIG = Config(user_agent=USER_AGENT, retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=12)
 
-_log = logging.getLogger(__name__)
 _s3 = boto3.client("s3", config=STORAGE)
 _endpoint = boto3.client("sagemaker-runtime", config=_CONFIG)
 
 
+@logged
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take SerializeImage's output, and return it with `inferences` and without the photo's bytes.
 
@@ -87,7 +87,7 @@ def _classify(photo: bytes, event: dict[str, Any]) -> dict[str, Any]:
     except UnreadablePhoto as error:
         raise unreadable(error.reason, event.get("photo_id", "")) from error
     if _CAPTURE_BUCKET:
-        _capture(photo, answer, inference_id)
+        _capture(photo, answer, event)
     return _parsed(answer)
 
 
@@ -104,11 +104,11 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return {"inferences": inferences, **known}
 
 
-def _capture(photo: bytes, answer: bytes, inference_id: str | None) -> None:
+def _capture(photo: bytes, answer: bytes, event: dict[str, Any]) -> None:
     """Capture the request, as a serverless endpoint cannot; a failure does not affect the answer."""
     moment = datetime.now(UTC)
-    line = capture_line(photo, _CONTENT_TYPE, answer, moment, inference_id)
+    line = capture_line(photo, _CONTENT_TYPE, answer, moment, event.get("inference_id"))
     try:
         _s3.put_object(Bucket=_CAPTURE_BUCKET, Key=capture_key(ENDPOINT, moment), Body=line)
     except (BotoCoreError, ClientError) as error:
-        _log.error(json.dumps({"event": "capture lost", "endpoint": ENDPOINT, "error": str(error)}))
+        log("capture lost", execution_of(event), endpoint=ENDPOINT, error=str(error))

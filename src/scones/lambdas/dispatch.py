@@ -23,6 +23,7 @@ from scones.dispatch.order_book import (
 from scones.dispatch.orders import Courier, Order, Rules, choose_orders
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.naming import is_internal, to_iso8601
+from scones.lambdas import logged
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
@@ -61,6 +62,7 @@ class Sighting:
         return _decision(self.photo_id, self.execution, self.record, dispatch, orders)
 
 
+@logged
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take `{"execution", "started", "photo"}`, where *photo* is FilterInferences' output, or the state that failed.
 

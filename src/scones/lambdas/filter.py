@@ -6,6 +6,7 @@ from typing import Any
 
 from scones.domain.decision import Decision, Outcome, decide, outcome_of_confidence
 from scones.domain.errors import WorkflowError
+from scones.lambdas import logged
 
 _CLASSES = tuple(os.environ["CLASSES"].split(","))
 _THRESHOLD = float(os.environ["THRESHOLD"])
@@ -27,6 +28,7 @@ class UnfamiliarPhoto(NotRouted):
     """The photo is unlike the training photos, so its probabilities mean nothing."""
 
 
+@logged
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take ClassifyImage's output; give it back with `label`, `confidence`, `threshold` and `classes`.
 

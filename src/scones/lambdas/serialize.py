@@ -21,11 +21,12 @@ from scones.domain.decision import (
 from scones.domain.errors import WorkflowError, raise_as
 from scones.domain.naming import INCOMING_PREFIX, MAX_INFERENCE_ID_CHARACTERS, from_iso8601, to_iso8601
 from scones.domain.wire import read_base64
+from scones.lambdas import execution_of, logged
 from scones.lambdas.services import STORAGE, BadEvent, storage, unreadable
 
 _DECIDED = {
     *("photo_id", "inferences", "model_version", "unfamiliarity", "unfamiliar", "label", "confidence", "threshold"),
-    *("classes", "reason", "error", "dispatch", "orders"),
+    *("classes", "reason", "error", "dispatch", "orders", "execution"),
 }
 """Fields that the workflow sets itself: an event that is an earlier output has them."""
 _BUCKET = re.compile(r"[a-zA-Z0-9.\-_]{1,255}")
@@ -43,11 +44,13 @@ class NotAPhoto(WorkflowError):
     """An upload that is a folder's marker or a hidden file by its key; its execution ends without a trace."""
 
 
+@logged
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take `{"image_data", "s3_bucket", "s3_key"}`, and return it with `image_data` in base64 if the photo is small.
 
-    A larger photo stays in S3 with `image_data` empty; the next function reads it there. Adds `photo_id`, the photo's
-    SHA-256, `seen_at`, the time of the photo or of its upload, and the `courier` of the object's metadata.
+    The state machine gives it as the `photo` beside the name of the `execution`, which is returned with it. A larger
+    photo stays in S3 with `image_data` empty; the next function reads it there. Adds `photo_id`, the photo's SHA-256,
+    `seen_at`, the time of the photo or of its upload, and the `courier` of the object's metadata.
 
     Raises:
         UnreadablePhoto: not an image by its first bytes, or too large; the message is JSON with its `photo_id`.
@@ -55,8 +58,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         BadEvent: the event is not of the documented form, or too large.
         StorageUnavailable: S3 does not answer; the state machine retries.
     """
+    execution = execution_of(event) if _is_wrapped(event) else ""
     with raise_as(lambda reason: BadEvent(f"the event {reason}")):
-        known = _checked(event)
+        known = _checked(event["photo"] if execution else event)
+    named = {"execution": execution} if execution else {}
     if known["s3_key"].startswith(INCOMING_PREFIX) and _is_hidden(known["s3_key"]):
         raise NotAPhoto(f"{known['s3_key']} is a folder or a hidden file")
     if known["image_data"]:
@@ -70,7 +75,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     except UnreadablePhoto as error:
         raise unreadable(error.reason, photo_id) from error
     image_data = base64.b64encode(photo).decode() if len(photo) <= INLINE_LIMIT_BYTES else ""
-    return {**found, **known, "image_data": image_data, "inferences": [], "photo_id": photo_id}
+    return {**found, **known, "image_data": image_data, "inferences": [], "photo_id": photo_id, **named}
+
+
+def _is_wrapped(event: object) -> bool:
+    """Whether the state machine gave the event, with the name of its execution."""
+    return isinstance(event, dict) and event.keys() == {"execution", "photo"}
 
 
 def _checked(event: object) -> dict[str, Any]:

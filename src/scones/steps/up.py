@@ -102,6 +102,7 @@ def _workflow_parameters(settings: Settings, code_key: str) -> dict[str, str]:
         "Classes": ",".join(settings.classes),
         "Threshold": str(settings.threshold),
         "PhotoBucket": settings.photo_bucket,
+        "Tracing": settings.tracing,
     }
     minutes = settings.monitor_minutes
     return functions | {
