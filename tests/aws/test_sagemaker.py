@@ -8,7 +8,7 @@ import pytest
 from access_keys import KEYS
 from faulty import Fault, Request, before
 from scones.aws.client import Client
-from scones.aws.sagemaker import SageMaker, choose_hosting, disk_key
+from scones.aws.sagemaker import EndpointPlan, SageMaker, choose_hosting, disk_key
 from scones.config.settings import Settings
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/1"
@@ -85,3 +85,21 @@ def test_an_endpoint_in_progress_is_deleted_once_it_settles(status: str) -> None
     assert asked == ["DescribeEndpoint"] * 4 + ["DeleteEndpoint", "DescribeEndpoint"]
     assert len(lines) == 1
     assert f"endpoint e is {status}: waiting" in lines[0]
+
+
+def test_an_endpoint_whose_rollback_failed_is_updated_and_never_deleted() -> None:
+    """It is in service with a mix of two configurations, so deleting it would end its traffic."""
+    asked = list[str]()
+    plan = EndpointPlan("e", "c", "m", "i", "r", "u", choose_hosting(Settings(), "s3://b/c", "alarm"), {})
+
+    def decide(request: Request) -> Fault:
+        asked.append(request.operation)
+        if request.operation == "DescribeEndpoint":
+            return endpoint_reply("InService" if "UpdateEndpoint" in asked else "UpdateRollbackFailed")
+        return Fault("status", 200)
+
+    with before(1, decide=decide) as server:
+        client = Client(replace(Settings(), endpoint_url=server.url), "sagemaker", KEYS)
+        assert SageMaker(client, client).deploy(plan).status == "InService"
+    assert "UpdateEndpoint" in asked
+    assert not {"DeleteEndpoint", "CreateEndpoint"} & set(asked)

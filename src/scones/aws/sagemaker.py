@@ -151,8 +151,6 @@ def choose_hosting(settings: Settings, capture_uri: str, alarm: str, key: str = 
     )
 
 
-_FAILED = frozenset({"Failed", "UpdateRollbackFailed"})
-"""The end of an endpoint that can only be deleted."""
 _IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 """While SageMaker changes an endpoint it neither updates nor deletes it."""
 _CHANGING = _IN_PROGRESS | {"Deleting"}
@@ -356,7 +354,7 @@ class SageMaker:
         self._ensure("model", plan.model, self._create_model, plan)
         self._ensure("endpoint_config", plan.config, self._create_config, plan)
         endpoint = self.wait_until_settled(plan.name, plan.hosting.max_seconds)
-        if endpoint and endpoint.status in _FAILED:
+        if endpoint and endpoint.status == "Failed":  # SageMaker only deletes such an endpoint
             self.delete_endpoint(plan.name, Silent().tell)
             endpoint = None
         if endpoint is None:
