@@ -74,6 +74,7 @@ _KINDS = {"iam": {"role"}, "s3": {"bucket", "object"}, "lambda": {"function", "f
 """Of services with many kinds of resources, those that we have: AWS's schemas name actions for others, too."""
 _ANYWHERE = {
     "cloudwatch:PutMetricData": "AWS's table gives it resources that are not ours to name",
+    "cloudwatch:DescribeAlarms": "Application Auto Scaling looks for its alarms; AWS's own policy allows it anywhere",
     "sagemaker:ListModelPackages": "a list names no package",
     "sns:Unsubscribe": "a subscription's name is AWS's",
 }
@@ -92,9 +93,7 @@ _SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com*"
 _SCALING_ROLE = (
     f"arn:aws:iam::*:role/aws-service-role/{_SCALING_SERVICE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
 )
-_AUTOSCALING_GUIDE = (
-    "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html"
-)
+_AUTOSCALING_GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html"
 _SAGEMAKER_GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html"
 DEPENDENT: dict[str, tuple[tuple[str, ...], str]] = {
     "application-autoscaling:RegisterScalableTarget": (
@@ -114,7 +113,10 @@ DEPENDENT: dict[str, tuple[tuple[str, ...], str]] = {
         ("cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"),
         _AUTOSCALING_GUIDE,
     ),
-    "sagemaker:DeleteEndpoint": (("application-autoscaling:DeregisterScalableTarget",), _SAGEMAKER_GUIDE),
+    "sagemaker:DeleteEndpoint": (
+        ("application-autoscaling:DeregisterScalableTarget",),
+        "https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-delete-with-scaling.html",
+    ),
     "sagemaker:CreateEndpoint": (("sagemaker:AddTags", "kms:CreateGrant", "kms:DescribeKey"), _SAGEMAKER_GUIDE),
     "sagemaker:UpdateEndpoint": (("kms:CreateGrant", "kms:DescribeKey"), _SAGEMAKER_GUIDE),
     "sagemaker:CreateEndpointConfig": (("sagemaker:AddTags", "kms:DescribeKey"), _SAGEMAKER_GUIDE),
@@ -182,7 +184,7 @@ def _with_dependents(actions: Iterable[str]) -> set[str]:
 
 def _scaling() -> list[dict[str, Any]]:
     """What a scaled endpoint takes: alarms that Application Auto Scaling names, and its role, once an account."""
-    alarms = list(DEPENDENT["application-autoscaling:PutScalingPolicy"][0])
+    alarms = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"]
     service = {"StringLike": {"iam:AWSServiceName": _SCALING_SERVICE}}
     return [
         _statement("ScalingAlarms", alarms, _SCALING_ALARMS),

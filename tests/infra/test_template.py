@@ -18,7 +18,10 @@ from scones.pipeline import Pipeline
 ROOT = Path(__file__).parents[2]
 
 SERVERLESS_MEMORY_MB = {1024, 2048, 3072, 4096, 5120, 6144}
-ANYWHERE = {"cloudwatch:PutMetricData": "held to a namespace by a condition"}
+ANYWHERE = {
+    "cloudwatch:PutMetricData": "held to a namespace by a condition",
+    "cloudwatch:DescribeAlarms": "reads, and Application Auto Scaling does not name the alarms that it looks for",
+}
 """Actions allowed on any resource although AWS's table lists some, with the reason."""
 NAMES = (
     *("Name", "AlarmName", "BucketName", "BudgetName", "DashboardName", "FunctionName", "LogGroupName", "ProjectName"),
