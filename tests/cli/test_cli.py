@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import scones.cli
 from faulty import Fault, before
 from scones import steps
 from scones.cli import main
@@ -540,3 +541,55 @@ def test_replay_wants_an_execution_or_something_to_judge_by(arguments: tuple[str
     """One or the other: both at once, or neither, is a mistake in the command."""
     code, _, err = run("replay", *arguments)
     assert (code, "name an EXECUTION" in err) == (2, True)
+
+
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b]0;x\x07\x1b[2J.jpg", "a\nscones: all is well.jpg", "a\u202egpj.exe", "a\x9b31m.jpg"]
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("classify",),
+        ("evaluate", "--model"),
+        ("evaluate", "--against"),
+        ("stage",),
+        ("approve",),
+        (),
+        ("status", "--env"),
+        ("local", "status", "--env"),
+        ("replay",),
+        ("monitor", "--labels"),
+    ],
+    ids=" ".join,
+)
+def test_no_argument_steers_the_terminal(pointed: Path, words: tuple[str, ...], name: str) -> None:
+    """A shell completes file names that others chose: each command shows them with visible escapes."""
+    assert pointed.is_dir()
+    _, out, err = run(*words, name)
+    assert err
+    assert not CONTROLS.search(out + err)
+
+
+def test_no_name_in_a_folder_steers_the_terminal(pointed: Path) -> None:
+    """Photos and what is no photo, in the result as text and as JSON."""
+    for label in ("bicycle", "motorcycle"):
+        photos(pointed / "photos", label, 12)
+    (pointed / "photos" / "bicycle" / "x\u202egpj.exe").write_bytes(b"no photo")
+    (pointed / "photos" / "bicycle" / "[red]x\x9b2J.png").write_bytes(b"no photo")
+    for options in ((), ("--json",)):
+        code, out, err = run("stage", "photos", *options)
+        assert code == 0, err
+        assert "gpj.exe" in out
+        assert not CONTROLS.search(out + err)
+
+
+def test_there_is_one_way_to_the_terminal() -> None:
+    """No other module of the command line prints by itself, apart from the progress bars and prompts."""
+    folder = Path(scones.cli.__file__).parent
+    printing = {
+        path.name for path in folder.glob("*.py") if re.search(r"click\.s?echo|print\(|\.show\(\)", path.read_text())
+    }
+    assert printing == {"output.py", "session.py"}

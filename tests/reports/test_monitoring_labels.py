@@ -1,6 +1,8 @@
 """The page shows each photo to label, does not show the predictions, and the table names them."""
 
-from scones.monitoring.performance.labels import LabelRequest
+from dataclasses import replace
+
+from scones.monitoring.performance.labels import LabelRequest, parse_labels
 from scones.reports.monitoring import LabelPagePhoto, render_labels, table_to_fill
 from tiny_model import plain_photo
 
@@ -22,3 +24,13 @@ def test_each_photo_is_shown_with_its_event_and_where_to_write() -> None:
 def test_the_table_asks_for_what_can_be_seen() -> None:
     """A photo that is not shown cannot be labelled."""
     assert table_to_fill(ASKED, {"e1": PHOTO}) == "number,event,label\n1,e1,\n"
+
+
+def test_an_event_that_looks_like_a_formula_is_none_and_is_read_back() -> None:
+    """Clients choose inference ids: a spreadsheet shows them, and the labels still match."""
+    ids = ("=HYPERLINK(1)", "@x", "-1", "'=1")
+    table = table_to_fill(replace(ASKED, events=ids), dict.fromkeys(ids, PHOTO))
+    head, *rows = table.splitlines()
+    assert all(row.split(",")[1].startswith("'") for row in rows)
+    filled = "\n".join([head, *(f"{row}bicycle" for row in rows)])
+    assert parse_labels(filled, ("bicycle", "motorcycle")) == dict.fromkeys(ids, "bicycle")

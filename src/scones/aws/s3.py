@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scones.aws.client import PARTITIONS, AwsError, Client, partition
 from scones.data.dataset import SourceError
 from scones.data.image_header import UnreadablePhoto
+from scones.domain.text import printable
 
 if TYPE_CHECKING:
     from scones.data.sources.files import FileSource
@@ -244,7 +245,7 @@ def open_prefix(ours: Bucket, uri: str) -> "FileSource":
         SourceError: no such bucket, or nothing below the prefix.
         AwsError: it may not be listed.
     """
-    from scones.data.sources.files import FileSource, SourceFile, choose_by_name, printable
+    from scones.data.sources.files import FileSource, SourceFile, choose_by_name
 
     name, _, prefix = uri.removeprefix(SCHEME).partition("/")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""

@@ -4,6 +4,7 @@ Read group.py first, then session.py; the commands follow in model.py, photos.py
 """
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from scones.cli.environment import cost, demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
+from scones.cli.output import echo, echo_error
 from scones.cli.photos import classify, dispatch, replay, simulate
 from scones.domain.errors import SconesError
 
@@ -41,23 +43,25 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         scones(arguments, standalone_mode=False)
     except _expected_errors() as error:
-        click.echo(f"scones: {'; '.join([str(error), *_notes(error)])}", err=True)
+        echo_error(f"scones: {'; '.join([str(error), *_notes(error)])}")
         return getattr(error, "exit_code", 1)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue().rstrip(), err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, ImportError) as error:
         # A C extension that is interrupted while it is imported raises ImportError.
         if isinstance(error, ImportError) and not isinstance(error.__cause__, KeyboardInterrupt):
             raise
         ended = _notes(error) or ["the processes that this command started have ended"]
-        click.echo(f"scones: stopped; {'; '.join(ended)}", err=True)
+        echo_error(f"scones: stopped; {'; '.join(ended)}")
         return _INTERRUPTED
     except OSError as error:
         code, message = _disk_error(error)
         if not code:
             raise
-        click.echo(f"scones: {message}", err=True)
+        echo_error(f"scones: {message}")
         return code
     return 0
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from scones import __version__
+from scones.cli.output import echo
+from scones.cli.render import render
 
 if TYPE_CHECKING:
     from scones.pipeline import Pipeline
@@ -36,7 +38,7 @@ def _present_name(option: str) -> str:
     """The present name of an option of 0.1.0; the old ones work until the release after 0.2, and help hides them."""
     name = _RENAMED_OPTIONS.get(option, option)
     if name != option:
-        click.echo(f"warning: --{option} is now called --{name}", err=True)
+        echo(f"warning: --{option} is now called --{name}", err=True)
     return name
 
 
@@ -99,6 +101,7 @@ def tell_result(result: object, *, as_json: bool) -> None:
     """Print *result* on stdout: one JSON object, or a few lines for a person."""
     import msgspec
 
-    from scones.cli.render import render
-
-    click.echo(msgspec.json.encode(result).decode() if as_json else render(result))
+    if as_json:
+        echo(msgspec.json.encode(result).decode(), json=True)
+    else:
+        echo(render(result))

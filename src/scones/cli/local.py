@@ -5,6 +5,7 @@ import shlex
 import click
 
 from scones.cli.group import InOrder, options, tell_result
+from scones.cli.output import echo
 from scones.domain.errors import SconesError
 
 
@@ -75,6 +76,6 @@ def local_env(env: str | None, as_json: bool) -> None:
         tell_result(exports(cloud), as_json=True)
         return
     # A profile would take precedence over these variables.
-    click.echo("unset AWS_PROFILE")
+    echo("unset AWS_PROFILE")
     for name, value in exports(cloud).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        echo(f"export {name}={shlex.quote(value)}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from scones.domain.decision import Outcome
+from scones.domain.text import printable
 
 if TYPE_CHECKING:
     from scones.cli.demo import DemoResult
@@ -32,7 +33,7 @@ _FEW_NAMES = 3
 def render(result: object) -> str:
     """Return the *result* of a command as lines of text; a type without a function of its own shows its fields."""
     lines = _LINES.get(type(result).__name__, _fields)
-    return "\n".join(lines(result))
+    return "\n".join(map(printable, lines(result)))
 
 
 def _staged(result: "StageResult") -> Iterable[str]:

@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import scones_local.cloud as local_cloud
+from scones.cli.output import echo
 from scones.config.settings import Settings, load
 from scones.domain.errors import CommandError, MissingPrerequisite
+from scones.domain.text import printable
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder
 
@@ -90,11 +92,11 @@ class Terminal:
         self._last_line = time.monotonic()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = (
-            TextColumn("  {task.description:<22}"),
+            TextColumn("  {task.description:<22}", markup=False),
             BarColumn(bar_width=32),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
         )
         self._bars = Progress(*columns, console=self._console, transient=True)
         self._tasks: dict[str, TaskID] = {}
@@ -124,10 +126,11 @@ class Terminal:
     def tell(self, line: str) -> None:
         """Print one line above the bars."""
         self._last_line = time.monotonic()
-        self._console.print(line, markup=False)
+        self._console.print(printable(line), markup=False)
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Update the bar of *what*; a full bar becomes a line, and a later one of the same name starts at zero."""
+        what, now = printable(what), printable(now)
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total, now=now)
         self._bars.update(self._tasks[what], completed=done, total=total, now=now)
@@ -173,7 +176,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
     aws = connect(settings, Credentials(*cloud.key) if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
-    click.echo(f"{verb}: environment {settings.env} on {where}", err=True)
+    echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)
     # `up` shows the price itself, and asks when it has shown the changes; `down` costs nothing.
     price = _price(verb, settings) if ask and verb not in {"up", "down"} else ""

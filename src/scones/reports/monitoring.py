@@ -14,6 +14,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from scones.domain.text import spreadsheet_cell
 from scones.monitoring.alerts.alert import Alert, Severity
 from scones.monitoring.alerts.cause import Cause
 from scones.monitoring.alerts.notices import accuracy_line, format_time, odds_lines, since_line, subject_line
@@ -273,5 +274,7 @@ def table_to_fill(request: LabelRequest, pictures: Mapping[str, bytes]) -> str:
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["number", "event", "label"])
-    rows.writerows([number, event, ""] for number, event in enumerate(request.events, 1) if event in pictures)
+    rows.writerows(
+        [number, spreadsheet_cell(event), ""] for number, event in enumerate(request.events, 1) if event in pictures
+    )
     return out.getvalue()

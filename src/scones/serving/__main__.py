@@ -5,6 +5,7 @@ import os
 import sys
 
 from scones.domain.errors import SconesError
+from scones.domain.text import printable
 from scones.serving.options import read_options
 
 
@@ -18,7 +19,7 @@ def main() -> int:
     try:
         serve(read_options(os.environ))
     except SconesError as error:
-        sys.stderr.write(f"serve: {error}\n")
+        sys.stderr.write(f"serve: {printable(str(error))}\n")
         return 1
     return 0
 

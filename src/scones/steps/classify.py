@@ -13,11 +13,12 @@ from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
 from scones.data.dataset import Sample
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.data.sources.files import MAX_FILE_BYTES, printable, require_photo_size
+from scones.data.sources.files import MAX_FILE_BYTES, require_photo_size
 from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.errors import WorkflowError, raise_as
 from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
+from scones.domain.text import printable
 
 # With the prefix, a name must fit into an S3 key of 1,024 bytes.
 _MAX_NAME_CHARACTERS = 200

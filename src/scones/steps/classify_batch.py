@@ -27,12 +27,13 @@ from scones.batch.results import (
 )
 from scones.data.dataset import ExcludedFile
 from scones.data.image_header import UnreadablePhoto, read_header
-from scones.data.sources.files import choose_by_name, open_folder, printable, user_path
+from scones.data.sources.files import choose_by_name, open_folder, user_path
 from scones.deployment.pricing import Bill, batch_bill
 from scones.domain.decision import Outcome
 from scones.domain.errors import WorkflowError
 from scones.domain.naming import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
+from scones.domain.text import printable
 
 _SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"),

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Final
 
 from scones.domain.errors import SconesError
+from scones.domain.text import printable
 from scones.training.sagemaker_entrypoint import TrainingJob, failure_reported
 from scones.training.train import train
 
@@ -28,7 +29,7 @@ def main() -> int:
         with failure_reported(job):
             train(job)
     except SconesError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from scones.domain.text import markdown_text
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.model.model_file import (
     BASELINE,
@@ -51,10 +52,10 @@ def model_card(description: ModelDescription, labels: Sequence[int], outliers: i
     """Write the card of a model that was trained on photos with these *labels* (class numbers), and so many others."""
     counts = Counter(labels)
     names = description.classes
-    photos = "\n".join(f"| {name} | {counts[number]} |" for number, name in enumerate(names))
-    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in description.metrics.items())
+    photos = "\n".join(f"| {markdown_text(name)} | {counts[number]} |" for number, name in enumerate(names))
+    metrics = "\n".join(f"| {markdown_text(name)} | {value:.4f} |" for name, value in description.metrics.items())
     return _CARD.format(
-        title=" or ".join(names) if len(names) <= 4 else f"{len(names)} classes",
+        title=" or ".join(map(markdown_text, names)) if len(names) <= 4 else f"{len(names)} classes",
         size=description.image_size,
         photos=photos,
         metrics=metrics,

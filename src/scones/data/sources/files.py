@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from scones.data.dataset import ExcludedFile, SourceError
 from scones.data.image_header import UnreadablePhoto
+from scones.domain.text import printable
 
 MAX_FILE_BYTES: Final = 64_000_000
 """Larger files are refused before they are read."""
@@ -92,20 +93,6 @@ def require_photo_size(size: int) -> None:
     """Refuse a file of *size* bytes before it is read; raises UnreadablePhoto."""
     if size > MAX_FILE_BYTES:
         raise UnreadablePhoto(f"is too large ({size:,} bytes; the limit is {MAX_FILE_BYTES:,})")
-
-
-def printable(name: str) -> str:
-    r"""*name* with escapes in place of control characters and of bytes that are not UTF-8 (`caf\xe9.jpg`)."""
-    return "".join(_escape(letter) if unicodedata.category(letter) in _UNPRINTABLE else letter for letter in name)
-
-
-_UNPRINTABLE: Final = {"Cc", "Cs", "Zl", "Zp"}
-
-
-def _escape(letter: str) -> str:
-    # Python reads a byte that is not UTF-8 as the code U+DC00 + byte.
-    code = ord(letter) - 0xDC00 if 0xDC80 <= ord(letter) <= 0xDCFF else ord(letter)
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
 def _reason_by_name(path: str) -> tuple[str, str] | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scones.domain.errors import MonitoringError, raise_as
 from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
+from scones.domain.text import text_of_cell
 from scones.monitoring.drift.features import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -218,7 +219,7 @@ def parse_labels(text: str, classes: Sequence[str], refuse: Refuse = _raise) -> 
         refuse(error)
 
     for line, row in _rows(text, reject):
-        photo = next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), "")
+        photo = text_of_cell(next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), ""))
         label = str(row.get("label") or "").strip()
         if not photo:
             reject(InvalidLabels(f"line {line} has no photo; the columns are photo (or event) and label"))
