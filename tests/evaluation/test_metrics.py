@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from scones.evaluation.metrics import (
     ClassScores,
+    average_precision,
     binary_auc,
     evaluate_predictions,
 )
@@ -66,6 +68,16 @@ def test_three_classes_average_their_areas() -> None:
 def test_ties_count_half_in_the_area() -> None:
     """An answer that is always the same ranks by chance."""
     assert binary_auc(np.array([True, False, False]), np.zeros(3)) == pytest.approx(0.5)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.2, 0.5, 0.7, 0.9])), min_size=1, max_size=30))
+def test_average_precision_is_scikit_learns(photos: list[tuple[bool, float]]) -> None:
+    """Ties are taken together; without positives there is none."""
+    positive, scores = np.array([flag for flag, _ in photos]), np.array([score for _, score in photos])
+    if positive.any():
+        assert average_precision(positive, scores) == pytest.approx(average_precision_score(positive, scores))
+    else:
+        assert average_precision(positive, scores) is None
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_bins_hold_their_own_photos() -> None:
     assert [(part.n, part.accuracy) for part in bins] == [(2, 0.5), (1, 1.0)]
     assert bins[0].confidence == pytest.approx(0.7)
     assert bins[0].interval.low < 0.5 < bins[0].interval.high
+    assert [(part.low, part.high) for part in bins] == [(10 / 15, 11 / 15), (14 / 15, 1.0)]
 
 
 def test_calibration_error_is_zero_for_honest_confidence() -> None:
@@ -51,6 +52,12 @@ def test_a_temperature_is_undone_exactly(temperature: float, logits: list[float]
     assert undo_temperature(softened[None], temperature)[0] == pytest.approx(raw, abs=1e-9)
 
 
+def test_each_photo_is_undone_alone() -> None:
+    """Rows do not weigh each other."""
+    table = np.array([[0.9, 0.1], [0.4, 0.6]])
+    assert undo_temperature(table, 2.0) == pytest.approx(np.vstack([undo_temperature(row[None], 2.0) for row in table]))
+
+
 def test_certainty_survives() -> None:
     """Probabilities of 0 and 1 stay what they are."""
     assert undo_temperature(np.array([[0.0, 1.0]]), 0.8)[0] == pytest.approx([0, 1])
@@ -69,6 +76,8 @@ def test_four_photos_by_hand() -> None:
         (1.0, 0.25),
     ]
     assert accuracy_at(0.25, curve) == 1
+    # The nearest share above a rounding error of .5, and .5 itself.
+    assert accuracy_at(0.5 + 1e-10, curve) == accuracy_at(0.5, curve) == 0.5
     assert accuracy_at(0.6, curve) == pytest.approx(2 / 3)
 
 

@@ -1,5 +1,7 @@
 """The selected threshold is the cheapest, and its guarantee holds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from scones.evaluation.thresholds import (
     GRID,
+    SPLITS,
     STARTS,
     Costs,
     RiskTarget,
@@ -158,6 +161,20 @@ def test_the_saving_is_the_difference_with_an_interval_around_it() -> None:
     saved = result.saving
     assert saved.dollars_per_1000 == pytest.approx(result.current.dollars_per_1000 - result.proposed.dollars_per_1000)
     assert 0 < saved.low < saved.dollars_per_1000 < saved.high
+
+
+def test_a_saving_that_is_the_same_on_each_photo_has_no_interval() -> None:
+    """All photos go to a person at the one threshold, and are routed right at the other."""
+    known = ScoredPredictions(np.full(1000, True), np.full(1000, 0.9))
+    result = evaluate_threshold(known, known, replace(TERMS, current=0.99))
+    assert (result.saving.low, result.saving.dollars_per_1000, result.saving.high) == pytest.approx((500, 500, 500))
+
+
+@pytest.mark.parametrize("photos", [2, 7, 100])
+def test_the_half_that_selects_and_the_half_that_evaluates_share_no_photo(photos: int) -> None:
+    """Each evaluating half has half of the photos, the odd one included."""
+    result = evaluate_threshold_on_halves(scored(photos, 1), TERMS)
+    assert result.current.n == result.proposed.n == SPLITS * (photos - photos // 2)
 
 
 def test_the_same_seed_gives_the_same_result() -> None:

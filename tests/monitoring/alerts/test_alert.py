@@ -1,11 +1,13 @@
 """The alert contains what happened, since when, how certain that is and what to do."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
-from batches import alert_on, batch, run_of, swapped
-from scones.monitoring.alerts.alert import MAX_EXAMPLES, Severity
+from batches import alert_on, batch, registered, run_of, swapped
+from scones.monitoring.alerts.alert import MAX_EXAMPLES, Severity, make_alert
 from scones.monitoring.alerts.cause import Cause
 from scones.monitoring.drift.stream_detector import StreamAlarm
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -41,7 +43,8 @@ def test_another_model_is_critical_and_dated_to_its_first_answer() -> None:
     """The prediction check finds the very photo; no estimate is shown, for none holds."""
     alert = alert_on(replace(run_of(swapped(batch(), first=30)), accuracy=HELD))
     assert alert.severity is Severity.CRITICAL
-    assert 1031 <= alert.when.onset <= 1035
+    assert alert.when.onset == 1031
+    assert alert.headline == ("66 of 100 predictions differ from those of the model deployed last",)
     assert alert.accuracy is None
     assert (alert.class_mix, alert.changes) == ((), ())
     assert alert.steps[0].command == "scones deploy"
@@ -54,6 +57,37 @@ def test_no_estimate_of_unfamiliar_photos_is_trusted() -> None:
     assert alert.cause.cause is Cause.UNFAMILIAR
     assert alert.accuracy is not None
     assert not alert.accuracy.trusted
+
+
+def test_the_odds_are_those_of_the_window_test() -> None:
+    """None if only the stream detector fired; one of 2,001 splits scores as high as dark photos do."""
+    odds = alert_on(DARK).odds
+    assert (odds.photos, odds.per_thousand) == (100, 0.1)
+    assert odds.times == DARK.verdict.score / DARK.verdict.threshold > 1
+    assert odds.unchanged == pytest.approx(2001)
+    quiet = replace(DARK, verdict=replace(DARK.verdict, alarm=False), stream_alarm=StreamAlarm(1020, 990, 1.4))
+    assert alert_on(quiet).odds.times == 0
+
+
+@pytest.mark.parametrize(
+    ("moved", "headline"),
+    [
+        ({"log_odds": 1.5}, ("bicycle 50% -> 0%",)),
+        ({"ood_score": 3}, ("94% of the photos have a high OOD score, 10% is usual",)),
+        ({"brightness": -2, "log_odds": 1.5}, ("darker",)),
+    ],
+)
+def test_the_headline_names_what_the_cause_is_about(moved: dict[str, Any], headline: tuple[str, ...]) -> None:
+    """The class that changed most, the photos with a high OOD score, or how the pictures changed."""
+    assert alert_on(batch(**moved)).headline == headline
+
+
+def test_another_seed_asks_for_labels_of_other_photos() -> None:
+    """They are drawn."""
+    window = DARK.window
+    assert window
+    one, other = (make_alert(DARK, window, replace(registered(), seed=seed), "e").to_label for seed in (1, 2))
+    assert one != other
 
 
 def test_the_onset_is_estimated_from_the_photos() -> None:

@@ -1,12 +1,21 @@
 """Each cause is distinguished from the others on photos that changed in that way."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import alert_on, batch, swapped
-from scones.monitoring.alerts.cause import Cause, ProbableCause, estimate_mix, mix_can_be_shown, probable_cause
+from scones.monitoring.alerts.cause import (
+    Cause,
+    ProbableCause,
+    estimate_mix,
+    mix_can_be_shown,
+    next_steps,
+    probable_cause,
+)
 from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import FeatureShift, WindowVerdict
 from scones.monitoring.performance.registered_model import PredictionCheck
@@ -78,7 +87,8 @@ def test_a_lean_without_another_mix_is_no_class_mix() -> None:
 
 def test_without_features_the_cause_is_unclear() -> None:
     """Too few photos for a verdict tell no cause."""
-    assert probable_cause(WindowVerdict(False, False, 3, 0.0, 0.0, ())).cause is Cause.UNCLEAR
+    found = probable_cause(WindowVerdict(False, False, 3, 0.0, 0.0, ()))
+    assert (found.cause, found.reason) == (Cause.UNCLEAR, "there are too few photos to find the cause")
 
 
 def answers(count: int, share: float, seed: int) -> np.ndarray:
@@ -87,6 +97,30 @@ def answers(count: int, share: float, seed: int) -> np.ndarray:
     first = rng.random(count) < share
     odds = np.exp(np.where(first, 1, -1) * 1.0 + rng.normal(size=count) * np.sqrt(2.0))
     return np.asarray(np.column_stack([odds, np.ones(count)]) / (1 + odds)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"brightness": 3.0}, "image features changed more than the content of the photos"),
+        ({"ood_score": 6.0}, "the OOD score changed more than any change of light or sharpness explains"),
+        ({"log_odds": 3.0, "mix": 0.8}, "image features are unchanged; only the class mix changed"),
+        ({"certainty": 3.0}, "predictions changed while image features did not; no prediction check was possible"),
+        ({"strongest": "ood tail"}, "some photos have high OOD scores; no image feature changed much"),
+        ({}, "no single feature changed much; several changed a little together"),
+    ],
+)
+def test_a_cause_has_its_reason_in_one_sentence(changed: dict[str, Any], reason: str) -> None:
+    """The alert shows it."""
+    assert cause_of(**changed).reason == reason
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_the_last_step_is_to_acknowledge_the_alarm(cause: Cause) -> None:
+    """Until then it does not fire again."""
+    last = next_steps(cause)[-1]
+    assert last.text == "When it is fixed, acknowledge the alarm; until then it does not fire again."
+    assert last.command == "scones monitor --acknowledge"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])

@@ -40,6 +40,23 @@ def test_a_shift_is_said_in_units_of_daily_life(name: str, now: float, words: st
     assert said(name, before, np.full(9, now)) == words
 
 
+@pytest.mark.parametrize(("usual", "now", "words"), [(0.001, 8.0, "100% -> 2978468 x"), (0.0, 2.0, "0 -> 6.4")])
+def test_what_was_next_to_nothing_is_said_in_multiples_or_plainly(usual: float, now: float, words: str) -> None:
+    """Not in thousands of percents."""
+    assert words in said("noise", np.full(101, usual), np.full(9, now))
+
+
+def test_as_many_photos_with_a_high_ood_score_as_before_are_no_fewer() -> None:
+    """Fewer are less out of distribution."""
+    before = np.repeat([1.0, 3.0], [90, 10])
+    shift = FeatureShift("ood_score", 1.0, 1.0, 3.0)
+    same, fewer = (
+        describe_shift(shift, before, now, threshold=2.0, classes=CLASSES) for now in (before, np.full(9, 1.0))
+    )
+    assert (same.feature, same.word) == ("ood_score", "more out of distribution")
+    assert fewer.word == "less out of distribution"
+
+
 def test_photos_with_a_high_ood_score_are_counted() -> None:
     """Nine in ten of the baseline are alike, so a median would say that nothing changed."""
     before = np.repeat([1.0, 3.0], [90, 10])
@@ -53,6 +70,8 @@ def test_a_shift_of_the_spread_alone_is_said_to_be_one() -> None:
     before = np.linspace(-1, 1, 101)
     assert "more varied (3.0 times the spread)" in said("brightness", 120 + before, 120.1 + 3 * before)
     assert "less varied" in said("brightness", 120 + before, 120.1 + before / 3)
+    assert "more varied (1.5 times the spread)" in said("brightness", 120 + before, 120.1 + 1.5 * before)
+    assert "a little brighter than usual" in said("brightness", 120 + before, 120.1 + before / 1.2)
 
 
 def test_with_two_classes_the_lean_names_one() -> None:

@@ -77,6 +77,23 @@ def test_a_model_without_ood_detector_has_a_baseline_too() -> None:
         Baseline(table)
 
 
+@pytest.mark.parametrize("column", range(len(FEATURES)))
+def test_a_single_missing_value_is_damage(column: int) -> None:
+    """In whichever feature it is."""
+    table = a_table()
+    table[2, column] = np.nan
+    with pytest.raises(InvalidBaseline, match="the baseline holds values that are not finite; train again"):
+        Baseline(table)
+
+
+def test_days_are_counted_and_must_be_of_all_photos() -> None:
+    """Training photos have none."""
+    assert Baseline(a_table()).day_count() == 0
+    assert Baseline(a_table(5), days=np.array([3, 3, 4, 7, 7])).day_count() == 3
+    with pytest.raises(InvalidBaseline, match="5 photos, and days for 4; learn it again"):
+        Baseline(a_table(5), days=np.zeros(4, np.intp))
+
+
 def test_a_baseline_of_an_earlier_release_reads(tmp_path: Path) -> None:
     """It has the earlier name of the OOD score."""
     file = tmp_path / "baseline.npz"

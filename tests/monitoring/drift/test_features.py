@@ -89,6 +89,24 @@ def test_turning_a_photo_swaps_its_halves() -> None:
     assert feature("left_right", np.rot90(photo)) == pytest.approx(feature("top_bottom", photo), abs=1e-3)
 
 
+def test_known_photos_have_the_same_features_in_every_version() -> None:
+    """A baseline is compared with photos that another version measured; these are wider than high."""
+    photos = np.random.default_rng(0).integers(0, 256, (2, 12, 9, 3), dtype=np.uint8)
+    table = measure_features(photos, np.array([[0.2, 0.8], [0.7, 0.3]]), np.array([1.5, 2.5]))
+    first = "1.386294 126.2624 39.71638 10.28841 4.904726 -1.768519 0.02469136 5.137467 12.70371 -8.375 0.0133999"
+    second = "0.8472979 123.2099 45.54541 10.6733 4.850438 -8.462963 0.0308642 5.456876 -17.7284 22.44444 0.03739316"
+    assert table[0] == pytest.approx([1.386294, *map(float, first.split()), 1.5], rel=1e-4)
+    assert table[1] == pytest.approx([-0.8472979, *map(float, second.split()), 2.5], rel=1e-4)
+
+
+def test_the_sides_of_a_tiny_photo_are_its_outermost_pixels() -> None:
+    """A quarter of four is one."""
+    photo = np.zeros((4, 4, 3))
+    photo[:, 0], photo[:, 1] = 100, 60
+    assert feature("left_right", photo) == 100
+    assert feature("top_bottom", photo) == 0
+
+
 def test_grain_moves_noise_more_than_an_edge_does() -> None:
     """Noise answers to grain; a clean edge leaves it at zero, but shows as sharpness."""
     edge = flat(60, 60, 60)

@@ -11,6 +11,7 @@ from scones.monitoring.drift.stream_statistics import (
     StreamReference,
     TooFewBlocks,
     calibrate_stream,
+    statistic_values,
 )
 
 LAST = len(FEATURES) - 1
@@ -48,6 +49,54 @@ def test_a_feature_that_is_missing_adds_nothing() -> None:
     table[:, LAST] = np.nan
     assert (grown(StreamReference.of(table).increments(photos(50, 2, 0.5)))[-2:] == 0).all()
     assert (grown(StreamReference.of(photos(100, 1, 0.1)).increments(table))[-2:] == 0).all()
+
+
+def test_one_extreme_photo_counts_like_a_photo_three_deviations_away() -> None:
+    """On either side, and in a large baseline, where ranks tell four deviations from three."""
+    reference = StreamReference.of(draw(5000, 1))
+    for side in (-1, 1):
+        usual, far = np.zeros((1, len(FEATURES))), np.zeros((1, len(FEATURES)))
+        far[0, 4] = side * 1000
+        away = np.log(reference.increments(far).factors) - np.log(reference.increments(usual).factors)
+        assert np.abs(away).max() < 13.6
+
+
+def test_a_product_is_missing_if_either_of_its_features_is() -> None:
+    """A photo without the prediction adds nothing to how far the prediction goes with other features."""
+    reference, photo = StreamReference.of(draw(400, 1)), np.full((1, len(FEATURES)), 3.0)
+    photo[0, 0] = np.nan
+    assert (reference.increments(photo).together == 0).all()
+
+
+def test_known_photos_have_the_same_statistics_in_every_version() -> None:
+    """Increments, statistics and simulated streams: the false-alarm rates in the docs were measured with these."""
+    table = photos(40, 2, 0.3)
+    table[:5, 3] = np.nan
+    table[5:, 4] *= 9
+    steps = StreamReference.of(photos(200, 1, 0.1)).increments(table)
+    assert np.abs(steps.moments).sum() == pytest.approx(983.2809, rel=1e-4)
+    assert np.abs(steps.together).sum() == pytest.approx(367.7916, rel=1e-4)
+    assert np.log(steps.factors).sum() == pytest.approx(-1504.973, rel=1e-4)
+    sums = steps.initial()
+    for number in range(40):
+        sums = steps.update(sums, number)
+    assert statistic_values(sums, 40) == pytest.approx([868.0860, 33.77551, 61.92845], rel=1e-4)
+    calibration = calibrate_stream(draw(200, 0), rounds=1)
+    assert calibration.highest.shape == (200, 3)
+    assert calibration.highest.mean(axis=0) == pytest.approx([105.6895, 65.07436, 14.29327], rel=1e-4)
+    blocks = calibrate_stream(draw(200, 0), np.arange(200) // 20, rounds=1)
+    assert blocks.highest.mean(axis=0) == pytest.approx([120.7015, 61.94681, 11.05143], rel=1e-4)
+
+
+def test_the_scale_of_a_threshold_is_the_clean_streams_own() -> None:
+    """0 is the median of their highest values, 1 their 90% quantile, for each statistic; a tenth lies above."""
+    calibration = calibrate_stream(draw(200, 0), rounds=1)
+    threshold = calibration.threshold(RATE)
+    middle, high = np.quantile(calibration.highest, [0.5, 0.9], axis=0)
+    assert threshold.score(middle) == pytest.approx(0)
+    for place in range(3):
+        assert threshold.score(np.where(np.arange(3) == place, high, middle)) == pytest.approx(1)
+    assert (threshold.score(calibration.highest) > threshold.height).mean() == pytest.approx(RATE, abs=0.006)
 
 
 RATE = 0.1

@@ -5,6 +5,7 @@ import pytest
 
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.drift.traffic import RecordedTraffic, TooFewDays, UnreadableTraffic, learn_days
 from scones.monitoring.drift.window_test import window_test
 
@@ -87,6 +88,8 @@ def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
     assert learned.days.tolist() == sorted(learned.days.tolist())
     assert (learned.values[:A_DAY] == a_day(3).features).all()
     assert learned.calibration is not None
+    of_days = calibrate_stream(learned.values, learned.days, seed=0)
+    assert learned.calibration.highest == pytest.approx(of_days.highest, rel=1e-6)
 
 
 @pytest.mark.parametrize("days", [0, 1, 4])

@@ -14,7 +14,13 @@ from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND,
 from scones.data.decode import darken_and_blur
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, measure_features
-from scones.monitoring.drift.window_test import FalseAlarmBudget, InvalidBudget, InvalidFalseAlarmRate, window_test
+from scones.monitoring.drift.window_test import (
+    FalseAlarmBudget,
+    InvalidBudget,
+    InvalidFalseAlarmRate,
+    calibrate_windows,
+    window_test,
+)
 
 
 def photos(count: int, seed: int) -> np.ndarray:
@@ -148,6 +154,48 @@ def test_units_do_not_matter(seed: int, factor: float, offset: float) -> None:
     plain = window_test(Baseline(before), now, false_alarm_rate=0.05)
     scaled = window_test(Baseline(before * factor + offset), now * factor + offset, false_alarm_rate=0.05)
     assert plain.score == pytest.approx(scaled.score, rel=1e-3, abs=1e-3)
+
+
+def test_a_verdict_says_for_which_rate_it_holds() -> None:
+    """Whether there were enough photos or not."""
+    baseline = Baseline(photos(100, 0))
+    for count in (MIN_PHOTOS - 1, MIN_PHOTOS):
+        assert window_test(baseline, photos(count, 1), false_alarm_rate=0.02).false_alarm_rate == 0.02
+
+
+def test_known_photos_have_the_same_statistics_in_every_version() -> None:
+    """The seven statistics of clean splits, and two verdicts: what users were promised was measured with these."""
+    baseline = Baseline(photos(200, 0))
+    calibration = calibrate_windows(baseline, 50, 0.05)
+    middle = [26.61825, 2.124466, 5.370309, 10.67206, -0.346102, 0.7756718, 1.26557]
+    assert calibration.scale.middle == pytest.approx(middle, rel=1e-4)
+    assert np.quantile(calibration.null, 0.95) == pytest.approx(1.57949, rel=1e-4)
+    tables = (photos(50, 1), shifted(50, 1, "sharpness", -3))
+    clean, blurred = (window_test(baseline, table, false_alarm_rate=0.05) for table in tables)
+    assert (clean.score, clean.chance) == pytest.approx((0.445161, 0.73313), rel=1e-3)
+    assert (blurred.score, blurred.chance) == pytest.approx((11.92164, 1 / 2001), rel=1e-3)
+    assert (clean.strongest, blurred.strongest) == ("prediction shape", "features")
+    assert blurred.features[0].name == "sharpness"
+    assert blurred.features[0].score == pytest.approx(2.618921, rel=1e-4)
+    as_large = calibrate_windows(baseline, 5000, 0.05).scale.middle
+    assert as_large[:4] == pytest.approx([26.75409, 2.140925, 5.427563, 10.78967], rel=1e-4)
+    days = calibrate_windows(Baseline(photos(200, 0), days=np.arange(200) // 20), 50, 0.05).scale.middle
+    assert days[:4] == pytest.approx([23.38667, 1.975109, 4.779415, 12.06534], rel=1e-4)
+
+
+@pytest.mark.parametrize(("rate", "days", "splits"), [(0.05, False, 2000), (0.004, False, 2500), (0.004, True, 1000)])
+def test_a_lower_rate_needs_more_clean_splits(rate: float, days: bool, splits: int) -> None:
+    """Ten above the threshold, and 2,000 at least; stretches of days repeat themselves beyond 1,000."""
+    baseline = Baseline(photos(60, 0), days=np.arange(60) // 10 if days else None)
+    assert len(calibrate_windows(baseline, MIN_PHOTOS, rate).null) == splits
+
+
+def test_the_order_of_a_baseline_without_days_does_not_matter() -> None:
+    """Its photos are independent: if sorted by brightness they are no days and nights."""
+    table = photos(200, 0)
+    by_brightness = table[table[:, FEATURES.index("brightness")].argsort()]
+    one, other = (calibrate_windows(Baseline(each), 50, 0.05).scale.middle for each in (table, by_brightness))
+    assert one[:4] == pytest.approx(other[:4], rel=0.1)
 
 
 def test_a_check_takes_less_than_a_second() -> None:

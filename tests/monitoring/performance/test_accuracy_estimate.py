@@ -52,6 +52,21 @@ def test_damage_is_seen_where_confidence_sees_none(estimator: AccuracyEstimator,
         assert abs(estimate.accuracy - truth) < abs(window.probabilities.max(axis=1).mean() - truth)
 
 
+def test_known_photos_have_the_same_estimate_in_every_version(estimator: AccuracyEstimator) -> None:
+    """The errors in the docs were measured with these."""
+    found = [
+        estimator.estimate(window.features, window.probabilities) for window in (judged(200, 7, 0.5), judged(30, 8, 1))
+    ]
+    figures = [(each.accuracy, each.low, each.high) for each in found]
+    assert figures == [
+        pytest.approx((0.758664, 0.575456, 0.941871), rel=1e-4),
+        pytest.approx((0.759439, 0.541335, 0.977544), rel=1e-4),
+    ]
+    assert all(each.trusted and each.why == "similar photos were simulated" for each in found)
+    assert (estimator.max_distance, estimator.confident_above) == pytest.approx((4.100457, 0.8552348), rel=1e-4)
+    assert estimator.skew.mix == pytest.approx([0.4973159, 0.5026841], rel=1e-4)
+
+
 def test_what_was_never_simulated_is_not_trusted(estimator: AccuracyEstimator) -> None:
     """Photos far from all simulated windows get an estimate, and a warning."""
     window = judged(200, 8)

@@ -16,6 +16,7 @@ from scones.monitoring.performance.labels import (
     PHOTOS_TO_LABEL,
     InvalidLabels,
     LabelRequest,
+    LabelSample,
     choose_photos,
     compare_labels,
     corrected_accuracy,
@@ -77,6 +78,47 @@ def test_all_labels_leave_no_doubt() -> None:
     assert figure.high - figure.low < 0.1
 
 
+@pytest.mark.parametrize(
+    ("right", "accuracy"),
+    [
+        # Right where it was sure: confidence is trusted fully, by half (.025 / .0425), and not at all.
+        ([False, False, True, True], 0.475),
+        ([False, True, False, True], 0.5 - 0.025 * 0.025 / 0.0425),
+        ([True, True, False, False], 0.5),
+    ],
+)
+def test_four_labels_of_eight_photos_by_hand(right: list[bool], accuracy: float) -> None:
+    """Chances of one half; the labelled photos are surer by .025 than all, so full trust takes away that much."""
+    confidence = np.array([0.5, 0.6, 0.9, 1.0, 0.7, 0.7, 0.7, 0.7])
+    choice = LabelSample(np.arange(4), np.full(4, 0.5))
+    found = corrected_accuracy(confidence, choice, np.array(right))
+    assert found.accuracy == pytest.approx(accuracy)
+    assert 0 <= found.low < found.accuracy < found.high <= 1
+
+
+def test_an_interval_stays_between_0_and_1() -> None:
+    """All wrong, or all right."""
+    choice = LabelSample(np.arange(4), np.full(4, 0.5))
+    for right in (False, True):
+        found = corrected_accuracy(np.full(8, 0.7), choice, np.full(4, right))
+        assert (found.low == 0, found.high == 1) == (not right, right)
+
+
+def test_a_photo_that_alone_is_unsure_is_always_chosen() -> None:
+    """The others share what is left of the number."""
+    for seed in range(5):
+        choice = choose_photos(np.array([0.5] + [1.0] * 9), 5, seed)
+        assert 0 in choice.photos
+        assert choice.chances.tolist() == pytest.approx([1.0] + [4 / 9] * 4)
+
+
+def test_another_seed_asks_for_other_photos() -> None:
+    """And the same seed for the same."""
+    part = measured()
+    one, again, other = (LabelRequest.of("m", part.events, part.probabilities, seed) for seed in (1, 1, 2))
+    assert one == again != other
+
+
 def test_labels_that_do_not_fit_are_refused() -> None:
     """One label for each chosen photo."""
     choice = choose_photos(np.full(10, 0.7), 5)
@@ -113,6 +155,7 @@ def asked(part: RecordedTraffic) -> LabelRequest:
         "event,label\ne1,bicycle\nh2,motorcycle\ne3,\n",
         "photo,when,label\r\ne1,now,bicycle\r\nh2,,motorcycle\r\n",
         "photo,event,label\n ,e1,bicycle\nh2,e9,motorcycle\n",
+        "event,label\re1,bicycle\rh2,motorcycle\r",
         '{"event": "e1", "label": "bicycle"}\n\n{"photo": "h2", "label": "motorcycle", "by": {"name": "Ann"}}\n',
     ],
 )

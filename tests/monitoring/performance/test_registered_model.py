@@ -1,5 +1,6 @@
 """Replay finds another model within a few photos, and takes numerics for what they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scones.data.dataset import Sample
+from scones.model.model_file import open_model_file
+from scones.model.out_of_fold import OutOfFoldPredictions
+from scones.monitoring.drift.baseline import Baseline, InvalidBaseline
+from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.performance.registered_model import (
     PROBES_PER_CLASS,
     TOLERANCE,
@@ -36,6 +42,25 @@ def test_numerics_are_no_mismatch(answers: np.ndarray, seed: int) -> None:
     shaken = answers + np.random.default_rng(seed).uniform(-0.99, 0.99, answers.shape) * TOLERANCE
     found = check_predictions(shaken, answers)
     assert (found.mismatches, found.another_model) == ((), False)
+
+
+def test_a_difference_of_exactly_the_tolerance_is_none() -> None:
+    """A larger one is."""
+    expected = np.zeros((2, 2))
+    assert check_predictions(np.full((2, 2), TOLERANCE), expected).mismatches == ()
+    assert check_predictions(np.full((2, 2), TOLERANCE * 1.001), expected).mismatches == (0, 1)
+
+
+def test_windows_that_follow_each_other_count_together() -> None:
+    """One odd photo in each of two makes it certain, after as many photos as both had until then."""
+    answers = np.full((9, 2), 0.5)
+    odd = answers.copy()
+    odd[4] = [0.9, 0.1]
+    first, second = check_predictions(odd, answers), check_predictions(odd[:6], answers[:6])
+    both = first.join(second)
+    assert (both.photos, both.mismatches, both.found_after) == (15, (4, 13), 14)
+    assert both.another_model
+    assert both.largest == pytest.approx(0.4)
 
 
 def test_one_odd_photo_is_named_but_no_verdict() -> None:
@@ -85,6 +110,34 @@ def test_only_photos_that_the_model_predicts_correctly_are_probes(tmp_path: Path
     assert model.is_confident_of("bicycle", plain_photo(30))
     assert not model.is_confident_of("motorcycle", plain_photo(30))
     assert not model.is_confident_of("bicycle", plain_photo(125))
+
+
+def test_a_model_knows_its_training_photos_unless_its_baseline_is_of_others(tmp_path: Path) -> None:
+    """They are in the order of the baseline's; a baseline of days of traffic, or of another number, has none."""
+    write_tiny_model_file(tmp_path / "model")
+    model = open_model(tmp_path / "model", 0.2, seed=3)
+    with open_model_file(tmp_path / "model") as model_file:
+        predictions = OutOfFoldPredictions.kept(model_file)
+    assert predictions
+    assert (model.training_photos, model.seed, model.budget.per_thousand) == (predictions.names, 3, 0.2)
+    photos = len(model.training_photos)
+    for days, count, known in ((None, photos, True), (None, photos - 1, False), (np.zeros(photos, int), photos, False)):
+        other = Baseline(np.ones((count, len(FEATURES))), days=days)
+        assert model.with_baseline(other.to_bytes(), "here").baseline_photos() == (predictions.names if known else ())
+    with pytest.raises(InvalidBaseline, match="here"):
+        model.with_baseline(b"", "here")
+
+
+def test_the_stream_detector_has_the_threshold_of_the_budget(tmp_path: Path) -> None:
+    """A baseline without a calibration is calibrated with the model's seed."""
+    write_tiny_model_file(tmp_path / "model")
+    model = open_model(tmp_path / "model", 0.2)
+    assert model.baseline.calibration
+    expected = model.baseline.calibration.threshold(model.budget.of_stream()).height
+    assert model.stream_detector().threshold.height == expected
+    bare = replace(model, baseline=replace(model.baseline, calibration=None), seed=5)
+    again = calibrate_stream(model.baseline.values, seed=5).threshold(model.budget.of_stream()).height
+    assert bare.stream_detector().threshold.height == pytest.approx(again, rel=1e-6)
 
 
 @pytest.mark.parametrize(("response", "prediction"), [(b"[0.1, 0.9]", "motorcycle"), (b"oops", ""), (None, "")])
