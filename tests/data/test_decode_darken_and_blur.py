@@ -4,9 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from scones.data.decode import darken_and_blur
+from scones.data.image_header import UnreadablePhoto
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -40,5 +41,5 @@ def test_without_darkness_and_blur_the_photo_stays_the_same() -> None:
 
 def test_what_is_no_photo_cannot_be_shifted() -> None:
     """Bytes that are no photo are an error."""
-    with pytest.raises(UnidentifiedImageError):
+    with pytest.raises(UnreadablePhoto):
         darken_and_blur(b"no photo")

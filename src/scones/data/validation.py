@@ -1,6 +1,5 @@
 """Validate images: each file's size, format and content, then duplicates, leakage and the split into train and test."""
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from scones.data.dataset import (
     Dataset,
@@ -25,7 +23,7 @@ from scones.data.dataset import (
     require_enough,
     split_by_content,
 )
-from scones.data.decode import DAMAGE
+from scones.data.decode import opened
 from scones.data.image_header import Header, UnreadablePhoto, read_header
 from scones.data.metadata import without_metadata
 from scones.data.near_duplicates import NearDuplicates, cells, find_near_duplicates, group_duplicates, is_flat
@@ -57,35 +55,25 @@ def validate_image(data: bytes) -> ImageReport:
     if min(header.width, header.height) < MIN_SIDE_PIXELS:
         raise UnreadablePhoto(f"is too small ({_size(header)}; each side needs at least {MIN_SIDE_PIXELS})")
     seen = cells(data)
-    clean = without_metadata(data)
-    return ImageReport(clean, seen, tuple(_notes(clean, header, seen)))
+    return ImageReport(without_metadata(data), seen, tuple(_notes(header, seen)))
 
 
-def _notes(data: bytes, header: Header, seen: NDArray[np.uint8]) -> list[str]:
-    animated, transparent = _extras(data, header)
+def _notes(header: Header, seen: NDArray[np.uint8]) -> list[str]:
     flat = is_flat(seen)
     odd = {
         "shows a single color": flat,
-        "is animated, its first frame is used": animated,
-        "is transparent, white shows through": transparent,
+        "is animated, its first frame is used": header.animated,
+        "is transparent, white shows through": _is_transparent(header),
         "is gray": not flat and int(np.ptp(seen.astype(np.int16), axis=2).max()) <= _GRAY_LEVELS,
         f"is small ({_size(header)})": min(header.width, header.height) < _SMALL_PIXELS,
     }
     return [note for note, found in odd.items() if found]
 
 
-def _extras(data: bytes, header: Header) -> tuple[bool, bool]:
-    """Whether a photo is animated, and whether it is transparent."""
-    try:
-        with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
-            animated = bool(getattr(image, "is_animated", False))
-            # Many opaque images have an alpha channel.
-            if not image.has_transparency_data:
-                return animated, False
-            alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-            return animated, bool(alpha.min() < _OPAQUE)
-    except DAMAGE as error:
-        raise UnreadablePhoto(f"is damaged or truncated ({header.format})") from error
+def _is_transparent(header: Header) -> bool:
+    with opened(header) as image:
+        # Many opaque images have an alpha channel.
+        return image.has_transparency_data and bool(np.asarray(image.convert("RGBA").getchannel("A")).min() < _OPAQUE)
 
 
 def _size(header: Header) -> str:

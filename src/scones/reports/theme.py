@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -234,7 +234,7 @@ def picture(photo: bytes) -> Picture:
             if image.format in _INLINE_TYPES and len(photo) <= _INLINE_BYTES and side <= _INLINE_SIDE_PIXELS:
                 return Picture(_uri(_INLINE_TYPES[image.format], photo), side <= _PIXELATED_SIDE_PIXELS)
             return Picture(_uri("image/jpeg", _thumbnail(image)), pixelated=False)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
+    except Exception:  # noqa: BLE001 - whatever a decoder raises, the page is written
         return Picture(_NOTHING, pixelated=False)
 
 

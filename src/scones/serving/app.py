@@ -6,13 +6,15 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from scones.model.inference import Answers, Model, Pixels
 from scones.serving.batching import Batcher
-from scones.serving.image_input import is_supported, read_photos
+from scones.serving.image_input import decode_photos, is_supported, read_headers
 from scones.serving.metrics import WorkerCounters, render
 from scones.serving.options import Limits
 from scones.serving.responses import ATTRIBUTES, CLOSE, ModelInfo, Refusal, Response, prediction
@@ -23,12 +25,20 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+_T = TypeVar("_T")
 
 _METHODS: Final[Mapping[str, str]] = {"/ping": "GET", "/invocations": "POST", "/metrics": "GET"}
 _PING: Final = Response(200, b"{}")
 _KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 _MAX_ATTRIBUTES_BYTES: Final = 1024
 _SWEEP_SECONDS: Final = 0.25
+# Up to these, reading and decoding take a few milliseconds, and giving the work to a thread would take a part of that.
+_INLINE_BYTES: Final = 64 * 1024
+_INLINE_PIXELS: Final = 400_000
+_SLOW_PIXELS: Final = 4_000_000
+"""A request of more `decoding_pixels` than this may take a tenth of a second."""
+_MAX_WAITING: Final = 16
+"""So many requests of the most pixels may wait for a thread: some seconds of work."""
 
 
 class TimedConnection(Protocol):
@@ -48,10 +58,15 @@ class App:
         self.counters = counters[worker]
         self.connections: set[TimedConnection] = set()
         self._all_counters = counters
+        self._waiting_pixels = 0
         self._model = model
         self._facts = ModelInfo(model.classes, model.version, model.unfamiliar_above)
         self.arriving_bytes = 0
+        """Of bodies that are arriving, or that wait for a thread."""
         self._batcher: Batcher
+        # One request of huge photos after another, so that few are in memory, while others have a thread of their own.
+        self._thread: ThreadPoolExecutor
+        self._slow_thread: ThreadPoolExecutor
         self._loop: asyncio.AbstractEventLoop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,18 +158,45 @@ class App:
     async def _invoke(self, headers: Mapping[bytes, bytes], body: bytes) -> Response:
         start = time.perf_counter()
         try:
-            kind = headers.get(b"content-type", b"")
-            photos, many = read_photos(kind, body, self._model.size, self.limits)
+            photos, many = await self._read_photos(headers.get(b"content-type", b""), body)
             rows = await self._predict(photos)
             return prediction(headers.get(b"accept", b""), rows.tolist(), self._facts, many=many)
         finally:
             self.counters.add("invocation_seconds", time.perf_counter() - start)
 
+    async def _read_photos(self, kind: bytes, body: bytes) -> tuple[Sequence[Pixels], bool]:
+        """Decode the photos in *body*, in a thread if that takes long: decoders release Python's lock."""
+        read = partial(read_headers, kind, body, self.limits)
+        inline = len(body) <= _INLINE_BYTES
+        with self._waiting(0 if inline else len(body), 0):
+            headers, many = read() if inline else await self._loop.run_in_executor(self._thread, read)
+            pixels = sum(header.decoding_pixels for header in headers)
+            decode = partial(decode_photos, headers, self._model.size, many=many)
+            if inline and pixels <= _INLINE_PIXELS:
+                return decode(), many
+            with self._waiting(0, pixels):
+                thread = self._slow_thread if pixels > _SLOW_PIXELS else self._thread
+                return await self._loop.run_in_executor(thread, decode), many
+
+    @contextmanager
+    def _waiting(self, size: int, pixels: int) -> Iterator[None]:
+        """Count what waits for a thread, in bytes and pixels; if that is too much, the request is refused."""
+        self.arriving_bytes += size
+        self._waiting_pixels += pixels
+        try:
+            if (size and self.arriving_bytes > self.limits.bodies_bytes) or self._waiting_pixels > max(
+                pixels, _MAX_WAITING * self.limits.pixels
+            ):
+                raise overloaded("too many large photos are waiting; try again")
+            yield
+        finally:
+            self.arriving_bytes -= size
+            self._waiting_pixels -= pixels
+
     async def _predict(self, photos: Sequence[Pixels]) -> Answers:
         future: asyncio.Future[Answers | None] = self._loop.create_future()
         if not self._batcher.submit(photos, partial(_deliver, future)):
-            retry = ((b"retry-after", b"1"),)
-            raise Refusal(503, "overloaded", "too many photos are waiting; try again", headers=retry)
+            raise overloaded("too many photos are waiting; try again")
         answers = await future
         if answers is None:
             raise Refusal(500, "model_failed", "the model failed on this photo")
@@ -171,11 +213,14 @@ class App:
         self._batcher = Batcher(
             self._model.answer, self._loop.call_soon, self._observe, batch=self.limits.batch, queue=self.limits.queue
         )
+        self._thread, self._slow_thread = (ThreadPoolExecutor(1, name) for name in ("decode", "decode-slow"))
         self.counters.set("connections", 0)
         sweep = self._loop.create_task(self._sweep())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         sweep.cancel()
+        for thread in (self._thread, self._slow_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
         faulthandler.cancel_dump_traceback_later()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -200,6 +245,11 @@ class App:
 def body_too_large(limits: Limits) -> Refusal:
     """Return the refusal of a body over the limit."""
     return Refusal(413, "body_too_large", f"the body exceeds {limits.body_bytes:,} bytes", close=True)
+
+
+def overloaded(reason: str) -> Refusal:
+    """Return the refusal of a request for which there is no room now."""
+    return Refusal(503, "overloaded", reason, headers=((b"retry-after", b"1"),))
 
 
 def _deliver(future: "asyncio.Future[Answers | None]", answers: Answers | None) -> None:

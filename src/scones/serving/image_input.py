@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
 from PIL import Image
 
-from scones.data.decode import decode
+from scones.data.decode import decode, decode_parts
 from scones.data.image_header import Header, TooLarge, UnreadablePhoto, read_header
 from scones.model.inference import Pixels
 from scones.serving.options import Limits
@@ -34,32 +35,53 @@ def read_photos(content_type: bytes, body: bytes, size: int, limits: Limits) -> 
     Raises:
         Refusal: no photo, an unreadable one, one that is too large, or too many.
     """
+    headers, many = read_headers(content_type, body, limits)
+    return decode_photos(headers, size, many=many), many
+
+
+def read_headers(content_type: bytes, body: bytes, limits: Limits) -> tuple[list[Header], bool]:
+    """Read the headers of the photos in *body*, which all are within the limits; see `read_photos`."""
     if not body:
         raise Refusal(400, "empty_body", "the body is empty; send one photo")
     if media_type(content_type) != JSON:
-        return _decode([("the photo", body)], size, limits), False
+        return _headers([body], limits, many=False), False
     texts, many = _parse(body)
     if not texts:
         raise Refusal(400, "no_photos", "the list of photos is empty")
     if len(texts) > limits.photos:
         raise Refusal(413, "too_many_photos", f"{len(texts)} photos in one request; the limit is {limits.photos}")
-    names = [f"photo {index}" if many else "the photo" for index in range(len(texts))]
-    return _decode([(name, _unbase64(text, name)) for name, text in zip(names, texts, strict=True)], size, limits), many
+    blobs = [_unbase64(text, _name(index, many=many)) for index, text in enumerate(texts)]
+    return _headers(blobs, limits, many=many), many
 
 
-def _decode(blobs: Sequence[tuple[str, bytes]], size: int, limits: Limits) -> list[Pixels]:
+def _headers(blobs: Sequence[bytes], limits: Limits, *, many: bool) -> list[Header]:
     # All are judged by their headers before the first is decoded.
+    headers: list[Header] = []
     pixels = 0
-    for name, data in blobs:
-        with _naming(name):
+    for index, data in enumerate(blobs):
+        with _naming(_name(index, many=many)):
             header = read_header(data)
             pixels += header.decoding_pixels
             _check_pixels(header, pixels, limits)
+        headers.append(header)
+    return headers
+
+
+def decode_photos(headers: Sequence[Header], size: int, *, many: bool) -> list[Pixels]:
+    """Decode the photos of which the headers were read to uint8 [size, size, 3] each.
+
+    Raises:
+        Refusal: one of them is unreadable.
+    """
     photos = []
-    for name, data in blobs:
-        with _naming(name):
-            photos.append(decode(data, size))
+    for index, header in enumerate(headers):
+        with _naming(_name(index, many=many)):
+            photos.append(decode_parts(header, size))
     return photos
+
+
+def _name(index: int, *, many: bool) -> str:
+    return f"photo {index}" if many else "the photo"
 
 
 @contextmanager
@@ -73,9 +95,9 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _check_pixels(header: Header, total: int, limits: Limits) -> None:
-    # The decoder has a limit too, but one photo at it would hold up everybody else for a second.
+    # The decoder has a limit too, but one photo at it would take seconds of a core.
     if total > limits.pixels:
-        size = f"{header.width:,} x {header.height:,} pixels"
+        size = f"{header.width:,} x {header.height:,} pixels, {header.decoding_pixels:,} to decode"
         raise TooLarge(f"is too large ({size}; the limit is {limits.pixels:,} in a request)")
 
 
@@ -87,24 +109,35 @@ def warm_decoders() -> None:
         decode(stream.getvalue(), 1)
 
 
-def _parse(body: bytes) -> tuple[Sequence[object], bool]:
-    """Find the base64 texts in `"..."`, `["...", ...]`, `{"photo": "..."}` or `{"photos": [...]}`."""
+class _Photos(msgspec.Struct):
+    photo: msgspec.Raw = msgspec.Raw(b"null")
+    photos: msgspec.Raw = msgspec.Raw()
+
+
+_Texts = str | list[str]
+_BODY: Final = msgspec.json.Decoder(_Texts | _Photos)
+_TEXTS: Final = msgspec.json.Decoder(_Texts)
+
+
+def _parse(body: bytes) -> tuple[Sequence[str], bool]:
+    """Find the base64 texts in `"..."`, `["...", ...]`, `{"photo": "..."}` or `{"photos": [...]}`.
+
+    Anything else ends the parsing where it begins: values of other types are never built.
+    """
     try:
-        value = json.loads(body)
+        encoding = json.detect_encoding(body)
+        value = _BODY.decode(body if encoding == "utf-8" else body.decode(encoding))
+        if isinstance(value, _Photos):
+            value = _TEXTS.decode(value.photos if bytes(value.photos) else value.photo)
+    except msgspec.ValidationError as error:
+        wanted = '{"photo": "<base64>"} or {"photos": ["<base64>", ...]}'
+        raise Refusal(400, "bad_json", f"the JSON must be {wanted} ({error})") from error
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad_json", "the body is no JSON") from error
-    if isinstance(value, dict):
-        value = value.get("photos", value.get("photo"))
-    if isinstance(value, str):
-        return [value], False
-    if isinstance(value, list):
-        return value, True
-    raise Refusal(400, "bad_json", 'the JSON must be {"photo": "<base64>"} or {"photos": ["<base64>", ...]}')
+    return (value, True) if isinstance(value, list) else ([value], False)
 
 
-def _unbase64(text: object, name: str) -> bytes:
-    if not isinstance(text, str):
-        raise Refusal(400, "bad_json", f"{name} is no text in base64")
+def _unbase64(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -32,9 +32,10 @@ class Limits:
     bodies_bytes: int = 128 * 1024 * 1024
     """The most that bodies still arriving may hold together; beyond it requests are answered with 503."""
     pixels: int = 12_000_000
-    """The most pixels in one request, those of a JPEG counted a quarter, for it is decoded at a reduced scale.
+    """The most pixels to decode in one request: 12 million take less than half a second.
 
-    A few hundred bytes of lossless WebP can hold 12 million, and take 0.8 s and 160 MB to decode.
+    Those of a JPEG count a quarter, for it is decoded at a reduced scale; of a progressive JPEG all count, and more
+    with its scans. Sixteen bits, alpha and WebP count more than a plain PNG (`Header.decoding_pixels`).
     """
     photos: int = 64
     """The most photos in one request."""

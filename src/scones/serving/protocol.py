@@ -13,6 +13,8 @@ from scones.serving.responses import ATTRIBUTES, Refusal
 
 # Without an end, a refused client could keep us reading.
 _LINGER_BYTES: Final = 64 * 1024 * 1024
+# Chunks of less than a hundred bytes each are mostly framing, whose parsing costs more than their bytes do.
+_FRAMING_SHARE: Final = 16
 # Requests that wait for others on their connection take a hundred times the memory of their bytes.
 _PIECE_BYTES: Final = 16 * 1024
 _NOTHING: Final = memoryview(b"")
@@ -39,6 +41,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._responses: _ResponseTransport
         self.unparsed = _NOTHING
         self._wire_bytes = 0
+        self._body_bytes = 0
         self._receiving = False
         self._in_body = False
         self._at_eof = False
@@ -100,8 +103,15 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._receiving and not self._in_body and self._wire_bytes > limits.head_bytes:
             self._refuse(Refusal(431, "headers_too_large", f"the headers exceed {limits.head_bytes:,} bytes"))
         elif self._receiving and self._wire_bytes > 2 * limits.body_bytes + limits.head_bytes:
-            # Chunks that are mostly framing, or the body of a request that is refused already.
+            # The body of a request that is refused already.
             self._refuse(body_too_large(limits))
+        elif self._receiving and self._in_body and self._framing_bytes() > limits.head_bytes:
+            reason = f"the body has more than {limits.head_bytes:,} bytes of framing; send larger chunks"
+            self._refuse(Refusal(413, "body_too_large", reason, close=True))
+
+    def _framing_bytes(self) -> int:
+        """The bytes of chunks' sizes, extensions and trailers, less those that go with chunks of a usual size."""
+        return self._wire_bytes - self._body_bytes - self._body_bytes // _FRAMING_SHARE
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Respond to complete requests before closing: the client may have closed its sending half only."""
@@ -159,7 +169,7 @@ class LimitedProtocol(HttpToolsProtocol):
         # Trailers after a chunked body are no headers.
         self.headers = []
         self._in_body = True
-        self._wire_bytes = 0
+        self._wire_bytes = self._body_bytes = 0
         self.deadline = self.loop.time() + self._limits.body_seconds
         if self.scope["http_version"] == "1.0":
             self.cycle.keep_alive = self.parser.should_keep_alive()
@@ -170,6 +180,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Collect the body."""
         if not self._discarding:
+            self._body_bytes += len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
