@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from photo_folders import VEHICLES, collect_folder, fill, left_out, names, png, quiet
 from scones.data.dataset import ExcludedFile, SourceError, TooFewPhotos
-from scones.data.sources.files import open_folder
-from scones.data.sources.folder import load_files, role_of, sort_files
+from scones.data.sources.files import FileSource, SourceFile, choose_by_name, open_folder
+from scones.data.sources.folder import TEST_ROLES, load_files, role_of, sort_files
 
 Fill = Callable[..., None]
 
@@ -311,6 +313,28 @@ def test_folders_of_no_meaning_are_descended_into_and_said(
     assert f"the photos are read from the folder {place}/ inside" in found.warnings
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train/train", "test/test"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train/Train", "train/Test"),
+        ("test/train", "test/test"),
+        ("training/data/train", "testing/data/test"),
+    ],
+)
+@pytest.mark.parametrize("labels", [VEHICLES, ("scooter", "van")])
+def test_splits_inside_folders_of_the_same_names_are_found(
+    tmp_path: Path, train: str, test: str, labels: tuple[str, str]
+) -> None:
+    """As some archives unpack."""
+    for start, (split, count) in enumerate([(train, 10), (test, 4)]):
+        for number, label in enumerate(labels):
+            fill(tmp_path / split / label, count, 1000 * start + 100 * number)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert (found.classes, sum(photo.split == "test" for photo in found.photos)) == (labels, 8)
+
+
 def test_folders_of_no_meaning_inside_the_splits_are_descended_into(tmp_path: Path) -> None:
     """train/images/<class>, as exported by labelling tools."""
     for start, (split, count) in enumerate([("train", 10), ("test", 4)]):
@@ -453,3 +477,49 @@ def test_nine_photos_of_a_class_are_too_few(tmp_path: Path) -> None:
 def test_a_long_name_takes_no_long_time(name: str) -> None:
     """An expression that backtracks would need exponential time for these."""
     assert role_of(name) is None
+
+
+FOLDERS = st.sampled_from(
+    [
+        "train",
+        "Test",
+        "val",
+        "holdout",
+        "bicycle",
+        "Motorcycles",
+        "scooter",
+        "outliers",
+        "dataset",
+        "phone",
+        ".git",
+        "x_train",
+        "x_test",
+    ]
+)
+PATHS = st.builds(
+    lambda folders, name: "/".join((*folders, name)),
+    st.lists(FOLDERS, max_size=4),
+    st.sampled_from(["a.png", "b.png", "._a.png", "Thumbs.db"]),
+)
+
+
+@given(st.sets(PATHS, max_size=30))
+@settings(max_examples=200)
+def test_every_file_of_any_layout_has_one_place(paths: set[str]) -> None:
+    """It has a class, or is left out alone or with its folder; no photo of a test folder trains."""
+    found, ignored = choose_by_name((SourceFile(path, bytes) for path in sorted(paths)), lambda item: item.path)
+    source = FileSource("mine", "folder mine", tuple(found), tuple(ignored))
+    try:
+        layout = sort_files(source, VEHICLES)
+    except SourceError:
+        return
+    assert len(layout.files) + sum(item.files for item in layout.left_out) == len(paths)
+    used = [file.item.path for file in layout.files]
+    assert len(set(used)) == len(used)
+    assert not {item.name for item in layout.left_out}.intersection(used)
+    assert len({(file.split, file.label, file.name) for file in layout.files}) == len(used)
+    assert not any(role_of(label) in ("train", *TEST_ROLES) for label in layout.classes)
+    for file in layout.files:
+        roles = filter(None, map(role_of, file.item.path.split("/")[:-1]))
+        if layout.split and "x_" not in file.item.path:
+            assert (file.split, next(roles, None)) not in {("train", role) for role in TEST_ROLES}

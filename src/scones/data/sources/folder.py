@@ -188,16 +188,16 @@ class _Sorter:
         roles = _roles(folders)
         return {name: role for name, role in roles.items() if not (whole and _match(name, self.classes))}
 
-    def _unwrap(self, placed: Sequence[_Placed], outliers: list[LabelledFile] | None = None) -> list[_Placed]:
-        """Descend through folders of no meaning; take outliers/ out on the way."""
+    def _unwrap(
+        self, placed: Sequence[_Placed], outliers: list[LabelledFile] | None = None, role: Role | None = None
+    ) -> list[_Placed]:
+        """Descend through folders of no meaning, also through train/ in train/ (*role*); take outliers/ out."""
         path = ""
         while True:
             inside = self._without_outliers(placed, outliers)
             tops = _tops(inside)
             top = tops[0] if len(tops) == 1 else ""
-            direct = sum(len(parts) == 2 for _, parts in inside)
-            deeper = sum(len(parts) > 2 for _, parts in inside)
-            if not top or deeper <= direct or role_of(top) or _match(top, self.classes):
+            if not top or not self._is_wrapper(top, inside, role):
                 break
             path += f"{top}/"
             self._stray(item for item, parts in inside if len(parts) == 1)
@@ -205,6 +205,14 @@ class _Sorter:
         if path:
             self.notes.append(f"the photos are read from the folder {path} inside")
         return inside
+
+    def _is_wrapper(self, top: str, inside: Sequence[_Placed], role: Role | None) -> bool:
+        """Whether the only folder has no meaning: most of its files are in folders of its own."""
+        direct = sum(len(parts) == 2 for _, parts in inside)
+        deeper = sum(len(parts) > 2 for _, parts in inside)
+        if deeper <= direct or _match(top, self.classes):
+            return False
+        return role_of(top) in {None, role} or self._has_splits_inside(inside)
 
     def _without_outliers(self, placed: Sequence[_Placed], outliers: list[LabelledFile] | None) -> list[_Placed]:
         tops = _tops(placed)
@@ -224,7 +232,8 @@ class _Sorter:
         self._stray(item for item, parts in placed if len(parts) == 1)
         groups: list[tuple[Split | None, SourceFile, tuple[str, ...]]] = []
         for top, split in splits.items():
-            inner = self._unwrap([(item, parts[1:]) for item, parts in placed if len(parts) > 1 and parts[0] == top])
+            inside = [(item, parts[1:]) for item, parts in placed if len(parts) > 1 and parts[0] == top]
+            inner = self._unwrap(inside, role=roles[top])
             groups += [(split, item, parts) for item, parts in inner]
             if not any(len(parts) > 1 for _, parts in inner):
                 raise SourceError(
@@ -328,7 +337,8 @@ class _Sorter:
         """Whether the folders are sources of photos: no class of the settings, but each of these is inside them."""
         first = {parts[0] for parts in paths if len(parts) > 1}
         second = {_match(name, self.classes) for name in {parts[1] for parts in paths if len(parts) > 2}}
-        if any(_match(name, self.classes) for name in first) or not second.issuperset(self.classes):
+        other = any(_match(name, self.classes) or role_of(name) for name in first)
+        if other or not second.issuperset(self.classes):
             return False
         self.notes.append(f"{', '.join(f'{name}/' for name in sorted(first))} hold photos of the same classes")
         return True
@@ -383,6 +393,7 @@ def _choose(source: FileSource, labels: Counter[str], classes: tuple[str, ...]) 
     found = sorted(labels)
     if not found:
         raise SourceError(f"{source.place} contains no folders with photos; {LAYOUT}{_unread(source)}")
+    wanted = classes
     missing = [label for label in classes if label not in found]
     if len(missing) == len(classes):
         classes, missing = tuple(found), []
@@ -391,6 +402,12 @@ def _choose(source: FileSource, labels: Counter[str], classes: tuple[str, ...]) 
         raise SourceError(f"{source.place} has no folder {missing[0]!r}; folders there: {there}{_unread(source)}")
     if len(classes) < 2:
         raise SourceError(f"{source.place} has only one class ({classes[0]}); at least two are needed{_unread(source)}")
+    for label in (label for label in found if label in classes and role_of(label) in ("train", *TEST_ROLES)):
+        if label not in wanted:
+            raise SourceError(
+                f"{source.place} has {label}/ where a class should be; {LAYOUT}; if {label!r} is a class, "
+                "name it in the setting classes"
+            )
     for label in (label for label in classes if "," in label):
         raise SourceError(f"{source.place} has a class {label!r}; rename the folder without commas and line ends")
     return classes, [label for label in found if label not in classes]
