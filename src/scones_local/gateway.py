@@ -64,6 +64,7 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     map_runs.install()
     builds.install(quotas)
     stacks.install(sagemaker, programs)
+    app.SERVICE_HANDLERS["lambda"] = lambdas.with_payload_limit(app.SERVICE_HANDLERS["lambda"])
     for service, target, handler in (
         ("sagemaker", "SageMaker.", sagemaker.handle),
         ("application-autoscaling", "AnyScaleFrontendService.", AutoScalingService(sagemaker.tables).handle),

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import distribution
@@ -26,8 +26,10 @@ from scones_local import isolation
 from scones_local.cloud import Programs
 from scones_local.cloudwatch import MetricBuffer
 from scones_local.lambda_workers import CallerGone, CallResult, FunctionVersion, LambdaCall, LambdaWorker, error_body
-from scones_local.wire import Json, Reply
+from scones_local.wire import Json, Reply, ServiceError, error_reply
 
+Handler = Callable[[str, str, dict[str, str], bytes, Json], Awaitable[Reply]]
+"""A service in ministack's router: method, path, headers, body and query of a request."""
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "NO_PROXY")
 """The only variables of this machine that a function inherits, besides those of Lambda and of AWS clients."""
 RUNTIME_PACKAGES = {"boto3", "awslambdaric"}
@@ -37,6 +39,7 @@ RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 15))
 WAIT_FOR_WORKER_SECONDS = 60.0
 MAX_LOG_LINES = 5000
 MAX_VARIABLES_BYTES = 4096
+MAX_PAYLOAD_BYTES = {"RequestResponse": 6 * 1024 * 1024, "Event": 1024 * 1024}
 WAITING_UNTIL: ContextVar[float] = ContextVar("WAITING_UNTIL", default=math.inf)
 """How long the caller of a function waits for it, in seconds since 1970."""
 CALLER_GONE = "States.Timeout"
@@ -57,6 +60,20 @@ def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, pr
     for name in ("_update_config", "_update_code"):
         setattr(lambda_svc, name, _patch_change(getattr(lambda_svc, name), programs))
     lambda_svc._normalize_layer_attachments = _patch_layers(lambda_svc._normalize_layer_attachments)
+
+
+def with_payload_limit(handle: Handler) -> Handler:
+    """Refuse calls of functions with a payload that Lambda refuses."""
+
+    async def limited(method: str, path: str, headers: dict[str, str], body: bytes, query: Json) -> Reply:
+        kind = {name.lower(): value for name, value in headers.items()}.get("x-amz-invocation-type", "RequestResponse")
+        limit = MAX_PAYLOAD_BYTES.get(kind)
+        if path.endswith("/invocations") and limit and len(body) > limit:
+            text = f"{len(body)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+            return error_reply(ServiceError("RequestEntityTooLargeException", text, status=413), "application/json")
+        return await handle(method, path, headers, body, query)
+
+    return limited
 
 
 def refusal(members: Json, programs: Programs) -> str | None:

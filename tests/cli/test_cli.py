@@ -593,3 +593,18 @@ def test_there_is_one_way_to_the_terminal() -> None:
         path.name for path in folder.glob("*.py") if re.search(r"click\.s?echo|print\(|\.show\(\)", path.read_text())
     }
     assert printing == {"output.py", "session.py"}
+
+
+def test_the_region_is_that_of_the_flag_the_environment_or_the_profile(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this order; each is refused by its name before anything is asked of AWS."""
+    (home / "config").write_text("[default]\nregion = ca-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert "does not work in region 'ca-west-1'" in run("status")[2]
+    monkeypatch.setenv("AWS_REGION", "us-iso-east-1")
+    assert "does not work in region 'us-iso-east-1'" in run("status")[2]
+    code, _, err = run("status", "--region", "us-esat-1")
+    assert (code, "no region 'us-esat-1'" in err) == (1, True)

@@ -242,3 +242,17 @@ def test_a_function_reads_its_layers_files_at_opt(function: Any) -> None:
     _, _, _, _, _, _, name, version = arn.split(":")
     function.client.delete_layer_version(LayerName=name, VersionNumber=int(version))
     assert function() == ("words", None)
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("RequestResponse", 6_291_456), ("Event", 1_048_576)])
+def test_a_payload_has_lambda_s_limit(function: Any, kind: str, limit: int) -> None:
+    """6 MB for an answer that is waited for, 1 MB for a call that is queued."""
+    invoke = function.client.invoke
+    for size in (limit + 1, limit):
+        payload = json.dumps({"long": "n" * (size - len(json.dumps({"long": ""})))})
+        assert len(payload) == size
+        if size > limit:
+            with pytest.raises(ClientError, match=rf"RequestEntityTooLarge.*too large for the {kind} invocation type"):
+                invoke(FunctionName=function.name, InvocationType=kind, Payload=payload)
+        else:
+            assert invoke(FunctionName=function.name, InvocationType=kind, Payload=payload)["StatusCode"] < 300

@@ -12,6 +12,8 @@ from scones.aws.sagemaker import TrainingFailed
 from scones.config.settings import Settings
 from scones.data.dataset import Dataset, labelled_photo
 from scones.data.sources.synthetic import render
+from scones.deployment.checks import QuotaTooSmall
+from scones.deployment.template import image_source
 from scones.domain.progress import Silent
 from scones.model.model_file import read_model_file, unpack
 from scones.pipeline import Pipeline, load_result
@@ -160,3 +162,19 @@ def test_a_job_that_is_no_longer_waited_for_is_found_again(aws: Aws, settings: S
     assert again.lines[0] == f"training job {found[1]} was started before: waiting for it"
     # What was collected is not found again.
     assert list(aws.bucket.list("checkpoints/")) == []
+
+
+def test_a_new_account_without_training_instances_builds_nothing(aws: Aws, settings: Settings) -> None:
+    """`train` reads its quota first: one line, no image build and no job."""
+    flow = Pipeline(aws, replace(settings, training_instance="ml.p3.2xlarge"), Silent())
+    flow.stage()
+    client = Client(settings, "service-quotas", KEYS)
+    name = "ml.p3.2xlarge for training job usage"
+    pages = client.pages("list_service_quotas", ServiceCode="sagemaker")
+    (code,) = [item["QuotaCode"] for page in pages for item in page["Quotas"] if item["QuotaName"] == name]
+    client.call("request_service_quota_increase", ServiceCode="sagemaker", QuotaCode=code, DesiredValue=0)
+    with pytest.raises(QuotaTooSmall, match=rf"ml.p3.2xlarge for training is 0: request more of {code}"):
+        flow.train()
+    assert not list(aws.images.running())
+    assert aws.images.digest(image_source().tag) is None
+    assert not list(aws.sagemaker.running_trainings(aws.prefix))
