@@ -9,7 +9,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,23 +40,22 @@ from benchmarks.monitor_world import (
     CELLS,
     CLEAN,
     DAMAGES,
-    EPOCHS,
     MISTRAINED,
     PRIORS,
     SHARES,
     SWAPPED,
     TAUGHT,
-    WRONG_EPOCHS,
     WRONG_LABELS,
     Floats,
     Quick,
+    Sight,
     World,
     load,
     measure_all,
 )
 
 from scones.domain.decision import VEHICLES
-from scones.training.recipe import TrainingData
+from scones.training.features import TrainingData
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BUILD = Path("build/bench-monitor")
@@ -105,25 +104,25 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     unseen, known = np.concatenate([photos[rest], tests]), np.concatenate([labels[rest], truths])
     learnt = load(others / "train")[0]
     training_data = TrainingData(
-        photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt
+        photos[taught], labels[taught], len(VEHICLES), learnt[:0] if options.without_others else learnt, ()
     )
-    model = Quick.learn(training_data, photos[rest], EPOCHS, options.seed)
-    world = measure_all(
-        model, train_wrongly(training_data, photos[rest], options.seed), unseen, known, load(others / "test")[0]
-    )
+    sight = Sight(training_data.photos)
+    model = Quick.learn(training_data, photos[rest], sight)
+    wrong = train_wrongly(training_data, photos[rest], sight, options.seed)
+    world = measure_all(model, wrong, unseen, known, load(others / "test")[0])
     parts = options.splits
     windows = measure_windows(world, parts, max(2, parts // 4), options.seed)
     streams = measure_streams(world, max(2, parts // 4), options.seed, BUILD / "river")
-    left = TrainingData(photos[rest], labels[rest], len(VEHICLES), training_data.outliers)
-    fresh = measure_fresh(held_out_features(world, training_data, left, options.seed), 2 * parts, options.seed)
+    left = TrainingData(photos[rest], labels[rest], len(VEHICLES), training_data.outliers, ())
+    fresh = measure_fresh(held_out_features(world, training_data, left, sight), 2 * parts, options.seed)
     accuracies = measure_accuracy(world, max(2, parts // 4), options.seed)
     replayed = measure_replay(world, parts, options.seed)
     months = measure_months(model, unseen, known, options.seed)
     times = measure_times(world, unseen)
     half = len(unseen) // 2
     yield f"Measured on {datetime.now(UTC):%Y-%m-%d}, seed {options.seed}, in {time.monotonic() - started:.0f} s"
-    yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, trained on {len(taught)} photos for"
-    yield f"{EPOCHS} epochs beside {len(training_data.outliers)} photos of other things, is right on"
+    yield f"({time.process_time() - spent:.0f} CPU seconds). A quick model, trained on {len(taught)} photos"
+    yield f"beside {len(training_data.outliers)} photos of other things, is right on"
     yield f"{world.seen[CLEAN].right.mean():.3f} of {len(unseen)} unseen photos; each repetition splits these again,"
     yield f"{half} reference and {len(unseen) - half} stream."
     yield ""
@@ -136,21 +135,19 @@ def _measure(options: argparse.Namespace) -> Iterator[str]:
     yield from _details(windows, streams, accuracies, months, world)
 
 
-def train_wrongly(training_data: TrainingData, unseen: np.ndarray, seed: int) -> Quick:
-    """Train a model briefly, with many wrong labels."""
+def train_wrongly(training_data: TrainingData, unseen: np.ndarray, sight: Sight, seed: int) -> Quick:
+    """Train a model with many wrong labels."""
     wrong = np.random.default_rng(seed).random(len(training_data.labels)) < WRONG_LABELS
     labels = np.where(wrong, 1 - training_data.labels, training_data.labels)
-    return Quick.learn(
-        TrainingData(training_data.photos, labels, 2, training_data.outliers), unseen, WRONG_EPOCHS, seed
-    )
+    return Quick.learn(replace(training_data, labels=labels), unseen, sight)
 
 
-def held_out_features(world: World, taught: TrainingData, rest: TrainingData, seed: int) -> Floats:
+def held_out_features(world: World, taught: TrainingData, rest: TrainingData, sight: Sight) -> Floats:
     """The features of all photos, [n, features], by models not trained on them: a second one is trained on the rest.
 
     Some photos come from one model and some from the other, in reference and stream alike.
     """
-    other = Quick.learn(rest, taught.photos, EPOCHS, seed)
+    other = Quick.learn(rest, taught.photos, sight)
     return np.concatenate([world.seen[CLEAN].features, other.measure(taught.photos, taught.labels).features])
 
 

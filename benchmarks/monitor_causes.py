@@ -16,7 +16,6 @@ from benchmarks.monitor import train_wrongly
 from benchmarks.monitor_world import (
     CELLS,
     CLEAN,
-    EPOCHS,
     MISTRAINED,
     OTHERS,
     PRIORS,
@@ -24,6 +23,7 @@ from benchmarks.monitor_world import (
     SWAPPED,
     TAUGHT,
     Quick,
+    Sight,
     Window,
     World,
     load,
@@ -36,7 +36,7 @@ from scones.monitoring.alerts.cause import Cause, estimate_mix, probable_cause
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.window_test import window_test
 from scones.monitoring.performance.registered_model import check_predictions
-from scones.training.recipe import TrainingData
+from scones.training.features import TrainingData
 
 RATE = 0.01
 MIX = (0.5, 0.5)
@@ -108,9 +108,9 @@ def _world(folder: Path, seed: int) -> World:
     photos, labels = load(two / "train", VEHICLES)
     order = np.random.default_rng(seed).permutation(len(photos))
     taught, rest = order[:TAUGHT], order[TAUGHT:]
-    training_data = TrainingData(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0])
-    model = Quick.learn(training_data, photos[rest], EPOCHS, seed)
-    wrong = train_wrongly(training_data, photos[rest], seed)
+    training_data = TrainingData(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0], ())
+    model = Quick.learn(training_data, photos[rest], Sight(training_data.photos))
+    wrong = train_wrongly(training_data, photos[rest], model.sight, seed)
     return measure_all(model, wrong, photos[rest], labels[rest], load(others / "test")[0])
 
 

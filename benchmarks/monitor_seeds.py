@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.data.decode import darken_and_blur, decode
+from scones.data.decode import darken_and_blur, decode, resize
 from scones.model.model_file import open_model_file
 from scones.monitoring.drift.features import MIN_PHOTOS, Floats, Photos, clip_ood_score, measure_features
 from scones.monitoring.drift.stream_detector import StreamDetector
@@ -111,7 +111,7 @@ def _measure(model: RegisteredModel, photos: Photos, labels: list[int]) -> tuple
     """Measure the photos as a monitoring run does; and the share of right predictions."""
     probabilities, ood_score = model.predict(photos)
     clipped = None if ood_score is None else clip_ood_score(ood_score, model.baseline.ood_lower)
-    values = measure_features(photos, probabilities.astype(np.float64), clipped)
+    values = measure_features(resize(photos, model.photo_size), probabilities.astype(np.float64), clipped)
     return values, float((probabilities.argmax(axis=1) == labels).mean())
 
 

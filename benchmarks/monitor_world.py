@@ -1,27 +1,29 @@
 """What the monitoring is measured on: real photos, a quick model that never saw them, and 25 kinds of change."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from scones.data.decode import decode
+from scones.data.decode import decode, resize
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.monitoring.drift.features import FEATURES, clip_ood_score, measure_features
+from scones.training.backbone import backbone_weights
 from scones.training.calibration import OodDetector, fit_ood_detector, soften
-from scones.training.fit import fit
-from scones.training.network import Network, predict, reference_features, to_outputs
-from scones.training.recipe import Recipe, TrainingData, without_outliers
+from scones.training.export import build_backbone
+from scones.training.features import FeatureExtractor, Features, TrainingData
+from scones.training.head import Head, LayerGroups, StudySet, fit_head
 
 SIDE = 32
+SIZE = 128
+"""The side at which the quick model looks at photos: less than the product's, to take less time."""
 TAUGHT = 500
-EPOCHS = 16
-WRONG_LABELS, WRONG_EPOCHS = 0.35, 5
+WRONG_LABELS = 0.35
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -127,30 +129,47 @@ def _draw(rows: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArr
     return rng.choice(rows, count, replace=count > len(rows))
 
 
+class Sight:
+    """What the backbone sees in photos; each batch of them is looked at once."""
+
+    def __init__(self, photos: Pixels) -> None:
+        backbone = build_backbone(backbone_weights("lite0"), resize(photos[:: max(1, len(photos) // 80)], SIZE))
+        self.last = backbone.last
+        self._extractor = FeatureExtractor(backbone.model, SIZE)
+        self._seen: dict[bytes, Features] = {}
+
+    def see(self, photos: Pixels) -> Features:
+        """Their features, [N, F]."""
+        key = hashlib.sha256(np.ascontiguousarray(photos).tobytes()).digest()
+        if key not in self._seen:
+            self._seen[key] = self._extractor.see(photos)
+        return self._seen[key]
+
+
 @dataclass(frozen=True)
 class Quick:
-    """A quick model: its network, what it remembers of its photos, and the scale of its guard."""
+    """A quick model: a head on the backbone's features, with the scale of its OOD detector."""
 
-    network: Network
-    memory: NDArray[np.float32]
+    sight: Sight
+    head: Head
     guard: OodDetector
     familiar: float
 
     @classmethod
-    def learn(cls, data: TrainingData, unseen: Pixels, epochs: int, seed: int) -> "Quick":
-        """Fit on *data*, on one thread; the guard's scale is that of *unseen* photos."""
-        torch.set_num_threads(1)
-        learnt = len(data.outliers) > 0
-        recipe = Recipe(epochs=epochs) if learnt else without_outliers(Recipe(epochs=epochs))
-        network = fit(data, recipe, seed, lambda _epoch: None)
-        memory = reference_features(predict(network, data.photos))
-        strangeness = to_outputs(predict(network, unseen), memory).strangeness
-        guard = fit_ood_detector(strangeness, learnt=learnt)
-        return cls(network, memory, guard, float(clip_ood_score(guard.score(strangeness)).min()))
+    def learn(cls, data: TrainingData, unseen: Pixels, sight: Sight) -> "Quick":
+        """Fit on *data*; the detector's scale is that of *unseen* photos."""
+        views = [sight.see(data.photos), sight.see(data.photos[:, :, ::-1])]
+        groups = LayerGroups(views, sight.last, None)
+        study = StudySet(views, data.labels, data.classes, sight.see(data.outliers), sight.last, groups)
+        everything, others = np.arange(len(data.labels)), np.arange(len(data.outliers))
+        head = fit_head(study, {"layers": 3e-3, "last": 3e-3}, everything, others)
+        strangeness = head.ask(sight.see(unseen)).strangeness
+        guard = fit_ood_detector(strangeness, learnt=len(data.outliers) > 0)
+        return cls(sight, head, guard, float(clip_ood_score(guard.score(strangeness)).min()))
 
     def measure(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
-        answers = to_outputs(predict(self.network, photos), self.memory)
+        answers = self.head.ask(self.sight.see(photos))
         probabilities = soften(answers.log_probabilities, 1.0)
         strange = clip_ood_score(self.guard.score(answers.strangeness), self.familiar)
         table = measure_features(photos, probabilities, strange)

@@ -105,14 +105,13 @@ def _options() -> argparse.Namespace:
 
 
 def _deployed(cloud: Cloud, folder: Path, photos: str) -> tuple[Pipeline, list[bytes]]:
-    """Bring an environment up with a model trained for one epoch; returns it with its test photos."""
+    """Bring an environment up with a trained model; returns it with its test photos."""
     settings = replace(
         Settings(),
         env="bench",
         endpoint_url=cloud.endpoint_url,
         region=cloud.region,
         data=photos,
-        epochs=1,
         threshold=0.501,
         cache=folder / "cache",
         state=folder / "state",

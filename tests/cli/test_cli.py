@@ -71,7 +71,7 @@ def test_help_lists_every_step_in_order() -> None:
     assert "..." not in out.partition("Commands:")[2]  # no sentence is cut off
 
 
-HEAVY = ("torch", "onnxruntime", "matplotlib", "scipy")
+HEAVY = ("sklearn", "onnx", "onnxruntime", "matplotlib", "scipy")
 
 
 def loaded(*programs: str) -> set[str]:
@@ -104,7 +104,7 @@ def test_status_loads_the_clients_and_nothing_that_computes() -> None:
 @pytest.mark.parametrize("step", sorted(path.stem for path in Path(steps.__file__).parent.glob("[a-z]*.py")))
 def test_a_step_is_imported_without_what_only_draws_or_trains(step: str) -> None:
     """Charts, models and boto3 are loaded when a step uses them, not by its import."""
-    assert loaded(f"import scones.steps.{step}").isdisjoint({"torch", "matplotlib", "boto3"})
+    assert loaded(f"import scones.steps.{step}").isdisjoint({"sklearn", "onnx", "matplotlib", "boto3"})
 
 
 @pytest.mark.parametrize("step", ["train", "deploy", "classify", "evaluate", "monitor", "dispatch", "simulate"])

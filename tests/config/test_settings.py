@@ -11,9 +11,9 @@ from scones.domain.errors import SettingsError
 
 def test_strings_become_the_settings_own_types() -> None:
     """Flags and the environment bring strings; the settings hold numbers, paths and tuples."""
-    given_as_text = {"epochs": "7", "threshold": "0.9", "classes": "car, bus", "cache": "/tmp/photos"}  # noqa: S108
+    given_as_text = {"clients": "7", "threshold": "0.9", "classes": "car, bus", "cache": "/tmp/photos"}  # noqa: S108
     settings = merge(Settings(), given_as_text, "a test")
-    assert (settings.epochs, settings.threshold, settings.classes) == (7, 0.9, ("car", "bus"))
+    assert (settings.clients, settings.threshold, settings.classes) == (7, 0.9, ("car", "bus"))
     assert str(settings.cache) == "/tmp/photos"  # noqa: S108
 
 
@@ -29,7 +29,7 @@ def test_a_setting_keeps_its_old_name_for_one_release(old: str, new: str, capsys
 
 def test_none_keeps_what_was_there() -> None:
     """A flag that was not given overrides nothing."""
-    assert merge(Settings(epochs=3), {"epochs": None}, "a test").epochs == 3
+    assert merge(Settings(clients=3), {"clients": None}, "a test").clients == 3
 
 
 def test_an_unknown_setting_is_refused_by_name() -> None:
@@ -49,8 +49,8 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
         ("classes", "bicycle,bicycle"),
         ("threshold", "1"),
         ("threshold", "nan"),
-        ("epochs", "0"),
-        ("epochs", "many"),
+        ("clients", "0"),
+        ("clients", "many"),
         ("mode", "batch"),
         ("serverless_memory_mb", "1500"),
         ("serverless_concurrency", "201"),
@@ -74,8 +74,8 @@ def test_an_impossible_value_is_refused(name: str, value: str) -> None:
     [
         ("classes", 3, "setting classes = 3 in scones.toml must be a list of 2 to 64 different names"),
         ("region", 3, "setting region = 3 in scones.toml must be text, in quotes"),
-        ("epochs", 9.5, "setting epochs = 9.5 in scones.toml must be a whole number of at least 1"),
-        ("epochs", True, "epochs = True in scones.toml must be a whole number"),
+        ("clients", 9.5, "setting clients = 9.5 in scones.toml must be a whole number of at least 1"),
+        ("clients", True, "clients = True in scones.toml must be a whole number"),
         ("monitor_minutes", 61, "monitor_minutes = 61 in scones.toml must be a whole number from 1 to 60"),
         ("threshold", 1, "threshold = 1 in scones.toml must be a number above 0 and below 1"),
         ("serverless_memory_mb", 1500, "from 1024 to 6144 in steps of 1024"),

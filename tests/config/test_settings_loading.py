@@ -9,10 +9,10 @@ from scones.domain.errors import SettingsError
 
 def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:
     """Each setting comes from the nearest place that names it."""
-    (tmp_path / "scones.toml").write_text('env = "filed"\nepochs = 1\nseed = 1\n')
-    environ = {"SCONES_EPOCHS": "2", "SCONES_SEED": "2"}
+    (tmp_path / "scones.toml").write_text('env = "filed"\nclients = 1\nseed = 1\n')
+    environ = {"SCONES_CLIENTS": "2", "SCONES_SEED": "2"}
     settings = load({"seed": 3, "data": None}, environ, tmp_path)
-    assert (settings.env, settings.epochs, settings.seed, settings.data) == ("filed", 2, 3, "auto")
+    assert (settings.env, settings.clients, settings.seed, settings.data) == ("filed", 2, 3, "auto")
 
 
 def test_aws_own_variables_are_heeded(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_home_folder_is_spelled_out(tmp_path: Path) -> None:
     assert load({}, {}, tmp_path).cache.is_absolute()
 
 
-@pytest.mark.parametrize("text", ["epochs = ", "\udcff"])
+@pytest.mark.parametrize("text", ["clients = ", "\udcff"])
 def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
     """The message says which file."""
     (tmp_path / "scones.toml").write_text(text, errors="surrogateescape")
@@ -124,7 +124,7 @@ def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_misspelt_variable_is_refused_like_a_misspelt_line_of_the_file(tmp_path: Path) -> None:
     """It would be passed over otherwise, and the default taken; the programs' own variables are no settings."""
-    with pytest.raises(SettingsError, match=r"unknown setting 'epoch' in the environment; did you mean epochs\?"):
-        load({}, {"SCONES_EPOCH": "3"}, tmp_path)
+    with pytest.raises(SettingsError, match=r"unknown setting 'client' in the environment; did you mean clients\?"):
+        load({}, {"SCONES_CLIENT": "3"}, tmp_path)
     others = {"SCONES_SERVE_WORKERS": "2", "SCONES_BIND_HOST": "::1", "SCONES_LIVE": "1"}
-    assert load({}, others, tmp_path).epochs == load({}, {}, tmp_path).epochs
+    assert load({}, others, tmp_path).clients == load({}, {}, tmp_path).clients

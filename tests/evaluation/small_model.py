@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from scones.data.decode import decode
-from scones.evaluation.comparison import ModelPair
 from scones.evaluation.evaluation import DataFacts, EvaluationPhoto, EvaluationPlan, ModelFacts, ModelUnderTest
 from scones.evaluation.gate import GateRequirements
 from scones.evaluation.model_client import ModelOutput
@@ -25,16 +24,6 @@ def predict(photos: Sequence[bytes]) -> ModelOutput:
     levels = np.array([float(decode(photo, 32).mean()) for photo in photos])
     second = np.array([probability(level) for level in levels])
     return ModelOutput(np.column_stack([1 - second, second]), np.abs(levels - 128))
-
-
-def predict_pixels(photos: np.ndarray) -> np.ndarray:
-    """The probabilities for decoded photos."""
-    second = np.array([probability(float(photo.mean())) for photo in photos])
-    return np.column_stack([1 - second, second])
-
-
-PAIR = ModelPair(predict_pixels, predict_pixels, served=True)
-"""An int8 model with the same predictions."""
 
 
 def predict_opposite(photos: Sequence[bytes]) -> ModelOutput:

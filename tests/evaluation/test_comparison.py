@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.evaluation.comparison import ModelPair, compare, compare_int8, mcnemar
+from scones.evaluation.comparison import compare, mcnemar
 
 CLASSES = ("bicycle", "motorcycle")
 BICYCLE, MOTORCYCLE = (0.8, 0.2), (0.3, 0.7)
@@ -54,29 +54,3 @@ def test_the_four_counts_make_all_photos(answers: list[tuple[str, bool, bool]]) 
     assert found.both_right + found.only_ours + found.only_theirs + found.both_wrong == found.n == len(answers)
     assert found.accuracy * found.n == pytest.approx(found.both_right + found.only_ours)
     assert 0 < found.p_value <= 1
-
-
-def probabilities(first: np.ndarray) -> np.ndarray:
-    """The output of a model that gives the first class this probability."""
-    return np.column_stack([first, 1 - first, np.zeros(len(first))])
-
-
-def test_the_difference_is_that_of_the_accuracies() -> None:
-    """The column of OOD scores is no class; photos with different predictions are counted."""
-    photos = np.zeros((100, 8, 8, 3), np.uint8)
-    photos[:50] = 255
-    truth = np.repeat([0, 1], 50)
-    found = compare_int8(
-        ModelPair(
-            lambda some: probabilities(some[:, 0, 0, 0] / 255),
-            lambda some: probabilities(np.ones(len(some))),
-            served=False,
-        ),
-        photos,
-        truth,
-        2,
-    )
-    assert (found.n, found.exact_accuracy, found.accuracy, found.changed) == (100, 1.0, 0.5, 50)
-    assert found.difference == pytest.approx(-0.5)
-    assert not found.served
-    assert found.times_faster == pytest.approx(found.exact_milliseconds / found.milliseconds)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.small_model import FACTS, PAIR, PLAN, facts, photos, predict, predict_opposite, small_model
+from evaluation.small_model import FACTS, PLAN, facts, photos, predict, predict_opposite, small_model
 from scones.evaluation.evaluation import (
     CannotEvaluate,
     Evaluation,
@@ -37,7 +37,7 @@ def test_predictions_alone_give_the_basic_metrics() -> None:
     assert found.out_of_fold.interval.low < 0.99 < found.out_of_fold.interval.high
     assert [check.passed for check in found.gate] == [True] * 4
     assert (found.robustness, found.comparison, found.load) == ((), None, ())
-    assert (found.ood, found.int8) == (None, None)
+    assert found.ood is None
 
 
 def test_without_out_of_fold_predictions_halves_select_the_threshold() -> None:
@@ -80,13 +80,6 @@ def test_an_ood_detector_is_tested_on_generated_images_and_on_other_photos() -> 
     assert both is not None
     assert [group.n for group in both.groups] == [300, 2]
     assert both.groups[1].accepted == 0.5
-
-
-def test_int8_is_compared_where_there_is_one() -> None:
-    """On the same photos."""
-    int8 = evaluated(model=replace(small_model(), int8_pair=PAIR)).int8
-    assert int8 is not None
-    assert (int8.n, int8.difference, int8.changed, int8.served) == (40, 0, 0, True)
 
 
 def test_every_target_is_load_tested() -> None:

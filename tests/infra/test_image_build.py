@@ -68,7 +68,7 @@ def trains(store: Store, container: str, ml: Path) -> None:
     """`train` leaves a verified model file, of which nothing belongs to root."""
     give(ml, 12)
     (ml / "input" / "config").mkdir()
-    (ml / "input" / "config" / "hyperparameters.json").write_text(json.dumps({"epochs": "1", "image_size": "32"}))
+    (ml / "input" / "config" / "hyperparameters.json").write_text(json.dumps({"image_size": "64"}))
     with store.running(container, "train", volume=f"{ml}:/opt/ml") as process:
         output, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, output

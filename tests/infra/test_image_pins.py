@@ -19,8 +19,6 @@ ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "infra" / "image"
 PINS: dict[str, dict[str, str]] = json.loads((RECIPE / "pins.json").read_text())
 EXTRAS = ("serve", "monitor", "train")
-# PyTorch names it for compiling extensions, which nothing here does; pip's own pins leave it out as well.
-NOT_NEEDED = {"setuptools"}
 
 
 def overdue(pins: dict[str, dict[str, str]], today: date) -> list[str]:
@@ -36,7 +34,7 @@ def closure() -> set[str]:
     while words:
         wanted = Requirement(words.pop())
         name = canonicalize_name(wanted.name)
-        if name in found | NOT_NEEDED or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
             continue
         found.add(name)
         words += requires(wanted.name) or []
@@ -79,10 +77,9 @@ def test_the_functions_run_what_is_pinned() -> None:
 
 
 def test_the_image_holds_what_its_programs_need_at_the_versions_that_the_tests_have() -> None:
-    """requirements.txt is complete, without anything beyond, and says what constraints.txt says; PyTorch: CPU."""
+    """requirements.txt is complete, without anything beyond, and says what constraints.txt says."""
     needed = closure()
     wanted = {name: version for name, version in pinned(ROOT / "constraints.txt").items() if name in needed}
-    wanted["torch"] += "+cpu"
     assert pinned(RECIPE / "requirements.txt") == wanted
 
 

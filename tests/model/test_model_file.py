@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,27 +106,26 @@ def test_a_list_that_leads_outside_is_refused(folder: Path) -> None:
         read_model_file(folder)
 
 
-def test_a_model_file_of_before_the_guard_is_read(folder: Path) -> None:
-    """Without a threshold and without a choice of files, as earlier versions wrote it."""
+def test_a_model_file_of_an_older_format_is_refused_in_one_line(folder: Path) -> None:
+    """It says which format it has, which is expected, and what to do."""
     about = json.loads((folder / "model.json").read_text())
-    del about["unfamiliar_above"], about["served"]
+    (folder / "model.json").write_text(json.dumps(about | {"format": "scones-model-1"}))
+    sum_up(folder)
+    text = "model.json has format 'scones-model-1', not 'scones-model-2'; train again with: scones train"
+    with pytest.raises(InvalidModelFile, match=text) as told:
+        read_model_file(folder)
+    assert "\n" not in str(told.value)
+
+
+def test_a_model_from_elsewhere_needs_no_detector_and_no_backbone(folder: Path) -> None:
+    """Without them it has none; its photos have the model's own size."""
+    about = json.loads((folder / "model.json").read_text())
+    for name in ("unfamiliar_above", "photo_size", "backbone"):
+        del about[name]
     (folder / "model.json").write_text(json.dumps(about))
     sum_up(folder)
     model_file = read_model_file(folder)
-    assert (model_file.unfamiliar_above, model_file.model_path) == (None, folder / "model.onnx")
-
-
-def test_the_int8_model_is_served_where_the_description_says_so(folder: Path) -> None:
-    """Both models are verified; the exact one stays at hand."""
-    (folder / "model-int8.onnx").write_bytes(b"not a real graph either")
-    chosen = replace(DESCRIPTION, served="model-int8.onnx", unfamiliar_above=1.25)
-    model_file = write_model_file(folder, chosen, "# A card\n")
-    assert model_file.model_path.name == "model-int8.onnx"
-    assert model_file.exact_path.name == "model.onnx"
-    assert model_file.unfamiliar_above == 1.25
-    (folder / "model-int8.onnx").write_bytes(b"changed")
-    with pytest.raises(InvalidModelFile, match=r"model-int8\.onnx differs from its checksum"):
-        read_model_file(folder)
+    assert (model_file.unfamiliar_above, model_file.photo_size, model_file.backbone) == (None, 32, "")
 
 
 def test_out_of_fold_answers_are_part_of_it_where_they_lie(folder: Path) -> None:
@@ -140,17 +138,11 @@ def test_out_of_fold_answers_are_part_of_it_where_they_lie(folder: Path) -> None
         read_model_file(folder)
 
 
-def test_an_int8_model_that_is_not_there_is_not_served(folder: Path) -> None:
-    """A description cannot name a file that was not verified."""
-    with pytest.raises(InvalidModelFile, match=r"does not list model-int8\.onnx"):
-        write_model_file(folder, replace(DESCRIPTION, served="model-int8.onnx"), "# A card\n")
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"format": "other"},
-        {"served": "../a"},
+        {"photo_size": "small"},
         {"unfamiliar_above": "much"},
         {"classes": 5},
         {"metrics": []},
@@ -209,8 +201,8 @@ def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path / "nowhere.tar.gz", tmp_path / "out")
 
 
-def test_reading_a_model_file_loads_no_torch() -> None:
+def test_reading_a_model_file_loads_nothing_heavy() -> None:
     """Serving starts without a training framework."""
-    code = "import sys, scones.model.model_file; print(bool({'torch', 'onnxruntime', 'numpy'} & set(sys.modules)))"
+    code = "import sys, scones.model.model_file; print(bool({'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

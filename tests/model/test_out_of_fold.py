@@ -80,6 +80,6 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     """Nothing is guessed from columns that may mean something else by then."""
-    np.savez(tmp_path / "oof.npz", format=np.array(2))
+    np.savez(tmp_path / "oof.npz", format=np.array(1))
     with pytest.raises(InvalidOutOfFold, match="another version of Scones"):
         OutOfFoldPredictions.load(tmp_path / "oof.npz")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cli.test_demo_report import Nesting
-from evaluation.small_model import FACTS, PAIR, PLAN, facts, photos, predict_opposite, small_model
+from evaluation.small_model import FACTS, PLAN, facts, photos, predict_opposite, small_model
 from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, evaluate_model
 from scones.evaluation.model_client import LoadLevel, LoadResult
 from scones.evaluation.thresholds import Saving
@@ -28,7 +28,7 @@ def everything() -> Evaluation:
     """An evaluation with every optional part."""
     rival = replace(small_model("<b>rival</b>"), predict=predict_opposite)
     plan = replace(PLAN, robustness=True, against=rival, ood=True, ood_photos=OTHERS)
-    model = replace(small_model(), facts=replace(FACTS, ood_threshold=50.0), int8_pair=PAIR)
+    model = replace(small_model(), facts=replace(FACTS, ood_threshold=50.0))
     return replace(evaluate_model(model, facts(), photos(), plan, lambda *_: None), load=(LOAD,))
 
 
@@ -52,7 +52,7 @@ def whole_page() -> str:
 @cache
 def bare_page() -> str:
     """The page of the same answers, with nothing more than must be."""
-    return page(replace(everything(), ood=None, int8=None, robustness=(), comparison=None, load=()))
+    return page(replace(everything(), ood=None, robustness=(), comparison=None, load=()))
 
 
 @cache
@@ -91,12 +91,6 @@ def test_the_ood_detector_is_shown_with_what_it_accepts_and_rejects() -> None:
     assert "Flat and noise: rejected" in text
     assert "50.0%</td>" in text  # three of the six others
     assert "out of distribution" not in bare_page()
-
-
-def test_int8_is_compared_with_float32() -> None:
-    """By the number of different predictions and by speed."""
-    assert re.search(r"differ on 0 of the 40 test photos", whole_page())
-    assert "int8 compared with float32" not in bare_page()
 
 
 def test_optional_parts_are_there_only_on_request() -> None:
@@ -174,7 +168,6 @@ def test_the_json_holds_every_figure() -> None:
         "load",
         "gate",
         "ood",
-        "int8",
     } <= plain.keys()
     assert plain["metrics"]["pr_auc"] > 0.9
     assert plain["threshold"]["guarantee"].startswith("at most 3.0%")

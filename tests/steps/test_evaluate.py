@@ -228,7 +228,7 @@ def test_the_metrics_are_those_of_the_endpoints_predictions(flow: Pipeline) -> N
     assert result.metrics.accuracy == pytest.approx(2 / 3)
     assert result.metrics.confusion == ((1, 1), (0, 1))
     assert result.predictions.probabilities[1][1] == pytest.approx(probability(220), abs=1e-5)
-    assert (result.report, result.ood, result.int8) == ("", None, None)
+    assert (result.report, result.ood) == ("", None)
 
 
 def test_training_photos_are_never_evaluated(flow: Pipeline) -> None:

@@ -1,11 +1,15 @@
-"""What the tests of vision share."""
+"""What the tests of training share."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from scones.training.recipe import TrainingData
+from scones.training.backbone import backbone_weights
+from scones.training.export import FeatureModel, build_backbone
+from scones.training.features import VIEWS, FeatureExtractor, TrainingData
+from scones.training.head import LayerGroups, StudySet
 
 
 def spots(rng: np.random.Generator, count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -33,6 +37,34 @@ def stripes() -> Callable[..., TrainingData]:
         low, high = rng.integers(0, 120, (count, 1, 1, 3)), rng.integers(130, 256, (count, 1, 1, 3))
         noisy = low + patterns * (high - low) + rng.normal(0, 15, (count, size, size, 3))
         photos = noisy.clip(0, 255).astype(np.uint8)
-        return TrainingData(photos, labels.astype(np.int64), classes, spots(rng, outliers, size))
+        sources = tuple(f"source {number // classes % 3}" for number in range(count))
+        return TrainingData(photos, labels.astype(np.int64), classes, spots(rng, outliers, size), sources)
 
     return make
+
+
+SIDE = 64
+"""The model's size in most tests: larger ones take longer, and show nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Photos of stripes, the backbone, and what it sees in them."""
+
+    data: TrainingData
+    backbone: FeatureModel
+    extractor: FeatureExtractor
+    study: StudySet
+
+
+@pytest.fixture(scope="session")
+def studied(stripes: Callable[..., TrainingData]) -> Study:
+    """Made once a process: quantizing takes seconds."""
+    data, weights = stripes(90, SIDE, 3, outliers=20), backbone_weights("lite0")
+    backbone = build_backbone(weights, data.photos[:8])
+    extractor = FeatureExtractor(backbone.model, SIDE)
+    views = [extractor.see(data.photos, view, 0) for view in range(VIEWS)]
+    groups = LayerGroups(views, backbone.last, (np.ascontiguousarray(weights["_fc.weight"].T), weights["_fc.bias"]))
+    outliers = extractor.see(data.outliers)
+    study = StudySet(views, data.labels, data.classes, outliers, backbone.last, groups)
+    return Study(data, backbone, extractor, study)

@@ -1,10 +1,6 @@
-"""Folds are fair, out-of-fold answers are honest, and no process stays behind."""
+"""Folds are fair, held-out answers are honest, and choices are made by photos of new sources where there are any."""
 
-import heapq
-import multiprocessing
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,129 +8,118 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scones.training.cross_validation import (
+    BLENDS,
     FOLDS,
-    FitPlan,
-    TaskPart,
+    MIN_PHOTOS,
+    HeldOutPredictor,
+    TrainingError,
     assign_folds,
+    choose,
     cross_validate,
-    cross_validation_workers,
-    schedule,
-    workers_needed,
+    source_splits,
 )
-from scones.training.recipe import EpochProgress, Recipe, TrainingData
-from scones.training.workers import TrainingError, open_workers
-
-Stripes = Callable[..., TrainingData]
+from scones.training.features import TrainingData
+from scones.training.head import PENALTIES
+from training.conftest import Study
 
 
 def labelled(labels: list[int]) -> TrainingData:
     """Labels without photos, and seven outliers."""
     photos = np.zeros((len(labels) + 7, 1, 1, 3), dtype=np.uint8)
-    return TrainingData(photos[7:], np.array(labels), max(labels) + 1, photos[:7])
+    return TrainingData(photos[7:], np.array(labels), max(labels) + 1, photos[:7], ("",) * len(labels))
 
 
-@given(counts=st.lists(st.integers(FOLDS, 40), min_size=2, max_size=4), seed=st.integers(0, 99))
+@given(counts=st.lists(st.integers(MIN_PHOTOS, 40), min_size=2, max_size=4), seed=st.integers(0, 99))
 def test_each_fold_has_its_share_of_each_class(counts: list[int], seed: int) -> None:
-    """Folds differ by one photo of a class at most."""
+    """Folds differ by one photo of a class at most, and none lacks a class."""
     labels = [number for number, count in enumerate(counts) for _ in range(count)]
     folds = assign_folds(labelled(labels), seed)
+    assert folds.count == min(FOLDS, *counts)
     for number in range(len(counts)):
-        sizes = np.bincount(folds.photos[np.array(labels) == number], minlength=FOLDS)
+        sizes = np.bincount(folds.photos[np.array(labels) == number], minlength=folds.count)
         assert sizes.max() - sizes.min() <= 1
-    assert sorted(np.bincount(folds.outliers)) == [2, 2, 3]
+        assert sizes.min() >= 1
+    assert np.ptp(np.bincount(folds.outliers, minlength=folds.count)) <= 1
 
 
-def test_a_class_with_fewer_photos_than_folds_is_refused() -> None:
+def test_a_class_with_fewer_photos_than_needed_is_refused() -> None:
     """One fold would have none to learn from."""
-    with pytest.raises(TrainingError, match="class number 1 has 2 photos"):
+    with pytest.raises(TrainingError, match="a class has 2 photos; training needs 3"):
         assign_folds(labelled([0, 0, 0, 1, 1]), 0)
 
 
-@pytest.mark.slow
-def test_every_photo_gets_an_answer_from_a_network_that_never_saw_it(stripes: Stripes, tmp_path: Path) -> None:
-    """Wrong labels betray it: the answers follow the stripes, not the labels seen. A second run needs no epoch more."""
-    data = stripes(240, 16, outliers=30)
-    wrong = np.arange(240) % 12 == 0
-    data = replace(data, labels=np.where(wrong, 1 - data.labels, data.labels))
-    heard: list[EpochProgress] = []
-    with cross_validation_workers() as workers:
-        result = cross_validate(workers, data, FitPlan(Recipe(epochs=5), 0, tmp_path), heard.append)
-    agreed = result.photos.log_probabilities.argmax(axis=1) == data.labels
+def test_every_photo_gets_an_answer_from_a_head_that_never_saw_it(studied: Study) -> None:
+    """Wrong labels betray it: the answers follow the stripes, not the labels seen."""
+    wrong = np.arange(len(studied.data.labels)) % 13 == 0
+    labels = np.where(wrong, (studied.data.labels + 1) % 3, studied.data.labels)
+    study, heard = replace(studied.study, labels=labels), list[float]()
+    folds = assign_folds(replace(studied.data, labels=labels), 0)
+    result = cross_validate(study, folds, [""] * len(labels), heard.append)
+    agreed = result.photos.log_probabilities.argmax(axis=1) == labels
     assert agreed[~wrong].mean() > 0.9
     assert agreed[wrong].mean() < 0.2
     assert (result.outliers.strangeness != 0).all()
-    assert result.sample.log_probabilities.shape == (64, 2)
-    assert [fitted.weights["head.weight"].shape for fitted in (result.final, *result.of_fold)] == [(3, 256)] * 4
-    assert sorted({(p.fold is None, p.fold or 0) for p in heard}) == [(False, 0), (False, 1), (False, 2), (True, 0)]
-    assert len(heard) == 5 * (FOLDS + 1)
-    assert multiprocessing.active_children() == []
-    heard.clear()
-    with cross_validation_workers() as workers:
-        again = cross_validate(workers, data, FitPlan(Recipe(epochs=5), 0, tmp_path), heard.append)
-    assert heard == []
-    assert np.array_equal(again.photos.log_probabilities, result.photos.log_probabilities)
+    assert len(result.of_fold) == folds.count
+    assert np.isnan(result.new_source).all()
+    assert heard == sorted(heard)
+    assert heard[-1] == 1
+    unseen = HeldOutPredictor(result.of_fold, folds.photos)
+    rows = np.array([7, 3, 50])
+    again = unseen.ask(study.views[0][rows], rows)
+    assert np.allclose(again.log_probabilities, result.photos.log_probabilities[rows], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_failure_in_a_process_is_told_and_ends_all(stripes: Stripes, tmp_path: Path) -> None:
-    """Photos too small for the network: the reason arrives in one line."""
-    plan = FitPlan(Recipe(epochs=1), 0, tmp_path)
-    with (
-        pytest.raises(TrainingError, match="a training process failed: RuntimeError: ") as caught,
-        cross_validation_workers() as workers,
-    ):
-        cross_validate(workers, stripes(30, 4), plan, lambda _progress: None)
-    assert "\n" not in str(caught.value)
-    assert multiprocessing.active_children() == []
+def test_a_photo_of_a_new_source_is_judged_without_its_source(studied: Study) -> None:
+    """Labels that are wrong in one source do not come back from it."""
+    sources = np.array(studied.data.sources)
+    labels = np.where(sources == "source 1", (studied.data.labels + 1) % 3, studied.data.labels)
+    folds = assign_folds(replace(studied.data, labels=labels), 0)
+    result = cross_validate(replace(studied.study, labels=labels), folds, studied.data.sources, lambda _share: None)
+    assert np.allclose(result.new_source.sum(axis=1), 1)
+    agreed = result.new_source.argmax(axis=1) == labels
+    assert agreed[sources == "source 1"].mean() < 0.3
 
 
-@pytest.mark.slow
-def test_the_answers_do_not_depend_on_how_many_work(stripes: Stripes, tmp_path: Path) -> None:
-    """One does each network at once, two share one of them out, three another: the same to the last bit."""
-    data, found = stripes(60, 16, outliers=9), []
-    for count in (1, 2, 3):
-        plan = FitPlan(Recipe(epochs=4), 0, tmp_path / str(count))
-        with open_workers(count) as workers:
-            found.append(cross_validate(workers, data, plan, lambda _progress: None))
-    for other in found[1:]:
-        assert np.array_equal(other.photos.log_probabilities, found[0].photos.log_probabilities)
-        assert np.array_equal(other.sample.log_probabilities, found[0].sample.log_probabilities)
+@pytest.mark.parametrize(
+    ("sources", "labels", "left_out"),
+    [
+        (["a"] * 6, [0, 1] * 3, 0),
+        (["a", "a", "b", "b", "c", "c"], [0, 1] * 3, 3),
+        (["a", "a", "a", "b", "b", "b"], [0, 0, 0, 1, 1, 1], 0),
+        (["a", "a", "b", "b", "c", "c"], [0, 0, 0, 1, 0, 1], 3),
+        (["a", "a", "b", "c"], [0, 1, 0, 0], 2),
+        ([f"{n}" for n in range(40)], [0, 1] * 20, FOLDS),
+    ],
+)
+def test_a_source_is_left_out_unless_a_class_would_be_missing(
+    studied: Study, sources: list[str], labels: list[int], left_out: int
+) -> None:
+    """At most as many groups as folds, each source whole in one of them."""
+    splits = source_splits(replace(studied.study, labels=np.array(labels), classes=2), sources)
+    assert len(splits) == left_out
+    for seen, held_out in splits:
+        assert not set(np.array(sources)[seen]) & set(np.array(sources)[held_out])
+        assert (seen ^ held_out).all()
 
 
-WORK = st.lists(st.integers(1, 20), min_size=1, max_size=8)
+LABELS = np.arange(200) % 2
 
 
-def last_to_end(work: Sequence[float], pieces: Sequence[TaskPart], workers: int) -> float:
-    """Let a free worker take the next piece of a task that no other works on, and tell when all is done."""
-    waiting, free, done, until = list(pieces), [0.0] * workers, [0.0] * len(work), [0.0] * len(work)
-    while waiting:
-        now = heapq.heappop(free)
-        piece = next((piece for piece in waiting if until[piece.task] <= now + 1e-9), None)
-        if piece is None:
-            heapq.heappush(free, min(until[piece.task] for piece in waiting))
-            continue
-        waiting.remove(piece)
-        assert piece.share > done[piece.task]
-        until[piece.task] = now + (piece.share - done[piece.task]) * work[piece.task]
-        done[piece.task] = piece.share
-        heapq.heappush(free, until[piece.task])
-    assert done == [1.0] * len(work)
-    return max(until)
+def logits(right: float, seed: int = 0) -> np.ndarray:
+    """Of photos of which this share is right, all as sure."""
+    signs = np.where(np.random.default_rng(seed).random(200) < right, 1, -1) * np.where(LABELS, 1, -1)
+    return np.asarray(signs[:, None] * np.array([-1.0, 1.0]))
 
 
-@given(work=WORK, some=st.integers(1, 5))
-def test_all_is_done_as_early_as_can_be(work: list[int], some: int) -> None:
-    """Neither before the longest task is, nor before everybody has done their part."""
-    workers = min(some, workers_needed(work))
-    assert last_to_end(work, schedule(work, workers), workers) == pytest.approx(max(*work, sum(work) / workers))
+def test_the_broadest_blend_is_chosen_unless_another_is_clearly_better() -> None:
+    """It carries over best to other photos; where the last layers know little, they are left out."""
+    alike = {(name, penalty): logits(0.9) for name in BLENDS[0] for penalty in PENALTIES}
+    assert set(choose(alike, LABELS)) == set(BLENDS[0])
+    bad = {key: logits(0.99) if key[0] == "layers" else logits(0.5, 1) for key in alike}
+    assert set(choose(bad, LABELS)) == {"layers"}
 
 
-def test_two_share_one_of_four_networks() -> None:
-    """The first quarter of a fold's network is fitted before the others, and the rest after the final one."""
-    first, second = TaskPart(1, 0.25), TaskPart(1, 1.0)
-    assert schedule([3, 2, 2, 2], 2) == [TaskPart(0, 1.0), first, TaskPart(2, 1.0), TaskPart(3, 1.0), second]
-
-
-def test_more_than_three_are_of_no_use_for_a_final_network_and_three_folds() -> None:
-    """The final network takes as long as the folds' networks by two."""
-    assert workers_needed([3, 2, 2, 2]) == 3
+def test_the_penalty_with_the_lowest_loss_is_chosen() -> None:
+    """For each group by itself."""
+    found = {("last", penalty): logits(0.95 if penalty == PENALTIES[2] else 0.8) for penalty in PENALTIES}
+    assert choose(found, LABELS) == {"last": PENALTIES[2]}

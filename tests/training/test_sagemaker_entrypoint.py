@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scones.training.recipe import Recipe
 from scones.training.sagemaker_entrypoint import (
     InvalidTrainingJob,
     TrainingJob,
@@ -39,25 +38,26 @@ def tell(job: TrainingJob, **values: object) -> None:
 
 def test_strings_become_values(job: TrainingJob) -> None:
     """SageMaker passes nothing but strings."""
-    tell(job, classes="motorcycle, bicycle", image_size="64", epochs="7", seed="3", data_version="abc")
+    tell(job, classes="motorcycle, bicycle", image_size="64", backbone="lite2", seed="3", data_version="abc")
     found = read_hyperparameters(job)
     assert found.classes == ("motorcycle", "bicycle")
-    assert (found.image_size, found.recipe.epochs, found.seed, found.data_version) == (64, 7, 3, "abc")
+    assert (found.image_size, found.backbone, found.seed, found.data_version) == (64, "lite2", 3, "abc")
 
 
 def test_everything_has_a_default(job: TrainingJob) -> None:
-    """Without a file the folders are the classes, and the recipe is the measured one."""
+    """Without a file the folders are the classes, and the photos decide on the size."""
     found = read_hyperparameters(job)
-    assert (found.classes, found.image_size, found.recipe) == (("bicycle", "motorcycle"), 32, Recipe())
+    assert (found.classes, found.image_size, found.backbone) == (("bicycle", "motorcycle"), 0, "lite0")
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epoch": "3"}, "unknown hyperparameter 'epoch'; known are: classes, image_size"),
-        ({"epochs": "many"}, "epochs = 'many' is not a whole number"),
-        ({"epochs": "0"}, "epochs = 0 must lie between 1 and 1000"),
-        ({"image_size": "4096"}, "image_size = 4096 must lie between 16 and 256"),
+        ({"epochs": "3"}, "unknown hyperparameter 'epochs'; known are: classes, image_size, backbone"),
+        ({"seed": "many"}, "seed = 'many' is not a whole number"),
+        ({"backbone": "lite9"}, "backbone = 'lite9' is not one of: lite0, lite2"),
+        ({"image_size": "4096"}, "image_size = 4096 must lie between 0 and 320"),
+        ({"image_size": "50"}, "image_size = 50 must be a multiple of 32, or 0 to choose it"),
         ({"seed": "-1"}, "seed = -1 must lie"),
         ({"classes": "bicycle"}, "two or more different classes, not 'bicycle'"),
         ({"classes": "bicycle,bicycle"}, "two or more different classes"),
@@ -86,14 +86,48 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
 
 
 def test_photos_come_in_the_order_of_classes(job: TrainingJob) -> None:
-    """The class number is the place in the list of probabilities; every size becomes the asked one."""
-    tell(job, classes="motorcycle,bicycle", image_size="16")
+    """The class number is the place in the list of probabilities; small photos keep the size that most have."""
+    tell(job, classes="motorcycle,bicycle", image_size="32")
     found = read_photos(job, read_hyperparameters(job), lambda _line: None)
     data = found.data
     assert found.names == tuple(f"{label}/{n}.png" for label in ("motorcycle", "bicycle") for n in range(4))
-    assert data.photos.shape == (8, 16, 16, 3)
+    assert data.photos.shape == (8, 30, 30, 3)
     assert data.labels.tolist() == [0] * 4 + [1] * 4
     assert np.array_equal(np.unique(data.photos[:4, ..., 1]), [100])
+
+
+@pytest.mark.parametrize(
+    ("side", "asked", "expected"),
+    [
+        (10, 0, (160, 16)),
+        (32, 0, (160, 32)),
+        (120, 0, (160, 120)),
+        (192, 0, (224, 192)),
+        (300, 0, (224, 224)),
+        (300, 96, (96, 96)),
+        (32, 96, (96, 32)),
+    ],
+)
+def test_the_photos_decide_on_the_model_s_size(
+    job: TrainingJob, side: int, asked: int, expected: tuple[int, int]
+) -> None:
+    """Small ones are enlarged to 160 pixels, ordinary ones seen at 224, unless another size is asked for."""
+    for path in job.channel.glob("*/*.png"):
+        Image.new("RGB", (side, 2 * side)).save(path)
+    tell(job, image_size=str(asked))
+    found = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    assert (found.image_size, found.data.photos.shape[1]) == expected
+
+
+def test_a_photo_s_source_is_its_folder_below_the_class(job: TrainingJob) -> None:
+    """The first one; none where it lies in the class's own folder."""
+    deep = job.channel / "bicycle" / "studio" / "2026" / "x.png"
+    deep.parent.mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(deep)
+    tell(job)
+    found = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    assert found.data.sources[found.names.index("bicycle/studio/2026/x.png")] == "studio"
+    assert sorted(set(found.data.sources)) == ["", "studio"]
 
 
 def test_an_unreadable_photo_is_reported_and_skipped(job: TrainingJob) -> None:

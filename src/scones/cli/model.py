@@ -60,13 +60,12 @@ def image(env: str | None, as_json: bool, yes: bool) -> None:
 
 
 @click.command(help=STEPS["train"])
-@click.option("--epochs", type=int, help="Number of passes over the training photos.")
 @click.option("--seed", type=int, help="Seed of all random numbers.")
 @options
 @yes_option
-def train(epochs: int | None, seed: int | None, env: str | None, as_json: bool, yes: bool) -> None:
+def train(seed: int | None, env: str | None, as_json: bool, yes: bool) -> None:
     """Train on the photos staged last."""
-    flags = {"env": env, "epochs": epochs, "seed": seed}
+    flags = {"env": env, "seed": seed}
     run("train", flags, as_json, lambda flow: flow.train(), agreed=yes)
 
 
@@ -173,7 +172,7 @@ def evaluate(
     from scones.evaluation.gate import require_passed
     from scones.steps.evaluate import EvaluationOptions
 
-    flags, wanted = {"env": env, "data": data}, EvaluationOptions(**options, ood=True, int8=True)
+    flags, wanted = {"env": env, "data": data}, EvaluationOptions(**options, ood=True)
     if model_file:
         result = _evaluate_model_file(model_file, flags, wanted, as_json)
     elif data:

@@ -77,7 +77,7 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
     yield f"calibration error {metrics.ece:.3f} ({beside})"
     if metrics.auc is not None and metrics.pr_auc is not None:
         yield f"ROC AUC {metrics.auc:.4f}, average precision {metrics.pr_auc:.4f}"
-    yield from _detector_and_int8(result)
+    yield from _detector(result)
     best, now = threshold.selection.best, threshold.terms.current
     yield f"proposed threshold {best.threshold:g} (currently {now:g}): {threshold.guarantee}"
     current, proposed = threshold.current, threshold.proposed
@@ -95,13 +95,11 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
         yield f"report {result.report}"
 
 
-def _detector_and_int8(result: "Evaluation") -> Iterable[str]:
+def _detector(result: "Evaluation") -> Iterable[str]:
     if result.ood:
         yield f"{result.ood.rejected:.1%} of the test photos are rejected as out of distribution"
         for group in result.ood.groups:
             yield f"  {group.kind}: {group.accepted:.1%} of {group.n} not rejected, ROC AUC {group.auc:.3f}"
-    if result.int8:
-        yield f"int8: accuracy {result.int8.difference:+.3f}, {result.int8.times_faster:.1f} times faster"
 
 
 def _level(target: str, level: "LoadLevel") -> str:

@@ -61,13 +61,13 @@ class Settings:
     data: str = "auto"
     """The dataset: `auto`, `cifar100`, `sample`, or a folder or `s3://bucket/prefix` with one folder per class."""
     outliers_per_class: Annotated[int, Meta(ge=0, le=500)] = 10
-    """CIFAR-100 photos per other class, for the out-of-distribution detector; with 0, training is a third faster."""
+    """CIFAR-100 photos per other class, for the out-of-distribution detector; with 0, training is a sixth faster."""
     classes: _Classes = VEHICLES
     """The classes, in the order of every list of probabilities."""
-    image_size: _Count = 32
-    """The side, in pixels, to which photos are scaled for the model."""
-    epochs: _Count = 25
-    """Passes over the training photos."""
+    image_size: Annotated[int, Meta(ge=0, le=320)] = 0
+    """The side, in pixels, to which the model scales photos, a multiple of 32; with 0, training chooses 160 or 224."""
+    backbone: Literal["lite0", "lite2"] = "lite0"
+    """The pretrained network: EfficientNet-Lite 0, or 2, which is larger and slower."""
     seed: int = 0
     """The seed of all random numbers."""
     threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.8
@@ -105,7 +105,7 @@ class Settings:
     load_requests: _Count = 500
     """`evaluate --load`: the maximum number of requests with each number of clients."""
     package_index: str = ""
-    """A package index for the image build besides pip's own; it must have PyTorch's CPU builds."""
+    """A package index for the image build besides pip's own."""
     training_instance: str = "ml.m5.large"
     """The instance type of training jobs."""
     spot_wait_seconds: Annotated[int, Meta(ge=0)] = 0

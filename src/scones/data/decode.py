@@ -127,6 +127,14 @@ _EXIF_RATIONAL: Final = {5, 10}
 _XMP_ORIENTATION: Final = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])\s*(?:<|[\"'])")
 
 
+def resize(photos: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Scale photos, uint8 [N, H, W, 3], to [N, size, size, 3], as `decode` does."""
+    if not len(photos) or photos.shape[1:3] == (size, size):
+        return photos
+    scaled = (Image.fromarray(photo).resize((size, size), Image.Resampling.BICUBIC) for photo in photos)
+    return np.stack([np.asarray(photo) for photo in scaled])
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image

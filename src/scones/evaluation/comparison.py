@@ -1,9 +1,7 @@
-"""Comparison: two models on the same photos, and the int8 model against the float32 one."""
+"""Comparison: two models on the same photos."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,77 +99,3 @@ def _difference(photo: tuple[str, str], ours: Floats, theirs: Floats, classes: S
         theirs=classes[int(theirs.argmax())],
         their_confidence=float(theirs.max()),
     )
-
-
-_BATCH: Final = 64
-_ROUNDS: Final = 7
-_CALLS: Final = 100
-"""Seven hundred photos for each model: half a second at 32 pixels a side."""
-
-PredictPixels = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
-"""Give the probabilities [N, C], perhaps with more columns behind them, of photos uint8 [N, H, W, 3]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Int8Comparison:
-    """The int8 and the float32 ("exact") model on the same *n* photos; *served* says whether int8 serves.
-
-    *difference* is the accuracy of int8 less that of the exact one. The milliseconds are CPU time for one photo
-    alone on one thread; *times_faster* is their quotient.
-    """
-
-    n: int
-    served: bool
-    accuracy: float
-    exact_accuracy: float
-    difference: float
-    changed: int
-    """Photos that the two classify differently."""
-    milliseconds: float
-    exact_milliseconds: float
-    times_faster: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPair:
-    """The two models of one model file, and whether int8 serves."""
-
-    exact: PredictPixels
-    int8: PredictPixels
-    served: bool
-
-
-def compare_int8(pair: ModelPair, photos: NDArray[np.uint8], truth: NDArray[np.intp], classes: int) -> Int8Comparison:
-    """Run both models on *photos*, uint8 [N, H, W, 3], whose classes are *truth* [N]."""
-    exact, int8 = (_classes(answer, photos, classes) for answer in (pair.exact, pair.int8))
-    right, exactly = float((int8 == truth).mean()), float((exact == truth).mean())
-    # In turn, so that a busy moment does not slow only one of them.
-    slow, fast = _cpu_milliseconds((pair.exact, pair.int8), photos)
-    return Int8Comparison(
-        n=len(photos),
-        served=pair.served,
-        accuracy=right,
-        exact_accuracy=exactly,
-        difference=right - exactly,
-        changed=int((int8 != exact).sum()),
-        milliseconds=fast,
-        exact_milliseconds=slow,
-        times_faster=slow / fast,
-    )
-
-
-def _classes(answer: PredictPixels, photos: NDArray[np.uint8], classes: int) -> NDArray[np.intp]:
-    tables = [answer(photos[start : start + _BATCH])[:, :classes] for start in range(0, len(photos), _BATCH)]
-    return np.asarray(np.concatenate(tables).argmax(axis=1))
-
-
-def _cpu_milliseconds(answers: tuple[PredictPixels, PredictPixels], photos: NDArray[np.uint8]) -> tuple[float, float]:
-    """CPU time of each for a single photo: the best of some rounds, which other programs disturb the least."""
-    best = [float("inf"), float("inf")]
-    for _ in range(_ROUNDS):
-        for place, answer in enumerate(answers):
-            started = time.process_time()
-            for number in range(_CALLS):
-                answer(photos[number % len(photos)][np.newaxis])
-            best[place] = min(best[place], 1000 * (time.process_time() - started) / _CALLS)
-    return best[0], best[1]

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from scones.data.decode import png
 from scones.domain.errors import EvaluationError
 from scones.domain.progress import Reporter
 from scones.domain.statistics import Interval, wilson_interval
-from scones.evaluation.comparison import Comparison, Int8Comparison, ModelPair, compare, compare_int8
+from scones.evaluation.comparison import Comparison, compare
 from scones.evaluation.gate import GateCheck, GateRequirements, check_not_worse, check_requirements
 from scones.evaluation.metrics import (
     ClassificationMetrics,
@@ -66,7 +64,8 @@ class ModelFacts:
     data_version: str
     created: str
     temperature: float
-    image_size: int
+    photo_size: int
+    """The side of its training photos, at which photos are corrupted."""
     classes: tuple[str, ...]
     ood_threshold: float | None = None
     """Photos with a higher out-of-distribution score are rejected; None for a model without a detector."""
@@ -80,7 +79,7 @@ class ModelFacts:
             data_version=model_file.data_version,
             created=model_file.created,
             temperature=model_file.temperature,
-            image_size=model_file.image_size,
+            photo_size=model_file.photo_size,
             classes=model_file.classes,
             ood_threshold=model_file.unfamiliar_above,
         )
@@ -145,7 +144,6 @@ class Evaluation:
     gate: tuple[GateCheck, ...]
     out_of_fold: CrossValidationScore | None = None
     ood: OodEvaluation | None = None
-    int8: Int8Comparison | None = None
     robustness: tuple[CorruptionResult, ...] = ()
     comparison: Comparison | None = None
     load: tuple[LoadResult, ...] = ()
@@ -156,14 +154,13 @@ class Evaluation:
 class ModelUnderTest:
     """A model that can be called; *out_of_fold* is None where its file keeps no such predictions.
 
-    *load_targets* are what can be put under load, each with its name. *int8_pair* is None where there is no int8 model.
+    *load_targets* are what can be put under load, each with its name.
     """
 
     facts: ModelFacts
     predict: Predict
     out_of_fold: ScoredPredictions | None = None
     load_targets: tuple[tuple[str, Send], ...] = ()
-    int8_pair: ModelPair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +201,6 @@ def evaluate_model(
         result,
         gate=(*gate, check_not_worse(comparison)) if comparison else gate,
         ood=_evaluate_ood(model, output.ood_scores, plan.ood_photos) if plan.ood else None,
-        int8=_compare_int8(model, photos),
         comparison=comparison,
         robustness=_robustness(model, photos, plan, progress) if plan.robustness else (),
         load=tuple(measure_load(name, send, plan.load, progress) for name, send in model.load_targets)
@@ -293,7 +289,7 @@ def _evaluate_ood(
     threshold = model.facts.ood_threshold
     if threshold is None or scores is None:
         return None
-    generated = [png(image) for image in flat_and_noise(model.facts.image_size)]
+    generated = [png(image) for image in flat_and_noise(model.facts.photo_size)]
     groups = {SYNTHETIC: [EvaluationPhoto(str(number), "", image) for number, image in enumerate(generated)]}
     if photos:
         groups[OTHER_THINGS] = list(photos)
@@ -306,15 +302,7 @@ def _evaluate_ood(
 
 
 def _pixels(model: ModelUnderTest, photos: Sequence[EvaluationPhoto]) -> Pixels:
-    return decode_photos([photo.data for photo in photos], model.facts.image_size)
-
-
-def _compare_int8(model: ModelUnderTest, photos: Sequence[EvaluationPhoto]) -> Int8Comparison | None:
-    if model.int8_pair is None:
-        return None
-    classes = model.facts.classes
-    truth = np.array([classes.index(photo.label) for photo in photos])
-    return compare_int8(model.int8_pair, _pixels(model, photos), truth, len(classes))
+    return decode_photos([photo.data for photo in photos], model.facts.photo_size)
 
 
 def _robustness(

@@ -16,10 +16,10 @@ from scones.domain.errors import ModelError
 MODEL: Final = "model.onnx"
 """Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph.
 
-A second output, `unfamiliarity` float32 [N], is the out-of-distribution score; model files of older versions have none.
+A second output, `unfamiliarity` float32 [N], is the out-of-distribution score. Others explain an answer: `logits`
+[N, C]; `evidence` [N, C, G, G], each place's share of the logits; `features` [N, F], of length 1; the rows of `nearest`
+reference photos, int64 [N, K], and their cosine `similarity` [N, K]. A model from elsewhere may lack all but the first.
 """
-INT8_MODEL: Final = "model-int8.onnx"
-"""The quantized model; optional."""
 BASELINE: Final = "baseline.npz"
 """The reference data of drift detection."""
 OUT_OF_FOLD: Final = "out-of-fold.npz"
@@ -27,13 +27,13 @@ OUT_OF_FOLD: Final = "out-of-fold.npz"
 ABOUT: Final = "model.json"
 CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
-FORMAT: Final = "scones-model-1"
+FORMAT: Final = "scones-model-2"
 """What `model.json` calls this layout."""
 MAX_UNPACKED_BYTES: Final = 2_000_000_000
 """An archive that unpacks to more is refused."""
 
 _LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
-_MAYBE: Final = (INT8_MODEL, OUT_OF_FOLD)
+_MAYBE: Final = (OUT_OF_FOLD,)
 
 
 class InvalidModelFile(ModelError):
@@ -58,8 +58,14 @@ class ModelDescription:
     seed: int
     unfamiliar_above: float | None = None
     """Photos with a higher `unfamiliarity` are not of any class; None if the model has no such output."""
-    served: str = MODEL
-    """The file to serve: `model.onnx`, or `model-int8.onnx` where training found it no worse."""
+    photo_size: int = 0
+    """The side in pixels that its training photos have themselves, at most *image_size*; drift is measured at it."""
+    backbone: str = ""
+    """The pretrained network that it is made of; empty for a model from elsewhere."""
+
+    def __post_init__(self) -> None:
+        """Without a photo size, it is that of the model."""
+        object.__setattr__(self, "photo_size", self.photo_size or self.image_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +73,16 @@ class ModelFile(ModelDescription):
     """A verified model file; `version` is the first 12 hex digits of the SHA-256 of its list of checksums."""
 
     model_path: Path
-    """The model to serve."""
-    exact_path: Path
-    """The model in float32, whichever is served."""
     baseline_path: Path
-    int8_path: Path | None
-    """The quantized model, whichever is served; None without one."""
     out_of_fold_path: Path | None
-    """None in model files of older versions."""
+    """None for a model from elsewhere."""
     version: str
 
 
 def write_model_file(folder: Path, description: ModelDescription, card: str) -> ModelFile:
     """Complete the model file in *folder*, which must contain `model.onnx` and `baseline.npz`.
 
-    An int8 model and out-of-fold predictions become part of it if they are there too.
+    Out-of-fold predictions become part of it if they are there too.
 
     Raises:
         InvalidModelFile: one of the two is missing.
@@ -107,14 +108,10 @@ def read_model_file(folder: Path) -> ModelFile:
         if _sha256(folder, name) != expected:
             raise InvalidModelFile(str(folder), f"{name} differs from its checksum")
     description = _parse_description(folder)
-    if description.served not in listed:
-        raise InvalidModelFile(str(folder), f"{SUMS} does not list {description.served}, which is to be served")
     return ModelFile(
         **{name: getattr(description, name) for name in ModelDescription.__slots__},
-        model_path=folder / description.served,
-        exact_path=folder / MODEL,
+        model_path=folder / MODEL,
         baseline_path=folder / BASELINE,
-        int8_path=folder / INT8_MODEL if INT8_MODEL in listed else None,
         out_of_fold_path=folder / OUT_OF_FOLD if OUT_OF_FOLD in listed else None,
         version=hashlib.sha256(sums).hexdigest()[:12],
     )
@@ -195,9 +192,9 @@ def _parse_description(folder: Path) -> ModelDescription:
             metrics={str(name): float(value) for name, value in about["metrics"].items()},
             created=str(about["created"]),
             seed=int(about["seed"]),
-            # Model files of before the OOD detector say nothing of either.
             unfamiliar_above=_number_or_none(about.get("unfamiliar_above")),
-            served=_served(about.get("served", MODEL)),
+            photo_size=int(about.get("photo_size", 0)),
+            backbone=str(about.get("backbone", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidModelFile(str(folder), f"{ABOUT} is not valid ({error!r})") from error
@@ -205,12 +202,6 @@ def _parse_description(folder: Path) -> ModelDescription:
 
 def _number_or_none(value: float | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _served(name: str) -> str:
-    if name not in {MODEL, INT8_MODEL}:
-        raise ValueError(f"served is {name!r}")
-    return name
 
 
 def _read(folder: Path, name: str) -> bytes:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scones.domain.errors import ModelError
 from scones.model.model_file import ModelFile
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class InvalidLabelledPredictions(ModelError):
@@ -38,7 +38,9 @@ class OutOfFoldPredictions:
     """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
     *fingerprints* identify photos by their pixels, whatever their names. *votes* [N, C] are the neighbor votes of
-    `label_issues`; model files of older versions have none.
+    `label_issues`. *sources* [N] say where each photo is from, and *new_source* [N, C] what a model says of it that saw
+    no photo of its source, NaN where there is none. *reference* [K] are the rows of the photos that the model compares
+    others with. A model from elsewhere has none of these.
 
     Raises:
         InvalidOutOfFold: on construction, if these are not as many as there are photos, or classes.
@@ -50,13 +52,18 @@ class OutOfFoldPredictions:
     probabilities: NDArray[np.float64]
     fingerprints: tuple[str, ...]
     votes: NDArray[np.float64] | None = None
+    sources: tuple[str, ...] | None = None
+    new_source: NDArray[np.float64] | None = None
+    reference: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Validate the shapes."""
         found = self.probabilities.shape, len(self.labels), len(self.fingerprints)
         count = len(self.names)
-        votes = self.probabilities if self.votes is None else self.votes
-        if found != ((count, len(self.classes)), count, count) or votes.shape != found[0]:
+        rows = [each.shape for each in (self.votes, self.new_source) if each is not None]
+        sources = count if self.sources is None else len(self.sources)
+        fits = found == ((count, len(self.classes)), count, count) and {*rows, found[0]} == {found[0]}
+        if not fits or sources != count:
             raise InvalidOutOfFold(f"out-of-fold predictions of {count} photos are inconsistent ({found}); train again")
 
     def scored(self) -> ScoredPredictions:
@@ -79,8 +86,10 @@ class OutOfFoldPredictions:
             "probabilities": np.asarray(self.probabilities, dtype=np.float64),
             "fingerprints": np.array(self.fingerprints, dtype=np.str_),
         }
-        if self.votes is not None:
-            arrays["votes"] = np.asarray(self.votes, dtype=np.float64)
+        kinds = {"votes": np.float64, "new_source": np.float64, "reference": np.int64, "sources": np.str_}
+        for name, kind in kinds.items():
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name), dtype=kind)
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -104,8 +113,14 @@ class OutOfFoldPredictions:
                 classes, names, labels, marks = (
                     tuple(str(value) for value in file[name]) for name in ("classes", "names", "labels", "fingerprints")
                 )
-                votes = np.asarray(file["votes"], dtype=np.float64) if "votes" in file else None
-                return cls(classes, names, labels, np.asarray(file["probabilities"], dtype=np.float64), marks, votes)
+                votes, new_source = (
+                    np.asarray(file[name], dtype=np.float64) if name in file else None
+                    for name in ("votes", "new_source")
+                )
+                sources = tuple(str(value) for value in file["sources"]) if "sources" in file else None
+                reference = np.asarray(file["reference"], dtype=np.int64) if "reference" in file else None
+                probabilities = np.asarray(file["probabilities"], dtype=np.float64)
+                return cls(classes, names, labels, probabilities, marks, votes, sources, new_source, reference)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InvalidOutOfFold(f"cannot read the out-of-fold predictions {path}: {error}; train again") from error
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from scones.data.decode import resize
 from scones.monitoring.capture.records import CapturedPhoto
 from scones.monitoring.drift.features import (
     MIN_PHOTOS,
@@ -153,7 +154,8 @@ class MonitoringRun:
         expected = probabilities.astype(np.float64)
         self._check = self._check.join(check_predictions(captured, expected))
         clipped = None if ood_score is None else clip_ood_score(ood_score, self._model.baseline.ood_lower)
-        return measure_features(photos, captured, clipped), expected
+        resized = resize(photos, self._model.photo_size or photos.shape[1])
+        return measure_features(resized, captured, clipped), expected
 
     @cached_property
     def _estimator(self) -> AccuracyEstimator | None:

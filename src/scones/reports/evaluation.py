@@ -80,7 +80,7 @@ def _charts(evaluation: Evaluation, cards: Sequence[PhotoCard]) -> Mapping[str, 
 def _example(evaluation: Evaluation, cards: Sequence[PhotoCard]) -> NDArray[np.uint8]:
     """The photo that shows the corruptions, uint8 [1, H, W, 3] at the model's size: the most confident right one."""
     surest = max(cards, key=lambda card: (card.right, card.confidence))
-    return decode(surest.photo, evaluation.model.image_size)[None]
+    return decode(surest.photo, evaluation.model.photo_size)[None]
 
 
 def _corruptions(
@@ -103,7 +103,7 @@ def _ood_groups(
     if evaluation.ood is None:
         return
     data = {photo.key: photo.data for photo in photos}
-    generated = flat_and_noise(evaluation.model.image_size)
+    generated = flat_and_noise(evaluation.model.photo_size)
     for group in evaluation.ood.groups:
         scored = [
             (score, png(generated[int(key)]) if group.kind == SYNTHETIC else data[key])

@@ -14,7 +14,6 @@ from scones.data.loading import load_configured_dataset, load_ood_images
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.naming import evaluation_id
 from scones.domain.progress import Reporter
-from scones.evaluation.comparison import ModelPair
 from scones.evaluation.evaluation import (
     CannotEvaluate,
     DataFacts,
@@ -43,14 +42,13 @@ _LOAD_TEST = evaluation_id("load")
 class EvaluationOptions:
     """What to measure beyond the predictions for the test photos, and where to write the report, if anywhere.
 
-    *ood* and *int8* apply where the model has a detector and an int8 model. *unfamiliar* says where photos of other
-    things come from, for *ood*; *against* is another model file. With *gate* the result decides on approval; its
+    *ood* applies where the model has a detector. *unfamiliar* says where photos of other things come from, for it;
+    *against* is another model file. With *gate* the result decides on approval; its
     requirements are always checked.
     """
 
     report: Path | None = None
     ood: bool = False
-    int8: bool = False
     robustness: bool = False
     load: bool = False
     against: Path | None = None
@@ -91,9 +89,7 @@ def evaluate(
         SourceError: there are no photos of other things at the given place.
     """
     model, data, photos = (
-        _deployed(target, settings, options, report)
-        if isinstance(target, DeployedModel)
-        else _local(target, options, report)
+        _deployed(target, settings, report) if isinstance(target, DeployedModel) else _local(target, options, report)
     )
     plan = _plan(settings, options, model.facts.classes, report)
     result = evaluate_model(model, data, photos, plan, report.progress)
@@ -115,7 +111,7 @@ def evaluate_file(path: Path, settings: Settings, options: EvaluationOptions, re
 
 
 def _deployed(
-    target: DeployedModel, settings: Settings, options: EvaluationOptions, report: Reporter
+    target: DeployedModel, settings: Settings, report: Reporter
 ) -> tuple[ModelUnderTest, DataFacts, tuple[EvaluationPhoto, ...]]:
     aws, endpoint = target.aws, target.endpoint
     test = [sample for sample in target.samples if sample.split == "test"]
@@ -123,7 +119,7 @@ def _deployed(
     photos = tuple(EvaluationPhoto(it.key, it.label, body) for it, body in zip(test, bodies, strict=True))
     with open_model_file(aws.bucket.get(aws.bucket.key(target.model_uri))) as model_file:
         known = load_out_of_fold(model_file, report)
-        photos = exclude_training_photos(known, photos, model_file.image_size, report)
+        photos = exclude_training_photos(known, photos, model_file.photo_size, report)
         model = ModelUnderTest(
             facts=ModelFacts.of(model_file, f"endpoint {endpoint}"),
             predict=endpoint_predictor(aws.sagemaker.explain, endpoint, settings.clients, report.progress),
@@ -132,7 +128,6 @@ def _deployed(
                 ("endpoint", _endpoint_load(aws, endpoint, photos)),
                 ("workflow", _workflow_load(aws, target.workflow_arn, test)),
             ),
-            int8_pair=_int8_pair(model_file) if options.int8 else None,
         )
     return model, DataFacts(target.data_name, target.data_kind, len(photos)), photos
 
@@ -146,29 +141,17 @@ def _local(
     photos = tuple(EvaluationPhoto(path_of(photo), photo.label, photo.data) for photo in test)
     with open_model_file(target.path) as model_file:
         known = load_out_of_fold(model_file, report)
-        photos = exclude_training_photos(known, photos, model_file.image_size, report)
-        model = _in_process(model_file, target.path, known, options)
+        photos = exclude_training_photos(known, photos, model_file.photo_size, report)
+        model = _in_process(model_file, target.path, known)
     return model, DataFacts(target.collection.name, target.collection.kind, len(photos)), photos
 
 
-def _in_process(
-    model_file: ModelFile, path: Path, known: OutOfFoldPredictions | None, options: EvaluationOptions
-) -> ModelUnderTest:
+def _in_process(model_file: ModelFile, path: Path, known: OutOfFoldPredictions | None) -> ModelUnderTest:
     return ModelUnderTest(
         facts=ModelFacts.of(model_file, path.name),
         predict=model_predictor(Model(model_file).answer, len(model_file.classes), model_file.image_size),
         out_of_fold=known.scored() if known else None,
-        int8_pair=_int8_pair(model_file) if options.int8 else None,
     )
-
-
-def _int8_pair(model_file: ModelFile) -> ModelPair | None:
-    if model_file.int8_path is None:
-        return None
-    exact, int8 = (
-        Model(replace(model_file, model_path=path)) for path in (model_file.exact_path, model_file.int8_path)
-    )
-    return ModelPair(exact.answer, int8.answer, model_file.model_path == model_file.int8_path)
 
 
 def _plan(settings: Settings, options: EvaluationOptions, classes: tuple[str, ...], report: Reporter) -> EvaluationPlan:
@@ -201,7 +184,7 @@ def _ood_photos(
 
 def _other_model(path: Path) -> ModelUnderTest:
     with open_model_file(path) as model_file:
-        return _in_process(model_file, path, None, EvaluationOptions())
+        return _in_process(model_file, path, None)
 
 
 def _write(

@@ -21,7 +21,7 @@ class ImageBuildFailed(DeploymentError):
 
     def __init__(self, build: Build) -> None:
         why = build.reason or "no reason given"
-        hint = "if pip found no PyTorch, set package_index to an index of its CPU builds"
+        hint = "if pip did not find a package, set package_index to an index that has it"
         super().__init__(f"image build {build.id} is {build.status}: {why}; its log: {build.log}; {hint}")
         self.build = build.id
 

@@ -19,12 +19,11 @@ from scones.domain.naming import ENV_TAG, MODELS_PREFIX, checkpoint_prefix, outl
 from scones.domain.progress import Reporter
 
 METRICS = (
-    "train_loss",
-    "train_accuracy",
     "oof_accuracy",
     "oof_log_loss",
     "oof_refused",
     "oof_outliers_accepted",
+    "new_source_accuracy",
     "temperature",
 )
 """Metrics that a training job prints as `name=value`; SageMaker stores the last values."""
@@ -105,7 +104,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
     hyperparameters = {
         "classes": ",".join(settings.classes),
         "image_size": str(settings.image_size),
-        "epochs": str(settings.epochs),
+        "backbone": settings.backbone,
         "seed": str(settings.seed),
         "data_version": version,
     }

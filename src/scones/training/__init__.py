@@ -1,8 +1,8 @@
-"""Training: the program that SageMaker runs as `train`; the only package that imports torch.
+"""Training: the program that SageMaker runs as `train`.
 
-Read `sagemaker_entrypoint` for its input and `train` for its steps: `cross_validation` fits a network per fold and the
-final one in separate processes (`workers`, `fit`, `network`, `recipe`); `assemble` exports them with
-their `calibration`.
+Read `sagemaker_entrypoint` for its input and `train` for its steps: `backbone`, with `restoration` before it, is what
+sees; `features` are what it sees in each view of a photo; `cross_validation` fits a `head` on them for each fold and
+the final one; `export` writes the model with its `calibration`.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 It keeps the container contract below `SAGEMAKER_BASE_DIR` (`/opt/ml`): it ends with 0 and `model/` filled, or with 1
 and one line in `output/failure`. SIGTERM stops it within a few seconds, with 143; the same job started again goes on
-from the epochs in `checkpoints/`.
+from the features in `checkpoints/`.
 """
 
 import os

@@ -46,8 +46,8 @@ NEIGHBOURS: Final = 5
 """The distance from the training photos is the mean cosine distance from this many of the nearest."""
 DISTANCE_SHARE: Final = 0.25
 """What the distance counts beside a learnt logit: more refuses fewer other things, none lets some noise pass."""
-REFERENCE_PHOTOS: Final = 500
-"""Of larger training sets a spread sample is remembered: each photo costs a kilobyte in the model."""
+REFERENCE_PHOTOS: Final = 1000
+"""Of larger training sets a spread sample is remembered: each photo costs five kilobytes in the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def fit_ood_detector(strangeness: npt.NDArray[np.floating], *, learnt: bool) -> 
 
 
 def spread_sample(photos: int) -> slice:
-    """Choose at most `MEMORY_PHOTOS` of so many, evenly, since photos come sorted by class."""
+    """Choose at most `REFERENCE_PHOTOS` of so many, evenly, since photos come sorted by class."""
     return slice(None, None, -(-photos // REFERENCE_PHOTOS) or 1)
 
 

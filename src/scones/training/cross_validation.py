@@ -1,205 +1,210 @@
-"""Fit the final network and one for each fold, and predict each training photo by a network that did not see it."""
+"""Cross-validation: choose penalties and layers, and predict each training photo by a head that did not see it."""
 
-import hashlib
-import json
-import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
-from scones.training.export import FittedModel, export
-from scones.training.recipe import (
-    EpochProgress,
-    EpochRange,
-    FitResult,
-    FitTask,
-    FittedNetwork,
-    FoldedData,
-    Folds,
-    NetworkOutputs,
-    Recipe,
-    TrainingData,
+from scones.domain.errors import ModelError
+from scones.training.calibration import fit_temperature, soften
+from scones.training.features import Features, TrainingData
+from scones.training.head import (
+    PENALTIES,
+    Head,
+    HeadOutputs,
+    Penalties,
+    Rows,
+    StudySet,
+    fit_head,
+    fit_logistic,
 )
-from scones.training.workers import TrainingError, Workers, open_workers
+
+FOLDS: Final = 5
+"""Of classes with fewer photos, as many as the smallest has."""
+MIN_PHOTOS: Final = 3
+"""The fewest photos of a class: all but one fold teach, and one is predicted."""
+BLENDS: Final = (("layers", "last", "imagenet"), ("layers", "last"), ("last", "imagenet"), ("layers",), ("last",))
+"""The groups of layers whose logits may be averaged, those first that carry over best to photos of another source."""
 
 
-class TaskPart(NamedTuple):
-    """Work on one *task*, by its number, from its checkpoint up to a *share* of the whole; 1 is its end."""
-
-    task: int
-    share: float
+class TrainingError(ModelError):
+    """Training cannot start or go on; the message says why."""
 
 
-def workers_needed(work: Sequence[float]) -> int:
-    """Tell with how many workers the longest of the tasks, with so much *work* each, decides when all are done."""
-    return math.ceil(sum(work) / max(work))
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Which fold each photo, int64 [N], and each outlier, int64 [M], belongs to, and how many folds there are."""
 
-
-def schedule(work: Sequence[float], workers: int) -> list[TaskPart]:
-    """Order tasks with so much *work* each for that many *workers*, no more of them than are needed.
-
-    A free worker takes the next piece of a task that no other worker runs. A task has two pieces at most.
-    """
-    stretch = max(*work, sum(work) / workers)
-    pieces: list[tuple[float, TaskPart]] = []
-    for number, length in enumerate(work):
-        begin = sum(work[:number])
-        into = begin % stretch
-        spill = max(0.0, into + length - stretch)
-        if spill:
-            pieces.append((0.0, TaskPart(number, spill / length)))
-        pieces.append((into, TaskPart(number, 1.0)))
-    return [piece for _, piece in sorted(pieces, key=lambda each: each[0])]
-
-
-FOLDS: Final = 3
-"""Three folds cost as much as two more final networks; two would halve what each may learn from."""
-_NETWORKS: Final = (None, *range(FOLDS))
-_WORK: Final = (FOLDS, *[FOLDS - 1] * FOLDS)
-"""How many folds each of them learns from; so long do they take."""
+    photos: npt.NDArray[np.int64]
+    outliers: npt.NDArray[np.int64]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class CrossValidation:
-    """The final network, one network a fold, and the out-of-fold answers to every photo and every outlier.
+    """The final head, one head a fold, and the out-of-fold answers to every photo and every outlier.
 
-    `sample` is what the final network says of the first photos, for the export to be compared with. `features`, float32
-    [N, F], are those of all folds' networks side by side: how they see each photo, learnt from or not.
+    *new_source*, float64 [N, C], are the probabilities by a head that saw no photo of the same source, NaN where there
+    is none: of a single source, or one without which a class would be missing.
     """
 
-    final: FittedNetwork
-    of_fold: tuple[FittedNetwork, ...]
+    final: Head
+    of_fold: tuple[Head, ...]
     folds: Folds
-    photos: NetworkOutputs
-    outliers: NetworkOutputs
-    sample: NetworkOutputs
-    features: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class FitPlan:
-    """How to fit: by which recipe, from which seed, and in which folder to keep checkpoints."""
-
-    recipe: Recipe
-    seed: int
-    checkpoints: Path
-
-
-def cross_validation_workers() -> AbstractContextManager[Workers]:
-    """Start as many processes as `crossfit` can use here; they load torch while the caller reads photos."""
-    return open_workers(min(workers_needed(_WORK), os.cpu_count() or 1))
+    penalties: Penalties
+    photos: HeadOutputs
+    outliers: HeadOutputs
+    new_source: npt.NDArray[np.float64]
 
 
 def cross_validate(
-    workers: Workers, data: TrainingData, plan: FitPlan, report: Callable[[EpochProgress], None]
+    study: StudySet, folds: Folds, sources: Sequence[str], report: Callable[[float], None]
 ) -> CrossValidation:
-    """Fit everything; *report* hears of each epoch of each network.
-
-    Raises:
-        TrainingError: a class has fewer photos than there are folds, or a process failed.
-    """
-    folds = assign_folds(data, plan.seed)
-    tasks = list(_tasks(plan, plan.checkpoints / _fingerprint(data, plan), workers.count))
-    photos, outliers = _blank(len(data.photos), data.classes), _blank(len(data.outliers), data.classes)
-    found: dict[int | None, FitResult] = {}
-    for done in workers.perform(FoldedData(data, folds), tasks, report):
-        found[done.fold] = done
-        if done.fold is not None:
-            _fill(photos, folds.photos == done.fold, done.answers)
-            _fill(outliers, folds.outliers == done.fold, done.outlier_answers)
-    of_fold = tuple(found[fold].fitted for fold in range(FOLDS))
-    features = np.concatenate([found[fold].features for fold in range(FOLDS)], axis=1)
-    return CrossValidation(found[None].fitted, of_fold, folds, photos, outliers, found[None].answers, features)
-
-
-def _tasks(plan: FitPlan, folder: Path, workers: int) -> Iterator[FitTask]:
-    """In the order in which to do them; a network that is fitted in two sittings goes on from its checkpoint."""
-    for piece in schedule(_WORK, workers):
-        fold = _NETWORKS[piece.task]
-        until = round(piece.share * plan.recipe.epochs)
-        # Cut within the first or the last epoch, it is done in one sitting after all.
-        if piece.share == 1 or 0 < until < plan.recipe.epochs:
-            file = folder / f"{'final' if fold is None else fold}.pt"
-            yield FitTask(fold, plan.recipe, plan.seed, EpochRange(file, until))
+    """Choose by photos of new sources where there are several sources, else by folds, and fit all heads."""
+    by_fold = [(folds.photos != fold, folds.photos == fold) for fold in range(folds.count)]
+    by_source = source_splits(study, sources)
+    splits = by_source or by_fold
+    logits = _held_out_logits(study, splits, lambda share: report(0.6 * share))
+    judged = np.any([held_out for _, held_out in splits], axis=0)
+    penalties = choose({key: value[judged] for key, value in logits.items()}, study.labels[judged])
+    everything, all_outliers = np.arange(len(study.labels)), np.arange(len(study.outliers))
+    photos, outliers = _blank(len(study.labels), study.classes), _blank(len(study.outliers), study.classes)
+    heads = []
+    for fold, (seen, held_out) in enumerate(by_fold):
+        head = fit_head(study, penalties, np.flatnonzero(seen), np.flatnonzero(folds.outliers != fold))
+        _fill(photos, held_out, head.ask(study.views[0][held_out]))
+        _fill(outliers, folds.outliers == fold, head.ask(study.outliers[folds.outliers == fold]))
+        heads.append(head)
+        report(0.6 + 0.4 * (fold + 1) / (folds.count + 1))
+    final = fit_head(study, penalties, everything, all_outliers)
+    report(1.0)
+    new_source = np.full((len(study.labels), study.classes), np.nan)
+    if by_source:
+        temperature = fit_temperature(photos.log_probabilities, study.labels)
+        new_source[judged] = soften(_blend(logits, penalties)[judged], temperature)
+    return CrossValidation(final, tuple(heads), folds, penalties, photos, outliers, new_source)
 
 
 def assign_folds(data: TrainingData, seed: int) -> Folds:
     """Give each photo a fold, so that every fold has its share of every class, and each outlier too."""
     rng = np.random.default_rng(seed)
+    smallest = int(np.bincount(data.labels, minlength=data.classes).min())
+    if smallest < MIN_PHOTOS:
+        raise TrainingError(f"a class has {smallest} photos; training needs {MIN_PHOTOS} or more of each")
+    count = min(FOLDS, smallest)
     fold_of = np.zeros(len(data.labels), dtype=np.int64)
     for number in range(data.classes):
         members = rng.permutation(np.flatnonzero(data.labels == number))
-        if len(members) < FOLDS:
-            raise TrainingError(f"class number {number} has {len(members)} photos; training needs {FOLDS} or more")
-        fold_of[members] = np.arange(len(members)) % FOLDS
-    return Folds(fold_of, rng.permutation(np.arange(len(data.outliers)) % FOLDS))
+        fold_of[members] = np.arange(len(members)) % count
+    return Folds(fold_of, rng.permutation(np.arange(len(data.outliers)) % count), count)
 
 
-def _fingerprint(data: TrainingData, plan: FitPlan) -> str:
-    """Name all that the weights depend on, so that no checkpoint of another training is ever taken up."""
-    whole = hashlib.sha256(json.dumps([asdict(plan.recipe), plan.seed, data.classes]).encode())
-    for part in (data.photos, data.labels, data.outliers):
-        whole.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
-    return whole.hexdigest()[:12]
+Split = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+"""Which photos are learnt from, and which are held out, [N] each."""
 
 
-def _blank(count: int, classes: int) -> NetworkOutputs:
-    return NetworkOutputs(np.zeros((count, classes), dtype=np.float32), np.zeros((count, 2), dtype=np.float32))
+def source_splits(study: StudySet, sources: Sequence[str]) -> list[Split]:
+    """Leave out each source, or a group of sources where there are many, unless a class would then be missing.
+
+    Without two sources that can be left out, none is.
+    """
+    names = np.array(sources, dtype=np.str_)
+    found, counts = np.unique(names, return_counts=True)
+    if len(found) < 2:
+        return []
+    # The largest sources each have a group of their own; the others go where there are fewest photos.
+    sizes, group_of = [0] * min(FOLDS, len(found)), {}
+    for source, count in sorted(
+        zip(found.tolist(), counts.tolist(), strict=True), key=lambda each: (-each[1], each[0])
+    ):
+        smallest = sizes.index(min(sizes))
+        sizes[smallest] += count
+        group_of[source] = smallest
+    groups = np.array([group_of[name] for name in names.tolist()])
+    splits = [(groups != number, groups == number) for number in range(len(sizes))]
+    whole = [split for split in splits if len(np.unique(study.labels[split[0]])) == study.classes]
+    return whole if len(whole) > 1 else []
 
 
-def _fill(whole: NetworkOutputs, where: npt.NDArray[np.bool_], part: NetworkOutputs) -> None:
+Logits = dict[tuple[str, float], npt.NDArray[np.float64]]
+"""Held-out logits [N, C] by group of layers and penalty."""
+
+
+def _held_out_logits(study: StudySet, splits: Sequence[Split], report: Callable[[float], None]) -> Logits:
+    found: Logits = {
+        (name, penalty): np.zeros((len(study.labels), study.classes))
+        for name in study.groups.components
+        for penalty in PENALTIES
+    }
+    steps = [(name, split) for name in study.groups.components for split in splits]
+    for number, (name, (seen, held_out)) in enumerate(steps):
+        values = study.groups.components[name]
+        fitted = fit_logistic(values[:, seen], study.labels[seen], study.classes, PENALTIES)
+        for penalty, (weights, bias) in zip(PENALTIES, fitted, strict=True):
+            found[name, penalty][held_out] = values[0, held_out] @ weights + bias
+        report((number + 1) / len(steps))
+    return found
+
+
+def choose(logits: Logits, labels: npt.NDArray[np.int64]) -> Penalties:
+    """Choose the blend of groups, and each group's penalty, by the mean log loss of held-out photos.
+
+    A blend that comes earlier in `BLENDS` is left for a later one only if that is better by more than a standard error.
+    """
+    names = {name for name, _ in logits}
+    best = {
+        name: min(PENALTIES, key=lambda penalty, name=name: _losses(logits[name, penalty], labels).mean())  # type: ignore[misc]
+        for name in sorted(names)
+    }
+    blends = [{name: best[name] for name in blend} for blend in BLENDS if names.issuperset(blend)]
+    losses = [_losses(_blend(logits, blend), labels) for blend in blends]
+    winner = min(range(len(blends)), key=lambda number: losses[number].mean())
+    for number in range(winner):
+        behind = losses[number] - losses[winner]
+        if behind.mean() <= behind.std() / np.sqrt(len(behind)):
+            return blends[number]
+    return blends[winner]
+
+
+def _blend(logits: Logits, penalties: Penalties) -> npt.NDArray[np.float64]:
+    return np.asarray(np.mean([logits[key] for key in penalties.items()], axis=0))
+
+
+def _losses(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Each photo's log loss at the best temperature, so that each class counts the same."""
+    probabilities = soften(logits, fit_temperature(logits, labels))
+    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny))
+    count = np.bincount(labels)
+    return np.asarray(loss * (len(labels) / (np.count_nonzero(count) * np.maximum(count, 1)))[labels])
+
+
+def _blank(count: int, classes: int) -> HeadOutputs:
+    return HeadOutputs(np.zeros((count, classes), dtype=np.float32), np.zeros((count, 2), dtype=np.float32))
+
+
+def _fill(whole: HeadOutputs, where: npt.NDArray[np.bool_], part: HeadOutputs) -> None:
     whole.log_probabilities[where] = part.log_probabilities
     whole.strangeness[where] = part.strangeness
 
 
-_BATCH: Final = 50
-
-Floats = npt.NDArray[np.floating]
-Pixels = npt.NDArray[np.uint8]
-
-
 @dataclass(frozen=True, slots=True)
 class HeldOutPredictor:
-    """The exact models of all folds, and which fold each training photo, int64 [N], was held out by."""
+    """The heads of all folds, and which fold each training photo, int64 [N], was held out by."""
 
-    sessions: tuple[onnxruntime.InferenceSession, ...]
+    heads: tuple[Head, ...]
     folds: npt.NDArray[np.int64]
 
-    @classmethod
-    def of(cls, networks: CrossValidation, trained: FittedModel) -> "HeldOutPredictor":
-        """Export the fold's networks with the OOD detector and the temperature of the final one, *trained*."""
-        models = (export(replace(trained, fitted=networks.of_fold[fold])) for fold in range(FOLDS))
-        return cls(tuple(open_session(model) for model in models), networks.folds.photos)
+    def ask(self, features: Features, rows: Rows) -> HeadOutputs:
+        """Answer for photos with these *features* [M, F], copies of the training photos *rows* [M]."""
+        outputs = _blank(len(rows), len(self.heads[0].bias))
+        for fold, part in self._parts(rows):
+            _fill(outputs, part, self.heads[fold].ask(features[part]))
+        return outputs
 
-    def ask(self, photos: Pixels, rows: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Give probabilities [M, C] and unfamiliarity [M] of *photos*, copies of the training photos *rows* [M]."""
-        parts = [np.flatnonzero(self.folds[rows] == fold) for fold in range(FOLDS)]
-        answers = [ask(session, photos[part]) for session, part in zip(self.sessions, parts, strict=True) if len(part)]
-        back = np.argsort(np.concatenate(parts))
-        probabilities, scores = (np.concatenate(column)[back] for column in zip(*answers, strict=True))
-        return probabilities, scores
-
-
-def open_session(model: bytes) -> onnxruntime.InferenceSession:
-    """Open an ONNX model on the processor, on one thread: a second one mostly waits, and waits busily."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def ask(session: onnxruntime.InferenceSession, photos: Pixels) -> tuple[Floats, Floats]:
-    """Give probabilities [N, C] and unfamiliarity [N] of one or more photos, uint8 [N, H, W, 3]."""
-    parts = [
-        session.run(["probabilities", "unfamiliarity"], {"photos": photos[at : at + _BATCH]})
-        for at in range(0, len(photos), _BATCH)
-    ]
-    probabilities, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return probabilities, scores
+    def _parts(self, rows: Rows) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+        for fold in range(len(self.heads)):
+            part = self.folds[rows] == fold
+            if part.any():
+                yield fold, part

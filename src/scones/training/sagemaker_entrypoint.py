@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from scones.data.decode import decode
-from scones.data.image_header import UnreadablePhoto
+from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.errors import ModelError, SconesError, raise_as
-from scones.training.cross_validation import FOLDS
-from scones.training.recipe import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Recipe, TrainingData
+from scones.training.backbone import BACKBONES
+from scones.training.cross_validation import MIN_PHOTOS
+from scones.training.export import STEP
+from scones.training.features import TrainingData
 
-_KNOWN: Final = ("classes", "image_size", "epochs", "seed", "data_version")
+_KNOWN: Final = ("classes", "image_size", "backbone", "seed", "data_version")
+MAX_IMAGE_SIZE: Final = 320
+"""Beyond it, the backbone sees no better, and takes long."""
+SMALL_PHOTOS_SIZE: Final = 160
+"""The model's size for photos with a shorter side below `NATURAL_SIDE`, in the median."""
+NATURAL_PHOTOS_SIZE: Final = 224
+"""The model's size for others: the one that the backbone was trained at."""
+NATURAL_SIDE: Final = 192
+MIN_PHOTO_SIZE: Final = 16
+_HEADERS: Final = 200
+"""Photos whose sizes are read to choose the model's."""
 _MAX_REASON_LENGTH: Final = 1024
 
 
@@ -31,7 +43,8 @@ class Hyperparameters:
 
     classes: tuple[str, ...]
     image_size: int
-    recipe: Recipe
+    """The side of the model's input; 0 leaves it to the photos' own sizes."""
+    backbone: str
     seed: int
     data_version: str
 
@@ -70,10 +83,14 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingChannels:
-    """What was read: the photos, and the files' names relative to the training channel, in the same order."""
+    """What was read: the photos, and the files' names relative to the training channel, in the same order.
+
+    *image_size* is the side of the model's input, which is larger than the photos where those are small.
+    """
 
     data: TrainingData
     names: tuple[str, ...]
+    image_size: int
 
 
 @contextmanager
@@ -104,11 +121,13 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
     for name in values:
         if name not in _KNOWN:
             raise InvalidTrainingJob(f"unknown hyperparameter {name!r}; known are: {', '.join(_KNOWN)}")
-    epochs = _whole(values, "epochs", Recipe().epochs, range(1, 1001))
+    backbone = str(values.get("backbone", "lite0"))
+    if backbone not in BACKBONES:
+        raise InvalidTrainingJob(f"hyperparameter backbone = {backbone!r} is not one of: {', '.join(BACKBONES)}")
     return Hyperparameters(
         classes=_classes(job, str(values.get("classes", ""))),
-        image_size=_whole(values, "image_size", 32, range(MIN_IMAGE_SIZE, MAX_IMAGE_SIZE + 1)),
-        recipe=replace(Recipe(), epochs=epochs),
+        image_size=_image_size(values),
+        backbone=backbone,
         seed=_whole(values, "seed", 0, range(2**31)),
         data_version=str(values.get("data_version", "")),
     )
@@ -117,18 +136,20 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
 def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> TrainingChannels:
     """Decode the channels' photos, in the order of classes and then of names; *report* hears of unreadable ones.
 
+    A photo's source is the folder below its class's that it lies in.
+
     Raises:
         InvalidTrainingJob: a class has too few photos that can be read.
     """
-    size = hyperparameters.image_size
+    image_size, size = _choose_sizes(job, hyperparameters)
     photos: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
     names: list[str] = []
     for number, name in enumerate(hyperparameters.classes):
         found = dict(_decoded(job.channel, name, size, report))
-        if len(found) < FOLDS:
-            text = f"class {name!r} has {len(found)} photos that can be read; training needs {FOLDS} or more in {name}/"
-            raise InvalidTrainingJob(text)
+        if len(found) < MIN_PHOTOS:
+            text = f"class {name!r} has {len(found)} photos that can be read; training needs {MIN_PHOTOS} or more in "
+            raise InvalidTrainingJob(f"{text}{name}/")
         photos += found.values()
         labels += [number] * len(found)
         names += found
@@ -138,8 +159,31 @@ def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Call
         np.array(labels, dtype=np.int64),
         len(hyperparameters.classes),
         np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
+        tuple(_source(name) for name in names),
     )
-    return TrainingChannels(data, tuple(names))
+    return TrainingChannels(data, tuple(names), image_size)
+
+
+def _source(name: str) -> str:
+    _, *folders, _ = name.split("/")
+    return folders[0] if folders else ""
+
+
+def _choose_sizes(job: TrainingJob, hyperparameters: Hyperparameters) -> tuple[int, int]:
+    """Choose the side of the model's input, and that at which photos are kept: their own, unless that is larger."""
+    paths = [path for name in hyperparameters.classes for path in _files(job.channel / name)]
+    sides = []
+    for path in paths[:: -(-len(paths) // _HEADERS) or 1]:
+        try:
+            with raise_as(UnreadablePhoto):
+                header = read_header(path.read_bytes())
+        except UnreadablePhoto:
+            continue
+        sides.append(min(header.width, header.height))
+    side = int(np.median(sides)) if sides else SMALL_PHOTOS_SIZE
+    chosen = NATURAL_PHOTOS_SIZE if side >= NATURAL_SIDE else SMALL_PHOTOS_SIZE
+    image_size = hyperparameters.image_size or chosen
+    return image_size, min(image_size, max(MIN_PHOTO_SIZE, side))
 
 
 def _decoded(
@@ -154,6 +198,13 @@ def _decoded(
             report(f"left_out={name!r} reason={error.reason!r}")
         else:
             yield name, photo
+
+
+def _image_size(values: Mapping[str, object]) -> int:
+    size = _whole(values, "image_size", 0, range(MAX_IMAGE_SIZE + 1))
+    if size % STEP:
+        raise InvalidTrainingJob(f"hyperparameter image_size = {size} must be a multiple of {STEP}, or 0 to choose it")
+    return size
 
 
 def _classes(job: TrainingJob, text: str) -> tuple[str, ...]:

@@ -1,44 +1,41 @@
 """Train: one training job, from the folders that SageMaker mounts to the model file and its card."""
 
 import datetime
-import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
+from scones.data.decode import resize
 from scones.domain.text import markdown_text
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
-from scones.model.model_file import (
-    BASELINE,
-    INT8_MODEL,
-    MODEL,
-    OUT_OF_FOLD,
-    ModelDescription,
-    ModelFile,
-    write_model_file,
-)
+from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, ModelDescription, ModelFile, write_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions, fingerprints
 from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import clip_ood_score, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
-from scones.training.assemble import ExportedModels, ModelCalibration, calibrate, export_models
-from scones.training.cross_validation import (
-    FOLDS,
-    CrossValidation,
-    FitPlan,
-    HeldOutPredictor,
-    cross_validate,
-    cross_validation_workers,
+from scones.training.backbone import backbone_weights
+from scones.training.calibration import (
+    OodDetector,
+    fit_ood_detector,
+    fit_temperature,
+    negative_log_likelihood,
+    soften,
+    spread_sample,
 )
-from scones.training.label_issues import NeighborVotes, neighbor_votes
-from scones.training.recipe import EpochProgress, Recipe, TrainingData, without_outliers
+from scones.training.cross_validation import CrossValidation, HeldOutPredictor, assign_folds, cross_validate
+from scones.training.export import CALIBRATION_PHOTOS, FittedModel, build_backbone, check_parity, export
+from scones.training.features import VIEWS, FeatureExtractor, Features, Photos, TrainingData
+from scones.training.head import LayerGroups, StudySet, unit
+from scones.training.label_issues import neighbor_votes
 from scones.training.sagemaker_entrypoint import (
     Hyperparameters,
     TrainingChannels,
@@ -47,8 +44,235 @@ from scones.training.sagemaker_entrypoint import (
     read_photos,
 )
 
+Floats = npt.NDArray[np.float64]
+_PARITY_PHOTOS: Final = 64
 
-def model_card(description: ModelDescription, labels: Sequence[int], outliers: int, recipe: Recipe) -> str:
+
+def train(job: TrainingJob) -> ModelFile:
+    """Train on the job's channel, write the model file to its model folder, and say on stdout how it goes.
+
+    Raises:
+        SconesError: the job's input cannot be used, or training failed.
+    """
+    started = time.monotonic()
+    hyperparameters = read_hyperparameters(job)
+    weights = backbone_weights(hyperparameters.backbone)
+    channels = read_photos(job, hyperparameters, _say)
+    data, size = channels.data, channels.image_size
+    folds = assign_folds(data, hyperparameters.seed)
+    classes = ",".join(hyperparameters.classes)
+    _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={size}")
+    _say(f"backbone={hyperparameters.backbone} photo_size={data.photos.shape[1]} sources={len(set(data.sources))}")
+    some = data.photos[:: -(-len(data.photos) // CALIBRATION_PHOTOS)]
+    backbone = build_backbone(weights, resize(some, size))
+    extractor = FeatureExtractor(backbone.model, size, job.checkpoints)
+    imagenet = np.ascontiguousarray(weights["_fc.weight"].T), weights["_fc.bias"]
+    views, outliers = extract(data, extractor, hyperparameters.seed)
+    # On several threads, its products are slower: those mostly wait for each other.
+    with threadpool_limits(1):
+        groups = LayerGroups(views, backbone.last, imagenet)
+        study = StudySet(views, data.labels, data.classes, outliers, backbone.last, groups)
+        found = cross_validate(study, folds, data.sources, lambda share: _progress(_SEEN, _FITTED, share))
+    _say("penalties=" + ",".join(f"{name}:{penalty:g}" for name, penalty in found.penalties.items()))
+    calibrated = calibrate(data, found)
+    fitted = FittedModel(
+        backbone,
+        found.final,
+        calibrated.ood_detector,
+        calibrated.temperature,
+        study.views[0].mean(axis=0, dtype=np.float32),
+    )
+    model = export(fitted)
+    sample = data.photos[:_PARITY_PHOTOS]
+    check_parity(model, fitted, resize(sample, size), found.final.ask(study.views[0][:_PARITY_PHOTOS]))
+    baseline = baseline_of(data, extractor, found, calibrated, hyperparameters.seed)
+    features = unit(study.views[0][:, study.last].astype(np.float32))
+    made = TrainingOutput(
+        calibrated,
+        model,
+        measure(data, found, calibrated),
+        replace(baseline, data_version=hyperparameters.data_version),
+        neighbor_votes(features, data.labels, calibrated.probabilities),
+        found.new_source,
+    )
+    model_file = _write(job, hyperparameters, channels, made)
+    _forget_features(job.checkpoints, model_file.version)
+    for name, value in model_file.metrics.items():
+        _say(f"{name}={value:.4f}")
+    seconds = time.monotonic() - started
+    _say(f"temperature={model_file.temperature:.3f} version={model_file.version} seconds={seconds:.1f} progress=1.000")
+    return model_file
+
+
+_SEEN: Final = 0.6
+"""The share of the work that is done when all features are there."""
+_FITTED: Final = 0.8
+"""The share when the heads are fitted, too; the rest is the baseline."""
+
+
+def extract(data: TrainingData, extractor: FeatureExtractor, seed: int) -> tuple[list[Features], Features]:
+    """Extract the features of all views of the photos, and those of the outliers."""
+    total, done, told, started = VIEWS * len(data.photos) + len(data.outliers), 0, 0.0, time.monotonic()
+
+    def report(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if done / total - told >= _TELL_EVERY:
+            told = done / total
+            seconds = (time.monotonic() - started) / told * (1 - told)
+            _progress(0, _SEEN, told, f" seconds_left={seconds:.0f}")
+
+    views = [extractor.see(data.photos, view, seed, report) for view in range(VIEWS)]
+    return views, extractor.see(data.outliers, report=report)
+
+
+_TELL_EVERY: Final = 0.05
+
+
+class ModelCalibration(NamedTuple):
+    """What the out-of-fold answers say: how sure to be, what to refuse, and the *probabilities*, [N, classes]."""
+
+    temperature: float
+    ood_detector: OodDetector
+    probabilities: Floats
+
+
+def calibrate(data: TrainingData, found: CrossValidation) -> ModelCalibration:
+    """Fit temperature and OOD detector to the out-of-fold answers."""
+    temperature = fit_temperature(found.photos.log_probabilities, data.labels)
+    ood_detector = fit_ood_detector(found.photos.strangeness, learnt=len(data.outliers) > 0)
+    return ModelCalibration(temperature, ood_detector, soften(found.photos.log_probabilities, temperature))
+
+
+def measure(data: TrainingData, found: CrossValidation, calibrated: ModelCalibration) -> dict[str, float]:
+    """Give the figures of the out-of-fold answers, and of the answers to photos of new sources, if there are any."""
+    detector, probabilities = calibrated.ood_detector, calibrated.probabilities
+    metrics = {
+        "oof_accuracy": float((probabilities.argmax(axis=1) == data.labels).mean()),
+        "oof_log_loss": negative_log_likelihood(probabilities, data.labels),
+        "oof_refused": float((detector.score(found.photos.strangeness) > detector.refused_above).mean()),
+    }
+    if len(data.outliers):
+        accepted = detector.score(found.outliers.strangeness) <= detector.refused_above
+        metrics["oof_outliers_accepted"] = float(accepted.mean())
+    judged = np.isfinite(found.new_source).all(axis=1)
+    if judged.any():
+        right = found.new_source[judged].argmax(axis=1) == data.labels[judged]
+        metrics["new_source_accuracy"] = float(right.mean())
+    return metrics
+
+
+_PHOTOS: Final = 120
+"""Photos of each damage: with 27 damages, about four seconds on two processors."""
+_FEWEST: Final = 30
+_SMALL_SIDE: Final = 40
+
+
+def baseline_of(
+    data: TrainingData, extractor: FeatureExtractor, found: CrossValidation, calibrated: ModelCalibration, seed: int
+) -> Baseline:
+    """Measure the out-of-fold answers, simulate unchanged streams, and damage some photos.
+
+    The data's version is left for the caller to add.
+    """
+    strange = clip_ood_score(calibrated.ood_detector.score(found.photos.strangeness))
+    channels = measure_features(_as_monitored(data.photos, extractor.size), calibrated.probabilities, strange)
+    clean = _judge(channels, calibrated.probabilities, data.labels)
+    # It is mostly computed outside of Python, as the features are: side by side they take less time.
+    with ThreadPoolExecutor(1) as beside:
+        calibration = beside.submit(calibrate_stream, channels, seed=seed)
+        damaged = _damaged(data, extractor, found, calibrated, seed)
+        return Baseline(channels, calibration=calibration.result(), simulated_damage=SimulatedDamage(clean, damaged))
+
+
+def _damaged(
+    data: TrainingData, extractor: FeatureExtractor, found: CrossValidation, calibrated: ModelCalibration, seed: int
+) -> dict[str, LabelledPhotos]:
+    """Damage a sample of photos in each way, and ask the head that had seen neither the photo nor the damage."""
+    side = data.photos.shape[1]
+    # Large photos take longer, by the square; the estimate needs no more of them.
+    count = min(len(data.photos), max(_FEWEST, _PHOTOS * _SMALL_SIDE // max(side, _SMALL_SIDE)))
+    rng = np.random.default_rng(seed)
+    unseen = HeldOutPredictor(found.of_fold, found.folds.photos)
+    familiar = float(clip_ood_score(calibrated.ood_detector.score(found.photos.strangeness)).min())
+    damaged = {}
+    cases = [(kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES]
+    for number, (kind, severity) in enumerate(cases):
+        rows = np.sort(rng.choice(len(data.photos), count, replace=False))
+        photos = corrupt(data.photos[rows], kind, severity, seed)
+        said = unseen.ask(extractor.see(photos), rows)
+        answers = soften(said.log_probabilities, calibrated.temperature)
+        strange = np.maximum(clip_ood_score(calibrated.ood_detector.score(said.strangeness)), familiar)
+        values = measure_features(_as_monitored(photos, extractor.size), answers, strange)
+        damaged[f"{kind} {severity}"] = _judge(values, answers, data.labels[rows])
+        _progress(_FITTED, 1.0, (number + 1) / len(cases))
+    return damaged
+
+
+def _as_monitored(photos: Photos, size: int) -> Photos:
+    """Scale photos to the model's size and back, as monitoring does before it measures them."""
+    return resize(resize(photos, size), photos.shape[1])
+
+
+def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> LabelledPhotos:
+    return LabelledPhotos(channels, probabilities, probabilities.argmax(axis=1) == labels)
+
+
+def _forget_features(checkpoints: Path, version: str) -> None:
+    """Leave only which model was trained: the command that waits for the job knows by it that there is one."""
+    for path in checkpoints.glob("*.npy"):
+        path.unlink()
+    (checkpoints / "trained").write_text(f"{version}\n", encoding="ascii")
+
+
+class TrainingOutput(NamedTuple):
+    """What training made: how sure to be, the model and its figures, the baseline, and the votes on labels."""
+
+    calibrated: ModelCalibration
+    model: bytes
+    metrics: dict[str, float]
+    baseline: Baseline
+    votes: Floats
+    new_source: Floats
+
+
+def _write(
+    job: TrainingJob, hyperparameters: Hyperparameters, channels: TrainingChannels, made: TrainingOutput
+) -> ModelFile:
+    data = channels.data
+    description = ModelDescription(
+        classes=hyperparameters.classes,
+        image_size=channels.image_size,
+        photo_size=data.photos.shape[1],
+        backbone=hyperparameters.backbone,
+        temperature=made.calibrated.temperature,
+        data_version=hyperparameters.data_version,
+        metrics=made.metrics,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seed=hyperparameters.seed,
+        unfamiliar_above=made.calibrated.ood_detector.refused_above,
+    )
+    job.model.mkdir(parents=True, exist_ok=True)
+    (job.model / MODEL).write_bytes(made.model)
+    made.baseline.save(job.model / BASELINE)
+    classes = hyperparameters.classes
+    known = OutOfFoldPredictions(
+        classes=classes,
+        names=channels.names,
+        labels=tuple(classes[number] for number in data.labels),
+        probabilities=made.calibrated.probabilities,
+        fingerprints=fingerprints(data.photos),
+        votes=made.votes,
+        sources=data.sources,
+        new_source=made.new_source,
+        reference=np.arange(len(data.labels))[spread_sample(len(data.labels))],
+    )
+    known.save(job.model / OUT_OF_FOLD)
+    card = model_card(description, data.labels.tolist(), len(data.outliers), len(set(data.sources)))
+    return write_model_file(job.model, description, card)
+
+
+def model_card(description: ModelDescription, labels: Sequence[int], outliers: int, sources: int) -> str:
     """Write the card of a model that was trained on photos with these *labels* (class numbers), and so many others."""
     counts = Counter(labels)
     names = description.classes
@@ -59,10 +283,10 @@ def model_card(description: ModelDescription, labels: Sequence[int], outliers: i
         size=description.image_size,
         photos=photos,
         metrics=metrics,
-        folds=FOLDS,
-        recipe=recipe,
         outliers=outliers,
         ood_detector=_LEARNT if outliers else _BY_DISTANCE,
+        sources=_SEVERAL_SOURCES if sources > 1 else _ONE_SOURCE,
+        scale=_SMALL if description.photo_size < description.image_size else "",
         about=description,
     )
 
@@ -73,7 +297,19 @@ _LEARNT = (
 )
 _BY_DISTANCE = (
     "The out-of-distribution detector was trained without photos of other things; it uses only the distance from\n"
-    "  the training photos, and accepts many photos of other things."
+    "  the training photos."
+)
+_ONE_SOURCE = (
+    "All training photos are of one source, so nothing here says how well the model does on photos of another:\n"
+    "  expect less."
+)
+_SEVERAL_SOURCES = (
+    "`new_source_accuracy`, if it is listed, is that on photos of sources left out of training, and the one to\n"
+    "  expect of photos from elsewhere."
+)
+_SMALL = (
+    "\n- It was trained on small photos, enlarged. On ordinary photos it is less accurate than a model that was\n"
+    "  trained on ordinary photos."
 )
 
 _CARD = """\
@@ -85,13 +321,13 @@ Given one photo, this model returns a probability for each class. Its purpose is
 |---|---|
 | input | `photos`, uint8 [N, {size}, {size}, 3], RGB, squashed to a square |
 | outputs | `probabilities`, float32 [N, classes], in the order below; `unfamiliarity`, float32 [N] |
+| on request | `logits`, `evidence` (each place's share of the logits), `features`, `nearest` and `similarity` |
 | refuse a photo | when its unfamiliarity exceeds {about.unfamiliar_above:.3f}, as 2% of known photos do out of fold |
-| served | `{about.served}` |
 | preprocessing | smoothing of noisy photos, more contrast for flat ones |
-| network | frozen whitening stem, three convolution stages, linear head; photo and mirror image averaged |
-| training | {recipe.epochs} epochs, batches of {recipe.batch}, Muon and SGD, label smoothing {recipe.label_smoothing} |
-| auxiliary task | {recipe.turned} photos of each batch, to predict their rotation (0 to 270 degrees) |
+| network | EfficientNet-{about.backbone}, trained on ImageNet, in int8; a linear head on many of its layers |
+| training | logistic regression on photos, mirror images, crops and damaged copies (noise, contrast, blur, JPEG) |
 | temperature | {about.temperature:.3f}, fitted on out-of-fold predictions |
+| photo size | {about.photo_size} pixels a side |
 | data version | {about.data_version} |
 | seed | {about.seed} |
 | created | {about.created} |
@@ -105,8 +341,8 @@ Given one photo, this model returns a probability for each class. Its purpose is
 
 ## Measured on the training photos, out of fold
 
-Each photo was predicted by a network that was not trained on it ({folds} folds), so the figures are a bit pessimistic
-for the final network, which is trained on all photos. Accuracy on test photos is measured later, at the endpoint.
+Each photo was predicted by a head that was not trained on it, so the figures are a bit pessimistic for the final head,
+which is trained on all photos. Accuracy on test photos is measured later, at the endpoint.
 
 | measure | value |
 |---|---|
@@ -117,157 +353,15 @@ for the final network, which is trained on all photos. Accuracy on test photos i
 - It returns probabilities of its classes for a photo of anything else too, often with high confidence: use
   `unfamiliarity` to detect it.
 - {ood_detector}
-- Strong noise lowers accuracy, although photos are smoothed if the noise differs between the colors; watch the drift
-  report.
+- {sources}{scale}
+- Strong noise lowers accuracy; watch the drift report.
 - It was trained on photos of whole vehicles. It is not meant to recognize people, license plates or places.
+- The backbone's weights (Apache-2.0) were learnt from ImageNet, whose photos have terms of their own.
 """
 
 
-_PHOTOS: Final = 120
-"""Photos of each damage: with 27 damages, about three seconds at 32 pixels a side."""
-_FEWEST: Final = 30
-_SIDE_BY_SIDE: Final = 4
-"""Damages at once, however many cores there are: of large photos each takes some fifty megabytes."""
-_SMALL_SIDE: Final = 40
-
-Floats = npt.NDArray[np.float64]
-
-
-def baseline_of(data: TrainingData, networks: CrossValidation, calibrated: ModelCalibration, seed: int) -> Baseline:
-    """Measure the out-of-fold answers, simulate unchanged streams, and damage some photos.
-
-    The data's version is left for the caller to add.
-    """
-    strange = clip_ood_score(calibrated.ood_detector.score(networks.photos.strangeness))
-    channels = measure_features(data.photos, calibrated.probabilities, strange)
-    clean = _judge(channels, calibrated.probabilities, data.labels)
-    trained = calibrated.trained(networks.final, data.photos.shape[1])
-    # Most of it is done outside of Python, where threads run side by side.
-    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, os.cpu_count() or 1)) as pool:
-        calibration = pool.submit(calibrate_stream, channels, seed=seed)
-        damaged = _damaged(data, HeldOutPredictor.of(networks, trained), float(strange.min()), seed, pool)
-        return Baseline(channels, calibration=calibration.result(), simulated_damage=SimulatedDamage(clean, damaged))
-
-
-def _damaged(
-    data: TrainingData, unseen: HeldOutPredictor, familiar: float, seed: int, pool: ThreadPoolExecutor
-) -> dict[str, LabelledPhotos]:
-    """Damage a sample of photos in each way, and ask the network that had seen neither the photo nor the damage."""
-    # Large photos take longer, by the square; the estimate needs no more of them.
-    side = data.photos.shape[1]
-    count = min(len(data.photos), max(_FEWEST, _PHOTOS * _SMALL_SIDE // max(side, _SMALL_SIDE)))
-    rng = np.random.default_rng(seed)
-
-    def damage(kind: str, severity: int, rows: npt.NDArray[np.intp]) -> LabelledPhotos:
-        photos = corrupt(data.photos[rows], kind, severity, seed)
-        probabilities, strange = unseen.ask(photos, rows)
-        answers = probabilities.astype(np.float64)
-        return _judge(measure_features(photos, answers, np.maximum(strange, familiar)), answers, data.labels[rows])
-
-    found = {
-        f"{kind} {severity}": pool.submit(
-            damage, kind, severity, np.sort(rng.choice(len(data.photos), count, replace=False))
-        )
-        for kind in CORRUPTIONS
-        for severity in SEVERITIES
-    }
-    return {name: judged.result() for name, judged in found.items()}
-
-
-def _judge(channels: Floats, probabilities: Floats, labels: npt.NDArray[np.int64]) -> LabelledPhotos:
-    return LabelledPhotos(channels, probabilities, probabilities.argmax(axis=1) == labels)
-
-
-def train(job: TrainingJob) -> ModelFile:
-    """Train on the job's channel, write the model file to its model folder, and say on stdout how it goes.
-
-    Raises:
-        SconesError: the job's input cannot be used, or training failed.
-    """
-    started = time.monotonic()
-    hyperparameters = read_hyperparameters(job)
-    with cross_validation_workers() as workers:
-        channels = read_photos(job, hyperparameters, _say)
-        data = channels.data
-        classes = ",".join(hyperparameters.classes)
-        _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={hyperparameters.image_size}")
-        recipe = hyperparameters.recipe if len(data.outliers) else without_outliers(hyperparameters.recipe)
-        plan = FitPlan(recipe, hyperparameters.seed, job.checkpoints)
-        networks = cross_validate(workers, data, plan, _Report(recipe.epochs))
-    calibrated = calibrate(data, networks)
-    # The baseline is mostly made outside of Python, the models within it: side by side they take less time.
-    with ThreadPoolExecutor(1) as beside:
-        baseline = beside.submit(baseline_of, data, networks, calibrated, hyperparameters.seed)
-        models = export_models(data, networks, calibrated)
-    votes = neighbor_votes(networks.features, data.labels, calibrated.probabilities)
-    made = TrainingOutput(
-        calibrated, models, replace(baseline.result(), data_version=hyperparameters.data_version), votes
-    )
-    model_file = _write(job, hyperparameters, channels, made)
-    for name, value in model_file.metrics.items():
-        _say(f"{name}={value:.4f}")
-    seconds = time.monotonic() - started
-    _say(f"temperature={model_file.temperature:.3f} version={model_file.version} seconds={seconds:.1f}")
-    return model_file
-
-
-class TrainingOutput(NamedTuple):
-    """What training made: how sure to be, the models, the baseline, and the votes on the photos' labels."""
-
-    calibrated: ModelCalibration
-    models: ExportedModels
-    baseline: Baseline
-    votes: NeighborVotes
-
-
-def _write(
-    job: TrainingJob, hyperparameters: Hyperparameters, channels: TrainingChannels, made: TrainingOutput
-) -> ModelFile:
-    data, calibrated, models = channels.data, made.calibrated, made.models
-    description = ModelDescription(
-        classes=hyperparameters.classes,
-        image_size=hyperparameters.image_size,
-        temperature=calibrated.temperature,
-        data_version=hyperparameters.data_version,
-        metrics=models.metrics,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        seed=hyperparameters.seed,
-        unfamiliar_above=calibrated.ood_detector.refused_above,
-        served=INT8_MODEL if models.int8_is_as_good else MODEL,
-    )
-    job.model.mkdir(parents=True, exist_ok=True)
-    (job.model / MODEL).write_bytes(models.exact)
-    (job.model / INT8_MODEL).write_bytes(models.int8)
-    made.baseline.save(job.model / BASELINE)
-    classes = hyperparameters.classes
-    labels = tuple(classes[number] for number in data.labels)
-    known = OutOfFoldPredictions(
-        classes, channels.names, labels, calibrated.probabilities, fingerprints(data.photos), made.votes
-    )
-    known.save(job.model / OUT_OF_FOLD)
-    card = model_card(description, data.labels.tolist(), len(data.outliers), hyperparameters.recipe)
-    return write_model_file(job.model, description, card)
-
-
-class _Report:
-    """Turns epochs into lines that SageMaker's metric definitions, and people, can read."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs: dict[int | None, int] = {}
-        self.total = epochs * (1 + FOLDS)
-
-    def __call__(self, progress: EpochProgress) -> None:
-        epoch = progress.epoch
-        # Not counted: a training that goes on from checkpoints does not tell of the epochs before.
-        self.epochs[progress.fold] = epoch.number
-        share = sum(self.epochs.values()) / self.total
-        network = "" if progress.fold is None else f"fold={progress.fold + 1}/{FOLDS} "
-        # A fold's figures have names of their own: SageMaker keeps the last value of each name.
-        of = "" if progress.fold is None else "fold_"
-        _say(
-            f"{network}{of}epoch={epoch.number}/{epoch.of} {of}train_loss={epoch.train_loss:.3f} {of}train_accuracy="
-            f"{epoch.train_accuracy:.3f} seconds={epoch.seconds:.1f} progress={share:.3f}"
-        )
+def _progress(begin: float, end: float, share: float, more: str = "") -> None:
+    _say(f"progress={begin + (end - begin) * share:.3f}{more}")
 
 
 def _say(line: str) -> None:

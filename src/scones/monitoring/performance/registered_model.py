@@ -143,6 +143,8 @@ class RegisteredModel:
     """The names of the training photos, in the order of the baseline; earlier releases did not keep them."""
     budget: FalseAlarmBudget = field(default_factory=FalseAlarmBudget)
     seed: int = 0
+    photo_size: int = 0
+    """The side at which drift is measured; 0 for that of the input."""
 
     def baseline_photos(self) -> tuple[str, ...]:
         """The names of the baseline's photos; empty if they are not those of the training."""
@@ -182,6 +184,7 @@ def open_model(
             baseline=Baseline.load(model_file.baseline_path),
             predict=_predict(model_file),
             image_size=model_file.image_size,
+            photo_size=model_file.photo_size,
             data_version=model_file.data_version,
             accuracy=float(found.scored().right.mean()) if found else model_file.metrics.get("oof_accuracy", math.nan),
             class_mix=tuple(labels.count(name) / len(labels) for name in model_file.classes),
