@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from scones_local.wire import Json, Reply
+from scones_local.wire import Json, Reply, account
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 Query = dict[str, list[str]]
@@ -22,6 +22,8 @@ HEALTH = "/_ministack/health"
 CALLBACK = "/_ministack/cfn-response/"
 """Where the function of a custom resource puts its result, by a URL whose last part is a secret, without signing."""
 FOREIGN_SITES = ("cross-site", "same-site")
+ROLE, ROLE_ID = "LocalCloud", "AROALOCALCLOUD0000001"
+"""The role that the cloud's key is of, by STS's words."""
 SIGV4 = "AWS4-HMAC-SHA256"
 
 
@@ -35,6 +37,22 @@ class AccessKey(NamedTuple):
 def new_access_key() -> AccessKey:
     """A random access key."""
     return AccessKey(f"LOCAL{secrets.token_hex(16).upper()}", secrets.token_hex(20))
+
+
+def install() -> None:
+    """Let STS describe the cloud's key as one of an assumed role, as most keys on AWS are, not as the root user's."""
+    from ministack.core import iam_evaluator  # noqa: PLC0415 - ministack reads its settings when it is imported
+
+    resolve = iam_evaluator.resolve_caller_identity
+
+    def resolved(key_id: str) -> Json | None:
+        found: Json | None = resolve(key_id)
+        if found is None or not found["userArn"].endswith(":root"):
+            return found
+        arn = f"arn:aws:sts::{found['accountId']}:assumed-role/{ROLE}/local"
+        return {**found, "userArn": arn, "userId": f"{ROLE_ID}:local"}
+
+    iam_evaluator.resolve_caller_identity = resolved
 
 
 class AccessDenied(Exception):
@@ -125,7 +143,7 @@ class AccessCheck:
         key_id = query["AWSAccessKeyId"][0]
         self._secret_of(key_id)
         request = SignedRequest(key_id, method, path, dict(query), headers, sigv2=True, auth_path=path)
-        result = _sigv2_check(request, "000000000000")
+        result = _sigv2_check(request, account())
         if hasattr(result, "code"):
             raise AccessDenied(result.code, result.message)
 

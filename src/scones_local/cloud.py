@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,8 +31,13 @@ from scones_local.folders import (
 from scones_local.processes import clean_environment
 
 HOST = "127.0.0.1"
+ACCOUNT = "000000000000"
 RECORD = "cloud.json"
 OPTIONS = "options.json"
+CLIENT = str(Path(__file__).parent / "client")
+"""The folder with which Python programs stay on the cloud whatever address their libraries give to boto3."""
+SDK_CONFIG = "sagemaker-sdk.yaml"
+"""Settings of the SageMaker SDK: it sends no telemetry."""
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 MIN_FREE_BYTES = 64 << 20
@@ -43,6 +49,13 @@ _supervisors: dict[int, tuple[subprocess.Popen[bytes], int]] = {}
 
 class LocalCloudError(Exception):
     """The base of all errors that this package raises on purpose; each message is one line."""
+
+
+class InvalidAccount(LocalCloudError):
+    """The number of the account is not one of AWS."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__(f"{account!r} is not the number of an AWS account: it must have 12 digits")
 
 
 class CloudAlreadyRunning(LocalCloudError):
@@ -119,28 +132,31 @@ class Cloud:
     pid: int
     key: AccessKey = field(repr=False)
     region: str = "us-east-1"
-    account: str = "000000000000"
+    account: str = ACCOUNT
     s3_folder: Path | None = None
     """Where S3 is written if it is to outlive a crash of the cloud; only `stop` removes it."""
 
 
-def start(
+def start(  # noqa: PLR0913 - all but the folder are options
     state: Path,
     *,
     port: int | None = None,
     programs: Programs | None = None,
     s3_folder: Path | None = None,
     key: AccessKey | None = None,
+    account: str = ACCOUNT,
 ) -> Cloud:
     """Start a cloud in *state* and return once it answers.
 
     The cloud ends when this process does, however it ends; `detach` changes that. With *s3_folder*, S3 is written
     there, and a later cloud with the same folder finds it again. Without *programs*, all container images are refused.
-    Without *key*, the access key is random.
+    Without *key*, the access key is random. All ARNs have the number of *account*.
 
     Raises:
-        CloudAlreadyRunning, PortUnavailable, StateFolderInUse, CloudNotReady
+        InvalidAccount, CloudAlreadyRunning, PortUnavailable, StateFolderInUse, CloudNotReady
     """
+    if not re.fullmatch("[0-9]{12}", account):
+        raise InvalidAccount(account)
     programs, key = programs or Programs(), key or new_access_key()
     state, s3_folder = state.absolute(), s3_folder and s3_folder.absolute()
     try:
@@ -155,7 +171,7 @@ def start(
         _require_space(state)
         with _listen(port) as listener:
             number = int(listener.getsockname()[1])
-            options = {"programs": asdict(programs), "s3_folder": str(s3_folder or ""), "key": key}
+            options = {"programs": asdict(programs), "s3_folder": str(s3_folder or ""), "key": key, "account": account}
             _write_json(state / OPTIONS, options)
             pid = _launch(state, lock, listener.fileno())
     except (LocalCloudError, OSError) as error:
@@ -165,7 +181,7 @@ def start(
         raise CloudNotReady(str(error)) from None
     finally:
         os.close(lock)
-    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, key, s3_folder=s3_folder)
+    cloud = Cloud(f"http://{HOST}:{number}", number, state, pid, key, account=account, s3_folder=s3_folder)
     try:
         _await_ready(cloud)
     except BaseException:  # Ctrl-C included: a half-started cloud must not stay
@@ -229,7 +245,8 @@ def detach(cloud: Cloud) -> None:
 
 
 def exports(cloud: Cloud) -> dict[str, str]:
-    """The environment that points boto3, the `aws` command and every child process at *cloud*."""
+    """The environment that points boto3, the SageMaker SDK, the `aws` command and every child process at *cloud*."""
+    found = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != CLIENT]
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         "AWS_ACCESS_KEY_ID": cloud.key.key_id,
@@ -243,7 +260,9 @@ def exports(cloud: Cloud) -> dict[str, str]:
         # A profile of the user's must not send a local run to a real account.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1,localhost",
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+        "PYTHONPATH": os.pathsep.join([CLIENT, *found]),
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(cloud.state / SDK_CONFIG),
     }
 
 
@@ -351,6 +370,10 @@ def _await_ready(cloud: Cloud) -> None:
             raise CloudNotReady(_last_line(log) or str(error)) from None
         if not answered:
             raise CloudNotReady(_last_line(log) or "it ended before it answered")
+    _write_json(
+        cloud.state / SDK_CONFIG,
+        {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}},
+    )
     _write_json(
         cloud.state / RECORD, {**asdict(cloud), "state": str(cloud.state), "s3_folder": str(cloud.s3_folder or "")}
     )

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import uvloop
 
+from scones_local import access
 from scones_local.access import AccessCheck, AccessKey
 from scones_local.cloud import OPTIONS, Programs
 from scones_local.folders import remove_folder
 from scones_local.processes import descendants, kill_all
 
 REGION = "us-east-1"
-ACCOUNT = "000000000000"
 
 
 def main(arguments: list[str]) -> None:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     options = json.loads((state / OPTIONS).read_text())
     key = AccessKey(*options["key"])
     environment = {**os.environ, **_client_settings(f"http://127.0.0.1:{port}", key)}
-    os.environ.update(_settings(state, port, options["s3_folder"], key))
+    os.environ.update(_settings(state, port, options["s3_folder"], key, options["account"]))
     _install(state, environment, Programs(**options["programs"]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(listener, port, key))
@@ -55,6 +55,7 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     from scones_local.sagemaker.containers import ContainerRunner  # noqa: PLC0415
     from scones_local.sagemaker.scaling import AutoScalingService  # noqa: PLC0415
 
+    access.install()
     metrics = cloudwatch.install()
     lambdas.install(state / "lambda", environment, metrics, programs)
     quotas = ServiceQuotas()
@@ -95,7 +96,7 @@ async def _serve(listener: int, port: int, key: AccessKey) -> None:
     await server.serve([socket.socket(fileno=listener)])
 
 
-def _settings(state: Path, port: int, s3_folder: str, key: AccessKey) -> dict[str, str]:
+def _settings(state: Path, port: int, s3_folder: str, key: AccessKey, account: str) -> dict[str, str]:
     """ministack's settings; *s3_folder* is where S3 outlives a crash, or empty."""
     return {
         "AWS_ACCESS_KEY_ID": key.key_id,
@@ -104,7 +105,7 @@ def _settings(state: Path, port: int, s3_folder: str, key: AccessKey) -> dict[st
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_ACCOUNT_ID": account,
         "S3_DATA_DIR": s3_folder or str(state / "s3"),
         "S3_PERSIST": "1" if s3_folder else "0",
         "DOCKER_HOST": f"unix://{state}/no-docker",

@@ -7,9 +7,9 @@ https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/Welcome.html
 import hashlib
 from collections.abc import Callable
 
-from scones_local.wire import Json, Reply, ServiceError, respond
+from scones_local.wire import Json, Reply, ServiceError, account, respond
 
-ARN = "arn:aws:servicequotas:us-east-1:000000000000"
+ARN = f"arn:aws:servicequotas:us-east-1:{account()}"
 BUILDS = "Concurrently running builds for Linux/Small environment"
 INSTANCES = (
     *(f"ml.t2.{size}" for size in ("medium", "large", "xlarge")),

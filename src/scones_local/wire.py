@@ -1,6 +1,7 @@
 """The JSON protocol of AWS services: requests dispatched by their target header, replies, and errors."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ Operations = Mapping[str, Callable[[Json], Json]]
 """The operations of a service by name: each takes the request's members and returns the reply's."""
 
 JSON_1_1 = "application/x-amz-json-1.1"
+
+
+def account() -> str:
+    """The number of the account that this process emulates."""
+    return os.environ.get("MINISTACK_ACCOUNT_ID", "000000000000")
 
 
 class ServiceError(Exception):

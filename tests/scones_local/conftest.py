@@ -44,6 +44,10 @@ class Clients:
             )
         return self._made[name]
 
+    def new_function(self) -> "Function":
+        """A fresh function."""
+        return Function(getattr(self, "lambda"))
+
 
 SOURCE = """
 import os, socket, time
@@ -135,10 +139,21 @@ def clients(running: cloud.Cloud) -> Clients:
     return Clients(running)
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Clients]]:
+    """Clients of two clouds that run at the same time, each as another account."""
+    folder = tmp_path_factory.mktemp("accounts")
+    numbers = ("123456789012", "210987654321")
+    started = [cloud.start(folder / number, programs=PROGRAMS, key=KEY, account=number) for number in numbers]
+    yield [Clients(each) for each in started]
+    for each in started:
+        cloud.stop(each)
+
+
 @pytest.fixture
 def function(clients: Clients) -> Function:
     """A function of the test's own."""
-    return Function(getattr(clients, "lambda"))
+    return clients.new_function()
 
 
 @pytest.fixture

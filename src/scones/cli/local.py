@@ -1,12 +1,16 @@
 """The commands of `scones local`."""
 
 import shlex
+from typing import TYPE_CHECKING
 
 import click
 
 from scones.cli.group import InOrder, options, tell_result
 from scones.cli.output import echo
 from scones.domain.errors import SconesError
+
+if TYPE_CHECKING:
+    from scones_local.cloud import Cloud
 
 
 @click.group(cls=InOrder)
@@ -17,14 +21,19 @@ def local() -> None:
 @local.command("up")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. [default: any free port]")
 @click.option("--durable", is_flag=True, help="Write S3 to disk, so that its objects survive a crash of the cloud.")
+@click.option("--account", help="Number of the account that all ARNs name, 12 digits. [default: 000000000000]")
 @options
-def local_up(port: int | None, durable: bool, env: str | None, as_json: bool) -> None:
+def local_up(port: int | None, durable: bool, account: str | None, env: str | None, as_json: bool) -> None:
     """Start a local cloud for this environment, unless one is running."""
     from scones.cli.session import start_cloud
     from scones.config.settings import load
 
-    cloud = start_cloud(load({"env": env}), port=port, durable=durable)
-    tell_result({"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid}, as_json=as_json)
+    cloud = start_cloud(load({"env": env}), port=port, durable=durable, account=account)
+    tell_result(_described(cloud), as_json=as_json)
+
+
+def _described(cloud: "Cloud") -> dict[str, object]:
+    return {"endpoint_url": cloud.endpoint_url, "account": cloud.account, "state": str(cloud.state), "pid": cloud.pid}
 
 
 @local.command("down")
@@ -54,8 +63,7 @@ def local_status(env: str | None, as_json: bool) -> None:
     from scones.config.settings import load
 
     cloud = find_cloud(load({"env": env}))
-    found = {"endpoint_url": cloud.endpoint_url, "state": str(cloud.state), "pid": cloud.pid} if cloud else {}
-    tell_result({"running": cloud is not None, **found}, as_json=as_json)
+    tell_result({"running": cloud is not None, **(_described(cloud) if cloud else {})}, as_json=as_json)
 
 
 @local.command("env")

@@ -51,13 +51,30 @@ def has_died(settings: Settings) -> bool:
     return local_cloud.has_died(settings.state / settings.env)
 
 
-def start_cloud(settings: Settings, *, port: int | None = None, durable: bool = False) -> Cloud:
-    """Start the local cloud of this environment unless it runs already; it runs until `end_cloud`."""
+def start_cloud(
+    settings: Settings, *, port: int | None = None, durable: bool = False, account: str | None = None
+) -> Cloud:
+    """Start the local cloud of this environment unless it runs already; it runs until `end_cloud`.
+
+    Raises:
+        CommandError: it runs already, with the number of another account.
+    """
     folder = durable_folder(settings)
     s3_folder = folder if durable or folder.exists() else None
     if found := find_cloud(settings):
+        if account not in (None, found.account):
+            raise CommandError(
+                f"the local cloud of environment {settings.env!r} runs as account {found.account}; "
+                f"to start it as {account}, first run: scones local down --env {settings.env}"
+            )
         return found
-    cloud = local_cloud.start(settings.state / settings.env, port=port, programs=PROGRAMS, s3_folder=s3_folder)
+    cloud = local_cloud.start(
+        settings.state / settings.env,
+        port=port,
+        programs=PROGRAMS,
+        s3_folder=s3_folder,
+        account=account or local_cloud.ACCOUNT,
+    )
     local_cloud.detach(cloud)
     return cloud
 

@@ -18,7 +18,7 @@ from scones_local.sagemaker.hosting import EndpointHosting
 from scones_local.sagemaker.registry import PackageRegistry
 from scones_local.sagemaker.tables import ResourceTables
 from scones_local.sagemaker.training import TrainingJobs
-from scones_local.wire import Json, Reply, ServiceError, error_reply, respond
+from scones_local.wire import Json, Reply, ServiceError, account, error_reply, respond
 
 CONSOLE = "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logEventViewer:group="
 REST_JSON = "application/json"
@@ -141,7 +141,7 @@ class SageMakerService:
         """The fleets of the endpoint, if they may serve this request."""
         fleets = self._hosting.deployments.get(request.endpoint)
         if fleets is None:
-            raise ServiceError("ValidationError", f"Endpoint {request.endpoint} of account 000000000000 not found.")
+            raise ServiceError("ValidationError", f"Endpoint {request.endpoint} of account {account()} not found.")
         variant = fleets.blue.variant["VariantName"]
         target = request.headers.get("x-amzn-sagemaker-target-variant", variant)
         if target != variant:
@@ -184,9 +184,9 @@ def _model_error(name: str, status: int, answer: bytes) -> ServiceError:
     return ServiceError(
         "ModelError",
         f'Received {side} error ({status}) from primary with message "{text}". See {CONSOLE}{group} '
-        "in account 000000000000 for more information.",
+        f"in account {account()} for more information.",
         status=424,
         OriginalStatusCode=status,
         OriginalMessage=text,
-        LogStreamArn=f"arn:aws:logs:us-east-1:000000000000:log-group:{group}",
+        LogStreamArn=f"arn:aws:logs:us-east-1:{account()}:log-group:{group}",
     )

@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Callable
 
 from scones_local.sagemaker.tables import ResourceTables, invalid
-from scones_local.wire import Json, Reply, ServiceError, respond
+from scones_local.wire import Json, Reply, ServiceError, account, respond
 
-ARN = "arn:aws:autoscaling:us-east-1:000000000000"
-TARGET = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target"
+ARN = f"arn:aws:autoscaling:us-east-1:{account()}"
+TARGET = f"arn:aws:application-autoscaling:us-east-1:{account()}:scalable-target"
 ROLE = (
-    "arn:aws:iam::000000000000:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    f"arn:aws:iam::{account()}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

@@ -5,9 +5,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from scones_local.wire import Json, ServiceError
+from scones_local.wire import Json, ServiceError, account
 
-ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+ARN = f"arn:aws:sagemaker:us-east-1:{account()}"
 
 NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 CHANNEL_NAME = r"[A-Za-z0-9\.\-_]{1,64}"
