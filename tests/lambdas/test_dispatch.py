@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -135,6 +136,21 @@ def test_a_photo_moves_orders_once_however_often_its_event_arrives(flow: Pipelin
     assert sorted(str(item["order_id"]) for item in taken) == sorted(outputs[0]["orders"])
     records = list(flow.aws.tables.decisions.query({"photo_id": outputs[0]["photo_id"]}))
     assert len(records) == 5 + 1, "a decision an execution, and the mark"
+
+
+@pytest.mark.slow
+def test_a_hundred_duplicates_at_once_move_orders_once(flow: Pipeline, town: float) -> None:
+    """Of a hundred events of one photo, sixteen at a time, one is dispatched, and each is told the same orders."""
+    booked, body, who = orders(flow, town, 8), photo(SURE), courier(town, capacity=3)
+    with ThreadPoolExecutor(16) as pool:
+        outputs = list(pool.map(lambda _: routed(flow, body, courier=who), range(100)))
+    assert Counter(output["dispatch"] for output in outputs) == {"done": 1, "duplicate": 99}
+    (given,) = {tuple(output["orders"]) for output in outputs}
+    assert len(given) == 3
+    assert {order for order in booked if status(flow, order)["status"] == "assigned"} == set(given)
+    assert sighting(flow, who["id"])["capacity"] == 0
+    records = list(flow.aws.tables.decisions.query({"photo_id": outputs[0]["photo_id"]}))
+    assert len(records) == 100 + 1, "a decision an execution, and the mark"
 
 
 def test_a_dispatch_whose_answer_was_lost_gives_it_again(flow: Pipeline, town: float) -> None:

@@ -42,7 +42,7 @@ def handler(event, context):
     tried = about["bucket"], f"tried/{event['Items'][0]['key']}"
     if not s3.list_objects_v2(Bucket=tried[0], Prefix=tried[1]).get("KeyCount"):
         s3.put_object(Bucket=tried[0], Key=tried[1], Body=b"")
-        os._exit(7)
+        FAULT
     return classify_batch.handler(event, context)
 """
 
@@ -147,21 +147,26 @@ def test_an_overloaded_endpoint_is_asked_again(tmp_path: Path, tiny_model: bytes
         stop(cloud)
 
 
-def test_a_function_that_crashes_is_started_again(own_flow: Pipeline) -> None:
-    """Each batch's first call ends its process; the second does the batch."""
-    source = put(own_flow, 300)
+@pytest.mark.parametrize(
+    ("batches", "fault"),
+    [(3, "os._exit(7)"), (20, "classify_batch._s3.put_object = lambda **_: os._exit(7)")],
+    ids=["at its start", "before its result is written"],
+)
+def test_a_batch_that_is_killed_is_done_again(own_flow: Pipeline, batches: int, fault: str) -> None:
+    """Each batch's first call ends its process; the second does the batch, and no photo is lost."""
+    source = put(own_flow, 100 * batches)
     archive = io.BytesIO(function_code().body)
     with zipfile.ZipFile(archive, "a") as opened:
-        opened.writestr("crashing.py", CRASHING)
+        opened.writestr("crashing.py", CRASHING.replace("FAULT", fault))
     client = Client(own_flow.settings, "lambda", KEYS)
     name = f"{own_flow.aws.name}-classify-batch"
     client.call("update_function_code", FunctionName=name, ZipFile=archive.getvalue())
     client.call("update_function_configuration", FunctionName=name, Handler="crashing.handler")
     with live(client, name):
         batch = own_flow.classify_batch(source)
-    assert len(list(own_flow.aws.bucket.list("tried/"))) == 3
-    assert batch.counts["classified"] == 300
-    check_whole(own_flow, batch, 300)
+    assert len(list(own_flow.aws.bucket.list("tried/"))) == batches
+    assert batch.counts["classified"] == 100 * batches
+    check_whole(own_flow, batch, 100 * batches)
 
 
 def test_a_function_that_always_crashes_is_named(own_flow: Pipeline) -> None:

@@ -303,6 +303,20 @@ def test_as_many_answers_as_photos_or_the_record_is_malformed(count: int) -> Non
     assert f"{count} photos in the input and 2 predictions in the output" in records.examples[0]
 
 
+odd_lines = st.binary(max_size=60) | st.builds(
+    lambda field, value: json.dumps(a_record(**{field: value})).encode(),
+    st.sampled_from(["captureData__endpointInput", "captureData__endpointInput__data", "eventMetadata__eventId"]),
+    json_values | st.sampled_from(["\ud800", '["' * 3000, base64.b64encode(PNG[:40]).decode()]),
+)
+
+
+@given(st.lists(odd_lines.map(lambda line: line.replace(b"\n", b"")), max_size=6))
+def test_no_line_of_a_file_costs_another_its_photo(lines: list[bytes]) -> None:
+    """Whatever lies between two records, both photos are used."""
+    seen, _ = take(a_line("first"), *lines, a_line("last"))
+    assert {"first", "last"} <= {item.event_id for item in seen}
+
+
 def test_a_million_bad_lines_are_counted_and_a_few_are_named() -> None:
     """Memory does not grow with what is wrong."""
     _, records = take(*(b"no record %d" % number for number in range(1000)))
