@@ -168,6 +168,23 @@ def test_the_ood_detector_is_tested_on_photos_of_other_things(tmp_path: Path) ->
     assert any(line.startswith("test/notes.txt is left out") for line in recorder.lines)
 
 
+def test_a_photo_that_cannot_be_read_is_left_out_and_no_other(
+    flow: Pipeline, collection: Dataset, model_file: Path
+) -> None:
+    """Behind an endpoint and in a file: the others are measured, and the line says which it is and why."""
+    report = Recorder()
+    broken = labelled_photo("broken.png", "bicycle", "test", plain_photo(90)[:60])
+    local = replace(collection, photos=(*collection.photos, broken))
+    result = evaluate(LocalModel(model_file, local), Settings(), EvaluationOptions(), report)
+    flow.aws.bucket.put("data/broken.png", broken.data)
+    flow.aws.bucket.put("data/large.png", plain_photo(90) + bytes(7 << 20))
+    odd = [Sample(f"data/{name}.png", "bicycle", "test", name) for name in ("broken", "large")]
+    behind = evaluate(deployed(flow, [*uploaded(flow, collection), *odd]), Settings(), EvaluationOptions(), report)
+    assert result.data.photos == behind.data.photos == len(LEVELS)
+    left_out = [line for line in report.lines if "is left out: it " in line]
+    assert [line.split()[0] for line in left_out] == ["test/bicycle/broken.png", "data/broken.png", "data/large.png"]
+
+
 def test_a_model_file_cannot_be_load_tested(model_file: Path, collection: Dataset) -> None:
     """Only an endpoint can."""
     with pytest.raises(CannotEvaluate, match="only an endpoint"):

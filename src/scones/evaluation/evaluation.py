@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from scones.data.decode import png
-from scones.domain.errors import EvaluationError
+from scones.data.image_header import UnreadablePhoto
+from scones.domain.errors import EvaluationError, SconesError, raise_as
 from scones.domain.progress import Reporter
 from scones.domain.statistics import Interval, wilson_interval
 from scones.evaluation.comparison import Comparison, compare
@@ -218,6 +219,23 @@ def load_out_of_fold(model_file: ModelFile, report: Reporter) -> OutOfFoldPredic
         )
         report.tell("and test photos that the model was trained on cannot be excluded; train again to have both")
     return known
+
+
+def exclude_unreadable_photos(
+    photos: Sequence[EvaluationPhoto], read: Callable[[bytes], object], report: Reporter
+) -> tuple[EvaluationPhoto, ...]:
+    """Leave out the photos that *read* refuses, as the model would, and say which and why."""
+
+    def usable(photo: EvaluationPhoto) -> bool:
+        try:
+            with raise_as(UnreadablePhoto):
+                read(photo.data)
+        except SconesError as error:
+            report.tell(f"{photo.key} is left out: it {str(error).removeprefix('the photo ')}")
+            return False
+        return True
+
+    return tuple(photo for photo in photos if usable(photo))
 
 
 def exclude_training_photos(

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
 from scones.data.dataset import Dataset, Sample, path_of
+from scones.data.decode import decode
+from scones.data.image_header import UnreadablePhoto
 from scones.data.loading import load_configured_dataset, load_ood_images
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.naming import evaluation_id
@@ -24,6 +27,7 @@ from scones.evaluation.evaluation import (
     ModelUnderTest,
     evaluate_model,
     exclude_training_photos,
+    exclude_unreadable_photos,
     load_out_of_fold,
 )
 from scones.evaluation.gate import GateRequirements
@@ -32,6 +36,8 @@ from scones.evaluation.thresholds import Costs, RiskTarget, ThresholdTerms
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
+from scones.serving.image_input import read_photos
+from scones.serving.options import Limits
 
 __all__ = ["DeployedModel", "Evaluation", "EvaluationOptions", "LocalModel", "evaluate", "evaluate_file"]
 
@@ -119,6 +125,7 @@ def _deployed(
     photos = tuple(EvaluationPhoto(it.key, it.label, body) for it, body in zip(test, bodies, strict=True))
     with open_model_file(aws.bucket.get(aws.bucket.key(target.model_uri))) as model_file:
         known = load_out_of_fold(model_file, report)
+        photos = exclude_unreadable_photos(photos, partial(_read, size=model_file.image_size), report)
         photos = exclude_training_photos(known, photos, model_file.photo_size, report)
         model = ModelUnderTest(
             facts=ModelFacts.of(model_file, f"endpoint {endpoint}"),
@@ -132,6 +139,14 @@ def _deployed(
     return model, DataFacts(target.data_name, target.data_kind, len(photos)), photos
 
 
+def _read(photo: bytes, size: int) -> None:
+    """Raises what the endpoint refuses a photo for."""
+    limits = Limits()
+    if len(photo) > limits.body_bytes:
+        raise UnreadablePhoto(f"has {len(photo):,} bytes; the limit is {limits.body_bytes:,}")
+    read_photos(b"application/x-image", photo, size, limits)
+
+
 def _local(
     target: LocalModel, options: EvaluationOptions, report: Reporter
 ) -> tuple[ModelUnderTest, DataFacts, tuple[EvaluationPhoto, ...]]:
@@ -141,6 +156,7 @@ def _local(
     photos = tuple(EvaluationPhoto(path_of(photo), photo.label, photo.data) for photo in test)
     with open_model_file(target.path) as model_file:
         known = load_out_of_fold(model_file, report)
+        photos = exclude_unreadable_photos(photos, partial(decode, size=model_file.image_size), report)
         photos = exclude_training_photos(known, photos, model_file.photo_size, report)
         model = _in_process(model_file, target.path, known)
     return model, DataFacts(target.collection.name, target.collection.kind, len(photos)), photos
