@@ -1,6 +1,9 @@
 """An endpoint under load: a good model comes, a broken one goes, an instance is killed."""
 
 import contextlib
+import io
+import itertools
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from conftest import deployed, put_away
 from load import Load, asker
@@ -101,6 +105,38 @@ def test_a_good_model_comes_in_without_a_failed_request(canary_flow: Pipeline, t
     live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
     assert live is not None
     assert (live.status, live.config) == ("InService", found.config)
+
+
+def bad_photos() -> list[bytes]:
+    """What clients send that is no photo, or that decoders stumble over."""
+    rotated = io.BytesIO()
+    # Orientation 6, and the tag Software, which is a text, as the fraction 1/3.
+    tags = struct.pack(">HHLHHHHLL", 0x0112, 3, 1, 6, 0, 0x0131, 5, 1, 38)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">LH", 8, 2) + tags + struct.pack(">LLL", 0, 1, 3)
+    Image.open(io.BytesIO(plain_photo(200))).convert("RGB").save(rotated, "JPEG", exif=exif)
+    return [b"a letter", b"\x00" * 100, plain_photo(200)[:60], rotated.getvalue(), rotated.getvalue()[:-200]]
+
+
+@pytest.mark.slow
+def test_a_deployment_ends_well_while_clients_send_bad_photos(canary_flow: Pipeline, tmp_path: Path) -> None:
+    """Each is refused as the client's fault: the alarm counts what the model or the server did wrong."""
+    flow = canary_flow
+    assert flow.settings.endpoint_url is not None
+    train(flow, tmp_path / "good")
+    asking = itertools.cycle([asker(flow.settings.endpoint_url, flow.aws.name, body) for body in bad_photos()])
+
+    def ask() -> bytes:
+        return next(asking)()
+
+    bad = Load(ask, PER_SECOND, threads=1)
+    with load(flow) as asked, bad:
+        found = flow.deploy()
+    live = flow.aws.sagemaker.find_endpoint(flow.aws.name)
+    assert live is not None
+    assert (live.status, live.config) == ("InService", found.config)
+    assert asked.failures == []
+    assert len(bad.failures) > PER_SECOND
+    assert [failure for failure in bad.failures if "client error (400)" not in failure] == []
 
 
 @pytest.mark.slow
