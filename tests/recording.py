@@ -10,7 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import botocore.session
+
 from access_keys import sign_again
+from contract.shapes import request_faults
 
 _DROPPED = ("content-length", "transfer-encoding", "connection", "date", "server")
 _S3 = {
@@ -49,6 +52,8 @@ class Recorder:
 
     url: str
     calls: set[Call] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    """What AWS's models do not allow in the requests with JSON bodies."""
 
 
 @contextmanager
@@ -61,7 +66,9 @@ def recording(port: int) -> Iterator[Recorder]:
 
         def _serve(self) -> None:
             body = self._body()
-            self.recorder.calls.update(calls(self.command, self.path, dict(self.headers.items()), body))
+            headers = dict(self.headers.items())
+            self.recorder.calls.update(calls(self.command, self.path, headers, body))
+            self.recorder.faults.extend(json_faults(headers, body))
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _DROPPED}
             connection.request(self.command, self.path, body, sign_again(self.command, self.path, headers, body, port))
@@ -134,6 +141,25 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
         return
     action = _IAM_ACTIONS.get(f"{prefix}:{action}", f"{prefix}:{action}")
     yield Call(who, action, _resource(prefix, members))
+
+
+_MODELS = {
+    "monitoring": "cloudwatch",
+    "servicequotas": "service-quotas",
+    "states": "stepfunctions",
+    "tagging": "resourcegroupstaggingapi",
+}
+"""Where botocore's name of a service is not the name that requests are signed for."""
+
+
+def json_faults(headers: dict[str, str], body: bytes) -> list[str]:
+    """Everything that AWS's model does not allow in a request whose protocol has a JSON body."""
+    target = headers.get("X-Amz-Target")
+    if not target:
+        return []
+    service = headers["Authorization"].partition("Credential=")[2].split("/")[3]
+    model = botocore.session.get_session().get_service_model(_MODELS.get(service, service))
+    return request_faults(model.operation_model(target.rpartition(".")[2]), json.loads(body))
 
 
 def _asked(where: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, Any]]:

@@ -103,3 +103,10 @@ def test_an_endpoint_whose_rollback_failed_is_updated_and_never_deleted() -> Non
         assert SageMaker(client, client).deploy(plan).status == "InService"
     assert "UpdateEndpoint" in asked
     assert not {"DeleteEndpoint", "CreateEndpoint"} & set(asked)
+
+
+def test_a_server_that_never_starts_is_given_up_within_minutes() -> None:
+    """SageMaker's default is an hour, in which the endpoint costs money and cannot be deleted; serverless has none."""
+    name = "ContainerStartupHealthCheckTimeoutInSeconds"
+    assert choose_hosting(Settings(), "s3://b/c", "alarm").variant()[name] == 300
+    assert name not in choose_hosting(Settings(mode="serverless"), "s3://b/c", "alarm").variant()

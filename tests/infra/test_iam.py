@@ -60,6 +60,7 @@ class Recorded:
 
     calls: frozenset[Call]
     names: Mapping[str, str]
+    faults: tuple[str, ...] = ()
 
     def matches(self, call: Call, pattern: str) -> bool:
         """Whether a call's resource is one of those that a policy names."""
@@ -81,7 +82,7 @@ def recorded(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model:
         with recording(cloud.port) as recorder:
             record(flow, recorder)
             work(flow)
-            yield Recorded(frozenset(recorder.calls), names(flow))
+            yield Recorded(frozenset(recorder.calls), names(flow), tuple(recorder.faults))
     finally:
         flow.down()
 
@@ -180,6 +181,13 @@ def test_no_function_calls_what_its_role_does_not_allow(recorded: Recorded) -> N
     assert sorted(forbidden) == []
     # The test is no formality: all were at work, but for the one that calls nothing.
     assert {grant.role for grant in of_functions()} - {call.who for call in recorded.calls} == {"FilterRole"}
+
+
+@pytest.mark.slow
+def test_the_functions_requests_have_the_form_that_aws_documents(recorded: Recorded) -> None:
+    """Members, types, lengths, patterns and enumerations of every request with a JSON body, such as DynamoDB's."""
+    assert {call.action.partition(":")[0] for call in recorded.calls} >= {"dynamodb", "sagemaker", "s3"}
+    assert recorded.faults == ()
 
 
 @pytest.mark.slow

@@ -245,4 +245,5 @@ def test_the_commands_call_nothing_that_their_policy_does_not_allow(
             flow.down()
     called = {call.action for call in recorder.calls}
     assert len(called) > 30
+    assert recorder.faults == []
     assert called - FREE - {action for each in policy("commands-policy") for action in each["Action"]} == set()

@@ -106,6 +106,29 @@ def test_an_endpoint_that_is_changing_goes_once_sagemaker_lets_it(
     assert inventory(own_flow.aws) == ()
 
 
+def test_a_wait_for_the_endpoint_can_be_interrupted_and_repeated(cloud: Cloud, own_flow: Pipeline) -> None:
+    """Ctrl-C stops the waiting only: the endpoint goes on settling, and the same command goes on."""
+
+    class Impatient(Silent):
+        def tell(self, line: str) -> None:
+            """Press Ctrl-C at the line that says what is waited for."""
+            if "waiting until SageMaker lets it be deleted" in line:
+                raise KeyboardInterrupt
+
+    started = list[str]()
+
+    def start_first(request: Request) -> None:
+        if request.operation == "DeregisterScalableTarget" and not started:
+            started.append(request.operation)
+            start_update(own_flow, 10)
+
+    with before(cloud.port, decide=start_first) as between, pytest.raises(KeyboardInterrupt):
+        down(connect(replace(own_flow.settings, endpoint_url=between.url), KEYS), Impatient())
+    assert own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
+    assert down(own_flow.aws, Silent()).remaining == ()
+    assert inventory(own_flow.aws) == ()
+
+
 def test_environments_whose_names_begin_alike_stay(own_flow: Pipeline) -> None:
     """`dev` and `dev-two` are taken down beside `dev-one` and `dev`, which stand as they stood."""
     before = inventory(own_flow.aws)
