@@ -57,7 +57,8 @@ def noisy_pngs(count: int, seed: int) -> list[bytes]:
 def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> None:
     """Write the ONNX file; one that *breaks* answers only black photos, such as a server is warmed with.
 
-    The unfamiliarity that a *guarded* one tells is how far the photo's level is from the middle.
+    The unfamiliarity that a *guarded* one tells is how far the photo's level is from the middle; it also tells its
+    evidence, in one place that is the whole photo.
     """
     nodes = [
         helper.make_node("Cast", ["photos"], ["pixels"], to=TensorProto.FLOAT),
@@ -75,11 +76,13 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
         nodes += [
             helper.make_node("Abs", ["off"], ["distance"]),
             helper.make_node("ReduceMean", ["distance", "one"], ["unfamiliarity"], keepdims=0),
+            helper.make_node("Unsqueeze", ["logits", "places"], ["evidence"]),
         ]
     half = np.full((3, 1), _STEEPNESS / 6, np.float32)
     constants = [
         numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
         numpy_helper.from_array(np.array([1], np.int64), "one"),
+        numpy_helper.from_array(np.array([2, 3], np.int64), "places"),
         numpy_helper.from_array(np.zeros(1, np.float32), "table"),
         numpy_helper.from_array(np.array(_MIDDLE, np.float32), "middle"),
         numpy_helper.from_array(np.concatenate([-half, half], axis=1), "weights"),
@@ -87,7 +90,9 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
     photos = helper.make_tensor_value_info("photos", TensorProto.UINT8, ["n", SIDE, SIDE, 3])
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
     unfamiliarity = helper.make_tensor_value_info("unfamiliarity", TensorProto.FLOAT, ["n"])
-    outputs = [probabilities, unfamiliarity] if guarded else [probabilities]
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])
+    evidence = helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", 2, 1, 1])
+    outputs = [probabilities, unfamiliarity, logits, evidence] if guarded else [probabilities]
     graph = helper.make_graph(nodes, "tiny", [photos], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)

@@ -5,7 +5,7 @@ A step is imported when it is called, so that a command loads what it uses and n
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scones.steps.image import ImageResult
     from scones.steps.labels import LabelResult
     from scones.steps.monitor import LearnedDays, MonitorResult
-    from scones.steps.replay import RejudgeResult, ReplayResult
+    from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import StageResult, TrainedModel
     from scones.steps.status import Status
@@ -210,6 +210,14 @@ class Pipeline:
             concurrency=self.settings.batch_concurrency,
         )
         return classify_batch(self.aws, photos, terms, self.report)
+
+    def explain(self, executions: Mapping[str, str], page: AnyPath) -> "ExplanationPage":
+        """Explain recorded decisions on *page*; *executions* maps their names to true classes, "" if unknown."""
+        from scones.steps.replay import explain
+
+        found = explain(self.aws, executions, Path(page), self._deployed().model_uri, self.report)
+        self.report.tell(f"report {page}: {found.photos} predictions explained")
+        return found
 
     def replay(self, execution: str) -> "ReplayResult":
         """Rebuild one recorded decision."""

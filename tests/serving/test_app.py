@@ -56,6 +56,23 @@ def test_json_lines_hold_a_prediction_each(server: Server) -> None:
     assert [list(line) for line in lines] == [["prediction"], ["prediction"]]
 
 
+def test_a_client_that_asks_why_gets_an_explanation(server: Server) -> None:
+    """Of one photo or of many; a model without maps says which class comes second, and by how much."""
+    accept = "application/json;verbose=true;explain=true"
+    one = server.invoke(BRIGHT, Accept=accept).json()
+    assert one["label"] == one["explanation"]["label"] == "motorcycle"
+    assert one["explanation"]["runner_up"] == "bicycle"
+    assert one["explanation"]["log_odds"] == pytest.approx((250 - 128) / 16, rel=1e-3)
+    assert one["explanation"]["evidence"] is None
+    photos = json.dumps({"photos": [base64.b64encode(each).decode() for each in (DARK, BRIGHT)]}).encode()
+    dark, bright = server.invoke(photos, "application/json", Accept=accept).json()
+    assert dark["explanation"]["label"] == "bicycle"
+    assert bright == one
+    assert server.invoke(BRIGHT, Accept="application/json;verbose=true;explain=false").json().keys() == one.keys() - {
+        "explanation"
+    }
+
+
 def test_verbose_answers_name_the_label(server: Server) -> None:
     """Label, confidence, probabilities, classes and the model's version."""
     found = server.invoke(BRIGHT, Accept="application/json;verbose=true").json()

@@ -95,6 +95,25 @@ def test_what_is_gone_is_named(flow: Pipeline) -> None:
         flow.replay(execution.name)
 
 
+def test_decisions_are_explained_on_a_page(flow: Pipeline, tmp_path: Path) -> None:
+    """Those of photos that were read; each shows its photo, its evidence, and its true class where that is another."""
+    executions = classify(flow, plain_photo(200), b"a letter", plain_photo(60))
+    names = dict(zip([item.name for item in executions], ("bicycle", "bicycle", "bicycle"), strict=True))
+    found = flow.explain(names, tmp_path / "made" / "page.html")
+    page = (tmp_path / "made" / "page.html").read_text()
+    assert (found.photos, page.count("<section>")) == (2, 2)
+    assert page.count("truth: bicycle") == 1
+    assert page.count("<img") == 4
+
+
+def test_without_a_readable_photo_there_is_nothing_to_explain(flow: Pipeline, tmp_path: Path) -> None:
+    """One line says so, and no page is written."""
+    (execution,) = classify(flow, b"another letter")
+    with pytest.raises(CannotReplay, match="none of these photos could be read"):
+        flow.explain({execution.name: ""}, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
 def changes(judged: RejudgeResult) -> dict[str, int]:
     """What changed, and nothing of what is missing."""
     return dict(judged.changes)

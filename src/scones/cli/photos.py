@@ -1,13 +1,18 @@
 """Commands that send photos and orders through the workflow: classify, replay, dispatch and simulate."""
 
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from scones.cli.group import options, run, tell_result, yes_option
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
+
+if TYPE_CHECKING:
+    from scones.pipeline import Pipeline
+    from scones.steps.classify import ClassifyResult
+    from scones.steps.replay import ReplayResult
 
 
 class _StreamOptions(TypedDict):
@@ -20,6 +25,14 @@ class _StreamOptions(TypedDict):
     shifted: float | None
 
 
+_explain = click.option(
+    "--explain",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PAGE",
+    help="Write a page that shows which parts of each photo decided, and the most similar training photos.",
+)
+
+
 @click.command(
     help=STEPS["classify"]
     + " PHOTOS are files, or one folder or s3://bucket/prefix, which is classified in batches; if that is interrupted,"
@@ -29,18 +42,29 @@ class _StreamOptions(TypedDict):
 @click.option(
     "--plan", type=click.IntRange(1), metavar="COUNT", help="Only show time and cost of COUNT photos in batches on AWS."
 )
+@_explain
 @options
-def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json: bool) -> None:
+def classify(photos: tuple[str, ...], plan: int | None, explain: Path | None, env: str | None, as_json: bool) -> None:
     """Classify PHOTOS."""
+
+    def run_each(flow: "Pipeline") -> "ClassifyResult":
+        result = flow.classify(photos)
+        if explain:
+            flow.explain(result.to_explain(), explain)
+        return result
+
+    one_folder = len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir())
+    if explain and one_folder:
+        raise click.UsageError("--explain takes photos that are named one by one, not a folder")
     if plan:
         from scones.config.settings import load
         from scones.deployment.pricing import plan_batch
 
         tell_result(plan_batch(plan, load({"env": env}).endpoint_instance), as_json=as_json)
-    elif len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir()):
+    elif one_folder:
         run("classify", {"env": env}, as_json, lambda flow: flow.classify_batch(photos[0]))
     else:
-        found = run("classify", {"env": env}, as_json, lambda flow: flow.classify(photos))
+        found = run("classify", {"env": env}, as_json, run_each)
         if unread := found.unread():
             raise SconesError(f"{len(unread)} of {len(photos)} files could not be read; the reasons are listed above")
 
@@ -56,15 +80,31 @@ def classify(photos: tuple[str, ...], plan: int | None, env: str | None, as_json
     help="Decide with this model: a model.tar.gz or its folder.",
 )
 @click.option("--threshold", type=float, help="Decide with this confidence threshold (0 to 1).")
+@_explain
 @options
-def replay(execution: str | None, model: Path | None, threshold: float | None, env: str | None, as_json: bool) -> None:
+def replay(  # noqa: PLR0913 - one parameter for each option
+    execution: str | None,
+    model: Path | None,
+    threshold: float | None,
+    explain: Path | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
     """Replay EXECUTION, or make every recorded decision again."""
+
+    def reproduce(flow: "Pipeline") -> "ReplayResult":
+        if explain:
+            flow.explain({str(execution): ""}, explain)
+        return flow.replay(str(execution))
+
+    if explain and not execution:
+        raise click.UsageError("--explain needs the EXECUTION whose decision it explains")
     if bool(execution) == (model is not None or threshold is not None):
         raise click.UsageError(
             "name an EXECUTION to reproduce it, or --model or --threshold (or both) to make all decisions again"
         )
     if execution:
-        found = run("replay", {"env": env}, as_json, lambda flow: flow.replay(execution))
+        found = run("replay", {"env": env}, as_json, reproduce)
         if found.differences:
             raise SconesError(f"execution {execution} could not be reproduced; the differences are listed above")
     else:

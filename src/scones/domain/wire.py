@@ -129,12 +129,19 @@ def _photo(text: object, name: str) -> bytes:
         raise InvalidRequest(400, "bad_base64", f"{name} is not in base64") from error
 
 
-def write_answers(accept: bytes, rows: Rows, model: ModelInfo, *, many: bool) -> tuple[bytes, bytes]:
+def wants_explanation(accept: bytes) -> bool:
+    """Tell whether a client asks why, as by `application/json;verbose=true;explain=true`."""
+    return b"explain=true" in accept.lower() and media_type(accept) == JSON
+
+
+def write_answers(
+    accept: bytes, rows: Rows, model: ModelInfo, *, many: bool, explanations: Sequence[Answer] = ()
+) -> tuple[bytes, bytes]:
     """Write the probabilities, one row per photo, as *accept* asks: the content type and the body.
 
-    Anything unknown is answered in plain JSON. A row's last number, if the model has a guard, is the photo's
-    unfamiliarity; only verbose responses include it. SageMaker's built-in classifier responds with a plain list too, so
-    its clients work unchanged.
+    With *explanations*, one per photo, the response is verbose. Anything unknown is answered in plain JSON. A row's
+    last number, if the model has a guard, is the photo's unfamiliarity; only verbose responses include it. SageMaker's
+    built-in classifier responds with a plain list too, so its clients work unchanged.
     """
     count = len(model.classes)
     plain = [row[:count] for row in rows]
@@ -142,8 +149,10 @@ def write_answers(accept: bytes, rows: Rows, model: ModelInfo, *, many: bool) ->
         return JSON, _plain(plain, many=many)
     if media_type(accept) == JSON_LINES:
         return JSON_LINES, b"".join(b'{"prediction": %b}\n' % _numbers(row) for row in plain)
-    if b"verbose" in accept.lower() and b"verbose=false" not in accept.lower():
-        found = [dict(_explain(row, model)) for row in rows]
+    if explanations or (b"verbose" in accept.lower() and b"verbose=false" not in accept.lower()):
+        found = [dict(_verbose(row, model)) for row in rows]
+        for answer, explanation in zip(found, explanations, strict=False):
+            answer["explanation"] = explanation
         return JSON, json.dumps(found if many else found[0]).encode("utf-8")
     return JSON, _plain(plain, many=many)
 
@@ -160,7 +169,7 @@ def _numbers(row: Sequence[float]) -> bytes:
     return b"[%b]" % b", ".join([b"%.9g" % probability for probability in row])
 
 
-def _explain(row: Sequence[float], model: ModelInfo) -> Iterator[tuple[str, object]]:
+def _verbose(row: Sequence[float], model: ModelInfo) -> Iterator[tuple[str, object]]:
     probabilities = row[: len(model.classes)]
     decision = decide(probabilities, model.classes)
     yield "label", decision.label

@@ -1,12 +1,16 @@
 """The model: a verified model file in ONNX Runtime, one thread, warmed."""
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from scones.domain.errors import ModelError
+from scones.model.explanations import EXPLANATION_OUTPUTS, Explanation, explain
 from scones.model.model_file import ModelFile
+from scones.model.out_of_fold import OutOfFoldPredictions
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -35,6 +39,7 @@ class Model:
         self.size = model_file.image_size
         self.version = model_file.version
         self.unfamiliar_above = model_file.unfamiliar_above
+        self._model_file = model_file
         ood_output = () if model_file.unfamiliar_above is None else ("unfamiliarity",)
         self._outputs = ("probabilities", *ood_output)
         # Otherwise what explains an answer would be computed for each.
@@ -66,6 +71,18 @@ class Model:
         """Return the probabilities and, if the model has an OOD detector, the unfamiliarity in one more column."""
         probabilities, *unfamiliarity = self._session.run(self._outputs, {"photos": photos}, self._run_options)
         return np.column_stack([probabilities, *unfamiliarity]) if unfamiliarity else probabilities
+
+    def explain(self, photos: Pixels) -> tuple[Answers, list[Explanation]]:
+        """Return what `answer` does, and explain it as far as the model has outputs for that."""
+        known = {output.name for output in self._session.get_outputs()}
+        names = [*self._outputs, *(name for name in EXPLANATION_OUTPUTS if name in known)]
+        found = dict(zip(names, self._session.run(names, {"photos": photos}, self._run_options), strict=True))
+        answers = np.column_stack([found[name] for name in self._outputs])
+        return answers, explain(found, self.classes, self._training, self.unfamiliar_above)
+
+    @cached_property
+    def _training(self) -> OutOfFoldPredictions | None:
+        return OutOfFoldPredictions.kept(self._model_file)
 
     def warm(self, batch: int) -> None:
         """Run batches of up to *batch* photos: the first of each size allocates.

@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+import numpy as np
+
+from scones.domain.wire import wants_explanation
+from scones.model.explanations import Explanation
 from scones.model.inference import Answers, Model, Pixels
 from scones.serving.batching import Batcher
 from scones.serving.image_input import decode_photos, is_supported, read_headers
@@ -59,6 +63,7 @@ class App:
         self.connections: set[TimedConnection] = set()
         self._all_counters = counters
         self._waiting_pixels = 0
+        self._explaining = 0
         self._model = model
         self._facts = ModelInfo(model.classes, model.version, model.unfamiliar_above)
         self.arriving_bytes = 0
@@ -159,8 +164,11 @@ class App:
         start = time.perf_counter()
         try:
             photos, many = await self._read_photos(headers.get(b"content-type", b""), body)
+            accept = headers.get(b"accept", b"")
+            if wants_explanation(accept):
+                return await self._explain(accept, photos, many=many)
             rows = await self._predict(photos)
-            return prediction(headers.get(b"accept", b""), rows.tolist(), self._facts, many=many)
+            return prediction(accept, rows.tolist(), self._facts, many=many)
         finally:
             self.counters.add("invocation_seconds", time.perf_counter() - start)
 
@@ -201,6 +209,25 @@ class App:
         if answers is None:
             raise Refusal(500, "model_failed", "the model failed on this photo")
         return answers
+
+    async def _explain(self, accept: bytes, photos: Sequence[Pixels], *, many: bool) -> Response:
+        """Respond with explanations; the model runs in a thread, so that requests that only predict need not wait."""
+
+        def run() -> tuple[Answers, list[Explanation]]:
+            start = time.perf_counter()
+            found = self._model.explain(np.stack(photos))
+            self._observe(time.perf_counter() - start, len(photos))
+            return found
+
+        self._explaining += len(photos)
+        try:
+            if self._explaining > max(len(photos), self.limits.queue):
+                raise overloaded("too many photos are waiting for explanations; try again")
+            rows, found = await self._loop.run_in_executor(self._slow_thread, run)
+        finally:
+            self._explaining -= len(photos)
+        explanations = [explanation.to_json() for explanation in found]
+        return prediction(accept, rows.tolist(), self._facts, many=many, explanations=explanations)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

