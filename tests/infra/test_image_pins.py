@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.buildah import PYTHON, SUITE
-from scones.deployment.template import template
+from scones.deployment.template import template, unpublished_requirements
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "infra" / "image"
@@ -89,3 +89,8 @@ def test_the_monitor_runs_on_the_machines_that_the_image_is_built_for() -> None:
     assert resources["MonitorFunction"]["Properties"]["Architectures"] == ["x86_64"]
     environment = resources["ImageProject"]["Properties"]["Environment"]
     assert (environment["Type"], "x86_64" in environment["Image"]) == ("LINUX_CONTAINER", True)
+
+
+def test_the_image_builds_from_pip_s_own_index() -> None:
+    """No requirement has a local version, such as `+cpu`, which no public index has: the default build works."""
+    assert unpublished_requirements() == ()
