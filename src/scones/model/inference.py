@@ -1,14 +1,20 @@
 """The model: a verified model file in ONNX Runtime, one thread, warmed."""
 
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from scones.domain.errors import ModelError
+from scones.domain.text import printable
 from scones.model.explanations import EXPLANATION_OUTPUTS, Explanation, explain
+from scones.model.graph import ForbiddenGraph, check_graph
 from scones.model.model_file import ModelFile
 from scones.model.out_of_fold import OutOfFoldPredictions
 
@@ -25,6 +31,28 @@ class ModelUnusable(ModelError):
         super().__init__(f"model {version} cannot serve: {reason}; train again with: scones train")
         self.version = version
         self.reason = reason
+
+
+_MAX_REASON = 500
+_MAX_TRIAL_SECONDS = 30.0
+_MAX_TRIAL_BYTES = 4 << 30
+
+
+@contextmanager
+def _memory_limit() -> Iterator[None]:
+    """Let this process grow by a few gigabytes at most, where the system knows such a limit."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(statm.read_text().split()[0]) * resource.getpagesize()
+    limits = [each for each in (soft, hard, now + _MAX_TRIAL_BYTES) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class Model:
@@ -49,18 +77,19 @@ class Model:
         # The processes share the cores already; two threads a session cost 1.8 times the CPU.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # They share no base of their own.
-        refusals = (
-            *(failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf),
-            *(failures.NotImplemented, failures.RuntimeException, ValueError),
-        )
+        graph = model_file.model_path.read_bytes()
         try:
-            self._session = onnxruntime.InferenceSession(
-                model_file.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-            self._try()
-        except refusals as error:
-            reason = " ".join(str(error).split())
+            check_graph(graph)
+            with _memory_limit():
+                self._try_out(graph)
+                self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+                self._try()
+        except ForbiddenGraph as error:
+            raise ModelUnusable(self.version, str(error)) from error
+        except ModelUnusable:
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no base, and a hostile graph meets any of them
+            reason = printable(" ".join(str(error).split()))[:_MAX_REASON] or type(error).__name__
             raise ModelUnusable(self.version, f"ONNX Runtime cannot use it ({reason})") from error
 
     def predict(self, photos: Pixels) -> Probabilities:
@@ -92,13 +121,34 @@ class Model:
         for size in range(batch, 0, -1):
             self.answer(self._black(size))
 
+    def _try_out(self, graph: bytes) -> None:
+        """Run one photo for a limited time, before ONNX Runtime computes what is constant, which nothing can stop."""
+        options, running = onnxruntime.SessionOptions(), onnxruntime.RunOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        if [each.name for each in session.get_inputs()] != ["photos"]:
+            raise ModelUnusable(self.version, "its only input must be `photos`")
+        timer = threading.Timer(_MAX_TRIAL_SECONDS, lambda: setattr(running, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            session.run(self._outputs, {"photos": self._black(1)}, running)
+        except Exception as error:
+            if running.terminate:
+                slow = f"it needs more than {_MAX_TRIAL_SECONDS:.0f} s for one photo"
+                raise ModelUnusable(self.version, slow) from error
+            raise
+        finally:
+            timer.cancel()
+
     def _try(self) -> None:
         found = self.answer(self._black(1))
         columns = found.shape[-1] - len(self._outputs) + 1
         if columns != len(self.classes):
             raise ModelUnusable(self.version, f"it gives {columns} numbers for {len(self.classes)} classes")
         rows = found[:, :columns]
-        if not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+        if found.dtype != np.float32 or not (rows >= 0).all() or not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
             raise ModelUnusable(self.version, f"its probabilities add up to {rows.sum():.3g}")
 
     def _black(self, count: int) -> Pixels:

@@ -1,8 +1,10 @@
 """The model file: a folder that training writes and SageMaker packs as `model.tar.gz`; checksums, no pickle."""
 
+import gzip
 import hashlib
 import io
 import json
+import math
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from scones.domain.decision import MAX_CLASSES, MAX_NAME_CHARACTERS
 from scones.domain.errors import ModelError
+from scones.domain.text import printable
 
 MODEL: Final = "model.onnx"
 """Input `photos` uint8 [N, H, W, 3], output `probabilities` float32 [N, C]; everything between is in the graph.
@@ -31,6 +35,12 @@ FORMAT: Final = "scones-model-2"
 """What `model.json` calls this layout."""
 MAX_UNPACKED_BYTES: Final = 2_000_000_000
 """An archive that unpacks to more is refused."""
+MAX_IMAGE_SIZE: Final = 1024
+_MAX_MEMBERS: Final = 100
+_PIECE_BYTES: Final = 1 << 20
+_MAX_TEXT_BYTES: Final = 1 << 20
+_MAX_TEXT_CHARACTERS: Final = 1000
+_MAX_METRICS: Final = 1000
 
 _LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
 _MAYBE: Final = (OUT_OF_FOLD,)
@@ -102,7 +112,7 @@ def read_model_file(folder: Path) -> ModelFile:
     Raises:
         InvalidModelFile: a file is missing or differs from its checksum, or `model.json` is not valid.
     """
-    sums = _read(folder, SUMS)
+    sums = _read(folder, SUMS, _MAX_TEXT_BYTES)
     listed = _parse_sums(folder, sums)
     for name, expected in listed.items():
         if _sha256(folder, name) != expected:
@@ -126,10 +136,12 @@ def unpack(tar_gz: bytes | Path, folder: Path) -> None:
     where = str(tar_gz) if isinstance(tar_gz, Path) else "model.tar.gz"
     try:
         data = tar_gz.read_bytes() if isinstance(tar_gz, Path) else tar_gz
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        with _BoundedGzip(fileobj=io.BytesIO(data)) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             _unpack_members(archive, folder, where)
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        raise InvalidModelFile(where, f"it does not unpack ({error})") from error
+    except InvalidModelFile:
+        raise
+    except Exception as error:  # a damaged archive fails in many ways
+        raise InvalidModelFile(where, f"it does not unpack ({_reason(error)})") from error
 
 
 @contextmanager
@@ -147,12 +159,31 @@ def open_model_file(model_file: bytes | Path) -> Iterator[ModelFile]:
         yield read_model_file(Path(folder))
 
 
+class _BoundedGzip(gzip.GzipFile):
+    """A stream that unpacks to a limited size, read in small pieces: tarfile reads a whole header at once."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read at most a piece; a longer one is a header of no model file."""
+        if size is None or not 0 <= size <= _PIECE_BYTES:
+            raise ValueError("a header is too long")
+        if self.tell() > MAX_UNPACKED_BYTES + _MAX_MEMBERS * _PIECE_BYTES:
+            raise ValueError("it unpacks to too much")
+        return super().read(size)
+
+
+def _reason(error: Exception) -> str:
+    """Why, in one line, whatever a hostile file has put into the message."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
 def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:
     total = 0
-    for member in archive:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-            raise InvalidModelFile(where, f"its member {member.name!r} is not a plain file inside it")
+    for number, member in enumerate(archive, start=1):
+        path, plain = PurePosixPath(member.name), member.isdir() or (member.isfile() and not member.issparse())
+        if path.is_absolute() or ".." in path.parts or not plain:
+            raise InvalidModelFile(where, f"its member {member.name[:100]!r} is not a plain file inside it")
+        if number > _MAX_MEMBERS:
+            raise InvalidModelFile(where, f"it has more than {_MAX_MEMBERS} members")
         total += member.size
         if total > MAX_UNPACKED_BYTES:
             raise InvalidModelFile(where, f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
@@ -160,9 +191,11 @@ def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:
         if member.isdir():
             target.mkdir(parents=True, exist_ok=True)
             continue
-        content = archive.extractfile(member)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content.read() if content else b"")
+        content = archive.extractfile(member)
+        with target.open("wb") as file:
+            while content and (piece := content.read(_PIECE_BYTES)):
+                file.write(piece)
 
 
 def _parse_sums(folder: Path, sums: bytes) -> dict[str, str]:
@@ -180,36 +213,88 @@ def _parse_sums(folder: Path, sums: bytes) -> dict[str, str]:
 
 def _parse_description(folder: Path) -> ModelDescription:
     try:
-        about = json.loads(_read(folder, ABOUT))
+        about = json.loads(_read(folder, ABOUT, _MAX_TEXT_BYTES))
         found = about["format"]
         if found != FORMAT:
-            raise InvalidModelFile(str(folder), f"{ABOUT} has format {found!r}, not {FORMAT!r}")
+            reason = f"{ABOUT} has format {str(found)[:50]!r}, not {FORMAT!r}"
+            raise InvalidModelFile(str(folder), reason)  # noqa: TRY301 - the one check that is not of a value
         return ModelDescription(
-            classes=tuple(str(name) for name in about["classes"]),
-            image_size=int(about["image_size"]),
-            temperature=float(about["temperature"]),
-            data_version=str(about["data_version"]),
-            metrics={str(name): float(value) for name, value in about["metrics"].items()},
-            created=str(about["created"]),
-            seed=int(about["seed"]),
+            classes=_class_names(about["classes"]),
+            image_size=_whole("image_size", about["image_size"], 1, MAX_IMAGE_SIZE),
+            temperature=_real("temperature", about["temperature"], above=0.0),
+            data_version=_text("data_version", about["data_version"]),
+            metrics=_metrics(about["metrics"]),
+            created=_text("created", about["created"]),
+            seed=_whole("seed", about["seed"], 0, 2**63 - 1),
             unfamiliar_above=_number_or_none(about.get("unfamiliar_above")),
-            photo_size=int(about.get("photo_size", 0)),
-            backbone=str(about.get("backbone", "")),
+            photo_size=_whole("photo_size", about.get("photo_size", 0), 0, 100_000),
+            backbone=_text("backbone", about.get("backbone", "")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidModelFile(str(folder), f"{ABOUT} is not valid ({error!r})") from error
+    except InvalidModelFile:
+        raise
+    except RecursionError as error:
+        raise InvalidModelFile(str(folder), f"{ABOUT} is not valid (it is nested too deeply)") from error
+    except Exception as error:  # whatever a hostile file holds
+        why = f"{type(error).__name__}: {_reason(error)}"
+        raise InvalidModelFile(str(folder), f"{ABOUT} is not valid ({why})") from error
 
 
-def _number_or_none(value: float | None) -> float | None:
-    return None if value is None else float(value)
+def _class_names(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or not 2 <= len(names) <= MAX_CLASSES:
+        raise ValueError(f"classes must be a list of 2 to {MAX_CLASSES} names")
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARACTERS or printable(name).strip() != name:
+            raise ValueError(f"{str(name)[:50]!r} cannot be the name of a class")
+    if len(set(names)) < len(names):
+        raise ValueError("two classes have the same name")
+    return tuple(names)
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} is {str(value)[:50]}, not a whole number from {low} to {high}")
+    return value
+
+
+def _real(name: str, value: object, above: float = -math.inf) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not above < value < math.inf:
+        raise ValueError(f"{name} is {str(value)[:50]}, not a number{f' above {above:g}' if above > -math.inf else ''}")
+    return float(value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > _MAX_TEXT_CHARACTERS:
+        raise ValueError(f"{name} is not a text of at most {_MAX_TEXT_CHARACTERS} characters")
+    return value
+
+
+def _metrics(metrics: object) -> dict[str, float]:
+    if not isinstance(metrics, dict) or len(metrics) > _MAX_METRICS:
+        raise ValueError(f"metrics must map at most {_MAX_METRICS} names to numbers")
+    return {_text("a metric's name", name): float(value) for name, value in metrics.items()}
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else _real("unfamiliar_above", value)
+
+
+def _open(folder: Path, name: str) -> io.BufferedReader:
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
+        if not (folder / name).is_file():  # a device or a pipe may have no end
+            raise FileNotFoundError(name)
+        return (folder / name).open("rb")
+    except (OSError, ValueError) as error:
         raise InvalidModelFile(str(folder), f"{name} is missing or unreadable") from error
 
 
+def _read(folder: Path, name: str, max_bytes: int) -> bytes:
+    with _open(folder, name) as file:
+        found = file.read(max_bytes + 1)
+    if len(found) > max_bytes:
+        raise InvalidModelFile(str(folder), f"{name} has more than {max_bytes:,} bytes")
+    return found
+
+
 def _sha256(folder: Path, name: str) -> str:
-    return hashlib.sha256(_read(folder, name)).hexdigest()
+    with _open(folder, name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
