@@ -195,9 +195,9 @@ class LambdaService:
     def __init__(self, folder: Path, environment: dict[str, str], metrics: MetricBuffer, programs: Programs) -> None:
         self._metrics = metrics
         self._programs = programs
-        self._folder = folder
+        self._folder = Path(os.path.realpath(folder))  # an environment has no link below /tmp
         self._environment = {k: v for k, v in environment.items() if k in INHERITED or k.startswith("AWS_")}
-        self._python_path = _link_runtime_packages(folder / "python")
+        self._python_path = _link_runtime_packages(self._folder / "python")
         self._pools: dict[tuple[str, str], tuple[str, FunctionPool]] = {}
         self._lock = threading.Lock()
 

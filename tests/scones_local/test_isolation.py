@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from access_keys import KEY
 from aws_calls import ROLE, a_bucket, fresh, machine, task
-from scones_local import isolation
+from scones_local import cloud, isolation
 from scones_local.lambda_workers import FunctionVersion, LambdaCall, LambdaWorker
 from scones_local.lambdas import can_isolate
 from scones_local.processes import clean_environment
@@ -75,6 +76,19 @@ def test_tmp_stays_for_the_next_call_and_ends_with_the_environment(function: Any
     assert function(name="/tmp/a", text="2") == ("12", None)
     set_code(function, WRITES + "\n")
     assert function(name="/tmp/a", text="3") == ("3", None)
+
+
+@linux_only
+def test_a_cloud_below_tmp_may_be_reached_by_a_link(tmp_path: Path, clients: Any) -> None:
+    """Its functions start, and read their own code and layers."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    running = cloud.start(tmp_path / "link" / "state", key=KEY)
+    try:
+        made = type(clients)(running).new_function()
+        assert made()[1] is None
+    finally:
+        cloud.stop(running)
 
 
 FILLS = {
