@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= auto
+# Numerics, pages, and tests that run our tools rather than our code.
+SAME_ON_EVERY_PYTHON := training monitoring evaluation dispatch reports docs infra test_house.py test_github.py
 
 # ONNX Runtime's wheels send telemetry unless it is disabled before they load.
 export ORT_DISABLE_TELEMETRY = 1
@@ -11,7 +13,7 @@ export ORT_DISABLE_TELEMETRY = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-live image-tools browser-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
+.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +44,28 @@ test: setup ## Run the fast tests, about three minutes
 
 test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-versions: test-python3.11 test-python3.13 test-python3.14 ## Run the tests that a Python version can break, on the oldest and newest versions
+
+# A version that is not here is skipped. Debian 12's /usr/bin/python3.11 is 3.11.2, the oldest that is supported.
+test-python%: setup
+	@set -e; for python in /usr/bin/python$* python$* ~/.pyenv/versions/$*.*/bin/python; do \
+		if ! $$python -c "" 2>/dev/null; then continue; fi; \
+		if ! [ $(VENV)/python$*/.ready -nt $(VENV)/.ready ]; then \
+			$$python -m venv --without-pip --clear $(VENV)/python$*; \
+			$(BIN)/python -m pip --python $(VENV)/python$*/bin/python install --quiet --disable-pip-version-check \
+				-c constraints.txt -e '.[serve,local,dev]' onnx; \
+			touch $(VENV)/python$*/.ready; \
+		fi; \
+		exec $(VENV)/python$*/bin/python -m pytest -n 2 -m "not slow" $(addprefix --ignore=tests/,$(SAME_ON_EVERY_PYTHON)); \
+	done; echo "Python $* is not here: its tests are skipped" >&2
+
+$(VENV)/mutmut/.ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade --target $(@D) mutmut==3.8.1
+	@touch $@
+
+mutants: $(VENV)/mutmut/.ready ## Change the pure cores in 400 places, one at a time, and count the changes that their tests notice; about ten minutes
+	PYTHONPATH=$(VENV)/mutmut $(BIN)/python -m benchmarks.mutants --sample 400 --seed 0
 
 test-live: setup ## Run the contract tests against AWS; costs cents, needs credentials and SCONES_LIVE_ROLE
 	SCONES_LIVE=1 $(BIN)/python -m pytest -n 0 tests/contract
@@ -100,4 +124,4 @@ format: setup ## Format the code
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove everything that make created
-	rm -rf $(VENV) reports dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) mutants reports dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,18 @@ def test_every_command_exists() -> None:
             assert set(options) <= names
 
 
-def test_every_python_that_is_promised_is_tested() -> None:
-    """From the oldest of pyproject.toml on."""
-    tested = read("ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
-    oldest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
-    assert oldest
-    assert tested[0] == oldest[1]
-    assert tested == ["3.11", "3.12", "3.13"]
+def test_every_python_and_system_that_is_promised_is_tested() -> None:
+    """From the oldest of pyproject.toml on, which Debian 12 has as 3.11.2; and each one among its classifiers."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    matrix = read("ci.yml")["jobs"]["test"]["strategy"]["matrix"]
+    assert project["requires-python"] == f">={matrix['python'][0]}"
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert {"os": "ubuntu-22.04", "python": "3.11.2"} in matrix["include"]
+    promised = {classifier.rpartition(" :: ")[2] for classifier in project["classifiers"]}
+    assert {name for name in promised if name.startswith("3.")} == set(matrix["python"][:3])
+    systems = {"MacOS": "macos-latest", "Linux": "ubuntu-latest"}
+    assert promised & set(systems) == set(systems)
+    assert {*matrix["os"], *(each["os"] for each in matrix["include"])} >= set(systems.values())
 
 
 def test_the_role_is_for_one_repository_and_one_environment() -> None:

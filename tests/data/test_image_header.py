@@ -69,6 +69,7 @@ def test_a_size_outside_the_limits_is_refused_from_the_header_alone(width: int, 
 def test_a_large_phone_photo_is_within_the_limits() -> None:
     """50 million pixels, as phones make them, are accepted."""
     assert MAX_PIXELS > 8160 * 6144
+    assert read_header(png_header(MAX_SIDE_PIXELS, 1)).width == MAX_SIDE_PIXELS
     assert read_header(png_header(8160, 6144)).width == 8160
 
 
@@ -77,7 +78,24 @@ def test_what_is_no_photo_is_named_so(data: bytes) -> None:
     """Text, documents and sounds are refused with a reason that can be shown."""
     with pytest.raises(UnreadablePhoto) as caught:
         read_header(data)
-    assert caught.value.reason in ("is empty", "is not a PNG, JPEG, WebP, GIF or BMP image")
+    assert caught.value.reason == ("is not a PNG, JPEG, WebP, GIF or BMP image" if data else "is empty")
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp", "gif", "bmp"])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (300, 1), (1, 300)])
+def test_a_photo_of_a_single_row_or_column_has_a_size(form: str, width: int, height: int) -> None:
+    """It is small, but a photo; sizes beyond 255 take two bytes."""
+    header = read_header(encoded(form, width, height))
+    assert (header.width, header.height) == (width, height)
+
+
+def test_a_bmp_of_os_2_and_one_from_top_to_bottom_have_a_size() -> None:
+    """The one has a shorter header, the other a negative height."""
+    short = b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 37, 21, 1, 24)
+    tall = b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 37, -21, 1, 24) + bytes(24)
+    for data in (short, tall):
+        header = read_header(data + bytes(64))
+        assert (header.format, header.width, header.height) == ("bmp", 37, 21)
 
 
 @given(

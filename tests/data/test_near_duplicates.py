@@ -96,6 +96,7 @@ def test_groups_join_what_has_a_twin_in_common(monkeypatch: pytest.MonkeyPatch) 
     found = group_duplicates(7, [like(2, 0), like(4, 1, 3), like(6, 4, 2)])
     assert len({*found[[0, 1, 2, 3, 4, 6]].tolist()}) == 1
     assert found[5] not in found[[0, 1]]
+    assert found.tolist() == [0, 0, 0, 0, 0, 5, 0]
 
 
 def test_the_known_twins_of_real_photos_are_found(real_photos: Path) -> None:

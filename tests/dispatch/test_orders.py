@@ -41,6 +41,13 @@ def test_bicycles_are_offered_near_trips_and_motorcycles_far_ones(vehicle: str, 
     assert names(choose_orders(courier("c", vehicle, capacity=5), book, RULES)) == offered
 
 
+def test_a_load_that_just_fits_is_offered() -> None:
+    """A larger one is not."""
+    limit = RULES.bicycle.max_litres
+    book = [order("fits", 2, litres=limit), order("not", 2, litres=limit + 0.1)]
+    assert names(choose_orders(courier("b", capacity=5), book, RULES)) == ["fits"]
+
+
 def test_an_unsure_courier_is_offered_only_what_suits_both() -> None:
     """Below the threshold only the overlap is left."""
     book = [order("near", 1), order("either", 3), order("far", 12)]

@@ -175,6 +175,8 @@ def test_the_half_that_selects_and_the_half_that_evaluates_share_no_photo(photos
     """Each evaluating half has half of the photos, the odd one included."""
     result = evaluate_threshold_on_halves(scored(photos, 1), TERMS)
     assert result.current.n == result.proposed.n == SPLITS * (photos - photos // 2)
+    assert result.proposed.threshold == result.selection.best.threshold
+    assert result.current.error == (result.current.wrong / result.current.accepted if result.current.accepted else None)
 
 
 def test_the_same_seed_gives_the_same_result() -> None:

@@ -96,6 +96,15 @@ def test_four_labels_of_eight_photos_by_hand(right: list[bool], accuracy: float)
     assert 0 <= found.low < found.accuracy < found.high <= 1
 
 
+def test_the_interval_of_four_labels_by_hand() -> None:
+    """Residuals -.5, -.6, .1 and 0: variance .37 / 3 / 4, halved since half is labelled; and 2 / 8² for few photos."""
+    confidence = np.array([0.5, 0.6, 0.9, 1.0, 0.7, 0.7, 0.7, 0.7])
+    choice = LabelSample(np.arange(4), np.full(4, 0.5))
+    found = corrected_accuracy(confidence, choice, np.array([False, False, True, True]))
+    half = 1.644854 * np.sqrt(0.37 / 3 / 4 / 2 + 2 / 64)
+    assert (found.low, found.high) == pytest.approx((0.475 - half, 0.475 + half))
+
+
 def test_an_interval_stays_between_0_and_1() -> None:
     """All wrong, or all right."""
     choice = LabelSample(np.arange(4), np.full(4, 0.5))

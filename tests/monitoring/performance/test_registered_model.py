@@ -120,6 +120,7 @@ def test_a_model_knows_its_training_photos_unless_its_baseline_is_of_others(tmp_
         predictions = OutOfFoldPredictions.kept(model_file)
     assert predictions
     assert (model.training_photos, model.seed, model.budget.per_thousand) == (predictions.names, 3, 0.2)
+    assert (len(model.class_mix), sum(model.class_mix)) == (2, 1)
     photos = len(model.training_photos)
     for days, count, known in ((None, photos, True), (None, photos - 1, False), (np.zeros(photos, int), photos, False)):
         other = Baseline(np.ones((count, len(FEATURES))), days=days)
