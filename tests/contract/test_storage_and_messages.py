@@ -171,5 +171,6 @@ def test_an_image_that_is_not_there(aws: Checked) -> None:
 def test_quotas(aws: Checked) -> None:
     """AWS lists them by name, and so does the local cloud."""
     quotas = aws("service-quotas")
+    assert quotas.list_service_quotas(ServiceCode="codebuild", MaxResults=1)["Quotas"]
     pages = quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     assert "ml.m5.large for endpoint usage" in {item["QuotaName"] for page in pages for item in page["Quotas"]}

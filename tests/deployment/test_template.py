@@ -47,6 +47,7 @@ ALLOWED = {
     "time",
     "typing",
     "uuid",
+    "zlib",
 }
 
 
