@@ -39,6 +39,7 @@ RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 15))
 WAIT_FOR_WORKER_SECONDS = 60.0
 MAX_LOG_LINES = 5000
 MAX_VARIABLES_BYTES = 4096
+MIN_TMP_MB, MAX_TMP_MB = 512, 10_240
 MAX_PAYLOAD_BYTES = {"RequestResponse": 6 * 1024 * 1024, "Event": 1024 * 1024}
 WAITING_UNTIL: ContextVar[float] = ContextVar("WAITING_UNTIL", default=math.inf)
 """How long the caller of a function waits for it, in seconds since 1970."""
@@ -87,6 +88,9 @@ def refusal(members: Json, programs: Programs) -> str | None:
         return f"Image {image!r} cannot run in the local cloud: repositories whose functions run here: {accepted}"
     if image is not None and members.get("Layers"):
         return "Layers are not supported for functions whose code is a container image"
+    size = int((members.get("EphemeralStorage") or {}).get("Size") or MIN_TMP_MB)
+    if not MIN_TMP_MB <= size <= MAX_TMP_MB:
+        return f"EphemeralStorage must have a Size of {MIN_TMP_MB} to {MAX_TMP_MB} MB, not {size}"
     measured = json.dumps((members.get("Environment") or {}).get("Variables") or {}, separators=(",", ":"))
     if len(measured.encode()) > MAX_VARIABLES_BYTES:
         return (
@@ -306,7 +310,7 @@ def _function_version(config: Json, code: bytes | None) -> FunctionVersion:
         timeout_seconds=float(config.get("Timeout") or 3),
         memory_mb=int(config.get("MemorySize") or 128),
         version=config.get("Version") or "$LATEST",
-        tmp_mb=int((config.get("EphemeralStorage") or {}).get("Size") or 512),
+        tmp_mb=int((config.get("EphemeralStorage") or {}).get("Size") or MIN_TMP_MB),
         layers=tuple(filter(None, map(lambda_svc._resolve_layer_zip, config.get("Layers") or ()))),
     )
 

@@ -159,6 +159,7 @@ def test_the_tail_of_the_log_comes_also_without_a_print(function: Any) -> None:
 WRONG: dict[str, list[dict[str, Any]]] = {
     "runtime": [{"Runtime": "nodejs20.x"}, {"Runtime": "perl5"}, {"Runtime": "python2.7"}, {"Runtime": "python3.99"}],
     "image": [{"Code": {"ImageUri": f"{host}/other:1"}, "PackageType": "Image"} for host in ("docker.io", "1.ecr")],
+    "storage": [{"EphemeralStorage": {"Size": 10_241}}],
     "layer": [{"Layers": [f"arn:aws:lambda:us-east-1:{number}:layer:sdk:1"]} for number in ("0" * 12, "770693421928")],
 }
 CASES = [(kind, members) for kind, cases in WRONG.items() for members in cases]
