@@ -84,6 +84,9 @@ browser-tools: ## Install Chromium, to test that web pages cannot use the local 
 	else apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium >/dev/null \
 		|| echo "chromium was not installed: the browser's tests will be skipped" >&2; fi
 
+image-requirements: setup ## Look up the hashes of the image's packages again, after a change of constraints.txt
+	$(BIN)/python infra/lock_image.py
+
 check: setup ## Run every linter, type checker and structure check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

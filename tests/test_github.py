@@ -30,6 +30,14 @@ def steps(workflow: dict[Any, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_each_action_is_pinned_by_its_commit(path: Path) -> None:
+    """A tag can be moved to other code; a comment names the version that the commit is."""
+    lines = [line for line in path.read_text().splitlines() if "uses:" in line]
+    assert lines
+    assert [line for line in lines if not re.search(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_reads_the_code_and_nothing_else(path: Path) -> None:
     """It contains no secret; only the job that deploys may ask GitHub to vouch for it; each job ends by itself."""
     workflow = read(path.name)

@@ -43,8 +43,15 @@ def closure() -> set[str]:
 
 def pinned(path: Path) -> dict[str, str]:
     """Name and version of each line."""
-    lines = (Requirement(line) for line in path.read_text().splitlines())
+    lines = (Requirement(line.partition(" --hash")[0]) for line in path.read_text().splitlines())
     return {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in lines}
+
+
+def test_each_requirement_of_the_image_has_the_hash_of_its_wheel() -> None:
+    """So that no index can put another file in its place; the build refuses lines without one."""
+    lines = (RECIPE / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==\S+( --hash=sha256:[0-9a-f]{64})+", line)] == []
+    assert "--require-hashes" in (RECIPE / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("name", PINS)
