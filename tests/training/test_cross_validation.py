@@ -88,10 +88,11 @@ def test_a_photo_of_a_new_source_is_judged_without_its_source(studied: Study) ->
         (["a", "a", "a", "b", "b", "b"], [0, 0, 0, 1, 1, 1], 0),
         (["a", "a", "b", "b", "c", "c"], [0, 0, 0, 1, 0, 1], 3),
         (["a", "a", "b", "c"], [0, 1, 0, 0], 2),
+        (["a"] * 20 + ["b"] * 21, [0] * 20 + [0, *[1] * 20], 0),
         ([f"{n}" for n in range(40)], [0, 1] * 20, FOLDS),
     ],
 )
-def test_a_source_is_left_out_unless_a_class_would_be_missing(
+def test_a_source_is_left_out_unless_little_of_a_class_would_be_left(
     studied: Study, sources: list[str], labels: list[int], left_out: int
 ) -> None:
     """At most as many groups as folds, each source whole in one of them."""
@@ -123,3 +124,15 @@ def test_the_penalty_with_the_lowest_loss_is_chosen() -> None:
     """For each group by itself."""
     found = {("last", penalty): logits(0.95 if penalty == PENALTIES[2] else 0.8) for penalty in PENALTIES}
     assert choose(found, LABELS) == {"last": PENALTIES[2]}
+
+
+def test_sources_that_show_one_class_only_do_not_decide(studied: Study) -> None:
+    """They are judged as new ones all the same; the choice is that of the folds."""
+    labels = np.minimum(studied.data.labels, 1)
+    sources = np.where(labels == 0, "all", np.where(np.arange(len(labels)) % 2, "one", "other")).tolist()
+    study, folds = replace(studied.study, labels=labels, classes=2), assign_folds(labelled(labels.tolist()), 0)
+    study = replace(study, outliers=study.outliers[:7])
+    found = cross_validate(study, folds, sources, lambda _share: None)
+    without = cross_validate(study, folds, [""] * len(labels), lambda _share: None)
+    assert found.penalties == without.penalties
+    assert np.array_equal(np.isfinite(found.new_source[:, 0]), labels == 1)

@@ -25,6 +25,8 @@ FOLDS: Final = 5
 """Of classes with fewer photos, as many as the smallest has."""
 MIN_PHOTOS: Final = 3
 """The fewest photos of a class: all but one fold teach, and one is predicted."""
+FAIR_SHARE: Final = 0.2
+"""Of a class's photos, so many must be left to learn from, and to judge by, when sources are left out."""
 BLENDS: Final = (("layers", "last", "imagenet"), ("layers", "last"), ("last", "imagenet"), ("layers",), ("last",))
 """The groups of layers whose logits may be averaged, those first that carry over best to photos of another source."""
 
@@ -62,10 +64,11 @@ class CrossValidation:
 def cross_validate(
     study: StudySet, folds: Folds, sources: Sequence[str], report: Callable[[float], None]
 ) -> CrossValidation:
-    """Choose by photos of new sources where there are several sources, else by folds, and fit all heads."""
+    """Choose by photos of new sources where they show all classes, else by folds, and fit all heads."""
     by_fold = [(folds.photos != fold, folds.photos == fold) for fold in range(folds.count)]
     by_source = source_splits(study, sources)
-    splits = by_source or by_fold
+    elsewhere = np.any([np.zeros(len(study.labels), bool), *(held_out for _, held_out in by_source)], axis=0)
+    splits = by_source if _shows_all_classes(study.labels, elsewhere) else by_fold
     logits = _held_out_logits(study, splits, lambda share: report(0.6 * share))
     judged = np.any([held_out for _, held_out in splits], axis=0)
     penalties = choose({key: value[judged] for key, value in logits.items()}, study.labels[judged])
@@ -83,7 +86,8 @@ def cross_validate(
     new_source = np.full((len(study.labels), study.classes), np.nan)
     if by_source:
         temperature = fit_temperature(photos.log_probabilities, study.labels)
-        new_source[judged] = soften(_blend(logits, penalties)[judged], temperature)
+        chosen = logits if splits is by_source else _held_out_logits(study, by_source, lambda _share: None)
+        new_source[elsewhere] = soften(_blend(chosen, penalties)[elsewhere], temperature)
     return CrossValidation(final, tuple(heads), folds, penalties, photos, outliers, new_source)
 
 
@@ -106,10 +110,7 @@ Split = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
 def source_splits(study: StudySet, sources: Sequence[str]) -> list[Split]:
-    """Leave out each source, or a group of sources where there are many, unless a class would then be missing.
-
-    Without two sources that can be left out, none is.
-    """
+    """Leave out each source, or a group of sources where there are many, unless little of a class would be left."""
     names = np.array(sources, dtype=np.str_)
     found, counts = np.unique(names, return_counts=True)
     if len(found) < 2:
@@ -124,8 +125,14 @@ def source_splits(study: StudySet, sources: Sequence[str]) -> list[Split]:
         group_of[source] = smallest
     groups = np.array([group_of[name] for name in names.tolist()])
     splits = [(groups != number, groups == number) for number in range(len(sizes))]
-    whole = [split for split in splits if len(np.unique(study.labels[split[0]])) == study.classes]
-    return whole if len(whole) > 1 else []
+    return [split for split in splits if _shows_all_classes(study.labels, split[0])]
+
+
+def _shows_all_classes(labels: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]) -> bool:
+    """Whether the chosen photos have a fair share of each class's, and not too few."""
+    whole = np.bincount(labels)
+    part = np.bincount(labels[chosen], minlength=len(whole))
+    return bool((part >= np.maximum(FAIR_SHARE * whole, 1)).all())
 
 
 Logits = dict[tuple[str, float], npt.NDArray[np.float64]]
