@@ -36,7 +36,7 @@ from scones.training.calibration import fit_ood_detector, fit_temperature, softe
 from scones.training.cross_validation import CrossValidation, assign_folds, cross_validate
 from scones.training.export import build_backbone
 from scones.training.features import VIEWS, FeatureExtractor, Features, TrainingData
-from scones.training.head import LayerGroups, StudySet, unit
+from scones.training.head import LayerGroups, StudySet
 from scones.training.label_issues import neighbor_votes, rank_label_issues
 
 PHOTOS = Path(os.environ.get("SCONES_PHOTOS", "photos"))
@@ -287,7 +287,7 @@ def _precision(study: StudySet, data: TrainingData, seed: int) -> float:
     found = _validate(replace(study, labels=flipped.labels), flipped, seed)
     temperature = fit_temperature(found.photos.log_probabilities, flipped.labels)
     probabilities = soften(found.photos.log_probabilities, temperature)
-    votes = neighbor_votes(unit(study.views[0][:, study.last].astype(np.float32)), flipped.labels, probabilities)
+    votes = neighbor_votes(study.groups.whitened(), flipped.labels, probabilities)
     names = [str(number) for number in range(len(flipped.labels))]
     labels = [VEHICLES[label] for label in flipped.labels.tolist()]
     suspects = rank_label_issues(names, labels, probabilities, VEHICLES, votes)[:FIRST]

@@ -34,6 +34,14 @@ def test_components_do_not_depend_on_chance(studied: Study) -> None:
         assert np.array_equal(components, studied.study.groups.components[name])
 
 
+def test_photos_of_one_class_look_more_alike(studied: Study) -> None:
+    """By few components of length 1, the nearest photo is of the same class nearly always."""
+    alike = studied.study.groups.whitened()
+    assert np.allclose(np.linalg.norm(alike, axis=1), 1, atol=1e-5)
+    likeness = alike @ alike.T - 3 * np.eye(len(alike))
+    assert (studied.data.labels[likeness.argmax(axis=1)] == studied.data.labels).mean() > 0.8
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_small_class_counts_as_much_as_a_large_one(classes: int) -> None:
     """Of overlapping classes, the boundary does not move towards the small one."""

@@ -27,7 +27,7 @@ MIN_PHOTOS: Final = 3
 """The fewest photos of a class: all but one fold teach, and one is predicted."""
 FAIR_SHARE: Final = 0.2
 """Of a class's photos, so many must be left to learn from, and to judge by, when sources are left out."""
-BLENDS: Final = (("layers", "last", "imagenet"), ("layers", "last"), ("last", "imagenet"), ("layers",), ("last",))
+BLENDS: Final = (("layers", "last"), ("layers", "last", "imagenet"), ("last", "imagenet"), ("layers",), ("last",))
 """The groups of layers whose logits may be averaged, those first that carry over best to photos of another source."""
 
 

@@ -18,6 +18,8 @@ Rows = npt.NDArray[np.intp]
 
 COMPONENTS: Final = 512
 """The principal components of each group that are looked at: the penalty all but removes the others."""
+ALIKE: Final = 100
+"""The components by which photos are compared with each other, at most one for ten photos."""
 SAMPLE: Final = 4000
 """Photos by which a group's components are found."""
 PENALTIES: Final = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -67,6 +69,14 @@ class LayerGroups:
         """Turn weights on a group's components, [components, C], into weights on the features, [F, C]."""
         rotation, shift = self._maps[name]
         return rotation @ weights, bias + shift @ weights
+
+    def whitened(self) -> Floats:
+        """Tell how alike photos look: few components that count the same, of photo and mirror image, of length 1."""
+        first = next(iter(self.components.values()))
+        # Among as many components as photos, all photos would be equally unlike.
+        photo, mirrored, *_ = first[:, :, : max(1, min(ALIKE, first.shape[1] // 10))]
+        mean = (photo + mirrored) / 2
+        return unit(mean / np.maximum(mean.std(axis=0), 1e-6))
 
     def project(self, name: str, features: Features) -> Floats:
         """Give the group's components of other photos' features."""

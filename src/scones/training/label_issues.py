@@ -33,9 +33,9 @@ def neighbor_votes(
 ) -> NeighborVotes:
     """Let the photos most like each one vote on its class: shares [N, C], which add up to 1.
 
-    *features* [N, F] are those of all folds' networks side by side, *labels* [N] class numbers. The out-of-fold
-    *probabilities* [N, C] are one more vote. A wrong label misleads the network that learns it, but hardly moves the
-    photo away from others of its kind: Z. Zhu et al., "Detecting corrupted labels without training a model", 2022.
+    *features* [N, F] have rows of length 1, *labels* [N] are class numbers. The out-of-fold *probabilities* [N, C]
+    count as much as all votes together. A wrong label misleads the head that learns it, but does not move the photo
+    away from others of its kind: Z. Zhu et al., "Detecting corrupted labels without training a model", 2022.
     """
     classes = probabilities.shape[1]
     smallest = int(np.bincount(labels, minlength=classes).min())
@@ -48,7 +48,7 @@ def neighbor_votes(
         likeness[np.arange(len(rows)), rows] = -np.inf
         nearest = np.argpartition(-likeness, voters - 1, axis=1)[:, :voters]
         found[rows] = ballots[nearest].sum(axis=1)
-    return np.asarray((found + probabilities) / (voters + 1))
+    return np.asarray((found / voters + probabilities) / 2)
 
 
 def rank_label_issues(

@@ -34,7 +34,7 @@ from scones.training.calibration import (
 from scones.training.cross_validation import CrossValidation, HeldOutPredictor, assign_folds, cross_validate
 from scones.training.export import CALIBRATION_PHOTOS, FittedModel, build_backbone, check_parity, export
 from scones.training.features import VIEWS, FeatureExtractor, Features, Photos, TrainingData
-from scones.training.head import LayerGroups, StudySet, unit
+from scones.training.head import LayerGroups, StudySet
 from scones.training.label_issues import neighbor_votes
 from scones.training.sagemaker_entrypoint import (
     Hyperparameters,
@@ -86,13 +86,12 @@ def train(job: TrainingJob) -> ModelFile:
     sample = data.photos[:_PARITY_PHOTOS]
     check_parity(model, fitted, resize(sample, size), found.final.ask(study.views[0][:_PARITY_PHOTOS]))
     baseline = baseline_of(data, extractor, found, calibrated, hyperparameters.seed)
-    features = unit(study.views[0][:, study.last].astype(np.float32))
     made = TrainingOutput(
         calibrated,
         model,
         measure(data, found, calibrated),
         replace(baseline, data_version=hyperparameters.data_version),
-        neighbor_votes(features, data.labels, calibrated.probabilities),
+        neighbor_votes(study.groups.whitened(), data.labels, calibrated.probabilities),
         found.new_source,
     )
     model_file = _write(job, hyperparameters, channels, made)
