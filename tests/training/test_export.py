@@ -95,7 +95,7 @@ def test_a_training_photo_is_its_own_nearest(session: onnxruntime.InferenceSessi
 def test_a_noisy_photo_beside_them_leaves_the_answers_to_calm_ones(
     session: onnxruntime.InferenceSession, studied: Study
 ) -> None:
-    """Smoothing is done for a whole batch: who shares one must not matter."""
+    """Who shares a batch must not matter."""
     calm = studied.data.photos[:4] // 6 + 100
     noise = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8)
     outputs = ["probabilities", "unfamiliarity"]

@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, helper
 
 from scones.training.backbone import Graph
 
@@ -68,16 +67,8 @@ def add_restoration(graph: Graph, x: str) -> str:
 
 
 def _smoothed(graph: Graph, x: str, share: str) -> str:
-    """Blend *x* with its smoothed copy, if any photo has a *share* of it: few have, and smoothing is dear."""
-    noisy = graph.add("Greater", graph.add("ReduceMax", share, keepdims=0), graph.constant(np.float32(0)))
-    branch = Graph(f"{graph.part}noisy_")
-    smoothed = branch.add("Pad", x, graph.constant(np.array([0, 0, REACH, REACH] * 2)), mode="reflect")
+    """Blend *x* with its smoothed copy by each photo's *share*; always computed, since serving refuses branches."""
+    smoothed = graph.add("Pad", x, graph.constant(np.array([0, 0, REACH, REACH] * 2)), mode="reflect")
     for kernel in smoothing():
-        smoothed = branch.add("Conv", smoothed, graph.constant(kernel))
-    blend = branch.add("Add", x, branch.add("Mul", share, branch.add("Sub", smoothed, x)))
-    same = helper.make_node("Identity", [x], ["same"], "same")
-    branches = {
-        name: helper.make_graph(each, name, [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)])
-        for name, each, output in (("then_branch", branch.nodes, blend), ("else_branch", [same], "same"))
-    }
-    return graph.add("If", noisy, **branches)
+        smoothed = graph.add("Conv", smoothed, graph.constant(kernel))
+    return graph.add("Add", x, graph.add("Mul", share, graph.add("Sub", smoothed, x)))
