@@ -67,6 +67,7 @@ def with_payload_limit(handle: Handler) -> Handler:
     """Refuse calls of functions with a payload that Lambda refuses."""
 
     async def limited(method: str, path: str, headers: dict[str, str], body: bytes, query: Json) -> Reply:
+        """Answer the call, or refuse it."""
         kind = {name.lower(): value for name, value in headers.items()}.get("x-amz-invocation-type", "RequestResponse")
         limit = MAX_PAYLOAD_BYTES.get(kind)
         if path.endswith("/invocations") and limit and len(body) > limit:

@@ -72,7 +72,7 @@ def doubtful_members() -> Iterator[tuple[str, str]]:
             shape = model.operation_model(name).output_shape
             if operation in used and shape is not None:
                 for member in shape.members:
-                    if re.search(r"fail|error|unprocess|reject|notfound|unsuccess|invalid", member, re.IGNORECASE):
+                    if re.search(r"fail|error|unprocess|reject|notfound|unsuccessful|invalid", member, re.IGNORECASE):
                         yield operation, member
 
 
