@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.config.settings import RENAMED, Settings, merge
+from scones.config.settings import REMOVED, RENAMED, Settings, merge
 from scones.domain import decision
 from scones.domain.errors import SettingsError
 
@@ -15,6 +15,13 @@ def test_strings_become_the_settings_own_types() -> None:
     settings = merge(Settings(), given_as_text, "a test")
     assert (settings.clients, settings.threshold, settings.classes) == (7, 0.9, ("car", "bus"))
     assert str(settings.cache) == "/tmp/photos"  # noqa: S108
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_setting_that_was_removed_warns_and_changes_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of the release before still works."""
+    assert merge(Settings(), {name: "3", "clients": 5}, "scones.toml") == Settings(clients=5)
+    assert f"setting {name} in scones.toml has no effect" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

@@ -184,10 +184,14 @@ RENAMED: Mapping[str, str] = {
 """The names of 0.1.0 and the present ones; the old names work until the release after 0.2."""
 
 
+REMOVED: Mapping[str, str] = {"epochs": "training no longer has epochs"}
+"""Settings of 0.1.0 that have no effect any more, and why; they print a warning until the release after 0.2."""
+
+
 def merge(settings: Settings, values: Mapping[str, object], source: str) -> Settings:
     """Override *settings* with *values*; None keeps the value of *settings*.
 
-    Text from flags and the environment is converted to the setting's type. An old name prints a warning.
+    Text from flags and the environment is converted to the setting's type. A name of before prints a warning.
 
     Raises:
         SettingsError: an unknown name, or a value that is not allowed; the message names *source*.
@@ -195,6 +199,9 @@ def merge(settings: Settings, values: Mapping[str, object], source: str) -> Sett
     changes: dict[str, object] = {}
     for given, value in values.items():
         name = RENAMED.get(given, given)
+        if name in REMOVED:
+            sys.stderr.write(f"warning: setting {name} in {source} has no effect ({REMOVED[name]}); remove it\n")
+            continue
         if name not in NAMES:
             raise _unknown(name, source)
         if value is None:
