@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 MAX_BYTES: Final = 6 * 1024 * 1024 - 4096
-SIDE: Final = 3464
+SIDE: Final = 3460
 """Of a square of 12 million pixels, the endpoint's limit."""
 Components = Sequence[tuple[int, int, int]]
 GRAY: Final[Components] = ((1, 0x11, 0),)

@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from access_keys import BOTO_KEYS
+from waiting import eventually
 
 WAIT_FOR_THREADS_SECONDS = 30.0
 
@@ -40,6 +41,11 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join(WAIT_FOR_THREADS_SECONDS)
+
+    def more(self, requests: int) -> bool:
+        """Wait until so many further requests have ended."""
+        until = len(self.answers) + len(self.failures) + requests
+        return eventually(lambda: len(self.answers) + len(self.failures) >= until)
 
     def _run(self) -> None:
         while not self._over.wait(self._pause_seconds):

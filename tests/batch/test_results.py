@@ -45,6 +45,22 @@ def test_every_photo_has_exactly_one_result(names: list[str], done: set[int], fa
     assert {result.key for result in results if result.error == "ABORTED"} == unreached
 
 
+def test_photos_of_a_failed_batch_have_its_error_and_reason() -> None:
+    """Where the map run's file has neither, the reason is empty."""
+    batch = json.dumps({"Items": [{"key": "a"}, {"key": "b"}]})
+    body = json.dumps([{"Input": batch, "Error": "Boom", "Cause": "it broke"}, {"Input": batch}]).encode()
+    found = failures(body)
+    assert found[:2] == [Result(key, Outcome.FAILED, error="Boom", reason="it broke") for key in ("a", "b")]
+    assert found[2:] == [Result(key, Outcome.FAILED, error="Unknown", reason="") for key in ("a", "b")]
+
+
+def test_a_photo_that_no_batch_reached_says_what_to_do() -> None:
+    """The same command continues the run."""
+    (found,) = account(photos(["a"]), {}, {}, "ABORTED")
+    assert (found.outcome, found.error) == (Outcome.FAILED, "ABORTED")
+    assert found.reason == "no batch reached it; run the same command again"
+
+
 @given(keys)
 def test_a_manifest_has_one_line_a_photo(names: list[str]) -> None:
     """Whatever characters a key holds, no reader finds more or fewer lines."""

@@ -92,6 +92,17 @@ def test_as_many_orders_as_possible_move() -> None:
     assert pairs(plan) == {"either": "b", "far": "both"}
 
 
+def test_arrivals_by_hand() -> None:
+    """Eight minutes to the pick-up two kilometres away, eight to the drop-off, a minute at each; the second queues."""
+    near = [order("first", 2, east_km=2), order("second", 2, east_km=2)]
+    plan = assign([courier("b", capacity=2)], near, RULES)
+    assert sorted(item.minutes for item in plan.assignments) == [18, 18 + RULES.queue_minutes]
+    with_one = assign([courier("b")], [order("heavy", 1, litres=RULES.bicycle.max_litres)], RULES)
+    assert pairs(with_one) == {"heavy": "b"}
+    # A load that just fits on a bicycle is not too large for one.
+    assert pairs(assign([courier("m", "motorcycle")], [order("o", 1, litres=RULES.bicycle.max_litres)], RULES)) == {}
+
+
 def test_totals_name_each_kind_and_the_unsure() -> None:
     """Figures by vehicle, unsure couriers apart."""
     plan = assign([courier("b"), courier("u", "motorcycle", 0.5)], [order("x", 1), order("y", 3)], RULES)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scones.dispatch.order_book import assign_order, courier_of, open_order, order_of, register_courier
+from scones.dispatch.order_book import assign_order, courier_of, open_order, order_of, register_courier, use_capacity
 from scones.dispatch.orders import Courier, Order, Place
 from scones.domain.naming import from_minutes, to_minutes
 
@@ -27,6 +27,23 @@ def test_a_courier_comes_back_from_the_write_that_registers_them() -> None:
     courier = Courier("c", "bicycle", 0.9, 1.5, -2.0, 3, 29_500_000.0)
     write = register_courier(courier, "p", from_minutes(courier.free_minute))
     assert courier_of({**write.key, **write.set}) == courier
+
+
+def test_a_courier_is_registered_unless_a_newer_photo_is_known() -> None:
+    """The same photo may be written again."""
+    write = register_courier(Courier("c", "bicycle", 0.9, 1.5, -2.0, 3, 0), "p", "2026")
+    newest = "attribute_not_exists(#courier_id) OR #seen_at < :seen OR (#seen_at = :seen AND #photo_id = :photo)"
+    assert (write.key, write.condition) == ({"courier_id": "c"}, newest)
+    assert write.values == {":seen": "2026", ":photo": "p"}
+    assert (write.set["photo_id"], write.set["seen_at"]) == ("p", "2026")
+
+
+def test_capacity_is_used_only_if_nothing_changed_since_it_was_read() -> None:
+    """Neither the capacity nor the photo."""
+    write = use_capacity({"courier_id": "c", "capacity": 3, "seen_at": "2026"}, 2)
+    assert (write.key, write.set) == ({"courier_id": "c"}, {"capacity": 1})
+    assert write.condition == "#capacity = :held AND #seen_at = :seen"
+    assert write.values == {":held": 3, ":seen": "2026"}
 
 
 def test_an_order_is_taken_only_while_it_is_open() -> None:

@@ -1,5 +1,7 @@
 """What one courier is offered: only what suits, the near and the urgent first, never more than they hold."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
@@ -20,6 +22,19 @@ def test_the_nearer_of_two_orders_comes_first() -> None:
     assert names(choose_orders(courier("b"), [order("far", 2, east_km=2), order("near", 2, east_km=1)], RULES)) == [
         "near"
     ]
+
+
+def test_riding_takes_the_time_of_its_speed() -> None:
+    """Five kilometres at 15 an hour are 20 minutes."""
+    assert RULES.bicycle.minutes(5) == 20
+
+
+def test_a_courier_who_is_busy_until_a_meal_is_ready_does_not_wait_for_it() -> None:
+    """Free at 30, four minutes away, and the meal is ready at 34: as good as one that was ready before."""
+    late = replace(courier("b"), free_minute=30)
+    cooking, ready = (replace(order(name, 2, east_km=1), ready_minute=at) for name, at in (("a", 34), ("b", 0)))
+    assert names(choose_orders(late, [ready, cooking], RULES)) == ["a"]
+    assert names(choose_orders(late, [ready, replace(cooking, ready_minute=35)], RULES)) == ["b"]
 
 
 def test_the_more_urgent_of_two_orders_comes_first() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scones.dispatch.assignment import OrderColumns
-from scones.dispatch.orders import Order, Place, Rules
+from scones.dispatch.orders import Courier, Order, Place, Rules
 from scones.dispatch.simulation import (
     BICYCLE,
     BLIND,
@@ -73,6 +73,32 @@ def test_the_same_seed_brings_the_same_day() -> None:
     """A day can be played again, to the last kilometre; another seed brings another."""
     first, again, other = (outcome(Day.of(SMALL, seed), BLIND) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_known_days_have_the_same_results_in_every_version() -> None:
+    """The figures in the docs are of such days."""
+    day = Day.of(SMALL, 1)
+    truth = np.tile(day.motorcycle.astype(np.intp), (SHIFTS, 1))
+    blind, perfect = outcome(day, BLIND), play(day, truth, RULES)
+    assert (blind.on_time, blind.minutes_late, blind.km_per_order, blind.cancelled) == pytest.approx(
+        (0.728571, 8.429133, 7.356992, 0.04047619), rel=1e-4
+    )
+    assert (perfect.on_time, perfect.minutes_late, perfect.km_per_order) == pytest.approx(
+        (0.797619, 4.974930, 6.779884), rel=1e-4
+    )
+
+
+def test_a_day_without_a_delivery_has_no_kilometres_an_order() -> None:
+    """Nor does it divide by zero; two kilometres for one order are two."""
+    assert outcome(one_order(motorcycle=True, trip_km=10), UNSURE).km_per_order == 0
+    assert outcome(one_order(motorcycle=False, trip_km=2), BICYCLE).km_per_order == pytest.approx(4)
+
+
+def test_known_seeds_have_the_same_orders_and_couriers_in_every_version() -> None:
+    """Tutorials show them; numbers are rounded to what a person reads."""
+    expected = Order("order-001", Place(0.76, 1.808), Place(1.528, 2.786), 22.2, 8.5, 31.6)
+    assert example_orders(1, 1) == (expected,)
+    assert example_couriers([("a", "bicycle", 0.9)], 1) == (Courier("a", "bicycle", 0.9, 0.76, 1.808),)
 
 
 def test_orders_come_at_lunch_and_at_dinner() -> None:

@@ -46,6 +46,7 @@ def test_every_error_has_one_outcome() -> None:
     ("old", "outcome"),
     [
         ("routed", Outcome.CLASSIFIED),
+        ("succeeded", Outcome.CLASSIFIED),
         ("unsure", Outcome.BELOW_THRESHOLD),
         ("unfamiliar", Outcome.OUT_OF_DISTRIBUTION),
         ("unreadable", Outcome.UNREADABLE),
@@ -62,6 +63,18 @@ def test_a_refusal_is_read_from_its_cause() -> None:
     """Lambda's cause is JSON, and the message in it is JSON too."""
     cause = json.dumps({"errorType": "UnreadablePhoto", "errorMessage": json.dumps({"reason": "is not a PNG"})})
     assert read_refusal(cause) == {"reason": "is not a PNG"}
+
+
+def test_probabilities_of_other_classes_are_refused() -> None:
+    """Naming one would be a guess."""
+    with pytest.raises(ValueError, match="3 probabilities for 2 classes"):
+        decide((0.1, 0.2, 0.7), VEHICLES)
+
+
+@pytest.mark.parametrize("message", ["[1]", "1", "null", "no JSON"])
+def test_a_refusal_that_is_no_object_has_no_fields(message: str) -> None:
+    """Whatever JSON it is."""
+    assert read_refusal(json.dumps({"errorMessage": message})) == {}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,24 @@ def test_no_other_module_spells_a_prefix() -> None:
     assert [str(path) for path in paths if spelled.search(path.read_text("utf-8"))] == []
 
 
+def test_all_of_a_data_version_lies_below_its_prefix() -> None:
+    """Its manifests, lists, reports and photos; users and IAM policies name these places."""
+    version = naming.version_prefix("v1")
+    assert naming.manifest_key("v1", "train") == f"{version}train.jsonl"
+    assert naming.list_key("v1", "train") == f"{version}train.lst"
+    assert naming.report_key("v1", "html") == f"{version}report.html"
+    assert naming.split_prefix("v1", "test") == f"{version}test/"
+    assert naming.outliers_prefix("v1") == f"{version}outliers/"
+
+
+def test_internal_requests_are_told_from_traffic_by_their_ids() -> None:
+    """Evaluations, batches and probes send them; a caller's id and none are traffic."""
+    made = (naming.evaluation_id("a" * 64), naming.batch_id("a" * 16), naming.probe_id("a" * 64))
+    assert made == ("scones-evaluation-" + "a" * 16, "scones-batch-" + "a" * 16, "scones-canary-" + "a" * 16)
+    assert all(naming.is_internal(each) for each in made)
+    assert not any(naming.is_internal(each) for each in (None, "", "order-7", "scones"))
+
+
 def test_keys_of_runs_and_releases_sort_by_time_and_number() -> None:
     """A listing of the bucket is in the order of the text."""
     assert naming.release_key(2) < naming.release_key(10)

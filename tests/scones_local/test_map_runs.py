@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aws_calls import machine, task
+from waiting import eventually
 
 Items = list[dict[str, Any]]
 
@@ -75,6 +76,12 @@ def map_run(clients: Any, execution: str) -> dict[str, Any]:
     return dict(clients.stepfunctions.describe_map_run(mapRunArn=found["mapRunArn"]))
 
 
+def has_child(clients: Any, execution: str) -> bool:
+    """Whether a child of the execution's map run has started."""
+    runs = clients.stepfunctions.list_map_runs(executionArn=execution)["mapRuns"]
+    return bool(runs) and map_run(clients, execution)["itemCounts"]["running"] > 0
+
+
 def test_items_go_in_batches_and_results_to_s3(clients: Any, function: Any, bucket: str) -> None:
     """Ten lines in batches of four are three children; the output says where their results lie."""
     found = run(clients, bucket, a_map(function.arn), [{"n": n} for n in range(10)])
@@ -139,7 +146,7 @@ def test_a_stopped_execution_starts_no_further_child(clients: Any, function: Any
     clients.s3.put_object(Bucket=bucket, Key="items.jsonl", Body=lines.encode())
     arn = machine(clients, a_map(function.arn, ItemBatcher=None, MaxConcurrency=1), "STANDARD")
     execution = clients.stepfunctions.start_execution(stateMachineArn=arn, input=json.dumps({"bucket": bucket}))
-    time.sleep(0.3)
+    assert eventually(lambda: has_child(clients, execution["executionArn"]))
     clients.stepfunctions.stop_execution(executionArn=execution["executionArn"])
     while (found := map_run(clients, execution["executionArn"]))["status"] == "RUNNING":
         time.sleep(0.02)
