@@ -8,6 +8,8 @@ Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, for the field n
 from collections.abc import Iterator
 from typing import Final
 
+from scones.domain.errors import ModelError
+
 DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """The operator sets that ONNX Runtime implements itself; any other needs a library of its own."""
 CONTROL_FLOW: Final = frozenset({"Loop", "Scan", "If", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling"})
@@ -26,7 +28,7 @@ _TENSOR_DIMS, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 1, 13, 14
 _VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
 
 
-class ForbiddenGraph(ValueError):
+class ForbiddenGraph(ModelError):
     """The file is no ONNX model, or one that is not run; the message says why."""
 
 
