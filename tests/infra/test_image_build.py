@@ -105,7 +105,8 @@ def monitors(store: Store, container: str, cloud: Cloud) -> None:
     # As Lambda does: under a user of its own, that the image does not know.
     user, group = 993, 990
     api = RuntimeApi(user)
-    given = {**exports(cloud), "AWS_LAMBDA_RUNTIME_API": api.address, "SCONES_ENV": "image", "HOME": "/tmp"}  # noqa: S108
+    cloud_of = {name: value for name, value in exports(cloud).items() if name.startswith("AWS_")}
+    given = {**cloud_of, "AWS_LAMBDA_RUNTIME_API": api.address, "SCONES_ENV": "image", "HOME": "/tmp"}  # noqa: S108
     words = [f"{name}={value}" for name, value in given.items()]
     command = ("env", *words, "python", "-m", "awslambdaric", "scones.cli.scheduled.handler")
     with store.running(container, *command, user=f"{user}:{group}"), closing(api):
