@@ -2,11 +2,12 @@
 
 import io
 import json
+import socketserver
+import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,14 @@ Point = Callable[[str, str, Faulty], None]
 
 # The function as it is, but its first call ends badly, with its work done.
 WRAPPED = """
-import os, time
+import os, socket, time
 from scones.lambdas import {name}
 
 def handler(event, context):
     answer = {name}.handler(event, context)
-    with open({mark!r}, "a") as calls:
-        calls.write("x")
-    if os.path.getsize({mark!r}) == 1:
+    with socket.create_connection(("127.0.0.1", {port})) as counter:
+        first = counter.recv(1) == b"1"
+    if first:
         {end}
     return answer
 """
@@ -112,12 +113,37 @@ def configured(flow: Pipeline, functions: Client, name: str, **changes: Any) -> 
         functions.call("update_function_configuration", **which, Environment=kept, **was)
 
 
+class CallCounter(socketserver.StreamRequestHandler):
+    """Counts the calls of a function, which shares no folder with the test, and says which of them is the first."""
+
+    def handle(self) -> None:
+        """Count one call."""
+        calls: list[None] = self.server.calls  # type: ignore[attr-defined]
+        calls.append(None)
+        self.wfile.write(b"1" if len(calls) == 1 else b"0")
+
+
 @contextmanager
-def ending_badly(flow: Pipeline, functions: Client, name: str, mark: Path, end: str, **changes: Any) -> Iterator[None]:
+def counting() -> Iterator[tuple[int, list[None]]]:
+    """Count calls: the port to connect to, and a list with an item for each."""
+    with socketserver.TCPServer(("127.0.0.1", 0), CallCounter) as server:
+        calls: list[None] = []
+        server.calls = calls  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1], calls
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def ending_badly(flow: Pipeline, functions: Client, name: str, port: int, end: str, **changes: Any) -> Iterator[None]:
     """Have a function end so after its first call's work."""
     packed = io.BytesIO(function_code().body)
     with zipfile.ZipFile(packed, "a") as archive:
-        archive.writestr("wrapped.py", WRAPPED.format(name=name, mark=str(mark), end=end))
+        archive.writestr("wrapped.py", WRAPPED.format(name=name, port=port, end=end))
     which = {"FunctionName": f"{flow.aws.name}-{name}"}
     functions.call("update_function_code", **which, ZipFile=packed.getvalue())
     try:
@@ -217,13 +243,12 @@ def test_what_goes_on_failing_is_told_with_the_photo(
 @pytest.mark.parametrize("name", ["serialize", "classify", "filter", "dispatch"])
 @pytest.mark.parametrize("end", ["os._exit(3)", "time.sleep(60)"], ids=["crash", "time-out"])
 def test_a_function_that_crashes_or_runs_out_of_time_does_its_work_once(
-    flow: Pipeline, functions: Client, town: float, tmp_path: Path, name: str, end: str
+    flow: Pipeline, functions: Client, town: float, name: str, end: str
 ) -> None:
     """Its work was done and its answer lost: it is tried again, and nothing happens twice."""
-    mark = tmp_path / "calls"
-    with ending_badly(flow, functions, name, mark, end, Timeout=8):
+    with counting() as (port, calls), ending_badly(flow, functions, name, port, end, Timeout=8):
         decision, orders = dispatched(flow, town)
-    assert mark.read_text() == "xx"
+    assert len(calls) == 2
     assert (decision["dispatch"], len(orders)) == ("done", 2)
 
 
