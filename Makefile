@@ -54,7 +54,7 @@ test-python%: setup
 		if ! [ $(VENV)/python$*/.ready -nt $(VENV)/.ready ]; then \
 			$$python -m venv --without-pip --clear $(VENV)/python$*; \
 			$(BIN)/python -m pip --python $(VENV)/python$*/bin/python install --quiet --disable-pip-version-check \
-				-c constraints.txt -e '.[serve,local,dev]' onnx; \
+				-c constraints.txt -e '.[serve,train,local,dev]'; \
 			touch $(VENV)/python$*/.ready; \
 		fi; \
 		exec $(VENV)/python$*/bin/python -m pytest -n 2 -m "not slow" $(addprefix --ignore=tests/,$(SAME_ON_EVERY_PYTHON)); \

@@ -86,12 +86,16 @@ class Server:
         return max(peaks)
 
     def send(self, *parts: bytes, pause_seconds: float = 0.02) -> bytes:
-        """Send each part in a packet of its own, half-close, and return all that comes back."""
+        """Send each part in a packet of its own, half-close, and return all that comes back.
+
+        A server that has refused the request may close the connection before all parts are sent.
+        """
         with self.connect() as client:
-            for part in parts:
-                client.sendall(part)
-                time.sleep(pause_seconds)
-            client.shutdown(socket.SHUT_WR)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                for part in parts:
+                    client.sendall(part)
+                    time.sleep(pause_seconds)
+                client.shutdown(socket.SHUT_WR)
             return read_all(client)
 
     def connections(self) -> int:
