@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -386,8 +386,9 @@ class Client:
     def _call_once(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         reply = self._send(operation, arguments)
         if hasattr(reply.get("Body"), "read"):
-            with self._translated(operation):
-                reply["Body"] = reply["Body"].read()
+            # A body that breaks off holds its connection until it is closed.
+            with self._translated(operation), closing(reply["Body"]) as body:
+                reply["Body"] = body.read()
         read_failures = PARTIAL_FAILURES.get(operation)
         if read_failures and (failures := read_failures(reply)):
             raise PartlyFailed(self.service, operation, failures)

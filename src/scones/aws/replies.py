@@ -67,6 +67,9 @@ def mark_foreign_reply(operation_model: Any, response_dict: Any, customized_resp
     """Make an error, which botocore retries, of a reply that a proxy or the network's login page gave."""
     if not _is_foreign(operation_model, response_dict):
         return
+    if hasattr(response_dict["body"], "close"):
+        # A streamed body holds its connection until it is read or closed.
+        response_dict["body"].close()
     told = f"HTTP {response_dict['status_code']} with a web page in place of AWS's reply, from a proxy or a login page"
     response_dict |= {"status_code": 502, "body": b""}
     customized_response_dict["Error"] = {"Code": FOREIGN_REPLY, "Message": told}
