@@ -282,15 +282,7 @@ class SageMaker:
 
     def training(self, job: str) -> TrainingStatus:
         """Describe a job."""
-        reply = self._client.call("describe_training_job", TrainingJobName=job)
-        return TrainingStatus(
-            job=job,
-            status=reply["TrainingJobStatus"],
-            stage=reply.get("SecondaryStatus", ""),
-            reason=reply.get("FailureReason", "it gave no reason"),
-            model_uri=reply.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
-            metrics={item["MetricName"]: item["Value"] for item in reply.get("FinalMetricDataList", ())},
-        )
+        return _training_status(job, self._client.call("describe_training_job", TrainingJobName=job))
 
     def stop_training(self, job: str) -> None:
         """Ask a job to stop; one that has ended stays as it is."""
@@ -317,7 +309,7 @@ class SageMaker:
                 continue
             found = self._client.call("describe_training_job", TrainingJobName=job)
             if found.get("CheckpointConfig", {}).get("S3Uri") == checkpoint_uri:
-                return self.training(job)
+                return _training_status(job, found)
         return None
 
     def end_training(self, job: str) -> None:
@@ -542,6 +534,17 @@ class SageMaker:
 
 def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _training_status(job: str, reply: Mapping[str, Any]) -> TrainingStatus:
+    return TrainingStatus(
+        job=job,
+        status=reply["TrainingJobStatus"],
+        stage=reply.get("SecondaryStatus", ""),
+        reason=reply.get("FailureReason", "it gave no reason"),
+        model_uri=reply.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+        metrics={item["MetricName"]: item["Value"] for item in reply.get("FinalMetricDataList", ())},
+    )
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:
