@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from scones.aws.client import AwsError, Client, ContactLost, WaitTimeout, continues, wait
 from scones.aws.s3 import Bucket
@@ -190,6 +190,7 @@ _STUCK = "UPDATE_ROLLBACK_FAILED"
 _DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", _REVIEW}
 
 Tell = Callable[[str], None]
+T = TypeVar("T")
 """Receives one line of progress."""
 
 
@@ -356,8 +357,7 @@ class Stacks:
             # Right after the call the stack may still show the state before it; its events do not.
             return self._find_settled() if any(_of_stack(event, self.name) for event in events) else None
 
-        with continues(self._continues):
-            stack = wait(f"stack {self.name} settling", finished, STACK_SECONDS)
+        stack = self._wait("settling", finished)
         if stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             raise StackFailed(self.name, stack.status, self._first_reason(since=before))
         return stack
@@ -413,8 +413,7 @@ class Stacks:
                 raise StackFailed(self.name, stack.status, self._first_reason())
             return True if stack is None else None
 
-        with continues(self._continues):
-            wait(f"stack {self.name} going", gone, STACK_SECONDS)
+        self._wait("going", gone)
 
     def _make_change_set(
         self, kind: str, template: Mapping[str, object], parameters: Mapping[str, str]
@@ -456,8 +455,7 @@ class Stacks:
         if stack and stack.status == _STUCK:
             tell(f"stack {self.name} is {stack.status}: continuing the rollback")
             self._client.call("continue_update_rollback", StackName=self.name)
-            with continues(self._continues):
-                stack = wait(f"stack {self.name} settling", self._find_settled, STACK_SECONDS)
+            stack = self._wait("settling", self._find_settled)
             if stack.status == _STUCK:
                 raise StackFailed(self.name, stack.status, self._first_reason())
         if stack and stack.status == "DELETE_FAILED":
@@ -482,8 +480,11 @@ class Stacks:
             reported = True
             return None
 
+        return self._wait("settling", at_rest)[0]
+
+    def _wait(self, doing: str, look: Callable[[], T | None]) -> T:
         with continues(self._continues):
-            return wait(f"stack {self.name} settling", at_rest, STACK_SECONDS)[0]
+            return wait(f"stack {self.name} {doing}", look, STACK_SECONDS)
 
     def _sent(self, template: Mapping[str, object]) -> Mapping[str, str]:
         """The template itself, or its URL in the environment's bucket if it is too long for a request."""
