@@ -36,8 +36,13 @@ def soften(log_probabilities: npt.NDArray[np.floating], temperature: float) -> n
 
 def negative_log_likelihood(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
     """Give the mean negative logarithm of the probability that each photo's true class was given."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
+    return float(log_losses(probabilities, labels).mean())
+
+
+def log_losses(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Give the negative logarithm of the probability that each photo's true class was given, [N]."""
+    chosen = np.asarray(probabilities[np.arange(len(labels)), labels], dtype=np.float64)
+    return np.asarray(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)))
 
 
 REFUSED_SHARE: Final = 0.02

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scones.domain.errors import ModelError
-from scones.training.calibration import fit_temperature, soften
+from scones.training.calibration import fit_temperature, log_losses, soften
 from scones.training.features import Features, TrainingData
 from scones.training.head import (
     PENALTIES,
@@ -181,8 +181,7 @@ def _blend(logits: Logits, penalties: Penalties) -> npt.NDArray[np.float64]:
 
 def _losses(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Each photo's log loss at the best temperature, so that each class counts the same."""
-    probabilities = soften(logits, fit_temperature(logits, labels))
-    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny))
+    loss = log_losses(soften(logits, fit_temperature(logits, labels)), labels)
     count = np.bincount(labels)
     return np.asarray(loss * (len(labels) / (np.count_nonzero(count) * np.maximum(count, 1)))[labels])
 

@@ -231,16 +231,19 @@ def _evidence(graph: Graph, model: onnx.ModelProto, fitted: FittedModel) -> str:
             part = graph.add("Div", reached, graph.add("ReduceSum", reached, space))
             off = graph.add("Sub", x, graph.constant(fitted.average[rows].reshape(1, -1, 1, 1)))
             peaks = graph.add("Mul", off, part)
-            kernel = graph.constant(np.ascontiguousarray(weights[rows].T, dtype=np.float32)[:, :, None, None])
-            share = graph.add("Add", share, graph.add("Conv", peaks, kernel))
+            share = graph.add("Add", share, graph.add("Conv", peaks, _kernel(graph, weights[rows])))
         share = _on_grid(graph, share, layer.side, places)
         total = graph.add("Add", total, share) if total else share
     return total
 
 
 def _shares(graph: Graph, x: str, weights: Floats, average: Floats) -> str:
-    kernel = graph.constant(np.ascontiguousarray(weights.T, dtype=np.float32)[:, :, None, None])
-    return graph.add("Conv", x, kernel, graph.constant(np.float32(-(average @ weights))))
+    return graph.add("Conv", x, _kernel(graph, weights), graph.constant(np.float32(-(average @ weights))))
+
+
+def _kernel(graph: Graph, weights: Floats) -> str:
+    """The convolution that multiplies each place's channels, [channels, C], by *weights*."""
+    return graph.constant(np.ascontiguousarray(weights.T, dtype=np.float32)[:, :, None, None])
 
 
 def _on_grid(graph: Graph, share: str, side: int, places: int) -> str:
