@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import deployed, new_settings, put_away
+from conftest import deployed_tiny
 from scones.cli.render import render
 from scones.dispatch.order_book import Write
 from scones.domain.decision import Outcome
@@ -21,11 +21,8 @@ from tiny_model import noisy_pngs, plain_photo, probability, tar, write_tiny_mod
 @pytest.fixture(scope="module")
 def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment of this module's own, whose model has a guard, and that has decided about a few photos."""
-    folder = tmp_path_factory.mktemp("replay")
-    write_tiny_model_file(folder / "model", guarded=True)
-    own = deployed(new_settings(cloud, folder), tar(folder / "model"))
-    yield own
-    put_away(own.aws)
+    with deployed_tiny(cloud, tmp_path_factory.mktemp("replay"), guarded=True) as own:
+        yield own
 
 
 def classify(flow: Pipeline, *photos: bytes) -> list[ClassifiedPhoto]:
@@ -112,6 +109,22 @@ def test_without_a_readable_photo_there_is_nothing_to_explain(flow: Pipeline, tm
     with pytest.raises(CannotReplay, match="none of these photos could be read"):
         flow.explain({execution.name: ""}, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_photo_that_is_gone_is_not_explained_and_costs_no_other_its_explanation(
+    flow: Pipeline, tmp_path: Path
+) -> None:
+    """Nor is a decision of another model explained by this one."""
+    gone, kept, foreign = (flow.upload(f"{level}.png", plain_photo(level)) for level in (201, 202, 203))
+    executions = flow.classify_samples([kept, gone, foreign]).executions
+    flow.aws.bucket.remove([gone.key])
+    (key,) = flow.aws.tables.decisions.query({"execution": executions[2].name}, "by_execution")
+    flow.aws.tables.decisions.write(Write(key, {"model_version": "another"}))
+    found = flow.explain({item.name: "" for item in executions}, tmp_path / "page.html")
+    assert found.photos == 1
+    assert "202.png" in (tmp_path / "page.html").read_text()
+    with pytest.raises(CannotReplay, match="none of these photos exists any more"):
+        flow.explain({executions[1].name: ""}, tmp_path / "none.html")
 
 
 def changes(judged: RejudgeResult) -> dict[str, int]:

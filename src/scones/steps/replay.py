@@ -104,10 +104,11 @@ def replay(aws: Aws, execution: str, model_uri: str, report: Reporter) -> Replay
 def explain(aws: Aws, executions: Mapping[str, str], page: Path, model_uri: str, report: Reporter) -> ExplanationPage:
     """Explain the decisions of *executions* on a page; each name maps to the photo's true class, "" if unknown.
 
-    Photos that could not be read, and those that are gone, have no explanation.
+    The page is about the model of the first decision. Photos that could not be read, those that are gone, and decisions
+    of other models are left out.
 
     Raises:
-        CannotReplay: no decision of these is recorded, or their model no longer exists.
+        CannotReplay: a decision is not recorded, none can be explained, or the model no longer exists.
     """
     from scones.reports.explanations import ExplainedPhoto, render_explanations  # noqa: PLC0415 - Pillow loads to draw
 
@@ -116,10 +117,17 @@ def explain(aws: Aws, executions: Mapping[str, str], page: Path, model_uri: str,
     if not records:
         raise CannotReplay("none of these photos could be read, so there is no prediction to explain")
     version = str(records[0].get("model_version", ""))
+    same_model = [record for record in records if record.get("model_version", "") == version]
+    if others := len(records) - len(same_model):
+        report.tell(f"not on the page: {others} decisions of other models; explain each by its execution")
     with _model(aws, version, model_uri) as model_file:
         model, cards = Model(model_file), []
-        for done, record in enumerate(records, start=1):
-            photo = _photo(aws, record)
+        for done, record in enumerate(same_model, start=1):
+            try:
+                photo = _photo(aws, record)
+            except CannotReplay as reason:
+                report.tell(f"not on the page: {reason}")
+                continue
             pixels = read_photos(b"application/x-image", photo, model.size, Limits())[0][0]
             cards.append(
                 ExplainedPhoto(
@@ -131,7 +139,9 @@ def explain(aws: Aws, executions: Mapping[str, str], page: Path, model_uri: str,
                     explanation=model.explain(pixels[None])[1][0],
                 )
             )
-            report.progress(done, len(records), "predictions explained")
+            report.progress(done, len(same_model), "predictions explained")
+        if not cards:
+            raise CannotReplay("none of these photos exists any more, so there is no prediction to explain")
         prefix = split_prefix(model_file.data_version, "train")
         names = {neighbor.name for card in cards for neighbor in card.explanation.neighbors}
         photos = {name: found for name in sorted(names) if (found := aws.bucket.find(f"{prefix}{name}")) is not None}
