@@ -298,7 +298,7 @@ def _folders(environ: Mapping[str, str]) -> dict[str, object]:
 def _profile_region(environ: Mapping[str, str]) -> str | None:
     """The region of the AWS profile, as boto3 reads it; boto3 itself takes too long to load for each command.
 
-    Files that cannot be read have none: whoever uses their credentials is told what is wrong with them.
+    Files that cannot be read name none; the commands that use their credentials report the error.
     """
     profile = environ.get("AWS_DEFAULT_PROFILE") or environ.get("AWS_PROFILE") or "default"
     sections = _ini(environ.get("AWS_CONFIG_FILE") or "~/.aws/config")

@@ -148,7 +148,7 @@ def _singular(name: str) -> str:
 
 
 def _match(folder: str, classes: Sequence[str]) -> str | None:
-    """The class that a folder's name stands for, in any case; else the only one that is alike but for such details."""
+    """Return the class of this name, ignoring case; else the only one that differs in separators or plural alone."""
     name = unicodedata.normalize("NFC", folder).casefold()
     same = [label for label in classes if label.casefold() == name]
     same = same or [label for label in classes if _singular(label) == _singular(folder)]
@@ -429,7 +429,7 @@ def load_files(
 ) -> Dataset:
     """Load the photos of *source*; files that cannot be used are left out, with the reason.
 
-    Folders are understood as in `sort_files`; what may surprise is told first. Without test photos of its own, the
+    Folders are understood as in `sort_files`; warnings about them come first. Without test photos of its own, the
     photos are split by content, about 80 to 20. Photos of other things in outliers/ train the out-of-distribution
     detector.
 
