@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,15 @@ def deployed(settings: Settings, tiny_model: bytes) -> Pipeline:
     flow.approve()
     flow.deploy()
     return flow
+
+
+@contextmanager
+def deployed_tiny(cloud: Cloud, folder: Path, **kind: bool) -> Iterator[Pipeline]:
+    """An environment with a tiny model of this *kind* behind its endpoint."""
+    write_tiny_model_file(folder / "model", **kind)
+    flow = deployed(new_settings(cloud, folder), tar(folder / "model"))
+    yield flow
+    put_away(flow.aws)
 
 
 def stage_test_photos(flow: Pipeline) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from access_keys import KEYS
-from conftest import deployed, new_settings, put_away
+from conftest import deployed_tiny
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
 from scones.deployment.template import state_machine
@@ -24,7 +24,7 @@ from scones.domain.decision import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.naming import batch_id, evaluation_id, probe_id, to_iso8601
 from scones.pipeline import Pipeline
 from scones_local.cloud import Cloud
-from tiny_model import plain_photo, tar, write_tiny_model_file
+from tiny_model import plain_photo
 from waiting import eventually
 
 NOW = 30_000_000.0
@@ -36,11 +36,8 @@ SURE, UNSURE = 220, 130
 @pytest.fixture(scope="module")
 def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment whose orders no other module touches; its model has a guard."""
-    folder = tmp_path_factory.mktemp("dispatch")
-    write_tiny_model_file(folder / "model", guarded=True)
-    own = deployed(new_settings(cloud, folder), tar(folder / "model"))
-    yield own
-    put_away(own.aws)
+    with deployed_tiny(cloud, tmp_path_factory.mktemp("dispatch"), guarded=True) as own:
+        yield own
 
 
 @pytest.fixture

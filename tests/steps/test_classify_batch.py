@@ -14,7 +14,7 @@ from arro3.io import read_parquet
 from PIL import Image
 
 from access_keys import KEYS
-from conftest import deployed, new_settings, put_away
+from conftest import deployed_tiny
 from scones.aws.client import Client
 from scones.aws.connection import Aws
 from scones.batch.results import NoPhotos, RunFiles
@@ -24,7 +24,7 @@ from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
 from scones.steps.classify_batch import BatchRunResult, BatchTerms, PhotosNotGranted, classify_batch, open_batch
 from scones_local.cloud import Cloud
-from tiny_model import plain_photo, tar, write_tiny_model_file
+from tiny_model import plain_photo
 
 SURE, UNSURE = 200, 132
 
@@ -86,11 +86,8 @@ def test_every_photo_is_accounted_for(flow: Pipeline) -> None:
 @pytest.fixture(scope="module")
 def breaking(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment whose model fails on every photo that is not black."""
-    folder = tmp_path_factory.mktemp("breaking")
-    write_tiny_model_file(folder / "model", breaks=True)
-    own = deployed(new_settings(cloud, folder), tar(folder / "model"))
-    yield own
-    put_away(own.aws)
+    with deployed_tiny(cloud, tmp_path_factory.mktemp("breaking"), breaks=True) as own:
+        yield own
 
 
 def test_a_photo_on_which_the_model_fails_costs_no_other_its_answer(breaking: Pipeline) -> None:

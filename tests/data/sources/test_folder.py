@@ -183,15 +183,20 @@ SPLIT_NAMES = [
 ]
 
 
+def fill_splits(folder: Path, train: str, test: str, labels: tuple[str, str]) -> None:
+    """Ten photos of each class in the folder *train*, and four in *test*."""
+    for start, (split, count) in enumerate([(train, 10), (test, 4)]):
+        for number, label in enumerate(labels):
+            fill(folder / split / label, count, 1000 * start + 100 * number)
+
+
 @pytest.mark.parametrize(("train", "test"), SPLIT_NAMES)
 @pytest.mark.parametrize("labels", [VEHICLES, ("scooter", "van")])
 def test_a_layout_that_looks_like_splits_is_never_taken_for_classes(
     tmp_path: Path, train: str, test: str, labels: tuple[str, str]
 ) -> None:
     """Any usual name of the folders of training and test photos, whatever the classes are called."""
-    for start, (split, count) in enumerate([(train, 10), (test, 4)]):
-        for number, label in enumerate(labels):
-            fill(tmp_path / split / label, count, 1000 * start + 100 * number)
+    fill_splits(tmp_path, train, test, labels)
     found = collect_folder(tmp_path, VEHICLES, quiet)
     assert found.classes == labels
     assert sum(photo.split == "test" for photo in found.photos) == 8
@@ -328,9 +333,7 @@ def test_splits_inside_folders_of_the_same_names_are_found(
     tmp_path: Path, train: str, test: str, labels: tuple[str, str]
 ) -> None:
     """As some archives unpack."""
-    for start, (split, count) in enumerate([(train, 10), (test, 4)]):
-        for number, label in enumerate(labels):
-            fill(tmp_path / split / label, count, 1000 * start + 100 * number)
+    fill_splits(tmp_path, train, test, labels)
     found = collect_folder(tmp_path, VEHICLES, quiet)
     assert (found.classes, sum(photo.split == "test" for photo in found.photos)) == (labels, 8)
 
