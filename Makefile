@@ -47,7 +47,6 @@ test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need the too
 
 test-versions: test-python3.11 test-python3.13 test-python3.14 ## Run the tests that a Python version can break, on the oldest and newest versions
 
-# When sockets are collected differs by version, so only the main tests judge that.
 # A version that is not here is skipped. Debian 12's /usr/bin/python3.11 is 3.11.2, the oldest that is supported.
 test-python%: setup
 	@set -e; for python in /usr/bin/python$* python$* ~/.pyenv/versions/$*.*/bin/python; do \
@@ -58,7 +57,7 @@ test-python%: setup
 				-c constraints.txt -e '.[serve,train,local,dev]'; \
 			touch $(VENV)/python$*/.ready; \
 		fi; \
-		exec $(VENV)/python$*/bin/python -m pytest -n 2 -m "not slow" -W ignore::pytest.PytestUnraisableExceptionWarning $(addprefix --ignore=tests/,$(SAME_ON_EVERY_PYTHON)); \
+		exec $(VENV)/python$*/bin/python -m pytest -n 2 -m "not slow" $(addprefix --ignore=tests/,$(SAME_ON_EVERY_PYTHON)); \
 	done; echo "Python $* is not here: its tests are skipped" >&2
 
 $(VENV)/mutmut/.ready: $(VENV)/.ready
