@@ -2,11 +2,13 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from scones.aws.client import AwsError
 from scones.aws.dynamodb import Tables
+from scones.data.labels import Label, LabelOrigin, Purpose
 from scones.dispatch.order_book import Write
 from scones.pipeline import Pipeline
 
@@ -26,7 +28,7 @@ def test_the_stack_names_the_tables_that_the_wrapper_opens(flow: Pipeline) -> No
     """`up` and the connection agree on every name."""
     up = flow.up()
     found = [table.name for table in flow.aws.tables.all()]
-    assert found == [up.couriers_table, up.decisions_table, up.orders_table]
+    assert found == [up.couriers_table, up.decisions_table, up.labels_table, up.orders_table, up.reviews_table]
     assert all(table.exists() for table in flow.aws.tables.all())
 
 
@@ -75,6 +77,31 @@ def test_an_order_is_taken_by_one_of_many_transactions(tables: Tables) -> None:
     assert found["courier_id"] == f"c{took.index(True)}"
 
 
+def test_a_label_is_added_once_and_none_is_overwritten(tables: Tables) -> None:
+    """The same person at the same time said one thing; all of a photo's labels come back whole, the oldest first."""
+    photo = fresh("p")
+    first = Label(photo, "bicycle", "ann", "2026-11-30T07:00:00.000000Z", purpose=Purpose.MEASURE, confidence=0.1 + 0.2)
+    later = Label(photo, "", "ann", "2026-11-30T08:00:00.000000Z", LabelOrigin.LATE, model="m", chance=0.25)
+    other = Label(photo, "other", "bob", "2026-11-30T07:30:00.000000Z")
+    assert [tables.labels.add(label) for label in (later, first, other, replace(first, label="other"))] == [
+        *(True, True, True),
+        False,
+    ]
+    assert tables.labels.of_photo(photo) == (first, other, later)
+    assert [label for label in tables.labels.all() if label.photo == photo] == [first, other, later]
+
+
+def test_reviews_come_by_state_in_the_order_of_their_rank(tables: Tables) -> None:
+    """Page by page, and they are counted without being read."""
+    state = fresh("state")
+    tables.reviews.put_all(
+        [{"photo_id": fresh("p"), "state": state, "rank": f"{rank:03d}"} for rank in range(40, 0, -1)]
+    )
+    found = tables.reviews.query({"state": state}, "by_state")
+    assert [next(found)["rank"] for _ in range(3)] == ["001", "002", "003"]
+    assert tables.reviews.count({"state": state}, "by_state") == 40
+
+
 def test_open_orders_are_found_by_their_status(tables: Tables) -> None:
     """The index follows the items, over more than one batch; a scan gives them all."""
     mark = fresh("o")
@@ -94,4 +121,4 @@ def test_a_transaction_that_names_no_table_is_an_error_of_its_own(flow: Pipeline
     absent = Tables(flow.aws.tables._client, "scones-nowhere")
     with pytest.raises(AwsError, match="ResourceNotFoundException"):
         absent.transact([(absent.orders, Write({"order_id": "o"}, {"status": "open"}))])
-    assert [table.exists() for table in absent.all()] == [False] * 3
+    assert not any(table.exists() for table in absent.all())

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from scones.monitoring.performance.labels import LabelRequest, parse_labels
+from scones.data.labels import parse_labels
+from scones.monitoring.performance.labels import LabelRequest
 from scones.reports.monitoring import LabelPagePhoto, render_labels, table_to_fill
 from tiny_model import plain_photo
 
@@ -33,4 +34,5 @@ def test_an_event_that_looks_like_a_formula_is_none_and_is_read_back() -> None:
     head, *rows = table.splitlines()
     assert all(row.split(",")[1].startswith("'") for row in rows)
     filled = "\n".join([head, *(f"{row}bicycle" for row in rows)])
-    assert parse_labels(filled, ("bicycle", "motorcycle")) == dict.fromkeys(ids, "bicycle")
+    found = parse_labels(filled, ("bicycle", "motorcycle"))
+    assert {label.photo or label.event: label.label for label in found} == dict.fromkeys(ids, "bicycle")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.monitoring.performance.labels import InvalidLabels
+from scones.data.labels import InvalidLabels
 from scones.pipeline import Pipeline
 from tiny_model import noisy_pngs
 

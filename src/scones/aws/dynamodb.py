@@ -1,8 +1,11 @@
-"""DynamoDB: the environment's three tables, their items, and conditional writes."""
+"""DynamoDB: the environment's tables, their items, and conditional writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from scones.aws.client import AwsError, Client, wait
+from scones.data.labels import Label
 from scones.dispatch.order_book import Item, Value, Write, deserialize, serialize, update_arguments
 
 _TABLE_SECONDS = 300.0
@@ -42,18 +45,26 @@ class Table:
         return True
 
     def query(self, key: Mapping[str, Value], index: str | None = None) -> Iterator[Item]:
-        """Yield the items whose attribute, the table's or the *index*'s partition key, has this value."""
-        ((name, value),) = key.items()
-        which = {"IndexName": index} if index else {"ConsistentRead": True}
-        pages = self._client.pages(
-            "query",
-            TableName=self.name,
-            KeyConditionExpression="#key = :key",
-            ExpressionAttributeNames={"#key": name},
-            ExpressionAttributeValues=serialize({":key": value}),
-            **which,
-        )
+        """Yield the items whose attribute, the table's or the *index*'s partition key, has this value.
+
+        They come in the order of the sort key, and are read page by page, as far as the caller asks for them.
+        """
+        pages = self._client.pages("query", **self._query(key, index))
         yield from (deserialize(item) for page in pages for item in page["Items"])
+
+    def count(self, key: Mapping[str, Value], index: str | None = None) -> int:
+        """Count what `query` would yield."""
+        return sum(page["Count"] for page in self._client.pages("query", **self._query(key, index), Select="COUNT"))
+
+    def _query(self, key: Mapping[str, Value], index: str | None) -> dict[str, object]:
+        ((name, value),) = key.items()
+        return {
+            "TableName": self.name,
+            "KeyConditionExpression": "#key = :key",
+            "ExpressionAttributeNames": {"#key": name},
+            "ExpressionAttributeValues": serialize({":key": value}),
+            **({"IndexName": index} if index else {"ConsistentRead": True}),
+        }
 
     def scan(self) -> Iterator[Item]:
         """Yield every item, in no order."""
@@ -76,6 +87,28 @@ class Table:
         wait(f"table {self.name} going", lambda: None if self.exists() else True, _TABLE_SECONDS)
 
 
+class Labels(Table):
+    """The table of labels: one item for each time that a person said something about a photo."""
+
+    def add(self, label: Label) -> bool:
+        """Add a label; False if the person said something about the photo at the same time before."""
+        said = msgspec.to_builtins(label)
+        key = {"photo": said.pop("photo"), "when_by": f"{label.when} {label.by}"}
+        return self.write(Write(key, said, "attribute_not_exists(#photo)"))
+
+    def of_photo(self, photo: str) -> tuple[Label, ...]:
+        """All labels of one photo, the oldest first."""
+        return tuple(_label(item) for item in self.query({"photo": photo}))
+
+    def all(self) -> tuple[Label, ...]:
+        """Every label, the oldest first."""
+        return tuple(sorted(map(_label, self.scan()), key=lambda label: (label.when, label.by, label.photo)))
+
+
+def _label(item: Item) -> Label:
+    return msgspec.convert(item, Label)
+
+
 class Tables:
     """The tables of the environment called *prefix*."""
 
@@ -84,10 +117,12 @@ class Tables:
         self.couriers = Table(client, f"{prefix}-couriers")
         self.orders = Table(client, f"{prefix}-orders")
         self.decisions = Table(client, f"{prefix}-decisions")
+        self.reviews = Table(client, f"{prefix}-reviews")
+        self.labels = Labels(client, f"{prefix}-labels")
 
     def all(self) -> tuple[Table, ...]:
         """Every table, in alphabetical order."""
-        return self.couriers, self.decisions, self.orders
+        return self.couriers, self.decisions, self.labels, self.orders, self.reviews
 
     def transact(self, writes: Sequence[tuple[Table, Write]]) -> tuple[int, ...]:
         """Make all *writes*, at most 100, or none; return the positions of those whose condition failed.

@@ -7,18 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from scones.aws.connection import Aws
+from scones.data.labels import InvalidLabels, parse_labels
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import LABEL_SAMPLE_KEY, features_prefix
 from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 from scones.monitoring.drift.traffic import RecordedTraffic
-from scones.monitoring.performance.labels import (
-    InvalidLabels,
-    LabelRequest,
-    LabelResult,
-    compare_labels,
-    parse_labels,
-)
+from scones.monitoring.performance.labels import LabelRequest, LabelResult, compare_labels
 
 __all__ = ["LabelResult", "NothingToLabel", "export_labels", "import_labels"]
 
@@ -79,7 +74,8 @@ def import_labels(aws: Aws, endpoint: str, model_uri: str, file: Path) -> LabelR
         refused.append(str(error))
 
     # A byte that is not UTF-8 is the fault of its row alone.
-    labels = parse_labels(content.decode("utf-8-sig", errors="replace"), classes, refuse)
+    given = parse_labels(content.decode("utf-8-sig", errors="replace"), classes, refuse)
+    labels = {label.photo or label.event: label.label for label in given}
     request = aws.bucket.find(LABEL_SAMPLE_KEY)
     traffic = (
         RecordedTraffic.from_bytes(b"".join(pieces), aws.bucket.uri(item.key))

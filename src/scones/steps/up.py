@@ -40,6 +40,8 @@ class StackOutputs:
     orders_table: str
     decisions_table: str
     threshold: float
+    reviews_table: str = ""
+    labels_table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         orders_table=stack.outputs["OrdersTableName"],
         decisions_table=stack.outputs["DecisionsTableName"],
         threshold=settings.threshold,
+        reviews_table=stack.outputs["ReviewsTableName"],
+        labels_table=stack.outputs["LabelsTableName"],
     )
 
 

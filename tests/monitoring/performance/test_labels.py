@@ -1,8 +1,5 @@
 """Labels give an exact figure, correct confidence without bias, and are asked for where they tell most."""
 
-import json
-from contextlib import suppress
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,18 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scones.cli.render import render
+from scones.data.labels import InvalidLabels
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.labels import (
     PHOTOS_TO_LABEL,
-    InvalidLabels,
     LabelRequest,
     LabelSample,
     choose_photos,
     compare_labels,
     corrected_accuracy,
     labelled_accuracy,
-    parse_labels,
 )
 
 CONFIDENCE = hnp.arrays(np.float64, st.integers(3, 60), elements=st.floats(0.5, 1))
@@ -158,107 +154,14 @@ def asked(part: RecordedTraffic) -> LabelRequest:
     return LabelRequest.of(part.model, part.events, part.probabilities, seed=1)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "event,label\ne1,bicycle\nh2,motorcycle\ne3,\n",
-        "photo,when,label\r\ne1,now,bicycle\r\nh2,,motorcycle\r\n",
-        "photo,event,label\n ,e1,bicycle\nh2,e9,motorcycle\n",
-        "event,label\re1,bicycle\rh2,motorcycle\r",
-        '{"event": "e1", "label": "bicycle"}\n\n{"photo": "h2", "label": "motorcycle", "by": {"name": "Ann"}}\n',
-    ],
-)
-def test_tables_and_lines_read_alike(text: str) -> None:
-    """Other columns and rows without a label are passed over."""
-    assert parse_labels(text, CLASSES) == {"e1": "bicycle", "h2": "motorcycle"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("event,label\ne1,tram\n", "line 2: unknown class 'tram'; the classes are bicycle, motorcycle"),
-        ("name,label\ne1,bicycle\n", "line 2 has no photo"),
-        ("event,label\ne1,bicycle\ne1,motorcycle\n", "line 3: photo e1 has two labels"),
-        ('{"event": "e1"', "line 1 is not a JSON object"),
-        ("event,kind\ne1,bicycle\n", "no photo has a label"),
-    ],
-)
-def test_what_cannot_be_a_label_is_named_with_its_line(text: str, message: str) -> None:
-    """Nothing is guessed."""
-    with pytest.raises(InvalidLabels, match=message):
-        parse_labels(text, CLASSES)
-
-
-@given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """No text crashes the reader."""
-    with suppress(InvalidLabels):
-        parse_labels(text, CLASSES)
-
-
-BAD_ROWS = [
-    *("e9,tram", ",bicycle", '"e9,bicycle', '"""', "e9,\ud800", "\x00,x", "e9,\ufffd", "\x1b[2J,x", '"e9""'),
-    *(f"e9,{'b' * 200_000}", f'"{"b" * 200_000}",bicycle'),
-]
-BAD_LINES = [
-    "{",
-    "[]",
-    "null",
-    '{"event": "e9"',
-    '{"event": ["e9"], "label": "tram"}',
-    "e9,bicycle",
-    "\x00",
-    "[" * 9000,
-]
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize(("rows", "bad"), [*(("csv", row) for row in BAD_ROWS), *(("json", row) for row in BAD_LINES)])
-def test_a_row_that_cannot_be_used_is_refused_and_no_other(rows: str, bad: str, place: int) -> None:
-    """Whatever is wrong with it, and wherever it is, the labels before and after it are read."""
-    good = ["e1,bicycle", "h2,motorcycle"]
-    if rows == "json":
-        good = [json.dumps(dict(zip(("event", "label"), row.split(","), strict=True))) for row in good]
-    good.insert(place, bad)
-    head = ["event,label"] if rows == "csv" else ['{"event": "e0", "label": ""}']
-    refused: list[InvalidLabels] = []
-    found = parse_labels("\n".join([*head, *good]) + "\n", CLASSES, refused.append)
-    assert found == {"e1": "bicycle", "h2": "motorcycle"}
-    assert len(refused) == 1
-    assert f"line {place + 2}" in str(refused[0])
-    assert len(str(refused[0])) < 300
-
-
-def test_a_photo_with_two_labels_costs_no_other_its_label() -> None:
-    """Neither of the two is used, and each contradiction is named."""
-    refused: list[InvalidLabels] = []
-    text = "event,label\ne1,bicycle\ne2,bicycle\ne1,motorcycle\n"
-    assert parse_labels(text, CLASSES, refused.append) == {"e2": "bicycle"}
-    assert ["photo e1 has two labels" in str(error) for error in refused] == [True]
+def test_a_photo_whose_event_has_another_label_costs_no_other_its_label() -> None:
+    """Neither of the two is used, and the contradiction is named."""
     labels = {"h5": "motorcycle", "e5": "bicycle", "e6": "motorcycle"}
     found = compare_labels([measured()], labels, None, "m", CLASSES)
     assert (found.photos, found.refused) == (
         1,
         ("photo h5 and its event e5 have different labels: bicycle, motorcycle",),
     )
-
-
-def test_a_note_of_several_lines_is_one_row() -> None:
-    """A spreadsheet quotes it; its row has a label like any other."""
-    text = 'note,event,label\r\n"two\r\nlines, ""quoted""",e1,bicycle\r\n,h2,motorcycle\r\n'
-    assert parse_labels(text, CLASSES) == {"e1": "bicycle", "h2": "motorcycle"}
-
-
-@given(st.lists(st.text(max_size=20).filter(lambda row: not set(row) & {'"', "\n", "\r"})), st.booleans())
-def test_any_rows_between_two_labels_leave_both_as_they_are(rows: list[str], as_json: bool) -> None:
-    """No row, however odd, is read as another one's label, and none ends the reading."""
-    one, two = ("e1,bicycle", "h2,motorcycle")
-    head = "event,label"
-    if as_json:
-        head = one = json.dumps({"event": "e1", "label": "bicycle"})
-        two = json.dumps({"event": "h2", "label": "motorcycle"})
-    found = parse_labels("\n".join([head, one, *rows, two]), CLASSES, lambda _: None)
-    assert {"e1": "bicycle", "h2": "motorcycle"}.items() <= found.items()
 
 
 def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:

@@ -5,9 +5,7 @@ et al., 2023, with the tuning of PPI++). Photos are drawn at random, unsure ones
 unbiased and its interval narrows (active inference: T. Zrnic and E. Candès, 2024).
 """
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.domain.errors import MonitoringError, raise_as
+from scones.data.labels import InvalidLabels
 from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
-from scones.domain.text import text_of_cell
 from scones.monitoring.drift.features import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -33,10 +30,6 @@ MIN_LABELS = 2
 """With fewer labelled photos of the sample nothing can be estimated for the others."""
 
 Places = NDArray[np.intp]
-
-
-class InvalidLabels(MonitoringError):
-    """The labels do not fit the photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +121,6 @@ def _trust(right: Floats, confident: Floats) -> float:
     return float(np.clip(np.cov(right, confident, ddof=0)[0, 1] / spread, 0, 1)) if spread > 0 else 0.0
 
 
-_NAMES = ("photo", "event")
-_MAX_SHOWN = 80
-
-
 @dataclass(frozen=True, slots=True)
 class LabelRequest:
     """Photos that a person was asked to label, by event.
@@ -191,87 +180,6 @@ class LabelResult:
     """The number of photos that a person was asked to label."""
     refused: tuple[str, ...] = ()
     """Why rows, or the labels of photos, were not used."""
-
-
-Refuse = Callable[[InvalidLabels], None]
-"""Takes the reason why one row, or the labels of one photo, cannot be used."""
-
-
-def _raise(error: InvalidLabels) -> None:
-    raise error
-
-
-def parse_labels(text: str, classes: Sequence[str], refuse: Refuse = _raise) -> dict[str, str]:
-    """Read labels by photo: CSV with a header, or JSON Lines; `photo` is the SHA-256 of its bytes, or use its `event`.
-
-    Rows without a label are skipped. A row without photo, of an unknown class or that cannot be read, and a photo with
-    two labels go to *refuse*, and the others are used.
-
-    Raises:
-        InvalidLabels: no row has a label that can be used.
-    """
-    found: dict[str, str] = {}
-    two: set[str] = set()
-    refused: list[InvalidLabels] = []
-
-    def reject(error: InvalidLabels) -> None:
-        refused.append(error)
-        refuse(error)
-
-    for line, row in _rows(text, reject):
-        photo = text_of_cell(next(filter(None, (str(row.get(name) or "").strip() for name in _NAMES)), ""))
-        label = str(row.get("label") or "").strip()
-        if not photo:
-            reject(InvalidLabels(f"line {line} has no photo; the columns are photo (or event) and label"))
-        elif label and label not in classes:
-            known = ", ".join(classes)
-            reject(InvalidLabels(f"line {line}: unknown class {label[:_MAX_SHOWN]!r}; the classes are {known}"))
-        elif label and found.setdefault(photo, label) != label:
-            two.add(photo)
-            labels = f"{found[photo]} and {label}"
-            reject(InvalidLabels(f"line {line}: photo {photo[:_MAX_SHOWN]} has two labels, {labels}; keep one"))
-    usable = {photo: label for photo, label in found.items() if photo not in two}
-    if not usable:
-        raise refused[0] if refused else InvalidLabels("no photo has a label; fill in the column label")
-    return usable
-
-
-def _rows(text: str, refuse: Refuse) -> Iterator[tuple[int, Mapping[str, object]]]:
-    lines = list(io.StringIO(text, newline=""))
-    if not text.lstrip().startswith("{"):
-        yield from _csv_rows(lines, refuse)
-        return
-    for number, item in enumerate(lines, start=1):
-        if item.strip():
-            try:
-                with raise_as(InvalidLabels):
-                    row = msgspec.json.decode(item, type=dict[str, object])
-            except InvalidLabels as error:
-                refuse(InvalidLabels(f"line {number} is not a JSON object ({error.__cause__})"))
-            else:
-                yield number, row
-
-
-def _csv_rows(lines: Sequence[str], refuse: Refuse) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """A quote that is never closed would take in all rows after it: its line is refused, and the next one read."""
-    names: list[str] | None = None
-    start = 0
-    while start < len(lines):
-        reader = csv.reader(lines[number] for number in range(start, len(lines)))
-        try:
-            row = next(reader)
-            end = start + reader.line_num
-            if reader.line_num > 1 or end == len(lines):
-                next(csv.reader(lines[start:end], strict=True))
-        except csv.Error as error:
-            refuse(InvalidLabels(f"line {start + 1} is not CSV ({error})"))
-            start += 1
-            continue
-        start = end
-        if names is None:
-            names = row or None
-        elif row:
-            yield start, dict(zip(names, row, strict=False))
 
 
 def compare_labels(
