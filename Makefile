@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Scones needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	@echo "setting up $(VENV): once, about two minutes" >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,train,local,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@# From npm: AWS's rules for state machines, and a simulator of IAM policies; without them, their tests are skipped.
 	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 @cloud-copilot/iam-simulate@0.1.173 \
 		>/dev/null 2>&1 || echo "npm is missing, or offline: two tests of infra/ will be skipped" >&2
@@ -54,7 +54,7 @@ test-python%: setup
 		if ! [ $(VENV)/python$*/.ready -nt $(VENV)/.ready ]; then \
 			$$python -m venv --without-pip --clear $(VENV)/python$*; \
 			$(BIN)/python -m pip --python $(VENV)/python$*/bin/python install --quiet --disable-pip-version-check \
-				-c constraints.txt -e '.[serve,train,local,dev]'; \
+				-c constraints.txt -e '.[all,dev]'; \
 			touch $(VENV)/python$*/.ready; \
 		fi; \
 		exec $(VENV)/python$*/bin/python -m pytest -n 2 -m "not slow" $(addprefix --ignore=tests/,$(SAME_ON_EVERY_PYTHON)); \

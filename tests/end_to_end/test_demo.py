@@ -12,10 +12,35 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scones.cli.group import scones as scones_commands
+
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 SCONES = Path(sys.executable).with_name("scones")
 LONG_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a fresh environment in which the wheel, as it would be published, is installed alone."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", ROOT], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
+    programs = folder / "env" / "bin"
+    (built,) = folder.glob("scones-*.whl")
+    into = [*pip, "--python", programs / "python", "install", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*into, built], check=True)
+    for command in scones_commands.commands:
+        shown = subprocess.run([programs / "scones", command, "--help"], check=False, capture_output=True, text=True)
+        assert (shown.returncode, shown.stderr) == (0, ""), f"the base installation lacks what {command} imports"
+    refused = subprocess.run([programs / "scones", "local", "up"], check=False, capture_output=True, text=True)
+    assert refused.stderr == ("scones: awslambdaric is not installed; run: python -m pip install 'scones[local]'\n"), (
+        "an extra that is missing is named in one line, with the command"
+    )
+    subprocess.run([*into, f"{built}[all]"], check=True)
+    return programs
 
 
 @pytest.fixture
@@ -56,9 +81,9 @@ def processes(folder: Path) -> list[str]:
     return found
 
 
-def start(home: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+def start(home: dict[str, str], *arguments: str, program: Path = SCONES) -> subprocess.Popen[str]:
     """Start a demo on the sample."""
-    command: list[str | Path] = [SCONES, "demo", "--data", "sample", "--json", *arguments]
+    command: list[str | Path] = [program, "demo", "--data", "sample", "--json", *arguments]
     work = Path(home["TMPDIR"]).parent / "work"
     return subprocess.Popen(
         command, env=home, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -74,10 +99,13 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
     pytest.fail(f"{line!r} was never said")
 
 
-def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, str]) -> None:
-    """Every step ran, the drift drill raised an alarm, and the cloud it ran on is gone; a second run does the same."""
-    for _ in range(2):
-        process = start(home)
+def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, str], wheel: Path) -> None:
+    """Every step ran, the drift drill raised an alarm, and the cloud it ran on is gone.
+
+    A second run does the same, in which the wheel's files are all that there is.
+    """
+    for program in (SCONES, wheel / "scones"):
+        process = start(home, program=program)
         out, err = process.communicate(timeout=LONG_SECONDS)
         assert process.returncode == 0, err
         demo = json.loads(out)

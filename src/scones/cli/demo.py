@@ -13,7 +13,7 @@ from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.aws.registry import ApprovalStatus
 from scones.cli.demo_report import DemoRun, render_demo
-from scones.cli.session import PROGRAMS
+from scones.cli.session import PROGRAMS, require_extra
 from scones.config.settings import Settings
 from scones.data.dataset import Sample
 from scones.data.decode import darken_and_blur
@@ -73,8 +73,11 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
     With *keep_standing* the cloud of a successful run is kept until `scones down`.
 
     Raises:
+        MissingExtra: the packages of the local cloud or of training are not installed.
         CloudAlreadyRunning: a local cloud of this environment is running already.
     """
+    for extra in ("local", "train"):
+        require_extra(extra)
     clock = _Clock(report)
     started = time.monotonic()
     with clock.step("local cloud"):

@@ -1,11 +1,13 @@
 """Session: the environment that a command works in, local or on AWS, and its progress."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -29,6 +31,30 @@ PROGRAMS = Programs(
     variables={"SCONES_BIND_HOST": local_cloud.HOST},
 )
 """Images of repositories named scones... stand for this package; its settings come from the cloud's clients alone."""
+
+
+class MissingExtra(CommandError):
+    """Packages of an extra are not installed."""
+
+    def __init__(self, extra: str, packages: str) -> None:
+        super().__init__(
+            f"{packages} is not installed; run: {Path(sys.executable).name} -m pip install 'scones[{extra}]'"
+        )
+
+
+def require_extra(extra: str) -> None:
+    """Return if the packages of this extra of pyproject.toml are installed.
+
+    Raises:
+        MissingExtra: one is not.
+    """
+    for requirement in requires("scones") or ():
+        package, condition = re.match(r"([\w.-]+)[^;]*;?(.*)", requirement).groups()  # type: ignore[union-attr]
+        if re.search(rf"extra == ['\"]{extra}['\"]", condition):
+            try:
+                version(package)
+            except PackageNotFoundError as error:
+                raise MissingExtra(extra, package) from error
 
 
 class CloudDied(CommandError):
@@ -57,8 +83,10 @@ def start_cloud(
     """Start the local cloud of this environment unless it runs already; it runs until `end_cloud`.
 
     Raises:
+        MissingExtra: the local cloud's packages are not installed.
         CommandError: it runs already, with the number of another account.
     """
+    require_extra("local")
     folder = durable_folder(settings)
     s3_folder = folder if durable or folder.exists() else None
     if found := find_cloud(settings):
@@ -190,6 +218,8 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     if not (cloud or settings.endpoint_url) and has_died(settings):
         raise CloudDied(settings.env)
     if cloud:
+        if verb == "train":  # the job runs in this Python
+            require_extra("train")
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
     aws = connect(settings, Credentials(*cloud.key) if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
