@@ -23,8 +23,8 @@ _GIGABYTE = 1e9
 # One photo through the Express workflow.
 SINGLE_PHOTO_FUNCTIONS = ((0.03, 0.5), (0.08, 0.5), (0.005, 0.25), (0.02, 0.25))
 """The functions that one photo passes: the seconds that each is assumed to take, and its memory in GB."""
-DECISION_WRITES = 2
-"""Each decision is written once, and once more in its index; a courier's orders come on top."""
+DECISION_WRITES = 3
+"""Each decision is written once, and once more in each of its indexes; a courier's orders come on top."""
 _TRANSITION_SECONDS = 0.05
 # Express is billed in steps of 100 ms and 64 MB; a state machine with small payloads needs one step of memory.
 _EXPRESS_STEP_SECONDS, _EXPRESS_GIGABYTES = 0.1, 64 / 1024

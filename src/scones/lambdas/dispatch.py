@@ -79,7 +79,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     outcome = outcome_of_error(photo.get("error", {}).get("Error", ""))
     kept = _KEPT_UNREADABLE if outcome is Outcome.UNREADABLE else _KEPT
     record: Item = {name: photo[name] for name in kept if photo.get(name) is not None}
-    record |= {"outcome": outcome.value, "started": event["started"], "recorded": to_iso8601(now)}
+    recorded = to_iso8601(now)
+    record |= {"outcome": outcome.value, "started": event["started"], "recorded": recorded, "day": recorded[:10]}
     with storage("the tables"):
         courier = photo.get("courier")
         if not courier or outcome not in (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD):
