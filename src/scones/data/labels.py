@@ -216,7 +216,7 @@ def _csv_rows(lines: Sequence[str], refuse: Refuse) -> Iterator[tuple[str, Mappi
 
 
 def _label_studio_rows(text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Each annotation of each task; in JSON-MIN a task has one, and its choice stands beside the data.
+    """Each annotation of each task; in JSON-MIN a task has one, and its choice is beside the data.
 
     Source: https://labelstud.io/guide/export.html#Raw-JSON-format-of-completed-tasks
     """
