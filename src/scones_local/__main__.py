@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--image-prefix", default="", help="run programs for images of repositories that begin with it")
     for name in ("train", "serve"):
         up.add_argument(f"--{name}", default="", type=shlex.split, help=f"the program for SageMaker's `{name}`")
+    what = "the program that trains in place of SageMaker's built-in algorithm image-classification"
+    up.add_argument("--image-classification", default="", type=shlex.split, help=what)
     commands.add_parser("env", help='print what points AWS clients at it: eval "$(python -m scones_local env)"')
     commands.add_parser("status", help="say whether it runs; exit status 3 if it does not")
     commands.add_parser("down", help="stop it, and delete everything in it")
@@ -64,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(asked: argparse.Namespace) -> Cloud:
-    programs = Programs(asked.image_prefix, tuple(asked.train), tuple(asked.serve))
+    trainer = tuple(asked.image_classification)
+    programs = Programs(asked.image_prefix, tuple(asked.train), tuple(asked.serve), trainer)
     cloud = start(asked.state, port=asked.port, programs=programs, s3_folder=asked.s3, account=asked.account)
     detach(cloud)
     return cloud

@@ -101,13 +101,16 @@ class Programs:
             function of such an image runs its handler in this Python, with everything that is installed in it.
         train: the program of a SageMaker training job.
         serve: the program of a SageMaker endpoint; it listens on 127.0.0.1 at the port SAGEMAKER_BIND_TO_PORT.
-        variables: environment variables for both programs; of this process's environment they get only what
+        image_classification: the program that trains in place of SageMaker's built-in algorithm of that name, for
+            models that *serve* serves; without it, the algorithm's images are refused. It ends with 2 for wrong input.
+        variables: environment variables for all programs; of this process's environment they get only what
             `processes.INHERITED` names.
     """
 
     image_prefix: str = ""
     train: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
+    image_classification: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def accept(self, image: str) -> bool:

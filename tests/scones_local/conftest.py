@@ -22,6 +22,7 @@ PROGRAMS = cloud.Programs(
     image_prefix="scones",
     train=(sys.executable, str(HERE / "stand_in_train.py")),
     serve=(sys.executable, str(HERE / "stand_in_serve.py")),
+    image_classification=(sys.executable, str(HERE / "stand_in_train.py")),
 )
 
 

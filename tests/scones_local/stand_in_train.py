@@ -23,7 +23,7 @@ def main() -> int:
     assert all(isinstance(value, str) for value in wanted.values())
     if wanted.get("fail"):
         (BASE / "output/failure").write_text(wanted["fail"])
-        return 1
+        return int(wanted.get("code", "1"))
     if wanted.get("escape"):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=BASE, start_new_session=True)
     kept = BASE / "checkpoints/deep/steps"
@@ -39,6 +39,8 @@ def main() -> int:
     say("epoch=1/2 train_loss=0.9")
     say("epoch=2/2 train_loss=0.25")
     say(f"files={files}")
+    for line in wanted.get("say", "").split("|"):
+        say(line)
     (BASE / "model/model.json").write_text(json.dumps({"files": files, "answer": wanted.get("answer", "0.5")}))
     return 0
 

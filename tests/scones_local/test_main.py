@@ -47,13 +47,17 @@ eval "$({command} env)"
 
 def test_up_finds_what_runs_already(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A second up is the same cloud; status describes it."""
-    first = run(capsys, "--state", tmp_path / "c", "up", "--image-prefix", "mine", "--serve", "python 'my serve.py'")
+    algorithm = ("--image-classification", "python -m mine")
+    first = run(
+        capsys, "--state", tmp_path / "c", "up", "--image-prefix", "mine", "--serve", "python 'my serve.py'", *algorithm
+    )
     try:
         found: dict[str, Any] = json.loads(first[1])
         assert run(capsys, "--state", tmp_path / "c", "up") == first
         assert run(capsys, "--state", tmp_path / "c", "status") == first
         options = json.loads((tmp_path / "c" / "options.json").read_text())
         assert options["programs"]["serve"] == ["python", "my serve.py"]
+        assert options["programs"]["image_classification"] == ["python", "-m", "mine"]
         assert found["running"] is True
     finally:
         assert run(capsys, "--state", tmp_path / "c", "down")[0] == 0

@@ -28,6 +28,7 @@ PROGRAMS = Programs(
     image_prefix="scones",
     train=(sys.executable, "-m", "scones.training"),
     serve=(sys.executable, "-m", "scones.serving"),
+    image_classification=(sys.executable, "-m", "scones.training", "image-classification"),
     variables={"SCONES_BIND_HOST": local_cloud.HOST},
 )
 """Images of repositories named scones... stand for this package; its settings come from the cloud's clients alone."""

@@ -48,7 +48,7 @@ class SageMakerService:
 
     def __init__(self, runner: ContainerRunner, folder: Path, metrics: MetricBuffer, quotas: ServiceQuotas) -> None:
         self.tables = ResourceTables()
-        self._training = TrainingJobs(self.tables, runner, folder / "training", quotas)
+        self._training = TrainingJobs(self.tables, runner, folder / "training", quotas, metrics)
         self._hosting = EndpointHosting(self.tables, runner, folder / "endpoints", quotas)
         self._registry = PackageRegistry(self.tables, runner.store)
         self._metrics = metrics

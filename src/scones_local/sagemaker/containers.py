@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from scones_local.cloud import Programs, repository_of
+from scones_local.sagemaker.image_classification import REPOSITORY, is_algorithm
 from scones_local.sagemaker.tables import invalid
 from scones_local.storage import LogStore, ObjectStore, split_uri
 from scones_local.wire import Json
@@ -46,15 +47,24 @@ class ContainerRunner:
         """Refuse an image that no program runs in place of.
 
         Raises:
-            ServiceError: the repository name does not begin with the prefix of the accepted images.
+            ServiceError: the repository name does not begin with the prefix of the accepted images, and it is not the
+                built-in algorithm's.
         """
-        if not self.programs.accept(image):
-            raise invalid(
-                f"Image {image!r} cannot run in the local cloud: its repository is {repository_of(image)!r}, and "
-                f"programs run only in place of images whose name begins with {self.programs.image_prefix!r}"
-                if self.programs.image_prefix
-                else "Images cannot run in this local cloud: it was started without programs to run in their place"
-            )
+        if self.programs.accept(image) or (is_algorithm(image) and self.programs.image_classification):
+            return
+        prefix, algorithm = self.programs.image_prefix, self.programs.image_classification
+        accepted = [f"images whose name begins with {prefix!r}"] if prefix else []
+        accepted += [f"SageMaker's algorithm {REPOSITORY!r}"] if algorithm else []
+        raise invalid(
+            f"Image {image!r} cannot run in the local cloud: its repository is {repository_of(image)!r}, and "
+            f"programs run only in place of {' and of '.join(accepted)}"
+            if accepted
+            else "Images cannot run in this local cloud: it was started without programs to run in their place"
+        )
+
+    def trains_algorithm(self, image: str) -> bool:
+        """Whether *image*, which was checked, is the built-in algorithm's and no program of the user's has its name."""
+        return not self.programs.accept(image) and is_algorithm(image)
 
 
 def write_config(folder: Path, record: Json) -> None:

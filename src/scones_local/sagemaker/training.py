@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from scones_local.cloudwatch import MetricBuffer
 from scones_local.processes import end_tree
 from scones_local.quotas import ServiceQuotas
 from scones_local.sagemaker.containers import (
@@ -23,6 +24,7 @@ from scones_local.sagemaker.containers import (
     upload_checkpoints,
     write_config,
 )
+from scones_local.sagemaker.image_classification import METRICS, WRONG_INPUT, check_job
 from scones_local.sagemaker.tables import CHANNEL_NAME, ResourceTables, check_name, invalid, now
 from scones_local.wire import Json
 
@@ -30,6 +32,7 @@ MAX_REASON_CHARACTERS = 1024
 MAX_HYPERPARAMETERS = 100
 STOP_SECONDS = 120.0
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+"""Of the jobs' logs; the namespace of their metrics has the same name."""
 MESSAGES = {
     "Starting": "Starting the training job",
     "Downloading": "Downloading input data",
@@ -75,11 +78,16 @@ class TrainingJobs:
     runner: ContainerRunner
     folder: Path
     quotas: ServiceQuotas
+    metrics: MetricBuffer
 
     def create(self, query: Json) -> Json:
         """CreateTrainingJob: check the request, and run the job in the background."""
         algorithm = query["AlgorithmSpecification"]
+        if "AlgorithmName" in algorithm:
+            raise invalid("AlgorithmName is not supported by the local cloud: give the image as TrainingImage")
         self.runner.check_image(algorithm.get("TrainingImage", ""))
+        if built_in := self.runner.trains_algorithm(algorithm["TrainingImage"]):
+            check_job(query)
         if algorithm.get("ContainerEntrypoint") or algorithm.get("ContainerArguments"):
             raise invalid("ContainerEntrypoint and ContainerArguments are not supported by the local cloud")
         _check_spot_wait(query)
@@ -94,9 +102,12 @@ class TrainingJobs:
                 | {"TrainingJobStatus": "InProgress", "CreationTime": now(), "SecondaryStatusTransitions": []}
                 | {"ModelArtifacts": {"S3ModelArtifacts": f"{_output(query)}/model.tar.gz"}},
             )
+            if built_in:
+                record["AlgorithmSpecification"] = {**algorithm, "MetricDefinitions": list(METRICS)}
             self.tables.add_tags(record["TrainingJobArn"], query.get("Tags"))
         _set_status(record, "Starting")
-        TrainingProcess(record, self.runner, self.folder / query["TrainingJobName"]).start()
+        folder = self.folder / query["TrainingJobName"]
+        TrainingProcess(record, self.runner, folder, self.metrics, built_in=built_in).start()
         return {"TrainingJobArn": record["TrainingJobArn"]}
 
     def _check_quota(self, query: Json) -> None:
@@ -165,8 +176,12 @@ def _check_spot_wait(query: Json) -> None:
 class TrainingProcess:
     """One run of the training program."""
 
-    def __init__(self, record: Json, runner: ContainerRunner, folder: Path) -> None:
+    def __init__(
+        self, record: Json, runner: ContainerRunner, folder: Path, buffer: MetricBuffer, *, built_in: bool
+    ) -> None:
         self._record = record
+        self._buffer = buffer
+        self._built_in = built_in
         self._runner = runner
         self._folder = folder
         self._stop: threading.Event = record.setdefault("_stop", threading.Event())
@@ -205,7 +220,8 @@ class TrainingProcess:
         self._record["TrainingEndTime"] = now()
         upload_checkpoints(self._runner.store, self._record, self._folder)
         if ending is None and code != 0:
-            return "Failed", f"AlgorithmError: {self._failure()}, exit code: {code}"
+            side = "ClientError" if self._built_in and code == WRONG_INPUT else "AlgorithmError"
+            return "Failed", f"{side}: {self._failure()}, exit code: {code}"
         _set_status(self._record, "Uploading")
         self._upload()
         return ending or "Completed", ""
@@ -214,9 +230,9 @@ class TrainingProcess:
         """Run the program; returns its exit code and, if it was ended early, the secondary status for that."""
         limit = float((self._record.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds") or 86400)
         deadline = time.monotonic() + limit
-        process = self._runner.start(
-            self._runner.programs.train, self._folder, training_variables(self._folder, self._record)
-        )
+        programs = self._runner.programs
+        program = programs.image_classification if self._built_in else programs.train
+        process = self._runner.start(program, self._folder, training_variables(self._folder, self._record))
         reader = threading.Thread(target=self._read_log, args=(process.stdout,), daemon=True)
         reader.start()
         ending = None
@@ -244,6 +260,7 @@ class TrainingProcess:
                 if (found := pattern.search(line)) and (value := _number(found)) is not None:
                     self._metrics[name] = {"MetricName": name, "Value": value, "Timestamp": now()}
                     self._record["FinalMetricDataList"] = list(self._metrics.values())
+                    self._buffer.add(LOG_GROUP, {"TrainingJobName": self._name}, {name: value})
 
     def _failure(self) -> str:
         try:
