@@ -28,7 +28,7 @@ def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: s
 
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:
     """Nothing that a verb found out is hidden."""
-    shown = render(StackOutputs("s", "b", "w", "h", "a", "f", "r", "c", "o", "d", 0.8))
+    shown = render(StackOutputs("s", "b", "w", "h", "a", "f", "c", "o", "d", 0.8))
     assert "workflow arn: w" in shown
     assert "threshold: 0.8" in shown
 

@@ -1,5 +1,6 @@
 """Faults about one photo, on the real chain: none is lost, none is dispatched twice, and every failure has a name."""
 
+import hashlib
 import io
 import json
 import socketserver
@@ -265,19 +266,27 @@ def test_a_throttled_function_is_tried_again_and_then_named(
     assert send(flow, photo()).status == "SUCCEEDED"
 
 
-def test_an_unsure_photo_that_cannot_be_queued_is_told_instead(
+def test_an_unsure_photo_that_cannot_be_kept_for_review_is_told_instead(
     flow: Pipeline, notices: Callable[[], dict[str, Any]]
 ) -> None:
-    """The review queue is gone: the failure is the queue's, by name, the notice holds the photo, to be sent again."""
-    sqs, queue = Client(flow.settings, "sqs", KEYS), flow.aws.stack.find_output("ReviewQueueUrl")
-    sqs.call("delete_queue", QueueUrl=queue)
+    """The reviews table is gone: the failure is DynamoDB's, by name, the notice holds the photo, to be sent again."""
+    tables, name = Client(flow.settings, "dynamodb", KEYS), flow.aws.tables.reviews.name
+    described = tables.call("describe_table", TableName=name)["Table"]
+    kept = ("TableName", "AttributeDefinitions", "KeySchema")
+    index = {part: described["GlobalSecondaryIndexes"][0][part] for part in ("IndexName", "KeySchema", "Projection")}
+    flow.aws.tables.reviews.delete()
     body = photo(130)
     ended = send(flow, body)
-    sqs.call("create_queue", QueueName=f"{flow.aws.name}-review")
-    assert ended.error.startswith("SQS."), ended
+    tables.call(
+        "create_table",
+        **{part: described[part] for part in kept},
+        GlobalSecondaryIndexes=[index],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    assert ended.error.startswith("DynamoDB."), ended
     assert notices()["error"] == ended.error
     assert send(flow, body).error == "THRESHOLD_CONFIDENCE_NOT_MET"
-    assert sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+    assert flow.aws.tables.reviews.get({"photo_id": hashlib.sha256(body).hexdigest()})
 
 
 def test_a_rotated_photo_is_decided_upright(flow: Pipeline) -> None:

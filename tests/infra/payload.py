@@ -67,7 +67,10 @@ class Walk:
         return bound
 
     def select(self, path: str, given: Bound) -> Bound:
-        """Follow a path such as `$.a.b`, or `$$.Execution.Name` into the context."""
+        """Follow a path such as `$.a.b`, or `$$.Execution.Name` into the context; of a function, bound the result."""
+        if path.startswith("States.JsonToString("):
+            # Each quotation mark and each backslash gets one more.
+            return Leaf(2 + 2 * self.select(path.removeprefix("States.JsonToString(").removesuffix(")"), given).size)
         found: Bound = self.context if path.startswith("$$") else given
         for step in path.removeprefix("$$").removeprefix("$").strip(".").split("."):
             if step and isinstance(found, Object):
@@ -138,6 +141,10 @@ def _output(walk: Walk, name: str, state: Mapping[str, Any], given: Bound) -> Bo
 def _result(walk: Walk, state: Mapping[str, Any], asked: Bound) -> Bound:
     if state["Type"] != "Task":
         return walk.fill(state["Result"], asked) if "Result" in state else asked
+    if state["Resource"].endswith(":dynamodb:updateItem"):
+        return Object(
+            {"Attributes": walk.functions[state["Parameters"]["TableName"]](asked), "Sdk": Leaf(HEADERS_BYTES)}
+        )
     if not state["Resource"].endswith(":lambda:invoke"):
         return Leaf(HEADERS_BYTES)
     function = state["Parameters"]["FunctionName"]

@@ -220,8 +220,7 @@ def test_a_role_may_do_what_aws_documents_besides_each_of_its_actions() -> None:
 INTEGRATIONS = {
     "arn:aws:states:::lambda:invoke": "lambda:InvokeFunction",
     "arn:aws:states:::sns:publish": "sns:Publish",
-    "arn:aws:states:::sqs:sendMessage": "sqs:SendMessage",
-    "arn:aws:states:::dynamodb:deleteItem": "dynamodb:DeleteItem",
+    "arn:aws:states:::dynamodb:updateItem": "dynamodb:UpdateItem",
     "arn:aws:states:::s3:getObject": "s3:GetObject",
     "arn:aws:states:::s3:putObject": "s3:PutObject",
 }

@@ -52,16 +52,29 @@ def filtered(given: Bound) -> Bound:
 
 
 def dispatched(given: Bound) -> Bound:
-    """Dispatch gives back a photo that was routed, with its orders, or of a refused one only what was done."""
+    """Dispatch gives back a photo that was routed, with its orders, or of another one only what was done about it."""
     assert isinstance(given, Object)
     photo = given.fields["photo"]
     assert isinstance(photo, Object)
-    known = {name: bound for name, bound in photo.fields.items() if name != "error"}
     done = {"dispatch": Leaf(12), "orders": Leaf(2 + decision.MAX_ORDERS * (ORDER + COMMA)), "review": Leaf(5)}
-    return Object({**known, **done}, photo.beside)
+    if "answer" in given.fields:
+        return Object(done)
+    if "error" not in photo.fields:
+        return Object({**photo.fields, **done}, photo.beside)
+    short = ("rank", "first", "since", "reason", "seen_at", "sighted", "confidence", "expires")
+    item = {**dict.fromkeys(short, Leaf(64)), **dict.fromkeys(("model_version", "predicted"), Leaf(NAME))}
+    courier = Leaf(2 * COURIER.size + 100)  # with the types of DynamoDB
+    return Object({**done, "item": Object({**item, "courier": courier, "uri": Leaf(decision.EVENT_LIMIT_BYTES)})})
+
+
+def reviewed(given: Bound) -> Bound:
+    """The item comes back whole: what was asked, with the answer of an earlier review."""
+    answer = {"state": Object({"S": Leaf(10)}), "label": Object({"S": Leaf(NAME)})}
+    return Object({**answer, "others": Leaf(given.size)})
 
 
 FUNCTIONS = {
+    "${ReviewsTable}": reviewed,
     "${SerializeFunction}": serialized,
     "${ClassifyFunction}": classified,
     "${FilterFunction}": filtered,
@@ -118,7 +131,7 @@ def test_an_output_that_keeps_its_input_is_found_out() -> None:
 @pytest.mark.parametrize(
     ("state", "change", "words"),
     [
-        ("SendToReview", {"Parameters": {"MessageBody.$": "$.photo_id.x"}}, None),
+        ("SendToReview", {"Parameters": {"TableName": "${ReviewsTable}", "Key.$": "$.photo_id.x"}}, None),
         ("RecordUnsure", {"Parameters": {"FunctionName": "${Other}", "Payload.$": "$"}}, "there is no bound for what"),
         ("NotifyFailure", {"Parameters": {"Message.$": "$$.Execution.Colour"}}, "nothing is at"),
         ("Dispatch", {"Type": "Parallel"}, "have no bound yet"),

@@ -145,7 +145,7 @@ OURS = {
     "s3:PutLifecycleConfiguration": "arn:aws:s3:::scones-dev-123456789012-eu-west-1",
     "sns:Publish": arn("sns", "scones-dev-alerts"),
     "sns:CreateTopic": arn("sns", "scones-dev-alerts"),
-    "sqs:CreateQueue": arn("sqs", "scones-dev-review"),
+    "sqs:CreateQueue": arn("sqs", "scones-dev-lost-calls"),
     "states:StartSyncExecution": arn("states", "stateMachine:scones-dev"),
     "states:CreateStateMachine": arn("states", "stateMachine:scones-dev"),
 }

@@ -1,5 +1,6 @@
 """The dispatch function at the end of the real chain: once a photo, the newest sighting, no order twice."""
 
+import base64
 import hashlib
 import json
 import time
@@ -18,7 +19,7 @@ from conftest import deployed_tiny
 from scones.aws.client import Client
 from scones.aws.stepfunctions import ExecutionResult
 from scones.deployment.template import state_machine
-from scones.dispatch.order_book import Item, open_order
+from scones.dispatch.order_book import Item, Write, open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.decision import EVENT_LIMIT_BYTES, INLINE_LIMIT_BYTES
 from scones.domain.naming import batch_id, evaluation_id, probe_id, to_iso8601
@@ -84,6 +85,13 @@ def routed(flow: Pipeline, body: bytes, **event: object) -> dict[str, Any]:
 def sighting(flow: Pipeline, identity: str) -> Item:
     """What the table holds of a courier."""
     found = flow.aws.tables.couriers.get({"courier_id": identity})
+    assert found
+    return found
+
+
+def review(flow: Pipeline, photo_id: str) -> Item:
+    """What the table holds of a photo to review."""
+    found = flow.aws.tables.reviews.get({"photo_id": photo_id})
     assert found
     return found
 
@@ -210,21 +218,18 @@ def test_a_clock_that_runs_ahead_cannot_lock_a_courier_out(flow: Pipeline, town:
 def test_an_unsure_photo_registers_its_courier_without_a_vehicle_and_goes_to_review(
     flow: Pipeline, town: float
 ) -> None:
-    """`scones dispatch` may give them what suits both vehicles; a person finds the photo in the queue."""
+    """`scones dispatch` may give them what suits both vehicles; a person finds the photo in the table."""
     booked, who = orders(flow, town, 1), courier(town)
     ended = send(flow, photo(UNSURE), courier=who)
     assert ended.error == "THRESHOLD_CONFIDENCE_NOT_MET"
     assert (sighting(flow, who["id"])["vehicle"], status(flow, booked[0])["status"]) == ("", "open")
-    queue, sqs = flow.aws.stack.find_output("ReviewQueueUrl"), Client(flow.settings, "sqs", KEYS)
-    reply = sqs.call("receive_message", QueueUrl=queue, WaitTimeSeconds=20)
-    told = json.loads(reply["Messages"][0]["Body"])
-    assert told["photo_id"] == sighting(flow, who["id"])["photo_id"]
-    (record,) = flow.aws.tables.decisions.query({"photo_id": told["photo_id"]})
-    assert (record["outcome"], record["dispatch"], record["inferences"]) == (
-        "below_threshold",
-        "registered",
-        told["inferences"],
-    )
+    item = review(flow, str(sighting(flow, who["id"])["photo_id"]))
+    (record,) = flow.aws.tables.decisions.query({"photo_id": item["photo_id"]})
+    assert (record["outcome"], record["dispatch"]) == ("below_threshold", "registered")
+    told = ("execution", "model_version", "confidence", "seen_at")
+    assert {name: item[name] for name in told} == {name: record[name] for name in told}
+    assert (item["state"], item["reason"], item["predicted"]) == ("open", "below_threshold", record["label"])
+    assert (item["courier"], item["uri"]) == (who, f"s3://{record['s3_bucket']}/{record['s3_key']}")
 
 
 def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Pipeline, town: float) -> None:
@@ -244,6 +249,9 @@ def test_a_photo_like_none_that_the_model_knows_is_refused_by_name(flow: Pipelin
         "none",
         told["inferences"],
     )
+    item = review(flow, str(record["photo_id"]))
+    assert (item["state"], item["reason"], item["courier"]) == ("open", "out_of_distribution", who)
+    assert str(item["rank"]).startswith("0 "), "its courier waits for a person, too"
 
 
 def test_a_refused_photo_is_recorded_with_the_reason(flow: Pipeline) -> None:
@@ -314,41 +322,90 @@ def test_a_refusal_is_recorded_whatever_else_its_event_says(flow: Pipeline) -> N
     assert (record["outcome"], record["reason"], "label" in record) == ("unreadable", told["reason"], False)
 
 
-def _to_review(flow: Pipeline) -> list[str]:
-    """Take all messages out of the review queue; returns the ids of their photos."""
-    queue, sqs = flow.aws.stack.find_output("ReviewQueueUrl"), Client(flow.settings, "sqs", KEYS)
-    found: list[str] = []
-    while messages := sqs.call("receive_message", QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        found += [json.loads(message["Body"])["photo_id"] for message in messages]
-        for message in messages:
-            sqs.call("delete_message", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return found
-
-
 @pytest.mark.parametrize("named", [evaluation_id("load"), probe_id("0" * 64), batch_id("0" * 32)])
 @pytest.mark.parametrize("level", [SURE, UNSURE, 250])
 def test_internal_traffic_leaves_no_trace(flow: Pipeline, town: float, named: str, level: int) -> None:
     """No decision, no courier, no order and no photo to review, however the model answers."""
     (order,), who, body = orders(flow, town, 1), courier(town), photo(level)
-    _to_review(flow)
     send(flow, body, courier=who, inference_id=named)
     assert list(flow.aws.tables.decisions.query({"photo_id": hashlib.sha256(body).hexdigest()})) == []
     assert flow.aws.tables.couriers.get({"courier_id": who["id"]}) is None
     assert status(flow, order)["status"] == "open"
-    assert _to_review(flow) == []
+    assert flow.aws.tables.reviews.get({"photo_id": hashlib.sha256(body).hexdigest()}) is None
 
 
-def test_a_photo_is_in_the_review_queue_once_however_often_it_is_sent(flow: Pipeline) -> None:
-    """Eight executions at once, then another one with another courier: every one is refused, one message waits."""
-    _to_review(flow)
-    body = photo(UNSURE)
+def test_a_photo_is_reviewed_once_however_often_it_is_sent(flow: Pipeline) -> None:
+    """Eight executions at once, then with two couriers: all are refused, and one item holds the newest courier."""
+    body, one, other = photo(UNSURE), courier(1.0), courier(1.0)
     with ThreadPoolExecutor(8) as pool:
         ended = list(pool.map(lambda _: send(flow, body), range(8)))
-    ended.append(send(flow, body, courier=courier(1.0)))
+    item = review(flow, hashlib.sha256(body).hexdigest())
+    assert (item["courier"], str(item["rank"])[0]) == ({}, "2")
+    ended += [send(flow, body, courier=one)]
+    first = review(flow, hashlib.sha256(body).hexdigest())
+    ended += [send(flow, body, courier=other), send(flow, body)]
     assert {each.error for each in ended} == {"THRESHOLD_CONFIDENCE_NOT_MET"}
-    assert _to_review(flow) == [hashlib.sha256(body).hexdigest()]
+    last = review(flow, hashlib.sha256(body).hexdigest())
+    assert (first["courier"], last["courier"]) == (one, other)
+    assert last["since"] == first["since"] == item["since"]
+    assert str(last["rank"]) == str(first["rank"]) < str(item["rank"]), "whose courier waits comes first, and stays first"
     records = flow.aws.tables.decisions.query({"photo_id": hashlib.sha256(body).hexdigest()})
-    assert sum("outcome" in record for record in records) == 9
+    assert sum("outcome" in record for record in records) == 11
+
+
+def test_an_older_event_does_not_replace_a_newer_courier_in_review(flow: Pipeline) -> None:
+    """Two couriers sent the same photo, and the events come in the wrong order."""
+    body, now, (older, newer) = photo(UNSURE), datetime.now(UTC), (courier(1.0), courier(1.0))
+    for who, minutes in ((newer, 1), (older, 2)):
+        send(flow, body, courier=who, seen_at=to_iso8601(now - timedelta(minutes=minutes)))
+    assert review(flow, hashlib.sha256(body).hexdigest())["courier"] == newer
+
+
+def test_a_photo_that_came_inline_is_kept_with_its_event(flow: Pipeline) -> None:
+    """S3 does not have it, so the item does, as it came."""
+    body = photo(UNSURE)
+    event = {"image_data": base64.b64encode(body).decode(), "s3_bucket": "", "s3_key": ""}
+    send(flow, body, **event)
+    item = review(flow, hashlib.sha256(body).hexdigest())
+    assert (item["uri"], json.loads(str(item["event"]))["image_data"]) == ("", event["image_data"])
+
+
+def answer(flow: Pipeline, item: Item, label: str) -> dict[str, Any]:
+    """Dispatch the courier of a reviewed photo by a person's label."""
+    client = Client(flow.settings, "lambda", KEYS)
+    photo = {name: item[name] for name in ("photo_id", "seen_at", "courier")}
+    event = {"execution": item["execution"], "photo": photo, "answer": label}
+    reply = client.call("invoke", FunctionName=f"{flow.aws.name}-dispatch", Payload=json.dumps(event))
+    found: dict[str, Any] = json.loads(reply["Payload"].read())
+    return found
+
+
+@pytest.mark.parametrize("level", [UNSURE, 250])
+def test_a_persons_label_dispatches_the_courier_once(flow: Pipeline, town: float, level: int) -> None:
+    """However often, and with whatever label then: the orders are the same ones, and the decision keeps the model's."""
+    booked, who, body = orders(flow, town, 4), courier(town), photo(level)
+    send(flow, body, courier=who)
+    item = review(flow, hashlib.sha256(body).hexdigest())
+    first, *others = [answer(flow, item, label) for label in ("motorcycle", "motorcycle", "bicycle", "other")]
+    assert (first["dispatch"], len(first["orders"])) == ("done", 2)
+    assert others == [first, first, {"dispatch": "none", "orders": []}]
+    assert [status(flow, order)["status"] for order in booked].count("assigned") == 2
+    assert sighting(flow, who["id"])["vehicle"] == "motorcycle"
+    record = next(item for item in flow.aws.tables.decisions.query({"photo_id": item["photo_id"]}) if "outcome" in item)
+    assert (record["answer"], record["dispatch"], record["orders"]) == ("motorcycle", "done", first["orders"])
+    assert record["outcome"] != "classified"
+
+
+def test_an_answered_photo_that_is_sent_again_is_dispatched_by_the_answer(flow: Pipeline, town: float) -> None:
+    """It was answered before its courier was known; the execution is still refused, as its client expects."""
+    booked, who, body = orders(flow, town, 4), courier(town), photo(UNSURE)
+    send(flow, body)
+    key = {"photo_id": hashlib.sha256(body).hexdigest()}
+    flow.aws.tables.reviews.write(Write(key, {"state": "answered", "label": "motorcycle"}))
+    ended = [send(flow, body, courier=who) for _ in range(2)]
+    assert [each.error for each in ended] == ["THRESHOLD_CONFIDENCE_NOT_MET"] * 2
+    assert [status(flow, order)["status"] for order in booked].count("assigned") == 2
+    assert sighting(flow, who["id"])["vehicle"] == "motorcycle"
 
 
 def test_the_largest_event_passes(flow: Pipeline, town: float) -> None:

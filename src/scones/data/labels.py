@@ -9,13 +9,25 @@ from typing import Any, Final
 
 import msgspec
 
-from scones.domain.decision import MAX_NAME_CHARACTERS
+from scones.domain.decision import MAX_NAME_CHARACTERS, NOT_A_VEHICLE
 from scones.domain.errors import DataError, raise_as
 from scones.domain.naming import from_iso8601, to_iso8601
 from scones.domain.text import text_of_cell
 
-NOT_A_VEHICLE: Final = "other"
-"""The label of a photo that shows none of the classes."""
+__all__ = [
+    "NOT_A_VEHICLE",
+    "WITHDRAWN",
+    "InvalidLabels",
+    "Label",
+    "LabelOrigin",
+    "Purpose",
+    "disagreements",
+    "label_studio_tasks",
+    "newest",
+    "parse_labels",
+    "settled",
+]
+
 WITHDRAWN: Final = ""
 """The label with which a person withdraws the one that they gave before."""
 _NAMES = ("photo", "event")

@@ -1,4 +1,4 @@
-"""Order book: open orders and couriers as items of the DynamoDB tables."""
+"""Order book: open orders, couriers and photos to review as items of the DynamoDB tables."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from scones.dispatch.orders import Bay, Courier, Order, Place
+from scones.domain.decision import Outcome
 from scones.domain.errors import DispatchError
 from scones.domain.naming import from_minutes, to_minutes
 
@@ -206,6 +207,25 @@ def use_capacity(courier: Mapping[str, Value], orders: int) -> Write:
     return Write(
         {"courier_id": courier["courier_id"]}, left, same, {":held": courier["capacity"], ":seen": courier["seen_at"]}
     )
+
+
+class ReviewState(StrEnum):
+    """What became of a photo that came to review."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    SKIPPED = "skipped"
+    """A person could not tell, or the photo does not matter any more."""
+
+
+MEASURE, LEARN = "measure", "learn"
+"""The reasons of a photo that the sampling plan chose: for the random share, or for the informative one."""
+_PRIORITIES = (Outcome.OUT_OF_DISTRIBUTION, Outcome.BELOW_THRESHOLD, MEASURE, LEARN)
+
+
+def review_rank(reason: str, since: str, *, waits: bool) -> str:
+    """The sort key of a photo to review: those whose courier waits come first, then by reason, then by age."""
+    return f"{0 if waits else 1 + _PRIORITIES.index(reason)} {since}"
 
 
 def _number(value: Value) -> float:

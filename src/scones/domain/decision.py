@@ -33,6 +33,10 @@ VEHICLES = ("bicycle", "motorcycle")
 """The default classes, in the order of every list of probabilities."""
 
 
+NOT_A_VEHICLE = "other"
+"""The label of a photo that shows none of the classes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The likeliest class of one photo, and its probability (0 to 1)."""

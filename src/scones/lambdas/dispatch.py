@@ -1,4 +1,4 @@
-"""Dispatch: record the decision about one photo, register its courier, and assign orders to them once."""
+"""Dispatch: record what the model or a person decided, register the courier, and assign orders to them once."""
 
 import os
 from dataclasses import dataclass, replace
@@ -17,16 +17,18 @@ from scones.dispatch.order_book import (
     deserialize,
     order_of,
     register_courier,
+    review_rank,
     serialize,
     update_arguments,
 )
 from scones.dispatch.orders import Courier, Order, Rules, choose_orders
-from scones.domain.decision import Outcome, outcome_of_error, read_refusal
+from scones.domain.decision import NOT_A_VEHICLE, Outcome, outcome_of_error, read_refusal
 from scones.domain.naming import is_internal, to_iso8601
 from scones.lambdas import logged
 from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
+_PHOTO_DAYS = timedelta(days=float(os.environ["PHOTO_DAYS"]))
 _OLDEST = timedelta(minutes=OLDEST_MINUTES)
 # `scones dispatch` considers the whole order book; a photo's courier is offered the first open orders.
 _OFFERED_ORDERS = 500
@@ -51,11 +53,17 @@ class Sighting:
     record: Item
     courier: Courier
     seen_at: str
+    answered: bool = False
+    """Whether a person decided: then the decision of the model is in the table, and this is added to it."""
 
     def mark(self) -> Write:
         """Mark the photo as dispatched, on the condition that no other execution did."""
         key: Item = {"photo_id": self.photo_id, "execution": _mark(self.photo_id)}
         return Write(key, {"by": self.execution}, "attribute_not_exists(#photo_id)")
+
+    def unmarked(self) -> tuple[str, Write]:
+        """Check that no execution dispatched the photo."""
+        return _DECISIONS, replace(self.mark(), set={})
 
     def decided(self, dispatch: DispatchStatus, orders: tuple[Order, ...] = ()) -> Write:
         """Record the decision, its dispatch status and its orders."""
@@ -67,11 +75,15 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take `{"execution", "started", "photo"}`, where *photo* is FilterInferences' output, or the state that failed.
 
     Returns the photo with `dispatch`, the status, and `orders`, which its courier got; for a refused photo these two
-    and `review`, whether this execution is to send it to the review queue. Of internal traffic nothing is recorded.
+    and `review`, whether a person is to review it; then `item` has the fields of the reviews table. Of internal traffic
+    nothing is recorded. With `answer`, the label that a person gave the photo, its courier is dispatched by that; the
+    execution is the one that asked for the review.
 
     Raises:
         StorageUnavailable: a table does not answer, or there are too many conflicts; the state machine retries.
     """
+    if "answer" in event:
+        return _answer(event["execution"], event["photo"], event["answer"])
     photo = _with_refusal(event["photo"])
     if is_internal(photo.get("inference_id")):
         return _result(photo, DispatchStatus.NONE, [])
@@ -88,33 +100,56 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             dispatch, orders = DispatchStatus.NONE, list[str]()
         else:
             dispatch, orders = _dispatch(_sighting(photo, event["execution"], record, now), outcome, now)
-        review = outcome is Outcome.BELOW_THRESHOLD and _is_first_review(photo["photo_id"], event["execution"])
-    return _result(photo, dispatch, orders, review=review)
+    if outcome not in (Outcome.BELOW_THRESHOLD, Outcome.OUT_OF_DISTRIBUTION):
+        return _result(photo, dispatch, orders)
+    return {"review": True, "item": _review_item(photo, outcome, now), "dispatch": dispatch, "orders": orders}
 
 
-def _result(
-    photo: dict[str, Any], dispatch: DispatchStatus, orders: list[str], *, review: bool = False
-) -> dict[str, Any]:
+def _result(photo: dict[str, Any], dispatch: DispatchStatus, orders: list[str]) -> dict[str, Any]:
     # The cause of a refusal, twice, could exceed the limit of a state.
-    kept = {"review": review} if "error" in photo else photo
+    kept = {"review": False, "item": {}} if "error" in photo else photo
     return {**kept, "dispatch": dispatch, "orders": orders}
 
 
-def _is_first_review(photo_id: str, execution: str) -> bool:
-    """Mark the photo as sent to review; tell whether no other execution did, so that the queue holds it once."""
-    # The mark has a key of its own, so that a query for the photo gives its decisions.
-    key: Item = dict.fromkeys(("photo_id", "execution"), f"review of {photo_id}")
-    try:
-        _tables.put_item(
-            TableName=_DECISIONS,
-            Item=serialize({**key, "by": execution}),
-            ConditionExpression="attribute_not_exists(#photo_id) OR #by = :by",
-            ExpressionAttributeNames={"#photo_id": "photo_id", "#by": "by"},
-            ExpressionAttributeValues=serialize({":by": execution}),
-        )
-    except _tables.exceptions.ConditionalCheckFailedException:
-        return False
-    return True
+def _review_item(photo: dict[str, Any], outcome: Outcome, now: datetime) -> dict[str, Any]:
+    """The fields of the reviews table; numbers are written as DynamoDB's API wants them.
+
+    `sighted` orders the arrivals of one photo: one without a courier never hides one with a courier. `first` names the
+    attribute that keeps the rank of the first arrival, so that a photo which is sent again keeps its place.
+    """
+    courier, since = photo.get("courier"), to_iso8601(now)
+    return {
+        "rank": review_rank(outcome, since, waits=bool(courier)),
+        "first": "first_waiting" if courier else "first_rank",
+        "since": since,
+        "reason": outcome,
+        # Of a photo that came inline, the event holds the bytes.
+        "uri": f"s3://{photo['s3_bucket']}/{photo['s3_key']}" if photo.get("s3_key") else "",
+        "model_version": photo.get("model_version", ""),
+        "predicted": photo.get("label", ""),
+        "confidence": repr(float(photo.get("confidence", 0))),
+        "seen_at": photo["seen_at"],
+        "sighted": min(photo["seen_at"], since) if courier else "",
+        "courier": serialize({"courier": courier or {}})["courier"],
+        "expires": str(int((now + _PHOTO_DAYS).timestamp())),
+    }
+
+
+def _answer(execution: str, photo: dict[str, Any], label: str) -> dict[str, Any]:
+    """Dispatch the courier of a photo by the label that a person gave it; returns `dispatch` and `orders`.
+
+    However often it is called, and whatever label it is called with then, the photo moves orders once.
+    """
+    if label == NOT_A_VEHICLE or not photo.get("courier"):
+        return {"dispatch": DispatchStatus.NONE, "orders": []}
+    now = datetime.now(UTC)
+    record: Item = {"outcome": Outcome.CLASSIFIED, "answer": label, "answered": to_iso8601(now)}
+    sighting = _sighting({**photo, "label": label, "confidence": 1.0}, execution, record, now)
+    # What the model decided stays recorded.
+    added = {name: value for name, value in sighting.record.items() if name != "outcome"}
+    with storage("the tables"):
+        dispatch, orders = _dispatch(replace(sighting, record=added, answered=True), Outcome.CLASSIFIED, now)
+    return {"dispatch": dispatch, "orders": orders}
 
 
 def _with_refusal(photo: dict[str, Any]) -> dict[str, Any]:
@@ -140,13 +175,15 @@ def _sighting(photo: dict[str, Any], execution: str, record: Item, now: datetime
 def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[DispatchStatus, list[str]]:
     """Register the courier; if the vehicle is known, assign orders too, in one transaction."""
     if sighting.seen_at < to_iso8601(now - _OLDEST):
-        _write(sighting.decided(DispatchStatus.TOO_OLD))
+        _record(sighting, DispatchStatus.TOO_OLD)
         return DispatchStatus.TOO_OLD, []
     if outcome is Outcome.BELOW_THRESHOLD:
         seen = (_COURIERS, register_courier(sighting.courier, sighting.photo_id, sighting.seen_at))
-        if _transact([(_DECISIONS, sighting.decided(DispatchStatus.REGISTERED)), seen]):
-            return _outdated(sighting)
-        return DispatchStatus.REGISTERED, []
+        # A courier who got orders by this photo, as after a review, keeps the vehicle and the capacity that is left.
+        refused = _transact([(_DECISIONS, sighting.decided(DispatchStatus.REGISTERED)), seen, sighting.unmarked()])
+        if 2 in refused:
+            return _already(sighting)
+        return _outdated(sighting) if refused else (DispatchStatus.REGISTERED, [])
     # FilterInferences applied the threshold already.
     rules = Rules(sure_confidence=sighting.courier.confidence)
     gone: set[str] = set()
@@ -181,13 +218,13 @@ def _already(sighting: Sighting) -> tuple[DispatchStatus, list[str]]:
     orders = [str(order) for order in _get(sighting.photo_id, by)["orders"]]  # type: ignore[union-attr]
     if by == sighting.execution:
         return DispatchStatus.DONE, orders
-    _write(sighting.decided(DispatchStatus.DUPLICATE))
+    _record(sighting, DispatchStatus.DUPLICATE)
     return DispatchStatus.DUPLICATE, orders
 
 
 def _outdated(sighting: Sighting) -> tuple[DispatchStatus, list[str]]:
     """A newer photo of the courier is known."""
-    _write(sighting.decided(DispatchStatus.OUTDATED))
+    _record(sighting, DispatchStatus.OUTDATED)
     return DispatchStatus.OUTDATED, []
 
 
@@ -221,16 +258,37 @@ def _get(photo_id: str, execution: str) -> Item:
     return deserialize(_tables.get_item(TableName=_DECISIONS, Key=key, ConsistentRead=True)["Item"])
 
 
+def _record(sighting: Sighting, dispatch: DispatchStatus) -> None:
+    """Record that the photo moved no orders."""
+    decided = sighting.decided(dispatch)
+    if sighting.answered:
+        _tables.update_item(**update_arguments(_DECISIONS, decided))
+    else:
+        _write(decided)
+
+
 def _write(write: Write) -> None:
     """Write a decision: a put costs less than an update of as many attributes."""
     _tables.put_item(TableName=_DECISIONS, Item=serialize({**write.key, **write.set}))
 
 
+def _check(table: str, write: Write) -> dict[str, Any]:
+    arguments = update_arguments(table, write)
+    names = ("TableName", "Key", "ConditionExpression", "ExpressionAttributeNames")
+    return {name: arguments[name] for name in names}
+
+
 def _transact(writes: list[tuple[str, Write]]) -> set[int]:
-    """Make all writes or none; return the positions of those whose conditions failed."""
+    """Make all writes or none; return the positions of those whose conditions failed.
+
+    A write that sets nothing only checks its condition.
+    """
     try:
         _tables.transact_write_items(
-            TransactItems=[{"Update": update_arguments(table, write)} for table, write in writes]
+            TransactItems=[
+                {"Update": update_arguments(table, write)} if write.set else {"ConditionCheck": _check(table, write)}
+                for table, write in writes
+            ]
         )
     except _tables.exceptions.TransactionCanceledException as error:
         reasons = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]

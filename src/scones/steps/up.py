@@ -35,7 +35,6 @@ class StackOutputs:
     hosting_role_arn: str
     alert_topic_arn: str
     failure_topic_arn: str
-    review_queue_url: str
     couriers_table: str
     orders_table: str
     decisions_table: str
@@ -89,7 +88,6 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         hosting_role_arn=stack.outputs["HostingRoleArn"],
         alert_topic_arn=stack.outputs["AlertTopicArn"],
         failure_topic_arn=stack.outputs["FailureTopicArn"],
-        review_queue_url=stack.outputs["ReviewQueueUrl"],
         couriers_table=stack.outputs["CouriersTableName"],
         orders_table=stack.outputs["OrdersTableName"],
         decisions_table=stack.outputs["DecisionsTableName"],
