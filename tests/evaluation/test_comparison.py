@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from scones.evaluation.comparison import compare, mcnemar
+from scones.evaluation.comparison import compare, difference_bound, mcnemar, photos_needed
 
 CLASSES = ("bicycle", "motorcycle")
 BICYCLE, MOTORCYCLE = (0.8, 0.2), (0.3, 0.7)
@@ -54,3 +55,62 @@ def test_the_four_counts_make_all_photos(answers: list[tuple[str, bool, bool]]) 
     assert found.both_right + found.only_ours + found.only_theirs + found.both_wrong == found.n == len(answers)
     assert found.accuracy * found.n == pytest.approx(found.both_right + found.only_ours)
     assert 0 < found.p_value <= 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "n", "bound"),
+    # Without differences the bound is that of "no loss in n photos": 0.95^(1/n) - 1, and a bit for what we may win.
+    [(0, 0, 100, -0.0295), (0, 0, 300, -0.0099), (5, 5, 300, -0.0197), (20, 2, 200, 0.052), (0, 30, 30, -1.0)],
+)
+def test_the_lower_bound_of_a_difference(ours: int, theirs: int, n: int, bound: float) -> None:
+    """It lies below the difference, the closer the more photos there are."""
+    assert difference_bound(ours, theirs, n) == pytest.approx(bound, abs=0.005)
+    assert difference_bound(ours, theirs, n) <= (ours - theirs) / n
+
+
+@pytest.mark.parametrize(("n", "margin"), [(15, 0.1), (25, 0.05), (25, 0.2)])
+def test_a_worse_model_passes_as_rarely_as_stated(n: int, margin: float) -> None:
+    """Over every outcome and many true shares, one that is worse by just the margin passes with 5% at most."""
+    passing = [[difference_bound(ours, m - ours, n) >= -margin for ours in range(m + 1)] for m in range(n + 1)]
+    for rate in np.linspace(margin, 1, 60):
+        share = (1 - margin / rate) / 2
+        chance = sum(
+            float(stats.binom.pmf(m, n, rate)) * float(stats.binom.pmf(np.arange(m + 1), m, share)[passing[m]].sum())
+            for m in range(n + 1)
+        )
+        # The bound is found to four digits.
+        assert chance <= 0.0505
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 300), st.data())
+def test_each_photo_more_that_only_we_have_right_raises_the_bound(n: int, data: st.DataObject) -> None:
+    """And each that only the other has right lowers it."""
+    theirs = data.draw(st.integers(0, min(n - 1, 20)))
+    ours = data.draw(st.integers(0, min(n - 1 - theirs, 20)))
+    bound = difference_bound(ours, theirs, n)
+    assert difference_bound(ours + 1, theirs, n) >= bound - 1e-3
+    assert difference_bound(ours, theirs + 1, n) <= bound + 1e-3
+
+
+def test_the_bound_of_many_photos_continues_that_of_fewer() -> None:
+    """Beyond 2,000 photos it is approximated."""
+    assert difference_bound(30, 30, 2001) == pytest.approx(difference_bound(30, 30, 2000), abs=0.0005)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "n"), [(0, 0, 0), (-1, 0, 5), (3, 3, 5)])
+def test_impossible_counts_are_refused(ours: int, theirs: int, n: int) -> None:
+    """No photos, negative counts, more differences than photos."""
+    with pytest.raises(ValueError, match="different answers"):
+        difference_bound(ours, theirs, n)
+
+
+def test_the_photos_needed_are_those_with_which_it_passes() -> None:
+    """About: equal models with few photos need more; a model that is worse by the margin never passes."""
+    needed = photos_needed(3, 3, 100, margin=0.02)
+    assert needed is not None
+    assert difference_bound(round(3.3 * needed / 100), round(3.3 * needed / 100), round(1.1 * needed)) >= -0.021
+    assert difference_bound(round(2.7 * needed / 100), round(2.7 * needed / 100), round(0.9 * needed)) < -0.019
+    assert photos_needed(0, 0, 100, margin=0.02) == pytest.approx(145, abs=15)
+    assert photos_needed(0, 2, 100, margin=0.02) is None
+    assert photos_needed(0, 201, 10_000, margin=0.02) is None

@@ -1,13 +1,30 @@
 """The gate passes only a model that meets the requirements, and names the others."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scones.evaluation.comparison import compare
-from scones.evaluation.gate import GateFailed, GateRequirements, check_not_worse, check_requirements, require_passed
+from scones.evaluation.gate import (
+    GateCheck,
+    GateFailed,
+    GateRequirements,
+    PairedAnswers,
+    SideEffects,
+    UnlikeModels,
+    check_challenger,
+    check_not_worse,
+    check_requirements,
+    check_side_effects,
+    require_passed,
+    require_same_classes,
+)
 from scones.evaluation.metrics import evaluate_predictions
+from scones.evaluation.ood import evaluate_ood
+from scones.evaluation.robustness import CorruptionResult
+from scones.model.out_of_fold import InvalidLabelledPredictions
 
 CLASSES = ("bicycle", "motorcycle")
 LOW = GateRequirements(accuracy=0.1, calibration_error=0.9, coverage=0.1, accuracy_covered=0.1)
@@ -53,3 +70,134 @@ def test_a_better_model_fails_the_gate_only_if_significantly_better() -> None:
     assert not check_not_worse(compare(photos, wrong(10), good, CLASSES, "other")).passed
     assert check_not_worse(compare(photos, wrong(2), good, CLASSES, "other")).passed
     assert check_not_worse(compare(photos, good, wrong(10), CLASSES, "other")).passed
+
+
+def paired(only_old: int, only_new: int, both: int, neither: int = 0) -> PairedAnswers:
+    """Photos of both classes in turn, of which each model has so many right."""
+    count = only_old + only_new + both + neither
+    labels = [CLASSES[number % 2] for number in range(count)]
+    order = np.random.default_rng(0).permutation(count)
+    old = np.isin(np.arange(count), order[: only_old + both])
+    new = np.isin(np.arange(count), order[only_old : only_old + both + only_new])
+    return PairedAnswers(labels, answers(labels, old), answers(labels, new))
+
+
+def answers(labels: list[str], right: np.ndarray) -> np.ndarray:
+    """Probabilities with which these photos are classified right, and the others wrong."""
+    truth = np.array([CLASSES.index(label) for label in labels])
+    return np.eye(2)[np.where(right, truth, 1 - truth)] * 0.8 + 0.1
+
+
+def failed(checks: tuple[GateCheck, ...]) -> list[str]:
+    """The meaning of the checks that did not pass."""
+    return [str(check) for check in checks if not check.passed]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "fresh", "drift", "words"),
+    [
+        (paired(1, 2, 197), None, False, []),
+        (paired(0, 0, 200), None, False, []),
+        (paired(2, 3, 195), paired(0, 9, 31), True, []),
+        (paired(2, 1, 197), None, False, ["gate_margin: .* 200 test photos", "lead in accuracy on all 200 photos"]),
+        (paired(0, 0, 50), None, False, [r"gate_margin: .* which about 1\d\d photos like these would raise enough"]),
+        (paired(0, 0, 200), None, True, [r"drift: .* is nothing, not <= 0\.05"]),
+        (paired(0, 0, 200), paired(0, 4, 36), True, [r"drift: .*\(4 to 0 of 40\) is 0\.06250, not <= 0\.05"]),
+        (paired(0, 9, 200), paired(6, 0, 30), False, ["live model's lead on fresh photos .6 to 0 of 36."]),
+    ],
+)
+def test_the_checks_of_a_challenger(
+    frozen: PairedAnswers, fresh: PairedAnswers | None, drift: bool, words: list[str]
+) -> None:
+    """Not worse on the test set, better where drift was found, and never worse on all photos together."""
+    found = failed(check_challenger(frozen, fresh, CLASSES, must_be_better=drift, margin=0.02))
+    assert len(found) == len(words), found
+    for line, pattern in zip(found, words, strict=True):
+        assert re.search(pattern, line), line
+
+
+def test_a_challenger_that_gives_up_one_class_is_refused_by_its_name() -> None:
+    """It wins more bicycles than it loses motorcycles, and still may not serve."""
+    labels = ["bicycle"] * 260 + ["motorcycle"] * 40
+    old, new = np.ones(300, bool), np.ones(300, bool)
+    old[:20] = False
+    new[-5:] = False
+    frozen = PairedAnswers(labels, answers(labels, old), answers(labels, new))
+    found = failed(check_challenger(frozen, None, CLASSES, must_be_better=False, margin=0.02))
+    assert len(found) == 1
+    assert "accuracy on 40 photos of motorcycle is 0.87500, not >= 0.95" in found[0]
+
+
+@pytest.mark.parametrize("fresh", [None, paired(0, 9, 31)])
+def test_a_class_without_test_photos_is_refused_by_its_name(fresh: PairedAnswers | None) -> None:
+    """Also where there are fresh photos of it: they are too few to stand for the test set."""
+    bicycles = np.array([[0.9, 0.1]] * 200)
+    frozen = PairedAnswers(["bicycle"] * 200, bicycles, bicycles)
+    found = failed(check_challenger(frozen, fresh, CLASSES, must_be_better=False, margin=0.02))
+    assert len(found) == 1
+    assert "photos of motorcycle is nothing" in found[0]
+
+
+@pytest.mark.parametrize("classes", [("bicycle", "car"), ("motorcycle", "bicycle"), ("bicycle",), (*CLASSES, "car")])
+def test_a_challenger_with_other_classes_is_refused(classes: tuple[str, ...]) -> None:
+    """Also in another order, which would swap the answers."""
+    require_same_classes(CLASSES, CLASSES)
+    with pytest.raises(UnlikeModels, match="the live model bicycle, motorcycle"):
+        require_same_classes(CLASSES, classes)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        PairedAnswers([], np.zeros((0, 2)), np.zeros((0, 2))),
+        PairedAnswers(["other"], np.ones((1, 2)), np.ones((1, 2))),
+        PairedAnswers(["bicycle"], np.ones((1, 2)), np.full((1, 2), np.nan)),
+        PairedAnswers(["bicycle"], np.ones((1, 2)), np.ones((2, 2))),
+        PairedAnswers(["bicycle"], np.ones((1, 3)), np.ones((1, 2))),
+    ],
+)
+def test_answers_that_do_not_belong_together_are_refused(broken: PairedAnswers) -> None:
+    """No photos, another label, NaN, other photos, other classes: of neither test set nor fresh photos."""
+    with pytest.raises(InvalidLabelledPredictions):
+        check_challenger(broken, None, CLASSES, must_be_better=False, margin=0.02)
+    if len(broken.labels):
+        with pytest.raises(InvalidLabelledPredictions):
+            check_challenger(paired(0, 0, 200), broken, CLASSES, must_be_better=False, margin=0.02)
+
+
+@pytest.mark.parametrize("worse_by", [0.025, 0.05])
+@pytest.mark.parametrize(("n", "fresh"), [(150, 0), (150, 30)])
+def test_worse_models_are_rarely_promoted(worse_by: float, n: int, fresh: int) -> None:
+    """Of models that are truly worse by more than the margin, few pass (the stated 5%, of 60: at most 6)."""
+    rng = np.random.default_rng([n, fresh])
+    promoted = 0
+    for _ in range(60):
+        # One in thirty photos only the challenger has right, and so many more only the champion.
+        counts = [rng.multinomial(size, [1 / 30 + worse_by, 1 / 30, 14 / 15 - worse_by]) for size in (n, fresh) if size]
+        parts = [paired(*map(int, part)) for part in counts]
+        checks = check_challenger(parts[0], parts[1] if fresh else None, CLASSES, must_be_better=False, margin=0.02)
+        promoted += not failed(checks)
+    assert promoted <= 6
+
+
+def corrupted(accuracy: float) -> CorruptionResult:
+    """The accuracy under one corruption."""
+    interval = EVALUATION.interval
+    return CorruptionResult("blur", 3, "blur", 20, accuracy, interval, 1.0, accuracy)
+
+
+def test_a_challenger_must_not_be_less_robust_nor_accept_more_other_things() -> None:
+    """Each by more than two points; what was measured of the champion only fails."""
+    known, strange = np.linspace(0, 1, 100), np.linspace(0.9, 2, 100)
+    ood = evaluate_ood(1.0, known, {"other things": (tuple("x" * 100), strange)})
+    lenient = evaluate_ood(1.5, known, {"other things": (tuple("x" * 100), strange)})
+    good = SideEffects([corrupted(0.9), corrupted(0.7)], ood)
+    assert failed(check_side_effects(good, good, 0.02)) == []
+    assert failed(check_side_effects(SideEffects(), SideEffects(), 0.02)) == []
+    assert failed(check_side_effects(good, SideEffects([corrupted(0.8), corrupted(0.77)], ood), 0.02)) == []
+    fragile = SideEffects([corrupted(0.8), corrupted(0.75)], lenient)
+    assert [line.split(" is ")[0] for line in failed(check_side_effects(good, fragile, 0.02))] == [
+        "ood: the share of other things that it accepts",
+        "robustness: the challenger's mean accuracy on corrupted photos",
+    ][::-1]
+    assert len(failed(check_side_effects(good, SideEffects(), 0.02))) == 3

@@ -100,6 +100,8 @@ class Settings:
     """`evaluate --gate`: the minimum share of photos at or above the threshold."""
     gate_accuracy_covered: _Share = 0.92
     """`evaluate --gate`: the minimum of the lower end of the 95% interval of accuracy at or above the threshold."""
+    gate_margin: _Share = 0.02
+    """A challenger that may be less accurate than the live model by more than this does not replace it."""
     load_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 5.0
     """`evaluate --load`: the maximum duration of the test with each number of clients."""
     load_requests: _Count = 500

@@ -1,12 +1,19 @@
-"""Gate: the minimum quality that a model must have before it is approved."""
+"""Gate: the minimum quality that a model must have before it is approved, and before it replaces another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
 
 from scones.config.settings import Settings
 from scones.domain.errors import EvaluationError
-from scones.evaluation.comparison import SIGNIFICANCE, Comparison
-from scones.evaluation.metrics import ClassificationMetrics
+from scones.evaluation.comparison import SIGNIFICANCE, Comparison, difference_bound, photos_needed
+from scones.evaluation.metrics import ClassificationMetrics, Floats
+from scones.evaluation.ood import OodEvaluation
+from scones.evaluation.robustness import CorruptionResult
+from scones.model.out_of_fold import label_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +107,158 @@ def _checks(found: ClassificationMetrics, requirements: GateRequirements) -> Ite
 def _check(setting: str, meaning: str, measured: float | None, required: float, *, at_most: bool = False) -> GateCheck:
     passed = measured is not None and (measured <= required if at_most else measured >= required)
     return GateCheck(setting, meaning, required, at_most, measured, passed)
+
+
+_CLASS_MARGIN = 0.05
+"""By how much it may be less accurate on one class: there are fewer photos of each."""
+
+
+class UnlikeModels(EvaluationError):
+    """Two models that cannot be compared; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedAnswers:
+    """Photos with their true *labels*, and the probabilities [N, C] that champion and challenger gave them."""
+
+    labels: Sequence[str]
+    champion: Floats
+    challenger: Floats
+
+    def right(self, classes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which photos the champion has right, and which the challenger.
+
+        Raises:
+            InvalidLabelledPredictions: a label is none of *classes*, or the probabilities do not fit them.
+        """
+        first, second = (
+            table.argmax(axis=1) == label_columns(self.labels, table, classes)
+            for table in (self.champion, self.challenger)
+        )
+        return first, second
+
+
+@dataclass(frozen=True, slots=True)
+class SideEffects:
+    """What else was measured of a model: its accuracy on corrupted photos, and its out-of-distribution detector."""
+
+    robustness: Sequence[CorruptionResult] = ()
+    ood: OodEvaluation | None = None
+
+
+def require_same_classes(champion: Sequence[str], challenger: Sequence[str]) -> None:
+    """Return if both models tell the same classes apart, in the same order.
+
+    Raises:
+        UnlikeModels: they do not.
+    """
+    if tuple(champion) != tuple(challenger):
+        ours, theirs = ", ".join(challenger), ", ".join(champion)
+        raise UnlikeModels(
+            f"the challenger has the classes {ours}, the live model {theirs}; deploy it as a model of its own"
+        )
+
+
+def check_challenger(
+    frozen: PairedAnswers,
+    fresh: PairedAnswers | None,
+    classes: Sequence[str],
+    *,
+    must_be_better: bool,
+    margin: float,
+) -> tuple[GateCheck, ...]:
+    """Check that a challenger may replace the champion, both having answered the same photos.
+
+    *frozen* is the test set, which stays the same; *fresh* is the measuring share of recent traffic, if there is one.
+    On the test set the challenger must not be worse by more than *margin*, with 95% confidence. On fresh photos it must
+    be significantly better where drift was found (*must_be_better*), and elsewhere not significantly worse. On all of
+    them it must be right at least as often, and on each class too, except for a few photos. A class without photos
+    fails its check: nothing can be said of it.
+    """
+    return tuple(_compare(frozen, fresh, classes, must_be_better, margin))
+
+
+def check_side_effects(champion: SideEffects, challenger: SideEffects, margin: float) -> tuple[GateCheck, ...]:
+    """Check that a challenger is not less robust than the champion, nor less good at rejecting photos of other things.
+
+    What was measured of one model only fails.
+    """
+    return tuple(_side_effects(champion, challenger, margin))
+
+
+def _compare(
+    frozen: PairedAnswers, fresh: PairedAnswers | None, classes: Sequence[str], must_be_better: bool, margin: float
+) -> Iterator[GateCheck]:
+    old, new = frozen.right(classes)
+    yield _not_worse(old, new, margin)
+    labels = np.array(frozen.labels)
+    tested = {name: bool((labels == name).any()) for name in classes}
+    if fresh is not None and len(fresh.labels):
+        fresh_old, fresh_new = fresh.right(classes)
+        yield _on_fresh(fresh_old, fresh_new, must_be_better)
+        labels = np.concatenate([labels, fresh.labels])
+        old, new = np.concatenate([old, fresh_old]), np.concatenate([new, fresh_new])
+    elif must_be_better:
+        yield _check("drift", _LEAD, None, SIGNIFICANCE, at_most=True)
+    yield _check(
+        "challenger",
+        f"the challenger's lead in accuracy on all {len(labels)} photos",
+        float(new.mean() - old.mean()),
+        required=0,
+    )
+    for name in classes:
+        shown = labels == name
+        # Of a class with few photos, one may go wrong.
+        allowed = max(_CLASS_MARGIN, 1 / max(shown.sum(), 1))
+        required = max(0.0, float(old[shown].mean()) - allowed) if tested[name] else 1
+        recall = float(new[shown].mean()) if tested[name] else None
+        yield _check("challenger", f"the challenger's accuracy on {shown.sum()} photos of {name}", recall, required)
+
+
+_LEAD = "the p-value of the challenger's lead on fresh photos"
+Flags = NDArray[np.bool_]
+
+
+def _not_worse(old: Flags, new: Flags, margin: float) -> GateCheck:
+    n, only_old, only_new = len(old), int((old & ~new).sum()), int((new & ~old).sum())
+    bound = difference_bound(only_new, only_old, n)
+    split = f"{only_new} only the challenger has right, {only_old} only the live model"
+    meaning = f"the 95% lower bound of the challenger's lead on {n} test photos ({split})"
+    needed = photos_needed(only_new, only_old, n, margin) if bound < -margin else None
+    if needed:
+        meaning += f", which about {needed} photos like these would raise enough,"
+    return _check("gate_margin", meaning, bound, -margin)
+
+
+def _on_fresh(old: Flags, new: Flags, must_be_better: bool) -> GateCheck:
+    """McNemar's exact test, one-sided: how probable is such a lead by chance?"""
+    only_old, only_new = int((old & ~new).sum()), int((new & ~old).sum())
+    if must_be_better:
+        chance = float(special.bdtr(only_old, only_old + only_new, 0.5))
+        return _check("drift", f"{_LEAD} ({only_new} to {only_old} of {len(old)})", chance, SIGNIFICANCE, at_most=True)
+    chance = float(special.bdtr(only_new, only_old + only_new, 0.5))
+    leads = f"the p-value of the live model's lead on fresh photos ({only_old} to {only_new} of {len(old)})"
+    return _check("challenger", leads, chance, SIGNIFICANCE)
+
+
+def _side_effects(champion: SideEffects, challenger: SideEffects, margin: float) -> Iterator[GateCheck]:
+    if champion.robustness or challenger.robustness:
+        old, new = (
+            float(np.mean([result.accuracy for result in part.robustness])) if part.robustness else None
+            for part in (champion, challenger)
+        )
+        required = 1.0 if old is None else old - margin
+        yield _check("robustness", "the challenger's mean accuracy on corrupted photos", new, required)
+    if champion.ood is None and challenger.ood is None:
+        return
+    before, after = (_ood_shares(part.ood) for part in (champion, challenger))
+    for meaning in sorted({*before, *after}):
+        limit = before[meaning] + margin if meaning in before else 0.0
+        yield _check("ood", f"the share of {meaning}", after.get(meaning), limit, at_most=True)
+
+
+def _ood_shares(found: OodEvaluation | None) -> dict[str, float]:
+    if found is None:
+        return {}
+    accepted = {f"{group.kind} that it accepts": group.accepted for group in found.groups}
+    return {"test photos that it rejects": found.rejected, **accepted}
