@@ -77,7 +77,8 @@ def test_photos_that_people_skip_do_not_count() -> None:
     measuring = [photo for photo in planned if photo.purpose is Purpose.MEASURE]
     answered = measuring[:20]
     figure = measured_accuracy(confidence, answered, [number % 2 == 0 for number in range(20)])
-    assert (figure.accuracy, figure.labels) == (pytest.approx(0.5), 20)
+    assert figure.accuracy == pytest.approx(0.5)
+    assert figure.labels == 20
 
 
 def test_labels_of_the_learning_share_alone_measure_nothing() -> None:
