@@ -26,6 +26,16 @@ def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: s
     assert "stopped: $0.230 an hour" in render(receipt)
 
 
+def test_an_evaluation_says_what_generalises() -> None:
+    """Accuracy by source, and on sources left out, with n and interval; and what it does not show."""
+    lines = render(everything()).splitlines()
+    assert "accuracy on sources left out of training 0.880 [0.802 to 0.930, 95%], n = 100" in lines
+    assert "  <i>phone</i>: left out of training 0.887 [0.800 to 0.940, 95%], n = 80" in lines
+    assert "  (no source): test photos " in "\n".join(lines)
+    many = replace(everything(), by_source=everything().by_source[:1] * 30, warnings=("all of one",))
+    assert {"  and 20 more sources", "warning: all of one"} < set(render(many).splitlines())
+
+
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:
     """Nothing that a verb found out is hidden."""
     shown = render(StackOutputs("s", "b", "w", "h", "a", "f", "c", "o", "d", 0.8))

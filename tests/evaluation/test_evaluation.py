@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.small_model import FACTS, PLAN, facts, photos, predict, predict_opposite, small_model
+from scones.domain.statistics import wilson_interval
 from scones.evaluation.evaluation import (
     CannotEvaluate,
     Evaluation,
@@ -16,6 +17,7 @@ from scones.evaluation.evaluation import (
 )
 from scones.evaluation.model_client import LoadLimits
 from scones.evaluation.ood import SYNTHETIC
+from scones.model.out_of_fold import SourceAnswers
 from tiny_model import plain_photo
 
 
@@ -80,6 +82,56 @@ def test_an_ood_detector_is_tested_on_generated_images_and_on_other_photos() -> 
     assert both is not None
     assert [group.n for group in both.groups] == [300, 2]
     assert both.groups[1].accepted == 0.5
+
+
+def from_sources(right: list[int], wrong: list[int], count: int = 3) -> ModelUnderTest:
+    """The model, with so many right and wrong answers to photos of each source that was left out."""
+    counts = list(zip(right, wrong, strict=True))
+    names = tuple(f"s{number}" for number, both in enumerate(counts) for _ in range(sum(both)))
+    answers = [answer for good, bad in counts for answer in [True] * good + [False] * bad]
+    return replace(small_model(), by_source=SourceAnswers(count, names, np.array(answers, np.bool_)))
+
+
+def test_accuracy_is_given_by_source_and_on_sources_left_out() -> None:
+    """With n and Wilson's interval; the largest source first; of test photos and of what was left out."""
+    some = tuple(replace(photo, source="s0" if number % 4 else "new") for number, photo in enumerate(photos()))
+    found = evaluate_model(from_sources([90, 30], [10, 0]), facts(), some, PLAN, lambda *_: None)
+    assert found.new_source is not None
+    assert found.new_source.n == 130
+    assert found.new_source.accuracy == pytest.approx(120 / 130)
+    assert found.new_source.interval == wilson_interval(120, 130)
+    shown = {it.source: (it.test and it.test.n, it.left_out and it.left_out.accuracy) for it in found.by_source}
+    assert shown == {"s0": (30, 0.9), "s1": (None, 1.0), "new": (10, None)}
+    assert list(shown) == ["s0", "s1", "new"]
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(("right", "passed"), [(60, True), (59, False)])
+def test_the_gate_asks_for_accuracy_on_new_sources(right: int, passed: bool) -> None:
+    """By the lower end of its interval: .94 here, or .91 where one answer of sixty is wrong."""
+    plan = replace(PLAN, requirements=replace(PLAN.requirements, new_source=0.92))
+    check = evaluated(plan, from_sources([right, 0], [60 - right, 0])).gate[-1]
+    assert (check.setting, check.passed, check.required) == ("gate_new_source", passed, 0.92)
+    assert check.measured == wilson_interval(right, 60).low
+
+
+@pytest.mark.parametrize(
+    ("model", "warning"),
+    [
+        (small_model(), "does not say how"),
+        (from_sources([], [], 1), "all photos come from one source"),
+        (from_sources([], []), "no source can be left out"),
+    ],
+)
+def test_what_shows_nothing_about_new_sources_is_a_warning_and_no_failed_check(
+    model: ModelUnderTest, warning: str
+) -> None:
+    """The gate cannot ask for what cannot be measured."""
+    found = evaluated(replace(PLAN, requirements=replace(PLAN.requirements, new_source=1.0)), model)
+    assert (found.new_source, found.by_source) == (None, ())
+    (text,) = found.warnings
+    assert warning in text
+    assert "gate_new_source" not in {check.setting for check in found.gate}
 
 
 def test_every_target_is_load_tested() -> None:

@@ -44,6 +44,15 @@ def test_votes_on_the_labels_are_kept_where_there_are_some(tmp_path: Path) -> No
         replace(known(), votes=np.ones((3, 2)))
 
 
+def test_answers_of_heads_that_saw_no_photo_of_a_source_are_told_by_source() -> None:
+    """Only of sources that could be left out; a model from elsewhere does not know its sources."""
+    assert known().by_source() is None
+    said = np.array([[0.1, 0.9, 0.0], [np.nan] * 3, [0.2, 0.2, 0.6]])
+    found = replace(known(), sources=("phone", "", "<city>"), new_source=said).by_source()
+    assert found is not None
+    assert (found.count, found.sources, found.right.tolist()) == (3, ("phone", "<city>"), [False, True])
+
+
 def test_right_and_wrong_are_told_for_any_number_of_classes() -> None:
     """The likeliest class is the answer, its probability the confidence."""
     judged = known().scored()

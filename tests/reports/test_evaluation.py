@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import msgspec
+import numpy as np
 import pytest
 
 from cli.test_demo_report import Nesting
@@ -13,6 +14,7 @@ from evaluation.small_model import FACTS, PLAN, facts, photos, predict_opposite,
 from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, evaluate_model
 from scones.evaluation.model_client import LoadLevel, LoadResult
 from scones.evaluation.thresholds import Saving
+from scones.model.out_of_fold import SourceAnswers
 from scones.reports.evaluation import render_evaluation
 from tiny_model import plain_photo
 
@@ -28,8 +30,10 @@ def everything() -> Evaluation:
     """An evaluation with every optional part."""
     rival = replace(small_model("<b>rival</b>"), predict=predict_opposite)
     plan = replace(PLAN, robustness=True, against=rival, ood=True, ood_photos=OTHERS)
-    model = replace(small_model(), facts=replace(FACTS, ood_threshold=50.0))
-    return replace(evaluate_model(model, facts(), photos(), plan, lambda *_: None), load=(LOAD,))
+    sources = SourceAnswers(3, ("<i>phone</i>",) * 80 + ("city",) * 20, np.arange(100) % 9 > 0)
+    model = replace(small_model(), facts=replace(FACTS, ood_threshold=50.0), by_source=sources)
+    tested = tuple(replace(photo, source=("city", "", "new")[number % 3]) for number, photo in enumerate(photos()))
+    return replace(evaluate_model(model, facts(), tested, plan, lambda *_: None), load=(LOAD,))
 
 
 def page(evaluation: Evaluation) -> str:
@@ -52,7 +56,7 @@ def whole_page() -> str:
 @cache
 def bare_page() -> str:
     """The page of the same answers, with nothing more than must be."""
-    return page(replace(everything(), ood=None, robustness=(), comparison=None, load=()))
+    return page(replace(everything(), ood=None, robustness=(), comparison=None, load=(), by_source=()))
 
 
 @cache
@@ -100,6 +104,16 @@ def test_optional_parts_are_there_only_on_request() -> None:
     assert all(part in full for part in parts)
     assert not any(part in plain for part in parts)
     assert "9 of 9" in full  # errors under load are not hidden
+
+
+def test_accuracy_by_source_is_shown_beside_that_of_cross_validation() -> None:
+    """With n and interval; what shows nothing about new sources is said loudly."""
+    text = " ".join(whole_page().split())
+    assert "<td>&lt;i&gt;phone&lt;/i&gt;</td><td>0</td><td></td><td></td><td>80</td><td>88.8%</td>" in text
+    assert "<td>(not named)</td><td>13</td>" in text
+    assert "<b>88.0%</b> of 100 in all, against 99.0% by cross-validation" in text
+    assert "Not measured." not in text
+    assert "The model file does not say how the model does on photos of a new source." in poor_page()
 
 
 @pytest.mark.parametrize(("render", "word"), [(whole_page, "passed"), (poor_page, "failed")])

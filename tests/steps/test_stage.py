@@ -5,7 +5,7 @@ import pytest
 
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
-from scones.data.dataset import Dataset, ExcludedFile, Sample, SourceError, from_lines, labelled_photo
+from scones.data.dataset import ONE_SOURCE, Dataset, ExcludedFile, Sample, SourceError, from_lines, labelled_photo
 from scones.domain.naming import list_key, manifest_key, outliers_prefix, split_prefix
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
@@ -83,6 +83,22 @@ def test_one_relabelled_photo_is_another_version(aws: Aws, settings: Settings, c
     second = stage(aws, settings, replace(collection, photos=changed), Silent())
     assert second.version != first.version
     assert aws.bucket.find(manifest_key(first.version, "train")) is not None
+
+
+def test_sources_are_in_the_manifest_and_one_alone_is_a_warning(
+    aws: Aws, settings: Settings, collection: Dataset
+) -> None:
+    """Other sources are another version, unless folders named them all along."""
+    first = stage(aws, settings, collection, Silent())
+    assert first.warnings == (ONE_SOURCE,)
+    photos = tuple(replace(it, source="phone" if it.label == "bicycle" else "city") for it in collection.photos)
+    second = stage(aws, settings, replace(collection, photos=photos), Silent())
+    assert second.warnings == ()
+    assert second.version != first.version
+    assert {(it.label, it.source) for it in read_manifests(aws, second.version)} == {
+        ("bicycle", "phone"),
+        ("motorcycle", "city"),
+    }
 
 
 def test_an_interrupted_upload_goes_on_where_it_ended(aws: Aws, settings: Settings, collection: Dataset) -> None:

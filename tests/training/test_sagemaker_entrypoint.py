@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scones.data.dataset import Sample, to_lines
 from scones.training.sagemaker_entrypoint import (
     InvalidTrainingJob,
     TrainingJob,
@@ -128,6 +129,20 @@ def test_a_photo_s_source_is_its_folder_below_the_class(job: TrainingJob) -> Non
     found = read_photos(job, read_hyperparameters(job), lambda _line: None)
     assert found.data.sources[found.names.index("bicycle/studio/2026/x.png")] == "studio"
     assert sorted(set(found.data.sources)) == ["", "studio"]
+
+
+def test_a_photo_s_source_is_the_manifest_s(job: TrainingJob) -> None:
+    """Whatever its folder is called; a photo that the manifest does not have comes from nowhere."""
+    (job.channel / "bicycle" / "spelled").mkdir()
+    for name in ("spelled/a.png", "b.png"):
+        Image.new("RGB", (40, 30)).save(job.channel / "bicycle" / name)
+    named = {"bicycle/spelled/a.png": "", "bicycle/0.png": "phone", "motorcycle/1.png": "city"}
+    samples = [Sample(f"data/v/train/{name}", name.split("/")[0], "train", "0", it) for name, it in named.items()]
+    job.manifest.mkdir()
+    (job.manifest / "train.jsonl").write_bytes(to_lines(samples, "train", ("bicycle", "motorcycle")))
+    found = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    sources = dict(zip(found.names, found.data.sources, strict=True))
+    assert {name: source for name, source in sources.items() if source or name in named} == named
 
 
 def test_an_unreadable_photo_is_reported_and_skipped(job: TrainingJob) -> None:

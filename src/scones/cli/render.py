@@ -10,7 +10,7 @@ from scones.domain.text import printable
 if TYPE_CHECKING:
     from scones.cli.demo import DemoResult
     from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
-    from scones.evaluation.evaluation import Evaluation
+    from scones.evaluation.evaluation import AccuracyEstimate, Evaluation
     from scones.evaluation.model_client import LoadLevel
     from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.labels import LabelResult
@@ -69,9 +69,9 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
     if result.data.kind != "photos":
         yield "DRAWINGS, not photos: these figures say nothing about photos"
     yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
-    if (folds := result.out_of_fold) is not None:
-        interval = f"[{folds.interval.low:.3f} to {folds.interval.high:.3f}, 95%]"
-        yield f"cross-validated accuracy on the training photos {folds.accuracy:.3f} {interval}, n = {folds.n}"
+    if result.out_of_fold is not None:
+        yield f"cross-validated accuracy on the training photos {_share(result.out_of_fold)}"
+    yield from _by_source(result)
     yield f"accuracy at 90% coverage {result.accuracy_at_90:.3f}"
     beside = f"{result.ece_before:.3f} without temperature scaling, {result.ece_by_chance:.3f} by chance if perfect"
     yield f"calibration error {metrics.ece:.3f} ({beside})"
@@ -93,6 +93,23 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
     yield from (f"gate failed: {check}" for check in result.gate if not check.passed)
     if result.report:
         yield f"report {result.report}"
+
+
+def _by_source(result: "Evaluation") -> Iterable[str]:
+    if result.new_source is not None:
+        yield f"accuracy on sources left out of training {_share(result.new_source)}"
+    for item in result.by_source[:_FEW]:
+        parts = {"test photos": item.test, "left out of training": item.left_out}
+        yield f"  {item.source or '(no source)'}: " + ", ".join(
+            f"{name} {_share(found)}" for name, found in parts.items() if found
+        )
+    if len(result.by_source) > _FEW:
+        yield f"  and {len(result.by_source) - _FEW} more sources"
+    yield from (f"warning: {warning}" for warning in result.warnings)
+
+
+def _share(found: "AccuracyEstimate") -> str:
+    return f"{found.accuracy:.3f} [{found.interval.low:.3f} to {found.interval.high:.3f}, 95%], n = {found.n}"
 
 
 def _detector(result: "Evaluation") -> Iterable[str]:

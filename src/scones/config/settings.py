@@ -102,6 +102,8 @@ class Settings:
     """`evaluate --gate`: the minimum of the lower end of the 95% interval of accuracy at or above the threshold."""
     gate_margin: _Share = 0.02
     """A challenger that may be less accurate than the live model by more than this does not replace it."""
+    gate_new_source: _Share = 0.85
+    """`evaluate --gate`: the minimum of the lower end of accuracy's 95% interval on sources left out of training."""
     load_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 5.0
     """`evaluate --load`: the maximum duration of the test with each number of clients."""
     load_requests: _Count = 500

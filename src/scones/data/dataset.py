@@ -16,12 +16,13 @@ class InvalidManifest(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One staged photo: its S3 key and its label."""
+    """One staged photo: its S3 key, its label, and the *source* that it comes from, "" where that is unknown."""
 
     key: str
     label: str
     split: str
     sha256: str
+    source: str = ""
 
 
 def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> bytes:
@@ -34,7 +35,12 @@ def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> 
             {
                 "source-ref": f"s3://{bucket}/{sample.key}",
                 "vehicle": classes.index(sample.label),
-                "vehicle-metadata": {"class-name": sample.label, "split": sample.split, "sha256": sample.sha256},
+                "vehicle-metadata": {
+                    "class-name": sample.label,
+                    "split": sample.split,
+                    "sha256": sample.sha256,
+                    "source": sample.source,
+                },
             },
             ensure_ascii=False,
         )
@@ -56,7 +62,7 @@ def to_list(samples: Iterable[Sample], classes: Sequence[str]) -> bytes:
 
 
 def from_lines(data: bytes, bucket: str) -> tuple[Sample, ...]:
-    """Read a manifest back.
+    """Read a manifest back; without a *bucket*, the photos may be in any.
 
     Raises:
         InvalidManifest: a line is in another format; the message says which.
@@ -70,14 +76,32 @@ def _sample(line: str, number: int, bucket: str) -> Sample:
     try:
         entry = json.loads(line)
         about = entry["vehicle-metadata"]
-        key = entry["source-ref"].removeprefix(f"s3://{bucket}/")
-        return Sample(key, about["class-name"], about["split"], about["sha256"])
+        uri = entry["source-ref"]
+        key = uri.removeprefix(f"s3://{bucket}/") if bucket else uri.removeprefix("s3://").partition("/")[2]
+        source = about.get("source")
+        if source is None:
+            # Manifests of before have no sources; the folder below the class's names it, as it did then.
+            source = folder_below(key.partition(f"/{about['split']}/")[2])
+        return Sample(key, about["class-name"], about["split"], about["sha256"], str(source))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidManifest(
             f"line {number} of the manifest is not in the format of Scones ({error}); run: scones stage"
         ) from error
 
 
+def folder_below(name: str) -> str:
+    """The folder below the class's in `<class>/<folder>/.../<photo>`; empty for `<class>/<photo>`."""
+    folders = name.split("/")[1:-1]
+    return folders[0] if folders else ""
+
+
+ONE_SOURCE: Final = "all photos come from one source: nothing shows how the model does on photos of another"
+"""The warning where accuracy on new sources cannot be measured."""
+NO_NEW_SOURCE: Final = (
+    "nothing shows how the model does on photos of a new source: all photos come from one source, or no source can be "
+    "left out, since a class would lose most of its photos"
+)
+"""The same where it is not known which of the two it is."""
 MIN_PHOTOS_PER_CLASS: Final = 10
 """The minimum for training and evaluation."""
 
@@ -111,7 +135,8 @@ class ProgressCallback(Protocol):
 class LabelledPhoto:
     """One photo; `name` is unique within its split and class, `sha256` that of its file, in hex.
 
-    `read` reads the file's bytes when they are needed: thousands of large photos would not fit into memory.
+    `source` says where it comes from, such as a phone, a city or a website; empty where that is unknown. `read` reads
+    the file's bytes when they are needed: thousands of large photos would not fit into memory.
     """
 
     name: str
@@ -119,6 +144,7 @@ class LabelledPhoto:
     split: Split
     sha256: str
     read: Callable[[], bytes] = field(repr=False, compare=False)
+    source: str = ""
 
     @property
     def data(self) -> bytes:

@@ -145,7 +145,7 @@ def parse_labels(
         refused.append(error)
         refuse(error)
 
-    for place, row in _rows(text, reject):
+    for place, row in table_rows(text, reject):
         try:
             label = _label(row, place, classes, by, when)
         except InvalidLabels as error:
@@ -184,7 +184,7 @@ def _label(row: Mapping[str, object], place: str, classes: Sequence[str], by: st
     return Label(photo, label, person[:MAX_NAME_CHARACTERS] or by, moment, event=event)
 
 
-def _rows(text: str, refuse: Refuse) -> Iterator[tuple[str, Mapping[str, object]]]:
+def table_rows(text: str, refuse: Refuse) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Each row, and its place in the file for messages."""
     start = text.lstrip()[:1]
     if start == "[":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -95,6 +95,7 @@ class ImageFile:
     split: Split
     place: str
     read: Callable[[], bytes]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def _validate(candidate: ImageFile) -> ValidImage:
     whole = labelled_photo(candidate.name, candidate.label, candidate.split, found.data)
     read = candidate.read
     # The bytes are not kept in memory.
-    photo = LabelledPhoto(whole.name, whole.label, whole.split, whole.sha256, lambda: without_metadata(read()))
+    photo = replace(whole, read=lambda: without_metadata(read()), source=candidate.source)
     return ValidImage(photo, found.cells, found.notes)
 
 

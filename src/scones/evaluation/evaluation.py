@@ -1,8 +1,12 @@
 """Evaluation: everything that is measured about one model on labelled test photos."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from scones.data.dataset import NO_NEW_SOURCE, ONE_SOURCE
 from scones.data.decode import png
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import EvaluationError, SconesError, raise_as
@@ -43,7 +47,7 @@ from scones.evaluation.thresholds import (
     evaluate_threshold_on_halves,
 )
 from scones.model.model_file import ModelFile
-from scones.model.out_of_fold import OutOfFoldPredictions, ScoredPredictions, label_columns
+from scones.model.out_of_fold import OutOfFoldPredictions, ScoredPredictions, SourceAnswers, label_columns
 
 _COVERAGE = 0.9
 OTHER_THINGS = "other things"
@@ -97,11 +101,12 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPhoto:
-    """A test photo: its key, its true class and its bytes."""
+    """A test photo: its key, its true class, its bytes, and the source that it comes from, "" where unknown."""
 
     key: str
     label: str
     data: bytes
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +119,29 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
-class CrossValidationScore:
-    """The accuracy of out-of-fold predictions on all *n* training photos."""
+class AccuracyEstimate:
+    """The accuracy on *n* photos, with its 95% interval (Wilson)."""
 
     n: int
     accuracy: float
     interval: Interval
+
+    @classmethod
+    def of(cls, right: Flags) -> "AccuracyEstimate":
+        """Count the right predictions, of which there is one or more."""
+        return cls(len(right), float(right.mean()), wilson_interval(int(right.sum()), len(right)))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAccuracy:
+    """The accuracy on one source: on its *test* photos, and on its training photos when it is *left_out* of training.
+
+    None where it has no such photos, or cannot be left out.
+    """
+
+    source: str
+    test: AccuracyEstimate | None
+    left_out: AccuracyEstimate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +150,8 @@ class Evaluation:
 
     *ece_before* is the calibration error without the model's temperature, *ece_by_chance* that which a perfectly
     calibrated model would show on as many photos. *accuracy_at_90* is the accuracy among the 90% of photos with the
-    highest confidence. *curve* is thinned for charts. *report* is the page's path.
+    highest confidence. *curve* is thinned for charts. *report* is the page's path. *out_of_fold* is the accuracy by
+    cross-validation, *new_source* that on sources left out of training, *by_source* that on each source.
     """
 
     model: ModelFacts
@@ -143,7 +166,11 @@ class Evaluation:
     curve: tuple[RiskCoveragePoint, ...]
     predictions: Predictions
     gate: tuple[GateCheck, ...]
-    out_of_fold: CrossValidationScore | None = None
+    out_of_fold: AccuracyEstimate | None = None
+    new_source: AccuracyEstimate | None = None
+    by_source: tuple[SourceAccuracy, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What these figures do not show."""
     ood: OodEvaluation | None = None
     robustness: tuple[CorruptionResult, ...] = ()
     comparison: Comparison | None = None
@@ -153,7 +180,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class ModelUnderTest:
-    """A model that can be called; *out_of_fold* is None where its file keeps no such predictions.
+    """A model that can be called; *out_of_fold* and *by_source* are None where its file keeps no such predictions.
 
     *load_targets* are what can be put under load, each with its name.
     """
@@ -161,6 +188,7 @@ class ModelUnderTest:
     facts: ModelFacts
     predict: Predict
     out_of_fold: ScoredPredictions | None = None
+    by_source: SourceAnswers | None = None
     load_targets: tuple[tuple[str, Send], ...] = ()
 
 
@@ -197,7 +225,8 @@ def evaluate_model(
     output = model.predict([photo.data for photo in photos])
     result = _from_predictions(model, data, photos, output.probabilities, plan.terms)
     comparison = _compare(model, output.probabilities, photos, plan.against) if plan.against else None
-    gate = check_requirements(result.metrics, plan.requirements)
+    new_source = result.new_source.interval if result.new_source else None
+    gate = check_requirements(result.metrics, plan.requirements, new_source)
     return replace(
         result,
         gate=(*gate, check_not_worse(comparison)) if comparison else gate,
@@ -289,16 +318,40 @@ def _from_predictions(
             probabilities=tuple(tuple(row) for row in probabilities.tolist()),
         ),
         gate=(),
-        out_of_fold=_cross_validation(model.out_of_fold.right) if model.out_of_fold else None,
+        out_of_fold=AccuracyEstimate.of(model.out_of_fold.right) if model.out_of_fold else None,
+        new_source=_estimate(model.by_source.right) if model.by_source else None,
+        by_source=_by_source(model.by_source, [photo.source for photo in photos], right),
+        warnings=_warnings(model.by_source),
     )
+
+
+def _estimate(right: Flags) -> AccuracyEstimate | None:
+    return AccuracyEstimate.of(right) if len(right) else None
+
+
+def _by_source(known: SourceAnswers | None, sources: Sequence[str], right: Flags) -> tuple[SourceAccuracy, ...]:
+    """The accuracy on each source, the largest first; nothing where there is but one."""
+    tested, trained = np.array(sources, np.str_), np.array(known.sources if known else (), np.str_)
+    counts = Counter([*tested.tolist(), *trained.tolist()])
+    if len(counts) < 2:
+        return ()
+    left_out = known.right if known else np.zeros(0, np.bool_)
+    return tuple(
+        SourceAccuracy(source, _estimate(right[tested == source]), _estimate(left_out[trained == source]))
+        for source, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def _warnings(known: SourceAnswers | None) -> tuple[str, ...]:
+    if known is None:
+        return ("the model file does not say how the model does on photos of a new source",)
+    if known.count < 2:
+        return (ONE_SOURCE,)
+    return () if len(known.right) else (NO_NEW_SOURCE,)
 
 
 def _threshold(known: ScoredPredictions | None, test: ScoredPredictions, terms: ThresholdTerms) -> ThresholdEvaluation:
     return evaluate_threshold(known, test, terms) if known else evaluate_threshold_on_halves(test, terms)
-
-
-def _cross_validation(right: Flags) -> CrossValidationScore:
-    return CrossValidationScore(len(right), float(right.mean()), wilson_interval(int(right.sum()), len(right)))
 
 
 def _evaluate_ood(

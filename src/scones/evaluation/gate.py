@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from scipy import special
 
 from scones.config.settings import Settings
 from scones.domain.errors import EvaluationError
+from scones.domain.statistics import Interval
 from scones.evaluation.comparison import SIGNIFICANCE, Comparison, difference_bound, photos_needed
 from scones.evaluation.metrics import ClassificationMetrics, Floats
 from scones.evaluation.ood import OodEvaluation
@@ -24,6 +26,7 @@ class GateRequirements:
     calibration_error: float
     coverage: float
     accuracy_covered: float
+    new_source: float = 0
 
     @classmethod
     def of(cls, settings: Settings) -> "GateRequirements":
@@ -33,6 +36,7 @@ class GateRequirements:
             calibration_error=settings.gate_calibration_error,
             coverage=settings.gate_coverage,
             accuracy_covered=settings.gate_accuracy_covered,
+            new_source=settings.gate_new_source,
         )
 
 
@@ -64,12 +68,21 @@ class GateFailed(EvaluationError):
         self.failed = failed
 
 
-def check_requirements(evaluation: ClassificationMetrics, requirements: GateRequirements) -> tuple[GateCheck, ...]:
-    """Compare the metrics with the requirements.
+def check_requirements(
+    evaluation: ClassificationMetrics, requirements: GateRequirements, new_source: Interval | None = None
+) -> tuple[GateCheck, ...]:
+    """Compare the metrics, and the accuracy on new sources where it was measured, with the requirements.
 
     Shares are compared by the lower end of their 95% interval, so that a lucky result on few photos does not pass.
     """
-    return tuple(_checks(evaluation, requirements))
+    checks = tuple(_checks(evaluation, requirements))
+    if new_source is None:
+        return checks
+    meaning = f"{_LOW} on sources left out of training"
+    return (*checks, _check("gate_new_source", meaning, new_source.low, requirements.new_source))
+
+
+_LOW: Final = "the lower end of the 95% interval of accuracy"
 
 
 def require_passed(checks: tuple[GateCheck, ...]) -> None:
@@ -92,16 +105,15 @@ def check_not_worse(comparison: Comparison) -> GateCheck:
 
 
 def _checks(found: ClassificationMetrics, requirements: GateRequirements) -> Iterator[GateCheck]:
-    low = "the lower end of the 95% interval of accuracy"
     covered = found.interval_covered.low if found.interval_covered else None
-    yield _check("gate_accuracy", low, found.interval.low, requirements.accuracy)
+    yield _check("gate_accuracy", _LOW, found.interval.low, requirements.accuracy)
     yield _check(
         "gate_calibration_error", "the calibration error", found.ece, requirements.calibration_error, at_most=True
     )
     yield _check(
         "gate_coverage", "the share of photos at or above the threshold", found.coverage, requirements.coverage
     )
-    yield _check("gate_accuracy_covered", f"{low} at or above the threshold", covered, requirements.accuracy_covered)
+    yield _check("gate_accuracy_covered", f"{_LOW} at or above the threshold", covered, requirements.accuracy_covered)
 
 
 def _check(setting: str, meaning: str, measured: float | None, required: float, *, at_most: bool = False) -> GateCheck:

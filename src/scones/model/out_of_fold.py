@@ -34,6 +34,19 @@ class ScoredPredictions:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceAnswers:
+    """Leave-one-source-out: whether a head that saw no photo of its source is *right* about each photo, [N].
+
+    *sources* [N] are those photos' own. *count* is the number of all sources of the training photos, also of those that
+    cannot be left out.
+    """
+
+    count: int
+    sources: tuple[str, ...]
+    right: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfFoldPredictions:
     """The training photos' *names*, relative to their channel, *labels* and calibrated *probabilities* [N, C].
 
@@ -70,6 +83,15 @@ class OutOfFoldPredictions:
         """Compare the predictions with the labels."""
         truth = label_columns(self.labels, self.probabilities, self.classes)
         return ScoredPredictions(self.probabilities.argmax(axis=1) == truth, self.probabilities.max(axis=1))
+
+    def by_source(self) -> "SourceAnswers | None":
+        """The answers of heads that saw no photo of the same source; None where the photos' sources are not kept."""
+        if self.sources is None or self.new_source is None:
+            return None
+        judged = np.isfinite(self.new_source).all(axis=1)
+        truth = label_columns(self.labels, self.probabilities, self.classes)
+        right = self.new_source[judged].argmax(axis=1) == truth[judged]
+        return SourceAnswers(len(set(self.sources)), tuple(np.array(self.sources)[judged].tolist()), right)
 
     def learnt_from(self, photos: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which of *photos* [N, H, W, 3] the model was trained on, [N]: those cannot be used to evaluate it."""

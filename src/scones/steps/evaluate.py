@@ -122,7 +122,7 @@ def _deployed(
     aws, endpoint = target.aws, target.endpoint
     test = [sample for sample in target.samples if sample.split == "test"]
     bodies = aws.bucket.get_all([sample.key for sample in test])
-    photos = tuple(EvaluationPhoto(it.key, it.label, body) for it, body in zip(test, bodies, strict=True))
+    photos = tuple(EvaluationPhoto(it.key, it.label, body, it.source) for it, body in zip(test, bodies, strict=True))
     with open_model_file(aws.bucket.get(aws.bucket.key(target.model_uri))) as model_file:
         known = load_out_of_fold(model_file, report)
         photos = exclude_unreadable_photos(photos, partial(_read, size=model_file.image_size), report)
@@ -131,6 +131,7 @@ def _deployed(
             facts=ModelFacts.of(model_file, f"endpoint {endpoint}"),
             predict=endpoint_predictor(aws.sagemaker.explain, endpoint, settings.clients, report.progress),
             out_of_fold=known.scored() if known else None,
+            by_source=known.by_source() if known else None,
             load_targets=(
                 ("endpoint", _endpoint_load(aws, endpoint, photos)),
                 ("workflow", _workflow_load(aws, target.workflow_arn, test)),
@@ -153,7 +154,7 @@ def _local(
     if options.load:
         raise CannotEvaluate("only an endpoint can be load-tested, not a model file; leave out --load or --model")
     test = [photo for photo in target.collection.photos if photo.split == "test"]
-    photos = tuple(EvaluationPhoto(path_of(photo), photo.label, photo.data) for photo in test)
+    photos = tuple(EvaluationPhoto(path_of(photo), photo.label, photo.data, photo.source) for photo in test)
     with open_model_file(target.path) as model_file:
         known = load_out_of_fold(model_file, report)
         photos = exclude_unreadable_photos(photos, partial(decode, size=model_file.image_size), report)
@@ -167,6 +168,7 @@ def _in_process(model_file: ModelFile, path: Path, known: OutOfFoldPredictions |
         facts=ModelFacts.of(model_file, path.name),
         predict=model_predictor(Model(model_file).answer, len(model_file.classes), model_file.image_size),
         out_of_fold=known.scored() if known else None,
+        by_source=known.by_source() if known else None,
     )
 
 

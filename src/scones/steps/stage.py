@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,17 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.aws.s3 import open_prefix
 from scones.config.settings import Settings
-from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, Sample, from_lines, to_lines, to_list
+from scones.data.dataset import (
+    ONE_SOURCE,
+    Dataset,
+    ExcludedFile,
+    LabelledPhoto,
+    Sample,
+    folder_below,
+    from_lines,
+    to_lines,
+    to_list,
+)
 from scones.data.loading import load_configured_dataset
 from scones.deployment.template import create_base_stack
 from scones.domain.naming import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
@@ -87,6 +97,8 @@ def stage(
 
     The objects of a version are never overwritten with other content: those of an interrupted upload are kept.
     """
+    if len({photo.source for photo in collection.photos}) < 2:
+        collection = replace(collection, warnings=(*collection.warnings, ONE_SOURCE))
     create_base_stack(aws, settings, report.tell)
     version = _version(collection.photos, collection.outliers)
     existing = {item.key for item in aws.bucket.list(version_prefix(version))}
@@ -140,7 +152,7 @@ def _key(photo: LabelledPhoto, version: str) -> str:
 
 
 def _sample(photo: LabelledPhoto, version: str) -> Sample:
-    return Sample(_key(photo, version), photo.label, photo.split, photo.sha256)
+    return Sample(_key(photo, version), photo.label, photo.split, photo.sha256, photo.source)
 
 
 def _version(photos: Sequence[LabelledPhoto], outliers: Sequence[LabelledPhoto]) -> str:
@@ -148,6 +160,8 @@ def _version(photos: Sequence[LabelledPhoto], outliers: Sequence[LabelledPhoto])
     for photo in [*_ordered(photos), *_ordered(outliers)]:
         for part in (photo.split, photo.label, photo.name):
             whole.update(hashlib.sha256(part.encode()).digest())
+        if photo.source != folder_below(f"{photo.label}/{photo.name}"):
+            whole.update(hashlib.sha256(photo.source.encode()).digest())
         whole.update(bytes.fromhex(photo.sha256))
     return whole.hexdigest()[:_VERSION_DIGITS]
 

@@ -12,10 +12,18 @@ from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
+from scones.data.dataset import NO_NEW_SOURCE
 from scones.deployment.pricing import instance_price
 from scones.deployment.template import image_uri
 from scones.domain.errors import CloudError
-from scones.domain.naming import ENV_TAG, MODELS_PREFIX, checkpoint_prefix, outliers_prefix, split_prefix
+from scones.domain.naming import (
+    ENV_TAG,
+    MODELS_PREFIX,
+    checkpoint_prefix,
+    manifest_key,
+    outliers_prefix,
+    split_prefix,
+)
 from scones.domain.progress import Reporter
 
 METRICS = (
@@ -73,6 +81,8 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
     aws.bucket.remove([item.key for item in aws.bucket.list(kept)])
     seconds = time.monotonic() - started
     report.tell(f"trained {plan.job} in {seconds:.0f} s")
+    if "new_source_accuracy" not in ended.metrics:
+        report.tell(f"warning: {NO_NEW_SOURCE}")
     return TrainingResult(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
 
 
@@ -132,7 +142,11 @@ def _kind(image: str, hyperparameters: Mapping[str, str]) -> str:
 
 def _channels(aws: Aws, version: str) -> dict[str, str]:
     """SageMaker rejects empty channels, and not all data has outliers."""
-    channels = {"training": split_prefix(version, "train"), "outliers": outliers_prefix(version)}
+    channels = {
+        "training": split_prefix(version, "train"),
+        "manifest": manifest_key(version, "train"),
+        "outliers": outliers_prefix(version),
+    }
     return {name: prefix for name, prefix in channels.items() if name == "training" or any(aws.bucket.list(prefix))}
 
 

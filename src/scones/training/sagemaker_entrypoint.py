@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scones.data.dataset import folder_below, from_lines
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.errors import ModelError, SconesError, raise_as
@@ -64,6 +65,11 @@ class TrainingJob:
     def outliers(self) -> Path:
         """Photos of other things, in any folders; SageMaker makes it only if the job has such a channel."""
         return self.folder / "input" / "data" / "outliers"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest of the staged photos, which names their sources; a job of one's own need not have it."""
+        return self.folder / "input" / "data" / "manifest"
 
     @property
     def checkpoints(self) -> Path:
@@ -136,10 +142,11 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
 def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Callable[[str], None]) -> TrainingChannels:
     """Decode the channels' photos, in the order of classes and then of names; *report* hears of unreadable ones.
 
-    A photo's source is the folder below its class's that it lies in.
+    A photo's source is the one in the manifest; without a manifest, the folder below its class's that it lies in.
 
     Raises:
         InvalidTrainingJob: a class has too few photos that can be read.
+        InvalidManifest: the manifest is in another format.
     """
     image_size, size = _choose_sizes(job, hyperparameters)
     photos: list[npt.NDArray[np.uint8]] = []
@@ -159,14 +166,16 @@ def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Call
         np.array(labels, dtype=np.int64),
         len(hyperparameters.classes),
         np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
-        tuple(_source(name) for name in names),
+        _sources(job, names),
     )
     return TrainingChannels(data, tuple(names), image_size)
 
 
-def _source(name: str) -> str:
-    _, *folders, _ = name.split("/")
-    return folders[0] if folders else ""
+def _sources(job: TrainingJob, names: Sequence[str]) -> tuple[str, ...]:
+    samples = [sample for path in _files(job.manifest) for sample in from_lines(path.read_bytes(), "")]
+    # A photo's key ends with the split and with its name in the channel.
+    known = {sample.key.partition(f"/{sample.split}/")[2]: sample.source for sample in samples}
+    return tuple(known.get(name, "") if known else folder_below(name) for name in names)
 
 
 def _choose_sizes(job: TrainingJob, hyperparameters: Hyperparameters) -> tuple[int, int]:

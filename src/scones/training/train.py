@@ -4,7 +4,7 @@ import datetime
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from scones.data.dataset import NO_NEW_SOURCE, ONE_SOURCE
 from scones.data.decode import resize
+from scones.domain.statistics import wilson_interval
 from scones.domain.text import markdown_text
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, ModelDescription, ModelFile, write_model_file
-from scones.model.out_of_fold import OutOfFoldPredictions, fingerprints
+from scones.model.out_of_fold import OutOfFoldPredictions, SourceAnswers, fingerprints
 from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import clip_ood_score, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
@@ -100,6 +102,8 @@ def train(job: TrainingJob) -> ModelFile:
         _say(f"{name}={value:.4f}")
     seconds = time.monotonic() - started
     _say(f"temperature={model_file.temperature:.3f} version={model_file.version} seconds={seconds:.1f} progress=1.000")
+    if "new_source_accuracy" not in model_file.metrics:
+        _say(f"warning={(NO_NEW_SOURCE if len(set(data.sources)) > 1 else ONE_SOURCE)!r}")
     return model_file
 
 
@@ -267,12 +271,21 @@ def _write(
         reference=np.arange(len(data.labels))[spread_sample(len(data.labels))],
     )
     known.save(job.model / OUT_OF_FOLD)
-    card = model_card(description, data.labels.tolist(), len(data.outliers), len(set(data.sources)))
+    card = model_card(description, data.labels.tolist(), len(data.outliers), data.sources, known.by_source())
     return write_model_file(job.model, description, card)
 
 
-def model_card(description: ModelDescription, labels: Sequence[int], outliers: int, sources: int) -> str:
-    """Write the card of a model that was trained on photos with these *labels* (class numbers), and so many others."""
+def model_card(
+    description: ModelDescription,
+    labels: Sequence[int],
+    outliers: int,
+    sources: Sequence[str],
+    left_out: SourceAnswers | None,
+) -> str:
+    """Write the card of a model that was trained on photos with these *labels* (class numbers), and so many others.
+
+    *sources* are the photos' own; *left_out* are the answers to photos whose source was left out.
+    """
     counts = Counter(labels)
     names = description.classes
     photos = "\n".join(f"| {markdown_text(name)} | {counts[number]} |" for number, name in enumerate(names))
@@ -284,10 +297,27 @@ def model_card(description: ModelDescription, labels: Sequence[int], outliers: i
         metrics=metrics,
         outliers=outliers,
         ood_detector=_LEARNT if outliers else _BY_DISTANCE,
-        sources=_SEVERAL_SOURCES if sources > 1 else _ONE_SOURCE,
+        by_source="\n".join(_source_rows(sources, left_out)),
+        sources=_NO_SOURCE_LEFT_OUT if left_out is None or not len(left_out.right) else _SEVERAL_SOURCES,
         scale=_SMALL if description.photo_size < description.image_size else "",
         about=description,
     )
+
+
+_SHOWN: Final = 20
+"""The largest sources, which the card lists."""
+
+
+def _source_rows(sources: Sequence[str], left_out: SourceAnswers | None) -> Iterator[str]:
+    counts = Counter(sources)
+    for source, count in counts.most_common(_SHOWN):
+        right = left_out.right[np.array(left_out.sources) == source] if left_out and left_out.sources else np.zeros(0)
+        found = wilson_interval(int(right.sum()), len(right)) if len(right) else None
+        accuracy = f"{right.mean():.3f} | {found.low:.3f} to {found.high:.3f}" if found else "- | -"
+        yield f"| {markdown_text(source) or '(not named)'} | {count} | {accuracy} |"
+    if len(counts) > _SHOWN:
+        others = sorted(counts.values())[:-_SHOWN]
+        yield f"| {len(others)} more | {sum(others)} | - | - |"
 
 
 _LEARNT = (
@@ -298,13 +328,13 @@ _BY_DISTANCE = (
     "The out-of-distribution detector was trained without photos of other things; it uses only the distance from\n"
     "  the training photos."
 )
-_ONE_SOURCE = (
-    "All training photos are of one source, so nothing here says how well the model does on photos of another:\n"
-    "  expect less."
+_NO_SOURCE_LEFT_OUT = (
+    "No source of photos could be left out of training, so nothing here says how well the model does on photos of\n"
+    "  another: expect less."
 )
 _SEVERAL_SOURCES = (
-    "`new_source_accuracy`, if it is listed, is that on photos of sources left out of training, and the one to\n"
-    "  expect of photos from elsewhere."
+    "`new_source_accuracy` is that on photos of sources left out of training, and the one to expect of photos from\n"
+    "  elsewhere; the table of sources has it for each."
 )
 _SMALL = (
     "\n- It was trained on small photos, enlarged. On ordinary photos it is less accurate than a model that was\n"
@@ -337,6 +367,10 @@ Given one photo, this model returns a probability for each class. Its purpose is
 |---|---|
 {photos}
 | (other things) | {outliers} |
+
+| source | photos | accuracy when it is left out | 95% interval |
+|---|---|---|---|
+{by_source}
 
 ## Measured on the training photos, out of fold
 

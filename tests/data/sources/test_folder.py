@@ -376,6 +376,66 @@ def test_sources_of_photos_are_not_taken_for_classes(tmp_path: Path, layout: str
     assert "phone-a/, phone-b/ hold photos of the same classes" in found.warnings
 
 
+@pytest.mark.parametrize("layout", ["{label}/{source}", "{split}/{label}/{source}/deep", "{label}/{split}/{source}"])
+def test_folders_below_a_class_are_sources(tmp_path: Path, layout: str) -> None:
+    """The first one; photos in the class's own folder have none."""
+    for number, (source, split, label) in enumerate(
+        (source, split, label) for source in ("a", "b") for split in ("train", "test") for label in VEHICLES
+    ):
+        fill(tmp_path / layout.format(source=source, split=split, label=label), 10, 100 * number)
+    fill((tmp_path / layout.format(source="", split="train", label="bicycle").removesuffix("/deep")), 1, 5000)
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    assert {photo.source for photo in found.photos} == {"a", "b", ""}
+    assert all(photo.source == photo.name.rpartition("/")[0].partition("/")[0] for photo in found.photos)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("labels.csv", "file_name,source\nbicycle/IMG 0.png,a\nmotorcycle/IMG 1.png,b\n"),
+        ("Labels.CSV", "source,note,photo\r\na,x,./bicycle/IMG 0.png\r\nb,y,motorcycle\\IMG 1.png\r\n"),
+        (
+            "metadata.jsonl",
+            '{"file_name": "bicycle/IMG 0.png", "source": "a"}\n{"source": "b", "path": "motorcycle/IMG 1.png"}',
+        ),
+    ],
+)
+def test_a_table_names_the_sources_of_photos(tmp_path: Path, table: str, text: str) -> None:
+    """The other photos keep those of their folders; the table itself is no stray photo."""
+    for number, label in enumerate(VEHICLES):
+        fill(tmp_path / label, 10, 100 * number)
+        fill(tmp_path / label / "phone", 2, 1000 + 100 * number)
+    (tmp_path / table).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = collect_folder(tmp_path, VEHICLES, quiet)
+    sources = {f"{photo.label}/{photo.name}": photo.source for photo in found.photos}
+    assert (sources.pop("bicycle/IMG 0.png"), sources.pop("motorcycle/IMG 1.png")) == ("a", "b")
+    assert {name for name, source in sources.items() if source} == {name for name in sources if "phone" in name}
+    assert (found.left_out, found.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (b"file_name,label\nbicycle/IMG 0.png,bicycle\n", "labels.csv: has no column source, so it is not used"),
+        (b"file_name,source\nbicycle/none.png,a\n", "labels.csv: 1 of its 1 names are of no file"),
+        (b"file_name,source\n../../IMG 0.png,a\n", "labels.csv: 1 of its 1 names are of no file"),
+        (b"name,source\nbicycle/IMG 0.png,a\n", "labels.csv: 1 of its rows are not used: line 2 names no photo"),
+        (b'{"file_name": "bicycle/IMG 0.png", "source": ["a"]}', "not used: line 1 names no source"),
+        (b"{no json", "labels.csv: 1 of its rows are not used: line 1 is not a JSON object"),
+        (b"\xff\xfef\x00", "labels.csv: is not used: it cannot be read: UnicodeDecodeError"),
+        (b"", "labels.csv: has no column source"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named(tidy: Path, data: bytes, note: str) -> None:
+    """It costs no photo."""
+    (tidy / "labels.csv").write_bytes(data)
+    found = collect_folder(tidy, VEHICLES, quiet)
+    assert len(found.photos) == 28
+    assert {photo.source for photo in found.photos} == {""}
+    (warning,) = found.warnings
+    assert note in warning
+
+
 @pytest.mark.parametrize(("fewer", "said"), [(5, True), (10, True), (19, True), (20, False), (40, False)])
 def test_imbalance_is_said(tmp_path: Path, fewer: int, said: bool) -> None:
     """A class with less than half as many photos as another."""

@@ -5,19 +5,25 @@ with a reason. Whether a listed file is a photo is decided by its content, whate
 """
 
 import os
+import posixpath
 import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from scones.data.dataset import ExcludedFile, SourceError
 from scones.data.image_header import UnreadablePhoto
+from scones.data.labels import InvalidLabels, table_rows
+from scones.domain.errors import raise_as
 from scones.domain.text import printable
 
+TABLES: Final = ("labels.csv", "labels.jsonl", "metadata.csv", "metadata.jsonl")
+"""Tables that name the source of each photo: the first of `_NAME_COLUMNS` that they have, and `source`."""
+_NAME_COLUMNS: Final = ("file_name", "filename", "file", "path", "photo", "image", "key")
 MAX_FILE_BYTES: Final = 64_000_000
 """Larger files are refused before they are read."""
 _SYSTEM_NAMES: Final = {
@@ -65,6 +71,59 @@ def open_folder(folder: Path) -> FileSource:
     items, ignored = choose_by_name(found, lambda item: item.path)
     name = printable(folder.resolve().name)
     return FileSource(name, f"folder {printable(str(folder))}", tuple(items), (*unread, *ignored))
+
+
+def read_tables(source: FileSource) -> tuple[FileSource, dict[str, str], tuple[str, ...]]:
+    """Read the tables among the files: the files without them, the source of each path that they name, and notes.
+
+    Names are paths from the folder of their table. Rows without a source name none.
+    """
+    # A table and a file system may encode the accents of one name in two ways.
+    paths = {unicodedata.normalize("NFC", item.path): item.path for item in source.items}
+    tables = [item for item in source.items if item.path.rpartition("/")[2].casefold() in TABLES]
+    named: dict[str, str] = {}
+    notes = []
+    for table in tables:
+        found, note = _read_table(table)
+        named |= {paths[path]: value for path, value in found.items() if path in paths}
+        missing = [path for path in found if path not in paths]
+        if missing:
+            note += f"{'; ' if note else ''}{len(missing):,} of its {len(found):,} names are of no file, such as "
+            note += repr(missing[0][:_MAX_SHOWN])
+        if note:
+            notes.append(f"{table.path}: {note}")
+    read = {table.path for table in tables}
+    items = tuple(item for item in source.items if item.path not in read)
+    return replace(source, items=items), named, tuple(notes)
+
+
+_MAX_SHOWN: Final = 80
+
+
+def _read_table(table: SourceFile) -> tuple[dict[str, str], str]:
+    """The source by path, and what of the table was not used; empty if all was."""
+    refused: list[str] = []
+    try:
+        with raise_as(UnreadablePhoto):
+            text = table.read().decode("utf-8-sig")
+    except UnreadablePhoto as error:
+        return {}, f"is not used: it {error.reason}"
+    base = table.path.rpartition("/")[0]
+    found = {}
+    try:
+        for place, row in table_rows(text, lambda error: refused.append(str(error))):
+            name = next((str(row[column]) for column in _NAME_COLUMNS if row.get(column)), "")
+            if not name or not isinstance(row.get("source", ""), str):
+                refused.append(f"{place} names no {'photo' if not name else 'source'}")
+            elif "source" in row:
+                path = posixpath.normpath(posixpath.join(base, name.replace("\\", "/")))
+                value = unicodedata.normalize("NFC", str(row["source"]).strip())
+                found[unicodedata.normalize("NFC", path)] = printable(value)[:_MAX_SHOWN]
+    except InvalidLabels as error:
+        refused.append(str(error))
+    if refused:
+        return found, f"{len(refused):,} of its rows are not used: {refused[0][:200]}"
+    return found, "" if found else "has no column source, so it is not used"
 
 
 def user_path(path: str | Path) -> Path:

@@ -5,7 +5,9 @@
 | `<class>/<photo>` | Scones chooses the test photos |
 | `<split>/<class>/<photo>`, `<class>/<split>/<photo>` | the splits are kept |
 | `<source>/<class>/<photo>`, also below or above the splits | photos of several sources, such as phones or cities |
+| `<class>/<source>/<photo>` | the same |
 
+A table beside or above the photos (`TABLES` in files.py) may name their sources, too, and counts before the folders.
 Any of them may lie in folders of no meaning, such as those of an unpacked archive. Names are compared by `_plain`.
 """
 
@@ -16,9 +18,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from scones.data.dataset import Dataset, ExcludedFile, LabelledPhoto, ProgressCallback, SourceError, Split, TooFewPhotos
+from scones.data.dataset import (
+    Dataset,
+    ExcludedFile,
+    LabelledPhoto,
+    ProgressCallback,
+    SourceError,
+    Split,
+    TooFewPhotos,
+    folder_below,
+)
 from scones.data.image_header import UnreadablePhoto
-from scones.data.sources.files import FileSource, SourceFile, unsuitable
+from scones.data.sources.files import FileSource, SourceFile, read_tables, unsuitable
 from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
 from scones.domain.progress import Silent
 
@@ -316,7 +327,7 @@ class _Sorter:
                 name=_name((*parts[:level], *parts[level + 1 :])),
                 label=labels[parts[level]],
                 split=split if split or labels[parts[level]] != OUTLIERS else "train",
-                source=parts[0] if level else "",
+                source=parts[0] if level else folder_below("/".join(parts)),
             )
             for split, item, parts in inside
         ]
@@ -436,8 +447,9 @@ def load_files(
     Raises:
         SourceError: no photos, only one class, or too few photos of a class.
     """
+    source, named, notes = read_tables(source)
     layout = sort_files(source, classes)
-    for warning in layout.warnings:
+    for warning in (*layout.warnings, *notes):
         tell(warning)
     names: set[tuple[Split | None, str, str]] = set()
     candidates, misnamed = [], []
@@ -447,7 +459,10 @@ def load_files(
         except UnreadablePhoto as error:
             misnamed.append(ExcludedFile(file.item.path, error.reason))
             continue
-        candidates.append(ImageFile(file.name, file.label, file.split or "train", file.item.path, file.item.read))
+        origin = named.get(file.item.path, file.source)
+        candidates.append(
+            ImageFile(file.name, file.label, file.split or "train", file.item.path, file.item.read, origin)
+        )
     seen, unusable = validate_images(candidates, progress)
     if not seen:
         first = "".join(f" ({item.name} {item.reason})" for item in [*misnamed, *unusable][:1])
@@ -474,7 +489,7 @@ def load_files(
     unequal = list(_imbalance(collection.photos, collection.classes))
     for warning in unequal:
         tell(warning)
-    return replace(collection, warnings=(*layout.warnings, *unequal))
+    return replace(collection, warnings=(*layout.warnings, *notes, *unequal))
 
 
 def _imbalance(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> Iterator[str]:
