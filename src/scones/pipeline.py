@@ -113,6 +113,45 @@ class Pipeline:
         trained = self._save("train", train(self.aws, self._with(staged.classes), staged.version, self.report))
         return self._save("train", replace(trained, package=self.registered().number))
 
+    def register(
+        self,
+        model: AnyPath,
+        photos: AnyPath | None = None,
+        classes: Sequence[str] = (),
+        *,
+        preprocess: str = "",
+        output: str = "",
+    ) -> "TrainingResult":
+        """Register the ONNX file *model*, made elsewhere, as if it had been trained on the staged photos.
+
+        *photos* are staged first, if named. *classes* are the model's, in the order of its outputs; by default those
+        staged. *preprocess* and *output* say what the graph and the photos do not tell: docs/releases.md.
+
+        Raises:
+            CannotRegister: it is no photo classifier of these classes that can be served.
+        """
+        from scones.steps.register import register_foreign
+        from scones.steps.train import TrainingResult
+        from scones.training.preprocessing import parse_preprocessing
+        from scones.training.registration import CannotRegister, RegistrationOptions, check_file
+
+        check_file(Path(model))
+        parse_preprocessing(preprocess)
+        if photos is not None:
+            data = re.sub(r"^s3:/+", "s3://", fspath(photos))
+            replace(self, settings=replace(self._with(tuple(classes) or self.settings.classes), data=data)).stage()
+        staged = self._staged()
+        if classes and tuple(classes) != staged.classes:
+            reason = f"its classes are {', '.join(classes)}, and those of the photos {', '.join(staged.classes)}"
+            raise CannotRegister(reason, "name the folders of the photos with --photos, and each class with --classes")
+        self.aws.registry.check_group()
+        self.image()
+        options = RegistrationOptions(staged.classes, staged.version, preprocess, output, self.settings.seed)
+        made = register_foreign(self.aws, Path(model), options, self.samples(), self.report)
+        result = TrainingResult(made.job, made.model_uri, staged.version, staged.classes, made.metrics, made.seconds)
+        self._save("train", result)
+        return self._save("train", replace(result, package=self.registered().number))
+
     def registered(self) -> "ModelPackage":
         """Return the registry's entry of the model trained last, and register it if it is not there."""
         from scones.steps.approve import register

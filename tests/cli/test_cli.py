@@ -293,6 +293,23 @@ def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(pointed: Path) -
     assert json.loads(run("down", "--json", "--yes")[1])["remaining"] == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nothing.onnx",), "'nothing.onnx' is not a file; name an ONNX file"),
+        (("broken.jpg", "--preprocess", "grey"), "preprocessing 'grey' is not known"),
+        (("a.png",), "has no staged dataset; run: scones stage"),
+    ],
+)
+def test_a_model_that_cannot_be_registered_is_one_line(pointed: Path, arguments: tuple[str, ...], words: str) -> None:
+    """Before any photo is staged, where that can be told."""
+    (pointed / "a.png").write_bytes(plain_photo(50))
+    (pointed / "broken.jpg").write_bytes(b"no model")
+    code, out, err = run("register", *arguments)
+    assert (code, out) == (1, "")
+    assert words in err.splitlines()[-1]
+
+
 def test_a_model_file_is_evaluated_without_any_cloud(home: Path) -> None:
     """No AWS, no endpoint: JSON on stdout, a page beside it; a missed floor is exit 1 with what was measured."""
     write_tiny_model_file(home / "model")

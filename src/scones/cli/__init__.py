@@ -15,7 +15,7 @@ import click
 from scones.cli.environment import cost, demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
-from scones.cli.model import approve, deploy, evaluate, image, rollback, stage, train, up
+from scones.cli.model import approve, deploy, evaluate, image, register, rollback, stage, train, up
 from scones.cli.output import echo, echo_error
 from scones.cli.photos import classify, dispatch, replay, simulate
 from scones.domain.errors import SconesError
@@ -25,7 +25,7 @@ _NOT_ENOUGH_SPACE = 28
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
-_BUILD = (stage, image, train, approve, up, deploy, rollback)
+_BUILD = (stage, image, train, register, approve, up, deploy, rollback)
 _USE = (classify, replay, evaluate, monitor, dispatch, simulate)
 # `scones --help` lists them in this order.
 for _command in (*_BUILD, *_USE, cost, status, down, demo, local):

@@ -1,4 +1,4 @@
-"""Commands that build and deploy a model: stage, image, train, approve, up, deploy, rollback and evaluate."""
+"""Commands that build and deploy a model: stage, image, train, register, approve, up, deploy, rollback and evaluate."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +67,46 @@ def train(seed: int | None, env: str | None, as_json: bool, yes: bool) -> None:
     """Train on the photos staged last."""
     flags = {"env": env, "seed": seed}
     run("train", flags, as_json, lambda flow: flow.train(), agreed=yes)
+
+
+@click.command(
+    help=STEPS["register"]
+    + " MODEL is an ONNX file with one input for photos and one output of a number for each class."
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--photos", metavar="SOURCE", help="Stage these photos first, as `stage` does. [default: those staged last]"
+)
+@click.option("--classes", metavar="A,B,...", help="The classes in the order of the outputs. [default: as staged]")
+@click.option(
+    "--preprocess",
+    metavar="WORDS",
+    default="",
+    help="How photos become the input, such as `nchw,rgb,imagenet`; docs/releases.md has all words. What is not named"
+    " is read from the graph, or chosen by accuracy on the photos.",
+)
+@click.option("--output", metavar="NAME", default="", help="The output that answers, if there are several.")
+@options
+@yes_option
+def register(  # noqa: PLR0913 - one parameter for each option
+    model: Path,
+    photos: str | None,
+    classes: str | None,
+    preprocess: str,
+    output: str,
+    env: str | None,
+    as_json: bool,
+    yes: bool,
+) -> None:
+    """Register an ONNX model made elsewhere."""
+    named = [name.strip() for name in classes.split(",")] if classes else []
+    run(
+        "register",
+        {"env": env},
+        as_json,
+        lambda flow: flow.register(model, photos, named, preprocess=preprocess, output=output),
+        agreed=yes,
+    )
 
 
 @click.command(help=STEPS["approve"] + " MODEL is its number in the registry. [default: the model trained last]")

@@ -39,7 +39,7 @@ _MAX_TRIAL_BYTES = 4 << 30
 
 
 @contextmanager
-def _memory_limit() -> Iterator[None]:
+def memory_limit() -> Iterator[None]:
     """Let this process grow by a few gigabytes at most, where the system knows such a limit."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
@@ -80,7 +80,7 @@ class Model:
         graph = model_file.model_path.read_bytes()
         try:
             check_graph(graph)
-            with _memory_limit():
+            with memory_limit():
                 self._try_out(graph)
                 self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
                 self._try()

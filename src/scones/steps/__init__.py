@@ -4,6 +4,7 @@ STEPS = {
     "stage": "Validate labelled photos, upload them with manifests, and write a report about them.",
     "image": "Build this version's container image in your AWS account; later commands do so if it is missing.",
     "train": "Run a training job on the staged photos and register its model; it is approved if it passes the gate.",
+    "register": "Register an ONNX model made elsewhere; staged photos calibrate it and show which photos to refuse.",
     "approve": "Approve or reject a registered model; only approved models can be deployed.",
     "up": "Create or update the stack: check the account, show the price and the changes, then ask for approval.",
     "deploy": "Deploy a model to the endpoint, gradually if another model is live, and start capturing its traffic.",

@@ -95,7 +95,8 @@ def stage(
 ) -> StageResult:
     """Upload the photos of *collection* that are not in the bucket yet, and the report on them.
 
-    The objects of a version are never overwritten with other content: those of an interrupted upload are kept.
+    The photos of a version are never overwritten: those of an interrupted upload are kept. Its lists number the
+    classes, and are written again when these are staged in another order.
     """
     if len({photo.source for photo in collection.photos}) < 2:
         collection = replace(collection, warnings=(*collection.warnings, ONE_SOURCE))
@@ -107,7 +108,7 @@ def stage(
         aws.bucket.put_all(missing, report.progress)
     # The lists come last: where they exist, all their photos do.
     for key, body in _lists(collection, version, aws.bucket.name):
-        if key not in existing:
+        if key not in existing or aws.bucket.get(key) != body:
             aws.bucket.put(key, body)
     result = StageResult(
         name=collection.name,

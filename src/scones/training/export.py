@@ -28,6 +28,8 @@ SCORE_TOLERANCE: Final = 5e-2
 """The same for unfamiliarity, whose scale is the spread over known photos."""
 STEP: Final = 32
 """By which the backbone thins a photo: its side must be a multiple."""
+_PLACE: Final = 16
+"""Pixels of the backbone's photo that a place of the evidence has on each side."""
 FIRST_BLOCK: Final = 3
 """The blocks before it see edges and colors, and cost the most to pool."""
 
@@ -40,7 +42,10 @@ class ParityError(ModelError):
 
 
 class Pooled(NamedTuple):
-    """One layer in the row of features: which columns have its means, which its maxima (if any), and its side."""
+    """One layer in the row of features: which columns have its means, which its maxima (if any), and its side.
+
+    The *node* that takes the means has the layer's maps as its input; empty for a layer without maps.
+    """
 
     node: str
     channels: int
@@ -67,6 +72,12 @@ class FeatureModel:
         """The features of the last layer."""
         layer = self.layers[-1]
         return slice(layer.mean, layer.mean + layer.channels)
+
+    @property
+    def places(self) -> int:
+        """How many places an explanation has in each direction; 0 without maps. A single layer has its own."""
+        whole = self.layers[0].side if len(self.layers) == 1 else max(1, self.image_size // _PLACE)
+        return whole if all(layer.node for layer in self.layers) else 0
 
 
 def build_backbone(weights: Weights, photos: Photos) -> FeatureModel:
@@ -177,28 +188,24 @@ def export(fitted: FittedModel) -> bytes:
         "probabilities": graph.add("Softmax", logits, axis=1),
         "unfamiliarity": _unfamiliarity(graph, similarity, neighbours, fitted),
         "logits": logits,
-        "evidence": _evidence(graph, model, fitted),
         "features": direction,
         "nearest": f"{similarity}_1",
         "similarity": similarity,
     }
-    places = max(1, fitted.backbone.image_size // _PLACE)
     shapes: dict[str, tuple[int, list[str | int]]] = {
         "probabilities": (TensorProto.FLOAT, ["N", classes]),
         "unfamiliarity": (TensorProto.FLOAT, ["N"]),
         "logits": (TensorProto.FLOAT, ["N", classes]),
-        "evidence": (TensorProto.FLOAT, ["N", classes, places, places]),
         "features": (TensorProto.FLOAT, ["N", last.stop - last.start]),
         "nearest": (TensorProto.INT64, ["N", neighbours]),
         "similarity": (TensorProto.FLOAT, ["N", neighbours]),
     }
+    if places := fitted.backbone.places:
+        answers["evidence"] = _evidence(graph, model, fitted)
+        shapes["evidence"] = (TensorProto.FLOAT, ["N", classes, places, places])
     for name, inner in answers.items():
         graph.named(name, inner)
     return graph.appended(model, shapes)
-
-
-_PLACE: Final = 16
-"""Pixels of the backbone's photo that a place of the evidence has on each side."""
 
 
 def _unfamiliarity(graph: Graph, similarity: str, neighbours: int, fitted: FittedModel) -> str:
@@ -218,13 +225,14 @@ def _evidence(graph: Graph, model: onnx.ModelProto, fitted: FittedModel) -> str:
     The head is linear, so a mean's share is that of its places; a maximum's goes to the places that reach it.
     """
     maps = {node.name: node.input[0] for node in model.graph.node}
-    weights, places = fitted.head.weights / np.float32(fitted.temperature), max(1, fitted.backbone.image_size // _PLACE)
-    space, total = graph.constant(np.array([2, 3])), ""
+    weights, places = fitted.head.weights / np.float32(fitted.temperature), fitted.backbone.places
+    total = ""
     for layer in fitted.backbone.layers:
         x = maps[layer.node]
         rows = slice(layer.mean, layer.mean + layer.channels)
         share = _shares(graph, x, weights[rows] / np.float32(layer.side**2), fitted.average[rows])
         if layer.maximum is not None:
+            space = graph.constant(np.array([2, 3]))
             rows = slice(layer.maximum, layer.maximum + layer.channels)
             reached = graph.add("Equal", x, graph.add("ReduceMax", x, space))
             reached = graph.add("Cast", reached, to=TensorProto.FLOAT)

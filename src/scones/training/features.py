@@ -17,8 +17,9 @@ from scones.data.decode import resize
 from scones.evaluation.robustness import corrupt
 
 Photos = npt.NDArray[np.uint8]
-Features = npt.NDArray[np.float16]
-"""A photo's numbers in one row, [N, F]; half precision loses less than the int8 backbone does."""
+Features = npt.NDArray[np.floating]
+"""A photo's numbers in one row, [N, F]. Half precision loses less than the int8 backbone does; those of a model from
+elsewhere may be of any size, and have single precision."""
 
 Report = Callable[[int], None]
 
@@ -52,14 +53,15 @@ class FeatureExtractor:
     """Turns photos, uint8 [N, H, H, 3], into features by an ONNX *model*, on as many threads as there are processors.
 
     They are enlarged to the model's *size*, as the endpoint enlarges them. With a folder *kept*, the features of each
-    chunk are written there, and read when the same chunk comes again.
+    chunk are written there, and read when the same chunk comes again. Their *kind* is half precision by default.
     """
 
-    def __init__(self, model: bytes, size: int, kept: Path | None = None) -> None:
+    def __init__(self, model: bytes, size: int, kept: Path | None = None, kind: "npt.DTypeLike" = np.float16) -> None:
         self._session = open_session(model)
         self.size = size
         self._name = hashlib.sha256(model).digest()
         self._kept = kept
+        self._kind = np.dtype(kind)
         self._threads = os.cpu_count() or 1
 
     def see(self, photos: Photos, view: int = 0, seed: int = 0, report: Report = lambda _count: None) -> Features:
@@ -73,14 +75,14 @@ class FeatureExtractor:
                 found.append(features)
                 report(len(features))
         width = self._session.get_outputs()[0].shape[1]
-        return np.concatenate(found) if found else np.zeros((0, width), np.float16)
+        return np.concatenate(found) if found else np.zeros((0, width), self._kind)
 
     def _chunk(self, photos: Photos) -> Features:
         path = self._kept and self._kept / f"{self._key(photos)}.npy"
         if path and path.exists():
             return np.asarray(np.load(path, allow_pickle=False))
         enlarged = resize(photos, self.size)
-        features: Features = self._session.run(None, {"photos": enlarged})[0].astype(np.float16)
+        features: Features = self._session.run(None, {"photos": enlarged})[0].astype(self._kind)
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             half_written = path.with_suffix(".part")

@@ -4,7 +4,7 @@ import datetime
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -96,7 +96,11 @@ def train(job: TrainingJob) -> ModelFile:
         neighbor_votes(study.groups.whitened(), data.labels, calibrated.probabilities),
         found.new_source,
     )
-    model_file = _write(job, hyperparameters, channels, made)
+
+    def card(about: ModelDescription, known: OutOfFoldPredictions) -> str:
+        return model_card(about, data.labels.tolist(), len(data.outliers), data.sources, known.by_source())
+
+    model_file = write_output(job, hyperparameters, channels, made, card)
     _forget_features(job.checkpoints, model_file.version)
     for name, value in model_file.metrics.items():
         _say(f"{name}={value:.4f}")
@@ -239,9 +243,14 @@ class TrainingOutput(NamedTuple):
     new_source: Floats
 
 
-def _write(
-    job: TrainingJob, hyperparameters: Hyperparameters, channels: TrainingChannels, made: TrainingOutput
+def write_output(
+    job: TrainingJob,
+    hyperparameters: Hyperparameters,
+    channels: TrainingChannels,
+    made: TrainingOutput,
+    card: Callable[[ModelDescription, OutOfFoldPredictions], str],
 ) -> ModelFile:
+    """Write the model file into the job's model folder, with the *card* of its description and answers."""
     data = channels.data
     description = ModelDescription(
         classes=hyperparameters.classes,
@@ -271,8 +280,7 @@ def _write(
         reference=np.arange(len(data.labels))[spread_sample(len(data.labels))],
     )
     known.save(job.model / OUT_OF_FOLD)
-    card = model_card(description, data.labels.tolist(), len(data.outliers), data.sources, known.by_source())
-    return write_model_file(job.model, description, card)
+    return write_model_file(job.model, description, card(description, known))
 
 
 def model_card(
