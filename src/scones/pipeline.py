@@ -21,8 +21,8 @@ from scones.domain.progress import Reporter
 
 if TYPE_CHECKING:
     from scones.aws.connection import Aws
-    from scones.aws.registry import ModelPackage
     from scones.deployment.checks import SmokeTestResult
+    from scones.steps.approve import ModelPackage
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.deploy import DeployResult
@@ -130,24 +130,19 @@ class Pipeline:
         Raises:
             CannotRegister: it is no photo classifier of these classes that can be served.
         """
-        from scones.steps.register import register_foreign
+        from scones.steps.register import ForeignModel, register_foreign
         from scones.steps.train import TrainingResult
-        from scones.training.preprocessing import parse_preprocessing
-        from scones.training.registration import CannotRegister, RegistrationOptions, check_file
 
-        check_file(Path(model))
-        parse_preprocessing(preprocess)
+        foreign = ForeignModel(Path(model), tuple(classes), preprocess, output, self.settings.seed)
+        foreign.check()
         if photos is not None:
             data = re.sub(r"^s3:/+", "s3://", fspath(photos))
-            replace(self, settings=replace(self._with(tuple(classes) or self.settings.classes), data=data)).stage()
+            replace(self, settings=replace(self._with(foreign.classes or self.settings.classes), data=data)).stage()
         staged = self._staged()
-        if classes and tuple(classes) != staged.classes:
-            reason = f"its classes are {', '.join(classes)}, and those of the photos {', '.join(staged.classes)}"
-            raise CannotRegister(reason, "name the folders of the photos with --photos, and each class with --classes")
+        foreign = foreign.with_classes(staged.classes)
         self.aws.registry.check_group()
         self.image()
-        options = RegistrationOptions(staged.classes, staged.version, preprocess, output, self.settings.seed)
-        made = register_foreign(self.aws, Path(model), options, self.samples(), self.report)
+        made = register_foreign(self.aws, foreign, staged.version, self.samples(), self.report)
         result = TrainingResult(made.job, made.model_uri, staged.version, staged.classes, made.metrics, made.seconds)
         self._save("train", result)
         return self._save("train", replace(result, package=self.registered().number))
@@ -161,8 +156,7 @@ class Pipeline:
 
     def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> "ModelPackage":
         """Approve or reject model *number* of the registry, by default the one trained last."""
-        from scones.aws.registry import ApprovalStatus
-        from scones.steps.approve import approve
+        from scones.steps.approve import ApprovalStatus, approve
 
         chosen = self.registered().number if number is None else number
         decision = ApprovalStatus.REJECTED if reject else ApprovalStatus.APPROVED

@@ -218,9 +218,9 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     cloud = None if settings.endpoint_url else find_cloud(settings)
     if not (cloud or settings.endpoint_url) and has_died(settings):
         raise CloudDied(settings.env)
+    if verb == "register" or (verb == "train" and cloud):  # they compute in this Python
+        require_extra("train")
     if cloud:
-        if verb == "train":  # the job runs in this Python
-            require_extra("train")
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
     aws = connect(settings, Credentials(*cloud.key) if cloud else None)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"

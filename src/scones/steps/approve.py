@@ -12,6 +12,8 @@ from scones.evaluation.metrics import ClassificationMetrics, evaluate_prediction
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
 
+__all__ = ["ApprovalStatus", "ModelPackage", "approve", "register"]
+
 
 def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report: Reporter) -> ModelPackage:
     """Approve or reject the model of that *number*; this replaces the earlier decision.

@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -15,12 +15,43 @@ from scones.data.dataset import Sample
 from scones.domain.naming import MODELS_PREFIX, outliers_prefix, split_prefix
 from scones.domain.progress import Reporter
 from scones.model.model_file import read_model_file
-from scones.training.registration import CannotRegister, RegistrationOptions, run_job, write_job
+from scones.training.preprocessing import parse_preprocessing
+from scones.training.registration import CannotRegister, RegistrationOptions, check_file, run_job, write_job
 
 MAX_PHOTOS = 2000
 """Of more training photos, so many are used, as many of each class."""
 MAX_OUTLIERS = 200
 _PROGRESS = re.compile(r"progress=([01]\.\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignModel:
+    """An ONNX file, its classes in the order of its outputs, and what its graph does not tell."""
+
+    path: Path
+    classes: tuple[str, ...] = ()
+    """Empty for those of the staged photos."""
+    preprocess: str = ""
+    output: str = ""
+    seed: int = 0
+
+    def check(self) -> None:
+        """Look at what can be told before any photo is staged; raises CannotRegister."""
+        check_file(self.path)
+        parse_preprocessing(self.preprocess)
+
+    def with_classes(self, staged: tuple[str, ...]) -> "ForeignModel":
+        """Take the classes of the photos.
+
+        Raises:
+            CannotRegister: the model has others, or has them in another order.
+        """
+        if self.classes and self.classes != staged:
+            raise CannotRegister(
+                f"its classes are {', '.join(self.classes)}, and those of the photos {', '.join(staged)}",
+                "name the photos with --photos, and each class, in the order of the outputs, with --classes",
+            )
+        return replace(self, classes=staged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +65,9 @@ class ForeignModelFile:
 
 
 def register_foreign(
-    aws: Aws, model: Path, options: RegistrationOptions, samples: Sequence[Sample], report: Reporter
+    aws: Aws, model: ForeignModel, version: str, samples: Sequence[Sample], report: Reporter
 ) -> ForeignModelFile:
-    """Measure the ONNX file *model* on training photos of *samples*, and put its model file into the bucket.
+    """Measure *model* on training photos of *samples*, of that data version, and put its model file into the bucket.
 
     The model runs in a program of its own, with limited time and memory and without any credentials.
 
@@ -44,9 +75,10 @@ def register_foreign(
         CannotRegister: the file is no photo classifier of these classes that can be served.
     """
     started = time.monotonic()
+    options = RegistrationOptions(model.classes, version, model.preprocess, model.output, model.seed)
     with tempfile.TemporaryDirectory(prefix="scones-") as place:
         folder = Path(place)
-        write_job(folder, model, options)
+        write_job(folder, model.path, options)
         _download(aws, folder, options, samples)
 
         def hear(line: str) -> None:
@@ -60,7 +92,7 @@ def register_foreign(
         job = f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
         uri = aws.bucket.put(f"{MODELS_PREFIX}{job}/output/model.tar.gz", _packed(folder / "model"))
         seconds = time.monotonic() - started
-        report.tell(f"made model file {made.version} of {model.name} in {seconds:.0f} s")
+        report.tell(f"made model file {made.version} of {model.path.name} in {seconds:.0f} s")
         return ForeignModelFile(job, uri, dict(made.metrics) | {"temperature": made.temperature}, seconds)
 
 

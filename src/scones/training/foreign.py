@@ -36,7 +36,7 @@ Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignModel:
+class ForeignGraph:
     """A foreign graph that may run, and what it takes: photos [N, height, width, 3] in its *layout*.
 
     All names in *model* begin with a prefix of ours. *output* is the one that has been chosen, or empty.
@@ -67,7 +67,7 @@ _KINDS: Final = {
 _EXPORT_FLOAT: Final = "export it with one float32 input [N, 3, H, W] or [N, H, W, 3]"
 
 
-def read_foreign(data: bytes, preprocessing: Preprocessing, output: str = "") -> ForeignModel:
+def read_foreign(data: bytes, preprocessing: Preprocessing, output: str = "") -> ForeignGraph:
     """Read an ONNX file, whatever it holds, and find out what its input is; nothing runs.
 
     Raises:
@@ -102,7 +102,7 @@ def read_foreign(data: bytes, preprocessing: Preprocessing, output: str = "") ->
     source = inputs[0].name
     model = _any_count(compose.add_prefix(model, _PART))
     chosen = _PART + output if output else ""
-    return ForeignModel(model, _PART + source, kind, height, width, preprocessing, chosen)
+    return ForeignGraph(model, _PART + source, kind, height, width, preprocessing, chosen)
 
 
 def _advice(reason: str) -> str:
@@ -210,7 +210,7 @@ class Answering:
     photo_seconds: float
 
 
-def try_out(foreign: ForeignModel, photos: Photos, classes: int) -> tuple[ForeignModel, Answering]:
+def try_out(foreign: ForeignGraph, photos: Photos, classes: int) -> tuple[ForeignGraph, Answering]:
     """Run the model for the first time, on one photo and for a limited time, and on several; find its answers.
 
     Raises:
@@ -263,7 +263,7 @@ def _choose_output(found: Mapping[str, npt.NDArray[Any]], classes: int) -> str:
     raise CannotRegister(f"{len(fitting)} of its outputs could be the answer: {shapes}", "name one with --output")
 
 
-def _names(foreign: ForeignModel) -> list[str]:
+def _names(foreign: ForeignGraph) -> list[str]:
     return [foreign.output] if foreign.output else [each.name for each in foreign.model.graph.output]
 
 
@@ -302,7 +302,7 @@ def run_limited(session: onnxruntime.InferenceSession, photos: Photos) -> list[n
         timer.cancel()
 
 
-def with_input(foreign: ForeignModel, way: Preprocessing) -> onnx.ModelProto:
+def with_input(foreign: ForeignGraph, way: Preprocessing) -> onnx.ModelProto:
     """Put the preprocessing before the model, which then takes `photos`, uint8 [N, side, side, 3]."""
     graph = Graph("input_")
     _add_input(graph, foreign, way)
@@ -321,7 +321,7 @@ def with_input(foreign: ForeignModel, way: Preprocessing) -> onnx.ModelProto:
     return model
 
 
-def _add_input(graph: Graph, foreign: ForeignModel, way: Preprocessing) -> None:
+def _add_input(graph: Graph, foreign: ForeignGraph, way: Preprocessing) -> None:
     scale = SCALES[way.scale] if isinstance(way.scale, str) else way.scale
     if scale is None or way.layout is None:
         raise CannotRegister("its preprocessing is not complete", f"the words are {WORDS}")
@@ -355,7 +355,7 @@ class Choice:
 
 
 def choose_preprocessing(
-    foreign: ForeignModel, answering: Answering, photos: Photos, labels: Labels, report: Callable[[str, float], None]
+    foreign: ForeignGraph, answering: Answering, photos: Photos, labels: Labels, report: Callable[[str, float], None]
 ) -> Choice:
     """Ask the model about some labelled photos in each way that is left open, and choose by log loss.
 
@@ -405,7 +405,7 @@ def _as_good(behind: npt.NDArray[np.float64]) -> bool:
     return bool(behind.mean() <= behind.std() / np.sqrt(len(behind)))
 
 
-def ask(foreign: ForeignModel, choice: Choice, photos: Photos) -> npt.NDArray[np.float64]:
+def ask(foreign: ForeignGraph, choice: Choice, photos: Photos) -> npt.NDArray[np.float64]:
     """Give the model's own logits, [N, C], with the preprocessing that was chosen."""
     return logits_of(_ask(open_limited(with_input(foreign, choice.way)), photos), choice.answering)
 

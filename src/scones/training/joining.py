@@ -20,7 +20,7 @@ from scones.training.foreign import (
     LEAST,
     Answering,
     Choice,
-    ForeignModel,
+    ForeignGraph,
     add_resize,
     converted,
     open_limited,
@@ -70,7 +70,7 @@ class JoinedModel:
     guard: str
 
 
-def join(foreign: ForeignModel, choice: Choice, photos: Photos, *, exact: bool = True) -> JoinedModel:
+def join(foreign: ForeignGraph, choice: Choice, photos: Photos, *, exact: bool = True) -> JoinedModel:
     """Join preprocessing, model and features in one graph from `photos` to `pooled`, float32 [N, width].
 
     Where the last layer is linear with constant weights, and the head may replace it (*exact*), `pooled` is its input.
@@ -179,7 +179,7 @@ class _Finder:
             found, offset = found * half, offset * half
         return LastLayer(layer.features, np.ascontiguousarray(found), np.ascontiguousarray(offset))
 
-    def pooled(self, layer: LastLayer, width: int, foreign: ForeignModel) -> Pooled:
+    def pooled(self, layer: LastLayer, width: int, foreign: ForeignGraph) -> Pooled:
         """Describe the features; where they are means over the places of square maps, the maps explain an answer."""
         node = self._maker.get(self._behind(layer.features))
         side = 0
@@ -199,7 +199,7 @@ class _Finder:
             axes = numpy_helper.to_array(self._constants[node.input[1]]).tolist()
         return axes is not None and sorted(each % 4 for each in axes) == [2, 3]
 
-    def _side(self, maps: str, width: int, foreign: ForeignModel) -> int:
+    def _side(self, maps: str, width: int, foreign: ForeignGraph) -> int:
         """Run the model on a photo to see the side of its square maps [N, width, side, side]; 0 for others."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)

@@ -22,7 +22,7 @@ from scones.training.calibration import soften, spread_sample
 from scones.training.cross_validation import CrossValidation, assign_folds
 from scones.training.export import FittedModel, check_parity, export
 from scones.training.features import FeatureExtractor, Features, TrainingData
-from scones.training.foreign import Choice, ForeignModel, ask, choose_preprocessing, class_order, read_foreign, try_out
+from scones.training.foreign import Choice, ForeignGraph, ask, choose_preprocessing, class_order, read_foreign, try_out
 from scones.training.head import Head, HeadOutputs, unit
 from scones.training.joining import JoinedModel, join
 from scones.training.label_issues import neighbor_votes
@@ -143,7 +143,7 @@ def _tried(way: str, accuracy: float) -> None:
     _say(f"tried={way} accuracy={accuracy:.3f}")
 
 
-def _join(foreign: ForeignModel, choice: Choice, sample: npt.NDArray[np.uint8]) -> JoinedModel:
+def _join(foreign: ForeignGraph, choice: Choice, sample: npt.NDArray[np.uint8]) -> JoinedModel:
     """Join it so that its last layer becomes the head, unless that answers something else than the model."""
     expected = soften(ask(foreign, choice, sample), 1.0)
     for exact in (True, False):
