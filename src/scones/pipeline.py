@@ -71,8 +71,8 @@ def load_result(aws: "Aws", step: str, kind: type[T]) -> T:
 ORDERS = 40
 
 
-def auto_approve() -> None:
-    """Approve every change without a question: for --yes, and where nothing costs money."""
+def auto_approve(_what: str = "") -> None:
+    """Approve everything without a question: for --yes, and where nothing costs money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ class Pipeline:
     report: Reporter
     agree: Callable[[], None] = auto_approve
     """Asks the user to approve the changes that `up` or `down` shows; raises if they decline."""
+    agree_to_price: Callable[[str], None] = auto_approve
+    """Asks the user to approve what a command costs on AWS, before it starts; raises if they decline."""
 
     def stage(self, page: AnyPath | None = None) -> "StageResult":
         """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
@@ -105,6 +107,7 @@ class Pipeline:
         from scones.steps.train import train
 
         staged = self._staged()
+        self.agree_to_price("train")
         # A model registry that belongs to another stack is an error now, not after an hour of training.
         self.aws.registry.check_group()
         for check in check_capacity(self.aws, self.settings, trains=True):
@@ -173,6 +176,7 @@ class Pipeline:
         """Deploy model *number* of the registry, by default the one trained last."""
         from scones.steps.deploy import DeployResult, deploy, model_classes
 
+        self.agree_to_price("deploy")
         package = self.registered() if number is None else self.aws.registry.get(number)
         settings = self._with(model_classes(self.aws, package))
         self.image()
@@ -271,6 +275,8 @@ class Pipeline:
         from scones.steps.evaluate import DeployedModel, EvaluationOptions, evaluate
 
         options = options or EvaluationOptions()
+        if options.load:
+            self.agree_to_price("evaluate")
         options = replace(options, report=_path(options.report), against=_path(options.against))
         deployed, staged = self._deployed(), self._staged()
         model = DeployedModel(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.cli.session import Terminal
+from scones.cli.session import NotConfirmed, Scones, Terminal
 from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo
 
@@ -29,6 +29,26 @@ def test_the_example_for_python_runs_as_it_is_written(
     out = capsys.readouterr().out
     assert re.search(r"\d+ photos to learn from, version [0-9a-f]+", out)
     assert "bucket scones-notebook" in out
+
+
+def test_from_python_what_costs_money_is_refused_until_it_is_agreed_to(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no endpoint is named it would go to AWS, and a notebook has no terminal to ask at."""
+    found = exports(cloud)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    for service in ("STS", "S3", "CLOUDFORMATION", "DYNAMODB", "SAGEMAKER"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", found["AWS_ENDPOINT_URL"])
+    for label, first in (("bicycle", 20), ("motorcycle", 200)):
+        (tmp_path / label).mkdir()
+        for level in range(first, first + 12):
+            (tmp_path / label / f"{level}.png").write_bytes(plain_photo(level))
+    with Scones(env="asked", data=tmp_path, state=tmp_path / "state") as pipeline:
+        pipeline.stage()
+        with pytest.raises(NotConfirmed, match=r"train costs money on AWS: a training job .*agreed=True"):
+            pipeline.train()
 
 
 def test_without_a_terminal_long_work_still_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, register, rollback, stage, train, up
 from scones.cli.output import echo, echo_error
-from scones.cli.photos import classify, dispatch, replay, simulate
+from scones.cli.photos import classify, dispatch, predict, replay, simulate
 from scones.domain.errors import SconesError
 
 _INTERRUPTED = 130
@@ -26,7 +26,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 _BUILD = (stage, image, train, register, approve, up, deploy, rollback)
-_USE = (classify, replay, evaluate, monitor, dispatch, simulate)
+_USE = (classify, predict, replay, evaluate, monitor, dispatch, simulate)
 # `scones --help` lists them in this order.
 for _command in (*_BUILD, *_USE, cost, status, down, demo, local):
     scones.add_command(_command)

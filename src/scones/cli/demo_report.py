@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from scones import __version__
 from scones.config.settings import Settings
 from scones.deployment.pricing import (
     DECISION_WRITES,
@@ -22,6 +21,7 @@ from scones.deployment.pricing import (
     express_usage,
 )
 from scones.dispatch.business_value import BusinessValue
+from scones.domain import VERSION
 from scones.domain.decision import Outcome
 from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS
@@ -132,7 +132,7 @@ def render_demo(run: DemoRun, cost: Bill) -> str:
             colour_of=class_colours(classes),
             created=datetime.now(UTC),
             versions={
-                "Scones": __version__,
+                "Scones": VERSION,
                 "Python": platform.python_version(),
                 "seed": run.settings.seed,
                 "data version": run.staged.version,

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from scones import __version__
 from scones.cli.output import echo
 from scones.cli.render import render
+from scones.domain import VERSION
 
 if TYPE_CHECKING:
     from scones.pipeline import Pipeline
@@ -46,7 +46,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "to
 
 
 @click.group(cls=InOrder, context_settings=_CONTEXT)
-@click.version_option(__version__, prog_name="scones")
+@click.version_option(VERSION, prog_name="scones")
 def scones() -> None:
     """Classify photos of couriers' vehicles as bicycle or motorcycle, and operate the model that does it.
 

@@ -69,6 +69,20 @@ def classify(photos: tuple[str, ...], plan: int | None, explain: Path | None, en
             raise SconesError(f"{len(unread)} of {len(photos)} files could not be read; the reasons are listed above")
 
 
+@click.command(help=STEPS["predict"] + " MODEL is a model.tar.gz or its folder; PHOTOS are files and folders.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON list on stdout.")
+def predict(model: Path, photos: tuple[Path, ...], as_json: bool) -> None:
+    """Predict the classes of PHOTOS."""
+    from scones.model.prediction import predict as predict_photos
+
+    found = predict_photos(model, photos)
+    tell_result(found, as_json=as_json)
+    if unread := sum(bool(prediction.error) for prediction in found):
+        raise SconesError(f"{unread} of {len(found)} files could not be read; the reasons are listed above")
+
+
 @click.command(
     help=STEPS["replay"]
     + " EXECUTION is a name shown by `classify`; without it, every recorded decision is made again."

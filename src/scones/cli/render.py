@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
     from scones.evaluation.evaluation import AccuracyEstimate, Evaluation
     from scones.evaluation.model_client import LoadLevel
+    from scones.model.prediction import Prediction
     from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.labels import LabelResult
     from scones.steps.classify import ClassifyResult
@@ -51,6 +52,12 @@ def _trained(result: "TrainingResult") -> Iterable[str]:
     yield f"{result.job}: {result.seconds:.0f} s"
     yield from (f"{name} {value:.4g}" for name, value in result.metrics.items())
     yield f"model {result.model_uri}"
+
+
+def _predicted(result: "tuple[Prediction, ...]") -> Iterable[str]:
+    for item in result:
+        unlike = ", out of distribution" if item.out_of_distribution else ""
+        yield f"{item.photo}: {item.error or f'{item.label} {item.confidence:.1%}{unlike}'}"
 
 
 def _classified(result: "ClassifyResult") -> Iterable[str]:
@@ -352,6 +359,7 @@ def _fields(result: object) -> Iterable[str]:
 _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "StageResult": _staged,
     "TrainingResult": _trained,
+    "tuple": _predicted,
     "ClassifyResult": _classified,
     "Evaluation": _evaluation,
     "MonitorResult": _monitored,

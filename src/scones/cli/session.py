@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
+from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -201,6 +202,29 @@ class Cancelled(CommandError):
         super().__init__("cancelled; nothing was created. To work locally, run: scones local up")
 
 
+class Scones:
+    """The commands as methods of the pipeline that this opens: `with Scones(env="dev", data="photos") as pipeline:`.
+
+    *settings* are those of `scones.toml`; paths may be strings. As on the command line, an environment that has a local
+    cloud uses it, and others use AWS. What costs money there is done only if *agreed* is true, or if a person at the
+    terminal agrees to the price.
+    """
+
+    def __init__(self, env: str = "dev", *, agreed: bool = False, **settings: object) -> None:
+        flags = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()}
+        self._session = open_pipeline("python", {"env": env, **flags}, agreed=agreed)
+
+    def __enter__(self) -> "Pipeline":
+        """Open the environment; the errors are those of `open_pipeline`."""
+        return self._session.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections; what was created stays."""
+        self._session.__exit__(kind, error, trace)
+
+
 @contextmanager
 def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipeline"]:
     """Open the environment: the endpoint that was named, else its local cloud if one runs, else AWS.
@@ -226,16 +250,21 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)
-    # `up` shows the price itself, and asks when it has shown the changes; `down` costs nothing.
-    price = _price(verb, settings) if ask and verb not in {"up", "down"} else ""
-    if price and not click.confirm(f"{verb} costs money on AWS: {price} Continue?", err=True):
-        raise Cancelled
+    # `up` asks when it has shown the price and the changes; `down` costs nothing; from Python each step asks.
+    if ask and verb not in {"up", "down", "python"}:
+        _agree_to_price(settings, verb)
     with Terminal() as terminal:
         approve: Callable[[], None] = _ApprovalPrompt(terminal) if ask else auto_approve
         if verb == "down" and not agreed:
             approve = partial(confirm_name, terminal, settings.env, "scones down")
         try:
-            yield Pipeline(aws, settings, terminal, approve)
+            yield Pipeline(
+                aws,
+                settings,
+                terminal,
+                approve,
+                partial(_agree_in_python, settings) if ask and verb == "python" else auto_approve,
+            )
         except AwsError as error:
             if error.not_found and (step := _missing_step(aws, error.service)):
                 raise MissingPrerequisite(step, aws.env) from error
@@ -262,10 +291,21 @@ def confirm_name(terminal: Terminal, env: str, command: str) -> None:
         raise NotConfirmed(f"cancelled; nothing was deleted: {answer.strip()!r} is not the environment's name, {env!r}")
 
 
-def _price(verb: str, settings: Settings) -> str:
+def _agree_to_price(settings: Settings, verb: str) -> None:
     from scones.deployment.pricing import price_of
 
-    return price_of(verb, settings)
+    price = f"{verb} costs money on AWS: {price_of(verb, settings)}"
+    if not click.confirm(f"{price} Continue?", err=True):
+        raise Cancelled
+
+
+def _agree_in_python(settings: Settings, verb: str) -> None:
+    from scones.deployment.pricing import price_of
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        price = f"{verb} costs money on AWS: {price_of(verb, settings)}"
+        raise NotConfirmed(f"{price} To agree to that, open the environment with Scones(..., agreed=True)")
+    _agree_to_price(settings, verb)
 
 
 class _ApprovalPrompt:

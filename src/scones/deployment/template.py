@@ -12,11 +12,11 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from scones import __version__
 from scones.aws.client import PARTITIONS
 from scones.aws.cloudformation import Stack, Tell
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
+from scones.domain import VERSION
 from scones.domain.naming import code_key, image_source_key
 
 CAPTURE_PARAMETER = "FunctionCapture"
@@ -71,7 +71,7 @@ def function_code() -> FunctionCode:
 
 def code_version() -> str:
     """Name the version of Scones and of its functions."""
-    return f"scones-{__version__} {function_code().key.rpartition('/')[2].removesuffix('.zip')}"
+    return f"scones-{VERSION} {function_code().key.rpartition('/')[2].removesuffix('.zip')}"
 
 
 def function_release(parameters: Mapping[str, str]) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from scones import __version__
 from scones.data.dataset import Dataset, DuplicatePair, LabelledPhoto, path_of
+from scones.domain import VERSION
 from scones.reports.theme import class_colours, environment
 
 _MAX_PAIRS: Final = 30
@@ -125,7 +125,7 @@ def render_dataset(collection: Dataset, figures: DatasetFigures, issues: Sequenc
             issues=issues[:_MAX_ISSUES],
             colour_of=class_colours(collection.classes),
             created=datetime.now(UTC),
-            version=__version__,
+            version=VERSION,
         )
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from scones import __version__
 from scones.data.decode import decode, png
+from scones.domain import VERSION
 from scones.evaluation.evaluation import Evaluation, EvaluationPhoto, Predictions
 from scones.evaluation.ood import SYNTHETIC, OodGroup, flat_and_noise
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, CorruptionResult, corrupt
@@ -51,7 +51,7 @@ def render_evaluation(
             charts=_charts(evaluation, cards),
             colour_of=class_colours(classes),
             created=datetime.now(UTC),
-            version=__version__,
+            version=VERSION,
         )
     )
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scones import __version__
 from scones.data.decode import decode, png
 from scones.data.image_header import UnreadablePhoto
+from scones.domain import VERSION
 from scones.model.explanations import Explanation
 from scones.reports.theme import class_colours, environment
 
@@ -55,7 +55,7 @@ def render_explanations(
             classes=classes,
             colour_of=class_colours(classes),
             model_version=model_version,
-            scones_version=__version__,
+            scones_version=VERSION,
         )
     )
 

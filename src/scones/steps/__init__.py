@@ -10,6 +10,7 @@ STEPS = {
     "deploy": "Deploy a model to the endpoint, gradually if another model is live, and start capturing its traffic.",
     "rollback": "Return the endpoint to the previous release; run it again to go back one release further.",
     "classify": "Classify photos with the Step Functions workflow.",
+    "predict": "Predict the classes of photos with a model file on this machine, without a cloud.",
     "replay": "Reproduce a recorded decision exactly, or show what another model or threshold would have decided.",
     "evaluate": "Evaluate the endpoint on every test photo, propose a threshold, and write a report.",
     "monitor": "Check the captured traffic for drift, and send an alert if there is any.",
