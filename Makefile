@@ -25,9 +25,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): once, about two minutes" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
-	@# From npm: AWS's rules for state machines, and a simulator of IAM policies; without them, their tests are skipped.
-	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 @cloud-copilot/iam-simulate@0.1.173 \
-		>/dev/null 2>&1 || echo "npm is missing, or offline: two tests of infra/ will be skipped" >&2
+	@# From npm: AWS's rules for state machines, a simulator of IAM policies, and rules of accessibility; without them,
+	@# their tests are skipped.
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 @cloud-copilot/iam-simulate@0.1.173 axe-core@4.14.1 \
+		>/dev/null 2>&1 || echo "npm is missing, or offline: some tests of infra/ and of the console will be skipped" >&2
 	@touch $@
 
 # In an environment of their own, since they pin other versions of our dependencies; without it, their tests are skipped.
@@ -77,7 +78,7 @@ image-tools: ## Install debootstrap and buildah, to build the container image wi
 	else apt-get update -qq && apt-get install -qq --yes --no-install-recommends debootstrap buildah >/dev/null \
 		|| echo "debootstrap and buildah were not installed: the image's test will be skipped" >&2; fi
 
-browser-tools: ## Install Chromium, to test that web pages cannot use the local cloud (Debian, as root)
+browser-tools: ## Install Chromium, to test the console, and that web pages cannot use the local cloud (Debian, as root)
 	@if which chromium >/dev/null; then echo "chromium is here already" >&2; \
 	elif [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null; then \
 		echo "this needs root and apt-get: the browser's tests will be skipped" >&2; \

@@ -66,6 +66,28 @@ class Table:
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
 
+    def newest(
+        self, index: str, key: Mapping[str, Value], limit: int, *, after: Mapping[str, Value] | None = None
+    ) -> tuple[list[Item], Item | None]:
+        """Read at most *limit* items of one partition of an *index*, those with the largest sort keys first.
+
+        Also returns the key of the last item, from which the next call goes on *after*; None at the end.
+        """
+        ((name, value),) = key.items()
+        reply = self._client.call(
+            "query",
+            TableName=self.name,
+            IndexName=index,
+            KeyConditionExpression="#key = :key",
+            ExpressionAttributeNames={"#key": name},
+            ExpressionAttributeValues=serialize({":key": value}),
+            ScanIndexForward=False,
+            Limit=limit,
+            **({"ExclusiveStartKey": serialize(after)} if after else {}),
+        )
+        last = reply.get("LastEvaluatedKey")
+        return [deserialize(item) for item in reply["Items"]], deserialize(last) if last else None
+
     def scan(self) -> Iterator[Item]:
         """Yield every item, in no order."""
         pages = self._client.pages("scan", TableName=self.name, ConsistentRead=True)

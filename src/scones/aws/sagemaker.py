@@ -242,6 +242,16 @@ class Endpoint:
     reason: str
     changed: float
     """When it was last changed, in seconds since 1970."""
+    pending: str = ""
+    """What the new fleet of an update does, such as `Baking`; empty if there is no update."""
+
+
+def _pending(update: dict[str, Any] | None) -> str:
+    """The newest status of the first variant of an update."""
+    if not update:
+        return ""
+    statuses = [each for variant in update.get("ProductionVariants", ()) for each in variant.get("VariantStatus", ())]
+    return str(statuses[-1]["Status"]) if statuses else "Creating"
 
 
 class SageMaker:
@@ -334,6 +344,7 @@ class SageMaker:
             config=reply["EndpointConfigName"],
             reason=reply.get("FailureReason", ""),
             changed=reply["LastModifiedTime"].timestamp(),
+            pending=_pending(reply.get("PendingDeploymentSummary")),
         )
 
     def deploy(self, plan: EndpointPlan) -> Endpoint:
@@ -404,12 +415,12 @@ class SageMaker:
             InferenceId=inference_id,
         )
 
-    def explain(self, endpoint: str, photo: bytes, inference_id: str) -> bytes:
-        """Send one photo, and return the verbose JSON, with the out-of-distribution score."""
+    def explain(self, endpoint: str, photo: bytes, inference_id: str, *, why: bool = False) -> bytes:
+        """Send one photo, and return the verbose JSON, with the out-of-distribution score; *why* adds explanations."""
         return self._ask(
             EndpointName=endpoint,
             ContentType="application/x-image",
-            Accept="application/json;verbose=true",
+            Accept="application/json;verbose=true" + (";explain=true" if why else ""),
             Body=photo,
             InferenceId=inference_id,
         )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scones.aws.client import Client
+from scones.aws.client import AwsError, Client
+
+_NO_HISTORY = {"ExecutionDoesNotExist", "StateMachineTypeNotSupported", "InvalidArn", "ValidationException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,37 @@ class Workflow:
             started=reply["startDate"],
             stopped=reply["stopDate"],
         )
+
+    def definition(self, arn: str) -> dict[str, Any]:
+        """Read the state machine's definition, in Amazon States Language."""
+        found: dict[str, Any] = json.loads(
+            self._client.call("describe_state_machine", stateMachineArn=arn)["definition"]
+        )
+        return found
+
+    def states(self, arn: str, name: str) -> dict[str, str]:
+        """What became of each state of the execution called *name* so far: "running", "succeeded" or "failed".
+
+        Empty where there is no history: AWS keeps none of Express executions, the local cloud until they end.
+        """
+        found: dict[str, str] = {}
+        current = ""
+        where = {"executionArn": execution_arn(arn, name), "includeExecutionData": False}
+        try:
+            for page in self._client.pages("get_execution_history", **where):
+                for event in page["events"]:
+                    if entered := event.get("stateEnteredEventDetails"):
+                        current = str(entered["name"])
+                        found[current] = "running"
+                    elif left := event.get("stateExitedEventDetails"):
+                        # A state whose task failed, and that caught the error, is left, too.
+                        found[str(left["name"])] = "failed" if found.get(str(left["name"])) == "failed" else "succeeded"
+                    elif current and str(event["type"]).endswith(("Failed", "TimedOut")):
+                        found[current] = "failed"
+        except AwsError as error:
+            if error.code not in _NO_HISTORY:
+                raise
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from scones.cli.console import console
 from scones.cli.environment import cost, demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
@@ -28,7 +29,7 @@ _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIS
 _BUILD = (stage, image, train, register, approve, up, deploy, rollback)
 _USE = (classify, predict, replay, evaluate, monitor, dispatch, simulate)
 # `scones --help` lists them in this order.
-for _command in (*_BUILD, *_USE, cost, status, down, demo, local):
+for _command in (*_BUILD, *_USE, console, cost, status, down, demo, local):
     scones.add_command(_command)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from scones.cli.group import options, run, tell_result
+from scones.cli.output import echo
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
@@ -165,3 +166,5 @@ def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: b
     with Terminal() as terminal:
         result = run_demo(settings, terminal, keep_standing=keep, report_path=report)
     tell_result(result, as_json=as_json)
+    opened = f"scones console --env {settings.env}"
+    echo(f"to see it in the browser: {opened if keep else f'scones demo --keep, then {opened}'}", err=True)

@@ -225,18 +225,15 @@ class Scones:
         self._session.__exit__(kind, error, trace)
 
 
-@contextmanager
-def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipeline"]:
-    """Open the environment: the endpoint that was named, else its local cloud if one runs, else AWS.
+def connect_environment(flags: Flags, verb: str = "") -> tuple[Settings, "Aws"]:
+    """Connect to the endpoint that was named, else to the environment's local cloud if one runs, else to AWS.
 
     Raises:
         CloudDied: the local cloud of the environment was killed; the command must not reach AWS by mistake.
-        Cancelled: the command costs money on AWS, and the user declined.
-        MissingPrerequisite: the command needs a stack or an endpoint, and there is none.
+        AwsUnreachable: no answer, or credentials that are refused.
     """
-    from scones.aws.client import AwsError, Credentials
+    from scones.aws.client import Credentials
     from scones.aws.connection import connect
-    from scones.pipeline import Pipeline, auto_approve
 
     settings = load(flags)
     cloud = None if settings.endpoint_url else find_cloud(settings)
@@ -246,7 +243,22 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
         require_extra("train")
     if cloud:
         settings = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
-    aws = connect(settings, Credentials(*cloud.key) if cloud else None)
+    return settings, connect(settings, Credentials(*cloud.key) if cloud else None)
+
+
+@contextmanager
+def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipeline"]:
+    """Open the environment: the endpoint that was named, else its local cloud if one runs, else AWS.
+
+    Raises:
+        CloudDied: the local cloud of the environment was killed; the command must not reach AWS by mistake.
+        Cancelled: the command costs money on AWS, and the user declined.
+        MissingPrerequisite: the command needs a stack or an endpoint, and there is none.
+    """
+    from scones.aws.client import AwsError
+    from scones.pipeline import Pipeline, auto_approve
+
+    settings, aws = connect_environment(flags, verb)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
     echo(f"{verb}: environment {settings.env} on {where}", err=True)
     ask = not (settings.endpoint_url or agreed)

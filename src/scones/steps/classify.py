@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -158,9 +158,7 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
     """
 
     def run(sample: Sample) -> ClassifiedPhoto:
-        name = uuid.uuid4().hex
-        event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": sample.key}
-        return _execution(name, sample, aws.workflow.run(workflow_arn, name, event))
+        return classify_one(aws, workflow_arn, sample, uuid.uuid4().hex)
 
     executions = []
     pool = ThreadPoolExecutor(clients)
@@ -172,6 +170,15 @@ def classify(aws: Aws, workflow_arn: str, samples: Sequence[Sample], clients: in
         # After Ctrl-C no further photo starts.
         pool.shutdown(cancel_futures=True)
     return ClassifyResult(tuple(executions))
+
+
+def classify_one(
+    aws: Aws, workflow_arn: str, sample: Sample, name: str, courier: Mapping[str, object] | None = None
+) -> ClassifiedPhoto:
+    """Run the execution called *name* on one photo, of this *courier* if there is one."""
+    event = {"image_data": "", "s3_bucket": aws.bucket.name, "s3_key": sample.key}
+    seen = {"courier": courier} if courier else {}
+    return _execution(name, sample, aws.workflow.run(workflow_arn, name, {**event, **seen}))
 
 
 def _execution(name: str, sample: Sample, ended: ExecutionResult) -> ClassifiedPhoto:

@@ -1,0 +1,342 @@
+"""The console in a real browser: its pages and actions on a local cloud, by mouse and by keyboard."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from conftest import deployed_tiny, stage_test_photos
+from console.consoles import console_of, serving
+from scones.console.app import PAGES
+from scones.console.server import ConsoleServer
+from scones.pipeline import Pipeline, save_result
+from scones.steps.classify import classify_one
+from scones.steps.train import TrainingResult
+from scones_local.cloud import Cloud
+from tiny_model import noisy_pngs, plain_photo
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / ".venv" / "asl" / "node_modules" / "axe-core" / "axe.min.js"
+SHOTS = ROOT / "reports" / "console"
+HOSTILE = "<img src=x onerror=alert(1)>\u202e\"'&{{7*7}}.png"
+WIDTHS = (390, 768, 1280, 2560)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: make browser-tools installs Debian's"),
+]
+
+
+@pytest.fixture(scope="module")
+def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """An environment with decisions of every kind, orders, two models and a monitoring run."""
+    folder = tmp_path_factory.mktemp("console")
+    with deployed_tiny(cloud, folder, guarded=True) as own:
+        stage_test_photos(own)
+        own.order(30)
+        photos = [*noisy_pngs(30, 3), plain_photo(130), plain_photo(250), b"no photo"]
+        arn = own._up().workflow_arn
+        for number, photo in enumerate(photos):
+            name = HOSTILE if number == 0 else f"photo {number}.png"
+            courier = {
+                "id": f"{HOSTILE} {number % 5}",
+                "x_km": number % 5 - 2.0,
+                "y_km": number % 3 - 1.0,
+                "capacity": 2,
+            }
+            classify_one(own.aws, arn, own.upload(name, photo), f"seen{number}", courier if number % 3 == 0 else None)
+        own.monitor()
+        own.evaluate()
+        save_result(
+            own.aws, "train", TrainingResult("other", own._trained().model_uri, "test", own.settings.classes, {}, 0)
+        )
+        yield own
+
+
+@pytest.fixture(scope="module")
+def server(flow: Pipeline) -> Iterator[ConsoleServer]:
+    """The console of that environment."""
+    with serving(console_of(flow)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+class Watched:
+    """A signed-in page; it notes what must not happen: script errors, refused resources, requests to other places."""
+
+    def __init__(self, context: BrowserContext, server: ConsoleServer) -> None:
+        self.faults: list[str] = []
+        self.page: Page = context.new_page()
+        self.base = f"http://127.0.0.1:{server.port}"
+        self.page.on("pageerror", lambda error: self.faults.append(f"script error: {error}"))
+        self.page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
+        self.page.on("dialog", lambda dialog: self.faults.append(f"dialog: {dialog.message}"))
+        self.page.on("request", lambda asked: self._check(asked.url))
+        self.page.goto(server.url)
+
+    def _check(self, url: str) -> None:
+        if not url.startswith((self.base, "blob:", "data:")):
+            self.faults.append(f"request to {url}")
+
+    def go(self, path: str) -> Page:
+        """Load a page with all its parts."""
+        self.page.goto(self.base + path)
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+
+@pytest.fixture
+def watched(browser: Browser, server: ConsoleServer) -> Iterator[Watched]:
+    """A visitor at a desk; at the end nothing may have gone wrong."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="Asia/Kolkata", locale="en-GB")
+    found = Watched(context, server)
+    yield found
+    context.close()
+    assert found.faults == []
+
+
+def shot(page: Page, name: str) -> None:
+    """Keep a picture of the page: the documentation shows some."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def violations(page: Page) -> list[tuple[str, str]]:
+    """What axe finds that is serious or critical; its script runs beside the page's policy, as a debugger does."""
+    session = page.context.new_cdp_session(page)
+    script = f"{AXE.read_text()}; axe.run(document).then(found => JSON.stringify(found.violations))"
+    reply: dict[str, Any] = session.send(
+        "Runtime.evaluate", {"expression": script, "awaitPromise": True, "returnByValue": True}
+    )
+    found = json.loads(reply["result"]["value"])
+    return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+
+
+MORE = (
+    "/decision?execution=seen0",
+    "/courier",
+    "/jobs",
+    "/confirm/rollback",
+    "/confirm/down",
+    "/nowhere",
+    "/decisions?outcome=failed",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_fits(browser: Browser, server: ConsoleServer, scheme: str) -> None:
+    """WCAG AA by axe, in both color schemes, and no page is wider than its window from 390 to 2560 pixels."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})  # type: ignore[arg-type]
+    watched = Watched(context, server)
+    found: list[tuple[object, ...]] = []
+    for path in (*(address for address, _, _ in PAGES), *MORE):
+        page = watched.go(path)
+        if AXE.exists():
+            found += [(path, *each) for each in violations(page)]
+        for width in WIDTHS if scheme == "light" else WIDTHS[:1]:
+            page.set_viewport_size({"width": width, "height": 900})
+            over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            found += [(path, "too wide at", width)] if over > 0 else []
+        page.set_viewport_size({"width": 1280, "height": 900})
+        shot(page, f"{path.strip('/').partition('?')[0].replace('/', '-') or 'overview'}-{scheme}")
+    context.close()
+    assert found == []
+    assert [fault for fault in watched.faults if "404" not in fault] == []
+
+
+def test_the_overview_says_that_it_is_well(watched: Watched) -> None:
+    """Release, accuracy, alarms, traffic and cost, each under the name that the command line uses."""
+    page = watched.go("/")
+    expect(page.locator("#verdict")).to_be_visible()
+    for words in ("Release", "Accuracy, measured", "Alarms", "Photos in the last 24 hours", "Cost an hour"):
+        expect(page.locator("main")).to_contain_text(words)
+
+
+def test_a_photo_is_tried_and_its_courier_gets_orders(watched: Watched, tmp_path: Path) -> None:
+    """The workflow's states light up, then the decision, the probabilities, the reasons and the orders are shown."""
+    path = tmp_path / "scooter.png"
+    path.write_bytes(plain_photo(212))
+    page = watched.go("/try")
+    page.set_input_files("#photo", path)
+    expect(page.locator("#preview")).to_be_visible()
+    page.click("text=Of a courier")
+    page.fill("input[name=courier]", "rider 7")
+    page.click("text=Classify")
+    expect(page.locator(".answer")).to_contain_text("motorcycle")
+    expect(page.locator("[data-state=Dispatch]")).to_have_class("state succeeded")
+    expect(page.locator("main")).to_contain_text("Orders of courier rider 7")
+    expect(page.locator(".overlay")).to_be_visible()
+    shot(page, "try-result")
+    page.click("text=The whole record")
+    page.click("text=Reproduce this decision")
+    expect(page.locator("main")).to_contain_text("reproduced exactly")
+
+
+def test_a_photo_is_pasted(watched: Watched) -> None:
+    """From the clipboard, as a screenshot is."""
+    page = watched.go("/try")
+    page.evaluate(
+        """async (url) => {
+            const blob = await (await fetch(url)).blob(), data = new DataTransfer();
+            data.items.add(new File([blob], "pasted.png", { type: "image/png" }));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+        }""",
+        "/photo?execution=seen30",
+    )
+    expect(page.locator("#preview")).to_be_visible()
+    page.click("text=Classify")
+    expect(page.locator("h2", has_text="Result")).to_be_visible()
+
+
+def test_a_photo_of_ten_megabytes_is_made_smaller_before_it_is_sent(watched: Watched, tmp_path: Path) -> None:
+    """A phone's photo may be larger than the endpoint takes."""
+    import numpy as np  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    path = tmp_path / "large.png"
+    Image.fromarray(np.random.default_rng(1).integers(180, 240, (2100, 2100, 3), np.uint8)).save(path)
+    assert path.stat().st_size > 8 << 20
+    page = watched.go("/try")
+    page.set_input_files("#photo", path)
+    expect(page.locator("#preview")).to_be_visible(timeout=20_000)
+    page.click("text=Classify")
+    expect(page.locator(".answer")).to_contain_text("motorcycle", timeout=20_000)
+
+
+def test_what_is_no_photo_is_said_to_be_none(watched: Watched, tmp_path: Path) -> None:
+    """The workflow refuses it, and the page says why."""
+    path = tmp_path / "letter.png"
+    path.write_bytes(b"dear courier")
+    page = watched.go("/try")
+    page.set_input_files("#photo", path)
+    page.click("text=Classify")
+    expect(page.locator("main")).to_contain_text("unreadable")
+
+
+def test_names_with_markup_are_shown_as_text(watched: Watched) -> None:
+    """File names and couriers' ids: nothing is run, and no right-to-left mark turns the words around it."""
+    for path in ("/decisions", "/decision?execution=seen0", "/orders", "/decisions?courier=%3Cb%3Ex"):
+        text = watched.go(path).content()
+        assert "<img src=x" not in text
+        assert "\u202e" not in watched.page.inner_text("main")
+        assert "49.png" not in watched.page.inner_text("main")
+    expect(watched.go("/decision?execution=seen0").locator("main")).to_contain_text("onerror=alert(1)")
+
+
+def test_decisions_are_filtered_searched_paged_and_exported(watched: Watched) -> None:
+    """Each filter is in the address, so it can be kept as a bookmark, and the back button returns to it."""
+    page = watched.go("/decisions")
+    page.select_option("select[name=outcome]", "unreadable")
+    page.click("button:has-text('Show')")
+    expect(page.locator(".shot").first).to_contain_text("unreadable")
+    assert "outcome=unreadable" in page.url
+    with page.expect_download() as download:
+        page.click("text=Export as CSV")
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("recorded,execution")
+    assert {line.split(",")[3] for line in lines[1:]} == {"unreadable"}
+    page.fill("#search", "seen30")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("seen30")
+    page.go_back()
+    expect(page.locator(".shot").first).to_contain_text("unreadable")
+    page = watched.go("/decisions?q=nothing+like+it")
+    expect(page.locator(".empty")).to_contain_text("Nothing matches")
+
+
+def test_times_are_in_the_users_zone(watched: Watched) -> None:
+    """Five and a half hours from UTC; the tooltip keeps UTC."""
+    page = watched.go("/decision?execution=seen0")
+    shown = page.locator("main time").first
+    assert "UTC" in (shown.get_attribute("title") or "")
+    hour, minute = page.evaluate(
+        "[...document.querySelector('main time').dateTime.matchAll(/T(\\d+):(\\d+)/g)][0].slice(1)"
+    )
+    local = (int(hour) * 60 + int(minute) + 330) % (24 * 60)
+    expect(shown).to_contain_text(f"{local // 60:02}:{local % 60:02}")
+
+
+def test_keys_open_pages_and_move_in_lists(watched: Watched) -> None:
+    """Everything without a mouse."""
+    page = watched.go("/")
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    expect(page.locator("h1")).to_have_text("Decisions")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2", has_text="Its way through the workflow")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.locator("h1")).to_have_text("Decisions")
+
+
+def test_a_model_is_rejected_approved_and_rolled_back_by_two_clicks_at_once(watched: Watched) -> None:
+    """A click twice starts one job; what cannot be done says why, and what to do."""
+    page = watched.go("/models")
+    page.fill("input[name=reason]", "looks <b>odd</b>")
+    page.click("button:has-text('Reject')")
+    expect(page.locator("[data-job-status]")).to_have_text("done")
+    page = watched.go("/models")
+    expect(page.locator(".card").first).to_contain_text("rejected: looks <b>odd</b>")
+    page.click("button:has-text('Approve')")
+    expect(page.locator("[data-job-status]")).to_have_text("done")
+    page = watched.go("/models")
+    page.click("text=Roll back at once")
+    expect(page.locator("main")).to_contain_text("local cloud this costs nothing")
+    page.dblclick("button.stop")
+    expect(page.locator("[role=alert]")).to_contain_text("there is no release to return to")
+
+
+def test_monitoring_orders_and_costs_have_their_pages(watched: Watched) -> None:
+    """Drift is checked and acknowledged, an order says why, and deleting asks for the environment's name."""
+    page = watched.go("/drift")
+    page.click("text=Check the traffic now")
+    expect(page.locator("[data-job-status]")).to_have_text("done")
+    page = watched.go("/orders")
+    page.click("tbody a >> nth=0")
+    expect(page.locator("#why")).to_contain_text("Couriers now, and why not")
+    page = watched.go("/resources")
+    expect(page.locator("main")).to_contain_text("Cost so far")
+    page.click("text=Delete everything")
+    expect(page.locator("main")).to_contain_text("an hour at AWS's prices")
+    page.fill("input[name=name]", "another")
+    page.click("button.stop")
+    expect(page.locator("main")).to_contain_text("Nothing was done")
+    watched.faults = [fault for fault in watched.faults if "400" not in fault]
+
+
+def test_a_photo_that_is_gone_leaves_the_page_whole(watched: Watched, flow: Pipeline) -> None:
+    """Photos expire before decisions do."""
+    (found,) = [item for item in flow.aws.bucket.list("asked/") if item.key.endswith("photo 5.png")]
+    flow.aws.bucket.remove([found.key])
+    page = watched.go("/decision?execution=seen5")
+    expect(page.locator("main")).to_contain_text("The photo is gone")
+    assert page.evaluate("document.querySelector('img.large').naturalWidth") > 0
+    watched.faults = [fault for fault in watched.faults if "404" not in fault]
+
+
+def test_ten_tabs_of_one_visitor_all_work(watched: Watched) -> None:
+    """A browser opens at most six connections to one server: none of them may be kept."""
+    tabs = [watched.page.context.new_page() for _ in range(10)]
+    for number, tab in enumerate(tabs):
+        tab.goto(watched.base + PAGES[number % len(PAGES)][0], wait_until="commit")
+    for tab in tabs:
+        tab.wait_for_load_state("networkidle")
+        expect(tab.locator("h1")).to_be_visible()
