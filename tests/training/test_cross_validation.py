@@ -18,8 +18,8 @@ from scones.training.cross_validation import (
     cross_validate,
     source_splits,
 )
-from scones.training.features import TrainingData
-from scones.training.head import PENALTIES
+from scones.training.features import VIEWS, TrainingData
+from scones.training.head import PENALTIES, LayerGroups, StudySet
 from training.conftest import Study
 
 
@@ -46,6 +46,48 @@ def test_a_class_with_fewer_photos_than_needed_is_refused() -> None:
     """One fold would have none to learn from."""
     with pytest.raises(TrainingError, match="a class has 2 photos; training needs 3"):
         assign_folds(labelled([0, 0, 0, 1, 1]), 0)
+
+
+def made_of(counts: list[int], sources: int = 1, spread: float = 0.5) -> tuple[StudySet, TrainingData, list[str]]:
+    """So many photos of each class, with features as a backbone gives them: in place of photos, points around one."""
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(len(counts)), counts)
+    middles = rng.normal(0, 1, (len(counts), 32))
+    views = [(middles[labels] + spread * rng.normal(0, 1, (len(labels), 32))).astype(np.float16) for _ in range(VIEWS)]
+    last, outliers = slice(16, 32), rng.normal(0, 1, (7, 32)).astype(np.float16)
+    study = StudySet(views, labels, len(counts), outliers, last, LayerGroups(views, last, None))
+    return study, labelled(labels.tolist()), [f"source {number % sources}" for number in range(len(labels))]
+
+
+@pytest.mark.parametrize(
+    ("counts", "sources", "least"),
+    [
+        ([5] * 64, 1, 0.7),
+        ([6] * 10, 3, 0.9),
+        ([5, 5], 1, 0.9),
+        ([5, 5], 5, 0.9),
+        ([3, 3, 3], 1, 0.7),
+        ([500, 5], 1, 0.9),
+        ([500, 8, 50], 2, 0.9),
+    ],
+)
+def test_any_number_of_classes_of_any_size_is_learnt(counts: list[int], sources: int, least: float) -> None:
+    """Many classes, classes of few photos, and those with a hundredth of the others': each is recognized."""
+    study, data, names = made_of(counts, sources)
+    found = cross_validate(study, assign_folds(data, 0), names, lambda _share: None)
+    right = found.photos.log_probabilities.argmax(axis=1) == study.labels
+    recalls = [right[study.labels == number].mean() for number in range(len(counts))]
+    assert np.mean(recalls) >= least
+    assert np.isfinite(found.new_source).all() == (sources > 1)
+    assert found.final.weights.shape == (32, len(counts))
+
+
+def test_a_rare_class_counts_as_much_as_a_common_one() -> None:
+    """Where classes overlap, weights keep the head from answering with the common one alone."""
+    study, data, names = made_of([500, 20], spread=3)
+    found = cross_validate(study, assign_folds(data, 0), names, lambda _share: None)
+    answers = found.photos.log_probabilities.argmax(axis=1)
+    assert (answers[study.labels == 1] == 1).mean() > 0.6
+    assert (answers[study.labels == 0] == 0).mean() > 0.6
 
 
 def test_every_photo_gets_an_answer_from_a_head_that_never_saw_it(studied: Study) -> None:

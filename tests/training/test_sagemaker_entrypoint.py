@@ -2,16 +2,21 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from scones.data.dataset import Sample, to_lines
+from scones.training.features import TrainingData
 from scones.training.sagemaker_entrypoint import (
     InvalidTrainingJob,
+    PhotoStore,
     TrainingJob,
+    choose_evenly,
     failure_reported,
     read_hyperparameters,
     read_photos,
@@ -120,6 +125,17 @@ def test_the_photos_decide_on_the_model_s_size(
     assert (found.image_size, found.data.photos.shape[1]) == expected
 
 
+@pytest.mark.parametrize(("large", "expected"), [(1, (160, 32)), (2, (224, 224))])
+def test_large_photos_are_not_made_small_by_small_ones_beside_them(
+    job: TrainingJob, large: int, expected: tuple[int, int]
+) -> None:
+    """From a quarter of the photos on: small ones can be enlarged, and what large ones lose is lost."""
+    for number, path in enumerate(sorted(job.channel.glob("*/*.png"))):
+        Image.new("RGB", (300, 400) if number < large else (32, 32)).save(path)
+    found = read_photos(job, read_hyperparameters(job), lambda _line: None)
+    assert (found.image_size, found.data.photos.shape[1]) == expected
+
+
 def test_a_photo_s_source_is_its_folder_below_the_class(job: TrainingJob) -> None:
     """The first one; none where it lies in the class's own folder."""
     deep = job.channel / "bicycle" / "studio" / "2026" / "x.png"
@@ -143,6 +159,63 @@ def test_a_photo_s_source_is_the_manifest_s(job: TrainingJob) -> None:
     found = read_photos(job, read_hyperparameters(job), lambda _line: None)
     sources = dict(zip(found.names, found.data.sources, strict=True))
     assert {name: source for name, source in sources.items() if source or name in named} == named
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "expected"),
+    [
+        ((4, 4), 100, (4, 4)),
+        ((1000, 10), 100, (90, 10)),
+        ((1000, 1000, 7), 100, (46, 47, 7)),
+        ((5,) * 64, 320, (5,) * 64),
+        ((100_000,), 20_000, (20_000,)),
+        ((0, 3), 100, (0, 3)),
+    ],
+)
+def test_of_too_many_photos_as_many_of_each_class_are_chosen(
+    sizes: tuple[int, ...], most: int, expected: tuple[int, ...]
+) -> None:
+    """Small classes whole, large ones evenly over their files, so that each source has its share."""
+    files = [[Path(f"{number:06d}") for number in range(size)] for size in sizes]
+    chosen = choose_evenly(files, most)
+    assert tuple(map(len, chosen)) == expected
+    for found, whole in zip(chosen, files, strict=True):
+        assert len(set(found)) == len(found)
+        if found and len(found) < len(whole):
+            assert found[0] == whole[0]
+            assert int(found[-1].name) >= len(whole) - 2 * len(whole) / len(found)
+
+
+def test_a_job_says_how_many_photos_it_chose(job: TrainingJob) -> None:
+    """And keeps to it; photos of other things are limited alike."""
+    for number in range(4, 120):
+        Image.new("RGB", (40, 30), (number, 0, 0)).save(job.channel / "bicycle" / f"{number}.png")
+    shutil.copytree(job.channel / "bicycle", job.outliers / "cars")
+    tell(job, max_photos="100")
+    heard: list[str] = []
+    found = read_photos(job, read_hyperparameters(job), heard.append)
+    assert heard == ["photos_of_channel=124 photos_chosen=100 max_photos=100"]
+    assert np.bincount(found.data.labels).tolist() == [96, 4]
+    assert len(found.data.outliers) == 100
+
+
+def test_photos_that_do_not_fit_on_the_disk_are_refused_before_they_are_read() -> None:
+    """With what they need, what there is, and what to do."""
+    with pytest.raises(InvalidTrainingJob, match=r"need 150,528,000.0 GB of disk in .* set max_photos or image_size"):
+        PhotoStore(10**12, 224)
+
+
+def test_photos_in_the_store_take_no_memory(job: TrainingJob) -> None:
+    """They lie in a file: what was read of it is given back part by part, and is there again when it is needed."""
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8))
+    photo.save(job.channel / "bicycle" / "a.jpg")
+    store, process = PhotoStore(600, 300), psutil.Process()
+    before = process.memory_info().rss
+    store.add(job.channel, [job.channel / "bicycle" / "a.jpg"] * 600, pytest.fail)
+    data = TrainingData(store.photos, np.zeros(600, np.int64), 2, store.photos[:0], (), store.release)
+    total = sum(int(data.photos[part].sum(dtype=np.int64)) for part in data.parts())
+    assert total == 600 * int(data.photos[0].sum(dtype=np.int64))
+    assert process.memory_info().rss - before < 80_000_000 < store.photos.nbytes
 
 
 def test_an_unreadable_photo_is_reported_and_skipped(job: TrainingJob) -> None:

@@ -212,6 +212,7 @@ class TrainingPlan:
     metrics: Mapping[str, str]
     """Metric names, each with the regular expression that finds it in the log."""
     tags: Mapping[str, str]
+    volume_gb: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,7 @@ class SageMaker:
             ResourceConfig={
                 "InstanceType": plan.instance,
                 "InstanceCount": 1,
-                "VolumeSizeInGB": 10,
+                "VolumeSizeInGB": plan.volume_gb,
                 **optional_member("VolumeKmsKeyId", disk_key(plan.instance, plan.key)),
             },
             CheckpointConfig={"S3Uri": plan.checkpoint_uri},

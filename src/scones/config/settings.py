@@ -136,6 +136,8 @@ class Settings:
     """How long each stage of an endpoint update is watched; an alarm in that time rolls the update back."""
     alarm_seconds: Literal[10, 20, 30, 60, 300] = 60
     """The period of the endpoint's alarm; periods under 60 work only on the local cloud."""
+    training_photos: Annotated[int, Meta(ge=100, le=1_000_000)] = 20_000
+    """Training uses at most so many photos, chosen evenly over the classes; each takes 0.1 MB of memory."""
     training_seconds: _Count = 3600
     """The maximum duration of a training job."""
     kms: Literal["no", "yes"] = "no"

@@ -1,6 +1,7 @@
 """Train: run a training job on the staged photos, and wait for its model."""
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from scones.domain.naming import (
     manifest_key,
     outliers_prefix,
     split_prefix,
+    version_prefix,
 )
 from scones.domain.progress import Reporter
 
@@ -36,6 +38,7 @@ METRICS = (
 )
 """Metrics that a training job prints as `name=value`; SageMaker stores the last values."""
 
+_EXPECTED = re.compile(r"\bseconds_expected=(\d+)\b")
 _PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
 
 
@@ -116,6 +119,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         "image_size": str(settings.image_size),
         "backbone": settings.backbone,
         "seed": str(settings.seed),
+        "max_photos": str(settings.training_photos),
         "data_version": version,
     }
     return TrainingPlan(
@@ -132,7 +136,13 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         key=aws.stack.key(),
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
         tags={ENV_TAG: aws.name},
+        volume_gb=volume_gb(sum(item.size for item in aws.bucket.list(version_prefix(version)))),
     )
+
+
+def volume_gb(staged_bytes: int) -> int:
+    """The disk of a job: its photos, the same decoded (JPEG files are a tenth of it, at most 3 GB), and the rest."""
+    return max(10, math.ceil((staged_bytes + min(10 * staged_bytes, 3e9)) / 1e9) + 5)
 
 
 def _kind(image: str, hyperparameters: Mapping[str, str]) -> str:
@@ -155,15 +165,21 @@ def _follow(aws: Aws, plan: TrainingPlan, report: Reporter) -> TrainingStatus:
 
     def ended() -> TrainingStatus | None:
         training = aws.sagemaker.training(plan.job)
-        _show_progress(log, report)
+        _show_progress(log, plan.max_seconds, report)
         return training if training.ended else None
 
     # SageMaker stops a job at its limit; the rest is for its start and its upload.
     return wait(f"training job {plan.job} ending", ended, plan.max_seconds + plan.spot_wait_seconds + 1800)
 
 
-def _show_progress(log: TrainingLog, report: Reporter) -> None:
+def _show_progress(log: TrainingLog, max_seconds: int, report: Reporter) -> None:
     for line in log.new_lines():
+        if expected := _EXPECTED.search(line):
+            seconds = int(expected[1])
+            late = f", longer than training_seconds = {max_seconds}, after which it is stopped; raise it"
+            report.tell(
+                f"training takes about {max(1, round(seconds / 60))} min{late if seconds > max_seconds else ''}"
+            )
         share = _PROGRESS.search(line)
         if share:
             report.progress(int(100 * float(share[1])), 100, "percent trained")

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ SMALLEST_CROP: Final = 0.8
 VIEW_WEIGHTS: Final = (1.0, 1.0, 1.0, 0.4, 0.4)
 """How much each view counts in training: photo, mirror image, cropped copy, and two damaged copies."""
 VIEWS: Final = len(VIEW_WEIGHTS)
+_PART: Final = 256
 CHUNK: Final = 32
 """Photos that the backbone gets at once."""
 
@@ -40,6 +41,7 @@ class TrainingData:
 
     They have the size that they came with, or the model's if that is smaller. *outliers*, uint8 [M, H, H, 3], are
     photos of other things; there may be none. *sources* name where each photo comes from, "" where that is unknown.
+    Photos may lie in a file; *release* gives back the memory of those that were read, which are read again when needed.
     """
 
     photos: Photos
@@ -47,6 +49,13 @@ class TrainingData:
     classes: int
     outliers: Photos
     sources: tuple[str, ...]
+    release: Callable[[], None] = lambda: None
+
+    def parts(self) -> Iterator[slice]:
+        """Divide the photos into parts that are looked at one after the other; each one's memory is given back."""
+        for start in range(0, len(self.photos), _PART):
+            yield slice(start, start + _PART)
+            self.release()
 
 
 class FeatureExtractor:

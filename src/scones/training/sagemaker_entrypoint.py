@@ -1,8 +1,13 @@
 """SageMaker's training contract: the folders, the hyperparameters, the channel of photos and the failure file."""
 
 import json
+import mmap
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +25,17 @@ from scones.training.cross_validation import MIN_PHOTOS
 from scones.training.export import STEP
 from scones.training.features import TrainingData
 
-_KNOWN: Final = ("classes", "image_size", "backbone", "seed", "data_version")
+_KNOWN: Final = ("classes", "image_size", "backbone", "seed", "data_version", "max_photos")
 MAX_IMAGE_SIZE: Final = 320
 """Beyond it, the backbone sees no better, and takes long."""
 SMALL_PHOTOS_SIZE: Final = 160
-"""The model's size for photos with a shorter side below `NATURAL_SIDE`, in the median."""
+"""The model's size for photos whose shorter sides are below `NATURAL_SIDE`, all but a quarter of them."""
 NATURAL_PHOTOS_SIZE: Final = 224
 """The model's size for others: the one that the backbone was trained at."""
 NATURAL_SIDE: Final = 192
+_SIZE_QUANTILE: Final = 0.75
 MIN_PHOTO_SIZE: Final = 16
+MAX_PHOTOS: Final = 20_000
 _HEADERS: Final = 200
 """Photos whose sizes are read to choose the model's."""
 _MAX_REASON_LENGTH: Final = 1024
@@ -48,6 +55,8 @@ class Hyperparameters:
     backbone: str
     seed: int
     data_version: str
+    max_photos: int = MAX_PHOTOS
+    """Of more photos, so many are chosen, evenly over the classes: a linear head gains little by more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,7 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
         backbone=backbone,
         seed=_whole(values, "seed", 0, range(2**31)),
         data_version=str(values.get("data_version", "")),
+        max_photos=_whole(values, "max_photos", MAX_PHOTOS, range(100, 1_000_001)),
     )
 
 
@@ -149,26 +159,93 @@ def read_photos(job: TrainingJob, hyperparameters: Hyperparameters, report: Call
         InvalidManifest: the manifest is in another format.
     """
     image_size, size = _choose_sizes(job, hyperparameters)
-    photos: list[npt.NDArray[np.uint8]] = []
+    files = [_files(job.channel / name) for name in hyperparameters.classes]
+    chosen = choose_evenly(files, hyperparameters.max_photos)
+    (others,) = choose_evenly([_files(job.outliers)], hyperparameters.max_photos)
+    if (total := sum(map(len, files))) > (kept := sum(map(len, chosen))):
+        report(f"photos_of_channel={total} photos_chosen={kept} max_photos={hyperparameters.max_photos}")
+    store = PhotoStore(kept + len(others), size)
     labels: list[int] = []
     names: list[str] = []
-    for number, name in enumerate(hyperparameters.classes):
-        found = dict(_decoded(job.channel, name, size, report))
+    for number, (name, paths) in enumerate(zip(hyperparameters.classes, chosen, strict=True)):
+        found = store.add(job.channel, paths, report)
         if len(found) < MIN_PHOTOS:
             text = f"class {name!r} has {len(found)} photos that can be read; training needs {MIN_PHOTOS} or more in "
             raise InvalidTrainingJob(f"{text}{name}/")
-        photos += found.values()
         labels += [number] * len(found)
         names += found
-    outliers = [photo for _, photo in _decoded(job.outliers, ".", size, report)]
+    store.add(job.outliers, others, report)
     data = TrainingData(
-        np.stack(photos),
+        store.photos[: len(names)],
         np.array(labels, dtype=np.int64),
         len(hyperparameters.classes),
-        np.array(outliers, dtype=np.uint8).reshape(-1, size, size, 3),
+        store.photos[len(names) : store.count],
         _sources(job, names),
+        store.release,
     )
     return TrainingChannels(data, tuple(names), image_size)
+
+
+def choose_evenly(files: Sequence[Sequence[Path]], most: int) -> list[Sequence[Path]]:
+    """Choose at most so many files of several lists: as many of each where possible, spread evenly over the list."""
+    left, shares = most, [0] * len(files)
+    for rank, number in enumerate(sorted(range(len(files)), key=lambda number: len(files[number]))):
+        shares[number] = min(len(files[number]), left // (len(files) - rank))
+        left -= shares[number]
+    return [
+        [paths[at * len(paths) // share] for at in range(share)] for paths, share in zip(files, shares, strict=True)
+    ]
+
+
+class PhotoStore:
+    """Photos, uint8 [at most *count*, size, size, 3], in a file without a name, so that they take no memory."""
+
+    def __init__(self, count: int, size: int) -> None:
+        needed = count * size * size * 3
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if needed > free:
+            raise InvalidTrainingJob(
+                f"{count:,} photos of {size} pixels need {needed / 1e9:,.1f} GB of disk in {tempfile.gettempdir()}, "
+                f"which has {free / 1e9:,.1f} GB left; set max_photos or image_size lower, or use a larger disk"
+            )
+        with tempfile.TemporaryFile() as file:
+            file.truncate(max(1, needed))
+            self._map = mmap.mmap(file.fileno(), max(1, needed))
+        self.photos = np.frombuffer(self._map, np.uint8, needed).reshape(count, size, size, 3)
+        self.count = 0
+        self._size = size
+
+    def add(self, channel: Path, paths: Sequence[Path], report: Callable[[str], None]) -> list[str]:
+        """Decode the files, and give the names of those that can be read; *report* hears of the others."""
+        names = []
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for at in range(0, len(paths), _AT_ONCE):
+                some = paths[at : at + _AT_ONCE]
+                for path, photo in zip(some, pool.map(self._decode, some), strict=True):
+                    name = path.relative_to(channel).as_posix()
+                    if isinstance(photo, UnreadablePhoto):
+                        report(f"left_out={name!r} reason={photo.reason!r}")
+                        continue
+                    self.photos[self.count] = photo
+                    self.count += 1
+                    names.append(name)
+                self.release()
+        return names
+
+    def _decode(self, path: Path) -> npt.NDArray[np.uint8] | UnreadablePhoto:
+        try:
+            with raise_as(UnreadablePhoto):
+                return decode(path.read_bytes(), self._size)
+        except UnreadablePhoto as error:
+            return error
+
+    def release(self) -> None:
+        """Give back the memory of what was written or read; the file keeps it."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+_AT_ONCE: Final = 64
 
 
 def _sources(job: TrainingJob, names: Sequence[str]) -> tuple[str, ...]:
@@ -189,24 +266,11 @@ def _choose_sizes(job: TrainingJob, hyperparameters: Hyperparameters) -> tuple[i
         except UnreadablePhoto:
             continue
         sides.append(min(header.width, header.height))
-    side = int(np.median(sides)) if sides else SMALL_PHOTOS_SIZE
+    # Small photos can be enlarged; what large ones lose when they are made small is lost.
+    side = int(np.quantile(sides, _SIZE_QUANTILE, method="higher")) if sides else SMALL_PHOTOS_SIZE
     chosen = NATURAL_PHOTOS_SIZE if side >= NATURAL_SIDE else SMALL_PHOTOS_SIZE
     image_size = hyperparameters.image_size or chosen
     return image_size, min(image_size, max(MIN_PHOTO_SIZE, side))
-
-
-def _decoded(
-    channel: Path, folder: str, size: int, report: Callable[[str], None]
-) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    for path in _files(channel / folder):
-        name = path.relative_to(channel).as_posix()
-        try:
-            with raise_as(UnreadablePhoto):
-                photo = decode(path.read_bytes(), size)
-        except UnreadablePhoto as error:
-            report(f"left_out={name!r} reason={error.reason!r}")
-        else:
-            yield name, photo
 
 
 def _image_size(values: Mapping[str, object]) -> int:

@@ -124,16 +124,27 @@ def extract(data: TrainingData, extractor: FeatureExtractor, seed: int) -> tuple
     def report(count: int) -> None:
         nonlocal done, told
         done += count
+        data.release()
         if done / total - told >= _TELL_EVERY:
             told = done / total
             seconds = (time.monotonic() - started) / told * (1 - told)
             _progress(0, _SEEN, told, f" seconds_left={seconds:.0f}")
 
+    _say(f"seconds_expected={_expected(data, extractor, total):.0f}")
     views = [extractor.see(data.photos, view, seed, report) for view in range(VIEWS)]
     return views, extractor.see(data.outliers, report=report)
 
 
 _TELL_EVERY: Final = 0.05
+_TIMED: Final = 64
+"""Photos that show how long all will take."""
+
+
+def _expected(data: TrainingData, extractor: FeatureExtractor, total: int) -> float:
+    """The seconds that the whole job will take, by those of some photos; their features are kept for it."""
+    started = time.monotonic()
+    some = extractor.see(data.photos[:_TIMED])
+    return (time.monotonic() - started) / len(some) * total / _SEEN
 
 
 class ModelCalibration(NamedTuple):
@@ -183,7 +194,13 @@ def baseline_of(
     The data's version is left for the caller to add.
     """
     strange = clip_ood_score(calibrated.ood_detector.score(found.photos.strangeness))
-    channels = measure_features(_as_monitored(data.photos, extractor.size), calibrated.probabilities, strange)
+    parts = [
+        measure_features(
+            _as_monitored(data.photos[part], extractor.size), calibrated.probabilities[part], strange[part]
+        )
+        for part in data.parts()
+    ]
+    channels = np.concatenate(parts)
     clean = _judge(channels, calibrated.probabilities, data.labels)
     # It is mostly computed outside of Python, as the features are: side by side they take less time.
     with ThreadPoolExecutor(1) as beside:
@@ -273,7 +290,7 @@ def write_output(
         names=channels.names,
         labels=tuple(classes[number] for number in data.labels),
         probabilities=made.calibrated.probabilities,
-        fingerprints=fingerprints(data.photos),
+        fingerprints=tuple(mark for part in data.parts() for mark in fingerprints(data.photos[part])),
         votes=made.votes,
         sources=data.sources,
         new_source=made.new_source,
