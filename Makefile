@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= auto
-# Numerics, pages, and tests that run our tools rather than our code.
-SAME_ON_EVERY_PYTHON := training monitoring evaluation dispatch reports docs infra test_house.py test_github.py
+# Numerics, pages, requests to AWS, and tests that run our tools rather than our code; GitHub runs all on each version.
+SAME_ON_EVERY_PYTHON := training monitoring evaluation dispatch reports console docs infra aws contract deployment steps \
+	test_house.py test_github.py
 
 # ONNX Runtime's wheels send telemetry unless it is disabled before they load.
 export ORT_DISABLE_TELEMETRY = 1
