@@ -1,6 +1,6 @@
 """How often an alert names the right cause: 25 changes, and the damage that training simulates.
 
-`python -m benchmarks.monitor_causes` teaches a quick model half of the training photos, splits the others into
+`python -m benchmarks.monitor_causes` trains the product's model on half of the training photos, splits the others into
 reference and window again and again, and prints, of the windows that fired, which cause was named: about two minutes.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benchmarks.monitor import train_wrongly
+from benchmarks.monitor import BUILD, train_wrongly
 from benchmarks.monitor_world import (
     CELLS,
     CLEAN,
@@ -109,7 +109,7 @@ def _world(folder: Path, seed: int) -> World:
     order = np.random.default_rng(seed).permutation(len(photos))
     taught, rest = order[:TAUGHT], order[TAUGHT:]
     training_data = TrainingData(photos[taught], labels[taught], len(VEHICLES), load(others / "train")[0], ())
-    model = Quick.learn(training_data, photos[rest], Sight(training_data.photos))
+    model = Quick.learn(training_data, photos[rest], Sight(training_data.photos, BUILD / "features"))
     wrong = train_wrongly(training_data, photos[rest], model.sight, seed)
     return measure_all(model, wrong, photos[rest], labels[rest], load(others / "test")[0])
 

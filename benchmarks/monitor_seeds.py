@@ -109,9 +109,10 @@ def measure_model(name: str, path: Path, photos: Path, orders: int) -> Quiet:
 
 def _measure(model: RegisteredModel, photos: Photos, labels: list[int]) -> tuple[Floats, float]:
     """Measure the photos as a monitoring run does; and the share of right predictions."""
-    probabilities, ood_score = model.predict(photos)
+    probabilities, ood_score, seen = model.predict(photos)
     clipped = None if ood_score is None else clip_ood_score(ood_score, model.baseline.ood_lower)
-    values = measure_features(resize(photos, model.photo_size), probabilities.astype(np.float64), clipped)
+    resized = resize(photos, model.photo_size)
+    values = measure_features(resized, probabilities.astype(np.float64), clipped, model.content(seen))
     return values, float((probabilities.argmax(axis=1) == labels).mean())
 
 

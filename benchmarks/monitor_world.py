@@ -1,4 +1,4 @@
-"""What the monitoring is measured on: real photos, a quick model that never saw them, and 25 kinds of change."""
+"""What the monitoring is measured on: real photos, a model that never saw them, and 25 kinds of change."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -9,19 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from scones.data.decode import decode, resize
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
-from scones.monitoring.drift.features import FEATURES, clip_ood_score, measure_features
+from scones.monitoring.drift.features import FEATURES, ContentDirections, clip_ood_score, measure_features
 from scones.training.backbone import backbone_weights
-from scones.training.calibration import OodDetector, fit_ood_detector, soften
+from scones.training.calibration import soften
+from scones.training.cross_validation import assign_folds, cross_validate
 from scones.training.export import build_backbone
-from scones.training.features import FeatureExtractor, Features, TrainingData
-from scones.training.head import Head, LayerGroups, StudySet, fit_head
+from scones.training.features import VIEWS, FeatureExtractor, Features, TrainingData
+from scones.training.head import Head, LayerGroups, StudySet
+from scones.training.train import ModelCalibration, calibrate
 
 SIDE = 32
-SIZE = 128
-"""The side at which the quick model looks at photos: less than the product's, to take less time."""
+SIZE = 160
+"""The side at which the model looks at photos, as the product does at photos of this size."""
 TAUGHT = 500
 WRONG_LABELS = 0.35
 
@@ -130,50 +133,65 @@ def _draw(rows: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArr
 
 
 class Sight:
-    """What the backbone sees in photos; each batch of them is looked at once."""
+    """What the backbone sees in photos; each batch of them is looked at once, and kept in the folder *kept*."""
 
-    def __init__(self, photos: Pixels) -> None:
-        backbone = build_backbone(backbone_weights("lite0"), resize(photos[:: max(1, len(photos) // 80)], SIZE))
+    def __init__(self, photos: Pixels, kept: Path) -> None:
+        self._weights = backbone_weights("lite0")
+        backbone = build_backbone(self._weights, resize(photos[:: max(1, len(photos) // 80)], SIZE))
         self.last = backbone.last
-        self._extractor = FeatureExtractor(backbone.model, SIZE)
+        self.extractor = FeatureExtractor(backbone.model, SIZE, kept)
         self._seen: dict[bytes, Features] = {}
 
     def see(self, photos: Pixels) -> Features:
         """Their features, [N, F]."""
         key = hashlib.sha256(np.ascontiguousarray(photos).tobytes()).digest()
         if key not in self._seen:
-            self._seen[key] = self._extractor.see(photos)
+            self._seen[key] = self.extractor.see(photos)
         return self._seen[key]
+
+    def study(self, data: TrainingData) -> StudySet:
+        """All that the training program fits heads to."""
+        views = [self.extractor.see(data.photos, view) for view in range(VIEWS)]
+        imagenet = np.ascontiguousarray(self._weights["_fc.weight"].T), self._weights["_fc.bias"]
+        groups = LayerGroups(views, self.last, imagenet)
+        return StudySet(views, data.labels, data.classes, self.see(data.outliers), self.last, groups)
 
 
 @dataclass(frozen=True)
 class Quick:
-    """A quick model: a head on the backbone's features, with the scale of its OOD detector."""
+    """The model that the training program makes of few photos: its head, calibration, and content directions."""
 
     sight: Sight
     head: Head
-    guard: OodDetector
+    calibrated: ModelCalibration
+    content: ContentDirections
     familiar: float
 
     @classmethod
     def learn(cls, data: TrainingData, unseen: Pixels, sight: Sight) -> "Quick":
-        """Fit on *data*; the detector's scale is that of *unseen* photos."""
-        views = [sight.see(data.photos), sight.see(data.photos[:, :, ::-1])]
-        groups = LayerGroups(views, sight.last, None)
-        study = StudySet(views, data.labels, data.classes, sight.see(data.outliers), sight.last, groups)
-        everything, others = np.arange(len(data.labels)), np.arange(len(data.outliers))
-        head = fit_head(study, {"layers": 3e-3, "last": 3e-3}, everything, others)
-        strangeness = head.ask(sight.see(unseen)).strangeness
-        guard = fit_ood_detector(strangeness, learnt=len(data.outliers) > 0)
-        return cls(sight, head, guard, float(clip_ood_score(guard.score(strangeness)).min()))
+        """Train on *data*; OOD scores are clipped where those of *unseen* photos are."""
+        with threadpool_limits(1):
+            study = sight.study(data)
+            found = cross_validate(study, assign_folds(data, 0), data.sources, lambda _share: None)
+        calibrated = calibrate(data, found)
+        scores = calibrated.ood_detector.score(found.final.ask(sight.see(unseen)).strangeness)
+        content = ContentDirections.of(study.views[0][:, sight.last], data.labels)
+        return cls(sight, found.final, calibrated, content, float(clip_ood_score(scores).min()))
 
     def measure(self, photos: Pixels, labels: NDArray[np.int64]) -> Seen:
         """Answer, and measure what monitoring measures; no answer to a photo with the label -1 is right."""
-        answers = self.head.ask(self.sight.see(photos))
-        probabilities = soften(answers.log_probabilities, 1.0)
-        strange = clip_ood_score(self.guard.score(answers.strangeness), self.familiar)
-        table = measure_features(photos, probabilities, strange)
+        features = self.sight.see(photos)
+        answers = self.head.ask(features)
+        probabilities = soften(answers.log_probabilities, self.calibrated.temperature)
+        strange = clip_ood_score(self.calibrated.ood_detector.score(answers.strangeness), self.familiar)
+        content = self.content.measure(features[:, self.sight.last])
+        table = measure_features(as_monitored(photos), probabilities, strange, content)
         return Seen(table, probabilities, probabilities.argmax(axis=1) == labels)
+
+
+def as_monitored(photos: Pixels) -> Pixels:
+    """Scale photos to the model's size and back, as the monitor does before it measures them."""
+    return resize(resize(photos, SIZE), SIDE)
 
 
 def damage(photos: Pixels, cell: str) -> Pixels:
@@ -194,9 +212,10 @@ def measure_all(model: Quick, wrong: Quick, photos: Pixels, labels: NDArray[np.i
     seen = {CLEAN: clean} | {cell: model.measure(damage(photos, cell), labels) for cell in DAMAGES}
     seen[OTHERS] = model.measure(others, np.full(len(others), -1))
     seen[MISTRAINED] = wrong.measure(photos, labels)
-    # Only the labels are swapped: the network, and so the ood_score, is the right one.
-    ood_score = clean.features[:, FEATURES.index("ood_score")]
-    seen[SWAPPED] = Seen(measure_features(photos, mirrored, ood_score), mirrored, ~clean.right)
+    # Only the labels are swapped: all else is as before.
+    swapped = clean.features.copy()
+    swapped[:, FEATURES.index("log_odds")] *= -1
+    seen[SWAPPED] = Seen(swapped, mirrored, ~clean.right)
     simulated = {
         f"{kind} {severity}": model.measure(corrupt(photos, kind, severity, 0), labels)
         for kind in CORRUPTIONS

@@ -38,8 +38,8 @@ def registered(names: bool = True, per_thousand: float = 0.1) -> RegisteredModel
     )
 
 
-def _even(photos: Photos) -> tuple[np.ndarray, None]:
-    return np.full((len(photos), 2), 0.5, np.float32), None
+def _even(photos: Photos) -> tuple[np.ndarray, None, None]:
+    return np.full((len(photos), 2), 0.5, np.float32), None, None
 
 
 def batch(seed: int = 1, **moved: float) -> PhotoWindow:
@@ -95,8 +95,8 @@ def alert_on(found: RunResult | PhotoWindow, names: bool = True) -> Alert:
     return make_alert(run, run.window, registered(names), "scones-test")
 
 
-_MIDDLES = np.array([0.0, 3.0, 120, 50, 7, 3, 5, 0.05, 3, 10, 0, 0.1, 0])
-_SPREADS = np.array([2.0, 1.5, 25, 12, 0.7, 0.5, 15, 0.02, 0.6, 25, 15, 0.2, 1])
+_MIDDLES = np.array([0.0, 3.0, 120, 50, 7, 3, 5, 0.05, 3, 10, 0, 0.1, 1, 0.8, 0, 0, 0, 0, 0])
+_SPREADS = np.array([2.0, 1.5, 25, 12, 0.7, 0.5, 15, 0.02, 0.6, 25, 15, 0.2, 0.4, 0.1, 1, 1, 1, 1, 1])
 
 
 def _values(count: int, rng: np.random.Generator) -> Floats:

@@ -24,10 +24,10 @@ CONTEXT = RunContext(NOW, "s3://bucket/", "scones-test", deployed="c1", serving=
 FILE = S3Object("capture/e/AllTraffic/2026/11/23/12/a.jsonl", 1, "1", 1_795_000_000.0)
 
 
-def predict(photos: Photos) -> tuple[np.ndarray, None]:
+def predict(photos: Photos) -> tuple[np.ndarray, None, None]:
     """The brighter a photo, the likelier its second class."""
     second = 1 / (1 + np.exp((128 - photos.mean(axis=(1, 2, 3))) / 16))
-    return np.column_stack([1 - second, second]).astype(np.float32), None
+    return np.column_stack([1 - second, second]).astype(np.float32), None, None
 
 
 def a_model() -> RegisteredModel:

@@ -18,9 +18,10 @@ from PIL import Image
 from scones.data.decode import decode
 from scones.data.sources.synthetic import render
 from scones.model.inference import Model
-from scones.model.model_file import read_model_file
+from scones.model.model_file import ModelFile, read_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.monitoring.drift.baseline import Baseline
+from scones.monitoring.drift.features import CONTENT_FEATURES, FEATURES
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -59,6 +60,18 @@ def start(tmp_path: Path) -> Start:
     return run
 
 
+def check_content(model_file: ModelFile, baseline: Baseline, photo: np.ndarray) -> None:
+    """The served model's features of the first training *photo* give the content that training measured."""
+    model = Model(model_file)
+    again, features = model.measure(photo[None])
+    assert (again == model.answer(photo[None])).all()
+    assert features is not None
+    assert baseline.content is not None
+    first = FEATURES.index(CONTENT_FEATURES[0])
+    of_training = baseline.values[:1, first : first + len(CONTENT_FEATURES)]
+    assert baseline.content.measure(features) == pytest.approx(of_training, abs=0.05)
+
+
 def test_photos_become_a_model_file(start: Start, tmp_path: Path) -> None:
     """A complete model file; progress on stdout; nothing on stderr, nor of what would resume it."""
     give(tmp_path, 30)
@@ -90,6 +103,7 @@ def test_photos_become_a_model_file(start: Start, tmp_path: Path) -> None:
     answer = Model(model_file).answer(decode(photo, 64)[None])
     assert np.allclose(answer[:, :2].sum(), 1)
     assert np.isfinite(answer).all()
+    check_content(model_file, baseline, decode(photo, 64))
     session = onnxruntime.InferenceSession(model_file.model_path)
     (nearest,) = session.run(["nearest"], {"photos": decode(photo, 64)[None]})
     assert known.reference is not None

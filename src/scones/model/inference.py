@@ -101,10 +101,20 @@ class Model:
         probabilities, *unfamiliarity = self._session.run(self._outputs, {"photos": photos}, self._run_options)
         return np.column_stack([probabilities, *unfamiliarity]) if unfamiliarity else probabilities
 
+    def measure(self, photos: Pixels) -> tuple[Answers, npt.NDArray[np.float32] | None]:
+        """Return what `answer` does, and the backbone's features [N, F] that it comes from, if the model shows them."""
+        if "features" not in self._known:
+            return self.answer(photos), None
+        *found, features = self._session.run([*self._outputs, "features"], {"photos": photos}, self._run_options)
+        return np.column_stack(found), features
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(output.name for output in self._session.get_outputs())
+
     def explain(self, photos: Pixels) -> tuple[Answers, list[Explanation]]:
         """Return what `answer` does, and explain it as far as the model has outputs for that."""
-        known = {output.name for output in self._session.get_outputs()}
-        names = [*self._outputs, *(name for name in EXPLANATION_OUTPUTS if name in known)]
+        names = [*self._outputs, *(name for name in EXPLANATION_OUTPUTS if name in self._known)]
         found = dict(zip(names, self._session.run(names, {"photos": photos}, self._run_options), strict=True))
         answers = np.column_stack([found[name] for name in self._outputs])
         return answers, explain(found, self.classes, self._training, self.unfamiliar_above)

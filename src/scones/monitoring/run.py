@@ -150,12 +150,12 @@ class MonitoringRun:
 
     def _predict(self, photos: Photos, captured: Floats) -> tuple[Floats, Floats]:
         """Measure some photos; return their features, and the registered model's own probabilities."""
-        probabilities, ood_score = self._model.predict(photos)
+        probabilities, ood_score, seen = self._model.predict(photos)
         expected = probabilities.astype(np.float64)
         self._check = self._check.join(check_predictions(captured, expected))
         clipped = None if ood_score is None else clip_ood_score(ood_score, self._model.baseline.ood_lower)
         resized = resize(photos, self._model.photo_size or photos.shape[1])
-        return measure_features(resized, captured, clipped), expected
+        return measure_features(resized, captured, clipped, self._model.content(seen)), expected
 
     @cached_property
     def _estimator(self) -> AccuracyEstimator | None:

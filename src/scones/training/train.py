@@ -22,7 +22,7 @@ from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
 from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, ModelDescription, ModelFile, write_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions, SourceAnswers, fingerprints
 from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
-from scones.monitoring.drift.features import clip_ood_score, measure_features
+from scones.monitoring.drift.features import ContentDirections, clip_ood_score, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.training.backbone import backbone_weights
 from scones.training.calibration import (
@@ -194,23 +194,43 @@ def baseline_of(
     The data's version is left for the caller to add.
     """
     strange = clip_ood_score(calibrated.ood_detector.score(found.photos.strangeness))
+    last = found.final.last
+    # Chunks that were seen before are read from the job's checkpoints.
+    features = np.concatenate([extractor.see(data.photos[part])[:, last] for part in data.parts()])
+    content = ContentDirections.of(features, data.labels)
     parts = [
         measure_features(
-            _as_monitored(data.photos[part], extractor.size), calibrated.probabilities[part], strange[part]
+            _as_monitored(data.photos[part], extractor.size),
+            calibrated.probabilities[part],
+            strange[part],
+            content.measure(features[part]),
         )
         for part in data.parts()
     ]
     channels = np.concatenate(parts)
     clean = _judge(channels, calibrated.probabilities, data.labels)
+
+    def look(photos: Photos) -> _Seen:
+        found_in_them = extractor.see(photos)
+        return found_in_them, _as_monitored(photos, extractor.size), content.measure(found_in_them[:, last])
+
     # It is mostly computed outside of Python, as the features are: side by side they take less time.
     with ThreadPoolExecutor(1) as beside:
         calibration = beside.submit(calibrate_stream, channels, seed=seed)
-        damaged = _damaged(data, extractor, found, calibrated, seed)
-        return Baseline(channels, calibration=calibration.result(), simulated_damage=SimulatedDamage(clean, damaged))
+        damage = SimulatedDamage(clean, _damaged(data, look, found, calibrated, seed))
+        return Baseline(channels, calibration=calibration.result(), simulated_damage=damage, content=content)
+
+
+_Seen = tuple[Features, Photos, Floats]
+"""Of some photos: the backbone's features, the photos as monitoring measures them, and their content."""
 
 
 def _damaged(
-    data: TrainingData, extractor: FeatureExtractor, found: CrossValidation, calibrated: ModelCalibration, seed: int
+    data: TrainingData,
+    look: Callable[[Photos], _Seen],
+    found: CrossValidation,
+    calibrated: ModelCalibration,
+    seed: int,
 ) -> dict[str, LabelledPhotos]:
     """Damage a sample of photos in each way, and ask the head that had seen neither the photo nor the damage."""
     side = data.photos.shape[1]
@@ -223,11 +243,11 @@ def _damaged(
     cases = [(kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES]
     for number, (kind, severity) in enumerate(cases):
         rows = np.sort(rng.choice(len(data.photos), count, replace=False))
-        photos = corrupt(data.photos[rows], kind, severity, seed)
-        said = unseen.ask(extractor.see(photos), rows)
+        features, photos, content = look(corrupt(data.photos[rows], kind, severity, seed))
+        said = unseen.ask(features, rows)
         answers = soften(said.log_probabilities, calibrated.temperature)
         strange = np.maximum(clip_ood_score(calibrated.ood_detector.score(said.strangeness)), familiar)
-        values = measure_features(_as_monitored(photos, extractor.size), answers, strange)
+        values = measure_features(photos, answers, strange, content)
         damaged[f"{kind} {severity}"] = _judge(values, answers, data.labels[rows])
         _progress(_FITTED, 1.0, (number + 1) / len(cases))
     return damaged

@@ -30,6 +30,15 @@ def test_the_three_features_that_changed_most_are_named() -> None:
     assert set(alert.headline) == {"darker", "blurrier"}
 
 
+def test_what_the_photos_show_is_named_once_and_in_words() -> None:
+    """However many directions of the backbone's features changed; an operator has never heard of those."""
+    alert = alert_on(batch(content_1=-1.5, content_2=2, content_4=1.5))
+    assert [change.feature for change in alert.changes].count("content") == 1
+    assert alert.changes[0].beyond.startswith("what the photos show changed: ")
+    assert "content_" not in " ".join(map(str, alert.changes))
+    assert all(example.similar_to for example in alert.examples)
+
+
 def test_severity_follows_the_accuracy() -> None:
     """An accuracy that holds is a notice, one that fell a lot is critical, and an unknown one is a warning."""
     assert with_estimate(HELD) is Severity.NOTICE
@@ -44,7 +53,7 @@ def test_another_model_is_critical_and_dated_to_its_first_answer() -> None:
     alert = alert_on(replace(run_of(swapped(batch(), first=30)), accuracy=HELD))
     assert alert.severity is Severity.CRITICAL
     assert alert.when.onset == 1031
-    assert alert.headline == ("66 of 100 predictions differ from those of the model deployed last",)
+    assert alert.headline == ("63 of 100 predictions differ from those of the model deployed last",)
     assert alert.accuracy is None
     assert (alert.class_mix, alert.changes) == ((), ())
     assert alert.steps[0].command == "scones deploy"
@@ -73,12 +82,13 @@ def test_the_odds_are_those_of_the_window_test() -> None:
     ("moved", "headline"),
     [
         ({"log_odds": 1.5}, ("bicycle 50% -> 0%",)),
-        ({"ood_score": 3}, ("94% of the photos have a high OOD score, 10% is usual",)),
+        ({"ood_score": 3}, ("96% of the photos have a high OOD score, 10% is usual",)),
         ({"brightness": -2, "log_odds": 1.5}, ("darker",)),
+        ({"content_2": 2}, ("61% of the photos show what few training photos do, 5% is usual",)),
     ],
 )
 def test_the_headline_names_what_the_cause_is_about(moved: dict[str, Any], headline: tuple[str, ...]) -> None:
-    """The class that changed most, the photos with a high OOD score, or how the pictures changed."""
+    """The class that changed most, the photos with a high OOD score or of rare content, or how the pictures changed."""
     assert alert_on(batch(**moved)).headline == headline
 
 

@@ -37,6 +37,9 @@ def cause_of(
     [
         (batch(brightness=-2, sharpness=-2), Cause.QUALITY),
         (batch(ood_score=3, noise=-1), Cause.UNFAMILIAR),
+        (batch(content_1=2), Cause.UNFAMILIAR),
+        (batch(content_3=-2, log_odds=0.3), Cause.UNFAMILIAR),
+        (batch(content_3=-2, brightness=-3), Cause.QUALITY),
         (batch(log_odds=1.5), Cause.MIX),
         (batch(certainty=-2), Cause.MODEL),
         (swapped(batch()), Cause.MODEL),
@@ -60,6 +63,15 @@ def test_a_replay_that_agrees_excludes_the_model() -> None:
     assert cause_of(certainty=3.0).cause is Cause.MODEL
     assert cause_of(agreed, certainty=3.0).cause is Cause.UNCLEAR
     assert cause_of(agreed, strongest="products").cause is Cause.UNCLEAR
+
+
+def test_what_the_photos_show_is_their_content_unless_their_light_changed() -> None:
+    """The test of content alone, or one direction of it more than the prediction; blurred photos are blurred first."""
+    agreed = PredictionCheck(20, (), 0.01, None)
+    assert cause_of(agreed, strongest="content").cause is Cause.UNFAMILIAR
+    assert cause_of(agreed, content_4=2.0, log_odds=1.5, mix=0.8).cause is Cause.UNFAMILIAR
+    assert cause_of(agreed, content_4=1.2, log_odds=3.0, mix=0.8).cause is Cause.MIX
+    assert cause_of(agreed, content_4=9.0, sharpness=2.0).cause is Cause.QUALITY
 
 
 def test_a_turned_camera_is_a_matter_of_the_picture() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scones.monitoring.drift.baseline import Baseline, InvalidBaseline
-from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.features import ADDED_FEATURES, FEATURES, ContentDirections
 
 
 def a_table(photos: int = 5) -> np.ndarray:
@@ -95,9 +95,28 @@ def test_days_are_counted_and_must_be_of_all_photos() -> None:
 
 
 def test_a_baseline_of_an_earlier_release_reads(tmp_path: Path) -> None:
-    """It has the earlier name of the OOD score."""
+    """It has fewer features, and the earlier name of the OOD score; what it lacks is not compared."""
     file = tmp_path / "baseline.npz"
-    names = np.array([*FEATURES[:-1], "unfamiliarity"])
+    names = np.array([*(name for name in FEATURES[:-1] if name not in ADDED_FEATURES), "unfamiliarity"])
     with file.open("wb") as out:
         np.savez(out, format=np.array(2), channels=names, values=np.ones((2, 13)), data_version=np.array("v"))
-    assert Baseline.load(file).data_version == "v"
+    read = Baseline.load(file)
+    assert (read.data_version, read.content, read.ood_lower) == ("v", None, 1)
+    assert np.isnan(read.values[:, FEATURES.index("content_1")]).all()
+
+
+def test_content_directions_are_kept() -> None:
+    """They read back, and measure the same."""
+    rows = np.random.default_rng(0).normal(size=(30, 16))
+    content = ContentDirections.of(rows, np.arange(30) % 2)
+    again = Baseline.from_bytes(Baseline(a_table(), content=content).to_bytes(), "here").content
+    assert again is not None
+    assert (again.measure(rows) == content.measure(rows)).all()
+
+
+@pytest.mark.parametrize("shape", [(16,), (16, 3), (15, 4)])
+def test_damaged_content_directions_are_refused(shape: tuple[int, ...]) -> None:
+    """In one line."""
+    wrong = ContentDirections(np.zeros(16, np.float32), np.zeros(shape, np.float32))
+    with pytest.raises(InvalidBaseline, match="train again"):
+        Baseline.from_bytes(Baseline(a_table(), content=wrong).to_bytes(), "here")

@@ -7,11 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scones.monitoring.drift.features import (
+    ADDED_FEATURES,
+    CONTENT_FEATURES,
     FEATURE_DESCRIPTIONS,
     FEATURES,
+    ContentDirections,
     FeatureSummary,
     InvalidMeasurement,
     clip_ood_score,
+    current_columns,
     measure_features,
 )
 
@@ -40,7 +44,7 @@ def test_every_feature_has_a_description() -> None:
 
 def test_a_flat_grey_photo_is_only_bright() -> None:
     """A photo of one grey has its brightness and nothing else."""
-    row = measure_features(flat(100, 100, 100)[None], EVEN, np.zeros(1))[0]
+    row = measure_features(flat(100, 100, 100)[None], EVEN, np.zeros(1), np.zeros((1, 4)))[0]
     assert row[FEATURES.index("brightness")] == pytest.approx(100)
     others = [i for i, name in enumerate(FEATURES) if name != "brightness"]
     assert row[others] == pytest.approx(0)
@@ -66,7 +70,7 @@ def test_with_three_classes_the_likeliest_is_measured() -> None:
 
 def test_a_saturated_answer_stays_finite() -> None:
     """Probabilities of exactly 0 and 1 give large numbers, not infinite ones."""
-    assert np.isfinite(measure_features(flat(1, 1, 1)[None], np.array([[0.0, 1.0]]))[:, :-1]).all()
+    assert np.isfinite(measure_features(flat(1, 1, 1)[None], np.array([[0.0, 1.0]]))[:, :2]).all()
 
 
 def test_red_is_positive_and_blue_negative() -> None:
@@ -92,11 +96,13 @@ def test_turning_a_photo_swaps_its_halves() -> None:
 def test_known_photos_have_the_same_features_in_every_version() -> None:
     """A baseline is compared with photos that another version measured; these are wider than high."""
     photos = np.random.default_rng(0).integers(0, 256, (2, 12, 9, 3), dtype=np.uint8)
-    table = measure_features(photos, np.array([[0.2, 0.8], [0.7, 0.3]]), np.array([1.5, 2.5]))
+    table = measure_features(
+        photos, np.array([[0.2, 0.8], [0.7, 0.3]]), np.array([1.5, 2.5]), np.arange(8.0).reshape(2, 4)
+    )
     first = "1.386294 126.2624 39.71638 10.28841 4.904726 -1.768519 0.02469136 5.137467 12.70371 -8.375 0.0133999"
     second = "0.8472979 123.2099 45.54541 10.6733 4.850438 -8.462963 0.0308642 5.456876 -17.7284 22.44444 0.03739316"
-    assert table[0] == pytest.approx([1.386294, *map(float, first.split()), 1.5], rel=1e-4)
-    assert table[1] == pytest.approx([-0.8472979, *map(float, second.split()), 2.5], rel=1e-4)
+    assert table[0] == pytest.approx([1.386294, *map(float, first.split()), 5.442364, 1, 0, 1, 2, 3, 1.5], rel=1e-4)
+    assert table[1] == pytest.approx([-0.8472979, *map(float, second.split()), 5.49619, 1, 4, 5, 6, 7, 2.5], rel=1e-4)
 
 
 def test_the_sides_of_a_tiny_photo_are_its_outermost_pixels() -> None:
@@ -121,10 +127,10 @@ def test_photos_in_chunks_measure_as_they_do_alone() -> None:
     photos = np.stack([a_photo(seed) for seed in range(300)])
     answers = np.random.default_rng(0).dirichlet([1, 1], 300)
     ood_score = np.arange(300.0)
-    table = measure_features(photos, answers, ood_score)
-    assert table[[0, 255, 256, 299]] == pytest.approx(
-        np.concatenate([measure_features(photos[[i]], answers[[i]], ood_score[[i]]) for i in (0, 255, 256, 299)])
-    )
+    content = np.random.default_rng(1).normal(size=(300, len(CONTENT_FEATURES)))
+    table = measure_features(photos, answers, ood_score, content)
+    alone = [measure_features(photos[[i]], answers[[i]], ood_score[[i]], content[[i]]) for i in (0, 255, 256, 299)]
+    assert table[[0, 255, 256, 299]] == pytest.approx(np.concatenate(alone))
 
 
 def test_no_photos_give_an_empty_table() -> None:
@@ -135,7 +141,8 @@ def test_no_photos_give_an_empty_table() -> None:
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_every_photo_of_any_size_measures_finite(photos: np.ndarray) -> None:
     """No photo, however small, gives a value that is not finite."""
-    assert np.isfinite(measure_features(photos, np.full((len(photos), 2), 0.5), np.zeros(len(photos)))).all()
+    content = np.zeros((len(photos), len(CONTENT_FEATURES)))
+    assert np.isfinite(measure_features(photos, np.full((len(photos), 2), 0.5), np.zeros(len(photos)), content)).all()
 
 
 @pytest.mark.parametrize(
@@ -195,3 +202,86 @@ def test_a_summary_is_the_same_in_one_piece_or_in_many(sizes: list[int]) -> None
             assert found.mean == pytest.approx(whole[:, feature].mean())
             assert found.deviation == pytest.approx(whole[:, feature].std())
             assert (found.least, found.most) == (whole[:, feature].min(), whole[:, feature].max())
+
+
+def test_grain_of_the_colours_alone_is_no_grain_of_the_brightness() -> None:
+    """Noise whose three colours add up to nothing shows in the colours."""
+    noise = np.random.default_rng(0).integers(-20, 21, (32, 32))
+    photo = flat(120, 120, 120).astype(int)
+    photo[..., 0] += noise
+    photo[..., 2] -= noise
+    assert feature("noise", photo) == pytest.approx(0, abs=0.01)
+    assert feature("colour_grain", photo) > 2
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.25, 0.82), (1.0, 0.0)])
+def test_the_richest_colour_fades_with_the_photo(share: float, expected: float) -> None:
+    """A few red pixels in a gray photo are all red; made grayer, they are less so, whatever the others are."""
+    photo = flat(90, 90, 90).astype(float)
+    photo[:2, :4] = (200, 0, 0)
+    faded = (1 - share) * photo + share * photo.mean(axis=2, keepdims=True)
+    assert feature("richest_colour", faded.round()) == pytest.approx(expected, abs=0.1)
+
+
+def scenes(count: int, seed: int, moved: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Features of photos that differ much in two ways, little in all others, and by class in a third; and classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    rows = rng.normal(size=(count, 40)) * np.where(np.arange(40) < 2, 1.0, 0.1)
+    rows[:, 2] += 3 * (2 * labels - 1)
+    rows[:, 3] += 8
+    rows[:, 0] += moved
+    return rows, labels
+
+
+def test_content_has_unit_spread_and_does_not_tell_the_classes_apart() -> None:
+    """Along each direction the training photos have mean 0 and deviation 1, and so has either class."""
+    rows, labels = scenes(600, 0)
+    content = ContentDirections.of(rows, labels).measure(rows)
+    assert content.mean(axis=0) == pytest.approx(0, abs=1e-5)
+    assert content.std(axis=0) == pytest.approx(1, abs=1e-2)
+    assert content[labels == 0].mean(axis=0) == pytest.approx(content[labels == 1].mean(axis=0), abs=0.05)
+
+
+def test_photos_of_other_content_move_along_the_directions() -> None:
+    """As far as what they show has moved; photos like the training photos stay."""
+    directions = ContentDirections.of(*scenes(600, 0))
+    same, other = (np.abs(directions.measure(scenes(200, 1, moved)[0]).mean(axis=0)).max() for moved in (0, 2))
+    assert same < 0.3
+    assert other > 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels"),
+    [
+        (np.ones((5, 8)), np.array([0, 0, 0, 1, 1])),
+        (np.random.default_rng(0).normal(size=(6, 2)), np.array([0, 0, 0, 1, 1, 1])),
+        (np.zeros((4, 8)), np.array([0, 0, 1, 1])),
+        (np.random.default_rng(0).normal(size=(3, 3000)).astype(np.float16), np.array([0, 1, 2])),
+    ],
+)
+def test_features_that_do_not_vary_or_are_few_give_no_directions(rows: np.ndarray, labels: np.ndarray) -> None:
+    """Identical photos, two features, zeros, and as many classes as photos: finite, and 0 where there is nothing."""
+    content = ContentDirections.of(rows, labels).measure(rows)
+    assert content.shape == (len(rows), len(CONTENT_FEATURES))
+    assert np.isfinite(content).all()
+
+
+EARLIER = tuple(name for name in FEATURES if name not in ADDED_FEATURES)
+
+
+def test_a_table_of_an_earlier_release_gets_the_columns_that_it_lacks() -> None:
+    """By name; what was not measured is NaN."""
+    table = np.arange(26.0).reshape(2, 13)
+    for names in (EARLIER, (*EARLIER[:-1], "unfamiliarity")):
+        found = current_columns(table, names)
+        assert found[:, FEATURES.index("orientation")].tolist() == table[:, 11].tolist()
+        assert found[:, -1].tolist() == table[:, -1].tolist()
+        assert np.isnan(found[:, FEATURES.index("content_1")]).all()
+
+
+@pytest.mark.parametrize("names", [EARLIER[1:], EARLIER[::-1], (*EARLIER, "smell"), ()])
+def test_a_table_of_other_features_is_refused(names: tuple[str, ...]) -> None:
+    """A column that no release has, one that each had, or another order."""
+    with pytest.raises(ValueError, match="its features are"):
+        current_columns(np.zeros((2, len(names))), names)

@@ -79,7 +79,7 @@ def test_a_night_fires_until_days_are_learned() -> None:
 def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
     """Another model's, those of few photos, of no readable time, of a clock that jumped and of long ago are not."""
     odd = RecordedTraffic(
-        "m", ("x", "y"), ("soon", "2099-01-01T00:00:00Z"), ("x", "y"), np.ones((2, 2)), np.ones((2, 13))
+        "m", ("x", "y"), ("soon", "2099-01-01T00:00:00Z"), ("x", "y"), np.ones((2, 2)), np.ones((2, len(FEATURES)))
     )
     days = [a_day(day) for day in (9, 3, 4, 5, 6, 7)]
     learned = learn_days(trained(), [*days, a_day(8, model="other"), a_day(2, photos=10), a_day(1), odd], "m", 6, 0)

@@ -149,10 +149,12 @@ def test_the_order_of_photos_does_not_matter(seed: int, order: list[int]) -> Non
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 10_000), st.floats(0.1, 10), st.floats(-50, 50))
 def test_units_do_not_matter(seed: int, factor: float, offset: float) -> None:
-    """The verdict is the same in other units, since only ranks count."""
+    """The verdict is the same in other units, since only ranks count; log-odds, the first feature, have no others."""
     before, now = photos(120, 0), photos(60, seed)
+    factors, offsets = np.full(len(FEATURES), factor), np.full(len(FEATURES), offset)
+    factors[0], offsets[0] = 1, 0
     plain = window_test(Baseline(before), now, false_alarm_rate=0.05)
-    scaled = window_test(Baseline(before * factor + offset), now * factor + offset, false_alarm_rate=0.05)
+    scaled = window_test(Baseline(before * factors + offsets), now * factors + offsets, false_alarm_rate=0.05)
     assert plain.score == pytest.approx(scaled.score, rel=1e-3, abs=1e-3)
 
 
@@ -164,23 +166,23 @@ def test_a_verdict_says_for_which_rate_it_holds() -> None:
 
 
 def test_known_photos_have_the_same_statistics_in_every_version() -> None:
-    """The seven statistics of clean splits, and two verdicts: what users were promised was measured with these."""
+    """The nine statistics of clean splits, and two verdicts: what users were promised was measured with these."""
     baseline = Baseline(photos(200, 0))
     calibration = calibrate_windows(baseline, 50, 0.05)
-    middle = [26.61825, 2.124466, 5.370309, 10.67206, -0.346102, 0.7756718, 1.26557]
+    middle = [32.74178, 2.24532, 5.352606, 13.25696, 3.340818, -0.1692794, 0.6704521, 0.7756718, 1.306395]
     assert calibration.scale.middle == pytest.approx(middle, rel=1e-4)
-    assert np.quantile(calibration.null, 0.95) == pytest.approx(1.57949, rel=1e-4)
+    assert np.quantile(calibration.null, 0.95) == pytest.approx(1.636364, rel=1e-4)
     tables = (photos(50, 1), shifted(50, 1, "sharpness", -3))
     clean, blurred = (window_test(baseline, table, false_alarm_rate=0.05) for table in tables)
-    assert (clean.score, clean.chance) == pytest.approx((0.445161, 0.73313), rel=1e-3)
-    assert (blurred.score, blurred.chance) == pytest.approx((11.92164, 1 / 2001), rel=1e-3)
-    assert (clean.strongest, blurred.strongest) == ("prediction shape", "features")
+    assert (clean.score, clean.chance) == pytest.approx((0.919354, 0.343828), rel=1e-3)
+    assert (blurred.score, blurred.chance) == pytest.approx((10.02809, 1 / 2001), rel=1e-3)
+    assert (clean.strongest, blurred.strongest) == ("products", "features")
     assert blurred.features[0].name == "sharpness"
-    assert blurred.features[0].score == pytest.approx(2.618921, rel=1e-4)
+    assert blurred.features[0].score == pytest.approx(4.907294, rel=1e-4)
     as_large = calibrate_windows(baseline, 5000, 0.05).scale.middle
-    assert as_large[:4] == pytest.approx([26.75409, 2.140925, 5.427563, 10.78967], rel=1e-4)
+    assert as_large[:4] == pytest.approx([32.62636, 2.231228, 5.526906, 13.39093], rel=1e-4)
     days = calibrate_windows(Baseline(photos(200, 0), days=np.arange(200) // 20), 50, 0.05).scale.middle
-    assert days[:4] == pytest.approx([23.38667, 1.975109, 4.779415, 12.06534], rel=1e-4)
+    assert days[:4] == pytest.approx([28.83449, 2.053213, 4.992302, 11.51685], rel=1e-4)
 
 
 @pytest.mark.parametrize(("rate", "days", "splits"), [(0.05, False, 2000), (0.004, False, 2500), (0.004, True, 1000)])

@@ -13,7 +13,7 @@ from scones.data.dataset import Sample
 from scones.model.model_file import open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.monitoring.drift.baseline import Baseline, InvalidBaseline
-from scones.monitoring.drift.features import FEATURES
+from scones.monitoring.drift.features import FEATURES, ContentDirections
 from scones.monitoring.drift.stream_statistics import calibrate_stream
 from scones.monitoring.performance.registered_model import (
     PROBES_PER_CLASS,
@@ -127,6 +127,20 @@ def test_a_model_knows_its_training_photos_unless_its_baseline_is_of_others(tmp_
         assert model.with_baseline(other.to_bytes(), "here").baseline_photos() == (predictions.names if known else ())
     with pytest.raises(InvalidBaseline, match="here"):
         model.with_baseline(b"", "here")
+
+
+@pytest.mark.parametrize("width", [None, 7, 8])
+def test_content_is_measured_where_the_model_shows_the_features_that_training_saw(
+    tmp_path: Path, width: int | None
+) -> None:
+    """Not without any, nor of another network's, nor with a baseline of an earlier release."""
+    rows = np.random.default_rng(0).normal(size=(40, 8))
+    model = open_model(write_tiny_model_file(tmp_path / "model").model_path.parent)
+    features = None if width is None else np.ones((3, width), np.float32)
+    assert model.content(features) is None
+    directions = ContentDirections.of(rows, np.arange(40) % 2)
+    found = replace(model, baseline=replace(model.baseline, content=directions)).content(features)
+    assert found is None if width != 8 else found is not None and found.shape == (3, 4)
 
 
 def test_the_stream_detector_has_the_threshold_of_the_budget(tmp_path: Path) -> None:

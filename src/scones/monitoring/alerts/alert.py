@@ -23,7 +23,7 @@ from scones.monitoring.alerts.descriptions import (
     most_changed,
     nearest_baseline,
 )
-from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, PREDICTION_FEATURES, Floats
+from scones.monitoring.drift.features import CONTENT_FEATURES, FEATURES, MIN_PHOTOS, PREDICTION_FEATURES, Floats
 from scones.monitoring.drift.traffic import PhotoWindow
 from scones.monitoring.drift.window_test import MIN_BASELINE, WindowVerdict, window_test
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -183,12 +183,16 @@ def _headline(
         name, before, now = max(classes, key=lambda change: abs(change[2] - change[1]))
         return (f"{name} {before:.0%} -> {now:.0%}",)
     if cause.cause is Cause.UNFAMILIAR:
-        ood = (change for change in changes if change.feature == "ood_score")
-        return tuple(f"{change.now} of the photos have a high OOD score, {change.before} is usual" for change in ood)
+        return tuple(_words_of_content(change) for change in changes if change.feature in {"ood_score", "content"})[:1]
     strong = [change for change in changes if change.times >= 1] or list(changes[:1])
     if cause.cause is Cause.QUALITY:
         strong = [change for change in strong if change.feature not in PREDICTION_FEATURES]
     return tuple(dict.fromkeys(change.word for change in strong))[:_MAX_WORDS]
+
+
+def _words_of_content(change: FeatureChange) -> str:
+    kind = "have a high OOD score" if change.feature == "ood_score" else "show what few training photos do"
+    return f"{change.now} of the photos {kind}, {change.before} is usual"
 
 
 def _severity(cause: ProbableCause, before: float, now: AccuracyEstimate | None) -> Severity:
@@ -226,6 +230,8 @@ def _time(window: PhotoWindow, number: int) -> str:
 
 
 def _changes(verdict: WindowVerdict, window: PhotoWindow, model: RegisteredModel) -> tuple[FeatureChange, ...]:
+    """Describe each change, the greatest first; of what the photos show, the direction that changed most."""
+    content = [shift for shift in verdict.features if shift.name in CONTENT_FEATURES]
     return tuple(
         describe_shift(
             shift,
@@ -235,6 +241,7 @@ def _changes(verdict: WindowVerdict, window: PhotoWindow, model: RegisteredModel
             classes=model.classes,
         )
         for shift in verdict.features
+        if shift not in content[1:]
     )
 
 

@@ -2,8 +2,10 @@
 
 The rules ask in this order, the most certain first. Does the registered model give other predictions for the same
 photos? Then the model changed. Is the OOD score higher than any change of the pictures explains? Then the photos show
-something else. Did the pictures themselves change? Then it is their quality. Only then is a skew to one class a class
-mix, and predictions that changed by themselves another model. docs/monitoring.md says how often the rules are right.
+something else. Did the pictures themselves change? Then it is their quality. Did what they show change, and neither
+their light nor their sharpness? Then it is their content again: other vehicles, or other places. Only then is a skew to
+one class a class mix, and predictions that changed by themselves another model. docs/monitoring.md says how often the
+rules are right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.drift.features import PREDICTION_FEATURES
+from scones.monitoring.drift.features import CONTENT_FEATURES, PREDICTION_FEATURES
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.monitoring.performance.registered_model import PredictionCheck
 
@@ -61,6 +63,7 @@ class Cause(StrEnum):
 
 MIN_MIX_CHANGE: Final = 0.1
 """The class mix is a cause only if a class's share changed by at least this much."""
+_NOT_OF_PIXELS: Final = PREDICTION_FEATURES | set(CONTENT_FEATURES)
 _ROTATION_FEATURES: Final = frozenset({"top_bottom", "left_right", "orientation"})
 """Features that a rotated camera changes; other content of the photo does not."""
 
@@ -91,7 +94,7 @@ def probable_cause(
     }
     if not shifts:
         return ProbableCause(Cause.UNCLEAR, False, "there are too few photos to find the cause")
-    image = max((times for name, times in shifts.items() if name not in PREDICTION_FEATURES), default=0.0)
+    image = max((times for name, times in shifts.items() if name not in _NOT_OF_PIXELS), default=0.0)
     ood = shifts.get("ood_score", 0.0)
     if max(image, ood) >= max(1.0, shifts["log_odds"]):
         rotated = max((shifts.get(name, 0.0) for name in _ROTATION_FEATURES), default=0.0)
@@ -107,10 +110,13 @@ def _cause_of_unchanged_images(
 ) -> ProbableCause:
     """Image features are unchanged: the content changed, or the model."""
     log_odds, certainty, ood = shifts["log_odds"], shifts["certainty"], shifts.get("ood_score", 0.0)
+    content = max((shifts.get(name, 0.0) for name in CONTENT_FEATURES), default=0.0)
     checked = check is not None and check.photos > 0
     if not checked and (verdict.strongest == "products" or certainty >= max(1.0, log_odds)):
         reason = "predictions changed while image features did not; no prediction check was possible"
         return ProbableCause(Cause.MODEL, False, reason)
+    if verdict.strongest == "content" or content >= max(1.0, log_odds, ood):
+        return ProbableCause(Cause.UNFAMILIAR, False, "what the photos show changed; their light and sharpness did not")
     if log_odds >= max(certainty, ood) and mix_change >= MIN_MIX_CHANGE:
         return ProbableCause(Cause.MIX, False, "image features are unchanged; only the class mix changed")
     if verdict.strongest == "ood tail" or ood > max(log_odds, certainty, 0.0):

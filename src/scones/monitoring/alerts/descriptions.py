@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.monitoring.drift.features import FEATURES, OOD_QUANTILE, Floats, NormalScores
+from scones.monitoring.drift.features import CONTENT_FEATURES, FEATURES, OOD_QUANTILE, Floats, NormalScores
 from scones.monitoring.drift.window_test import FeatureShift
 
 # Below this shift of the median a feature's level is unchanged, though its spread may have changed.
@@ -128,6 +128,10 @@ def _plain(value: float, _usual: float) -> str:
     return f"{value:.2f}"
 
 
+_SHOWN = "what the photos show"
+_EDGE = 0.05
+"""The share of training photos on each side that are unusual in what they show."""
+
 _CHANNELS: Mapping[str, _Words] = MappingProxyType(
     {
         "log_odds": _Words("probability of the predicted class", "less confident", "more confident", _probability),
@@ -142,6 +146,12 @@ _CHANNELS: Mapping[str, _Words] = MappingProxyType(
         "top_bottom": _Words("top minus bottom", "brighter below", "brighter above", _difference),
         "left_right": _Words("left minus right", "brighter on the right", "brighter on the left", _difference),
         "orientation": _Words("vertical edges", "with more horizontal edges", "with more vertical edges", _plain),
+        "colour_grain": _Words("grain in the colours", "smoother in colour", "grainier in colour", _of_usual),
+        "richest_colour": _Words("richest colour", "less richly coloured", "more richly coloured", _share),
+        **{
+            name: _Words(_SHOWN, "unusual in what they show", "unusual in what they show", _plain)
+            for name in CONTENT_FEATURES
+        },
         "ood_score": _Words(
             "photos with a high OOD score", "less out of distribution", "more out of distribution", _plain
         ),
@@ -160,6 +170,8 @@ def describe_shift(
     times = shift.score / threshold if threshold > 0 else 0.0
     if shift.name == "ood_score":
         return _describe_ood(feature, before, now, times)
+    if shift.name in CONTENT_FEATURES:
+        return _describe_content(before, now, times)
     lower, higher = float((before < shift.now).mean()), float((before > shift.now).mean())
     word, share = (feature.more, lower) if lower >= higher else (feature.less, higher)
     beyond = f"{word} than {math.floor(100 * share)}% of the training photos"
@@ -175,6 +187,22 @@ def describe_shift(
         now=feature.show(shift.now, shift.before),
         word=word,
         beyond=beyond,
+        times=times,
+    )
+
+
+def _describe_content(before: Floats, now: Floats, times: float) -> FeatureChange:
+    """Count photos on the side to which they moved: a direction of the backbone's features has no name of its own."""
+    low, high = np.quantile(before, [_EDGE, 1 - _EDGE])
+    left, right = float((now < low).mean()), float((now > high).mean())
+    share = max(left, right)
+    return FeatureChange(
+        feature="content",
+        label=f"photos whose content is rare in training ({_EDGE:.0%} of it)",
+        before=f"{_EDGE:.0%}",
+        now=f"{share:.0%}",
+        word="different in what they show",
+        beyond=f"what the photos show changed: {share:.0%} of them show what {_EDGE:.0%} of the training photos do",
         times=times,
     )
 

@@ -12,10 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import MonitoringError
-from scones.monitoring.drift.features import FEATURES, current_names
+from scones.monitoring.drift.features import (
+    ADDED_FEATURES,
+    CONTENT_FEATURES,
+    FEATURES,
+    ContentDirections,
+    current_columns,
+)
 from scones.monitoring.drift.stream_statistics import StreamCalibration
 
 _FORMAT = 2
+
+_MAY_BE_ABSENT = np.array([name in ADDED_FEATURES or name == "ood_score" for name in FEATURES])
 
 Array: TypeAlias = NDArray[np.generic]
 
@@ -87,6 +95,8 @@ class Baseline:
     """From which the accuracy without labels is estimated."""
     days: NDArray[np.intp] | None = None
     """For recorded traffic, in the order of time: the number of each photo's day. Training photos have none."""
+    content: ContentDirections | None = None
+    """How content is measured; None if the model has no features for that."""
 
     def __post_init__(self) -> None:
         """Reject a table that no detector could use."""
@@ -95,7 +105,8 @@ class Baseline:
             raise InvalidBaseline(f"the baseline is {shape}, not [n, {len(FEATURES)}]; train again with this version")
         holes = ~np.isfinite(self.values)
         # A model without an OOD detector has no OOD scores at all; any other missing value is damage.
-        if holes[:, :-1].any() or (holes[:, -1].any() and not np.isnan(self.values[:, -1]).all()):
+        absent = np.isnan(self.values).all(axis=0) & _MAY_BE_ABSENT
+        if holes[:, ~absent].any():
             raise InvalidBaseline("the baseline holds values that are not finite; train again")
         if self.days is not None and len(self.days) != len(self.values):
             raise InvalidBaseline(
@@ -133,6 +144,8 @@ class Baseline:
             tables["highest"] = self.calibration.highest
         if self.days is not None:
             tables["days"] = self.days
+        if self.content is not None:
+            tables |= {"content_mean": self.content.mean, "content_directions": self.content.directions}
         return tables if self.simulated_damage is None else tables | _pack_damage(self.simulated_damage)
 
     @classmethod
@@ -162,15 +175,29 @@ class Baseline:
 
     @classmethod
     def _read(cls, where: str, found: Mapping[str, Array]) -> "Baseline":
-        if int(found["format"]) != _FORMAT or current_names(found["channels"].tolist()) != FEATURES:
+        try:
+            if int(found["format"]) != _FORMAT:
+                raise ValueError(f"format {found['format']}")  # noqa: TRY301 - one message for both
+            names = found["channels"].tolist()
+            values = current_columns(found["values"].astype(np.float64), names)
+        except ValueError as error:
             raise InvalidBaseline(
                 f"the baseline {where} was measured with other features; train again with this version"
-            )
+            ) from error
         calibration = StreamCalibration(found["highest"].astype(np.float64)) if "highest" in found else None
         # Earlier releases did not keep whole predictions: such a baseline works, without the accuracy estimate.
-        simulated_damage = _unpack_damage(found) if "judged_probabilities" in found else None
+        simulated_damage = _unpack_damage(found, names) if "judged_probabilities" in found else None
         days = found["days"].astype(np.intp) if "days" in found else None
-        return cls(found["values"].astype(np.float64), str(found["data_version"]), calibration, simulated_damage, days)
+        return cls(values, str(found["data_version"]), calibration, simulated_damage, days, _unpack_content(found))
+
+
+def _unpack_content(found: Mapping[str, Array]) -> ContentDirections | None:
+    if "content_mean" not in found:
+        return None
+    mean, directions = (found[f"content_{name}"].astype(np.float32) for name in ("mean", "directions"))
+    if directions.shape != (*mean.shape, len(CONTENT_FEATURES)) or not np.isfinite(directions).all():
+        raise ValueError(f"its content directions are {directions.shape}")
+    return ContentDirections(mean, directions)
 
 
 def _pack_damage(simulated_damage: SimulatedDamage) -> dict[str, Array]:
@@ -185,11 +212,13 @@ def _pack_damage(simulated_damage: SimulatedDamage) -> dict[str, Array]:
     }
 
 
-def _unpack_damage(found: Mapping[str, Array]) -> SimulatedDamage:
+def _unpack_damage(found: Mapping[str, Array], names: list[str]) -> SimulatedDamage:
     ends = np.cumsum(found["counts"])[:-1]
     tables = (np.split(found[f"judged_{name}"], ends) for name in ("channels", "probabilities", "right"))
     parts = {
-        str(name): LabelledPhotos(features.astype(np.float64), probabilities.astype(np.float64), right.astype(bool))
+        str(name): LabelledPhotos(
+            current_columns(features.astype(np.float64), names), probabilities.astype(np.float64), right.astype(bool)
+        )
         for name, features, probabilities, right in zip(found["names"], *tables, strict=True)
     }
     return SimulatedDamage(parts.pop(""), parts)

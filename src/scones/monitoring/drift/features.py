@@ -93,12 +93,21 @@ FEATURES = (
     "top_bottom",
     "left_right",
     "orientation",
+    "colour_grain",
+    "richest_colour",
+    "content_1",
+    "content_2",
+    "content_3",
+    "content_4",
     "ood_score",
 )
 """The columns of every table of features, in this order; a column that could not be measured is all NaN."""
 
 PREDICTION_FEATURES = frozenset({"log_odds", "certainty", "ood_score"})
-"""The features that depend on the model; the others depend on the photo alone."""
+"""The features that depend on the model's head; the others depend on the photo alone."""
+
+CONTENT_FEATURES = tuple(name for name in FEATURES if name.startswith("content_"))
+"""What the photo shows, beyond its class: principal components of the backbone's features, which training chooses."""
 
 FEATURE_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -114,6 +123,9 @@ FEATURE_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "top_bottom": "top brighter than bottom (gray levels)",
         "left_right": "left brighter than right (gray levels)",
         "orientation": "upright edges against lying ones (log ratio)",
+        "colour_grain": "grain of the colours (log gray levels)",
+        "richest_colour": "the most saturated pixels (share of full colour)",
+        **dict.fromkeys(CONTENT_FEATURES, "what the photo shows, beyond its class (standard deviations)"),
         "ood_score": "out-of-distribution score of the model",
     }
 )
@@ -123,13 +135,17 @@ OOD_QUANTILE = 0.9
 """OOD scores below this quantile of the baseline are clipped: only the upper tail is compared."""
 
 _EARLIER_NAMES = {"unfamiliarity": "ood_score"}
+ADDED_FEATURES = frozenset({"colour_grain", "richest_colour", *CONTENT_FEATURES})
+"""Features that baselines and traffic of earlier releases lack."""
 
 # float32 saturates at 0 and 1; a floor keeps the logarithm finite without changing any real prediction.
 _FLOOR = 1e-5
 BUCKETS = 10
 """Of the histograms; as many as Model Monitor has."""
 _CHUNK_PHOTOS = 256
+_CONTENT = FEATURES.index(CONTENT_FEATURES[0])
 _BLACK, _BURNT = 2, 253
+_ALL_BUT_FEW = 0.999
 
 Photos = NDArray[np.uint8]
 
@@ -137,6 +153,24 @@ Photos = NDArray[np.uint8]
 def current_names(names: Iterable[str]) -> tuple[str, ...]:
     """Translate feature names that files of earlier releases contain."""
     return tuple(_EARLIER_NAMES.get(name, name) for name in names)
+
+
+def current_columns(values: Floats, names: Iterable[str]) -> Floats:
+    """Give a table of an earlier release, whose columns have these *names*, this release's columns.
+
+    Features that it did not measure are NaN.
+
+    Raises:
+        ValueError: it has a column that is unknown, missing before, or there twice.
+    """
+    found = current_names(names)
+    if found == FEATURES:
+        return values
+    if found != tuple(name for name in FEATURES if name not in ADDED_FEATURES or name in found):
+        raise ValueError(f"its features are {', '.join(found)[:200]}, not {', '.join(FEATURES)}")
+    table = np.full((len(values), len(FEATURES)), np.nan)
+    table[:, [FEATURES.index(name) for name in found]] = values
+    return table
 
 
 class InvalidMeasurement(MonitoringError):
@@ -154,12 +188,16 @@ def clip_ood_score(ood_score: NDArray[np.floating], lower: float | None = None) 
 
 
 def measure_features(
-    photos: Photos, probabilities: NDArray[np.floating], ood_score: NDArray[np.floating] | None = None
+    photos: Photos,
+    probabilities: NDArray[np.floating],
+    ood_score: NDArray[np.floating] | None = None,
+    content: Floats | None = None,
 ) -> Floats:
     """Measure every photo: uint8 [N, H, W, 3] RGB and [N, C] probabilities give [N, len(FEATURES)].
 
     With two classes the first feature is the log-odds of the second class; with more, of the likeliest one. The
-    endpoint's response does not contain the *ood_score* [N]; the model's second output does.
+    endpoint's response contains neither the *ood_score* [N] nor the *content*, [N, len(CONTENT_FEATURES)]; both come
+    from the model's further outputs.
 
     Raises:
         InvalidMeasurement: wrong shapes, or probabilities that are not finite.
@@ -168,7 +206,10 @@ def measure_features(
     table = np.empty((len(photos), len(FEATURES)))
     for start in range(0, len(photos), _CHUNK_PHOTOS):
         rows = slice(start, start + _CHUNK_PHOTOS)
-        table[rows, :-1] = np.column_stack([_prediction_features(probabilities[rows]), _pixel_features(photos[rows])])
+        table[rows, :_CONTENT] = np.column_stack(
+            [_prediction_features(probabilities[rows]), _pixel_features(photos[rows])]
+        )
+    table[:, _CONTENT:-1] = np.nan if content is None else content
     table[:, -1] = np.nan if ood_score is None else ood_score
     return table
 
@@ -195,23 +236,27 @@ def _prediction_features(probabilities: NDArray[np.floating]) -> Floats:
 
 
 def _pixel_features(photos: Photos) -> Floats:
-    """Columns: the ten features of the pixels."""
+    """Columns: the twelve features of the pixels."""
     colour = photos.astype(np.float32)
     gray = colour.mean(axis=3)
     laplacian, grain = _second_differences(gray)
+    brightest = colour.max(axis=3)
+    width = brightest - colour.min(axis=3)
     rows, columns = max(1, gray.shape[1] // 4), max(1, gray.shape[2] // 4)
     return np.column_stack(
         [
             gray.mean(axis=(1, 2)),
             gray.std(axis=(1, 2)),
             np.log1p(laplacian.var(axis=(1, 2))),
-            np.log1p((colour.max(axis=3) - colour.min(axis=3)).mean(axis=(1, 2))),
+            np.log1p(width.mean(axis=(1, 2))),
             (colour[..., 0] - colour[..., 2]).mean(axis=(1, 2)),
             ((photos <= _BLACK) | (photos >= _BURNT)).mean(axis=(1, 2, 3)),
             np.log1p(np.abs(grain).mean(axis=(1, 2))),
             gray[:, :rows].mean(axis=(1, 2)) - gray[:, -rows:].mean(axis=(1, 2)),
             gray[:, :, :columns].mean(axis=(1, 2)) - gray[:, :, -columns:].mean(axis=(1, 2)),
             _orientation(gray),
+            np.log1p(np.mean([_grain_of(colour[..., each] - gray) for each in range(3)], axis=0)),
+            _upper_end(width / np.maximum(brightest, 1)),
         ]
     ).astype(np.float64)
 
@@ -221,6 +266,17 @@ def _orientation(gray: NDArray[np.float32]) -> NDArray[np.float32]:
     # Starts with the edge itself, since a photo of one row has no steps between rows.
     across, down = (np.abs(np.diff(gray, axis=axis, prepend=gray.take([0], axis))).mean(axis=(1, 2)) for axis in (2, 1))
     return np.asarray(np.log((across + 1) / (down + 1)))
+
+
+def _grain_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.abs(_second_differences(values)[1]).mean(axis=(1, 2)))
+
+
+def _upper_end(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What one in a thousand pixels exceeds; a single one may be a defect."""
+    flat = values.reshape(len(values), -1)
+    place = int(_ALL_BUT_FEW * (flat.shape[1] - 1))
+    return np.asarray(np.partition(flat, place, axis=1)[:, place])
 
 
 def _second_differences(gray: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -285,3 +341,54 @@ class FeatureStatistics:
         self.present = total
         self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
         self.counts += np.bincount(np.searchsorted(inner, values, side="right"), minlength=BUCKETS)
+
+
+_SAMPLE_PHOTOS = 1000
+"""Of more training photos, an even selection shows in which directions their content varies."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDirections:
+    """The directions in which the backbone's features of the training photos vary most, whatever the class.
+
+    *mean* [F] is subtracted from features [N, F]; *directions* are [F, len(CONTENT_FEATURES)], scaled so that the
+    training photos have unit variance along each.
+    """
+
+    mean: NDArray[np.float32]
+    directions: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating], labels: NDArray[np.integer]) -> "ContentDirections":
+        """Find them in the features [n, F] of training photos with these *labels* [n].
+
+        What tells the classes' means apart is left out: another class mix is no other content.
+        """
+        some = np.arange(len(labels))[:: -(-len(labels) // _SAMPLE_PHOTOS)]
+        rows, classes = _unit(features[some]), labels[some]
+        mean = rows.mean(axis=0)
+        between = np.stack([rows[classes == label].mean(axis=0) - mean for label in np.unique(classes)])
+        kept = np.linalg.svd(between, full_matrices=False)
+        apart = kept[2][kept[1] > _TINY]
+        centred = rows - mean
+        centred -= centred @ apart.T @ apart
+        vectors = np.linalg.svd(centred, full_matrices=False)[2]
+        found = np.zeros((rows.shape[1], len(CONTENT_FEATURES)))
+        leading = vectors[: len(CONTENT_FEATURES)].T
+        spread = (centred @ leading).std(axis=0)
+        signs = np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])])
+        found[:, : leading.shape[1]] = np.where(spread > _FLAT, leading * signs / np.maximum(spread, _FLAT), 0)
+        return cls(mean.astype(np.float32), found.astype(np.float32))
+
+    def measure(self, features: NDArray[np.floating]) -> Floats:
+        """Measure the content [N, len(CONTENT_FEATURES)] of photos with these features of the backbone [N, F]."""
+        return np.asarray((_unit(features) - self.mean) @ self.directions.astype(np.float64))
+
+
+_FLAT = 1e-6
+"""Along a direction with less spread, features of length 1 do not vary."""
+
+
+def _unit(features: NDArray[np.floating]) -> Floats:
+    rows = np.asarray(features, np.float64)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.baseline import Baseline
-from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, Floats, Photos, current_names
+from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, Floats, Photos, current_columns
 from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate_stream
 
 MAX_PHOTOS_KEPT: Final = 20_000
@@ -124,10 +124,11 @@ class RecordedTraffic:
 
     @classmethod
     def _read(cls, found: Mapping[str, np.ndarray]) -> "RecordedTraffic":
-        if int(found["format"]) != _FORMAT or current_names(found["channels"].tolist()) != FEATURES:
+        if int(found["format"]) != _FORMAT:
             raise ValueError("it is from another version")
+        values = current_columns(found["values"], found["channels"].tolist())
         events, times, hashes = (tuple(map(str, found[name])) for name in _TEXTS)
-        return cls(str(found["model"]), events, times, hashes, found["probabilities"], found["values"])
+        return cls(str(found["model"]), events, times, hashes, found["probabilities"], values)
 
 
 class TooFewDays(MonitoringError):
@@ -155,9 +156,11 @@ def learn_days(trained: Baseline, traffic: Iterable[RecordedTraffic], model: str
     order = np.flatnonzero(kept)[np.argsort(np.array(joined.times)[kept], kind="stable")]
     rows = order[np.linspace(0, len(order) - 1, min(len(order), MAX_PHOTOS_KEPT)).astype(np.intp)]
     numbers = np.unique(times[rows], return_inverse=True)[1].astype(np.intp)
-    values = joined.features[rows]
+    values = joined.features[rows].copy()
+    # Photos of an earlier release lack some features, which are then not compared.
+    values[:, np.isnan(values).any(axis=0)] = np.nan
     calibration = calibrate_stream(values, numbers, seed=seed)
-    return Baseline(values, trained.data_version, calibration, trained.simulated_damage, numbers)
+    return Baseline(values, trained.data_version, calibration, trained.simulated_damage, numbers, trained.content)
 
 
 def _day(time: str) -> str:

@@ -1,9 +1,11 @@
 """The window test: have photos or predictions changed? One verdict per window, with a false-alarm rate that holds.
 
-Seven tests look at the window. Four are T² or the largest single part of it, on normal scores: of all features' levels
-and spreads, of the largest of those, of the predictions' alone, and of how far the prediction goes with every other
-feature. One looks for a few out-of-distribution photos, and so at the tail of the OOD score alone. Two are
-Kolmogorov-Smirnov's: on the prediction, and on the feature that changed most. Each is put on a common scale and the
+Nine tests look at the window. Five are T² or the largest single part of it, on normal scores: of all features' levels
+and spreads, of the largest of those, of the predictions' alone, of how far the prediction goes with every other
+feature, and of the levels of what the photos show. One looks for a few out-of-distribution photos, and so at the tail
+of the OOD score alone, and one at the mean prediction, which a class mix changes most. Two are Kolmogorov-Smirnov's: on
+the prediction, and on the feature that changed most. Content has a test of its own, because many more features would
+hide a change of a few. Each is put on a common scale and the
 largest counts. The threshold is where that maximum lies in clean splits of the baseline, so the number of tests and of
 features, their correlation and the baseline's own size are all accounted for. If the baseline is recorded traffic of
 several days, a split is a stretch of time against all others, since photos of one hour are alike.
@@ -20,6 +22,7 @@ from scones.config.settings import MAX_PER_THOUSAND, MAX_RATE, MIN_PER_THOUSAND,
 from scones.domain.errors import MonitoringError
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import (
+    CONTENT_FEATURES,
     FEATURES,
     MIN_PHOTOS,
     PREDICTION_FEATURES,
@@ -77,7 +80,17 @@ class FalseAlarmBudget:
         return max(MIN_PHOTOS, ceil(-log1p(-MIN_RATE) * _THOUSAND / (_SHARE * self.per_thousand)))
 
 
-TestName = Literal["features", "one feature", "predictions", "products", "ood tail", "prediction shape", "worst shape"]
+TestName = Literal[
+    "features",
+    "one feature",
+    "predictions",
+    "products",
+    "content",
+    "ood tail",
+    "mean prediction",
+    "prediction shape",
+    "worst shape",
+]
 """What a test looks at; "products" fires alone if another model predicts, with the same photos."""
 
 MIN_BASELINE = 2 * MIN_PHOTOS
@@ -90,9 +103,10 @@ _MAX_STRETCHES = 1000
 _TINY = 1e-12
 # A normal score: three in a hundred photos of the baseline have an OOD score above it.
 _OOD_ABOVE = 1.9
+_MAX_LOG_ODDS = 50.0
 # The columns of every table of statistics.
 _TESTS: tuple[TestName, ...] = (
-    *("features", "one feature", "predictions", "products", "ood tail"),
+    *("features", "one feature", "predictions", "products", "content", "ood tail", "mean prediction"),
     *("prediction shape", "worst shape"),
 )
 _WORST = _TESTS.index("worst shape")
@@ -272,30 +286,38 @@ class _Pool:
     """Window and reference ranked together, so that under no change every split is alike."""
 
     columns: Floats
-    """Levels and spreads of every feature, products, and the tail of the OOD score, of mean 0 and variance 1."""
+    """Levels and spreads, products, content, the tail of the OOD score, and the prediction; mean 0 and variance 1."""
     blocks: tuple[NDArray[np.intp], ...]
-    """The columns of the tests on levels and spreads, on the predictions, and on the products."""
+    """The columns of the tests on levels and spreads, on the predictions, on the products, and on the content."""
     whiteners: tuple[Floats, ...]
     order: NDArray[np.intp]
     group_ends: tuple[NDArray[np.intp], ...]
+    compared: NDArray[np.intp]
+    """The features beside those of content: of these the most changed shape counts."""
 
     @classmethod
     def of(cls, values: Floats, known: NDArray[np.intp]) -> "_Pool":
         """Rank the columns of *values*, which are those of the features *known*."""
         scores = normal_quantiles((rank_columns(values) - 0.5) / len(values))
         tail = np.maximum(scores[:, known == FEATURES.index("ood_score")].sum(axis=1) - _OOD_ABOVE, 0)
-        columns = np.column_stack([scores, spreads(scores), products(scores), tail])
+        of_content = np.array([FEATURES[number] in CONTENT_FEATURES for number in known])
+        compared, content = np.flatnonzero(~of_content), scores[:, of_content]
+        scores = scores[:, compared]
+        prediction = 1 / (1 + np.exp(-np.clip(values[:, 0], -_MAX_LOG_ODDS, _MAX_LOG_ODDS)))
+        columns = np.column_stack([scores, spreads(scores), products(scores), content, tail, prediction])
         columns -= columns.mean(axis=0)
         columns /= np.maximum(columns.std(axis=0), _TINY)
-        count = len(known)
-        predictions = np.flatnonzero([FEATURES[number] in PREDICTION_FEATURES for number in known])
-        moments, together = np.arange(2 * count), np.arange(2 * count, columns.shape[1] - 1)
-        blocks = (moments, np.concatenate([predictions, count + predictions]), together)
+        count = len(compared)
+        predictions = np.flatnonzero([FEATURES[number] in PREDICTION_FEATURES for number in known[compared]])
+        moments, together = np.arange(2 * count), np.arange(2 * count, 3 * count - 1)
+        shown = np.arange(3 * count - 1, columns.shape[1] - 2)
+        blocks = (moments, np.concatenate([predictions, count + predictions]), together, shown)
         order = np.argsort(values, axis=0, kind="stable")
         ordered = np.take_along_axis(values, order, axis=0)
         # Among equal values only the last one's step is a step of the distribution function.
         ends = tuple(np.flatnonzero(np.append(np.diff(column) > 0, True)) for column in ordered.T)
-        return cls(columns, blocks, tuple(whitener(columns[:, block]) for block in blocks), order, ends)
+        whiteners = tuple(whitener(columns[:, block]) if len(block) else np.zeros((0, 0)) for block in blocks)
+        return cls(columns, blocks, whiteners, order, ends, compared)
 
     def compare(self, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Statistics [splits, tests] and distances [splits, features] of photos *inside* [photos, splits] and the rest.
@@ -306,15 +328,15 @@ class _Pool:
         size = int(inside[:, 0].sum())
         weight = size * (total - size) / total
         gap = inside.T.astype(np.float64) @ self.columns * (1 / size + 1 / (total - size))
-        all_features, predictions, together = (
+        all_features, predictions, together, content = (
             _t2(gap[:, block] @ whiten, weight, total)
             for block, whiten in zip(self.blocks, self.whiteners, strict=True)
         )
         largest = np.abs(gap[:, self.blocks[0]]).max(axis=1) * np.sqrt(weight)
         distances = self._distances(inside, size) / np.sqrt(weight)
-        tail = gap[:, -1] * np.sqrt(weight)
-        columns = [all_features, largest, predictions, together, tail, distances[:, 0], distances.max(axis=1)]
-        return np.column_stack(columns), distances
+        tail, mean = gap[:, -2] * np.sqrt(weight), np.abs(gap[:, -1]) * np.sqrt(weight)
+        shapes = (distances[:, 0], distances[:, self.compared].max(axis=1))
+        return np.column_stack([all_features, largest, predictions, together, content, tail, mean, *shapes]), distances
 
     def _distances(self, inside: NDArray[np.bool_], size: int) -> Floats:
         """The largest gap between photos counted and photos expected, along each feature's order."""

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.monitoring.drift.baseline import InvalidSimulation, LabelledPhotos, SimulatedDamage, damage_kind
-from scones.monitoring.drift.features import FEATURES, PREDICTION_FEATURES, Floats, NormalScores, spreads
+from scones.monitoring.drift.features import (
+    CONTENT_FEATURES,
+    FEATURES,
+    Floats,
+    NormalScores,
+    spreads,
+)
 
 _FLOOR = 1e-6
 _NEWTON_STEPS, _MAX_STEP, _NEAR = 20, 2.0, 1e-4
@@ -26,7 +32,7 @@ _USUAL = 2.0
 """Standard deviations of the class mix by chance; at this difference half of it counts as error."""
 _ALL_ERROR = 0.3
 """Deviations of a feature, beyond what class mix and chance explain, above which a skew is all error."""
-_IMAGE_FEATURES = np.array([name not in PREDICTION_FEATURES - {"ood_score"} for name in FEATURES])
+_IMAGE_FEATURES = np.array([name not in {"log_odds", "certainty", *CONTENT_FEATURES} for name in FEATURES])
 
 
 def _softmax(logs: Floats) -> Floats:

@@ -119,8 +119,12 @@ def probe_images(samples: Iterable[Sample]) -> tuple[Sample, ...]:
 
 _PROBE_CONFIDENCE = 0.9
 
-Predict = Callable[[Photos], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
-"""Photos [n, side, side, 3] give probabilities [n, C], and OOD scores [n] if the model has an OOD detector."""
+Scores = NDArray[np.float32]
+Predict = Callable[[Photos], tuple[Scores, Scores | None, Scores | None]]
+"""Photos [n, side, side, 3] give probabilities [n, C], OOD scores [n], and the backbone's features [n, F].
+
+The last two are None for a model without an OOD detector, or one that does not show its features.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,12 @@ class RegisteredModel:
         best = int(probabilities.argmax())
         return self.classes[best] == label and bool(probabilities[best] >= _PROBE_CONFIDENCE)
 
+    def content(self, features: Scores | None) -> NDArray[np.float64] | None:
+        """Measure what photos show by the backbone's *features* [n, F]; None if they cannot be compared."""
+        known = self.baseline.content
+        fits = features is not None and known is not None and features.shape[1] == len(known.mean)
+        return known.measure(features) if fits and known is not None and features is not None else None
+
     def stream_detector(self) -> StreamDetector:
         """The stream detector; training calibrates it, except for baselines that were made by hand."""
         values = self.baseline.values
@@ -199,8 +209,8 @@ def _predict(model_file: ModelFile) -> Predict:
 
     model, classes = Model(model_file), len(model_file.classes)
 
-    def predict(photos: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        outputs = model.answer(photos)
-        return outputs[:, :classes], outputs[:, classes] if outputs.shape[1] > classes else None
+    def predict(photos: Photos) -> tuple[Scores, Scores | None, Scores | None]:
+        outputs, features = model.measure(photos)
+        return outputs[:, :classes], outputs[:, classes] if outputs.shape[1] > classes else None, features
 
     return predict
