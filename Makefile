@@ -14,7 +14,7 @@ export ORT_DISABLE_TELEMETRY = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
+.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools notebook-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,13 +38,25 @@ $(VENV)/checkov/.ready: $(VENV)/.ready
 		|| echo "checkov and parliament were not installed (offline?): their tests will be skipped" >&2
 	@mkdir -p $(@D) && touch $@
 
+# Notebooks run with either version; of the third, the parts that they use: the rest takes another minute.
+$(VENV)/sdk2/.ready: SDK = sagemaker==2.257.7
+$(VENV)/sdk3/.ready: SDK = sagemaker-train==1.27.0 sagemaker-core==2.27.0
+$(VENV)/sdk%/.ready: $(VENV)/.ready
+	@($(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		nbclient==0.11.0 ipykernel==7.4.0 matplotlib==3.11.2 $(SDK)) \
+		|| echo "the SageMaker SDK was not installed (offline?): the test of the notebooks will be skipped" >&2
+	@mkdir -p $(@D) && touch $@
+
+notebook-tools: setup ## Install the SageMaker SDK 2 and 3, each in an environment of its own
+	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/sdk2/.ready $(VENV)/sdk3/.ready
+
 demo: setup ## Run the whole workflow on this machine; DATA=<folder> uses your own photos
 	$(BIN)/scones demo --data "$(DATA)"
 
 test: setup ## Run the fast tests, about three minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: setup $(VENV)/checkov/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
+test-slow: setup notebook-tools $(VENV)/checkov/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
 	$(BIN)/python -m pytest -n 2 -m slow
 
 test-versions: test-python3.11 test-python3.13 test-python3.14 ## Run the tests that a Python version can break, on the oldest and newest versions

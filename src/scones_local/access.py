@@ -23,7 +23,17 @@ CALLBACK = "/_ministack/cfn-response/"
 """Where the function of a custom resource puts its result, by a URL whose last part is a secret, without signing."""
 FOREIGN_SITES = ("cross-site", "same-site")
 ROLE, ROLE_ID = "LocalCloud", "AROALOCALCLOUD0000001"
-"""The role that the cloud's key is of, by STS's words."""
+"""The role that the cloud's key is of, by STS's words; it may do everything, as that key may."""
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": [f"{name}.amazonaws.com" for name in ("sagemaker", "lambda", "states", "events")]},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
 SIGV4 = "AWS4-HMAC-SHA256"
 
 
@@ -40,8 +50,12 @@ def new_access_key() -> AccessKey:
 
 
 def install() -> None:
-    """Let STS describe the cloud's key as one of an assumed role, as most keys on AWS are, not as the root user's."""
+    """Let STS describe the cloud's key as one of an assumed role, as most keys on AWS are, not as the root user's.
+
+    IAM has that role: the SageMaker SDK 3 simulates its policy before it trains, and others pass it to their functions.
+    """
     from ministack.core import iam_evaluator  # noqa: PLC0415 - ministack reads its settings when it is imported
+    from ministack.services import iam  # noqa: PLC0415
 
     resolve = iam_evaluator.resolve_caller_identity
 
@@ -53,6 +67,8 @@ def install() -> None:
         return {**found, "userArn": arn, "userId": f"{ROLE_ID}:local"}
 
     iam_evaluator.resolve_caller_identity = resolved
+    iam._create_role({"RoleName": ROLE, "AssumeRolePolicyDocument": json.dumps(TRUST)})
+    iam._attach_role_policy({"RoleName": ROLE, "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"})
 
 
 class AccessDenied(Exception):

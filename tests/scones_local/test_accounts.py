@@ -86,6 +86,19 @@ def test_the_caller_is_an_assumed_role(two: list[Any]) -> None:
         assert clients.sts.assume_role(**role)["AssumedRoleUser"]["Arn"].endswith(f"{number}:assumed-role/mine/me")
 
 
+def test_the_role_of_the_caller_exists_and_may_do_everything(two: list[Any]) -> None:
+    """The SageMaker SDK 3 reads its trust and simulates its policies before it trains."""
+    for clients, number in zip(two, NUMBERS, strict=True):
+        role = clients.iam.get_role(RoleName="LocalCloud")["Role"]
+        assert role["Arn"] == f"arn:aws:iam::{number}:role/LocalCloud"
+        trusted = role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"]
+        assert {"sagemaker.amazonaws.com", "lambda.amazonaws.com", "states.amazonaws.com"} <= set(trusted)
+        actions = ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken", "s3:GetObject", "iam:PassRole"]
+        found = clients.iam.simulate_principal_policy(PolicySourceArn=role["Arn"], ActionNames=actions)
+        decisions = {each["EvalActionName"]: each["EvalDecision"] for each in found["EvaluationResults"]}
+        assert decisions == dict.fromkeys(actions, "allowed")
+
+
 WATCH = """
 import sys
 elsewhere = []
@@ -143,3 +156,25 @@ def test_the_sagemaker_sdk_is_told_to_send_no_telemetry(two: list[Any]) -> None:
     """In the file that its variable names, by its schema; JSON is YAML."""
     settings = json.loads(Path(cloud.exports(two[0].cloud)["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
     assert settings["SageMaker"]["PythonSDK"]["Modules"]["TelemetryOptOut"] is True
+
+
+SDK = """
+import time
+DEFAULT_POLL = 30
+class Session:
+    def wait_for_endpoint(self, endpoint, poll=DEFAULT_POLL, live_logging=False): return poll
+    def logs_for_job(self, job_name, wait=False, poll=10, log_type="All", timeout=None): return poll, wait, log_type
+    def upload(self, poll): return poll
+    def keyword_only(self, *, poll=7): return poll
+"""
+
+
+def test_the_sagemaker_sdk_asks_every_second(two: list[Any], tmp_path: Path) -> None:
+    """The defaults of version 2 alone change: not what a caller gives, and no other default."""
+    (tmp_path / "sagemaker").mkdir()
+    (tmp_path / "sagemaker" / "__init__.py").write_text("from sagemaker.session import Session\n")
+    (tmp_path / "sagemaker" / "session.py").write_text(SDK)
+    path = os.pathsep.join([cloud.exports(two[0].cloud)["PYTHONPATH"], str(tmp_path)])
+    calls = "s.wait_for_endpoint(1), s.wait_for_endpoint(1, poll=9), s.logs_for_job('a'), s.upload(4), s.keyword_only()"
+    source = f"import sagemaker; s = sagemaker.Session(); print({calls})"
+    assert program(two[0], source, PYTHONPATH=path) == "1 9 (1, False, 'All') 4 7"
