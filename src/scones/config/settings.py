@@ -38,6 +38,9 @@ _EnvironmentName = Annotated[
         description="1 to 20 of a-z, 0-9 and single '-', starting with a letter",
     ),
 ]
+_Backbone = Annotated[
+    str, Meta(pattern=r"^(lite0|lite2|.+\.onnx)\Z", description="`lite0`, `lite2`, or the path of a file `*.onnx`")
+]
 _Classes = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)], ...],
     Meta(
@@ -66,8 +69,8 @@ class Settings:
     """The classes, in the order of every list of probabilities."""
     image_size: Annotated[int, Meta(ge=0, le=320)] = 0
     """The side, in pixels, to which the model scales photos, a multiple of 32; with 0, training chooses 160 or 224."""
-    backbone: Literal["lite0", "lite2"] = "lite0"
-    """The pretrained network: EfficientNet-Lite 0, or 2, which is larger and slower."""
+    backbone: _Backbone = "lite0"
+    """The pretrained network: EfficientNet-Lite 0, or 2, which is larger and slower, or an ONNX file of yours."""
     seed: int = 0
     """The seed of all random numbers."""
     threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.8

@@ -58,6 +58,11 @@ def version_prefix(version: str) -> str:
     return f"{DATA_PREFIX}{version}/"
 
 
+def backbone_key(sha256: str) -> str:
+    """A backbone of the user's, an ONNX file, by its hash; training may read what lies below `data/`."""
+    return f"{DATA_PREFIX}backbones/{sha256}.onnx"
+
+
 def manifest_key(version: str, split: str) -> str:
     """The manifest of one split of a data version."""
     return f"{version_prefix(version)}{split}.jsonl"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from scones.aws.client import continues, wait
 from scones.aws.cloudwatch import TrainingLog
@@ -14,12 +15,14 @@ from scones.aws.connection import Aws
 from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
 from scones.config.settings import Settings
 from scones.data.dataset import NO_NEW_SOURCE
+from scones.data.sources.files import user_path
 from scones.deployment.pricing import instance_price
 from scones.deployment.template import image_uri
-from scones.domain.errors import CloudError
+from scones.domain.errors import CloudError, SettingsError
 from scones.domain.naming import (
     ENV_TAG,
     MODELS_PREFIX,
+    backbone_key,
     checkpoint_prefix,
     manifest_key,
     outliers_prefix,
@@ -27,6 +30,8 @@ from scones.domain.naming import (
     version_prefix,
 )
 from scones.domain.progress import Reporter
+from scones.domain.text import printable
+from scones.model.graph import ForbiddenGraph, check_graph
 
 METRICS = (
     "oof_accuracy",
@@ -114,10 +119,14 @@ def _stopped(aws: Aws, job: str) -> str:
 
 def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
     job = f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    backbone, channels = settings.backbone, _channels(aws, version)
+    if backbone.endswith(".onnx"):
+        key = _upload_backbone(aws, user_path(backbone))
+        backbone, channels["backbone"] = key.rpartition("/")[2], key
     hyperparameters = {
         "classes": ",".join(settings.classes),
         "image_size": str(settings.image_size),
-        "backbone": settings.backbone,
+        "backbone": backbone,
         "seed": str(settings.seed),
         "max_photos": str(settings.training_photos),
         "data_version": version,
@@ -126,7 +135,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         job=job,
         image=image_uri(aws),
         role=aws.stack.find_output("TrainingRoleArn"),
-        channels={name: aws.bucket.uri(prefix) for name, prefix in _channels(aws, version).items()},
+        channels={name: aws.bucket.uri(prefix) for name, prefix in channels.items()},
         output_uri=aws.bucket.uri(MODELS_PREFIX.rstrip("/")),
         checkpoint_uri=aws.bucket.uri(checkpoint_prefix(_kind(image_uri(aws), hyperparameters))),
         hyperparameters=hyperparameters,
@@ -138,6 +147,19 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         tags={ENV_TAG: aws.name},
         volume_gb=volume_gb(sum(item.size for item in aws.bucket.list(version_prefix(version)))),
     )
+
+
+def _upload_backbone(aws: Aws, path: Path) -> str:
+    """Upload the user's own backbone, unless it is there; its key, which ends with its hash."""
+    try:
+        data = path.read_bytes()
+        check_graph(data)
+    except (OSError, ForbiddenGraph) as error:
+        raise SettingsError(f"setting backbone: {printable(str(path))} cannot be used: {error}") from error
+    key = backbone_key(hashlib.sha256(data).hexdigest())
+    if not any(aws.bucket.list(key)):
+        aws.bucket.put(key, data)
+    return key
 
 
 def volume_gb(staged_bytes: int) -> int:

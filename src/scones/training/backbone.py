@@ -66,7 +66,8 @@ def backbone_weights(name: str) -> Weights:
     try:
         data = importlib.metadata.distribution(known.package).locate_file(known.file).read_bytes()  # type: ignore[attr-defined]
     except (importlib.metadata.PackageNotFoundError, OSError) as error:
-        text = f"backbone {name!r} needs the package {known.package}, which is not installed; run: make setup"
+        what = f"backbone {name!r} needs the package {known.package}, which is not installed"
+        text = f"{what}; run: pip install {known.package}==0.1.0"
         raise BackboneError(text) from error
     found = hashlib.sha256(data).hexdigest()
     if found != known.sha256:

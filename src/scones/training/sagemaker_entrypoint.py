@@ -76,6 +76,11 @@ class TrainingJob:
         return self.folder / "input" / "data" / "outliers"
 
     @property
+    def backbones(self) -> Path:
+        """The user's own backbone, as `<SHA-256>.onnx`, if the job is to use one."""
+        return self.folder / "input" / "data" / "backbone"
+
+    @property
     def manifest(self) -> Path:
         """The manifest of the staged photos, which names their sources; a job of one's own need not have it."""
         return self.folder / "input" / "data" / "manifest"
@@ -137,8 +142,9 @@ def read_hyperparameters(job: TrainingJob) -> Hyperparameters:
         if name not in _KNOWN:
             raise InvalidTrainingJob(f"unknown hyperparameter {name!r}; known are: {', '.join(_KNOWN)}")
     backbone = str(values.get("backbone", "lite0"))
-    if backbone not in BACKBONES:
-        raise InvalidTrainingJob(f"hyperparameter backbone = {backbone!r} is not one of: {', '.join(BACKBONES)}")
+    if backbone not in BACKBONES and not (job.backbones / backbone).is_file():
+        known = f"one of: {', '.join(BACKBONES)}, or <SHA-256>.onnx, a file in the channel {job.backbones.name}"
+        raise InvalidTrainingJob(f"hyperparameter backbone = {backbone!r} is not {known}")
     return Hyperparameters(
         classes=_classes(job, str(values.get("classes", ""))),
         image_size=_image_size(values),

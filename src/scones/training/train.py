@@ -24,7 +24,7 @@ from scones.model.out_of_fold import OutOfFoldPredictions, SourceAnswers, finger
 from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import ContentDirections, clip_ood_score, measure_features
 from scones.monitoring.drift.stream_statistics import calibrate_stream
-from scones.training.backbone import backbone_weights
+from scones.training.backbone import BACKBONES, backbone_weights
 from scones.training.calibration import (
     OodDetector,
     fit_ood_detector,
@@ -34,7 +34,8 @@ from scones.training.calibration import (
     spread_sample,
 )
 from scones.training.cross_validation import CrossValidation, HeldOutPredictor, assign_folds, cross_validate
-from scones.training.export import CALIBRATION_PHOTOS, FittedModel, build_backbone, check_parity, export
+from scones.training.custom_backbone import InvalidBackbone, build_custom_backbone
+from scones.training.export import CALIBRATION_PHOTOS, FeatureModel, FittedModel, build_backbone, check_parity, export
 from scones.training.features import VIEWS, FeatureExtractor, Features, Photos, TrainingData
 from scones.training.head import LayerGroups, StudySet
 from scones.training.label_issues import neighbor_votes
@@ -58,7 +59,10 @@ def train(job: TrainingJob) -> ModelFile:
     """
     started = time.monotonic()
     hyperparameters = read_hyperparameters(job)
-    weights = backbone_weights(hyperparameters.backbone)
+    custom = _custom_backbone(job, hyperparameters)
+    if custom:
+        hyperparameters = replace(hyperparameters, image_size=custom.image_size)
+    weights = {} if custom else backbone_weights(hyperparameters.backbone)
     channels = read_photos(job, hyperparameters, _say)
     data, size = channels.data, channels.image_size
     folds = assign_folds(data, hyperparameters.seed)
@@ -66,9 +70,9 @@ def train(job: TrainingJob) -> ModelFile:
     _say(f"photos={len(data.labels)} outliers={len(data.outliers)} {classes=!s} size={size}")
     _say(f"backbone={hyperparameters.backbone} photo_size={data.photos.shape[1]} sources={len(set(data.sources))}")
     some = data.photos[:: -(-len(data.photos) // CALIBRATION_PHOTOS)]
-    backbone = build_backbone(weights, resize(some, size))
-    extractor = FeatureExtractor(backbone.model, size, job.checkpoints)
-    imagenet = np.ascontiguousarray(weights["_fc.weight"].T), weights["_fc.bias"]
+    backbone = custom or build_backbone(weights, resize(some, size))
+    extractor = FeatureExtractor(backbone.model, size, job.checkpoints, np.float32 if custom else np.float16)
+    imagenet = None if custom else (np.ascontiguousarray(weights["_fc.weight"].T), weights["_fc.bias"])
     views, outliers = extract(data, extractor, hyperparameters.seed)
     # On several threads, its products are slower: those mostly wait for each other.
     with threadpool_limits(1):
@@ -109,6 +113,18 @@ def train(job: TrainingJob) -> ModelFile:
     if "new_source_accuracy" not in model_file.metrics:
         _say(f"warning={(NO_NEW_SOURCE if len(set(data.sources)) > 1 else ONE_SOURCE)!r}")
     return model_file
+
+
+def _custom_backbone(job: TrainingJob, hyperparameters: Hyperparameters) -> FeatureModel | None:
+    """Build the user's own backbone, if the job is to use one."""
+    if hyperparameters.backbone in BACKBONES:
+        return None
+    path = job.backbones / hyperparameters.backbone
+    custom = build_custom_backbone(path.read_bytes(), path.stem)
+    if hyperparameters.image_size not in {0, custom.image_size}:
+        wanted = f"image_size is {hyperparameters.image_size}"
+        raise InvalidBackbone(f"it takes photos of {custom.image_size} pixels, and {wanted}", "set image_size to 0")
+    return custom
 
 
 _SEEN: Final = 0.6
@@ -341,6 +357,10 @@ def model_card(
         photos=photos,
         metrics=metrics,
         outliers=outliers,
+        network=(_KNOWN if description.backbone in BACKBONES else _CUSTOM).format(description.backbone),
+        terms=_KNOWN_TERMS
+        if description.backbone in BACKBONES
+        else "The backbone is a file of the user's, with its own terms.",
         ood_detector=_LEARNT if outliers else _BY_DISTANCE,
         by_source="\n".join(_source_rows(sources, left_out)),
         sources=_NO_SOURCE_LEFT_OUT if left_out is None or not len(left_out.right) else _SEVERAL_SOURCES,
@@ -373,6 +393,9 @@ _BY_DISTANCE = (
     "The out-of-distribution detector was trained without photos of other things; it uses only the distance from\n"
     "  the training photos."
 )
+_KNOWN = "EfficientNet-{}, trained on ImageNet, in int8; a linear head on many of its layers"
+_CUSTOM = "the user's own, `{}`, in its own precision; a linear head on its features"
+_KNOWN_TERMS = "The backbone's weights (Apache-2.0) were learnt from ImageNet, whose photos have terms of their own."
 _NO_SOURCE_LEFT_OUT = (
     "No source of photos could be left out of training, so nothing here says how well the model does on photos of\n"
     "  another: expect less."
@@ -398,7 +421,7 @@ Given one photo, this model returns a probability for each class. Its purpose is
 | on request | `logits`, `evidence` (each place's share of the logits), `features`, `nearest` and `similarity` |
 | refuse a photo | when its unfamiliarity exceeds {about.unfamiliar_above:.3f}, as 2% of known photos do out of fold |
 | preprocessing | smoothing of noisy photos, more contrast for flat ones |
-| network | EfficientNet-{about.backbone}, trained on ImageNet, in int8; a linear head on many of its layers |
+| network | {network} |
 | training | logistic regression on photos, mirror images, crops and damaged copies (noise, contrast, blur, JPEG) |
 | temperature | {about.temperature:.3f}, fitted on out-of-fold predictions |
 | photo size | {about.photo_size} pixels a side |
@@ -434,7 +457,7 @@ which is trained on all photos. Accuracy on test photos is measured later, at th
 - {sources}{scale}
 - Strong noise lowers accuracy; watch the drift report.
 - It was trained on photos of whole vehicles. It is not meant to recognize people, license plates or places.
-- The backbone's weights (Apache-2.0) were learnt from ImageNet, whose photos have terms of their own.
+- {terms}
 """
 
 
