@@ -14,6 +14,7 @@ from scones.data.dataset import Dataset, labelled_photo
 from scones.data.sources.synthetic import render
 from scones.deployment.checks import QuotaTooSmall
 from scones.deployment.template import image_source
+from scones.domain.errors import SettingsError
 from scones.domain.progress import Silent
 from scones.model.model_file import read_model_file, unpack
 from scones.pipeline import Pipeline, load_result
@@ -95,6 +96,19 @@ def test_a_folder_of_ordinary_photos_trains_at_96_pixels(aws: Aws, settings: Set
     trained = train(aws, short, staged.version, Silent())
     assert staged.train + staged.test > 140
     assert trained.metrics["oof_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("data", [None, b"", b"no model"])
+def test_a_backbone_that_cannot_be_read_is_refused_before_a_job(
+    aws: Aws, settings: Settings, tmp_path: Path, data: bytes | None
+) -> None:
+    """By the setting and the file's name; nothing is uploaded."""
+    path = tmp_path / "mine.onnx"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(SettingsError, match=r"setting backbone: .*mine\.onnx cannot be used"):
+        train(aws, replace(settings, backbone=str(path)), "v", Silent())
+    assert not any(aws.bucket.list("data/backbones/"))
 
 
 def test_a_job_that_fails_says_why(aws: Aws, settings: Settings) -> None:
