@@ -99,6 +99,8 @@ class TrainingJobs:
             record = self.tables.jobs.add(
                 query["TrainingJobName"],
                 {k: query[k] for k in DESCRIBED if k in query}
+                # SageMaker describes a key, or none, also of jobs without one: the SDK's Estimator.attach reads it.
+                | {"OutputDataConfig": {"KmsKeyId": "", **query["OutputDataConfig"]}}
                 | {"TrainingJobStatus": "InProgress", "CreationTime": now(), "SecondaryStatusTransitions": []}
                 | {"ModelArtifacts": {"S3ModelArtifacts": f"{_output(query)}/model.tar.gz"}},
             )

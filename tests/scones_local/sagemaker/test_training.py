@@ -22,6 +22,7 @@ def test_a_job_trains_and_leaves_an_archive(clients: Any) -> None:
     statuses = [t["Status"] for t in job["SecondaryStatusTransitions"]]
     assert statuses == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     assert [(m["MetricName"], m["Value"]) for m in job["FinalMetricDataList"]] == [("train:loss", 0.25)]
+    assert job["OutputDataConfig"] == {"KmsKeyId": "", **request["OutputDataConfig"]}
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
     assert uri == f"s3://{bucket}/models/{request['TrainingJobName']}/output/model.tar.gz"
     packed = clients.s3.get_object(Bucket=bucket, Key=uri.split("/", 3)[3])["Body"].read()
