@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from conftest import deployed_tiny, stage_test_photos
@@ -151,7 +153,7 @@ def test_every_page_is_accessible_and_fits(browser: Browser, server: ConsoleServ
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             found += [(path, "too wide at", width)] if over > 0 else []
         page.set_viewport_size({"width": 1280, "height": 900})
-        shot(page, f"{path.strip('/').partition('?')[0].replace('/', '-') or 'overview'}-{scheme}")
+        shot(page, f"{path.strip('/').translate(str.maketrans('/?=', '---')) or 'overview'}-{scheme}")
     context.close()
     assert found == []
     assert [fault for fault in watched.faults if "404" not in fault] == []
@@ -203,9 +205,6 @@ def test_a_photo_is_pasted(watched: Watched) -> None:
 
 def test_a_photo_of_ten_megabytes_is_made_smaller_before_it_is_sent(watched: Watched, tmp_path: Path) -> None:
     """A phone's photo may be larger than the endpoint takes."""
-    import numpy as np  # noqa: PLC0415
-    from PIL import Image  # noqa: PLC0415
-
     path = tmp_path / "large.png"
     Image.fromarray(np.random.default_rng(1).integers(180, 240, (2100, 2100, 3), np.uint8)).save(path)
     assert path.stat().st_size > 8 << 20
@@ -324,9 +323,10 @@ def test_monitoring_orders_and_costs_have_their_pages(watched: Watched) -> None:
 
 def test_a_photo_that_is_gone_leaves_the_page_whole(watched: Watched, flow: Pipeline) -> None:
     """Photos expire before decisions do."""
-    (found,) = [item for item in flow.aws.bucket.list("asked/") if item.key.endswith("photo 5.png")]
-    flow.aws.bucket.remove([found.key])
-    page = watched.go("/decision?execution=seen5")
+    sample = flow.upload("gone.png", plain_photo(214))
+    classify_one(flow.aws, flow._up().workflow_arn, sample, "gone")
+    flow.aws.bucket.remove([sample.key])
+    page = watched.go("/decision?execution=gone")
     expect(page.locator("main")).to_contain_text("The photo is gone")
     assert page.evaluate("document.querySelector('img.large').naturalWidth") > 0
     watched.faults = [fault for fault in watched.faults if "404" not in fault]

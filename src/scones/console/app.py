@@ -181,7 +181,7 @@ def not_found(request: Request, _error: Exception) -> Response:
 
 def error_page(console: Console, request: Request, error: Exception) -> Response:
     """Show an error as a page, or as the part of a page that failed: what happened, and what to do."""
-    title, message, status = "This did not work", printable(str(error)), 502
+    title, message, status = "This did not work", printable(str(error)), 409
     if isinstance(error, ConsoleError):
         status = error.status
     elif isinstance(error, MissingPrerequisite):
@@ -190,6 +190,7 @@ def error_page(console: Console, request: Request, error: Exception) -> Response
         console.forget()
         title, status = "The environment does not answer", 503
     elif isinstance(error, AwsError):
+        status = 502
         if error.not_found:
             title, status = "This is gone", 404
         elif "AccessDenied" in error.code:

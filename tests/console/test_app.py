@@ -1,0 +1,110 @@
+"""The console's pages where the environment is missing, changed, or does not answer: each says so, and what to do."""
+
+from dataclasses import replace
+
+import pytest
+
+from access_keys import KEYS
+from console.consoles import Visitor, console_of, serving
+from scones.aws.client import Credentials
+from scones.aws.connection import connect
+from scones.cli.render import render
+from scones.console.app import PAGES, Console, isolate, when
+from scones.console.jobs import Jobs
+from scones.domain.progress import Silent
+from scones.pipeline import Pipeline
+from scones_local.cloud import Cloud
+
+PARTS = ("/overview/health", "/overview/traffic", "/overview/cost", "/resources/list", "/orders/why?order=x")
+OTHERS = (
+    "/decision?execution=x",
+    "/photo?execution=x",
+    "/explain?execution=x",
+    "/models/compare?one=1&other=2",
+    "/data?version=x",
+)
+
+
+def opened(flow: Pipeline, **changes: object) -> Pipeline:
+    """The environment of *flow* with other settings."""
+    settings = replace(flow.settings, **changes)  # type: ignore[arg-type]
+    return Pipeline(connect(settings, KEYS), settings, Silent())
+
+
+@pytest.mark.parametrize("path", [*(address for address, _, _ in PAGES), *PARTS, *OTHERS])
+def test_an_environment_that_does_not_exist_has_pages_that_say_so(flow: Pipeline, path: str) -> None:
+    """As one that was deleted in another terminal: no page fails, and none is empty."""
+    with serving(console_of(opened(flow, env="deleted"))) as server:
+        visitor = Visitor(server)
+        visitor.sign_in()
+        reply = visitor.get(path)
+        assert reply.status in (200, 404, 409)
+        assert "defect" not in reply.text
+        assert len(reply.text) > 100
+
+
+def test_a_cloud_that_is_started_again_is_found_without_a_new_console(flow: Pipeline, cloud: Cloud) -> None:
+    """It then has another port and other keys; until then each page says that it does not answer."""
+    places = iter(["http://127.0.0.1:9", cloud.endpoint_url])
+    with serving(Console(lambda: opened(flow, endpoint_url=next(places)), render, flow.settings.env)) as server:
+        visitor = Visitor(server)
+        visitor.sign_in()
+        lost = visitor.get("/models")
+        assert (lost.status, "does not answer" in lost.text) == (503, True)
+        assert "Model 1" in visitor.get("/models").text
+
+
+def test_credentials_that_expired_are_asked_for_again(flow: Pipeline) -> None:
+    """The page names what AWS said; renewed ones are used by the next request."""
+    keys = [Credentials("AKIAEXPIRED", "x"), KEYS]
+
+    def connected() -> Pipeline:
+        return Pipeline(connect(flow.settings, keys.pop(0)), flow.settings, Silent())
+
+    with serving(Console(connected, render, flow.settings.env)) as server:
+        visitor = Visitor(server)
+        visitor.sign_in()
+        refused = visitor.get("/models")
+        assert (refused.status, "renew them" in refused.text) == (503, True)
+        assert visitor.get("/models").status == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "outcome=nonsense",
+        "low=x",
+        "high=2",
+        "low=nan",
+        "day=never",
+        "after=zzz",
+        "after=e30=",
+        "class=%F0%9F%9A%B2",
+        "q=%00",
+    ],
+)
+def test_a_changed_address_is_refused_in_words(flow: Pipeline, query: str) -> None:
+    """Filters are in the address, which anyone may edit."""
+    with serving(console_of(flow)) as server:
+        visitor = Visitor(server)
+        visitor.sign_in()
+        reply = visitor.get(f"/decisions?{query}")
+        assert reply.status in (200, 400, 409)
+        assert "defect" not in reply.text
+
+
+def test_names_lose_what_turns_or_hides_text() -> None:
+    """Markup is text, and direction marks are written out."""
+    assert str(isolate("<b>\u202egnp.exe\x00")) == '<bdi translate="no">&lt;b&gt;\\u202egnp.exe\\x00</bdi>'
+    assert "UTC" in when("2026-11-30T07:00:00Z")
+    assert "not a time" in when("not a time")
+
+
+def test_a_second_click_joins_the_running_job() -> None:
+    """Of each kind one runs at a time; the next may start when it has ended."""
+    jobs = Jobs(str)
+    first = jobs.start("deploy", "Deploy", lambda _: jobs.stopping.wait(20))
+    assert jobs.start("deploy", "Deploy", lambda _: None) is first
+    jobs.stopping.set()
+    assert first.ended.wait(20)
+    assert jobs.start("deploy", "Deploy", lambda _: None) is not first
