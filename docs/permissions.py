@@ -37,6 +37,7 @@ _ACTIONS = {
     "budgets:DeleteBudget": ("budgets:ModifyBudget",),
     "budgets:DescribeBudget": ("budgets:ViewBudget",),
     "dynamodb:TransactWriteItems": ("dynamodb:UpdateItem",),
+    "lambda:Invoke": ("lambda:InvokeFunction",),
     "sagemaker:CreateModel": ("sagemaker:CreateModel", "iam:PassRole"),
     "sagemaker:CreateTrainingJob": ("sagemaker:CreateTrainingJob", "iam:PassRole"),
     "sts:GetCallerIdentity": (),

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from scones.steps.down import TeardownReport
     from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
-    from scones.steps.labels import LabelResult
     from scones.steps.monitor import LearnedDays, MonitorResult
     from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
+    from scones.steps.review import LabelResult, Review, ReviewAnswer, Reviews
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import StageResult, TrainedModel
     from scones.steps.status import Status
@@ -328,18 +328,49 @@ class Pipeline:
     def label(self, labels: AnyPath) -> "LabelResult":
         """Compare the endpoint's recorded predictions with *labels* that came later."""
         deployed = self._deployed()
-        from scones.steps.labels import import_labels
+        from scones.steps.review import import_labels
 
         return import_labels(self.aws, deployed.endpoint, deployed.model_uri, Path(labels))
 
     def to_label(self, page: AnyPath) -> None:
         """Choose photos to label next, and write them on *page*."""
         deployed = self._deployed()
-        from scones.steps.labels import export_labels
+        from scones.steps.review import export_labels
 
         page = Path(page)
         photos = export_labels(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
         self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
+
+    def reviews(self, state: str = "open", limit: int = 100) -> "Reviews":
+        """List the photos that wait for a person, or were answered or skipped, and count the open ones."""
+        self._up()
+        from scones.steps.review import list_reviews
+
+        return list_reviews(self.aws, state, limit)
+
+    def answer(self, photo: str, label: str, by: str = "") -> "ReviewAnswer":
+        """Say what a photo shows, and dispatch the courier who waits for it; *by* defaults to the credentials' user."""
+        from scones.steps.review import answer
+
+        return answer(self.aws, photo, label, by or self.aws.person, self._deployed().classes)
+
+    def withdraw(self, photo: str, by: str = "") -> "ReviewAnswer":
+        """Withdraw what a person said about a photo."""
+        from scones.steps.review import withdraw
+
+        return withdraw(self.aws, photo, by or self.aws.person)
+
+    def skip_review(self, photo: str) -> "Review":
+        """Take a photo out of the open reviews without an answer."""
+        from scones.steps.review import skip
+
+        return skip(self.aws, photo)
+
+    def review_photo(self, photo: str) -> bytes:
+        """Read the photo of a review."""
+        from scones.steps.review import review_photo
+
+        return review_photo(self.aws, photo)
 
     def history(self, page: AnyPath) -> None:
         """Draw the results of all monitoring runs over time, as *page*."""

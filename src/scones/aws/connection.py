@@ -12,7 +12,7 @@ from scones.aws.ecr import Images
 from scones.aws.registry import Registry
 from scones.aws.s3 import Bucket
 from scones.aws.sagemaker import SageMaker, Scaling
-from scones.aws.stepfunctions import Batches, Workflow
+from scones.aws.stepfunctions import Batches, Functions, Workflow
 from scones.config.settings import Settings
 from scones.domain.errors import CloudError
 
@@ -75,6 +75,7 @@ class Aws:
     registry: Registry
     scaling: Scaling
     workflow: Workflow
+    functions: Functions
     batches: Batches
     notices: Notices
     logs: Logs
@@ -89,6 +90,11 @@ class Aws:
     def name(self) -> str:
         """The name of the stack, the endpoint and the state machine."""
         return f"scones-{self.env}"
+
+    @property
+    def person(self) -> str:
+        """The name of the credentials' user, or of the role's session."""
+        return self.caller.rpartition("/")[2].rpartition(":")[2]
 
     @property
     def prefix(self) -> str:
@@ -134,6 +140,7 @@ def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
         registry=Registry(client("sagemaker"), settings.stack),
         scaling=Scaling(client("application-autoscaling"), settings.stack),
         workflow=Workflow(client("stepfunctions")),
+        functions=Functions(client("lambda"), settings.stack),
         batches=Batches(client("stepfunctions")),
         notices=Notices(client("sns")),
         logs=Logs(client("logs")),

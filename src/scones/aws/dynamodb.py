@@ -44,25 +44,35 @@ class Table:
             raise
         return True
 
-    def query(self, key: Mapping[str, Value], index: str | None = None) -> Iterator[Item]:
+    def query(
+        self, key: Mapping[str, Value], index: str | None = None, *, prefix: tuple[str, str] | None = None
+    ) -> Iterator[Item]:
         """Yield the items whose attribute, the table's or the *index*'s partition key, has this value.
 
-        They come in the order of the sort key, and are read page by page, as far as the caller asks for them.
+        They come in the order of the sort key, and are read page by page, as far as the caller asks for them. *prefix*
+        is the sort key's name, and what it begins with.
         """
-        pages = self._client.pages("query", **self._query(key, index))
+        pages = self._client.pages("query", **self._query(key, index, prefix))
         yield from (deserialize(item) for page in pages for item in page["Items"])
 
-    def count(self, key: Mapping[str, Value], index: str | None = None) -> int:
+    def count(
+        self, key: Mapping[str, Value], index: str | None = None, *, prefix: tuple[str, str] | None = None
+    ) -> int:
         """Count what `query` would yield."""
-        return sum(page["Count"] for page in self._client.pages("query", **self._query(key, index), Select="COUNT"))
+        pages = self._client.pages("query", **self._query(key, index, prefix), Select="COUNT")
+        return sum(page["Count"] for page in pages)
 
-    def _query(self, key: Mapping[str, Value], index: str | None) -> dict[str, object]:
+    def _query(self, key: Mapping[str, Value], index: str | None, prefix: tuple[str, str] | None) -> dict[str, object]:
         ((name, value),) = key.items()
+        condition, names, values = "#key = :key", {"#key": name}, {":key": value}
+        if prefix:
+            condition += " AND begins_with(#sort, :prefix)"
+            names["#sort"], values[":prefix"] = prefix
         return {
             "TableName": self.name,
-            "KeyConditionExpression": "#key = :key",
-            "ExpressionAttributeNames": {"#key": name},
-            "ExpressionAttributeValues": serialize({":key": value}),
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": serialize(values),
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
 

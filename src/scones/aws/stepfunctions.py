@@ -1,4 +1,4 @@
-"""Step Functions: run the Express workflow for one photo, and batch executions."""
+"""Step Functions and Lambda: run the Express workflow for one photo, one of its functions, and batch executions."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scones.aws.client import AwsError, Client
+from scones.domain.errors import CloudError
 
 _NO_HISTORY = {"ExecutionDoesNotExist", "StateMachineTypeNotSupported", "InvalidArn", "ValidationException"}
 
@@ -73,6 +74,34 @@ class Workflow:
             if error.code not in _NO_HISTORY:
                 raise
         return found
+
+
+class FunctionFailed(CloudError):
+    """A Lambda function raised an error; *transient*, because what it needs may be back a little later."""
+
+    transient = True
+
+
+class Functions:
+    """The workflow's Lambda functions, by their live versions; *prefix* is the stack's name."""
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def call(self, name: str, event: Mapping[str, object]) -> dict[str, Any]:
+        """Call one function, and return its answer.
+
+        Raises:
+            FunctionFailed: it raised an error, or was ended.
+        """
+        which = {"FunctionName": f"{self._prefix}-{name}", "Qualifier": "live"}
+        reply = self._client.call("invoke", **which, Payload=json.dumps(event).encode())
+        answer: dict[str, Any] = json.loads(reply["Payload"].read())
+        if "FunctionError" in reply:
+            kind, message = answer.get("errorType", reply["FunctionError"]), answer.get("errorMessage", "")
+            raise FunctionFailed(f"function {self._prefix}-{name} failed: {kind}: {message}")
+        return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The command line: it reads the settings, runs one step of the pipeline, and prints its result.
 
-Read group.py first, then session.py; the commands follow in model.py, photos.py, environment.py and local.py.
+Read group.py first, then session.py; the commands follow in model.py, photos.py, review.py, environment.py
+and local.py.
 """
 
 import errno
@@ -19,6 +20,7 @@ from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, image, register, rollback, stage, train, up
 from scones.cli.output import echo, echo_error
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
+from scones.cli.review import review
 from scones.domain.errors import SconesError
 
 _INTERRUPTED = 130
@@ -27,7 +29,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 _BUILD = (stage, image, train, register, approve, up, deploy, rollback)
-_USE = (classify, predict, replay, evaluate, monitor, dispatch, simulate)
+_USE = (classify, predict, replay, evaluate, monitor, review, dispatch, simulate)
 # `scones --help` lists them in this order.
 for _command in (*_BUILD, *_USE, console, cost, status, down, demo, local):
     scones.add_command(_command)

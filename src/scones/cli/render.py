@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
     from scones.steps.replay import RejudgeResult, ReplayResult
+    from scones.steps.review import Review, ReviewAnswer, Reviews
     from scones.steps.simulate import SimulationResult
     from scones.steps.stage import StageResult
     from scones.steps.status import Status
@@ -239,6 +240,32 @@ def _labels(result: "LabelResult") -> Iterable[str]:
     yield f"accuracy on the labelled photos only: {with_interval(result.exact)}, n = {result.exact.labels}"
 
 
+def _reviews(result: "Reviews") -> Iterable[str]:
+    for item in result.items:
+        yield from _review(item)
+    if result.more:
+        yield "and more; --limit lists them"
+    waiting = f", {result.couriers_waiting} with a courier who waits" if result.couriers_waiting else ""
+    age = f"; the oldest is {result.oldest_minutes:,.0f} minutes old" if result.open else ""
+    yield f"{result.open} photos to review{waiting}{age}"
+
+
+def _review(item: "Review") -> Iterable[str]:
+    said = f"the model says {item.predicted} at {item.confidence:.0%}" if item.predicted else "no prediction"
+    who = f", courier {item.courier['id']}" if item.courier else ""
+    answered = f"; {item.label}, says {item.by}" if item.label else ""
+    why = item.reason.replace("_", " ")
+    yield f"{item.photo_id} {item.state}, {why} since {item.since[:16]}: {said}{who}{answered}"
+
+
+def _answered(result: "ReviewAnswer") -> Iterable[str]:
+    yield f"photo {result.photo}: {result.label or 'no answer'}{f', says {result.by}' if result.by else ''}"
+    yield from (f"{who} says {label}; whoever was first counts for the courier" for who, label in result.others.items())
+    if result.courier and result.dispatch:
+        orders = f": {', '.join(result.orders)}" if result.orders else ""
+        yield f"courier {result.courier}: {result.dispatch}, {len(result.orders)} orders{orders}"
+
+
 def _batch_plan(result: "BatchPlan") -> Iterable[str]:
     yield f"{result.photos:,} photos in {result.batches:,} batches, {result.concurrency} at once"
     yield f"{result.instances} endpoint instances, {result.seconds / 3600:.1f} hours"
@@ -370,6 +397,9 @@ _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "ReplayResult": _replayed,
     "RejudgeResult": _rejudged,
     "LabelResult": _labels,
+    "Reviews": _reviews,
+    "Review": _review,
+    "ReviewAnswer": _answered,
     "BatchPlan": _batch_plan,
     "Estimate": _estimate,
     "CostTable": _cost_table,

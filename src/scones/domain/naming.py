@@ -7,6 +7,7 @@
 | `checkpoints/` | checkpoints of training jobs |
 | `asked/` | photos that `scones classify` uploads |
 | `incoming/` | photos that start an execution when they are put there |
+| `labelled/` | photos that a person labelled, by their SHA-256 |
 | `capture/` | data capture of the endpoint, by hour |
 | `batches/RUN/` | manifests and results of batch runs |
 | `monitor/` | state, history, baselines, results and alerts of the monitor |
@@ -26,8 +27,14 @@ BATCHES_PREFIX: Final = "batches/"
 READABLE_PREFIXES: Final = (ASKED_PREFIX, DATA_PREFIX)
 """The prefixes that a user may classify: the functions may read them."""
 
+LABELLED_PREFIX: Final = "labelled/"
 LOCK_KEY: Final = "flow/lock.json"
 PLAN_KEY: Final = "dispatch/plan.json"
+
+
+def labelled_key(sha256: str) -> str:
+    """A photo that a person labelled."""
+    return f"{LABELLED_PREFIX}{sha256}"
 
 
 def result_key(step: str) -> str:

@@ -14,6 +14,7 @@ STEPS = {
     "replay": "Reproduce a recorded decision exactly, or show what another model or threshold would have decided.",
     "evaluate": "Evaluate the endpoint on every test photo, propose a threshold, and write a report.",
     "monitor": "Check the captured traffic for drift, and send an alert if there is any.",
+    "review": "List the photos that wait for a person, answer them, and export and import labels.",
     "dispatch": "Assign open orders to available couriers: short trips to bicycles, long ones to motorcycles.",
     "simulate": "Send a stream of courier photos, some duplicated, corrupt or shifted, and report the outcome of each.",
     "cost": "Estimate what classifying photos costs on AWS, from a bundled price list; nothing is sent to AWS.",

@@ -1,0 +1,70 @@
+"""Commands of a reviewer: list, count, answer, skip and withdraw."""
+
+import click
+
+from scones.cli.group import InOrder, options, run
+from scones.steps import STEPS
+
+_STATES = ("open", "answered", "skipped")
+_by = click.option("--by", metavar="NAME", default="", help="Who says so. [default: the user of the AWS credentials]")
+
+
+class _ListByDefault(InOrder):
+    """A group whose first command needs not be named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read options without a command as those of `list`."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ListByDefault, help=STEPS["review"] + " Without a COMMAND it lists.")
+def review() -> None:
+    """Commands of a reviewer."""
+
+
+@review.command("list", help="List reviews, those whose courier waits first.")
+@click.option("--state", type=click.Choice(_STATES), default="open", show_default=True, help="Which reviews.")
+@click.option("--limit", type=click.IntRange(0, 1000), default=20, show_default=True, help="At most so many.")
+@options
+def list_reviews(state: str, limit: int, env: str | None, as_json: bool) -> None:
+    """List reviews."""
+    run("review", {"env": env}, as_json, lambda flow: flow.reviews(state, limit))
+
+
+@review.command(help="Count the open reviews, and say how old they are.")
+@options
+def count(env: str | None, as_json: bool) -> None:
+    """Count the open reviews."""
+    run("review", {"env": env}, as_json, lambda flow: flow.reviews(limit=0))
+
+
+@review.command(
+    help="Say that PHOTO shows LABEL, a class or `other`; a waiting courier gets orders at once. The same person's next"
+    " answer corrects this one."
+)
+@click.argument("photo")
+@click.argument("label")
+@_by
+@options
+def answer(photo: str, label: str, by: str, env: str | None, as_json: bool) -> None:
+    """Answer a review."""
+    run("review", {"env": env}, as_json, lambda flow: flow.answer(photo, label, by))
+
+
+@review.command(help="Withdraw what you said about PHOTO; without another answer it waits again.")
+@click.argument("photo")
+@_by
+@options
+def withdraw(photo: str, by: str, env: str | None, as_json: bool) -> None:
+    """Withdraw an answer."""
+    run("review", {"env": env}, as_json, lambda flow: flow.withdraw(photo, by))
+
+
+@review.command(help="Take PHOTO out of the open reviews without an answer, for example because it is gone.")
+@click.argument("photo")
+@options
+def skip(photo: str, env: str | None, as_json: bool) -> None:
+    """Skip a review."""
+    run("review", {"env": env}, as_json, lambda flow: flow.skip_review(photo))
