@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scones.steps.image import ImageResult
     from scones.steps.monitor import LearnedDays, MonitorResult
     from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
-    from scones.steps.review import LabelResult, Review, ReviewAnswer, Reviews
+    from scones.steps.review import Deployed, LabelResult, Review, ReviewAnswer, ReviewExport, Reviews
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import StageResult, TrainedModel
     from scones.steps.status import Status
@@ -326,20 +326,32 @@ class Pipeline:
         return found
 
     def label(self, labels: AnyPath) -> "LabelResult":
-        """Compare the endpoint's recorded predictions with *labels* that came later."""
-        deployed = self._deployed()
-        from scones.steps.review import import_labels
-
-        return import_labels(self.aws, deployed.endpoint, deployed.model_uri, Path(labels))
+        """Keep *labels*, as `import_labels` does; the name of 0.1.0, which works until the release after 0.2."""
+        return self.import_labels(labels)
 
     def to_label(self, page: AnyPath) -> None:
-        """Choose photos to label next, and write them on *page*."""
-        deployed = self._deployed()
-        from scones.steps.review import export_labels
+        """Export reviews to *page*; the name of 0.1.0, which works until the release after 0.2."""
+        found = self.export_reviews(page)
+        self.report.tell(f"{found.photos} photos to label: {found.page}; write the labels into {found.table}")
 
-        page = Path(page)
-        photos = export_labels(self.aws, deployed.capture_prefix, deployed.endpoint, deployed.model_uri, page)
-        self.report.tell(f"{photos} photos to label: {page}; write the labels into {page.with_suffix('.csv')}")
+    def import_labels(self, labels: AnyPath, by: str = "") -> "LabelResult":
+        """Keep the labels in a file, and compare them with what the models had answered."""
+        from scones.steps.review import import_labels
+
+        return import_labels(self.aws, self._answering(), Path(labels), by or self.aws.person, self.report)
+
+    def export_reviews(self, page: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
+        """Write the open reviews as a page, a table to fill in and tasks for Label Studio."""
+        from scones.steps.review import export_reviews
+
+        return export_reviews(self.aws, self._answering(), Path(page), choose, limit)
+
+    def _answering(self) -> "Deployed":
+        from scones.steps.review import Deployed
+
+        deployed = self._deployed()
+        days = self.settings.photo_retention_days
+        return Deployed(deployed.endpoint, deployed.model_uri, deployed.capture_prefix, days)
 
     def reviews(self, state: str = "open", limit: int = 100) -> "Reviews":
         """List the photos that wait for a person, or were answered or skipped, and count the open ones."""
@@ -356,18 +368,21 @@ class Pipeline:
 
     def withdraw(self, photo: str, by: str = "") -> "ReviewAnswer":
         """Withdraw what a person said about a photo."""
+        self._up()
         from scones.steps.review import withdraw
 
         return withdraw(self.aws, photo, by or self.aws.person)
 
     def skip_review(self, photo: str) -> "Review":
         """Take a photo out of the open reviews without an answer."""
+        self._up()
         from scones.steps.review import skip
 
         return skip(self.aws, photo)
 
     def review_photo(self, photo: str) -> bytes:
         """Read the photo of a review."""
+        self._up()
         from scones.steps.review import review_photo
 
         return review_photo(self.aws, photo)

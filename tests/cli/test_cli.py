@@ -124,6 +124,8 @@ VERBS = [
     *("evaluate", "evaluate --gate", "evaluate --load", "evaluate --robustness", "evaluate --unfamiliar photos"),
     *("monitor", "monitor --acknowledge", "monitor --learn 5", "monitor --learn 0", "monitor --labels labels.csv"),
     *("monitor --to-label x.html", "monitor --report h.html", "dispatch", "dispatch --example-orders 3"),
+    *("review", "review --limit 3", "review count", "review answer x bicycle", "review withdraw x", "review skip x"),
+    *("review export p.html", "review import labels.csv --by ann"),
     *("simulate", "simulate --shifted 1", "simulate --duplicates 1 --rate 0"),
 ]
 
@@ -579,6 +581,9 @@ CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
         ("local", "status", "--env"),
         ("replay",),
         ("monitor", "--labels"),
+        ("review", "skip"),
+        ("review", "import"),
+        ("review", "list", "--state"),
     ],
     ids=" ".join,
 )

@@ -1,12 +1,23 @@
 """DynamoDB: the environment's tables, their items, and conditional writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
 from scones.aws.client import AwsError, Client, wait
 from scones.data.labels import Label
-from scones.dispatch.order_book import Item, Value, Write, deserialize, serialize, update_arguments
+from scones.dispatch.order_book import (
+    REVIEW_PRIORITIES,
+    Item,
+    ReviewState,
+    Value,
+    Write,
+    deserialize,
+    serialize,
+    update_arguments,
+)
+from scones.domain.naming import from_iso8601
 
 _TABLE_SECONDS = 300.0
 _BATCH_ITEMS = 25
@@ -137,6 +148,21 @@ class Labels(Table):
         return tuple(sorted(map(_label, self.scan()), key=lambda label: (label.when, label.by, label.photo)))
 
 
+class ReviewTable(Table):
+    """The table of photos to review."""
+
+    def backlog(self) -> tuple[int, int, float]:
+        """Count the open reviews and those whose courier waits; and the age in minutes of the oldest, 0 if none is."""
+        state, now, waiting, ages = {"state": ReviewState.OPEN}, datetime.now(UTC), 0, [0.0]
+        for priority in range(REVIEW_PRIORITIES):
+            prefix = ("rank", f"{priority} ")
+            # In each priority the oldest comes first.
+            if first := next(self.query(state, "by_state", prefix=prefix), None):
+                ages.append((now - from_iso8601(str(first["since"]))).total_seconds() / 60)
+                waiting += self.count(state, "by_state", prefix=prefix) if priority == 0 else 0
+        return self.count(state, "by_state"), waiting, max(ages)
+
+
 def _label(item: Item) -> Label:
     return msgspec.convert(item, Label)
 
@@ -149,7 +175,7 @@ class Tables:
         self.couriers = Table(client, f"{prefix}-couriers")
         self.orders = Table(client, f"{prefix}-orders")
         self.decisions = Table(client, f"{prefix}-decisions")
-        self.reviews = Table(client, f"{prefix}-reviews")
+        self.reviews = ReviewTable(client, f"{prefix}-reviews")
         self.labels = Labels(client, f"{prefix}-labels")
 
     def all(self) -> tuple[Table, ...]:

@@ -39,12 +39,12 @@ class _MonitorOptions(TypedDict):
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    help="Only compare predictions with the labels in this CSV or JSON Lines file (event or photo, and label).",
+    help="Old name of `scones review import`, until the release after 0.2.",
 )
 @click.option(
     "--to-label",
     type=click.Path(path_type=Path),
-    help="Also choose photos to label next, and write them to this HTML file.",
+    help="Old name of `scones review export`, until the release after 0.2.",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Also draw all monitoring results over time in this HTML file."
@@ -52,6 +52,10 @@ class _MonitorOptions(TypedDict):
 @options
 def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) -> None:
     """Check the traffic captured since the last run."""
+
+    for old, new in (("labels", "import"), ("to_label", "export")):
+        if options[old]:  # type: ignore[literal-required]
+            echo(f"warning: --{old.replace('_', '-')} is now: scones review {new}", err=True)
 
     def check(flow: "Pipeline") -> "MonitorResult | LabelResult":
         if options["labels"]:

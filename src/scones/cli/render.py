@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import Prediction
     from scones.monitoring.inspect import MonitorResult
-    from scones.monitoring.performance.labels import LabelResult
+    from scones.monitoring.performance.labels import LabelResult, MeasuredAccuracy
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
     from scones.steps.replay import RejudgeResult, ReplayResult
-    from scones.steps.review import Review, ReviewAnswer, Reviews
+    from scones.steps.review import Review, ReviewAnswer, ReviewExport, Reviews
     from scones.steps.simulate import SimulationResult
     from scones.steps.stage import StageResult
     from scones.steps.status import Status
@@ -237,7 +237,14 @@ def _labels(result: "LabelResult") -> Iterable[str]:
         yield f"accuracy on all photos: {with_interval(result.corrected)}, from {count} requested labels"
         if count < result.requested:
             yield f"{result.requested - count} of the requested photos have no label; they may differ"
-    yield f"accuracy on the labelled photos only: {with_interval(result.exact)}, n = {result.exact.labels}"
+    if result.exact is not None:
+        yield f"accuracy on the labelled photos only: {with_interval(result.exact)}, n = {result.exact.labels}"
+
+
+def _review_export(result: "ReviewExport") -> Iterable[str]:
+    yield f"{result.photos} photos to label, {result.chosen} of them chosen now: {result.page}"
+    yield f"write the labels into {result.table}, then run: scones review import {result.table}"
+    yield f"for Label Studio: {result.tasks}"
 
 
 def _reviews(result: "Reviews") -> Iterable[str]:
@@ -313,10 +320,27 @@ def _status(result: "Status") -> Iterable[str]:
         yield f"ENDPOINT: {live} is live, but {wanted} was deployed last; run: scones deploy"
     elif result.endpoint:
         yield f"endpoint configuration {result.endpoint_config}, that of the last release"
+    yield from _measured(result.accuracy)
+    if result.reviews_open:
+        age = f"the oldest is {result.review_oldest_minutes:,.0f} minutes old"
+        yield f"{result.reviews_open} photos to review, {result.couriers_waiting} couriers wait; {age}"
     dollars = _hourly(result.hourly_dollars)
     yield f"cost on AWS: {dollars}"
     yield from (f"resource: {line}" for line in _by_kind(result.resources))
     yield from (f"LEFTOVER: {item}" for item in result.leftovers)
+
+
+def _measured(models: Iterable["MeasuredAccuracy"]) -> Iterable[str]:
+    from scones.monitoring.performance.labels import with_interval
+
+    for model in models:
+        if model.measured:
+            classes = (f"{name} {with_interval(figure)}" for name, figure in model.classes.items())
+            n = f"n = {model.measured.labels}"
+            yield f"measured accuracy of {model.model}: {with_interval(model.measured)}, {n}; {', '.join(classes)}"
+        if model.reviewed:
+            figure = f"{with_interval(model.reviewed)}, n = {model.reviewed.labels}"
+            yield f"of the reviewed photos {model.model} was right on {figure}"
 
 
 def _teardown(result: "TeardownReport") -> Iterable[str]:
@@ -398,6 +422,7 @@ _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "RejudgeResult": _rejudged,
     "LabelResult": _labels,
     "Reviews": _reviews,
+    "ReviewExport": _review_export,
     "Review": _review,
     "ReviewAnswer": _answered,
     "BatchPlan": _batch_plan,

@@ -1,4 +1,6 @@
-"""Commands of a reviewer: list, count, answer, skip and withdraw."""
+"""Commands of a reviewer: list, count, answer, skip, withdraw, export and import."""
+
+from pathlib import Path
 
 import click
 
@@ -68,3 +70,33 @@ def withdraw(photo: str, by: str, env: str | None, as_json: bool) -> None:
 def skip(photo: str, env: str | None, as_json: bool) -> None:
     """Skip a review."""
     run("review", {"env": env}, as_json, lambda flow: flow.skip_review(photo))
+
+
+@review.command(
+    "export",
+    help="Write the open reviews as PAGE (HTML), and beside it a table to fill in (CSV) and tasks for Label Studio."
+    " First the sampling plan chooses among the photos that the model answered: half to measure the accuracy, half to"
+    " learn.",
+)
+@click.argument("page", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--choose", type=click.IntRange(0, 1000), default=30, show_default=True, help="Until so many chosen ones are open."
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="At most so many photos.")
+@options
+def export(page: Path, choose: int, limit: int, env: str | None, as_json: bool) -> None:
+    """Export the open reviews."""
+    run("review", {"env": env}, as_json, lambda flow: flow.export_reviews(page, choose, limit))
+
+
+@review.command(
+    "import",
+    help="Keep the labels in FILE: CSV or JSON Lines with photo or event, label, and optionally by and when; or JSON of"
+    " Label Studio. Reviews are answered by them, and each label counts for the model that had answered.",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_by
+@options
+def import_(file: Path, by: str, env: str | None, as_json: bool) -> None:
+    """Import labels."""
+    run("review", {"env": env}, as_json, lambda flow: flow.import_labels(file, by))

@@ -222,6 +222,8 @@ MEASURE, LEARN = "measure", "learn"
 """The reasons of a photo that the sampling plan chose: for the random share, or for the informative one."""
 _PRIORITIES = (Outcome.OUT_OF_DISTRIBUTION, Outcome.BELOW_THRESHOLD, MEASURE, LEARN)
 
+REVIEW_PRIORITIES = 1 + len(_PRIORITIES)
+
 
 def review_rank(reason: str, since: str, *, waits: bool) -> str:
     """The sort key of a photo to review: those whose courier waits come first, then by reason, then by age."""

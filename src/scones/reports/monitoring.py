@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +20,6 @@ from scones.monitoring.alerts.cause import Cause
 from scones.monitoring.alerts.notices import accuracy_line, format_time, odds_lines, since_line, subject_line
 from scones.monitoring.drift.features import FEATURE_DESCRIPTIONS, FEATURES, Floats
 from scones.monitoring.history import HistoryPoint
-from scones.monitoring.performance.labels import LabelRequest
 from scones.reports.theme import (
     BAD,
     CLASSES,
@@ -257,7 +256,7 @@ class LabelPagePhoto:
     event: str
     time: str
     photo: bytes | None
-    """None if it is no longer in the capture."""
+    """None if it no longer exists."""
 
 
 def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelPagePhoto], table: str) -> str:
@@ -269,12 +268,10 @@ def render_labels(endpoint: str, classes: Sequence[str], photos: Sequence[LabelP
     )
 
 
-def table_to_fill(request: LabelRequest, pictures: Mapping[str, bytes]) -> str:
-    """The table as CSV: a row per photo, with its number on the page and an empty label."""
+def table_to_fill(rows: Iterable[Mapping[str, str]]) -> str:
+    """The table as CSV: a row per photo, in the order of the page, with an empty label."""
     out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["number", "event", "label"])
-    rows.writerows(
-        [number, spreadsheet_cell(event), ""] for number, event in enumerate(request.events, 1) if event in pictures
-    )
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["photo", "event", "reason", "label"])
+    table.writerows([*(spreadsheet_cell(row[name]) for name in ("photo", "event", "reason")), ""] for row in rows)
     return out.getvalue()

@@ -28,6 +28,7 @@ from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic, le
 from scones.monitoring.inspect import Document, Inspection, MonitorResult, inspect
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import MonitorState, RunContext
+from scones.monitoring.performance.labels import measure_accuracy
 from scones.monitoring.performance.registered_model import ProbeResult, RegisteredModel, open_model, probe_images
 
 __all__ = ["ConcurrentRunError", "LearnedDays", "MonitorResult", "MonitorTarget", "history", "learn", "monitor"]
@@ -108,7 +109,7 @@ def monitor(aws: Aws, settings: Settings, target: MonitorTarget, report: Reporte
     tag = _save_state(aws, target, found.state, tag)
     for document in found.documents:
         _write(aws, document)
-    aws.metrics.publish(NAMESPACE, dimensions(target.endpoint), found.metrics)
+    aws.metrics.publish(NAMESPACE, dimensions(target.endpoint), {**found.metrics, **_of_people(aws, model)})
     if found.result.photos:
         aws.metrics.enable_alarm(f"{aws.name}-silence")
     for notice in found.notices:
@@ -117,6 +118,24 @@ def monitor(aws: Aws, settings: Settings, target: MonitorTarget, report: Reporte
         _save_state(aws, target, found.state.with_sent_notices(), tag)
     report.tell(found.result.headline())
     return found.result
+
+
+def _of_people(aws: Aws, model: RegisteredModel) -> dict[str, float]:
+    """The metrics of the reviews, and of the accuracy that labels measured; none where the tables do not exist."""
+    try:
+        waiting, labels = aws.tables.reviews.backlog(), aws.tables.labels.all()
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        return {}
+    metrics = dict(zip(("reviews_open", "couriers_waiting", "review_oldest_minutes"), map(float, waiting), strict=True))
+    for each in measure_accuracy(labels):
+        if each.model == model.version and each.measured:
+            figure = each.measured
+            metrics |= {"accuracy_measured": figure.accuracy, "labels_measured": figure.labels}
+            metrics |= {"accuracy_measured_low": figure.low, "accuracy_measured_high": figure.high}
+            metrics |= {"performance_alarm": float(each.degraded(model.accuracy))}
+    return metrics
 
 
 def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> LearnedDays:

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from scones.aws.client import AwsError
 from scones.aws.cloudformation import Stack, StackDrift
 from scones.aws.connection import Aws
 from scones.deployment.cleanup import inventory, running_instances, tagged_resources
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
+from scones.monitoring.performance.labels import MeasuredAccuracy, measure_accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,12 @@ class Status:
     leftovers: tuple[str, ...]
     """Resources that belong to neither the stack nor a release."""
     resources: tuple[str, ...]
+    reviews_open: int = 0
+    couriers_waiting: int = 0
+    """Open reviews whose courier waits for an answer."""
+    review_oldest_minutes: float = 0.0
+    accuracy: tuple[MeasuredAccuracy, ...] = ()
+    """Measured by people's labels, of each model; the newest first."""
 
 
 def status(aws: Aws) -> Status:
@@ -54,7 +63,20 @@ def status(aws: Aws) -> Status:
         leftovers=leftovers(resources, _needed(kept, endpoint.config if endpoint else ""), has_stack=stack is not None)
         + (tuple(map(str, known.unmanaged)) if stack else ()),
         resources=resources,
+        **_of_people(aws),
     )
+
+
+def _of_people(aws: Aws) -> dict[str, Any]:
+    """The reviews and the measured accuracy; nothing where the tables do not exist."""
+    try:
+        waiting, accuracy = aws.tables.reviews.backlog(), measure_accuracy(aws.tables.labels.all())
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        return {}
+    names = ("reviews_open", "couriers_waiting", "review_oldest_minutes")
+    return {**dict(zip(names, waiting, strict=True)), "accuracy": accuracy}
 
 
 def leftovers(resources: Iterable[str], needed: Collection[str], *, has_stack: bool) -> tuple[str, ...]:

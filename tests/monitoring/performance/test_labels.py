@@ -1,5 +1,8 @@
 """Labels give an exact figure, correct confidence without bias, and are asked for where they tell most."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scones.cli.render import render
-from scones.data.labels import InvalidLabels
+from scones.data.labels import InvalidLabels, Label, LabelOrigin, Purpose
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.labels import (
@@ -18,6 +21,7 @@ from scones.monitoring.performance.labels import (
     compare_labels,
     corrected_accuracy,
     labelled_accuracy,
+    measure_accuracy,
 )
 
 CONFIDENCE = hnp.arrays(np.float64, st.integers(3, 60), elements=st.floats(0.5, 1))
@@ -177,6 +181,7 @@ def test_labels_that_were_asked_for_give_the_accuracy_of_all() -> None:
         1,
         PHOTOS_TO_LABEL,
     )
+    assert found.exact
     assert found.exact.accuracy == pytest.approx(right[list(wanted.places)].mean())
     assert found.corrected is not None
     assert found.corrected.low < right.mean() < found.corrected.high
@@ -188,6 +193,7 @@ def test_a_photo_is_known_by_its_bytes_however_often_it_was_sent() -> None:
     part = measured()
     twice = RecordedTraffic.join([part, part.take(np.array([5]))])
     found = compare_labels([twice], {"h5": "motorcycle", "h6": "bicycle"}, None, "m", CLASSES)
+    assert found.exact
     assert (found.exact.labels, found.corrected) == (2, None)
 
 
@@ -222,3 +228,67 @@ def test_what_was_asked_reads_back_and_damage_is_named() -> None:
     assert LabelRequest.from_json(wanted.to_json()) == wanted
     with pytest.raises(InvalidLabels, match="cannot be read"):
         LabelRequest.from_json(b"{}")
+
+
+def labelled(number: int, *, right: bool, **more: object) -> Label:
+    """The label of one photo that model m answered as a bicycle."""
+    label = Label(f"h{number}", "bicycle" if right else "motorcycle", "ann", "2026-11-30T07:00:00.000000Z")
+    known = {"model": "m", "predicted": "bicycle", "seen": "2026-11-29T07:00:00Z", "purpose": Purpose.MEASURE}
+    changes: dict[str, Any] = known | more
+    return replace(label, **changes)
+
+
+def test_each_label_counts_for_the_model_that_had_answered() -> None:
+    """However late, also after another model was deployed; the newest model comes first."""
+    old = [labelled(number, right=number > 2) for number in range(10)]
+    new = [labelled(number, right=True, model="n", seen="2026-11-30T01:00:00Z") for number in range(20, 30)]
+    found = measure_accuracy([*old, *new])
+    assert [(each.model, each.measured.accuracy, each.measured.labels) for each in found if each.measured] == [
+        ("n", 1.0, 10),
+        ("m", 0.7, 10),
+    ]
+    assert found[1].days.keys() == {"2026-11-29"}
+    assert found[1].classes["bicycle"] == found[1].measured
+
+
+def test_unsure_photos_do_not_make_the_accuracy_look_worse() -> None:
+    """They came to review because the model was unsure; a label of the random share stands for many photos."""
+    share = [labelled(number, right=number > 0, chance=0.1) for number in range(10)]
+    unsure = [labelled(number, right=False, purpose=Purpose.LEARN) for number in range(20, 60)]
+    (found,) = measure_accuracy([*share, *unsure])
+    assert found.measured
+    assert found.reviewed
+    assert found.measured.accuracy == pytest.approx(0.9)
+    assert (found.reviewed.accuracy, found.reviewed.labels) == (0.0, 40)
+    late = [labelled(number, right=True, origin=LabelOrigin.LATE, purpose=Purpose.LEARN) for number in range(70, 80)]
+    (both,) = measure_accuracy([*share, *unsure, *late])
+    assert both.measured
+    # Ten labels that stand for a hundred photos, and ten that stand for themselves.
+    assert both.measured.accuracy == pytest.approx((90 + 10) / 110)
+    assert both.measured.high - both.measured.low > 0.1
+
+
+def test_disputed_withdrawn_and_unanswered_photos_do_not_count() -> None:
+    """Nor do corrections of training labels."""
+    counted = labelled(1, right=True)
+    other = [
+        labelled(2, right=True),
+        replace(labelled(2, right=False), by="bob"),
+        labelled(3, right=True),
+        replace(labelled(3, right=True), label="", when="2026-11-30T08:00:00.000000Z"),
+        labelled(4, right=True, model=""),
+        labelled(5, right=True, origin=LabelOrigin.CORRECTION),
+    ]
+    (found,) = measure_accuracy([counted, *other])
+    assert found.measured
+    assert found.measured.labels == 1
+    assert measure_accuracy([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "wrong", "degraded"), [(100, 20, True), (100, 4, False), (29, 29, False), (30, 30, True), (40, 4, False)]
+)
+def test_enough_labels_below_the_expected_accuracy_are_a_degradation(labels: int, wrong: int, degraded: bool) -> None:
+    """The whole interval must be below it, by more than a margin, from thirty labels on."""
+    (found,) = measure_accuracy([labelled(number, right=number >= wrong) for number in range(labels)])
+    assert found.degraded(0.95) is degraded

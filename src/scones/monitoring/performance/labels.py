@@ -5,7 +5,7 @@ et al., 2023, with the tuning of PPI++). Photos are drawn at random, unsure ones
 unbiased and its interval narrows (active inference: T. Zrnic and E. Candès, 2024).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.data.labels import InvalidLabels
+from scones.data.labels import InvalidLabels, Label, LabelOrigin, Purpose, settled
 from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.statistics import wilson_interval
 from scones.monitoring.drift.features import Floats
@@ -159,7 +159,7 @@ class LabelRequest:
             return msgspec.json.decode(body, type=cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise InvalidLabels(
-                f"{LABEL_SAMPLE_KEY} cannot be read ({error}); run: scones monitor --to-label FILE"
+                f"{LABEL_SAMPLE_KEY} cannot be read ({error}); run: scones review export FILE"
             ) from error
 
 
@@ -173,8 +173,9 @@ class LabelResult:
     labels: int
     photos: int
     unknown: int
-    """Labels of photos that no monitoring run has recorded with this model."""
-    exact: LabelledAccuracy
+    """Labels of photos that no model answered, as far as is recorded."""
+    exact: LabelledAccuracy | None
+    """None if the answers of the models to these photos are not known."""
     corrected: LabelledAccuracy | None
     requested: int
     """The number of photos that a person was asked to label."""
@@ -236,3 +237,75 @@ def _correct(request: LabelRequest, right: Mapping[str, bool]) -> LabelledAccura
     return corrected_accuracy(
         np.array(request.confidence), choice, np.array([right[request.events[number]] for number in labelled])
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAccuracy:
+    """How often one model was right, by people's labels: in all, of each predicted class, and by day.
+
+    It is measured on labels of the random share, each counting for as many photos as it stands for, and on late truth.
+    Photos that came to review because the model was unsure would make it look worse; *reviewed* is about those.
+    """
+
+    model: str
+    measured: LabelledAccuracy | None
+    classes: dict[str, LabelledAccuracy]
+    days: dict[str, LabelledAccuracy]
+    reviewed: LabelledAccuracy | None
+
+    def degraded(self, expected: float) -> bool:
+        """Whether enough labels say that the accuracy is below the *expected* one by more than a margin."""
+        found = self.measured
+        return found is not None and found.labels >= _MIN_MEASURED and found.high < expected - _MARGIN
+
+
+_MIN_MEASURED = 30
+_MARGIN = 0.02
+
+
+def measure_accuracy(labels: Iterable[Label]) -> tuple[MeasuredAccuracy, ...]:
+    """Score each label against the model that had answered; the model whose photos are the newest comes first.
+
+    Photos about which people disagree do not count, nor does one that no model answered.
+    """
+    known = [label for label in settled(labels).values() if label.model and label.origin is not LabelOrigin.CORRECTION]
+    newest = {label.model: label.seen for label in sorted(known, key=lambda label: label.seen)}
+    return tuple(
+        _measured(model, [label for label in known if label.model == model])
+        for model in sorted(newest, key=lambda model: newest[model], reverse=True)
+    )
+
+
+def _measured(model: str, labels: Sequence[Label]) -> MeasuredAccuracy:
+    shares = [label for label in labels if label.purpose is Purpose.MEASURE or label.origin is LabelOrigin.LATE]
+    classes, days = sorted({label.predicted for label in shares}), sorted({label.seen[:10] for label in shares})
+    return MeasuredAccuracy(
+        model=model,
+        measured=_weighted_accuracy(shares),
+        classes=_by(classes, lambda name: [label for label in shares if label.predicted == name]),
+        days=_by(days, lambda day: [label for label in shares if label.seen.startswith(day)]),
+        reviewed=_weighted_accuracy([label for label in labels if label not in shares]),
+    )
+
+
+def _by(names: Sequence[str], chosen: Callable[[str], Sequence[Label]]) -> dict[str, LabelledAccuracy]:
+    found = {name: _weighted_accuracy(chosen(name)) for name in names}
+    return {name: figure for name, figure in found.items() if figure}
+
+
+def _weighted_accuracy(labels: Sequence[Label]) -> LabelledAccuracy | None:
+    """The share of right answers, each weighted by how many photos it stands for; None without labels.
+
+    The interval is Wilson's for as many labels of equal weight as tell as much (L. Kish, "Survey Sampling", 1965).
+    """
+    if not labels:
+        return None
+    weights = np.array([1 / max(label.chance, _MIN_CHANCE) for label in labels])
+    right = np.array([label.label == label.predicted for label in labels])
+    share, told = float(weights @ right / weights.sum()), max(1, int(weights.sum() ** 2 / (weights @ weights) + 1e-9))
+    interval = wilson_interval(round(share * told), told, level=0.9)
+    return LabelledAccuracy(share, min(interval.low, share), max(interval.high, share), len(labels))
+
+
+_MIN_CHANCE = 1e-4
+"""A chance that a damaged label gives must not let it count for all others."""
