@@ -54,8 +54,10 @@ def noisy_pngs(count: int, seed: int) -> list[bytes]:
     return [_png(photo) for photo in noisy_photos(count, seed)]
 
 
-def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> None:
+def write_model(path: Path, *, breaks: bool = False, guarded: bool = False, swapped: bool = False) -> None:
     """Write the ONNX file; one that *breaks* answers only black photos, such as a server is warmed with.
+
+    One that is *swapped* takes each class for the other.
 
     The unfamiliarity that a *guarded* one tells is how far the photo's level is from the middle; it also tells its
     evidence, in one place that is the whole photo.
@@ -78,7 +80,7 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
             helper.make_node("ReduceMean", ["distance", "one"], ["unfamiliarity"], keepdims=0),
             helper.make_node("Unsqueeze", ["logits", "places"], ["evidence"]),
         ]
-    half = np.full((3, 1), _STEEPNESS / 6, np.float32)
+    half = np.full((3, 1), (-1 if swapped else 1) * _STEEPNESS / 6, np.float32)
     constants = [
         numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
         numpy_helper.from_array(np.array([1], np.int64), "one"),
@@ -99,24 +101,26 @@ def write_model(path: Path, *, breaks: bool = False, guarded: bool = False) -> N
     path.write_bytes(model.SerializeToString())
 
 
-def write_tiny_model_file(folder: Path, *, breaks: bool = False, guarded: bool = False) -> ModelFile:
+def write_tiny_model_file(
+    folder: Path, *, breaks: bool = False, guarded: bool = False, swapped: bool = False
+) -> ModelFile:
     """Write a complete model file round the model; it has seen noisy photos, and one in ten is answered wrongly."""
     folder.mkdir(parents=True)
-    for name, body in _files(breaks=breaks, guarded=guarded).items():
+    for name, body in _files(breaks=breaks, guarded=guarded, swapped=swapped).items():
         (folder / name).write_bytes(body)
     return read_model_file(folder)
 
 
 @cache
-def _files(*, breaks: bool, guarded: bool) -> dict[str, bytes]:
+def _files(*, breaks: bool, guarded: bool, swapped: bool) -> dict[str, bytes]:
     """The files of a model file, made once a process: measuring what it has seen takes a while."""
     with TemporaryDirectory() as folder:
-        _write(Path(folder), breaks=breaks, guarded=guarded)
+        _write(Path(folder), breaks=breaks, guarded=guarded, swapped=swapped)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def _write(folder: Path, *, breaks: bool, guarded: bool) -> None:
-    write_model(folder / MODEL, breaks=breaks, guarded=guarded)
+def _write(folder: Path, *, breaks: bool, guarded: bool, swapped: bool) -> None:
+    write_model(folder / MODEL, breaks=breaks, guarded=guarded, swapped=swapped)
     photos = noisy_photos(400, seed=1)
     second = 1 / (1 + np.exp(-(photos.mean(axis=(1, 2, 3)) - _MIDDLE) * _STEEPNESS))
     answers = np.column_stack([1 - second, second])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
     from scones.steps.review import Deployed, LabelResult, Review, ReviewAnswer, ReviewExport, Reviews
     from scones.steps.simulate import SimulationResult, Stream
-    from scones.steps.stage import StageResult, TrainedModel
+    from scones.steps.stage import ForgottenPhoto, StageResult, TrainedModel
     from scones.steps.status import Status
     from scones.steps.train import TrainingResult
     from scones.steps.up import StackOutputs
@@ -87,13 +87,27 @@ class Pipeline:
     agree_to_price: Callable[[str], None] = auto_approve
     """Asks the user to approve what a command costs on AWS, before it starts; raises if they decline."""
 
-    def stage(self, page: AnyPath | None = None) -> "StageResult":
-        """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*."""
-        from scones.steps.stage import DatasetReportOptions, load_photos, stage
+    def stage(self, page: AnyPath | None = None, *, with_labels: bool = False) -> "StageResult":
+        """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*.
 
-        collection = load_photos(self.aws, self.settings, self.report)
+        *with_labels* stages those of the version before instead, and the photos that people labelled.
+        """
+        from scones.steps.stage import DatasetReportOptions, load_grown, load_photos, stage
+
         options = DatasetReportOptions(_path(page), self._trained_model())
+        if with_labels:
+            before = self._staged()
+            collection = load_grown(self.aws, before, self.aws.tables.labels.all(), self.report)
+            options = replace(options, base=before.version)
+        else:
+            collection = load_photos(self.aws, self.settings, self.report)
         return self._save("stage", stage(self.aws, self.settings, collection, self.report, options))
+
+    def forget(self, photo: str) -> "ForgottenPhoto":
+        """Delete a photo for good, by the SHA-256 of its bytes."""
+        from scones.steps.stage import forget
+
+        return forget(self.aws, photo, self.settings.photo_retention_days, self.report)
 
     def image(self) -> "ImageResult":
         """Build this version's container image, unless it exists."""

@@ -79,6 +79,7 @@ def test_what_is_allowed_on_any_resource_lists_or_names_nothing_of_ours() -> Non
         "logs:PutIndexPolicy",
         "logs:PutResourcePolicy",
         "sns:Unsubscribe",
+        "states:SendTaskSuccess",
     }
 
 

@@ -5,12 +5,14 @@ client adds the web pages of proxies, replies that break off, and the parts of a
 goes on through what still fails then. boto3 is imported by the first call: commands without one start faster.
 """
 
+import math
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -60,6 +62,19 @@ class ContactLost(CloudError):
         self.what = what
 
 
+_END: ContextVar[float] = ContextVar("_END", default=math.inf)
+
+
+@contextmanager
+def waits_end(seconds: float) -> Iterator[None]:
+    """End every wait of the block so many *seconds* from now: a function must stop before its time is over."""
+    token = _END.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
 def wait(what: str, look: Callable[[], T | None], seconds: float, max_outage_seconds: float = MAX_OUTAGE_SECONDS) -> T:
     """Call *look* until it returns a value; between calls, sleep a twentieth of the time waited, 0.05 s to 15 s.
 
@@ -71,6 +86,7 @@ def wait(what: str, look: Callable[[], T | None], seconds: float, max_outage_sec
     """
     started = answered = time.monotonic()
     failures = 0
+    seconds = min(seconds, _END.get() - started)
     while (waited := time.monotonic() - started) < seconds:
         try:
             found = look()

@@ -111,6 +111,11 @@ class Aws:
         """The ARN of the state machine for batches, even if it does not exist."""
         return f"arn:{self.partition}:states:{self.region}:{self.account}:stateMachine:{self.name}-batch"
 
+    @property
+    def retrain_machine(self) -> str:
+        """The ARN of the state machine for retrainings, even if it does not exist."""
+        return f"{self.batch_machine.removesuffix('-batch')}-retrain"
+
 
 def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:
     """Identify the caller, and open each service.

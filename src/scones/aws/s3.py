@@ -196,6 +196,17 @@ class Bucket:
         """Delete objects, if they exist; raises PartlyFailed if some could not be deleted."""
         self._delete({"Key": key} for key in keys)
 
+    def purge(self, keys: Iterable[str]) -> int:
+        """Delete objects with all their versions, which could be restored; return how many objects there were."""
+        found = 0
+        for key in dict.fromkeys(keys):
+            pages = self._client.find_pages("list_object_versions", Bucket=self.name, Prefix=key)
+            items = [it for page in pages for it in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+            mine = [{"Key": it["Key"], "VersionId": it["VersionId"]} for it in items if it["Key"] == key]
+            found += bool(mine)
+            self._delete(mine)
+        return found
+
     def empty(self) -> int:
         """Delete all versions of all objects, and unfinished uploads; return the number of objects."""
         deleted = 0

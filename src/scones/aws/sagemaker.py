@@ -215,6 +215,35 @@ class TrainingPlan:
     volume_gb: int
 
 
+def training_request(plan: TrainingPlan) -> dict[str, Any]:
+    """The members of CreateTrainingJob, which a command or a state machine calls."""
+    longest = {"MaxRuntimeInSeconds": plan.max_seconds}
+    if plan.spot_wait_seconds:
+        longest["MaxWaitTimeInSeconds"] = plan.max_seconds + plan.spot_wait_seconds
+    return {
+        "TrainingJobName": plan.job,
+        "RoleArn": plan.role,
+        "AlgorithmSpecification": {
+            "TrainingImage": plan.image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in plan.metrics.items()],
+        },
+        "InputDataConfig": [_channel(name, uri) for name, uri in plan.channels.items()],
+        "OutputDataConfig": {"S3OutputPath": plan.output_uri, **optional_member("KmsKeyId", plan.key)},
+        "ResourceConfig": {
+            "InstanceType": plan.instance,
+            "InstanceCount": 1,
+            "VolumeSizeInGB": plan.volume_gb,
+            **optional_member("VolumeKmsKeyId", disk_key(plan.instance, plan.key)),
+        },
+        "CheckpointConfig": {"S3Uri": plan.checkpoint_uri},
+        "EnableManagedSpotTraining": plan.spot_wait_seconds > 0,
+        "StoppingCondition": longest,
+        "HyperParameters": dict(plan.hyperparameters),
+        "Tags": _tags(plan.tags),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingStatus:
     """The state of a training job; *model_uri* is set once it is Completed."""
@@ -225,6 +254,8 @@ class TrainingStatus:
     reason: str
     model_uri: str
     metrics: Mapping[str, float]
+    seconds: int = 0
+    """What it is billed for, once it has ended."""
 
     @property
     def ended(self) -> bool:
@@ -264,32 +295,7 @@ class SageMaker:
 
     def start_training(self, plan: TrainingPlan) -> None:
         """Start a job; its name must be new, so one that exists was started by a call whose reply was lost."""
-        longest = {"MaxRuntimeInSeconds": plan.max_seconds}
-        if plan.spot_wait_seconds:
-            longest["MaxWaitTimeInSeconds"] = plan.max_seconds + plan.spot_wait_seconds
-        self._client.create(
-            "create_training_job",
-            TrainingJobName=plan.job,
-            RoleArn=plan.role,
-            AlgorithmSpecification={
-                "TrainingImage": plan.image,
-                "TrainingInputMode": "File",
-                "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in plan.metrics.items()],
-            },
-            InputDataConfig=[_channel(name, uri) for name, uri in plan.channels.items()],
-            OutputDataConfig={"S3OutputPath": plan.output_uri, **optional_member("KmsKeyId", plan.key)},
-            ResourceConfig={
-                "InstanceType": plan.instance,
-                "InstanceCount": 1,
-                "VolumeSizeInGB": plan.volume_gb,
-                **optional_member("VolumeKmsKeyId", disk_key(plan.instance, plan.key)),
-            },
-            CheckpointConfig={"S3Uri": plan.checkpoint_uri},
-            EnableManagedSpotTraining=plan.spot_wait_seconds > 0,
-            StoppingCondition=longest,
-            HyperParameters=dict(plan.hyperparameters),
-            Tags=_tags(plan.tags),
-        )
+        self._client.create("create_training_job", **training_request(plan))
 
     def training(self, job: str) -> TrainingStatus:
         """Describe a job."""
@@ -556,6 +562,7 @@ def _training_status(job: str, reply: Mapping[str, Any]) -> TrainingStatus:
         reason=reply.get("FailureReason", "it gave no reason"),
         model_uri=reply.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
         metrics={item["MetricName"]: item["Value"] for item in reply.get("FinalMetricDataList", ())},
+        seconds=reply.get("BillableTimeInSeconds") or reply.get("TrainingTimeInSeconds", 0),
     )
 
 

@@ -132,6 +132,16 @@ class Batches:
         found = self._client.find("describe_execution", executionArn=execution)
         return ExecutionStatus(found["status"], found.get("error", "")) if found else None
 
+    def answer(self, token: str, output: Mapping[str, object]) -> bool:
+        """Give the task that waits for *token* its result; tell whether it still waits."""
+        try:
+            self._client.call("send_task_success", taskToken=token, output=json.dumps(output))
+        except AwsError as error:
+            if error.code in {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}:
+                return False
+            raise
+        return True
+
     def items_left(self, execution: str) -> int | None:
         """How many items its map run has left; None before it has one."""
         runs = self._client.call("list_map_runs", executionArn=execution)["mapRuns"]

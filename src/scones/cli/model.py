@@ -29,6 +29,13 @@ class _EvaluateOptions(TypedDict):
     unfamiliar: str | None
 
 
+class _StageOptions(TypedDict):
+    """The options of `stage`, apart from the source."""
+
+    report: Path
+    with_labels: bool
+
+
 _SOURCE = """SOURCE is `auto`, `cifar100`, `sample`, or a folder or s3://bucket/prefix with one subfolder of photos
 per class, optionally below train/ and test/."""
 
@@ -42,11 +49,28 @@ per class, optionally below train/ and test/."""
     show_default=True,
     help="Path of the report; its figures are written beside it as JSON.",
 )
+@click.option(
+    "--with-labels", is_flag=True, help="Stage the photos staged last, and those that people labelled, without SOURCE."
+)
 @options
 @yes_option
-def stage(source: str | None, report: Path, env: str | None, as_json: bool, yes: bool) -> None:
-    """Stage SOURCE."""
-    run("stage", {"env": env, "data": source}, as_json, lambda flow: flow.stage(report), agreed=yes)
+def stage(source: str | None, env: str | None, as_json: bool, yes: bool, **options: Unpack[_StageOptions]) -> None:
+    """Stage SOURCE, or the photos staged last with labels."""
+    report, with_labels = options["report"], options["with_labels"]
+    if source and with_labels:
+        raise click.UsageError("--with-labels adds to the photos staged last; leave out SOURCE")
+    flags = {"env": env, "data": source}
+    run("stage", flags, as_json, lambda flow: flow.stage(report, with_labels=with_labels), agreed=yes)
+
+
+@click.command(
+    help=STEPS["forget"] + " PHOTO is the SHA-256 of its bytes; `scones review list` and `scones classify` show it."
+)
+@click.argument("photo")
+@options
+def forget(photo: str, env: str | None, as_json: bool) -> None:
+    """Delete PHOTO."""
+    run("forget", {"env": env}, as_json, lambda flow: flow.forget(photo))
 
 
 @click.command(
@@ -151,6 +175,39 @@ def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, 
         return serves
 
     run("deploy", {"env": env, "mode": mode}, as_json, put, agreed=yes)
+
+
+@click.group(invoke_without_command=True, help=STEPS["retrain"])
+@click.option("--reason", default="by hand", show_default=True, help="Why, for the model's lineage.")
+@options
+@yes_option
+@click.pass_context
+def retrain(context: click.Context, reason: str, env: str | None, as_json: bool, yes: bool) -> None:
+    """Retrain on the labels."""
+    from scones.retraining import retrain
+
+    if context.invoked_subcommand is None:
+        run("retrain", {"env": env}, as_json, lambda flow: retrain(flow, reason), agreed=yes)
+
+
+@retrain.command("approve")
+@options
+@yes_option
+def retrain_approve(env: str | None, as_json: bool, yes: bool) -> None:
+    """Deploy the model that a retraining proposes."""
+    from scones.retraining import decide_retraining
+
+    run("deploy", {"env": env}, as_json, decide_retraining, agreed=yes)
+
+
+@retrain.command("reject")
+@click.option("--reason", default="", help="Why, for the registry.")
+@options
+def retrain_reject(reason: str, env: str | None, as_json: bool) -> None:
+    """Keep the live model instead of the one that a retraining proposes."""
+    from scones.retraining import decide_retraining
+
+    run("retrain", {"env": env}, as_json, lambda flow: decide_retraining(flow, reject=reason))
 
 
 @click.command(help=STEPS["rollback"])

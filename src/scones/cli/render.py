@@ -10,6 +10,7 @@ from scones.domain.text import printable
 if TYPE_CHECKING:
     from scones.cli.demo import DemoResult
     from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
+    from scones.deployment.retrainings import Retraining
     from scones.evaluation.evaluation import AccuracyEstimate, Evaluation
     from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import Prediction
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from scones.steps.replay import RejudgeResult, ReplayResult
     from scones.steps.review import Review, ReviewAnswer, ReviewExport, Reviews
     from scones.steps.simulate import SimulationResult
-    from scones.steps.stage import StageResult
+    from scones.steps.stage import ForgottenPhoto, StageResult
     from scones.steps.status import Status
     from scones.steps.train import TrainingResult
 
@@ -42,11 +43,37 @@ def _staged(result: "StageResult") -> Iterable[str]:
     yield from result.warnings
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
+    if result.base:
+        yield f"grown from version {result.base}; {result.labelled} photos have their labels from people"
     if result.leakage:
         yield f"{result.leakage} training photos left out because they duplicate a test photo"
     if result.reassigned:
         yield f"{result.reassigned} photos moved to the split that has a photo of the same picture"
     yield from (f"left out: {item.name}: {item.why}" for item in result.left_out)
+
+
+def _retrained(result: "Retraining") -> Iterable[str]:
+    learned = f"{_count(result.labels, 'label')} in data version {result.data_version}"
+    yield f"retraining {result.id}: {result.reason}; {learned}"
+    yield from map(str, result.comparison.accuracies if result.comparison else ())
+    yield from (
+        f"gate failed: {check}" for check in (result.comparison.gate if result.comparison else ()) if not check.passed
+    )
+    model = f"model {result.challenger}" if result.challenger else "no model"
+    waits = result.phase == "approve"
+    yield f"{model}: {'waits for approval; run: scones retrain approve, or reject' if waits else result.outcome}"
+    if result.why:
+        yield f"why: {result.why}"
+
+
+def _forgotten(result: "ForgottenPhoto") -> Iterable[str]:
+    yield f"photo {result.photo}: {_count(result.objects, 'object')} deleted with all versions"
+    yield f"it was in data versions: {', '.join(result.versions) or 'none'}"
+    models = ", ".join(map(str, result.models))
+    yield f"models trained on them: {models or 'none'}{'; train without it: scones retrain' if models else ''}"
+    yield from (f"not deleted: {uri} is in a bucket of another owner" for uri in result.elsewhere)
+    days = _count(result.capture_days, "day")
+    yield f"captured requests may hold it until they are {days} old, and alert pages may show it"
 
 
 def _trained(result: "TrainingResult") -> Iterable[str]:
@@ -409,6 +436,8 @@ def _fields(result: object) -> Iterable[str]:
 
 _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "StageResult": _staged,
+    "ForgottenPhoto": _forgotten,
+    "Retraining": _retrained,
     "TrainingResult": _trained,
     "tuple": _predicted,
     "ClassifyResult": _classified,

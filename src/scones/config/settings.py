@@ -111,6 +111,14 @@ class Settings:
     """`evaluate --load`: the maximum duration of the test with each number of clients."""
     load_requests: _Count = 500
     """`evaluate --load`: the maximum number of requests with each number of clients."""
+    retrain: Literal["off", "propose", "auto"] = "off"
+    """Whether a schedule and alarms retrain the model: `propose` waits for `scones retrain approve`, `auto` deploys."""
+    retrain_labels: _Count = 50
+    """The number of new labels from which on the daily schedule retrains the model."""
+    retrain_max_per_week: Annotated[int, Meta(ge=1, le=50)] = 2
+    """The most retrainings in seven days that start without a person."""
+    retrain_monthly_dollars: _Dollars = 10.0
+    """The most that the training jobs of a month's retrainings may cost before none starts without a person."""
     package_index: str = ""
     """A package index for the image build besides pip's own."""
     training_instance: str = "ml.m5.large"
@@ -195,6 +203,14 @@ RENAMED: Mapping[str, str] = {
 
 REMOVED: Mapping[str, str] = {"epochs": "training no longer has epochs"}
 """Settings of 0.1.0 that have no effect any more, and why; they print a warning until the release after 0.2."""
+
+
+def to_environment(settings: Settings) -> str:
+    """Write the settings for SCONES_SETTINGS: those that are not the defaults, without what the machine decides."""
+    mine = {"env", "region", "endpoint_url", "data", "cache", "state"}
+    usual = Settings()
+    found = {name: getattr(settings, name) for name in NAMES if name not in mine}
+    return msgspec.json.encode({k: v for k, v in found.items() if v != getattr(usual, k)}).decode()
 
 
 def merge(settings: Settings, values: Mapping[str, object], source: str) -> Settings:
@@ -282,7 +298,9 @@ SETTINGS_FILE = "scones.toml"
 
 _PREFIX = "SCONES_"
 # Variables of the serving program and the tests are not settings.
-_NOT_OURS = ("SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE", "SCONES_PHOTOS")
+_SEVERAL = "SCONES_SETTINGS"
+"""Settings as a JSON object, for a function that has more of them than variables."""
+_NOT_OURS = (_SEVERAL, "SCONES_SERVE_", "SCONES_BIND_HOST", "SCONES_LIVE", "SCONES_PHOTOS")
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
@@ -349,7 +367,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
         "region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None,
     }
     named = {name.removeprefix(_PREFIX).lower(): value for name, value in environ.items() if _is_setting(name)}
-    return {**values, **{name: value for name, value in named.items() if value}}
+    several = msgspec.json.decode(environ.get(_SEVERAL) or "{}", type=dict[str, object])
+    return {**several, **values, **{name: value for name, value in named.items() if value}}
 
 
 def _is_setting(variable: str) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal, Protocol
 
 from scones.domain.errors import DataError
@@ -15,14 +15,32 @@ class InvalidManifest(DataError):
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who labelled a photo of the endpoint's traffic, or corrected a training label, when, and for which event.
+
+    *photo* is the SHA-256 of the bytes that were labelled, which may have had metadata.
+    """
+
+    photo: str
+    by: str
+    when: str
+    origin: str
+    event: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One staged photo: its S3 key, its label, and the *source* that it comes from, "" where that is unknown."""
+    """One staged photo: its S3 key, its label, and the *source* that it comes from, "" where that is unknown.
+
+    *provenance* is None for a photo whose label no person gave later.
+    """
 
     key: str
     label: str
     split: str
     sha256: str
     source: str = ""
+    provenance: Provenance | None = None
 
 
 def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> bytes:
@@ -40,6 +58,7 @@ def to_lines(samples: Iterable[Sample], bucket: str, classes: Sequence[str]) -> 
                     "split": sample.split,
                     "sha256": sample.sha256,
                     "source": sample.source,
+                    **({"provenance": asdict(sample.provenance)} if sample.provenance else {}),
                 },
             },
             ensure_ascii=False,
@@ -82,7 +101,8 @@ def _sample(line: str, number: int, bucket: str) -> Sample:
         if source is None:
             # Manifests of before have no sources; the folder below the class's names it, as it did then.
             source = folder_below(key.partition(f"/{about['split']}/")[2])
-        return Sample(key, about["class-name"], about["split"], about["sha256"], str(source))
+        provenance = Provenance(**about["provenance"]) if "provenance" in about else None
+        return Sample(key, about["class-name"], about["split"], about["sha256"], str(source), provenance)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidManifest(
             f"line {number} of the manifest is not in the format of Scones ({error}); run: scones stage"
@@ -145,6 +165,7 @@ class LabelledPhoto:
     sha256: str
     read: Callable[[], bytes] = field(repr=False, compare=False)
     source: str = ""
+    provenance: Provenance | None = None
 
     @property
     def data(self) -> bytes:

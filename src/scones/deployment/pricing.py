@@ -236,7 +236,7 @@ def price_of(command: str, settings: Settings) -> str:
     """One sentence on what a command costs on AWS, for the question before it starts."""
     if command == "deploy":
         return f"{endpoint_price(settings)}."
-    if command == "train":
+    if command in {"train", "retrain"}:
         return f"a training job on {settings.training_instance} costs {instance_price(settings.training_instance, 1)}."
     if command == "image":
         cents = 100 * bill({"build_minute": _BUILD_MINUTES}).total_dollars

@@ -283,4 +283,6 @@ def _entries(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
 def image_uri(aws: Aws) -> str:
     """The container image for training, serving and monitoring; its tag is the hash of its sources."""
     registry = f"{aws.account}.dkr.ecr.{aws.region}.{PARTITIONS[aws.partition]}"
-    return f"{registry}/{aws.name}:{image_source().tag}"
+    # The image does not hold the recipe that is a part of its sources, but the stack knows which image runs.
+    stack = None if _RECIPE.is_dir() else aws.stack.find()
+    return f"{registry}/{aws.name}:{stack.parameters['ImageTag'] if stack else image_source().tag}"

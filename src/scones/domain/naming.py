@@ -12,6 +12,7 @@
 | `batches/RUN/` | manifests and results of batch runs |
 | `monitor/` | state, history, baselines, results and alerts of the monitor |
 | `releases/` | the endpoint's releases |
+| `retrainings/` | every retraining, by its start |
 | `flow/` | the newest result of each step, and the lock |
 | `code/`, `image/` | function code, long templates and the source of the container image |
 """
@@ -30,6 +31,11 @@ READABLE_PREFIXES: Final = (ASKED_PREFIX, DATA_PREFIX)
 LABELLED_PREFIX: Final = "labelled/"
 LOCK_KEY: Final = "flow/lock.json"
 PLAN_KEY: Final = "dispatch/plan.json"
+FORGOTTEN_KEY: Final = "flow/forgotten.json"
+"""The SHA-256 of the photos that were deleted for good; staging leaves them out."""
+RETRAININGS_PREFIX: Final = "retrainings/"
+RETRAIN_SKIPPED_KEY: Final = "flow/retrain-skipped.json"
+"""Why the last retraining that the schedule or an alarm asked for did not start."""
 
 
 def labelled_key(sha256: str) -> str:

@@ -1,6 +1,8 @@
 """Approve: register trained models, approved if they pass the gate, and approve or reject them by hand."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, ModelPackage, ModelRegistration
@@ -29,7 +31,9 @@ def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report
 UNJUDGED = "it has no out-of-fold predictions"
 
 
-def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> ModelPackage:
+def register(
+    aws: Aws, settings: Settings, model_uri: str, report: Reporter, lineage: Mapping[str, str] = MappingProxyType({})
+) -> ModelPackage:
     """Register the model at *model_uri*, approved if it passes the gate; a registered and checked one is unchanged.
 
     Raises:
@@ -43,7 +47,7 @@ def register(aws: Aws, settings: Settings, model_uri: str, report: Reporter) -> 
         evaluation = _out_of_fold(model_file, settings)
         if package is None:
             statistics = _keep(aws, model_uri, evaluation) if evaluation else ""
-            facts = _lineage(model_file, evaluation)
+            facts = {**_lineage(model_file, evaluation), **lineage}
             package = aws.registry.register(ModelRegistration(image_uri(aws), model_uri, statistics, facts))
     approval, reason = _judge(evaluation, GateRequirements.of(settings))
     package = aws.registry.decide(package, approval, reason)

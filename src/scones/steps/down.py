@@ -154,6 +154,8 @@ def _stop(aws: Aws, members: list[OwnedResource], report: Reporter) -> None:
             open_cleanup(aws).disable_rule(member.name)
     if stopped := aws.batches.stop_all(aws.batch_machine):
         report.tell(f"{stopped} batch runs: stopped")
+    if stopped := aws.batches.stop_all(aws.retrain_machine):
+        report.tell(f"{stopped} retrainings: stopped")
     for job in list(aws.sagemaker.running_trainings(aws.prefix)):
         report.tell(f"training job {job}: stopping")
         aws.sagemaker.end_training(job)

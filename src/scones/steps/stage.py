@@ -1,15 +1,18 @@
 """Stage: upload labelled photos with manifests, under a version that names their content, and report on them."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from scones.aws.connection import Aws
-from scones.aws.s3 import open_prefix
+from scones.aws.s3 import SCHEME, Bucket, open_prefix
 from scones.config.settings import Settings
 from scones.data.dataset import (
     ONE_SOURCE,
@@ -17,14 +20,30 @@ from scones.data.dataset import (
     ExcludedFile,
     LabelledPhoto,
     Sample,
+    SourceError,
+    Split,
     folder_below,
     from_lines,
     to_lines,
     to_list,
 )
+from scones.data.growth import LabelledTraffic, grow, provenance_of_name
+from scones.data.image_header import UnreadablePhoto
+from scones.data.labels import Label
 from scones.data.loading import load_configured_dataset
 from scones.deployment.template import create_base_stack
-from scones.domain.naming import list_key, manifest_key, outliers_prefix, report_key, split_prefix, version_prefix
+from scones.dispatch.order_book import Write
+from scones.domain.errors import DataError
+from scones.domain.naming import (
+    DATA_PREFIX,
+    FORGOTTEN_KEY,
+    list_key,
+    manifest_key,
+    outliers_prefix,
+    report_key,
+    split_prefix,
+    version_prefix,
+)
 from scones.domain.progress import Reporter
 from scones.model.model_file import InvalidModelFile, open_model_file
 from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions
@@ -58,6 +77,10 @@ class StageResult:
     """Photos that were moved to the split of a near duplicate."""
     warnings: tuple[str, ...] = ()
     """How the folders were understood, where that may surprise, and classes of very unequal size."""
+    base: str = ""
+    """The version that this one has grown from by labels; empty if the source's photos were staged."""
+    labelled: int = 0
+    """Training photos and outliers that come from labels, or whose labels people corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +94,14 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReportOptions:
-    """Where to copy the dataset report on this machine, and a model whose predictions check the labels."""
+    """Where to copy the dataset report on this machine, and a model whose predictions check the labels.
+
+    *base* is the version from which the photos have grown by labels, if they have.
+    """
 
     page: Path | None = None
     model: TrainedModel | None = None
+    base: str = ""
 
 
 def load_photos(aws: Aws, settings: Settings, report: Reporter) -> Dataset:
@@ -101,6 +128,7 @@ def stage(
     if len({photo.source for photo in collection.photos}) < 2:
         collection = replace(collection, warnings=(*collection.warnings, ONE_SOURCE))
     create_base_stack(aws, settings, report.tell)
+    collection = _without(collection, aws.bucket.find_json(FORGOTTEN_KEY) or ())
     version = _version(collection.photos, collection.outliers)
     existing = {item.key for item in aws.bucket.list(version_prefix(version))}
     missing = [(key, _reader(photo)) for key, photo in _files(collection, version) if key not in existing]
@@ -123,10 +151,84 @@ def stage(
         leakage=len(collection.findings.leakage),
         reassigned=collection.findings.reassigned,
         warnings=collection.warnings,
+        base=options.base,
+        labelled=sum(photo.provenance is not None for photo in (*collection.photos, *collection.outliers)),
     )
     report.tell(f"{result.train} training and {result.test} test photos staged as version {version}")
     _write_report(aws, collection, version, options, report)
     return result
+
+
+def load_grown(aws: Aws, before: StageResult, labels: Iterable[Label], report: Reporter) -> Dataset:
+    """Load the photos of the version *before*, and those that people labelled.
+
+    Raises:
+        TooFewPhotos: corrections left too few training photos of a class.
+        SourceError: a photo of the version before is gone.
+    """
+    bucket, version = aws.bucket, before.version
+    samples = [
+        it for split in ("train", "test") for it in from_lines(bucket.get(manifest_key(version, split)), bucket.name)
+    ]
+    known = [(it, it.key.partition(f"/{it.split}/{it.label}/")[2]) for it in samples]
+    photos = tuple(
+        LabelledPhoto(
+            name,
+            it.label,
+            cast("Split", it.split),
+            it.sha256,
+            partial(_staged, bucket, it.key),
+            it.source,
+            it.provenance,
+        )
+        for it, name in known
+    )
+    base = Dataset(before.name, before.kind, photos, before.classes, (), _outliers(bucket, version), before.notice)
+    return grow(
+        base,
+        LabelledTraffic.of(labels, bucket.find_json(FORGOTTEN_KEY) or ()),
+        partial(_labelled, aws),
+        report.progress,
+    )
+
+
+def _outliers(bucket: Bucket, version: str) -> tuple[LabelledPhoto, ...]:
+    """The photos of other things; no manifest lists them, so those that a label brought are known by their names."""
+    prefix = outliers_prefix(version)
+    keys = [item.key for item in bucket.list(prefix)]
+    found = []
+    for key, data in zip(keys, bucket.get_all(keys), strict=True):
+        label, _, name = key.removeprefix(prefix).partition("/")
+        photo = LabelledPhoto(name, label, "train", hashlib.sha256(data).hexdigest(), partial(_staged, bucket, key))
+        found.append(replace(photo, provenance=provenance_of_name(name)))
+    return tuple(found)
+
+
+def _staged(bucket: Bucket, key: str) -> bytes:
+    data = bucket.find(key)
+    if data is None:
+        raise SourceError(f"{bucket.uri(key)} is gone; stage the photos again from their source: run: scones stage")
+    return data
+
+
+def _labelled(aws: Aws, label: Label) -> bytes:
+    """Read the photo of a label from wherever it is."""
+    name, _, key = label.uri.removeprefix(SCHEME).partition("/")
+    data = aws.bucket.beside(name).find(key) if key and label.uri.startswith(SCHEME) else None
+    if data is None:
+        raise UnreadablePhoto("is gone: it was deleted between its label and now")
+    return data
+
+
+def _without(collection: Dataset, forgotten: Container[str]) -> Dataset:
+    def kept(photos: Iterable[LabelledPhoto]) -> tuple[LabelledPhoto, ...]:
+        return tuple(
+            it
+            for it in photos
+            if it.sha256 not in forgotten and not (it.provenance and it.provenance.photo in forgotten)
+        )
+
+    return replace(collection, photos=kept(collection.photos), outliers=kept(collection.outliers))
 
 
 def _files(collection: Dataset, version: str) -> Iterator[tuple[str, LabelledPhoto]]:
@@ -153,7 +255,8 @@ def _key(photo: LabelledPhoto, version: str) -> str:
 
 
 def _sample(photo: LabelledPhoto, version: str) -> Sample:
-    return Sample(_key(photo, version), photo.label, photo.split, photo.sha256, photo.source)
+    key = _key(photo, version)
+    return Sample(key, photo.label, photo.split, photo.sha256, photo.source, photo.provenance)
 
 
 def _version(photos: Sequence[LabelledPhoto], outliers: Sequence[LabelledPhoto]) -> str:
@@ -221,3 +324,124 @@ def _out_of_fold(aws: Aws, model: TrainedModel, report: Reporter) -> OutOfFoldPr
     except (InvalidModelFile, InvalidOutOfFold) as error:
         report.tell(f"the report lists no label issues: {error}")
         return None
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class NotAPhotoId(DataError):
+    """A photo's id is the SHA-256 of its bytes."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"{given!r} is no photo's id, the SHA-256 of its bytes in 64 hexadecimal digits: sha256sum FILE"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenPhoto:
+    """What was deleted of a photo, and what was made of it.
+
+    *elsewhere* are copies in buckets that are not the environment's, which are left to their owners. Captured requests
+    and the monitor's pages may show the photo: the first are deleted after *capture_days*.
+    """
+
+    photo: str
+    objects: int
+    versions: tuple[str, ...]
+    """The data versions that held it."""
+    models: tuple[int, ...]
+    """The registered models that were trained on those."""
+    elsewhere: tuple[str, ...]
+    capture_days: int
+
+
+def forget(aws: Aws, photo: str, capture_days: int, report: Reporter) -> ForgottenPhoto:
+    """Delete a photo wherever the environment keeps it as a file of its own; staging never takes it again.
+
+    Labels and decisions about it stay: they hold its hash, and no picture. It may be run again after an interruption.
+
+    Raises:
+        NotAPhotoId: *photo* is no SHA-256.
+    """
+    photo = photo.strip().lower()
+    if not _SHA256.fullmatch(photo):
+        raise NotAPhotoId(photo)
+    _remember(aws, photo)
+    versions: list[str] = []
+    keys: list[str] = []
+    places = list(dict.fromkeys(_places(aws, photo)))
+    ours = [aws.bucket.key(uri) for uri in places if uri.startswith(aws.bucket.uri(""))]
+    for version in _versions(aws):
+        found = list(_remove_from(aws, version, photo))
+        if found:
+            versions.append(version)
+            keys += [*found, *(report_key(version, form) for form in ("html", "json"))]
+    objects = aws.bucket.purge([*ours, *keys])
+    if aws.tables.reviews.exists() and aws.tables.reviews.get({"photo_id": photo}):
+        # A photo that came inside its event is in the item itself.
+        aws.tables.reviews.write(Write({"photo_id": photo}, {"image": None}))
+    models = [aws.registry.get(number) for number in aws.registry.numbers()] if versions else []
+    report.tell(
+        f"{objects} objects deleted; it was in {', '.join(versions) or 'no'} data version{'s'[: len(versions) != 1]}"
+    )
+    return ForgottenPhoto(
+        photo=photo,
+        objects=objects,
+        versions=tuple(versions),
+        models=tuple(sorted(it.number for it in models if it.properties.get("data-version") in versions)),
+        elsewhere=tuple(uri for uri in places if not uri.startswith(aws.bucket.uri(""))),
+        capture_days=capture_days,
+    )
+
+
+def _remember(aws: Aws, photo: str) -> None:
+    """Note the photo first: after an interruption it is not staged again."""
+    while True:
+        body, tag = aws.bucket.find_version(FORGOTTEN_KEY)
+        known = sorted({*(json.loads(body) if body else ()), photo})
+        if aws.bucket.replace(FORGOTTEN_KEY, json.dumps(known).encode(), tag) is not None:
+            return
+
+
+def _places(aws: Aws, photo: str) -> Iterator[str]:
+    """Where the photo was classified from, and where people labelled it."""
+    if aws.tables.decisions.exists():
+        for record in aws.tables.decisions.query({"photo_id": photo}):
+            if record.get("s3_key"):
+                yield f"{SCHEME}{record['s3_bucket']}/{record['s3_key']}"
+    if aws.tables.labels.exists():
+        yield from (label.uri for label in aws.tables.labels.of_photo(photo) if label.uri.startswith(SCHEME))
+
+
+def _versions(aws: Aws) -> list[str]:
+    return sorted({item.key.removeprefix(DATA_PREFIX).partition("/")[0] for item in aws.bucket.list(DATA_PREFIX)})
+
+
+def _remove_from(aws: Aws, version: str, photo: str) -> Iterator[str]:
+    """Take the photo off the lists of a data version; yield the keys of its files."""
+    bucket = aws.bucket
+    for split in ("train", "test"):
+        body = bucket.find(manifest_key(version, split))
+        samples = from_lines(body or b"", bucket.name)
+        gone = [it for it in samples if it.sha256 == photo or (it.provenance and it.provenance.photo == photo)]
+        if gone:
+            yield from (it.key for it in gone)
+            _rewrite(aws, version, split, [it for it in samples if it not in gone], body or b"")
+    for item in bucket.list(outliers_prefix(version)):
+        origin = provenance_of_name(item.key.rpartition("/")[2])
+        if (origin.photo if origin else hashlib.sha256(bucket.find(item.key) or b"").hexdigest()) == photo:
+            yield item.key
+
+
+def _rewrite(aws: Aws, version: str, split: str, samples: list[Sample], before: bytes) -> None:
+    """Write the lists of a split again; the class numbers are those of the lists before."""
+    entries = map(json.loads, before.decode().removesuffix("\n").split("\n"))
+    numbers = {entry["vehicle"]: entry["vehicle-metadata"]["class-name"] for entry in entries}
+    classes = [numbers.get(number, "") for number in range(max(numbers) + 1)]
+    for key, body in (
+        (manifest_key(version, split), to_lines(samples, aws.bucket.name, classes)),
+        (list_key(version, split), to_list(samples, classes)),
+    ):
+        aws.bucket.purge([key])
+        aws.bucket.put(key, body)

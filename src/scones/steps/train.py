@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from scones.aws.client import continues, wait
 from scones.aws.cloudwatch import TrainingLog
 from scones.aws.connection import Aws
-from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus
+from scones.aws.sagemaker import TrainingFailed, TrainingPlan, TrainingStatus, training_request
 from scones.config.settings import Settings
 from scones.data.dataset import NO_NEW_SOURCE
 from scones.data.sources.files import user_path
@@ -92,6 +93,11 @@ def train(aws: Aws, settings: Settings, version: str, report: Reporter) -> Train
     if "new_source_accuracy" not in ended.metrics:
         report.tell(f"warning: {NO_NEW_SOURCE}")
     return TrainingResult(plan.job, ended.model_uri, version, settings.classes, dict(ended.metrics), seconds)
+
+
+def prepare_training(aws: Aws, settings: Settings, version: str, job: str) -> dict[str, Any]:
+    """Build the request of the training *job* on the data *version*, for a state machine to send."""
+    return training_request(replace(_plan(aws, settings, version), job=job))
 
 
 def _begin(aws: Aws, plan: TrainingPlan, kept: str, report: Reporter) -> TrainingPlan:

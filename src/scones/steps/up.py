@@ -7,7 +7,7 @@ from functools import partial
 from scones.aws.client import continues
 from scones.aws.cloudformation import STACK_SECONDS, ChangeSet, DataAtRisk, Stack
 from scones.aws.connection import Aws
-from scones.config.settings import Settings
+from scones.config.settings import Settings, to_environment
 from scones.deployment.checks import preflight
 from scones.deployment.cleanup import owns_bucket
 from scones.deployment.lock import deployment_lock
@@ -114,6 +114,8 @@ def _workflow_parameters(settings: Settings, code_key: str) -> dict[str, str]:
         "SilenceHours": str(settings.no_traffic_alarm_hours),
         "FalseAlarms": str(settings.false_alarms_per_1000_photos),
         "Seed": str(settings.seed),
+        "Retrain": settings.retrain,
+        "FunctionSettings": to_environment(settings) if settings.retrain != "off" else "{}",
     }
 
 
