@@ -1,5 +1,6 @@
 """The console in a real browser: its pages and actions on a local cloud, by mouse and by keyboard."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -340,3 +341,82 @@ def test_ten_tabs_of_one_visitor_all_work(watched: Watched) -> None:
     for tab in tabs:
         tab.wait_for_load_state("networkidle")
         expect(tab.locator("h1")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def review_photos(flow: Pipeline) -> None:
+    """Photos that the model is not sure of, 62 of them beside those of the other tests; one courier waits."""
+    arn = flow._up().workflow_arn
+    unsure = [
+        photo
+        for photo in noisy_pngs(200, 11)
+        if abs(np.asarray(Image.open(io.BytesIO(photo)), float).mean() - 128) < 20
+    ]
+    for number, photo in enumerate(unsure[:62]):
+        sample = flow.upload(f"unsure {number}.png", photo)
+        courier = {"id": "waiting", "x_km": 0.0, "y_km": 0.0, "capacity": 2} if number == 0 else None
+        classify_one(flow.aws, arn, sample, f"unsure{number}", courier)
+
+
+@pytest.mark.usefixtures("review_photos")
+def test_sixty_photos_are_reviewed_by_keyboard(watched: Watched, flow: Pipeline) -> None:
+    """Each key is one photo, with no wait between; all labels are in the store, and the courier has orders."""
+    page = watched.go("/review")
+    page.fill("#review-by", "ann")
+    page.keyboard.press("Tab")
+    expect(page.locator("#review-waits")).to_be_visible()
+    shot(page, "review")
+    for number in range(60):
+        expect(page.locator("#review-photo")).to_be_visible()
+        page.keyboard.press("12x"[number % 3])
+        if number == 29:
+            expect(page.locator("#review-pause")).to_be_visible()
+            page.keyboard.press("Enter")
+    expect(page.locator("#review")).to_have_attribute("data-kept", "60", timeout=60_000)
+    labels = [label for label in flow.aws.tables.labels.all() if label.by == "ann"]
+    assert len({label.photo for label in labels}) == len(labels) == 60
+    assert {label.label for label in labels} == {*flow.settings.classes, "other"}
+    answered = flow.reviews("answered", 100).items
+    assert len(answered) == 60
+    assert any(item.courier and item.orders for item in answered)
+
+
+@pytest.mark.usefixtures("review_photos")
+def test_an_answer_is_undone_and_a_photo_is_skipped(watched: Watched, flow: Pipeline) -> None:
+    """The photo is shown again; what was withdrawn does not count."""
+    page = watched.go("/review")
+    page.fill("#review-by", "eve")
+    page.check("#review-shown")
+    expect(page.locator("#review-model")).to_contain_text("the model thought")
+    page.locator("#review-photo").wait_for()
+    first = page.get_attribute("#review-photo", "src")
+    page.locator("h1").click()
+    page.keyboard.press("1")
+    page.keyboard.press("z")
+    expect(page.locator("#review")).to_have_attribute("data-kept", "2", timeout=20_000)
+    assert page.get_attribute("#review-photo", "src") == first
+    page.keyboard.press("s")
+    expect(page.locator("#review")).to_have_attribute("data-kept", "3", timeout=20_000)
+    assert [label.label for label in flow.aws.tables.labels.all() if label.by == "eve"] == ["bicycle", ""]
+    assert len(flow.reviews("skipped", 10).items) == 1
+
+
+@pytest.mark.usefixtures("review_photos")
+def test_two_reviewers_at_once_keep_both_answers(browser: Browser, server: ConsoleServer, flow: Pipeline) -> None:
+    """They see the same photo and differ: both labels are kept, and the second is told what the first said."""
+    contexts = [browser.new_context() for _ in range(2)]
+    visitors = [Watched(context, server) for context in contexts]
+    for name, visitor in zip(("kim", "lou"), visitors, strict=True):
+        page = visitor.go("/review")
+        page.fill("#review-by", name)
+        page.locator("h1").click()
+        expect(page.locator("#review-photo")).to_be_visible()
+    for key, visitor in zip("12", visitors, strict=True):
+        visitor.page.keyboard.press(key)
+        expect(visitor.page.locator("#review")).to_have_attribute("data-kept", "1", timeout=20_000)
+    expect(visitors[1].page.locator("#review-last")).to_contain_text("kim said bicycle")
+    said = {label.by: label.label for label in flow.aws.tables.labels.all() if label.by in ("kim", "lou")}
+    assert said == {"kim": "bicycle", "lou": "motorcycle"}
+    assert [visitor.faults for visitor in visitors] == [[], []]
+    for context in contexts:
+        context.close()

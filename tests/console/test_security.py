@@ -15,8 +15,20 @@ from scones.console.actions import ACTIONS
 from scones.console.app import Console
 from scones.console.server import ConsoleServer, all_routes
 
-PAGES = ("/", "/try", "/courier", "/decisions", "/drift", "/models", "/data", "/orders", "/resources", "/jobs")
-FORMS = (*(f"/do/{verb}" for verb in ACTIONS), "/try", "/links", "/sign-out")
+PAGES = (
+    "/",
+    "/try",
+    "/courier",
+    "/decisions",
+    "/review",
+    "/drift",
+    "/models",
+    "/data",
+    "/orders",
+    "/resources",
+    "/jobs",
+)
+FORMS = (*(f"/do/{verb}" for verb in ACTIONS), "/try", "/review/answer", "/links", "/sign-out")
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ class Action:
     """Whether the environment's name must be typed to confirm."""
 
 
-def _confirmed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def confirmed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Check the token of a form before anything else is done with it."""
 
     @functools.wraps(handler)
@@ -208,7 +208,7 @@ def ask(request: Request) -> Response:
     )
 
 
-@_confirmed
+@confirmed
 async def act(request: Request, form: FormData) -> Response:
     """Start an action, and go to its page."""
     console = of(request)
@@ -229,7 +229,7 @@ def _run(console: Console, action: Action, form: Form, job: Job) -> object:
     return action.work(console, job, form)
 
 
-@_confirmed
+@confirmed
 async def send_photo(request: Request, form: FormData) -> Response:
     """Classify one photo through the workflow, and go to the page that shows it."""
     console = of(request)
@@ -279,7 +279,7 @@ def _classify(console: Console, name: str, body: bytes, courier: dict[str, Any] 
     return classify_one(flow.aws, arn, sample, execution, courier)
 
 
-@_confirmed
+@confirmed
 async def make_link(request: Request, form: FormData) -> Response:
     """Make a link that opens the console once more, or only its page for couriers."""
     console = of(request)
@@ -288,7 +288,7 @@ async def make_link(request: Request, form: FormData) -> Response:
     return console.render(request, "link.html.j2", url=str(url), role=role)
 
 
-@_confirmed
+@confirmed
 async def sign_out(request: Request, _form: FormData) -> Response:
     """End this session."""
     of(request).sessions.close(request.scope["state"]["session"])

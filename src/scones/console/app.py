@@ -30,6 +30,7 @@ PAGES = (
     ("/", "Overview", "o"),
     ("/try", "Try", "t"),
     ("/decisions", "Decisions", "d"),
+    ("/review", "Review", "r"),
     ("/drift", "Drift", "f"),
     ("/models", "Models", "m"),
     ("/data", "Data", "a"),

@@ -31,7 +31,8 @@ from scones.steps.show import explain_photo
 from scones.steps.up import StackOutputs
 
 _LISTED, _EXPORTED = 48, 500
-_THUMBNAIL, _LARGE = 192, 1280
+_THUMBNAIL, LARGE_PIXELS = 192, 1280
+"""The sides of photos, in pixels."""
 _PIXELATED = 64
 """Photos of at most this side are shown with their pixels, as the model sees them."""
 _DECODERS = Semaphore(2)
@@ -245,7 +246,7 @@ def explanation(request: Request) -> Response:
 def photo(request: Request) -> Response:
     """The photo of a decision, encoded again: what was uploaded is never sent to the browser."""
     body = read_photo(of(request).flow.aws, _asked_decision(request))
-    side = _LARGE if request.query_params.get("size") == "large" else _THUMBNAIL
+    side = LARGE_PIXELS if request.query_params.get("size") == "large" else _THUMBNAIL
     return picture_response(body, side)
 
 

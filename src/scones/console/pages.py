@@ -91,14 +91,8 @@ def health(request: Request) -> Response:
         alarms=monitoring.alarms,
         windows=monitoring.points,
         estimate=estimates[-1] if estimates else None,
-        backlog=_backlog(console),
+        backlog=console.flow.reviews("open", 0),
     )
-
-
-def _backlog(console: Console) -> object | None:
-    """The number of photos that wait for a person; None where this environment has no review."""
-    counts = getattr(console.flow, "reviews", None)
-    return None if counts is None else counts(limit=1)
 
 
 def traffic(request: Request) -> Response:

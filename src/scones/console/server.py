@@ -5,7 +5,7 @@ import socket
 import uvicorn
 from starlette.routing import Route
 
-from scones.console import actions, decision_pages, pages
+from scones.console import actions, decision_pages, pages, review_pages
 from scones.console.app import Console, create_app
 from scones.console.security import SIGN_IN, ConsoleError, Guard, Role
 
@@ -86,7 +86,7 @@ class ConsoleServer:
 
 def all_routes() -> list[Route]:
     """The routes of all pages and actions."""
-    return [*pages.routes(), *decision_pages.routes(), *actions.routes()]
+    return [*pages.routes(), *decision_pages.routes(), *review_pages.routes(), *actions.routes()]
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

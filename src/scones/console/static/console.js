@@ -109,7 +109,7 @@ function photoForm(form) {
 
 // Keys.
 let waiting = false;
-function typing(target) { return target.closest("input:not([type=file]), select, textarea, [contenteditable]") !== null; }
+function typing(target) { return target.closest("input:not([type=file], [type=checkbox]), select, textarea, [contenteditable]") !== null; }
 function move(step) {
   const items = all("[data-list] > li > a, [data-list] > tr, [data-list] > article");
   if (!items.length) return;
@@ -158,3 +158,118 @@ function prepare(root) {
 }
 prepare(document);
 document.addEventListener("htmx:load", (event) => localize(event.detail.elt));
+
+// Review: the next photo is shown at once; answers are sent behind it, one after the other, and what fails comes back.
+function startReview(box) {
+  const size = Number(box.dataset.batch), photo = byId("review-photo"), by = byId("review-by"), shown = byId("review-shown");
+  let items = [], now = null, done = [], batch = 0, open = 0, sending = Promise.resolve(), loading = false;
+  const seen = new Set();
+  const address = (item) => `/review/photo?photo=${encodeURIComponent(item.photo)}`;
+  by.value = localStorage.getItem("scones-by") || by.value;
+  shown.checked = localStorage.getItem("scones-shown") === "yes";
+  by.addEventListener("change", () => localStorage.setItem("scones-by", by.value));
+  shown.addEventListener("change", () => { localStorage.setItem("scones-shown", shown.checked ? "yes" : "no"); show(); });
+  const thought = (item) => item.predicted ? `${item.predicted} ${(100 * item.confidence).toFixed(1)}%` : "nothing";
+
+  async function fill() {
+    if (loading) return;
+    loading = true;
+    try {
+      await sending;
+      const found = await (await fetch("/review/queue")).json();
+      open = found.open;
+      const known = new Set([...items, ...(now ? [now] : [])].map((each) => each.photo));
+      items.push(...found.items.filter((each) => !known.has(each.photo) && !seen.has(each.photo)));
+      for (const each of items.slice(0, 6)) new Image().src = address(each);
+    } catch { byId("review-wrong").textContent = "The console does not answer; reload the page when it runs again."; }
+    loading = false;
+    if (!now) next();
+  }
+  function next() {
+    now = batch >= size ? null : items.shift() || null;
+    show();
+    for (const each of items.slice(0, 4)) new Image().src = address(each);
+    if (items.length < 10) fillOnce();
+  }
+  let empty = false;
+  function fillOnce() { if (!loading && !empty) { const before = items.length; fill().then(() => { empty = items.length === before && !now; }); } }
+  function show() {
+    photo.hidden = !now;
+    if (now) photo.src = address(now);
+    byId("review-waits").hidden = !(now && now.waits);
+    byId("review-empty").hidden = Boolean(now) || batch >= size;
+    const pause = byId("review-pause");
+    pause.hidden = batch < size;
+    pause.textContent = batch >= size ? `${size} photos are decided. Press Enter for the next ${size}.` : "";
+    const model = byId("review-model");
+    model.hidden = !(now && shown.checked);
+    model.textContent = now ? `the model thought: ${thought(now)}` : "";
+    byId("review-progress").value = batch;
+    byId("review-count").textContent = `${batch} of ${size} in this batch, about ${Math.max(0, open - done.length)} photos wait`;
+  }
+  function send(form, item) {
+    sending = sending.then(async () => {
+      const body = new URLSearchParams({ csrf: box.dataset.csrf, photo: item.photo, by: by.value, ...form });
+      let said;
+      try { said = await (await fetch("/review/answer", { method: "POST", body })).json(); }
+      catch { said = { error: "The console does not answer; this answer was not kept." }; }
+      if (said.error) {
+        byId("review-wrong").textContent = said.error;
+        done = done.filter((each) => each.item !== item);
+      } else if (said.others && Object.keys(others(said)).length) {
+        const words = Object.entries(others(said)).map(([who, label]) => `${who} said ${label}`);
+        byId("review-last").textContent += `; ${words.join(", ")}`;
+      } else if (said.orders && said.orders.length) {
+        byId("review-last").textContent += `; courier ${said.courier} has ${said.orders.length} orders`;
+      }
+      box.dataset.kept = String(Number(box.dataset.kept || 0) + (said.error ? 0 : 1));
+    });
+  }
+  // Whoever else said something different; the label that counts may be another person's.
+  function others(said) {
+    const all = { ...said.others, ...(said.by ? { [said.by]: said.label } : {}) };
+    delete all[by.value];
+    return all;
+  }
+  function decide(label) {
+    if (!now) return;
+    const item = now;
+    seen.add(item.photo);
+    done.push({ item, label });
+    batch += 1;
+    byId("review-wrong").textContent = "";
+    byId("review-last").textContent = label ? `you: ${label}, the model: ${thought(item)}` : "skipped";
+    send(label ? { what: "answer", label } : { what: "skip" }, item);
+    next();
+  }
+  function undo() {
+    const last = done.pop();
+    if (!last) return;
+    if (last.label) send({ what: "withdraw" }, last.item);
+    if (now) items.unshift(now);
+    seen.delete(last.item.photo);
+    now = last.item;
+    batch = Math.max(0, batch - 1);
+    byId("review-last").textContent = "undone";
+    show();
+  }
+  box.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.answer) decide(button.dataset.answer);
+    else if ("skip" in button.dataset) decide("");
+    else if ("undo" in button.dataset) undo();
+  });
+  window.reviewKeys = (event) => {
+    const button = all("[data-digit]", box).find((each) => each.dataset.digit === event.key);
+    if (button) decide(button.dataset.answer);
+    else if (event.key === "s") decide("");
+    else if (event.key === "z") undo();
+    else if (event.key === "Enter" && batch >= size) { batch = 0; next(); }
+    else return false;
+    event.preventDefault();
+    return true;
+  };
+  fill();
+}
+if (byId("review")) startReview(byId("review"));
