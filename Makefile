@@ -14,7 +14,7 @@ export ORT_DISABLE_TELEMETRY = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools notebook-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor docs format clean
+.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools notebook-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor bench-loop docs format clean
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -132,6 +132,9 @@ bench-monitor: setup ## Measure drift checks, delays and accuracy estimates, and
 
 bench-dispatch: setup ## Measure dispatch beside the exact optimum, and simulated days; writes into docs/dispatch.md
 	$(BIN)/python -m benchmarks.dispatch --write
+
+bench-loop: setup ## Measure what labels, gate and retraining are worth, about ten minutes; writes into docs/loop.md
+	$(BIN)/python -m benchmarks.loop --write
 
 docs: setup ## Regenerate the pages that are generated from code
 	$(BIN)/python docs/generate.py

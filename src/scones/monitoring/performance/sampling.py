@@ -93,6 +93,8 @@ def informative(probabilities: Floats, features: Floats, count: int, rng: np.ran
     order = order[np.argsort(-unsure[order], kind="stable")]
     candidates = order[np.argsort(_copies(features[order]), kind="stable")][: _CANDIDATES * count]
     points = np.asarray(features[candidates], np.float64)
+    # Without what all photos have in common, directions tell how they differ.
+    points = points - points.mean(axis=0)
     points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
     weights = unsure[candidates]
     nearest = _clusters(points, weights, min(count, len(points)), rng)
