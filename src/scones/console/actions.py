@@ -44,6 +44,7 @@ def confirmed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
     @functools.wraps(handler)
     async def checked(request: Request) -> Response:
+        """Read the form, and handle it."""
         async with request.form(max_files=1, max_fields=20, max_part_size=MAX_PHOTO_BYTES) as form:
             check_csrf(request.scope["state"], form.get(CSRF_FIELD) or request.headers.get(CSRF_HEADER))
             return await handler(request, form)

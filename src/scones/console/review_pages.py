@@ -83,6 +83,7 @@ async def answer(request: Request, form: FormData) -> Response:
     by = given["by"].strip()
 
     def work() -> dict[str, object]:
+        """Do what the form asks for."""
         if given["what"] == "withdraw":
             return asdict(flow.withdraw(given["photo"], by))
         if given["what"] == "skip":
