@@ -268,7 +268,10 @@ def test_a_model_that_cannot_be_registered_says_why_in_one_line(tmp_path: Path, 
 
 
 LIMITED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
-    "memory": (lambda: network(big(60_000, 60_000), *sum_of("ConstantOfShape"), output="sum"), "allocate|allocation|GB of memory"),
+    "memory": (
+        lambda: network(big(60_000, 60_000), *sum_of("ConstantOfShape"), output="sum"),
+        "allocate|allocation|GB of memory",
+    ),
     "memory before it runs": (
         lambda: network(
             Constant(np.array([60_000, 60_000], np.int64), "sides"), *sum_of("ConstantOfShape"), output="sum"
