@@ -329,6 +329,29 @@ class Pipeline:
         )
         return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
+    def observe(  # noqa: PLR0913 - one parameter for each option
+        self,
+        endpoint: str,
+        capture: str,
+        classes: Sequence[str] = (),
+        *,
+        first: int = 0,
+        at_least: int = 0,
+        acknowledge: bool = False,
+    ) -> "MonitorResult":
+        """Check the traffic of an endpoint that Scones did not make, from its data capture below the URI *capture*.
+
+        *classes* are named in the order of its answers; by default they are those of the staged photos. The first run
+        makes the baseline: of the *first* captured photos or, if 0, of the endpoint's answers to the staged photos.
+        """
+        from scones.steps.monitor import find_observed, monitor
+
+        named = tuple(classes) or self._classes()
+        target = find_observed(self.aws, endpoint, capture, named, first)
+        topic, samples = self._up().alert_topic_arn, () if first else self._staged_samples()
+        target = replace(target, alert_topic=topic, samples=samples, at_least=at_least, acknowledge=acknowledge)
+        return monitor(self.aws, self._with(named), target, self.report)
+
     def learn(self, days: int) -> "LearnedDays":
         """Use the traffic of the last *days* days as the monitor's baseline; 0 returns to the training photos."""
         deployed = self._deployed()

@@ -26,6 +26,10 @@ class _MonitorOptions(TypedDict):
     learn: int | None
     report: Path | None
     to_label: Path | None
+    endpoint: str | None
+    capture: str | None
+    classes: str | None
+    first: int
 
 
 @click.command(help=STEPS["monitor"])
@@ -49,15 +53,36 @@ class _MonitorOptions(TypedDict):
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Also draw all monitoring results over time in this HTML file."
 )
+@click.option("--endpoint", metavar="NAME", help="Monitor this endpoint, which Scones did not make; needs --capture.")
+@click.option("--capture", metavar="s3://...", help="With --endpoint: the destination of its data capture.")
+@click.option(
+    "--classes", metavar="A,B,...", help="With --endpoint: the classes in the order of its answers. [as staged]"
+)
+@click.option(
+    "--first",
+    metavar="N",
+    type=click.IntRange(40, 10_000),
+    default=0,
+    help="With --endpoint: make the first N captured photos the baseline, not its answers to the staged photos.",
+)
 @options
 def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) -> None:
     """Check the traffic captured since the last run."""
 
+    endpoint, capture = options["endpoint"], options["capture"]
+    others = [name for name in ("learn", "labels", "to_label", "report") if options[name] is not None]
+    if bool(endpoint) != bool(capture) or ((options["classes"] or options["first"]) and not endpoint):
+        raise click.UsageError("--endpoint and --capture go together; --classes and --first need both")
+    if endpoint and others:
+        raise click.UsageError(f"--{others[0].replace('_', '-')} is for the environment's own endpoint")
     for old, new in (("labels", "import"), ("to_label", "export")):
         if options[old]:  # type: ignore[literal-required]
             echo(f"warning: --{old.replace('_', '-')} is now: scones review {new}", err=True)
 
     def check(flow: "Pipeline") -> "MonitorResult | LabelResult":
+        if endpoint and capture:
+            classes = [name.strip() for name in (options["classes"] or "").split(",") if name.strip()]
+            return flow.observe(endpoint, capture, classes, first=options["first"], acknowledge=options["acknowledge"])
         if options["labels"]:
             return flow.label(options["labels"])
         if options["learn"] is not None:

@@ -130,6 +130,11 @@ LABEL_SAMPLE_KEY: Final = "monitor/labels/asked.json"
 """The photos that were last chosen to be labelled."""
 
 
+def observed_prefix(endpoint: str) -> str:
+    """Everything that the monitor keeps of an endpoint that Scones did not make, below its own keys' names."""
+    return f"monitor/observed/{endpoint}/"
+
+
 def history_prefix(endpoint: str) -> str:
     """The windows of all monitoring runs of an endpoint, one object per run."""
     return f"monitor/history/{endpoint}/"

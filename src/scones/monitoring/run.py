@@ -150,6 +150,8 @@ class MonitoringRun:
 
     def _predict(self, photos: Photos, captured: Floats) -> tuple[Floats, Floats]:
         """Measure some photos; return their features, and the registered model's own probabilities."""
+        if not self._model.known:
+            return measure_features(photos, captured), captured
         probabilities, ood_score, seen = self._model.predict(photos)
         expected = probabilities.astype(np.float64)
         self._check = self._check.join(check_predictions(captured, expected))

@@ -240,9 +240,13 @@ class CaptureReader:
         self._fetch = fetch
         self._counts: Counter[RefusalReason] = Counter()
         self._examples: list[str] = []
+        self._reading = self._read()
 
     def __iter__(self) -> Iterator[CapturedPhoto]:
-        """Read all files that are fetched."""
+        """Go on reading all files that are fetched, where an earlier iteration stopped."""
+        return self._reading
+
+    def _read(self) -> Iterator[CapturedPhoto]:
         for file, pieces in self._fetch(self):
             if pieces is None:
                 self.refuse_once(RefusalReason.GONE, f"{file.key}: {RefusalReason.GONE}")

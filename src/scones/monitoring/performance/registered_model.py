@@ -149,6 +149,8 @@ class RegisteredModel:
     seed: int = 0
     photo_size: int = 0
     """The side at which drift is measured; 0 for that of the input."""
+    known: bool = True
+    """False for an endpoint that Scones did not make, of which only the answers are known: it cannot predict."""
 
     def baseline_photos(self) -> tuple[str, ...]:
         """The names of the baseline's photos; empty if they are not those of the training."""
