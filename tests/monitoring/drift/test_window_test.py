@@ -124,6 +124,28 @@ def test_a_feature_that_was_constant_still_fires() -> None:
     assert window_test(Baseline(before), now, false_alarm_rate=0.005).alarm
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("log_odds", "certainty"),
+        ("log_odds", "certainty", "ood_score"),
+        ("log_odds",),
+        ("saturation", "red_blue"),
+        FEATURES,
+    ],
+    ids=lambda names: f"{len(names)} from {names[0]}",
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_features_that_never_vary_raise_no_alarm(names: tuple[str, ...], seed: int) -> None:
+    """As of a model that answers the same to every photo, or of a camera without color; rounding is no change."""
+    before, now = photos(60, seed), photos(60, seed + 10)
+    for name in names:
+        before[:, FEATURES.index(name)] = now[:, FEATURES.index(name)] = 0.4
+    verdict = window_test(Baseline(before), now, false_alarm_rate=0.005)
+    assert verdict.enough
+    assert not verdict.alarm
+
+
 def test_the_same_seed_gives_the_same_verdict() -> None:
     """A check can be repeated."""
     baseline, batch = Baseline(photos(200, 0)), photos(50, 1)

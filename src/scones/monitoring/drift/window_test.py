@@ -101,6 +101,8 @@ _CHUNK_SPLITS = 500
 # Stretches of time overlap: more of them add no information, and recorded traffic is long.
 _MAX_STRETCHES = 1000
 _TINY = 1e-12
+# Normal scores with a smaller deviation do not vary.
+_CONSTANT = 1e-9
 # A normal score: three in a hundred photos of the baseline have an OOD score above it.
 _OOD_ABOVE = 1.9
 _MAX_LOG_ODDS = 50.0
@@ -306,7 +308,9 @@ class _Pool:
         prediction = 1 / (1 + np.exp(-np.clip(values[:, 0], -_MAX_LOG_ODDS, _MAX_LOG_ODDS)))
         columns = np.column_stack([scores, spreads(scores), products(scores), content, tail, prediction])
         columns -= columns.mean(axis=0)
-        columns /= np.maximum(columns.std(axis=0), _TINY)
+        deviations = columns.std(axis=0)
+        # What never varies leaves rounding errors, which nothing may magnify.
+        columns *= np.where(deviations > _CONSTANT, 1 / np.maximum(deviations, _CONSTANT), 0)
         count = len(compared)
         predictions = np.flatnonzero([FEATURES[number] in PREDICTION_FEATURES for number in known[compared]])
         moments, together = np.arange(2 * count), np.arange(2 * count, 3 * count - 1)
