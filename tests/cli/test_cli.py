@@ -312,6 +312,27 @@ def test_a_model_that_cannot_be_registered_is_one_line(pointed: Path, arguments:
     assert words in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--endpoint", "net"), "go together"),
+        (("--capture", "s3://b/c"), "go together"),
+        (("--first", "50"), "go together"),
+        (("--classes", "a,b"), "go together"),
+        (("--endpoint", "net", "--capture", "s3://b/c", "--learn", "5"), "--learn is for the environment's own"),
+        (("--endpoint", "net", "--capture", "s3://b/c", "--first", "5"), "5 is not in the range"),
+        (("--endpoint", "net", "--capture", "s3://b/c"), "no captured requests lie below s3://b/c"),
+        ((), "run: scones deploy"),
+    ],
+)
+@pytest.mark.usefixtures("pointed")
+def test_options_of_other_endpoints_that_do_not_fit_are_refused(arguments: tuple[str, ...], words: str) -> None:
+    """What goes together, and what does not."""
+    code, out, err = run("monitor", *arguments)
+    assert (code != 0, out) == (True, "")
+    assert words in err.splitlines()[-1]
+
+
 def test_a_model_file_is_evaluated_without_any_cloud(home: Path) -> None:
     """No AWS, no endpoint: JSON on stdout, a page beside it; a missed floor is exit 1 with what was measured."""
     write_tiny_model_file(home / "model")

@@ -29,7 +29,18 @@ class _MonitorOptions(TypedDict):
     endpoint: str | None
     capture: str | None
     classes: str | None
-    first: int
+    first: int | None
+
+
+def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
+    """The endpoint that Scones did not make, and its capture, if the options name one."""
+    endpoint, capture = options["endpoint"], options["capture"]
+    others = [name for name in ("learn", "labels", "to_label", "report") if options[name] is not None]
+    if bool(endpoint) != bool(capture) or ((options["classes"] or options["first"]) and not endpoint):
+        raise click.UsageError("--endpoint and --capture go together; --classes and --first need both")
+    if endpoint and others:
+        raise click.UsageError(f"--{others[0].replace('_', '-')} is for the environment's own endpoint")
+    return endpoint, capture
 
 
 @click.command(help=STEPS["monitor"])
@@ -62,19 +73,13 @@ class _MonitorOptions(TypedDict):
     "--first",
     metavar="N",
     type=click.IntRange(40, 10_000),
-    default=0,
     help="With --endpoint: make the first N captured photos the baseline, not its answers to the staged photos.",
 )
 @options
 def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) -> None:
     """Check the traffic captured since the last run."""
 
-    endpoint, capture = options["endpoint"], options["capture"]
-    others = [name for name in ("learn", "labels", "to_label", "report") if options[name] is not None]
-    if bool(endpoint) != bool(capture) or ((options["classes"] or options["first"]) and not endpoint):
-        raise click.UsageError("--endpoint and --capture go together; --classes and --first need both")
-    if endpoint and others:
-        raise click.UsageError(f"--{others[0].replace('_', '-')} is for the environment's own endpoint")
+    endpoint, capture = _observed(options)
     for old, new in (("labels", "import"), ("to_label", "export")):
         if options[old]:  # type: ignore[literal-required]
             echo(f"warning: --{old.replace('_', '-')} is now: scones review {new}", err=True)
@@ -82,7 +87,9 @@ def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) 
     def check(flow: "Pipeline") -> "MonitorResult | LabelResult":
         if endpoint and capture:
             classes = [name.strip() for name in (options["classes"] or "").split(",") if name.strip()]
-            return flow.observe(endpoint, capture, classes, first=options["first"], acknowledge=options["acknowledge"])
+            return flow.observe(
+                endpoint, capture, classes, first=options["first"] or 0, acknowledge=options["acknowledge"]
+            )
         if options["labels"]:
             return flow.label(options["labels"])
         if options["learn"] is not None:
