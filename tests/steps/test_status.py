@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import boto3
+import msgspec
 import pytest
 
 from access_keys import BOTO_KEYS
 from scones.aws.connection import Aws
 from scones.cli.render import render
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars, template_resources
+from scones.deployment.retrainings import RetrainingOutcome, SkippedRetraining
 from scones.deployment.template import image_uri
+from scones.domain.naming import RETRAIN_SKIPPED_KEY
+from scones.monitoring.alerts.notices import ActiveAlarm, AlarmEvent
 from scones.pipeline import Pipeline
 from scones.steps.status import leftovers, status
 from scones_local.cloud import Cloud
@@ -32,6 +36,47 @@ def test_what_was_deployed_serves_at_its_price(flow: Pipeline) -> None:
     assert found.hourly_dollars == pytest.approx(instance + idle)
     assert found.leftovers == ()
     assert "that of the last release" in render(found)
+
+
+def test_what_matters_comes_first(own_flow: Pipeline) -> None:
+    """The release with its gate verdict, accuracy, drift, reviews and retraining come before the stack."""
+    own_flow.aws.bucket.put(RETRAIN_SKIPPED_KEY, msgspec.json.encode(SkippedRetraining("noon", "alarm", "too soon")))
+    found = own_flow.status()
+    assert (found.release, found.model) == (1, own_flow.registered().number)
+    lines = render(found).splitlines()
+    assert lines[1].startswith(f"release 1, model {found.model}, approved: ")
+    assert lines[2:5] == [
+        "measured accuracy: no labels yet; to label photos, run: scones review export FILE",
+        "data drift: not known yet; run: scones monitor",
+        "no photos to review",
+    ]
+    assert lines[5] == "no retraining at noon (alarm): too soon"
+    assert lines[6].startswith("stack UPDATE_COMPLETE" if "UPDATE" in lines[6] else "stack CREATE_COMPLETE")
+    assert [line for line in lines if line.startswith("stack drift: ")]
+
+
+def test_an_alarm_a_backlog_and_what_was_not_learned_are_shown_with_the_next_step(aws: Aws) -> None:
+    """An alarm stays until it is acknowledged, and a refused retraining says why it did not deploy."""
+    event = AlarmEvent("drift", "photos are darker", "")
+    found = replace(
+        status(aws),
+        release=3,
+        model=5,
+        alarms=(ActiveAlarm(event, "2026-11-30T10:00:00Z", "s3://b/alert.html"),),
+        reviews_open=2,
+        couriers_waiting=1,
+        review_oldest_minutes=90.0,
+        unlearned_labels=1,
+        retraining=RetrainingOutcome.REFUSED,
+        retraining_when="2026-11-30T11:00:00Z",
+        retraining_why="worse",
+    )
+    shown = render(found)
+    assert "ALARM since 2026-11-30T10:00:00Z: " in shown
+    assert "data drift" not in shown
+    assert "2 photos to review, 1 courier waiting; the oldest is 90 minutes old; run: scones review list" in shown
+    assert "1 label that the model has not learned; run: scones retrain" in shown
+    assert "last retraining: 2026-11-30T11:00:00Z: refused: worse" in shown
 
 
 def test_many_things_of_a_kind_are_one_line(aws: Aws) -> None:

@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -18,7 +18,7 @@ from scones.cli.environment import cost, demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
-from scones.cli.output import echo, echo_error
+from scones.cli.output import DEFAULT_ENV, commands, echo, echo_error, shown_env
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
 from scones.cli.review import review
 from scones.domain.errors import SconesError
@@ -35,6 +35,17 @@ for _command in (*_BUILD, *_USE, console, cost, status, down, demo, local):
     scones.add_command(_command)
 
 
+def _with_env(group: click.Group, above: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _with_env(command, f"{above}{name} ")
+        if any(parameter.name == "env" for parameter in command.params):
+            yield above + name
+
+
+commands.update(_with_env(scones))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error becomes one line on stderr."""
     signal.signal(signal.SIGTERM, _as_interrupt)
@@ -43,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
+    shown_env.set(DEFAULT_ENV)
     try:
         scones(arguments, standalone_mode=False)
     except _expected_errors() as error:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from scones.cli.demo import DemoResult
     from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
     from scones.deployment.retrainings import Retraining
-    from scones.evaluation.evaluation import AccuracyEstimate, Evaluation
+    from scones.evaluation.evaluation import Evaluation, SampleAccuracy
     from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import Prediction
     from scones.monitoring.inspect import MonitorResult
+    from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
     from scones.monitoring.performance.labels import LabelResult, MeasuredAccuracy
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
@@ -143,7 +144,7 @@ def _by_source(result: "Evaluation") -> Iterable[str]:
     yield from (f"warning: {warning}" for warning in result.warnings)
 
 
-def _share(found: "AccuracyEstimate") -> str:
+def _share(found: "SampleAccuracy") -> str:
     return f"{found.accuracy:.3f} [{found.interval.low:.3f} to {found.interval.high:.3f}, 95%], n = {found.n}"
 
 
@@ -173,9 +174,7 @@ def _monitored(result: "MonitorResult") -> Iterable[str]:
         yield f"since {result.alert.since}"
         yield from result.alert.changes
     if result.accuracy:
-        found = result.accuracy
-        doubt = "" if found.trusted else f"; unreliable: {found.why}"
-        yield f"estimated accuracy: {found.accuracy:.0%} [{found.low:.0%} to {found.high:.0%}, 90%]{doubt}"
+        yield f"estimated accuracy: {_estimated(result.accuracy)}"
     if result.report_uri:
         yield f"alert: {result.report_uri}"
     if result.acknowledged:
@@ -188,6 +187,11 @@ def _monitored(result: "MonitorResult") -> Iterable[str]:
         yield f"malformed: {line}"
     if not result.complete:
         yield "the rest of the captured traffic is left for the next run"
+
+
+def _estimated(found: "AccuracyEstimate") -> str:
+    doubt = "" if found.trusted else f"; unreliable: {found.why}"
+    return f"{found.accuracy:.0%} [{found.low:.0%} to {found.high:.0%}, 90%]{doubt}"
 
 
 def _dispatched(result: "DispatchResult") -> Iterable[str]:
@@ -338,23 +342,52 @@ def _cost_table(result: "CostTable") -> Iterable[str]:
 
 def _status(result: "Status") -> Iterable[str]:
     yield f"account {result.account}, {result.region}, environment {result.env}"
+    yield from _live(result)
     yield f"stack {result.stack or 'none'}, endpoint {result.endpoint or 'none'}"
     if result.drift:
-        yield f"drift {result.drift}"
+        yield f"stack drift: {result.drift}"
     if result.endpoint_config != result.wanted_config:
         wanted = result.wanted_config or "no release"
         live = result.endpoint_config or "nothing"
         yield f"ENDPOINT: {live} is live, but {wanted} was deployed last; run: scones deploy"
     elif result.endpoint:
         yield f"endpoint configuration {result.endpoint_config}, that of the last release"
-    yield from _measured(result.accuracy)
-    if result.reviews_open:
-        age = f"the oldest is {result.review_oldest_minutes:,.0f} minutes old"
-        yield f"{result.reviews_open} photos to review, {result.couriers_waiting} couriers wait; {age}"
     dollars = _hourly(result.hourly_dollars)
     yield f"cost on AWS: {dollars}"
     yield from (f"resource: {line}" for line in _by_kind(result.resources))
     yield from (f"LEFTOVER: {item}" for item in result.leftovers)
+
+
+def _live(result: "Status") -> Iterable[str]:
+    """What matters most: the model, how right it is, whether the photos changed, and who waits for whom."""
+    if not result.release:
+        return
+    yield f"release {result.release}, model {result.model}{result.approval and f', {result.approval}'}"
+    if not any(model.measured for model in result.accuracy):
+        yield "measured accuracy: no labels yet; to label photos, run: scones review export FILE"
+    yield from _measured(result.accuracy)
+    if result.estimated_accuracy:
+        yield f"estimated accuracy: {_estimated(result.estimated_accuracy)}"
+    for alarm in result.alarms:
+        page = f"; {alarm.report_uri}" if alarm.report_uri else ""
+        yield f"ALARM since {alarm.since}: {alarm.event.subject}{page}"
+    if not result.alarms:
+        yield "data drift: no alarm" if result.monitored else "data drift: not known yet; run: scones monitor"
+    if result.reviews_open:
+        age = f"the oldest is {result.review_oldest_minutes:,.0f} minutes old"
+        waiting = (
+            f"{_count(result.reviews_open, 'photo')} to review, {_count(result.couriers_waiting, 'courier')} waiting"
+        )
+        yield f"{waiting}; {age}; run: scones review list"
+    else:
+        yield "no photos to review"
+    if result.unlearned_labels:
+        yield f"{_count(result.unlearned_labels, 'label')} that the model has not learned; run: scones retrain"
+    if result.retraining:
+        why = result.retraining_why and f": {result.retraining_why}"
+        yield f"last retraining: {result.retraining_when}: {result.retraining}{why}"
+    if late := result.retraining_skipped:
+        yield f"no retraining at {late.when} ({late.reason}): {late.why}"
 
 
 def _measured(models: Iterable["MeasuredAccuracy"]) -> Iterable[str]:

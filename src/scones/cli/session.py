@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import scones_local.cloud as local_cloud
-from scones.cli.output import echo
+from scones.cli.output import echo, shown_env, with_env
 from scones.config.settings import Settings, load
 from scones.domain.errors import CommandError, MissingPrerequisite
 from scones.domain.text import printable
@@ -173,7 +173,7 @@ class Terminal:
     def tell(self, line: str) -> None:
         """Print one line above the bars."""
         self._last_line = time.monotonic()
-        self._console.print(printable(line), markup=False)
+        self._console.print(printable(with_env(line)), markup=False)
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Update the bar of *what*; a full bar becomes a line, and a later one of the same name starts at zero."""
@@ -236,6 +236,7 @@ def connect_environment(flags: Flags, verb: str = "") -> tuple[Settings, "Aws"]:
     from scones.aws.connection import connect
 
     settings = load(flags)
+    shown_env.set(settings.env)
     cloud = None if settings.endpoint_url else find_cloud(settings)
     if not (cloud or settings.endpoint_url) and has_died(settings):
         raise CloudDied(settings.env)

@@ -119,7 +119,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
-class AccuracyEstimate:
+class SampleAccuracy:
     """The accuracy on *n* photos, with its 95% interval (Wilson)."""
 
     n: int
@@ -127,7 +127,7 @@ class AccuracyEstimate:
     interval: Interval
 
     @classmethod
-    def of(cls, right: Flags) -> "AccuracyEstimate":
+    def of(cls, right: Flags) -> "SampleAccuracy":
         """Count the right predictions, of which there is one or more."""
         return cls(len(right), float(right.mean()), wilson_interval(int(right.sum()), len(right)))
 
@@ -140,8 +140,8 @@ class SourceAccuracy:
     """
 
     source: str
-    test: AccuracyEstimate | None
-    left_out: AccuracyEstimate | None
+    test: SampleAccuracy | None
+    left_out: SampleAccuracy | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +166,8 @@ class Evaluation:
     curve: tuple[RiskCoveragePoint, ...]
     predictions: Predictions
     gate: tuple[GateCheck, ...]
-    out_of_fold: AccuracyEstimate | None = None
-    new_source: AccuracyEstimate | None = None
+    out_of_fold: SampleAccuracy | None = None
+    new_source: SampleAccuracy | None = None
     by_source: tuple[SourceAccuracy, ...] = ()
     warnings: tuple[str, ...] = ()
     """What these figures do not show."""
@@ -318,15 +318,15 @@ def _from_predictions(
             probabilities=tuple(tuple(row) for row in probabilities.tolist()),
         ),
         gate=(),
-        out_of_fold=AccuracyEstimate.of(model.out_of_fold.right) if model.out_of_fold else None,
+        out_of_fold=SampleAccuracy.of(model.out_of_fold.right) if model.out_of_fold else None,
         new_source=_estimate(model.by_source.right) if model.by_source else None,
         by_source=_by_source(model.by_source, [photo.source for photo in photos], right),
         warnings=_warnings(model.by_source),
     )
 
 
-def _estimate(right: Flags) -> AccuracyEstimate | None:
-    return AccuracyEstimate.of(right) if len(right) else None
+def _estimate(right: Flags) -> SampleAccuracy | None:
+    return SampleAccuracy.of(right) if len(right) else None
 
 
 def _by_source(known: SourceAnswers | None, sources: Sequence[str], right: Flags) -> tuple[SourceAccuracy, ...]:

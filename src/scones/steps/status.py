@@ -1,9 +1,11 @@
-"""Status: show the environment's resources, manual changes, live model and hourly cost; change nothing."""
+"""Status: show the live model, its accuracy, alarms and retraining, and the environment's resources; change nothing."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from scones.aws.client import AwsError
 from scones.aws.cloudformation import Stack, StackDrift
@@ -11,12 +13,17 @@ from scones.aws.connection import Aws
 from scones.deployment.cleanup import inventory, running_instances, tagged_resources
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
+from scones.deployment.retrainings import RetrainingOutcome, SkippedRetraining, count_new_labels, current, skipped
+from scones.domain.naming import result_key
+from scones.monitoring.alerts.notices import ActiveAlarm
+from scones.monitoring.inspect import MonitorResult
+from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 from scones.monitoring.performance.labels import MeasuredAccuracy, measure_accuracy
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of the stack and the endpoint, empty if there is none, and all resources."""
+    """The live model and what is known of it, the stack and the endpoint, empty if there is none, and all resources."""
 
     env: str
     account: str
@@ -39,6 +46,28 @@ class Status:
     review_oldest_minutes: float = 0.0
     accuracy: tuple[MeasuredAccuracy, ...] = ()
     """Measured by people's labels, of each model; the newest first."""
+    release: int = 0
+    """The number of the last finished release; 0 if nothing was deployed."""
+    model: int = 0
+    """The number of its model in the registry."""
+    approval: str = ""
+    """Why that model is approved: the verdict of the gate, or a person's reason."""
+    estimated_accuracy: AccuracyEstimate | None = None
+    """Of the newest photos, without labels, by the last monitoring run."""
+    alarms: tuple[ActiveAlarm, ...] = ()
+    """Of the monitor, as its last run found them."""
+    monitored: bool = False
+    """Whether the monitor has looked at the traffic."""
+    unlearned_labels: int = 0
+    """Labels that the live model has not learned."""
+    retraining: RetrainingOutcome | None = None
+    """How the newest retraining ended, or that it runs."""
+    retraining_when: str = ""
+    """When it ended, or else when it started."""
+    retraining_why: str = ""
+    """Why it deployed its model, or did not."""
+    retraining_skipped: SkippedRetraining | None = None
+    """The last one that the schedule or an alarm asked for, and that did not begin."""
 
 
 def status(aws: Aws) -> Status:
@@ -63,8 +92,38 @@ def status(aws: Aws) -> Status:
         leftovers=leftovers(resources, _needed(kept, endpoint.config if endpoint else ""), has_stack=stack is not None)
         + (tuple(map(str, known.unmanaged)) if stack else ()),
         resources=resources,
+        retraining_skipped=skipped(aws),
+        **_of_retraining(aws),
         **_of_people(aws),
+        **_of_model(aws, kept[-1] if kept else None),
+        **_of_monitor(aws),
     )
+
+
+def _of_model(aws: Aws, release: Release | None) -> dict[str, Any]:
+    if release is None:
+        return {}
+    found: dict[str, Any] = {"release": release.number, "model": release.package}
+    if package := aws.registry.find(release.model_uri):
+        new = count_new_labels(aws, package.properties.get("data-version", ""))
+        found |= {"approval": f"{package.approval.lower()}: {package.reason}", "unlearned_labels": new.unlearned}
+    return found
+
+
+def _of_retraining(aws: Aws) -> dict[str, Any]:
+    found = current(aws)
+    when = found and (found.ended or found.started)
+    return {"retraining": found.outcome, "retraining_when": when, "retraining_why": found.why} if found else {}
+
+
+def _of_monitor(aws: Aws) -> dict[str, Any]:
+    """What the last monitoring run found; nothing if an earlier version of Scones wrote it in another form."""
+    body = aws.bucket.find(result_key("monitor"))
+    try:
+        last = None if body is None else msgspec.json.decode(body, type=MonitorResult)
+    except msgspec.ValidationError:
+        return {}
+    return {"estimated_accuracy": last.accuracy, "alarms": last.alarms, "monitored": True} if last else {}
 
 
 def _of_people(aws: Aws) -> dict[str, Any]:
