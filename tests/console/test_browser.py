@@ -275,6 +275,7 @@ def test_keys_open_pages_and_move_in_lists(watched: Watched) -> None:
     page.keyboard.press("g")
     page.keyboard.press("d")
     expect(page.locator("h1")).to_have_text("Decisions")
+    expect(page.locator(".shot").first).to_be_visible()
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")

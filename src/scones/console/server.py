@@ -2,6 +2,7 @@
 
 import socket
 
+import anyio.to_thread
 import uvicorn
 from starlette.routing import Route
 
@@ -12,7 +13,7 @@ from scones.console.security import SIGN_IN, ConsoleError, Guard, Role
 HOST = "127.0.0.1"
 PORT = 8765
 _LISTENING = 128
-_MAX_CONNECTIONS = 200
+_MAX_CONNECTIONS, _THREADS = 200, 8
 _END_SECONDS = 2
 
 
@@ -20,6 +21,11 @@ class _Server(uvicorn.Server):
     """Ends the streams of running jobs before it waits for its connections to end."""
 
     console: Console
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start answering, with few threads: each keeps memory of its own."""
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop answering."""

@@ -19,7 +19,7 @@ from scones.domain.naming import from_iso8601
 
 _MAX_EXAMINED = 2000
 """How many records one listing looks at for those that match; the next page goes on after them."""
-_PAGE = 500
+_PAGE, _COUNTED_PAGE = 500, 2000
 _MAX_DAYS = 100
 """How many days without a record are passed at most."""
 
@@ -155,7 +155,7 @@ def _since(aws: Aws, now: datetime, first: str) -> Iterator[Item]:
         after: Item | None = None
         while True:
             key: Item = {"day": f"{day:%Y-%m-%d}"}
-            items, after = aws.tables.decisions.newest("by_day", key, _PAGE, after=after)
+            items, after = aws.tables.decisions.newest("by_day", key, _COUNTED_PAGE, after=after)
             for item in items:
                 if str(item["recorded"]) < first:
                     return
