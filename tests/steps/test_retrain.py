@@ -14,7 +14,7 @@ from scones.aws.connection import connect
 from scones.aws.registry import ApprovalStatus
 from scones.config.settings import Settings, load, to_environment
 from scones.data.dataset import Sample, to_lines
-from scones.data.labels import Label
+from scones.data.labels import Label, Purpose
 from scones.deployment.lock import EnvironmentBusy, deployment_lock
 from scones.deployment.retrainings import (
     NewLabels,
@@ -38,6 +38,7 @@ from scones.steps.retrain import (
     begin,
     check_limits,
     end,
+    fresh_labels,
 )
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud
@@ -102,6 +103,17 @@ def test_a_function_gets_the_settings_that_are_not_the_defaults() -> None:
     found = load({}, {"SCONES_SETTINGS": to_environment(mine), "SCONES_SEED": "8"}, Path("/nowhere"))
     assert (found.retrain, found.seed, found.gate_accuracy, found.classes) == ("auto", 8, 0.5, ("a", "b"))
     assert (found.env, found.cache) == ("dev", load({}, {}, Path("/nowhere")).cache)
+
+
+def test_a_challenger_is_measured_by_recent_labels_of_the_random_share() -> None:
+    """Older ones show what the photos were before a change; those that were chosen to learn from are easy to learn."""
+    now = datetime.now(UTC)
+    labels = [
+        Label(f"{purpose}{days}", "bicycle", "ann", to_iso8601(now - timedelta(days=days)), purpose=purpose)
+        for purpose in Purpose
+        for days in (0.1, 6.9, 7.1, 60)
+    ]
+    assert {label.photo for label in fresh_labels(labels, to_iso8601(now))} == {"measure0.1", "measure6.9"}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ A retraining is a record in the bucket that says which phase it is in. Each phas
 so that a command, or an execution of the state machine, goes on where another was interrupted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from scones.config.settings import Settings
 from scones.data.dataset import from_lines
 from scones.data.decode import decode
 from scones.data.growth import LabelledTraffic
+from scones.data.labels import Label
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import UnknownPrice, bill
 from scones.deployment.retrainings import (
@@ -30,10 +31,7 @@ from scones.deployment.retrainings import (
     save,
 )
 from scones.domain.errors import EvaluationError
-from scones.domain.naming import (
-    manifest_key,
-    to_iso8601,
-)
+from scones.domain.naming import from_iso8601, manifest_key, to_iso8601
 from scones.domain.progress import Reporter, Silent
 from scones.evaluation.challenge import Challenge, ChallengeTerms, challenge
 from scones.evaluation.evaluation import (
@@ -52,6 +50,8 @@ from scones.model.model_file import open_model_file
 
 _WEEK = timedelta(days=7)
 _LOCK_SECONDS = 60.0
+FRESH_DAYS: Final = 7
+"""Labels count as fresh for so many days: after a change, older photos would hide that a model is better or worse."""
 SCHEDULE: Final = "schedule"
 """The reason of a retraining that the schedule asks for; it starts only if there are labels enough."""
 ALARM: Final = "alarm"
@@ -299,7 +299,7 @@ def compare_models(aws: Aws, settings: Settings, retraining: Retraining, report:
     test = from_lines(manifest, aws.bucket.name)
     bodies = aws.bucket.get_all([sample.key for sample in test])
     photos = tuple(EvaluationPhoto(it.key, it.label, body) for it, body in zip(test, bodies, strict=True))
-    fresh = tuple(_fresh(aws, report))
+    fresh = tuple(_fresh(aws, retraining.started, report))
     models = []
     with ExitStack() as stack:
         for name, uri in (("live model", retraining.champion_uri), ("new model", retraining.model_uri)):
@@ -319,10 +319,16 @@ def compare_models(aws: Aws, settings: Settings, retraining: Retraining, report:
         return challenge(models[0], models[1], (photos, fresh), terms, report.progress)
 
 
-def _fresh(aws: Aws, report: Reporter) -> Iterator[EvaluationPhoto]:
-    """The labelled photos of the random share that are still there."""
+def fresh_labels(labels: Iterable[Label], until: str) -> list[Label]:
+    """The labels of the random share that people gave in the last days before *until*, a timestamp."""
+    since = from_iso8601(until) - timedelta(days=FRESH_DAYS)
+    return [label for label in LabelledTraffic.of(labels).measure.values() if from_iso8601(label.when) >= since]
+
+
+def _fresh(aws: Aws, until: str, report: Reporter) -> Iterator[EvaluationPhoto]:
+    """The labelled photos of the random share that are recent and still there."""
     gone = 0
-    for label in LabelledTraffic.of(aws.tables.labels.all()).measure.values():
+    for label in fresh_labels(aws.tables.labels.all(), until):
         bucket, _, key = label.uri.removeprefix(SCHEME).partition("/")
         data = aws.bucket.beside(bucket).find(key) if key else None
         if data is None:
