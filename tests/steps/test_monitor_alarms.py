@@ -14,7 +14,9 @@ from conftest import stage_test_photos
 from scones.aws.client import AwsError
 from scones.aws.s3 import Bucket, S3Object
 from scones.data.decode import darken_and_blur
+from scones.deployment.pricing import MONITOR_METRICS
 from scones.domain.progress import Silent
+from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import UnreadableMonitorState
@@ -103,6 +105,15 @@ def test_documents_and_metrics_are_where_aws_users_look(quiet: Pipeline) -> None
     assert [key.rsplit("/", 1)[1] for key in fresh[:2]] == ["constraint_violations.json", "statistics.json"]
     assert bucket.find_json("monitor/baseline/constraints.json")["features"]
     assert sums(quiet, "images_seen") == before + 25
+    listed = (
+        client(quiet, "cloudwatch")
+        .get_paginator("list_metrics")
+        .paginate(Dimensions=[{"Name": "Endpoint", "Value": quiet.aws.name}])
+    )
+    names = {metric["MetricName"] for page in listed for metric in page["Metrics"]}
+    others = {name for name in names if not name.startswith("feature_")}
+    # The five of the labels and the estimated accuracy are published once there are any.
+    assert len(FEATURES) + len(others) + 6 == MONITOR_METRICS, "what the price table counts"
     alarm = client(quiet, "cloudwatch").describe_alarms(AlarmNames=[f"{quiet.aws.name}-silence"])["MetricAlarms"][0]
     assert alarm["ActionsEnabled"]
 
