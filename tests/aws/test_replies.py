@@ -29,6 +29,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "scones"
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head>\x1b[31m<body>" + b"Please sign in. " * 500
 # Members of replies that look like partial failures, and are none.
 NO_FAILURES = {
+    "invoke": "FunctionError is that of the function, which raises FunctionFailed",
     "describe_training_job": "FailureReason is that of the job, which the reply describes",
     "describe_endpoint": "FailureReason is that of the endpoint",
     "describe_change_set": "OnStackFailure is an option",

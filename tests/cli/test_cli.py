@@ -93,11 +93,13 @@ def test_a_command_that_calls_no_service_loads_no_client(arguments: tuple[str, .
 
 
 @pytest.mark.usefixtures("pointed")
-def test_status_loads_the_clients_and_nothing_that_computes() -> None:
-    """It describes resources, and needs boto3 alone."""
+def test_status_loads_the_clients_and_what_computes_intervals() -> None:
+    """It describes resources and the accuracy that labels measured; it needs neither charts nor models."""
     assert loaded("from scones.cli import _exit_code", "assert _exit_code(['status']) == 0") == {
         "boto3",
         "botocore.loaders",
+        "numpy",
+        "scipy",
     }
 
 

@@ -68,6 +68,12 @@ def test_a_standard_execution(aws: Checked) -> None:
     client.delete_state_machine(stateMachineArn=arn)
 
 
+def test_a_token_that_no_task_waits_for(aws: Checked) -> None:
+    """Whoever answers a task that has ended, or never was, is told so."""
+    with pytest.raises(ClientError, match=r"InvalidToken|TaskDoesNotExist|TaskTimedOut"):
+        aws("stepfunctions").send_task_success(taskToken="none", output="{}")
+
+
 def test_a_map_run(aws: Checked) -> None:
     """Start a Distributed Map, list and describe its run; the items' counts add up."""
     client, name = aws("stepfunctions"), fresh("contract")

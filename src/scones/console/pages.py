@@ -15,7 +15,7 @@ from scones.console.security import ConsoleError, Role
 from scones.deployment.pricing import cost_table, workload
 from scones.dispatch.orders import Rules
 from scones.domain.errors import MissingPrerequisite
-from scones.domain.naming import from_iso8601
+from scones.domain.naming import ALERTS_PREFIX, DATA_PREFIX, from_iso8601
 from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.history import HistoryPoint
 from scones.pipeline import load_result
@@ -35,7 +35,7 @@ from scones.steps.stage import StageResult
 
 _HOURS, _FEATURES, _CANDIDATES = 24, 6, 20
 _MAX_COUNTED = 5000
-_REPORTS = ("monitor/alerts/", "data/")
+_REPORTS = (ALERTS_PREFIX, DATA_PREFIX)
 
 
 def routes() -> list[Route]:

@@ -65,7 +65,11 @@ class FunctionCode:
 
 def function_code() -> FunctionCode:
     """Zip the Lambda functions; the same sources result in the same bytes."""
-    body = zip_entries((f"scones/{name}", _PACKAGE.joinpath(name).read_bytes()) for name in _FUNCTION_MODULES)
+    # The package's own module is for users: it names what is not in the zip.
+    body = zip_entries(
+        (f"scones/{name}", b"" if name == "__init__.py" else _PACKAGE.joinpath(name).read_bytes())
+        for name in _FUNCTION_MODULES
+    )
     return FunctionCode(code_key(f"functions-{hashlib.sha256(body).hexdigest()[:16]}.zip"), body)
 
 

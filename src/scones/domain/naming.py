@@ -165,9 +165,12 @@ def monitor_results_key(endpoint: str, moment: datetime, name: str) -> str:
     return f"monitor/results/{endpoint}/{moment:%Y/%m/%d/%H/%M-%S}/{name}"
 
 
+ALERTS_PREFIX: Final = "monitor/alerts/"
+
+
 def alert_key(moment: datetime, form: str) -> str:
     """An alert; *form* is `html` or `json`."""
-    return f"monitor/alerts/{moment:%Y%m%d-%H%M%S}.{form}"
+    return f"{ALERTS_PREFIX}{moment:%Y%m%d-%H%M%S}.{form}"
 
 
 ENV_TAG: Final = "scones:env"
