@@ -45,7 +45,7 @@ def test_from_python_what_costs_money_is_refused_until_it_is_agreed_to(
         (tmp_path / label).mkdir()
         for level in range(first, first + 12):
             (tmp_path / label / f"{level}.png").write_bytes(plain_photo(level))
-    with Scones(env="asked", data=tmp_path, state=tmp_path / "state") as pipeline:
+    with Scones(env="unagreed", data=tmp_path, state=tmp_path / "state") as pipeline:
         pipeline.stage()
         with pytest.raises(NotConfirmed, match=r"train costs money on AWS: a training job .*agreed=True"):
             pipeline.train()
