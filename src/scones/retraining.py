@@ -6,7 +6,15 @@ from typing import Any
 from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
 from scones.config.settings import Settings
 from scones.deployment.checks import SmokeTestFailed
-from scones.deployment.retrainings import NewLabels, Phase, Retraining, RetrainingOutcome, count_new_labels, save
+from scones.deployment.retrainings import (
+    NewLabels,
+    Phase,
+    Retraining,
+    RetrainingOutcome,
+    count_new_labels,
+    current,
+    save,
+)
 from scones.pipeline import Pipeline, load_result, save_result
 from scones.steps.approve import register
 from scones.steps.deploy import DeployResult, NotApproved, deploy, model_classes
@@ -44,8 +52,10 @@ def begin_retraining(flow: Pipeline, reason: str, execution: str = "") -> Retrai
 
 def new_labels(flow: Pipeline) -> NewLabels:
     """Count the labels that the live model has not learned."""
-    package = flow.aws.registry.find(load_result(flow.aws, "deploy", DeployResult).model_uri)
-    return count_new_labels(flow.aws, package.properties.get("data-version", "") if package else "")
+    aws = flow.aws
+    package = aws.registry.find(load_result(aws, "deploy", DeployResult).model_uri)
+    labels = tuple(aws.tables.labels.all()) if aws.tables.labels.exists() else ()
+    return count_new_labels(aws, package.properties.get("data-version", "") if package else "", labels, current(aws))
 
 
 def continue_retraining(flow: Pipeline, found: Retraining) -> Retraining:

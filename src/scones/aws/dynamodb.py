@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -181,6 +182,16 @@ class Tables:
     def all(self) -> tuple[Table, ...]:
         """Every table, in alphabetical order."""
         return self.couriers, self.decisions, self.labels, self.orders, self.reviews
+
+    def feedback(self) -> tuple[dict[str, Any], tuple[Label, ...]]:
+        """The figures of the open reviews, by name, and all labels; both empty where these tables do not exist."""
+        try:
+            waiting, labels = self.reviews.backlog(), tuple(self.labels.all())
+        except AwsError as error:
+            if not error.not_found:
+                raise
+            return {}, ()
+        return dict(zip(("reviews_open", "couriers_waiting", "review_oldest_minutes"), waiting, strict=True)), labels
 
     def transact(self, writes: Sequence[tuple[Table, Write]]) -> tuple[int, ...]:
         """Make all *writes*, at most 100, or none; return the positions of those whose condition failed.

@@ -93,6 +93,11 @@ class Bucket:
         """Read one object; None if there is none."""
         return self.find_version(key)[0]
 
+    def find_uri(self, uri: str) -> bytes | None:
+        """Read the object at *uri*, in whichever bucket; None if there is none, or *uri* names no object of S3."""
+        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+        return self.beside(bucket).find(key) if key and uri.startswith(SCHEME) else None
+
     def find_json(self, key: str) -> Any:
         """Read one JSON object; None if there is none."""
         body = self.find(key)

@@ -276,7 +276,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
                 settings,
                 terminal,
                 approve,
-                partial(_agree_in_python, settings) if ask and verb == "python" else auto_approve,
+                partial(_agree_to_price, settings, in_python=True) if ask and verb == "python" else auto_approve,
             )
         except AwsError as error:
             if error.not_found and (step := _missing_step(aws, error.service)):
@@ -304,21 +304,14 @@ def confirm_name(terminal: Terminal, env: str, command: str) -> None:
         raise NotConfirmed(f"cancelled; nothing was deleted: {answer.strip()!r} is not the environment's name, {env!r}")
 
 
-def _agree_to_price(settings: Settings, verb: str) -> None:
+def _agree_to_price(settings: Settings, verb: str, *, in_python: bool = False) -> None:
     from scones.deployment.pricing import price_of
 
     price = f"{verb} costs money on AWS: {price_of(verb, settings)}"
+    if in_python and (sys.stdin is None or not sys.stdin.isatty()):
+        raise NotConfirmed(f"{price} To agree to that, open the environment with Scones(..., agreed=True)")
     if not click.confirm(f"{price} Continue?", err=True):
         raise Cancelled
-
-
-def _agree_in_python(settings: Settings, verb: str) -> None:
-    from scones.deployment.pricing import price_of
-
-    if sys.stdin is None or not sys.stdin.isatty():
-        price = f"{verb} costs money on AWS: {price_of(verb, settings)}"
-        raise NotConfirmed(f"{price} To agree to that, open the environment with Scones(..., agreed=True)")
-    _agree_to_price(settings, verb)
 
 
 class _ApprovalPrompt:

@@ -4,6 +4,7 @@ A record says which phase is next, so that a command, or an execution of the sta
 interrupted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.data.dataset import from_lines
 from scones.data.growth import LabelledTraffic, provenance_of_name
-from scones.data.labels import NOT_A_VEHICLE
+from scones.data.labels import NOT_A_VEHICLE, Label
 from scones.domain.naming import (
     FORGOTTEN_KEY,
     RETRAIN_SKIPPED_KEY,
@@ -92,16 +93,16 @@ class NewLabels:
     since_last: int
 
 
-def count_new_labels(aws: Aws, data_version: str) -> NewLabels:
-    """Count the labels that a model trained on *data_version* has not learned; without a table of labels, none."""
-    if not aws.tables.labels.exists():
+def count_new_labels(aws: Aws, data_version: str, labels: Sequence[Label], last: Retraining | None) -> NewLabels:
+    """Count those of all *labels* that a model trained on *data_version* has not learned."""
+    if not labels:
         return NewLabels(0, 0)
-    bucket, last = aws.bucket, current(aws)
+    bucket = aws.bucket
     samples = from_lines(bucket.find(manifest_key(data_version, "train")) or b"", bucket.name)
     names = (item.key.rpartition("/")[2] for item in bucket.list(outliers_prefix(data_version)))
     learned = {it.provenance.photo: it.label for it in samples if it.provenance}
     learned |= {it.photo: NOT_A_VEHICLE for name in names if (it := provenance_of_name(name))}
-    wanted = LabelledTraffic.of(aws.tables.labels.all(), bucket.find_json(FORGOTTEN_KEY) or ()).learn
+    wanted = LabelledTraffic.of(labels, bucket.find_json(FORGOTTEN_KEY) or ()).learn
     known = {it.sha256: it.label for it in samples}
     new = [it for photo, it in wanted.items() if learned.get(photo, known.get(photo)) != it.label]
     return NewLabels(len(new), sum(last is None or it.when > last.started for it in new))

@@ -168,13 +168,8 @@ def monitor(aws: Aws, settings: Settings, target: MonitorTarget, report: Reporte
 
 def _of_people(aws: Aws, model: RegisteredModel) -> dict[str, float]:
     """The metrics of the reviews, and of the accuracy that labels measured; none where the tables do not exist."""
-    try:
-        waiting, labels = aws.tables.reviews.backlog(), aws.tables.labels.all()
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return {}
-    metrics = dict(zip(("reviews_open", "couriers_waiting", "review_oldest_minutes"), map(float, waiting), strict=True))
+    waiting, labels = aws.tables.feedback()
+    metrics = {name: float(figure) for name, figure in waiting.items()}
     for each in measure_accuracy(labels):
         if each.model == model.version and each.measured:
             figure = each.measured

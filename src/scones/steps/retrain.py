@@ -13,7 +13,6 @@ from typing import Final
 
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus
-from scones.aws.s3 import SCHEME
 from scones.config.settings import Settings
 from scones.data.dataset import from_lines
 from scones.data.decode import decode
@@ -329,8 +328,7 @@ def _fresh(aws: Aws, until: str, report: Reporter) -> Iterator[EvaluationPhoto]:
     """The labelled photos of the random share that are recent and still there."""
     gone = 0
     for label in fresh_labels(aws.tables.labels.all(), until):
-        bucket, _, key = label.uri.removeprefix(SCHEME).partition("/")
-        data = aws.bucket.beside(bucket).find(key) if key else None
+        data = aws.bucket.find_uri(label.uri)
         if data is None:
             gone += 1
         else:

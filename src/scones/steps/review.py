@@ -183,8 +183,12 @@ def review_photo(aws: Aws, photo: str) -> bytes:
         UnknownPhoto: it never came to review, or its time is over.
         PhotoGone: it was deleted, or another photo has its place.
     """
-    item = _item(aws, photo)
+    return _photo_of(aws, _item(aws, photo))
+
+
+def _photo_of(aws: Aws, item: Item) -> bytes:
     review = Review.of(item)
+    photo = review.photo_id
     body = _labelled(aws, review.photo_id) or _stored(aws, review.uri) or _inline(str(item.get("event", "")))
     if body is None or hashlib.sha256(body).hexdigest() != photo:
         raise PhotoGone(
@@ -199,11 +203,8 @@ def _labelled(aws: Aws, photo: str) -> bytes | None:
 
 
 def _stored(aws: Aws, uri: str) -> bytes | None:
-    if not uri.startswith("s3://"):
-        return None
-    name, _, key = uri.removeprefix("s3://").partition("/")
     try:
-        return aws.bucket.beside(name).find(key)
+        return aws.bucket.find_uri(uri)
     except AwsError as error:
         if error.not_found or error.code in {"AccessDenied", "403"}:
             return None
@@ -234,8 +235,8 @@ def answer(aws: Aws, photo: str, label: str, by: str, classes: tuple[str, ...]) 
     if label not in (*classes, NOT_A_VEHICLE):
         known = ", ".join((*classes, NOT_A_VEHICLE))
         raise InvalidLabels(f"unknown class {label[:_MAX_SHOWN]!r}; the classes are {known}")
-    review = find_review(aws, photo)
-    uri = keep_photo(aws, photo, review_photo(aws, photo))
+    item = _item(aws, photo)
+    review, uri = Review.of(item), keep_photo(aws, photo, _photo_of(aws, item))
     said = label_of(review, label, by, to_iso8601(datetime.now(UTC)), uri)
     return record(aws, review, said)
 
@@ -274,7 +275,7 @@ def check_person(by: str) -> None:
 def keep_photo(aws: Aws, photo: str, body: bytes) -> str:
     """Keep a labelled photo beyond the time of the others; returns where."""
     key = labelled_key(photo)
-    if aws.bucket.find(key) is None:
+    if aws.bucket.age_seconds(key) is None:
         aws.bucket.put(key, body)
     return aws.bucket.uri(key)
 

@@ -213,8 +213,7 @@ def _staged(bucket: Bucket, key: str) -> bytes:
 
 def _labelled(aws: Aws, label: Label) -> bytes:
     """Read the photo of a label from wherever it is."""
-    name, _, key = label.uri.removeprefix(SCHEME).partition("/")
-    data = aws.bucket.beside(name).find(key) if key and label.uri.startswith(SCHEME) else None
+    data = aws.bucket.find_uri(label.uri)
     if data is None:
         raise UnreadablePhoto("is gone: it was deleted between its label and now")
     return data

@@ -1,19 +1,26 @@
 """Status: show the live model, its accuracy, alarms and retraining, and the environment's resources; change nothing."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from scones.aws.client import AwsError
 from scones.aws.cloudformation import Stack, StackDrift
 from scones.aws.connection import Aws
+from scones.data.labels import Label
 from scones.deployment.cleanup import inventory, running_instances, tagged_resources
 from scones.deployment.pricing import hourly_dollars, idle_hourly_dollars
 from scones.deployment.releases import Release, list_releases
-from scones.deployment.retrainings import RetrainingOutcome, SkippedRetraining, count_new_labels, current, skipped
+from scones.deployment.retrainings import (
+    Retraining,
+    RetrainingOutcome,
+    SkippedRetraining,
+    count_new_labels,
+    current,
+    skipped,
+)
 from scones.domain.naming import result_key
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.inspect import MonitorResult
@@ -77,6 +84,8 @@ def status(aws: Aws) -> Status:
     kept = [release for release in list_releases(aws.bucket) if release.finished]
     known = tagged_resources(aws)
     resources = inventory(aws, known)
+    waiting, labels = aws.tables.feedback()
+    last = current(aws)
     hourly = hourly_dollars(running_instances(aws))
     idle = _idle_dollars(aws, stack) if stack and "WorkflowArn" in stack.outputs else 0.0
     return Status(
@@ -93,25 +102,25 @@ def status(aws: Aws) -> Status:
         + (tuple(map(str, known.unmanaged)) if stack else ()),
         resources=resources,
         retraining_skipped=skipped(aws),
-        **_of_retraining(aws),
-        **_of_people(aws),
-        **_of_model(aws, kept[-1] if kept else None),
+        accuracy=measure_accuracy(labels),
+        **waiting,
+        **_of_retraining(last),
+        **_of_model(aws, kept[-1] if kept else None, labels, last),
         **_of_monitor(aws),
     )
 
 
-def _of_model(aws: Aws, release: Release | None) -> dict[str, Any]:
+def _of_model(aws: Aws, release: Release | None, labels: Sequence[Label], last: Retraining | None) -> dict[str, Any]:
     if release is None:
         return {}
     found: dict[str, Any] = {"release": release.number, "model": release.package}
     if package := aws.registry.find(release.model_uri):
-        new = count_new_labels(aws, package.properties.get("data-version", ""))
+        new = count_new_labels(aws, package.properties.get("data-version", ""), labels, last)
         found |= {"approval": f"{package.approval.lower()}: {package.reason}", "unlearned_labels": new.unlearned}
     return found
 
 
-def _of_retraining(aws: Aws) -> dict[str, Any]:
-    found = current(aws)
+def _of_retraining(found: Retraining | None) -> dict[str, Any]:
     when = found and (found.ended or found.started)
     return {"retraining": found.outcome, "retraining_when": when, "retraining_why": found.why} if found else {}
 
@@ -124,18 +133,6 @@ def _of_monitor(aws: Aws) -> dict[str, Any]:
     except msgspec.ValidationError:
         return {}
     return {"estimated_accuracy": last.accuracy, "alarms": last.alarms, "monitored": True} if last else {}
-
-
-def _of_people(aws: Aws) -> dict[str, Any]:
-    """The reviews and the measured accuracy; nothing where the tables do not exist."""
-    try:
-        waiting, accuracy = aws.tables.reviews.backlog(), measure_accuracy(aws.tables.labels.all())
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return {}
-    names = ("reviews_open", "couriers_waiting", "review_oldest_minutes")
-    return {**dict(zip(names, waiting, strict=True)), "accuracy": accuracy}
 
 
 def leftovers(resources: Iterable[str], needed: Collection[str], *, has_stack: bool) -> tuple[str, ...]:

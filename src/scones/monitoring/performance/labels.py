@@ -243,7 +243,7 @@ def _correct(request: LabelRequest, right: Mapping[str, bool]) -> LabelledAccura
 class MeasuredAccuracy:
     """How often one model was right, by people's labels: in all, of each predicted class, and by day.
 
-    It is measured on labels of the random share, each counting for as many photos as it stands for, and on late truth.
+    It is measured on labels of the random share, weighted by the inverse of their chances, and on late truth.
     Photos that came to review because the model was unsure would make it look worse; *reviewed* is about those.
     """
 
@@ -294,7 +294,7 @@ def _by(names: Sequence[str], chosen: Callable[[str], Sequence[Label]]) -> dict[
 
 
 def _weighted_accuracy(labels: Sequence[Label]) -> LabelledAccuracy | None:
-    """The share of right answers, each weighted by how many photos it stands for; None without labels.
+    """The share of right answers, each weighted by the inverse of its chance of being drawn; None without labels.
 
     The interval is Wilson's for as many labels of equal weight as tell as much (L. Kish, "Survey Sampling", 1965).
     """
