@@ -36,7 +36,8 @@ def test_the_second_is_told_and_goes_on_once_the_first_was_killed(
     with holding(own_flow.aws, own_flow.settings) as first:
         second = deploy()
         assert second.returncode == 1, second.stderr
-        locked = f"scones: environment '{own_flow.settings.env}' is locked by `scones deploy`"
+        env = own_flow.settings.env
+        locked = f"scones: environment '{env}' is locked by `scones deploy --env {env}`, run by arn:"
         assert second.stderr.splitlines()[-1].startswith(locked)
         first.kill()
         first.wait()
