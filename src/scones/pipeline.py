@@ -22,6 +22,7 @@ from scones.domain.progress import Reporter
 if TYPE_CHECKING:
     from scones.aws.connection import Aws
     from scones.deployment.checks import SmokeTestResult
+    from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.steps.approve import ModelPackage
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from scones.steps.down import TeardownReport
     from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
+    from scones.steps.labels import Deployed, LabelResult, ReviewExport
     from scones.steps.monitor import LearnedDays, MonitorResult
     from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
-    from scones.steps.review import Deployed, LabelResult, Review, ReviewAnswer, ReviewExport, Reviews
     from scones.steps.simulate import SimulationResult, Stream
     from scones.steps.stage import ForgottenPhoto, StageResult, TrainedModel
     from scones.steps.status import Status
@@ -373,18 +374,18 @@ class Pipeline:
 
     def import_labels(self, labels: AnyPath, by: str = "") -> "LabelResult":
         """Keep the labels in a file, and compare them with what the models had answered."""
-        from scones.steps.review import import_labels
+        from scones.steps.labels import import_labels
 
         return import_labels(self.aws, self._answering(), Path(labels), by or self.aws.person, self.report)
 
     def export_reviews(self, page: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
         """Write the open reviews as a page, a table to fill in and tasks for Label Studio."""
-        from scones.steps.review import export_reviews
+        from scones.steps.labels import export_reviews
 
         return export_reviews(self.aws, self._answering(), Path(page), choose, limit)
 
     def _answering(self) -> "Deployed":
-        from scones.steps.review import Deployed
+        from scones.steps.labels import Deployed
 
         deployed = self._deployed()
         days = self.settings.photo_retention_days
@@ -393,34 +394,34 @@ class Pipeline:
     def reviews(self, state: str = "open", limit: int = 100) -> "Reviews":
         """List the photos that wait for a person, or were answered or skipped, and count the open ones."""
         self._up()
-        from scones.steps.review import list_reviews
+        from scones.deployment.reviews import list_reviews
 
         return list_reviews(self.aws, state, limit)
 
     def answer(self, photo: str, label: str, by: str = "") -> "ReviewAnswer":
         """Say what a photo shows, and dispatch the courier who waits for it; *by* defaults to the credentials' user."""
-        from scones.steps.review import answer
+        from scones.deployment.reviews import answer
 
         return answer(self.aws, photo, label, by or self.aws.person, self._deployed().classes)
 
     def withdraw(self, photo: str, by: str = "") -> "ReviewAnswer":
         """Withdraw what a person said about a photo."""
         self._up()
-        from scones.steps.review import withdraw
+        from scones.deployment.reviews import withdraw
 
         return withdraw(self.aws, photo, by or self.aws.person)
 
     def skip_review(self, photo: str) -> "Review":
         """Take a photo out of the open reviews without an answer."""
         self._up()
-        from scones.steps.review import skip
+        from scones.deployment.reviews import skip
 
         return skip(self.aws, photo)
 
     def review_photo(self, photo: str) -> bytes:
         """Read the photo of a review."""
         self._up()
-        from scones.steps.review import review_photo
+        from scones.deployment.reviews import review_photo
 
         return review_photo(self.aws, photo)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from scones.cli.demo import DemoResult
     from scones.deployment.pricing import BatchPlan, Bill, CostTable, Estimate
     from scones.deployment.retrainings import Retraining
+    from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.evaluation.evaluation import Evaluation, SampleAccuracy
     from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import Prediction
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
+    from scones.steps.labels import ReviewExport
     from scones.steps.replay import RejudgeResult, ReplayResult
-    from scones.steps.review import Review, ReviewAnswer, ReviewExport, Reviews
     from scones.steps.simulate import SimulationResult
     from scones.steps.stage import ForgottenPhoto, StageResult
     from scones.steps.status import Status

@@ -12,9 +12,9 @@ from scones.console.actions import confirmed
 from scones.console.app import of
 from scones.console.decision_pages import LARGE_PIXELS, picture_response
 from scones.data.labels import NOT_A_VEHICLE
+from scones.deployment.reviews import PhotoGone, Review, review_photo
 from scones.domain.errors import SconesError
 from scones.domain.text import printable
-from scones.steps.review import PhotoGone, Review, review_photo
 
 BATCH = 30
 _STATES = ("open", "answered", "skipped")

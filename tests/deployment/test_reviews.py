@@ -14,11 +14,11 @@ import pytest
 from access_keys import KEY
 from scones.cli.render import render
 from scones.data.labels import InvalidLabels, Purpose, disagreements, settled
+from scones.deployment.reviews import AnswerNotDispatched, PhotoGone, UnknownPhoto
 from scones.dispatch.order_book import Item, Write, open_order
 from scones.dispatch.orders import Order, Place
 from scones.domain.errors import SconesError
 from scones.pipeline import Pipeline
-from scones.steps.review import AnswerNotDispatched, PhotoGone, UnknownPhoto
 from tiny_model import plain_photo
 
 TOWNS = count(9000, 100)
