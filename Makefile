@@ -14,7 +14,7 @@ export ORT_DISABLE_TELEMETRY = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools notebook-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor bench-loop docs format clean
+.PHONY: help setup demo test test-slow test-versions mutants test-live image-tools browser-tools notebook-tools check bench-cloud bench-serving bench-model bench-staging bench-workflow bench-dispatch bench-monitor bench-loop docs site format clean
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,10 @@ $(VENV)/sdk%/.ready: $(VENV)/.ready
 	@($(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		nbclient==0.11.0 ipykernel==7.4.0 matplotlib==3.11.2 $(SDK)) \
 		|| echo "the SageMaker SDK was not installed (offline?): the test of the notebooks will be skipped" >&2
+	@mkdir -p $(@D) && touch $@
+
+$(VENV)/docs/.ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@mkdir -p $(@D) && touch $@
 
 notebook-tools: setup ## Install the SageMaker SDK 2 and 3, each in an environment of its own
@@ -138,6 +142,9 @@ bench-loop: setup ## Measure what labels, gate and retraining are worth, about t
 
 docs: setup ## Regenerate the pages that are generated from code
 	$(BIN)/python docs/generate.py
+
+site: $(VENV)/docs/.ready ## Build the documentation site into build/site; a broken link fails it; about five seconds
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 format: setup ## Format the code
 	$(BIN)/ruff format .
