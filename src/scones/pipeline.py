@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scones.steps.approve import ModelPackage
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
+    from scones.steps.compare import ModelComparison
     from scones.steps.deploy import DeployResult
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
@@ -179,6 +180,12 @@ class Pipeline:
         chosen = self.registered().number if number is None else number
         decision = ApprovalStatus.REJECTED if reject else ApprovalStatus.APPROVED
         return approve(self.aws, chosen, decision, reason, self.report)
+
+    def compare(self, one: int, other: int) -> "ModelComparison":
+        """Compare two registered models on the training photos that both predicted out of fold."""
+        from scones.steps.compare import compare
+
+        return compare(self.aws, one, other)
 
     def up(self, *, replace_data: bool = False) -> "StackOutputs":
         """Create or update the stack, for the classes staged last or those of the settings."""

@@ -21,6 +21,7 @@ OTHERS = (
     "/photo?execution=x",
     "/explain?execution=x",
     "/models/compare?one=1&other=2",
+    "/staged?key=data/v/train/x.png",
     "/data?version=x",
 )
 

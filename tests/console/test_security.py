@@ -189,6 +189,9 @@ def test_pages_have_no_inline_code(visitor: Visitor) -> None:
         "/report?key=flow/lock.json",
         "/report?key=data/../flow/x.html",
         "/report?key=s3://other/data/x/report.html",
+        "/staged?key=flow/lock.json",
+        "/staged?key=../data/x",
+        "/staged?key=s3://other/data/x",
     ],
 )
 def test_paths_lead_nowhere_else(visitor: Visitor, path: str) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from scones.evaluation.comparison import compare, difference_bound, mcnemar, photos_needed
+from scones.evaluation.comparison import compare, difference_bound, difference_interval, mcnemar, photos_needed
 
 CLASSES = ("bicycle", "motorcycle")
 BICYCLE, MOTORCYCLE = (0.8, 0.2), (0.3, 0.7)
@@ -114,3 +114,13 @@ def test_the_photos_needed_are_those_with_which_it_passes() -> None:
     assert photos_needed(0, 0, 100, margin=0.02) == pytest.approx(145, abs=15)
     assert photos_needed(0, 2, 100, margin=0.02) is None
     assert photos_needed(0, 201, 10_000, margin=0.02) is None
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60))
+def test_an_interval_holds_the_difference_and_turns_with_the_sides(n: int, one: int, other: int) -> None:
+    """Exchanging the models exchanges its ends, and it is wider than the one-sided bound of the same confidence."""
+    one, other = one % (n + 1), other % (n + 1 - one % (n + 1))
+    low, high = difference_interval(one, other, n)
+    assert -1 <= low <= (one - other) / n <= high <= 1
+    assert difference_interval(other, one, n) == pytest.approx((-high, -low))
+    assert low <= difference_bound(one, other, n) + 1e-3

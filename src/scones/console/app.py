@@ -60,7 +60,7 @@ class Console:
         self.cache: dict[str, Any] = {}
         """What does not change while the connection lasts."""
         self.templates = environment(PackageLoader("scones.console"))
-        self.templates.filters.update(named=isolate, when=when, tone=self.tone)
+        self.templates.filters.update(named=isolate, when=when, tone=self.tone, points=points)
         self.templates.globals.update(pages=PAGES, scones_version=VERSION, env=env)
 
     @property
@@ -130,6 +130,11 @@ def known_classes(flow: Pipeline) -> tuple[str, ...]:
 def isolate(text: object) -> Markup:
     """A foreign name: escaped, and so that its direction does not change that of the words around it."""
     return Markup('<bdi translate="no">{}</bdi>').format(printable(str(text)))
+
+
+def points(share: float) -> str:
+    """A difference of two shares, in percentage points."""
+    return f"{100 * share:+.1f} points"
 
 
 def when(text: str | datetime | float) -> Markup:

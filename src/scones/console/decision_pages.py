@@ -17,6 +17,7 @@ from scones.console.app import Console, of
 from scones.console.jobs import Job
 from scones.console.security import ConsoleError
 from scones.domain.decision import Outcome
+from scones.domain.naming import DATA_PREFIX
 from scones.domain.text import spreadsheet_cell
 from scones.pipeline import load_result
 from scones.steps.decisions import (
@@ -49,6 +50,7 @@ def routes() -> list[Route]:
         Route("/decision", decision),
         Route("/explain", explanation),
         Route("/photo", photo),
+        Route("/staged", staged_photo),
     ]
 
 
@@ -248,6 +250,20 @@ def photo(request: Request) -> Response:
     body = read_photo(of(request).flow.aws, _asked_decision(request))
     side = LARGE_PIXELS if request.query_params.get("size") == "large" else _THUMBNAIL
     return picture_response(body, side)
+
+
+def staged_url(key: str) -> str:
+    """The address of a staged photo."""
+    return f"/staged?{urlencode({'key': key})}"
+
+
+def staged_photo(request: Request) -> Response:
+    """A photo of a data version, encoded again: what is no photo is never sent, whatever its key."""
+    key = request.query_params.get("key", "")
+    if not key.startswith(DATA_PREFIX):
+        raise ConsoleError("This is not the address of a staged photo.", 404)
+    side = LARGE_PIXELS if request.query_params.get("size") == "large" else _THUMBNAIL
+    return picture_response(of(request).flow.aws.bucket.find(key), side)
 
 
 def picture_response(body: bytes | None, side: int) -> Response:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from scones.console import drawings
 from scones.console.app import Console, of
-from scones.console.decision_pages import try_result
+from scones.console.decision_pages import staged_url, try_result
 from scones.console.security import ConsoleError, Role
 from scones.deployment.pricing import cost_table, workload
 from scones.dispatch.orders import Rules
@@ -23,7 +23,6 @@ from scones.steps.decisions import count_by_hour
 from scones.steps.show import (
     OrderBookView,
     choices,
-    compare_models,
     show_dataset,
     show_models,
     show_monitoring,
@@ -177,8 +176,10 @@ def comparison(request: Request) -> Response:
     """Two models on the same photos."""
     console, query = of(request), request.query_params
     one, other = (_whole(query.get(name, "")) for name in ("one", "other"))
-    found = compare_models(console.flow.aws, one, other)
-    return console.render(request, "compare.html.j2", found=found, one=one, other=other)
+    found = console.flow.compare(one, other)
+    return console.render(
+        request, "compare.html.j2", found=found, figures=found.figures, one=one, other=other, photo_url=staged_url
+    )
 
 
 def _whole(text: str) -> int:

@@ -117,6 +117,13 @@ def difference_bound(only_ours: int, only_theirs: int, n: int, confidence: float
     return low
 
 
+def difference_interval(only_ours: int, only_theirs: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The two-sided confidence interval of our accuracy minus the other's, made of two bounds; raises as they do."""
+    each = (1 + confidence) / 2
+    low, high = (difference_bound(*counts, n, each) for counts in ((only_ours, only_theirs), (only_theirs, only_ours)))
+    return low, -high
+
+
 def photos_needed(only_ours: int, only_theirs: int, n: int, margin: float, confidence: float = 0.95) -> int | None:
     """With about how many photos, and these shares of different answers, the bound would be -*margin*.
 

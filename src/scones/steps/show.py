@@ -13,11 +13,7 @@ from scones.aws.sagemaker import Endpoint
 from scones.deployment.releases import Release, list_releases
 from scones.dispatch.order_book import ASSIGNED, OLDEST_MINUTES, OPEN, Item, courier_of, order_of
 from scones.dispatch.orders import Courier, Order, Rules
-from scones.domain.errors import EvaluationError
 from scones.domain.naming import MONITOR_STATE_KEY, PLAN_KEY, evaluation_id, history_prefix, report_key
-from scones.evaluation.comparison import Comparison, compare
-from scones.model.model_file import open_model_file
-from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.history import HistoryPoint, from_lines
 from scones.monitoring.monitor_state import MonitorState
@@ -25,10 +21,6 @@ from scones.monitoring.monitor_state import MonitorState
 MAX_MODELS = 20
 _MAX_RUNS = 200
 _MAX_ORDERS = 300
-
-
-class CannotCompare(EvaluationError):
-    """Two models have no photos in common on which both can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +46,6 @@ def show_serving(aws: Aws) -> Serving:
 def show_models(aws: Aws) -> tuple[ModelPackage, ...]:
     """Read the newest registered models, newest first."""
     return tuple(aws.registry.get(number) for number in sorted(aws.registry.numbers(), reverse=True)[:MAX_MODELS])
-
-
-def compare_models(aws: Aws, one: int, other: int) -> Comparison:
-    """Compare two registered models by their out-of-fold predictions for the training photos that both have.
-
-    Raises:
-        CannotCompare: they have no such photos, or other classes.
-        NoSuchModel: one of them is not registered.
-    """
-    ours, theirs = (_out_of_fold(aws, number) for number in (one, other))
-    if ours.classes != theirs.classes:
-        raise CannotCompare(f"models {one} and {other} have different classes")
-    places = {mark: place for place, mark in enumerate(theirs.fingerprints)}
-    both = [(place, places[mark]) for place, mark in enumerate(ours.fingerprints) if mark in places]
-    if not both:
-        raise CannotCompare(f"models {one} and {other} were trained on different photos: none can be compared")
-    mine, yours = ([pair[side] for pair in both] for side in (0, 1))
-    photos = [(ours.names[place], ours.labels[place]) for place in mine]
-    return compare(photos, ours.probabilities[mine], theirs.probabilities[yours], ours.classes, f"model {other}")
-
-
-def _out_of_fold(aws: Aws, number: int) -> OutOfFoldPredictions:
-    package = aws.registry.get(number)
-    with open_model_file(aws.bucket.get(aws.bucket.key(package.model_uri))) as model_file:
-        found = OutOfFoldPredictions.kept(model_file)
-    if found is None:
-        raise CannotCompare(f"model {number} has no out-of-fold predictions")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
