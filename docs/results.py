@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
-from scones import pipeline
+from scones import operations, pipeline
 from scones.cli.demo import DemoResult
 from scones.deployment.pricing import BatchPlan, CostTable, Estimate
 from scones.pipeline import Pipeline
@@ -76,8 +76,9 @@ def page() -> str:
 
 
 def _imported_names() -> dict[str, object]:
-    """What the pipeline's annotations name, which it imports only for the type checker."""
-    imports = (node for node in ast.walk(ast.parse(inspect.getsource(pipeline))) if isinstance(node, ast.ImportFrom))
+    """What the annotations of the steps' methods name, which are imported only for the type checker."""
+    trees = [ast.parse(inspect.getsource(module)) for module in (pipeline, operations)]
+    imports = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     return {
         alias.name: getattr(importlib.import_module(node.module or ""), alias.name)
         for node in imports

@@ -27,7 +27,8 @@ from scones.deployment.cleanup import endpoints
 from scones.deployment.template import base_template
 from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, save_result
+from scones.environment import save_result
+from scones.pipeline import Pipeline
 from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, start, stop

@@ -3,91 +3,36 @@
 A step is imported when it is called, so that a command loads what it uses and no more.
 """
 
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from os import PathLike, fspath
+from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from scones.config.settings import Settings
-from scones.data.dataset import Sample, from_lines
 from scones.domain.errors import MissingPrerequisite
-from scones.domain.naming import manifest_key, result_key
-from scones.domain.progress import Reporter
+from scones.environment import AnyPath, as_path
+from scones.operations import Operations
 
 if TYPE_CHECKING:
-    from scones.aws.connection import Aws
     from scones.deployment.checks import SmokeTestResult
-    from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.steps.approve import ModelPackage
-    from scones.steps.classify import ClassifyResult
-    from scones.steps.classify_batch import BatchRunResult
     from scones.steps.compare import ModelComparison
     from scones.steps.deploy import DeployResult
-    from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
     from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
-    from scones.steps.labels import Deployed, LabelResult, ReviewExport
-    from scones.steps.monitor import LearnedDays, MonitorResult
-    from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
-    from scones.steps.simulate import SimulationResult, Stream
-    from scones.steps.stage import ForgottenPhoto, StageResult, TrainedModel
+    from scones.steps.stage import ForgottenPhoto, StageResult
     from scones.steps.status import Status
     from scones.steps.train import TrainingResult
     from scones.steps.up import StackOutputs
 
-T = TypeVar("T")
-AnyPath = str | PathLike[str]
-"""A path, as a string or a Path."""
-
-
-def _path(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(path)
-
-
-def save_result(aws: "Aws", step: str, result: object) -> None:
-    """Save the newest *result* of *step*."""
-    aws.bucket.put(result_key(step), msgspec.json.encode(result), "application/json")
-
-
-def load_result(aws: "Aws", step: str, kind: type[T]) -> T:
-    """Load the newest result of *step*.
-
-    Raises:
-        MissingPrerequisite: there is none, or an earlier version of Scones wrote it in another form.
-    """
-    body = aws.bucket.find(result_key(step))
-    if body is None:
-        raise MissingPrerequisite(step, aws.env)
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise MissingPrerequisite(step, aws.env) from error
-
-
 ORDERS = 40
 
 
-def auto_approve(_what: str = "") -> None:
-    """Approve everything without a question: for --yes, and where nothing costs money."""
-
-
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class Pipeline(Operations):
     """The steps of one environment; each saves its result in the bucket for later steps."""
-
-    aws: "Aws"
-    settings: Settings
-    report: Reporter
-    agree: Callable[[], None] = auto_approve
-    """Asks the user to approve the changes that `up` or `down` shows; raises if they decline."""
-    agree_to_price: Callable[[str], None] = auto_approve
-    """Asks the user to approve what a command costs on AWS, before it starts; raises if they decline."""
 
     def stage(self, page: AnyPath | None = None, *, with_labels: bool = False) -> "StageResult":
         """Stage the photos that the settings name and report on them, in the bucket and, if named, in *page*.
@@ -96,7 +41,7 @@ class Pipeline:
         """
         from scones.steps.stage import DatasetReportOptions, load_grown, load_photos, stage
 
-        options = DatasetReportOptions(_path(page), self._trained_model())
+        options = DatasetReportOptions(as_path(page), self._trained_model())
         if with_labels:
             before = self._staged()
             collection = load_grown(self.aws, before, self.aws.tables.labels.all(), self.report)
@@ -222,76 +167,6 @@ class Pipeline:
             return None
         return smoke_test(self.aws, workflow_arn, self.report)
 
-    def classify(self, photos: AnyPath | Iterable[AnyPath] = ()) -> "ClassifyResult":
-        """Classify *photos*, by default the staged test photos; of several files, those that are no photos are listed.
-
-        Raises:
-            NoSuchPhoto: a single file cannot be read, or is no photo.
-        """
-        from scones.steps.classify import classify_files, read_file
-
-        files = [Path(path) for path in ([photos] if isinstance(photos, str | PathLike) else photos)]
-        if len(files) == 1:
-            read_file(files[0])
-        workflow_arn = self._up().workflow_arn
-        self._deployed()
-        if not files:
-            return self._save("classify", self.classify_samples(self.test_samples()))
-        found = classify_files(self.aws, workflow_arn, files, self.settings.clients, self.report)
-        return self._save("classify", found)
-
-    def test_samples(self) -> list[Sample]:
-        """Return the staged test photos, the classes mixed: class after class would look like drift."""
-        return sorted((sample for sample in self.samples() if sample.split == "test"), key=lambda item: item.sha256)
-
-    def classify_samples(self, samples: Sequence[Sample]) -> "ClassifyResult":
-        """Classify photos that are in the bucket."""
-        from scones.steps.classify import classify
-
-        return classify(self.aws, self._up().workflow_arn, samples, self.settings.clients, self.report)
-
-    def classify_batch(self, source: AnyPath) -> "BatchRunResult":
-        """Classify every photo below *source*, an S3 prefix or a folder, in batches.
-
-        Raises:
-            PhotosNotGranted: the stack's functions have no permission to read the photos.
-        """
-        deployed, stack = self._deployed(), self._up()
-        from scones.steps.classify_batch import BatchTerms, classify_batch, open_batch
-
-        # A Path of a URI has lost one of its slashes.
-        place = re.sub(r"^s3:/+", "s3://", fspath(source))
-        photos = open_batch(self.aws, place, self.settings.photo_bucket, self.report)
-        terms = BatchTerms(
-            model=deployed.config,
-            classes=deployed.classes,
-            threshold=stack.threshold,
-            concurrency=self.settings.batch_concurrency,
-        )
-        return classify_batch(self.aws, photos, terms, self.report)
-
-    def explain(self, executions: Mapping[str, str], page: AnyPath) -> "ExplanationPage":
-        """Explain recorded decisions on *page*; *executions* maps their names to true classes, "" if unknown."""
-        from scones.steps.replay import explain
-
-        found = explain(self.aws, executions, Path(page), self._deployed().model_uri, self.report)
-        self.report.tell(f"report {page}: {found.photos} predictions explained")
-        return found
-
-    def replay(self, execution: str) -> "ReplayResult":
-        """Rebuild one recorded decision."""
-        model_uri = self._deployed().model_uri
-        from scones.steps.replay import replay
-
-        return replay(self.aws, execution, model_uri, self.report)
-
-    def rejudge(self, model_file: AnyPath | None, threshold: float | None) -> "RejudgeResult":
-        """Decide every recorded photo again, by another model or another threshold."""
-        self._up()
-        from scones.steps.replay import rejudge
-
-        return rejudge(self.aws, _path(model_file), threshold, self.report)
-
     def evaluate(self, options: "EvaluationOptions | None" = None) -> "Evaluation":
         """Evaluate the deployed model on the staged test photos; with a gate, approve or reject it."""
         from scones.steps.evaluate import DeployedModel, EvaluationOptions, evaluate
@@ -299,7 +174,7 @@ class Pipeline:
         options = options or EvaluationOptions()
         if options.load:
             self.agree_to_price("evaluate")
-        options = replace(options, report=_path(options.report), against=_path(options.against))
+        options = replace(options, report=as_path(options.report), against=as_path(options.against))
         deployed, staged = self._deployed(), self._staged()
         model = DeployedModel(
             aws=self.aws,
@@ -316,158 +191,6 @@ class Pipeline:
             self.approve(deployed.package, "; ".join(failed) or "by the gate, at the endpoint", reject=bool(failed))
         return self._save("evaluate", result)
 
-    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> "MonitorResult":
-        """Check the traffic since the last monitoring run, once at least *at_least* photos were captured.
-
-        With *acknowledge* the active alarms are acknowledged first. After *seconds* the rest is left for the next run.
-        """
-        deployed = self._deployed()
-        from scones.steps.monitor import MonitorTarget, monitor
-
-        watched = MonitorTarget(
-            endpoint=deployed.endpoint,
-            config=deployed.config,
-            model_uri=deployed.model_uri,
-            capture_prefix=deployed.capture_prefix,
-            alert_topic=self._up().alert_topic_arn,
-            samples=self._staged_samples(),
-            at_least=at_least,
-            seconds=seconds,
-            acknowledge=acknowledge,
-        )
-        return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
-
-    def observe(  # noqa: PLR0913 - one parameter for each option
-        self,
-        endpoint: str,
-        capture: str,
-        classes: Sequence[str] = (),
-        *,
-        first: int = 0,
-        at_least: int = 0,
-        acknowledge: bool = False,
-    ) -> "MonitorResult":
-        """Check the traffic of an endpoint that Scones did not make, from its data capture below the URI *capture*.
-
-        *classes* are named in the order of its answers; by default they are those of the staged photos. The first run
-        makes the baseline: of the *first* captured photos or, if 0, of the endpoint's answers to the staged photos.
-        """
-        from scones.steps.monitor import find_observed, monitor
-
-        named = tuple(classes) or self._classes()
-        target = find_observed(self.aws, endpoint, capture, named, first)
-        topic, samples = self._up().alert_topic_arn, () if first else self._staged_samples()
-        target = replace(target, alert_topic=topic, samples=samples, at_least=at_least, acknowledge=acknowledge)
-        return monitor(self.aws, self._with(named), target, self.report)
-
-    def learn(self, days: int) -> "LearnedDays":
-        """Use the traffic of the last *days* days as the monitor's baseline; 0 returns to the training photos."""
-        deployed = self._deployed()
-        from scones.steps.monitor import learn
-
-        found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
-        baseline = f"{found.photos} photos of {found.days} days" if days else "the training photos"
-        self.report.tell(f"baseline: {baseline}")
-        return found
-
-    def label(self, labels: AnyPath) -> "LabelResult":
-        """Keep *labels*, as `import_labels` does; the name of 0.1.0, which works until the release after 0.2."""
-        return self.import_labels(labels)
-
-    def to_label(self, page: AnyPath) -> None:
-        """Export reviews to *page*; the name of 0.1.0, which works until the release after 0.2."""
-        found = self.export_reviews(page)
-        self.report.tell(f"{found.photos} photos to label: {found.page}; write the labels into {found.table}")
-
-    def import_labels(self, labels: AnyPath, by: str = "") -> "LabelResult":
-        """Keep the labels in a file, and compare them with what the models had answered."""
-        from scones.steps.labels import import_labels
-
-        return import_labels(self.aws, self._answering(), Path(labels), by or self.aws.person, self.report)
-
-    def export_reviews(self, page: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
-        """Write the open reviews as a page, a table to fill in and tasks for Label Studio."""
-        from scones.steps.labels import export_reviews
-
-        return export_reviews(self.aws, self._answering(), Path(page), choose, limit)
-
-    def _answering(self) -> "Deployed":
-        from scones.steps.labels import Deployed
-
-        deployed = self._deployed()
-        days = self.settings.photo_retention_days
-        return Deployed(deployed.endpoint, deployed.model_uri, deployed.capture_prefix, days)
-
-    def reviews(self, state: str = "open", limit: int = 100) -> "Reviews":
-        """List the photos that wait for a person, or were answered or skipped, and count the open ones."""
-        self._up()
-        from scones.deployment.reviews import list_reviews
-
-        return list_reviews(self.aws, state, limit)
-
-    def answer(self, photo: str, label: str, by: str = "") -> "ReviewAnswer":
-        """Say what a photo shows, and dispatch the courier who waits for it; *by* defaults to the credentials' user."""
-        from scones.deployment.reviews import answer
-
-        return answer(self.aws, photo, label, by or self.aws.person, self._deployed().classes)
-
-    def withdraw(self, photo: str, by: str = "") -> "ReviewAnswer":
-        """Withdraw what a person said about a photo."""
-        self._up()
-        from scones.deployment.reviews import withdraw
-
-        return withdraw(self.aws, photo, by or self.aws.person)
-
-    def skip_review(self, photo: str) -> "Review":
-        """Take a photo out of the open reviews without an answer."""
-        self._up()
-        from scones.deployment.reviews import skip
-
-        return skip(self.aws, photo)
-
-    def review_photo(self, photo: str) -> bytes:
-        """Read the photo of a review."""
-        self._up()
-        from scones.deployment.reviews import review_photo
-
-        return review_photo(self.aws, photo)
-
-    def history(self, page: AnyPath) -> None:
-        """Draw the results of all monitoring runs over time, as *page*."""
-        deployed = self._deployed()
-        from scones.steps.monitor import history
-
-        windows = history(self.aws, deployed.endpoint, deployed.model_uri, Path(page))
-        self.report.tell(f"report {page}: {windows} windows")
-
-    def dispatch(self, example: int = 0) -> "DispatchResult":
-        """Dispatch the open orders now; first add *example* example orders, with couriers as classified last."""
-        self._up()
-        from scones.steps.dispatch import dispatch, register_couriers
-
-        if example:
-            self.order(example)
-            register_couriers(self.aws, self._classified().decided(), self.settings.seed)
-        return self._save("dispatch", dispatch(self.aws, self.settings, self.report))
-
-    def simulate(self, stream: "Stream") -> "SimulationResult":
-        """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
-        workflow_arn = self._up().workflow_arn
-        self._deployed()
-        from scones.steps.simulate import plan_events, simulate
-
-        photos = [sample for sample in self.samples() if sample.split == "test"]
-        events = plan_events(photos, stream, self.settings.seed)
-        self.order(len(events))
-        rate = stream.per_second, self.settings.clients
-        return self._save("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
-
-    def order(self, count: int) -> None:
-        """Place *count* example orders now."""
-        from scones.steps.dispatch import place_orders
-
-        place_orders(self.aws, count, self.settings.seed)
-
     def status(self) -> "Status":
         """Describe the environment's resources."""
         from scones.steps.status import status
@@ -482,75 +205,3 @@ class Pipeline:
         from scones.steps.down import down
 
         return down(self.aws, self.report, keep_data=keep_data, confirm=confirm)
-
-    def samples(self) -> tuple[Sample, ...]:
-        """Read the manifest of the photos staged last."""
-        staged = self._staged()
-        return tuple(
-            sample
-            for split in ("train", "test")
-            for sample in from_lines(self.aws.bucket.get(manifest_key(staged.version, split)), self.aws.bucket.name)
-        )
-
-    def _staged_samples(self) -> tuple[Sample, ...]:
-        try:
-            return self.samples()
-        except MissingPrerequisite:
-            return ()
-
-    def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
-        """Upload one photo to classify."""
-        from scones.steps.classify import upload_photo
-
-        return upload_photo(self.aws, name, photo, label)
-
-    def _trained_model(self) -> "TrainedModel | None":
-        """The last trained model, whichever photos it was trained on."""
-        from scones.steps.stage import TrainedModel
-
-        try:
-            trained = self._trained()
-        except MissingPrerequisite:
-            return None
-        return TrainedModel(trained.job, trained.model_uri, trained.data_version)
-
-    def _classes(self) -> tuple[str, ...]:
-        try:
-            return self._staged().classes
-        except MissingPrerequisite:
-            return self.settings.classes
-
-    def _with(self, classes: tuple[str, ...]) -> Settings:
-        return replace(self.settings, classes=classes)
-
-    def _staged(self) -> "StageResult":
-        from scones.steps.stage import StageResult
-
-        return self._load("stage", StageResult)
-
-    def _trained(self) -> "TrainingResult":
-        from scones.steps.train import TrainingResult
-
-        return self._load("train", TrainingResult)
-
-    def _up(self) -> "StackOutputs":
-        from scones.steps.up import StackOutputs
-
-        return self._load("up", StackOutputs)
-
-    def _deployed(self) -> "DeployResult":
-        from scones.steps.deploy import DeployResult
-
-        return self._load("deploy", DeployResult)
-
-    def _classified(self) -> "ClassifyResult":
-        from scones.steps.classify import ClassifyResult
-
-        return self._load("classify", ClassifyResult)
-
-    def _save(self, step: str, result: T) -> T:
-        save_result(self.aws, step, result)
-        return result
-
-    def _load(self, step: str, kind: type[T]) -> T:
-        return load_result(self.aws, step, kind)

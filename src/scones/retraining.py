@@ -15,7 +15,8 @@ from scones.deployment.retrainings import (
     current,
     save,
 )
-from scones.pipeline import Pipeline, load_result, save_result
+from scones.environment import load_result, save_result
+from scones.pipeline import Pipeline
 from scones.steps.approve import register
 from scones.steps.deploy import DeployResult, NotApproved, deploy, model_classes
 from scones.steps.retrain import RetrainingStart, begin, compared, decide, end, lineage, propose, staged, trained

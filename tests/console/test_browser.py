@@ -16,7 +16,8 @@ from conftest import deployed_tiny, stage_test_photos
 from console.consoles import console_of, serving
 from scones.console.app import PAGES
 from scones.console.server import ConsoleServer
-from scones.pipeline import Pipeline, save_result
+from scones.environment import save_result
+from scones.pipeline import Pipeline
 from scones.steps.classify import classify_one
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud

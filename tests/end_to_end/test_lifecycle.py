@@ -24,7 +24,7 @@ from scones.config.settings import Settings
 from scones.deployment.cleanup import inventory
 from scones.domain.naming import LOCK_KEY
 from scones.domain.progress import Silent
-from scones.pipeline import save_result
+from scones.environment import save_result
 from scones.steps.down import down
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud, exports, start, stop

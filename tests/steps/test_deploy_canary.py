@@ -18,7 +18,8 @@ from load import Load, asker
 from scones.aws.sagemaker import UpdateRolledBack
 from scones.config.settings import Settings
 from scones.deployment.releases import list_releases
-from scones.pipeline import Pipeline, save_result
+from scones.environment import save_result
+from scones.pipeline import Pipeline
 from scones.steps.train import TrainingResult
 from tiny_model import plain_photo, tar, write_tiny_model_file
 from waiting import eventually

@@ -11,10 +11,11 @@ from scones.config.settings import Settings
 from scones.data.dataset import Dataset, LabelledPhoto, Sample, Split, labelled_photo
 from scones.data.decode import decode
 from scones.domain.progress import Silent
+from scones.environment import load_result
 from scones.evaluation.comparison import Comparison
 from scones.evaluation.evaluation import CannotEvaluate
 from scones.model.model_file import OUT_OF_FOLD, ModelDescription, write_model_file
-from scones.pipeline import Pipeline, load_result
+from scones.pipeline import Pipeline
 from scones.steps.deploy import DeployResult
 from scones.steps.evaluate import DeployedModel, EvaluationOptions, LocalModel, evaluate
 from scones.steps.up import StackOutputs

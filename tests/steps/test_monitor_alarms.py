@@ -16,11 +16,12 @@ from scones.aws.s3 import Bucket, S3Object
 from scones.data.decode import darken_and_blur
 from scones.deployment.pricing import MONITOR_METRICS
 from scones.domain.progress import Silent
+from scones.environment import load_result, save_result
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.model_monitor import NAMESPACE, dimensions
 from scones.monitoring.monitor_state import UnreadableMonitorState
-from scones.pipeline import Pipeline, load_result, save_result
+from scones.pipeline import Pipeline
 from scones.steps.deploy import DeployResult
 from scones.steps.monitor import ConcurrentRunError, MonitorTarget, monitor
 from scones.steps.train import TrainingResult

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from scones.pipeline import Pipeline, load_result
+from scones.environment import load_result
+from scones.pipeline import Pipeline
 from scones.steps.deploy import DeployResult
 from scones.steps.monitor import history
 from tiny_model import noisy_pngs

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from scones.domain.naming import features_prefix, learned_baseline_key
+from scones.environment import load_result
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.traffic import RecordedTraffic, TooFewDays
 from scones.monitoring.performance.registered_model import open_model
-from scones.pipeline import Pipeline, load_result
+from scones.pipeline import Pipeline
 from scones.steps.deploy import DeployResult
 
 PHOTOS = 25

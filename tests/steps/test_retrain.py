@@ -28,7 +28,8 @@ from scones.deployment.retrainings import (
 from scones.deployment.template import base_template
 from scones.domain.naming import manifest_key, to_iso8601
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, save_result
+from scones.environment import save_result
+from scones.pipeline import Pipeline
 from scones.retraining import begin_retraining, continue_retraining, decide_retraining, new_labels, retrain
 from scones.steps.deploy import DeployResult
 from scones.steps.retrain import (

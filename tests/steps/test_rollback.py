@@ -17,7 +17,8 @@ from scones.deployment.releases import ReleaseUnreadable, list_releases, save_re
 from scones.deployment.template import image_uri
 from scones.domain.errors import MissingPrerequisite
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, load_result, save_result
+from scones.environment import load_result, save_result
+from scones.pipeline import Pipeline
 from scones.steps.deploy import DeployResult
 from scones.steps.rollback import NoPreviousRelease
 from scones.steps.train import TrainingResult

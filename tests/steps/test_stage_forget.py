@@ -12,7 +12,8 @@ from scones.data.dataset import Sample, from_lines, labelled_photo
 from scones.data.labels import NOT_A_VEHICLE, Label
 from scones.domain.naming import list_key, manifest_key, outliers_prefix, report_key
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, save_result
+from scones.environment import save_result
+from scones.pipeline import Pipeline
 from scones.steps.stage import NotAPhotoId, stage
 
 CLASSES = ("bicycle", "motorcycle")

@@ -11,9 +11,10 @@ from scones.config.settings import Settings
 from scones.data.dataset import Dataset, ExcludedFile, labelled_photo
 from scones.domain.naming import report_key
 from scones.domain.progress import Silent
+from scones.environment import save_result
 from scones.model.model_file import OUT_OF_FOLD, write_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
-from scones.pipeline import Pipeline, save_result
+from scones.pipeline import Pipeline
 from scones.steps.stage import DatasetReportOptions, TrainedModel, stage
 from scones.steps.train import TrainingResult
 from tiny_model import plain_photo, tar, write_tiny_model_file

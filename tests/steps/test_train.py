@@ -16,8 +16,9 @@ from scones.deployment.checks import QuotaTooSmall
 from scones.deployment.template import image_source
 from scones.domain.errors import SettingsError
 from scones.domain.progress import Silent
+from scones.environment import load_result
 from scones.model.model_file import read_model_file, unpack
-from scones.pipeline import Pipeline, load_result
+from scones.pipeline import Pipeline
 from scones.steps.stage import stage
 from scones.steps.train import METRICS, TrainingResult, train
 from tiny_model import plain_photo

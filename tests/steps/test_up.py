@@ -15,7 +15,8 @@ from scones.deployment.template import base_template
 from scones.domain.decision import Outcome
 from scones.domain.errors import SconesError
 from scones.domain.progress import Silent
-from scones.pipeline import Pipeline, auto_approve
+from scones.environment import auto_approve
+from scones.pipeline import Pipeline
 from scones.steps.up import ChangeApproval, up
 from tiny_model import plain_photo, probability
 

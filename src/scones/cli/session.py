@@ -257,7 +257,8 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
         MissingPrerequisite: the command needs a stack or an endpoint, and there is none.
     """
     from scones.aws.client import AwsError
-    from scones.pipeline import Pipeline, auto_approve
+    from scones.environment import auto_approve
+    from scones.pipeline import Pipeline
 
     settings, aws = connect_environment(flags, verb)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"

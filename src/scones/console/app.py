@@ -118,7 +118,7 @@ class Console:
 
 def known_classes(flow: Pipeline) -> tuple[str, ...]:
     """The classes of the live model, else those of the settings."""
-    from scones.pipeline import load_result
+    from scones.environment import load_result
     from scones.steps.deploy import DeployResult
 
     try:

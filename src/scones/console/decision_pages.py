@@ -19,7 +19,7 @@ from scones.console.security import ConsoleError
 from scones.domain.decision import Outcome
 from scones.domain.naming import DATA_PREFIX
 from scones.domain.text import spreadsheet_cell
-from scones.pipeline import load_result
+from scones.environment import load_result
 from scones.steps.decisions import (
     DecisionFilter,
     RecordedDecision,

@@ -16,9 +16,9 @@ from scones.deployment.pricing import cost_table, workload
 from scones.dispatch.orders import Rules
 from scones.domain.errors import MissingPrerequisite
 from scones.domain.naming import ALERTS_PREFIX, DATA_PREFIX, from_iso8601
+from scones.environment import load_result
 from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.history import HistoryPoint
-from scones.pipeline import load_result
 from scones.steps.decisions import count_by_hour
 from scones.steps.show import (
     OrderBookView,

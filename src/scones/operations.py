@@ -1,0 +1,258 @@
+"""What is done with a model that is deployed: classify, watch, review and dispatch.
+
+A step is imported when it is called, so that a command loads what it uses and no more.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scones.data.dataset import Sample
+from scones.environment import AnyPath, Environment, as_path
+
+if TYPE_CHECKING:
+    from scones.deployment.reviews import Review, ReviewAnswer, Reviews
+    from scones.steps.classify import ClassifyResult
+    from scones.steps.classify_batch import BatchRunResult
+    from scones.steps.dispatch import DispatchResult
+    from scones.steps.labels import Deployed, LabelResult, ReviewExport
+    from scones.steps.monitor import LearnedDays, MonitorResult
+    from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
+    from scones.steps.simulate import SimulationResult, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Operations(Environment):
+    """The steps of one environment after its deployment."""
+
+    def classify(self, photos: AnyPath | Iterable[AnyPath] = ()) -> "ClassifyResult":
+        """Classify *photos*, by default the staged test photos; of several files, those that are no photos are listed.
+
+        Raises:
+            NoSuchPhoto: a single file cannot be read, or is no photo.
+        """
+        from scones.steps.classify import classify_files, read_file
+
+        files = [Path(path) for path in ([photos] if isinstance(photos, str | PathLike) else photos)]
+        if len(files) == 1:
+            read_file(files[0])
+        workflow_arn = self._up().workflow_arn
+        self._deployed()
+        if not files:
+            return self._save("classify", self.classify_samples(self.test_samples()))
+        found = classify_files(self.aws, workflow_arn, files, self.settings.clients, self.report)
+        return self._save("classify", found)
+
+    def test_samples(self) -> list[Sample]:
+        """Return the staged test photos, the classes mixed: class after class would look like drift."""
+        return sorted((sample for sample in self.samples() if sample.split == "test"), key=lambda item: item.sha256)
+
+    def classify_samples(self, samples: Sequence[Sample]) -> "ClassifyResult":
+        """Classify photos that are in the bucket."""
+        from scones.steps.classify import classify
+
+        return classify(self.aws, self._up().workflow_arn, samples, self.settings.clients, self.report)
+
+    def upload(self, name: str, photo: bytes, label: str = "") -> Sample:
+        """Upload one photo to classify."""
+        from scones.steps.classify import upload_photo
+
+        return upload_photo(self.aws, name, photo, label)
+
+    def classify_batch(self, source: AnyPath) -> "BatchRunResult":
+        """Classify every photo below *source*, an S3 prefix or a folder, in batches.
+
+        Raises:
+            PhotosNotGranted: the stack's functions have no permission to read the photos.
+        """
+        deployed, stack = self._deployed(), self._up()
+        from scones.steps.classify_batch import BatchTerms, classify_batch, open_batch
+
+        # A Path of a URI has lost one of its slashes.
+        place = re.sub(r"^s3:/+", "s3://", fspath(source))
+        photos = open_batch(self.aws, place, self.settings.photo_bucket, self.report)
+        terms = BatchTerms(
+            model=deployed.config,
+            classes=deployed.classes,
+            threshold=stack.threshold,
+            concurrency=self.settings.batch_concurrency,
+        )
+        return classify_batch(self.aws, photos, terms, self.report)
+
+    def explain(self, executions: Mapping[str, str], page: AnyPath) -> "ExplanationPage":
+        """Explain recorded decisions on *page*; *executions* maps their names to true classes, "" if unknown."""
+        from scones.steps.replay import explain
+
+        found = explain(self.aws, executions, Path(page), self._deployed().model_uri, self.report)
+        self.report.tell(f"report {page}: {found.photos} predictions explained")
+        return found
+
+    def replay(self, execution: str) -> "ReplayResult":
+        """Rebuild one recorded decision."""
+        model_uri = self._deployed().model_uri
+        from scones.steps.replay import replay
+
+        return replay(self.aws, execution, model_uri, self.report)
+
+    def rejudge(self, model_file: AnyPath | None, threshold: float | None) -> "RejudgeResult":
+        """Decide every recorded photo again, by another model or another threshold."""
+        self._up()
+        from scones.steps.replay import rejudge
+
+        return rejudge(self.aws, as_path(model_file), threshold, self.report)
+
+    def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> "MonitorResult":
+        """Check the traffic since the last monitoring run, once at least *at_least* photos were captured.
+
+        With *acknowledge* the active alarms are acknowledged first. After *seconds* the rest is left for the next run.
+        """
+        deployed = self._deployed()
+        from scones.steps.monitor import MonitorTarget, monitor
+
+        watched = MonitorTarget(
+            endpoint=deployed.endpoint,
+            config=deployed.config,
+            model_uri=deployed.model_uri,
+            capture_prefix=deployed.capture_prefix,
+            alert_topic=self._up().alert_topic_arn,
+            samples=self._staged_samples(),
+            at_least=at_least,
+            seconds=seconds,
+            acknowledge=acknowledge,
+        )
+        return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
+
+    def observe(  # noqa: PLR0913 - one parameter for each option
+        self,
+        endpoint: str,
+        capture: str,
+        classes: Sequence[str] = (),
+        *,
+        first: int = 0,
+        at_least: int = 0,
+        acknowledge: bool = False,
+    ) -> "MonitorResult":
+        """Check the traffic of an endpoint that Scones did not make, from its data capture below the URI *capture*.
+
+        *classes* are named in the order of its answers; by default they are those of the staged photos. The first run
+        makes the baseline: of the *first* captured photos or, if 0, of the endpoint's answers to the staged photos.
+        """
+        from scones.steps.monitor import find_observed, monitor
+
+        named = tuple(classes) or self._classes()
+        target = find_observed(self.aws, endpoint, capture, named, first)
+        topic, samples = self._up().alert_topic_arn, () if first else self._staged_samples()
+        target = replace(target, alert_topic=topic, samples=samples, at_least=at_least, acknowledge=acknowledge)
+        return monitor(self.aws, self._with(named), target, self.report)
+
+    def learn(self, days: int) -> "LearnedDays":
+        """Use the traffic of the last *days* days as the monitor's baseline; 0 returns to the training photos."""
+        deployed = self._deployed()
+        from scones.steps.monitor import learn
+
+        found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
+        baseline = f"{found.photos} photos of {found.days} days" if days else "the training photos"
+        self.report.tell(f"baseline: {baseline}")
+        return found
+
+    def history(self, page: AnyPath) -> None:
+        """Draw the results of all monitoring runs over time, as *page*."""
+        deployed = self._deployed()
+        from scones.steps.monitor import history
+
+        windows = history(self.aws, deployed.endpoint, deployed.model_uri, Path(page))
+        self.report.tell(f"report {page}: {windows} windows")
+
+    def label(self, labels: AnyPath) -> "LabelResult":
+        """Keep *labels*, as `import_labels` does; the name of 0.1.0, which works until the release after 0.2."""
+        return self.import_labels(labels)
+
+    def to_label(self, page: AnyPath) -> None:
+        """Export reviews to *page*; the name of 0.1.0, which works until the release after 0.2."""
+        found = self.export_reviews(page)
+        self.report.tell(f"{found.photos} photos to label: {found.page}; write the labels into {found.table}")
+
+    def import_labels(self, labels: AnyPath, by: str = "") -> "LabelResult":
+        """Keep the labels in a file, and compare them with what the models had answered."""
+        from scones.steps.labels import import_labels
+
+        return import_labels(self.aws, self._answering(), Path(labels), by or self.aws.person, self.report)
+
+    def export_reviews(self, page: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
+        """Write the open reviews as a page, a table to fill in and tasks for Label Studio."""
+        from scones.steps.labels import export_reviews
+
+        return export_reviews(self.aws, self._answering(), Path(page), choose, limit)
+
+    def _answering(self) -> "Deployed":
+        from scones.steps.labels import Deployed
+
+        deployed = self._deployed()
+        days = self.settings.photo_retention_days
+        return Deployed(deployed.endpoint, deployed.model_uri, deployed.capture_prefix, days)
+
+    def reviews(self, state: str = "open", limit: int = 100) -> "Reviews":
+        """List the photos that wait for a person, or were answered or skipped, and count the open ones."""
+        self._up()
+        from scones.deployment.reviews import list_reviews
+
+        return list_reviews(self.aws, state, limit)
+
+    def answer(self, photo: str, label: str, by: str = "") -> "ReviewAnswer":
+        """Say what a photo shows, and dispatch the courier who waits for it; *by* defaults to the credentials' user."""
+        from scones.deployment.reviews import answer
+
+        return answer(self.aws, photo, label, by or self.aws.person, self._deployed().classes)
+
+    def withdraw(self, photo: str, by: str = "") -> "ReviewAnswer":
+        """Withdraw what a person said about a photo."""
+        self._up()
+        from scones.deployment.reviews import withdraw
+
+        return withdraw(self.aws, photo, by or self.aws.person)
+
+    def skip_review(self, photo: str) -> "Review":
+        """Take a photo out of the open reviews without an answer."""
+        self._up()
+        from scones.deployment.reviews import skip
+
+        return skip(self.aws, photo)
+
+    def review_photo(self, photo: str) -> bytes:
+        """Read the photo of a review."""
+        self._up()
+        from scones.deployment.reviews import review_photo
+
+        return review_photo(self.aws, photo)
+
+    def order(self, count: int) -> None:
+        """Place *count* example orders now."""
+        from scones.steps.dispatch import place_orders
+
+        place_orders(self.aws, count, self.settings.seed)
+
+    def dispatch(self, example: int = 0) -> "DispatchResult":
+        """Dispatch the open orders now; first add *example* example orders, with couriers as classified last."""
+        self._up()
+        from scones.steps.dispatch import dispatch, register_couriers
+
+        if example:
+            self.order(example)
+            register_couriers(self.aws, self._classified().decided(), self.settings.seed)
+        return self._save("dispatch", dispatch(self.aws, self.settings, self.report))
+
+    def simulate(self, stream: "Stream") -> "SimulationResult":
+        """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
+        workflow_arn = self._up().workflow_arn
+        self._deployed()
+        from scones.steps.simulate import plan_events, simulate
+
+        photos = [sample for sample in self.samples() if sample.split == "test"]
+        events = plan_events(photos, stream, self.settings.seed)
+        self.order(len(events))
+        rate = stream.per_second, self.settings.clients
+        return self._save("simulate", simulate(self.aws, workflow_arn, events, rate, self.report))
