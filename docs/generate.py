@@ -13,7 +13,7 @@ from botocore import xform_name
 
 from scones.cli import scones
 from scones.config import settings as settings_module
-from scones.config.settings import RENAMED, Settings, allowed_values
+from scones.config.settings import PLACE_DEFAULTS, RENAMED, Settings, allowed_values
 from scones.deployment.pricing import BatchPlan, Workload, cost_table, plan_batch
 from scones.steps import STEPS
 
@@ -213,7 +213,9 @@ def _settings() -> Iterator[str]:
     words = _attribute_docstrings()
     for name, field in Settings.__dataclass_fields__.items():
         default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
-        yield f"| `{name}` | `{default}` | {allowed_values(name)} | {words[name]} |"
+        on_aws, locally = PLACE_DEFAULTS.get(name, (default, ""))
+        default = f"`{on_aws}`{locally and f'; `{locally}` on a local cloud'}"
+        yield f"| `{name}` | {default} | {allowed_values(name)} | {words[name]} |"
     yield ""
     renamed = ", ".join(f"`{old}` is now `{new}`" for old, new in RENAMED.items())
     yield f"Renamed in 0.2.0: {renamed}. In this release the old names work too, with a warning."

@@ -139,22 +139,22 @@ class Pipeline(Operations):
         approval = ChangeApproval(self.agree, self.image, replace_data)
         return self._save("up", up(self.aws, self._with(self._classes()), approval, self.report))
 
-    def deploy(self, number: int | None = None) -> "DeployResult":
-        """Deploy model *number* of the registry, by default the one trained last."""
+    def deploy(self, number: int | None = None, *, now: bool = False) -> "DeployResult":
+        """Deploy model *number* of the registry, by default the one trained last; with *now* at once, unwatched."""
         from scones.steps.deploy import DeployResult, deploy, model_classes
 
         self.agree_to_price("deploy")
         package = self.registered() if number is None else self.aws.registry.get(number)
         settings = self._with(model_classes(self.aws, package))
         self.image()
-        return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report)))
+        return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report, now=now)))
 
-    def rollback(self) -> "DeployResult":
-        """Return the endpoint to the previous release."""
+    def rollback(self, to: int | None = None, *, now: bool = False) -> "DeployResult":
+        """Return the endpoint to the previous release, or to release *to*; with *now* at once, unwatched."""
         from scones.steps.deploy import DeployResult
         from scones.steps.rollback import rollback
 
-        return self._save("deploy", DeployResult.of(rollback(self.aws, self.settings, self.report)))
+        return self._save("deploy", DeployResult.of(rollback(self.aws, self.settings, self.report, to=to, now=now)))
 
     def smoke(self) -> "SmokeTestResult | None":
         """Send one photo through the workflow, if there is a workflow and an endpoint."""

@@ -51,6 +51,25 @@ def test_from_python_what_costs_money_is_refused_until_it_is_agreed_to(
             pipeline.train()
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_countdown_is_drawn_on_a_terminal_and_nowhere_else(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Elsewhere the line that begins each step is enough, however long the step takes."""
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with Terminal(line_seconds=0) as shown:
+        for left in (20, 7.4, 0, 0):
+            shown.countdown(left, 20, "step 1 of 2")
+            if left == 7.4:
+                shown._bars.refresh()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("step 1 of 2" in err and "7 s left" in err) is terminal
+    if not terminal:
+        assert err == ""
+
+
 def test_without_a_terminal_long_work_still_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """A log or a notebook shows no bars: a line now and then, one at the end, and nothing on stdout."""
     with Terminal(line_seconds=0) as patient, Terminal() as quick:

@@ -27,7 +27,7 @@ def test_a_setting_that_was_removed_warns_and_changes_nothing(name: str, capsys:
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_a_setting_keeps_its_old_name_for_one_release(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A warning on stderr names the new one."""
-    value = 10 * getattr(Settings(), new) or 5
+    value: float = 10 * (getattr(Settings(), new) or 0) or 5
     value = min(value, 0.4) if isinstance(value, float) else value
     assert getattr(merge(Settings(), {old: str(value)}, "the environment"), new) == value
     assert capsys.readouterr().err == f"warning: setting {old} in the environment is now called {new}; rename it\n"

@@ -112,6 +112,45 @@ def test_a_rejected_model_is_not_gone_back_to(own_flow: Pipeline, tmp_path: Path
     assert own_flow.rollback().package == 2
 
 
+def test_one_goes_back_to_a_named_release_past_a_rejected_one_or_hears_in_a_line_why_not(
+    own_flow: Pipeline, tmp_path: Path
+) -> None:
+    """Whatever else is named leaves the endpoint and the records as they are."""
+    bucket, first = own_flow.aws.bucket, own_flow.deploy()
+    for name in ("second", "third"):
+        train(own_flow, tmp_path / name)
+        third = own_flow.deploy()
+    own_flow.approve(2, "it confuses scooters", reject=True)
+    file = bucket.get(key := bucket.key(first.model_uri))
+    newest = list_releases(bucket)[-1]
+    save_release(bucket, replace(newest, number=4), finished=False)
+    refusals = {
+        2: "its model 2 is no longer approved: it confuses scooters",
+        4: "its deployment has not ended",
+        9: "it does not exist, .*; kept: 1, 2, 3, 4",
+        0: "it does not exist",
+    }
+    for number, why in refusals.items():
+        with pytest.raises(NoPreviousRelease, match=f"^cannot return to release {number}: {why}"):
+            own_flow.rollback(number)
+    bucket.remove(["releases/000004.json"])
+    with pytest.raises(NoPreviousRelease, match=r"^cannot return to release 3: it is live"):
+        own_flow.rollback(3)
+    bucket.remove([key])
+    with pytest.raises(NoPreviousRelease, match=r"^cannot return to release 1: the file of model 1 is gone"):
+        own_flow.rollback(1)
+    bucket.put(key, file)
+    assert (live(own_flow), len(list_releases(bucket))) == (third.config, 3)
+    assert own_flow.rollback(1, now=True) == first
+    assert live(own_flow) == first.config
+    assert [release.number for release in list_releases(bucket)] == [1]
+    package = own_flow.aws.registry.get(1)
+    own_flow.aws.sagemaker._client.call("delete_model_package", ModelPackageName=package.arn)
+    own_flow.deploy(3)
+    with pytest.raises(NoPreviousRelease, match="its model 1 is no longer in the registry"):
+        own_flow.rollback(1)
+
+
 @pytest.mark.slow
 def test_a_release_whose_image_is_gone_is_not_gone_back_to(own_flow: Pipeline, tmp_path: Path) -> None:
     """SageMaker could not start it; that is found out before the endpoint is touched."""

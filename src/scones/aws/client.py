@@ -75,10 +75,18 @@ def waits_end(seconds: float) -> Iterator[None]:
         _END.reset(token)
 
 
-def wait(what: str, look: Callable[[], T | None], seconds: float, max_outage_seconds: float = MAX_OUTAGE_SECONDS) -> T:
+def wait(
+    what: str,
+    look: Callable[[], T | None],
+    seconds: float,
+    max_outage_seconds: float = MAX_OUTAGE_SECONDS,
+    *,
+    max_pause: float = math.inf,
+) -> T:
     """Call *look* until it returns a value; between calls, sleep a twentieth of the time waited, 0.05 s to 15 s.
 
-    Transient errors of *look* are retried at growing intervals, so it must be safe to repeat.
+    No pause is longer than *max_pause* seconds. Transient errors of *look* are retried at growing intervals, so it must
+    be safe to repeat.
 
     Raises:
         WaitTimeout: *seconds* have passed.
@@ -100,7 +108,7 @@ def wait(what: str, look: Callable[[], T | None], seconds: float, max_outage_sec
             if found is not None:
                 return found
             answered, failures = time.monotonic(), 0
-        pause = min(max(_MIN_PAUSE_SECONDS, waited * _SHARE_OF_WAIT), _MAX_PAUSE_SECONDS)
+        pause = min(max(_MIN_PAUSE_SECONDS, waited * _SHARE_OF_WAIT), _MAX_PAUSE_SECONDS, max_pause)
         time.sleep(max(pause, _backoff_seconds(failures)) if failures else pause)
     raise WaitTimeout(what, seconds)
 

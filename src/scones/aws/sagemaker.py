@@ -1,9 +1,10 @@
 """SageMaker: training jobs, endpoints with instances or serverless, and their scaling."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from scones.aws.client import AwsError, Client, wait
 from scones.config.settings import Settings
@@ -14,6 +15,7 @@ ENDPOINT_SECONDS = 1800.0
 VARIANT = "AllTraffic"
 # The server starts within seconds. SageMaker would wait for an hour, and the endpoint cannot be deleted meanwhile.
 _STARTUP_SECONDS = 300
+_WATCH_PAUSE_SECONDS = 1.0
 MAX_PROGRESS_SECONDS = 2 * 3600.0
 """How long SageMaker may keep an endpoint in progress: an update that is watched, or a start that never succeeds."""
 
@@ -62,18 +64,27 @@ class Realtime:
         """How the instances' disks are encrypted."""
         return optional_member("KmsKeyId", disk_key(self.instance, self.key))
 
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The new fleet's percentage of the requests in each step of an update."""
+        return (self.canary_percent, 100) if self.instances > 1 and self.bake_seconds else (100,)
+
+    def unwatched(self) -> "Realtime":
+        """The same with updates that no alarm ends."""
+        return replace(self, bake_seconds=0, alarm="")
+
     def update(self) -> dict[str, Any]:
         """Blue/green; a canary can be at most half of the fleet, so a single instance is updated all at once."""
         routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_seconds}
-        if self.instances > 1:
+        if len(self.shares) > 1:
             routing |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}}
         policy = {
             "TrafficRoutingConfiguration": routing,
             "MaximumExecutionTimeoutInSeconds": int(self.max_seconds),
         }
-        alarms = {"Alarms": [{"AlarmName": self.alarm}]}
+        alarms = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": self.alarm}]}} if self.alarm else {}
         kept = {"RetainAllVariantProperties": True} if self.keeps_count else {}
-        return {"DeploymentConfig": {"BlueGreenUpdatePolicy": policy, "AutoRollbackConfiguration": alarms}, **kept}
+        return {"DeploymentConfig": {"BlueGreenUpdatePolicy": policy, **alarms}, **kept}
 
     @property
     def max_seconds(self) -> float:
@@ -100,6 +111,15 @@ class Serverless:
     def disk(self) -> dict[str, str]:
         """Serverless has no disks."""
         return {}
+
+    shares: ClassVar[tuple[int, ...]] = ()
+    """No step of an update is watched."""
+    bake_seconds: ClassVar[int] = 0
+    alarm: ClassVar[str] = ""
+
+    def unwatched(self) -> "Serverless":
+        """The same: no update is watched."""
+        return self
 
     def update(self) -> dict[str, Any]:
         """All at once."""
@@ -146,7 +166,7 @@ def choose_hosting(settings: Settings, capture_uri: str, alarm: str, key: str = 
         capture_uri=capture_uri,
         alarm=alarm,
         canary_percent=settings.canary_percent,
-        bake_seconds=settings.bake_seconds,
+        bake_seconds=settings.watch_seconds,
         key=key,
     )
 
@@ -276,14 +296,21 @@ class Endpoint:
     """When it was last changed, in seconds since 1970."""
     pending: str = ""
     """What the new fleet of an update does, such as `Baking`; empty if there is no update."""
+    pending_since: float = 0.0
+    """When it began that, in seconds since 1970; 0 if SageMaker does not say."""
 
 
-def _pending(update: dict[str, Any] | None) -> str:
-    """The newest status of the first variant of an update."""
+def _pending(update: dict[str, Any] | None) -> tuple[str, float]:
+    """The newest status of the first variant of an update, and its start."""
     if not update:
-        return ""
+        return "", 0.0
     statuses = [each for variant in update.get("ProductionVariants", ()) for each in variant.get("VariantStatus", ())]
-    return str(statuses[-1]["Status"]) if statuses else "Creating"
+    newest: dict[str, Any] = statuses[-1] if statuses else {"Status": "Creating"}
+    return str(newest["Status"]), newest["StartTime"].timestamp() if "StartTime" in newest else 0.0
+
+
+Watch = Callable[[Endpoint], None]
+"""Receives the state of an endpoint, at least once a second, while an update is awaited."""
 
 
 class SageMaker:
@@ -344,6 +371,7 @@ class SageMaker:
         reply = self._client.find("describe_endpoint", EndpointName=name)
         if reply is None:
             return None
+        pending, since = _pending(reply.get("PendingDeploymentSummary"))
         return Endpoint(
             name=name,
             status=reply["EndpointStatus"],
@@ -351,10 +379,11 @@ class SageMaker:
             config=reply["EndpointConfigName"],
             reason=reply.get("FailureReason", ""),
             changed=reply["LastModifiedTime"].timestamp(),
-            pending=_pending(reply.get("PendingDeploymentSummary")),
+            pending=pending,
+            pending_since=since,
         )
 
-    def deploy(self, plan: EndpointPlan) -> Endpoint:
+    def deploy(self, plan: EndpointPlan, watch: Watch | None = None) -> Endpoint:
         """Create or update the endpoint, and wait until it is in service; one that matches *plan* is unchanged.
 
         Raises:
@@ -371,9 +400,9 @@ class SageMaker:
             self._client.create(
                 "create_endpoint", EndpointName=plan.name, EndpointConfigName=plan.config, Tags=_tags(plan.tags)
             )
-        return self.update(plan.name, plan.config, plan.hosting)
+        return self.update(plan.name, plan.config, plan.hosting, watch)
 
-    def update(self, name: str, config: str, hosting: Realtime | Serverless) -> Endpoint:
+    def update(self, name: str, config: str, hosting: Realtime | Serverless, watch: Watch | None = None) -> Endpoint:
         """Update the endpoint to *config*, which exists, and wait until it is in service.
 
         Raises:
@@ -385,7 +414,7 @@ class SageMaker:
         if endpoint and (endpoint.config != config or endpoint.status == "UpdateRollbackFailed"):
             how = hosting.update()
             self._client.call("update_endpoint", EndpointName=name, EndpointConfigName=config, **how)
-        live = self.wait_until_settled(name, hosting.max_seconds)
+        live = self.wait_until_settled(name, hosting.max_seconds, watch)
         if live is None:
             raise EndpointFailed(name, "gone", "it was deleted meanwhile")
         if live.status != "InService":
@@ -395,14 +424,17 @@ class SageMaker:
             raise UpdateRolledBack(name, live.config, live.reason)
         return live
 
-    def wait_until_settled(self, name: str, max_seconds: float) -> Endpoint | None:
+    def wait_until_settled(self, name: str, max_seconds: float, watch: Watch | None = None) -> Endpoint | None:
         """Wait until no update is running, and describe the endpoint; None if there is none."""
 
         def settled() -> tuple[Endpoint | None] | None:
             endpoint = self.find_endpoint(name)
+            if endpoint and watch:
+                watch(endpoint)
             return None if endpoint and endpoint.status in _CHANGING else (endpoint,)
 
-        return wait(f"endpoint {name} coming into service", settled, max_seconds)[0]
+        pause = _WATCH_PAUSE_SECONDS if watch else math.inf
+        return wait(f"endpoint {name} coming into service", settled, max_seconds, max_pause=pause)[0]
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Set tags, and keep all others."""

@@ -161,16 +161,24 @@ def up(threshold: float | None, replace_data: bool, env: str | None, as_json: bo
     run("up", {"env": env, "threshold": threshold}, as_json, bring, agreed=yes)
 
 
+_now = click.option(
+    "--now", is_flag=True, help="Move all requests at once and watch no alarm: only you can then return them."
+)
+
+
 @click.command(help=STEPS["deploy"] + " MODEL is its number in the registry. [default: the model trained last]")
 @click.argument("model", type=int, required=False)
 @click.option("--mode", type=click.Choice(MODES), help="Run the endpoint on instances or serverless.")
+@_now
 @options
 @yes_option
-def deploy(model: int | None, mode: str | None, env: str | None, as_json: bool, yes: bool) -> None:
+def deploy(  # noqa: PLR0913 - one parameter for each option
+    model: int | None, mode: str | None, now: bool, env: str | None, as_json: bool, yes: bool
+) -> None:
     """Deploy MODEL."""
 
     def put(flow: "Pipeline") -> "DeployResult":
-        serves = flow.deploy(model)
+        serves = flow.deploy(model, now=now)
         flow.smoke()
         return serves
 
@@ -211,12 +219,16 @@ def retrain_reject(reason: str, env: str | None, as_json: bool) -> None:
 
 
 @click.command(help=STEPS["rollback"])
+@click.option(
+    "--to", type=click.IntRange(1), metavar="RELEASE", help="Return to the release of this number. [default: previous]"
+)
+@_now
 @options
-def rollback(env: str | None, as_json: bool) -> None:
-    """Return to the previous release."""
+def rollback(to: int | None, now: bool, env: str | None, as_json: bool) -> None:
+    """Return to an earlier release."""
 
     def back(flow: "Pipeline") -> "DeployResult":
-        serves = flow.rollback()
+        serves = flow.rollback(to, now=now)
         flow.smoke()
         return serves
 

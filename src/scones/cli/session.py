@@ -187,6 +187,17 @@ class Terminal:
         elif not self._console.is_terminal and time.monotonic() - self._last_line >= self._line_seconds:
             self.tell(f"  {what}: {done:,} of {total:,}{now and f', {now}'}")
 
+    def countdown(self, left: float, seconds: int, what: str) -> None:
+        """Draw the seconds that are left as a bar; without a terminal, nothing."""
+        what = printable(what)
+        if left <= 0:
+            if what in self._tasks:
+                self._bars.remove_task(self._tasks.pop(what))
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=seconds, now="")
+        self._bars.update(self._tasks[what], completed=round(seconds - left), now=f"{left:.0f} s left")
+
 
 Flags = Mapping[str, object]
 

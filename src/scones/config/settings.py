@@ -24,6 +24,8 @@ MIN_PER_THOUSAND, MAX_PER_THOUSAND = 0.02, 1.0
 
 Mode = Literal["realtime", "serverless"]
 MODES: tuple[str, ...] = get_args(Mode)
+PLACE_DEFAULTS: Mapping[str, tuple[int, int]] = {"bake_seconds": (180, 20), "alarm_seconds": (60, 10)}
+"""Defaults on AWS, where metrics arrive once a minute, and on a local cloud, where they arrive at once."""
 
 _Count = Annotated[int, Meta(ge=1)]
 _Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -143,9 +145,9 @@ class Settings:
     """The endpoint is deleted so many hours after the newest deploy; 0 keeps it."""
     canary_percent: Annotated[int, Meta(ge=1, le=50)] = 10
     """The canary's share of the traffic."""
-    bake_seconds: Annotated[int, Meta(ge=0, le=3600)] = 180
+    bake_seconds: Annotated[int, Meta(ge=0, le=3600)] | None = None
     """How long each stage of an endpoint update is watched; an alarm in that time rolls the update back."""
-    alarm_seconds: Literal[10, 20, 30, 60, 300] = 60
+    alarm_seconds: Literal[10, 20, 30, 60, 300] | None = None
     """The period of the endpoint's alarm; periods under 60 work only on the local cloud."""
     training_photos: Annotated[int, Meta(ge=100, le=1_000_000)] = 20_000
     """Training uses at most so many photos, chosen evenly over the classes; each takes 0.1 MB of memory."""
@@ -179,6 +181,20 @@ class Settings:
                 f"the names of the {len(self.classes)} classes have {length:,} bytes together, more than the "
                 f"{MAX_CLASSES_BYTES:,} that a training job can be given; shorten the names or use fewer classes"
             )
+
+    @property
+    def watch_seconds(self) -> int:
+        """The setting `bake_seconds`, or its default where the endpoint is."""
+        return self._chosen("bake_seconds", self.bake_seconds)
+
+    @property
+    def alarm_period(self) -> int:
+        """The setting `alarm_seconds`, or its default where the endpoint is."""
+        return self._chosen("alarm_seconds", self.alarm_seconds)
+
+    def _chosen(self, name: str, value: int | None) -> int:
+        on_aws, locally = PLACE_DEFAULTS[name]
+        return value if value is not None else locally if self.endpoint_url else on_aws
 
     @property
     def stack(self) -> str:
@@ -242,6 +258,8 @@ def merge(settings: Settings, values: Mapping[str, object], source: str) -> Sett
 def allowed_values(name: str) -> str:
     """The allowed values of a setting, in words; empty where any text is."""
     info = msgspec.inspect.type_info(_TYPES[name])
+    if isinstance(info, msgspec.inspect.UnionType) and name in PLACE_DEFAULTS:
+        info = info.types[0]
     match info:
         case msgspec.inspect.Metadata(extra_json_schema={"description": str() as words}):
             return words

@@ -4,7 +4,7 @@ import functools
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,7 @@ def _deploy(console: Console, job: Job, form: Form) -> object:
 
 def _rollback(console: Console, job: Job, form: Form) -> object:
     flow = console.flow_of(job)
-    if form.get("now"):
-        flow = replace(flow, settings=replace(flow.settings, bake_seconds=0))
-    return flow.rollback(), flow.smoke()
+    return flow.rollback(now=bool(form.get("now"))), flow.smoke()
 
 
 def _approve(console: Console, job: Job, form: Form) -> object:

@@ -53,6 +53,11 @@ class Job:
             self.tell(f"{what}: {total:,}")
         self.version += 1
 
+    def countdown(self, left: float, seconds: int, what: str) -> None:
+        """Show the seconds that are left as a bar."""
+        self.bar = (round(seconds - left), seconds, printable(f"{what}, {left:.0f} s left")) if left > 0 else None
+        self.version += 1
+
     def show(self, states: dict[str, str]) -> None:
         """Show what became of the states of a workflow so far."""
         if states != self.states:

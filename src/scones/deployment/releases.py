@@ -1,5 +1,6 @@
 """Releases: numbered records of deployments; an endpoint can return to one of the last three."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -7,9 +8,11 @@ import msgspec
 
 from scones.aws.connection import Aws
 from scones.aws.s3 import Bucket
+from scones.aws.sagemaker import Endpoint, Realtime, Serverless, Watch
 from scones.config.settings import Mode, Settings
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key
+from scones.domain.progress import Reporter
 
 MAX_RELEASES = 3
 """The live release, and two to return to."""
@@ -112,3 +115,41 @@ def _read(bucket: Bucket, key: str, body: bytes) -> Release:
         return msgspec.json.decode(body, type=Release)
     except msgspec.DecodeError as error:
         raise ReleaseUnreadable(bucket.uri(key)) from error
+
+
+def show_update(hosting: Realtime | Serverless, report: Reporter) -> Watch:
+    """Returns what reports each watched step of an endpoint's update, with a countdown."""
+    steps = len(hosting.shares)
+    current, started, taken = ("", 0.0), 0.0, 0
+
+    def show(endpoint: Endpoint) -> None:
+        nonlocal current, started, taken
+        new = endpoint.pending, endpoint.pending_since
+        if new != current and current[0] == _WATCHED:
+            report.countdown(0, hosting.bake_seconds, f"step {taken} of {steps}")
+        if new[0] == _WATCHED and new != current:
+            taken, started = min(taken + 1, steps), time.monotonic()
+            report.tell(
+                f"  step {taken} of {steps}: {hosting.shares[taken - 1]}% of the requests go to the new release; "
+                f"if alarm {hosting.alarm} fires within {hosting.bake_seconds} s, they return to the one before"
+            )
+        current = new
+        left = hosting.bake_seconds - (time.monotonic() - started)
+        if new[0] == _WATCHED and left > 0:
+            report.countdown(left, hosting.bake_seconds, f"step {taken} of {steps}")
+
+    return show if hosting.bake_seconds else lambda _endpoint: None
+
+
+_WATCHED = "Baking"
+"""SageMaker's state of a new fleet that has traffic, while its alarms are watched."""
+
+
+def announce_unwatched(hosting: Realtime | Serverless, undo: str, report: Reporter) -> Realtime | Serverless:
+    """Say what an update risks that no alarm ends, and return the *hosting* for it; the command *undo* ends it."""
+    if hosting.shares:
+        report.tell(
+            "warning: with --now the new release gets all requests at once and no alarm returns them: if it fails, "
+            f"requests fail until you run: {undo}"
+        )
+    return hosting.unwatched()

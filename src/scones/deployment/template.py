@@ -217,7 +217,7 @@ def base_parameters(aws: Aws, settings: Settings) -> dict[str, str]:
     """The stack's parameters of the base stack: name, retention, encryption and notices."""
     chosen = {
         "Env": aws.env,
-        "AlarmSeconds": str(settings.alarm_seconds),
+        "AlarmSeconds": str(settings.alarm_period),
         "Kms": settings.kms,
         "PhotoDays": str(settings.photo_retention_days),
         "EndpointHours": str(settings.endpoint_lifetime_hours),

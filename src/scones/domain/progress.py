@@ -12,6 +12,9 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Show that *done* of *total* items are done; *what* names them and the bar, *now* the current one."""
 
+    def countdown(self, left: float, seconds: int, what: str) -> None:
+        """Show that *left* of so many *seconds* are left; at 0 it disappears. Only what draws shows it."""
+
 
 class Silent:
     """A Reporter that shows nothing."""
@@ -20,4 +23,7 @@ class Silent:
         """Show nothing."""
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
+        """Show nothing."""
+
+    def countdown(self, left: float, seconds: int, what: str) -> None:
         """Show nothing."""

@@ -20,7 +20,16 @@ from scones.aws.sagemaker import (
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import endpoint_continues
-from scones.deployment.releases import Release, list_releases, next_number, prune, restore_release, save_release
+from scones.deployment.releases import (
+    Release,
+    announce_unwatched,
+    list_releases,
+    next_number,
+    prune,
+    restore_release,
+    save_release,
+    show_update,
+)
 from scones.deployment.template import CAPTURE_PARAMETER, code_version, image_uri, template_for
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import CAPTURE_FOLDER, ENV_TAG, EXPIRES_TAG, capture_prefix
@@ -82,8 +91,8 @@ def model_classes(aws: Aws, package: ModelPackage) -> tuple[str, ...]:
         return model_file.classes
 
 
-def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter) -> Release:
-    """Create or update the endpoint; if the newest release is the same, nothing changes.
+def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter, *, now: bool = False) -> Release:
+    """Create or update the endpoint, with *now* at once; if the newest release is the same, nothing changes.
 
     Raises:
         NotApproved: the model was rejected, or is pending.
@@ -95,26 +104,28 @@ def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter
     if package.approval is not ApprovalStatus.APPROVED:
         raise NotApproved(package, aws.env)
     # The stack may change first; then the endpoint may settle before it is updated.
-    seconds = STACK_SECONDS + 2 * max_update_seconds(settings.bake_seconds)
+    seconds = STACK_SECONDS + 2 * max_update_seconds(settings.watch_seconds)
     with deployment_lock(aws, "deploy", seconds, report):
-        return _deploy(aws, settings, package, report)
+        return _deploy(aws, settings, package, report, now)
 
 
-def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter) -> Release:
+def _deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter, now: bool) -> Release:
     plan = _plan(aws, settings, package)
     _let_functions_capture(aws, isinstance(plan.hosting, Serverless), report)
     release = _release(aws, settings, package, plan)
     if not release.finished:
         # Saved first, so that an interrupted deploy is recognized.
         save_release(aws.bucket, release, finished=False)
-    watched = f"; each step of an update is monitored for {settings.bake_seconds} s" if plan.hosting.update() else ""
-    report.tell(f"endpoint {plan.name}: waiting until {plan.model} is live{watched}")
+    report.tell(f"endpoint {plan.name}: waiting until {plan.model} is live")
     if not release.finished:
-        instances = aws.sagemaker.instances(aws.sagemaker.find_endpoint(plan.name))
-        plan = replace(plan, hosting=aws.scaling.pause(plan.hosting, sum(instances.values())))
+        live = aws.sagemaker.find_endpoint(plan.name)
+        hosting = aws.scaling.pause(plan.hosting, sum(aws.sagemaker.instances(live).values()))
+        plan = replace(
+            plan, hosting=announce_unwatched(hosting, "scones rollback", report) if now and live else hosting
+        )
     try:
         with continues(endpoint_continues(settings, "deploy")):
-            endpoint = aws.sagemaker.deploy(plan)
+            endpoint = aws.sagemaker.deploy(plan, show_update(plan.hosting, report))
     except (EndpointFailed, UpdateRolledBack, AwsError):
         restore_release(aws, settings, [] if release.finished else [release])
         raise
