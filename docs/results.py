@@ -32,6 +32,8 @@ _VERBS = {
     "review list, count": Pipeline.reviews,
     "review answer, withdraw": Pipeline.answer,
     "review skip": Pipeline.skip_review,
+    "review corrections": Pipeline.corrections,
+    "review correct, withdraw --correction": Pipeline.correct,
     "review export": Pipeline.export_reviews,
     "review import": Pipeline.import_labels,
     "dispatch": Pipeline.dispatch,

@@ -117,6 +117,17 @@ def settings(cloud: Cloud, tmp_path: Path) -> Settings:
     return new_settings(cloud, tmp_path)
 
 
+def create_labels_table(aws: Aws) -> None:
+    """The table of labels alone, as the stack has it."""
+    aws.client("dynamodb").call(
+        "create_table",
+        TableName=aws.tables.labels.name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("photo", "when_by")],
+        KeySchema=[{"AttributeName": "photo", "KeyType": "HASH"}, {"AttributeName": "when_by", "KeyType": "RANGE"}],
+    )
+
+
 def put_away(aws: Aws) -> None:
     """End what a test left working: servers, functions, alarms. What only lies there goes with the cloud."""
     for job in aws.sagemaker.running_trainings(aws.prefix):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
+    from scones.steps.corrections import Correction, Corrections
     from scones.steps.dispatch import DispatchResult
     from scones.steps.labels import Deployed, LabelResult, ReviewExport
     from scones.steps.monitor import LearnedDays, MonitorResult
@@ -214,6 +215,28 @@ class Operations(Environment):
         from scones.deployment.reviews import withdraw
 
         return withdraw(self.aws, photo, by or self.aws.person)
+
+    def corrections(self, limit: int = 100) -> "Corrections":
+        """List the training photos whose label the model trained last contradicts, the likeliest error first."""
+        self._up()
+        trained = self._trained()
+        from scones.steps.corrections import list_corrections
+
+        return list_corrections(self.aws, self._staged().version, trained.data_version, trained.model_uri, limit)
+
+    def correct(self, photo: str, label: str, by: str = "") -> "Correction":
+        """Say what a training photo shows; the next version of the data has the label."""
+        self._up()
+        from scones.steps.corrections import correct
+
+        return correct(self.aws, self._staged().version, photo, label, by or self.aws.person)
+
+    def withdraw_correction(self, photo: str, by: str = "") -> "Correction":
+        """Withdraw what a person said about a training photo."""
+        self._up()
+        from scones.steps.corrections import withdraw_correction
+
+        return withdraw_correction(self.aws, self._staged().version, photo, by or self.aws.person)
 
     def skip_review(self, photo: str) -> "Review":
         """Take a photo out of the open reviews without an answer."""

@@ -22,6 +22,8 @@ OTHERS = (
     "/explain?execution=x",
     "/models/compare?one=1&other=2",
     "/staged?key=data/v/train/x.png",
+    "/review?of=training",
+    "/review/queue?of=training",
     "/data?version=x",
 )
 

@@ -1,9 +1,11 @@
 """The console in a real browser: its pages and actions on a local cloud, by mouse and by keyboard."""
 
+import hashlib
 import io
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from conftest import deployed_tiny, stage_test_photos
 from console.consoles import console_of, serving
 from scones.console.app import PAGES
 from scones.console.server import ConsoleServer
+from scones.data.dataset import Sample, to_lines
+from scones.data.labels import LabelOrigin
+from scones.domain.naming import manifest_key
 from scones.environment import save_result
 from scones.pipeline import Pipeline
 from scones.steps.classify import classify_one
@@ -36,12 +41,26 @@ pytestmark = [
 ]
 
 
+def stage_wrong_labels(flow: Pipeline, count: int = 12) -> None:
+    """Stage training photos whose labels the tiny model contradicts: of those that it has seen, each tenth."""
+    bucket, classes = flow.aws.bucket, flow.settings.classes
+    samples = []
+    for number, photo in list(enumerate(noisy_pngs(400, 1)))[9 : 10 * count : 10]:
+        label = classes[int(np.asarray(Image.open(io.BytesIO(photo))).mean() < 128)]
+        samples.append(Sample(f"{label}/{number}.png", label, "train", hashlib.sha256(photo).hexdigest()))
+        bucket.put(f"data/v/train/{samples[-1].key}", photo)
+    for version in ("test", "v"):
+        keyed = [replace(sample, key=f"data/{version}/train/{sample.key}") for sample in samples]
+        bucket.put(manifest_key(version, "train"), to_lines(keyed, bucket.name, classes))
+
+
 @pytest.fixture(scope="module")
 def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """An environment with decisions of every kind, orders, two models and a monitoring run."""
     folder = tmp_path_factory.mktemp("console")
     with deployed_tiny(cloud, folder, guarded=True) as own:
         stage_test_photos(own)
+        stage_wrong_labels(own)
         own.order(30)
         photos = [*noisy_pngs(30, 3), plain_photo(130), plain_photo(250), b"no photo"]
         arn = own._up().workflow_arn
@@ -137,6 +156,7 @@ MORE = (
     "/confirm/down",
     "/nowhere",
     "/decisions?outcome=failed",
+    "/review?of=training",
 )
 
 
@@ -401,6 +421,30 @@ def test_an_answer_is_undone_and_a_photo_is_skipped(watched: Watched, flow: Pipe
     expect(page.locator("#review")).to_have_attribute("data-kept", "3", timeout=20_000)
     assert [label.label for label in flow.aws.tables.labels.all() if label.by == "eve"] == ["bicycle", ""]
     assert len(flow.reviews("skipped", 10).items) == 1
+
+
+def test_labels_of_training_photos_are_corrected_and_confirmed_by_keyboard(watched: Watched, flow: Pipeline) -> None:
+    """The same keys as in review; what was undone is asked about again, and what was skipped stays open."""
+    wrong = flow.corrections().open
+    page = watched.go("/review?of=training")
+    page.fill("#review-by", "ann")
+    page.locator("h1").click()
+    page.locator("#review-photo").wait_for()
+    first = flow.corrections(1).items[0]
+    label = flow.settings.classes.index(first.label)
+    page.keyboard.press("12"[label])
+    expect(page.locator("#review-last")).to_contain_text(f"you: {first.label}, the model: {first.predicted}")
+    expect(page.locator("#review-last")).to_contain_text(f"the label: {first.label}")
+    for key in "sxz12":
+        page.keyboard.press(key)
+    expect(page.locator("#review")).to_have_attribute("data-kept", "5", timeout=20_000)
+    found = flow.corrections()
+    assert found.open == wrong - found.decided == wrong - 3
+    assert first.photo not in {item.photo for item in found.items}
+    said = [label for label in flow.aws.tables.labels.all() if label.origin is LabelOrigin.CORRECTION]
+    assert [label.label for label in said] == [first.label, "other", "", *flow.settings.classes]
+    assert {label.by for label in said} == {"ann"}
+    shot(page, "corrections")
 
 
 @pytest.mark.usefixtures("review_photos")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from access_keys import KEYS
-from conftest import new_settings, put_away
+from conftest import create_labels_table, new_settings, put_away
 from scones.aws.connection import connect
 from scones.aws.registry import ApprovalStatus
 from scones.config.settings import Settings, load, to_environment
@@ -124,13 +124,7 @@ def flow(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model: byt
     flow = Pipeline(connect(settings, KEYS), settings, Silent())
     aws = flow.aws
     aws.stack.deploy(base_template(), {"Env": settings.env}, lambda _: None)
-    aws.client("dynamodb").call(
-        "create_table",
-        TableName=aws.tables.labels.name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("photo", "when_by")],
-        KeySchema=[{"AttributeName": "photo", "KeyType": "HASH"}, {"AttributeName": "when_by", "KeyType": "RANGE"}],
-    )
+    create_labels_table(aws)
     uri = aws.bucket.put("models/one/output/model.tar.gz", tiny_model)
     save_result(aws, "train", TrainingResult("tiny", uri, "test", settings.classes, {}, 0.0))
     number = flow.approve().number

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from conftest import create_labels_table
 from data.test_growth import photo, staged
 from scones.aws.connection import Aws
 from scones.config.settings import Settings
@@ -23,13 +24,7 @@ CLASSES = ("bicycle", "motorcycle")
 def flow(aws: Aws, settings: Settings) -> Pipeline:
     """An environment with staged photos and a table of labels, and without the rest of the workflow."""
     save_result(aws, "stage", stage(aws, settings, staged(), Silent()))
-    aws.client("dynamodb").call(
-        "create_table",
-        TableName=aws.tables.labels.name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("photo", "when_by")],
-        KeySchema=[{"AttributeName": "photo", "KeyType": "HASH"}, {"AttributeName": "when_by", "KeyType": "RANGE"}],
-    )
+    create_labels_table(aws)
     return Pipeline(aws, settings, Silent())
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scones.monitoring.performance.labels import LabelResult, MeasuredAccuracy
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
+    from scones.steps.corrections import Correction, Corrections
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
     from scones.steps.labels import ReviewExport
@@ -297,6 +298,26 @@ def _review(item: "Review") -> Iterable[str]:
     yield f"{item.photo_id} {item.state}, {why} since {item.since[:16]}: {said}{who}{answered}"
 
 
+def _corrections(result: "Corrections") -> Iterable[str]:
+    for item in result.items:
+        said = f"labelled {item.label}, the model says {item.predicted} at {item.confidence:.0%}"
+        yield f"{item.photo} {said}: {item.key}"
+    if result.open > len(result.items):
+        yield "and more; --limit lists them"
+    decided = f", {result.decided} are decided" if result.decided else ""
+    yield f"{_count(result.open, 'label')} of data version {result.version} to confirm or correct{decided}"
+
+
+def _corrected(result: "Correction") -> Iterable[str]:
+    said = f"corrected from {result.before} to {result.label}" if result.label != result.before else "confirmed"
+    yield f"{result.photo}: {f'{said} by {result.by}' if result.label else f'withdrawn by {result.by}'}"
+    if result.label not in ("", result.before):
+        yield "to make the next version of the data, run: scones stage --with-labels"
+    if result.others:
+        disagree = ", ".join(f"{who} says {label}" for who, label in result.others.items())
+        yield f"{disagree}; the label stays as it is until all agree"
+
+
 def _answered(result: "ReviewAnswer") -> Iterable[str]:
     yield f"photo {result.photo}: {result.label or 'no answer'}{f', says {result.by}' if result.by else ''}"
     yield from (f"{who} says {label}; whoever was first counts for the courier" for who, label in result.others.items())
@@ -488,6 +509,8 @@ _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "ReviewExport": _review_export,
     "Review": _review,
     "ReviewAnswer": _answered,
+    "Corrections": _corrections,
+    "Correction": _corrected,
     "BatchPlan": _batch_plan,
     "Estimate": _estimate,
     "CostTable": _cost_table,

@@ -1,4 +1,4 @@
-"""Commands of a reviewer: list, count, answer, skip, withdraw, export and import."""
+"""Commands of a reviewer: answers to photos that wait, corrections of training labels, and files of labels."""
 
 from pathlib import Path
 
@@ -58,10 +58,12 @@ def answer(photo: str, label: str, by: str, env: str | None, as_json: bool) -> N
 @review.command(help="Withdraw what you said about PHOTO; without another answer it waits again.")
 @click.argument("photo")
 @_by
+@click.option("--correction", is_flag=True, help="What you said with `correct`.")
 @options
-def withdraw(photo: str, by: str, env: str | None, as_json: bool) -> None:
+def withdraw(photo: str, by: str, correction: bool, env: str | None, as_json: bool) -> None:
     """Withdraw an answer."""
-    run("review", {"env": env}, as_json, lambda flow: flow.withdraw(photo, by))
+    withdrawn = "withdraw_correction" if correction else "withdraw"
+    run("review", {"env": env}, as_json, lambda flow: getattr(flow, withdrawn)(photo, by))
 
 
 @review.command(help="Take PHOTO out of the open reviews without an answer, for example because it is gone.")
@@ -70,6 +72,27 @@ def withdraw(photo: str, by: str, env: str | None, as_json: bool) -> None:
 def skip(photo: str, env: str | None, as_json: bool) -> None:
     """Skip a review."""
     run("review", {"env": env}, as_json, lambda flow: flow.skip_review(photo))
+
+
+@review.command(help="List training photos whose label the model contradicts, the likeliest error first.")
+@click.option("--limit", type=click.IntRange(0, 1000), default=20, show_default=True, help="At most so many.")
+@options
+def corrections(limit: int, env: str | None, as_json: bool) -> None:
+    """List labels to correct."""
+    run("review", {"env": env}, as_json, lambda flow: flow.corrections(limit))
+
+
+@review.command(
+    help="Say that the training photo PHOTO shows LABEL, a class or `other`; the label that it has confirms it."
+    " `scones stage --with-labels` makes the next version of the data with the correction."
+)
+@click.argument("photo")
+@click.argument("label")
+@_by
+@options
+def correct(photo: str, label: str, by: str, env: str | None, as_json: bool) -> None:
+    """Correct or confirm the label of a training photo."""
+    run("review", {"env": env}, as_json, lambda flow: flow.correct(photo, label, by))
 
 
 @review.command(

@@ -252,9 +252,9 @@ def photo(request: Request) -> Response:
     return picture_response(body, side)
 
 
-def staged_url(key: str) -> str:
+def staged_url(key: str, size: str = "thumb") -> str:
     """The address of a staged photo."""
-    return f"/staged?{urlencode({'key': key})}"
+    return f"/staged?{urlencode({'key': key, 'size': size})}"
 
 
 def staged_photo(request: Request) -> Response:

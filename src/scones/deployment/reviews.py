@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -30,6 +30,7 @@ __all__ = [
     "UnknownPhoto",
     "add_label",
     "answer",
+    "check_label",
     "check_person",
     "find_photo",
     "find_review",
@@ -215,9 +216,7 @@ def answer(aws: Aws, photo: str, label: str, by: str, classes: tuple[str, ...]) 
         AnswerNotDispatched: the dispatch function failed; the label is kept.
     """
     check_person(by)
-    if label not in (*classes, NOT_A_VEHICLE):
-        known = ", ".join((*classes, NOT_A_VEHICLE))
-        raise InvalidLabels(f"unknown class {label[:_MAX_SHOWN]!r}; the classes are {known}")
+    check_label(label, classes)
     item = _item(aws, photo)
     review, uri = Review.of(item), keep_photo(aws, photo, _photo_of(aws, item))
     said = label_of(review, label, by, to_iso8601(datetime.now(UTC)), uri)
@@ -255,6 +254,13 @@ def check_person(by: str) -> None:
         )
 
 
+def check_label(label: str, classes: Sequence[str]) -> None:
+    """Refuse what is neither a class nor NOT_A_VEHICLE; raises InvalidLabels."""
+    known = (*classes, NOT_A_VEHICLE)
+    if label not in known:
+        raise InvalidLabels(f"unknown class {label[:_MAX_SHOWN]!r}; the classes are {', '.join(known)}")
+
+
 def keep_photo(aws: Aws, photo: str, body: bytes) -> str:
     """Keep a labelled photo beyond the time of the others; returns where."""
     key = labelled_key(photo)
@@ -264,9 +270,10 @@ def keep_photo(aws: Aws, photo: str, body: bytes) -> str:
 
 
 def add_label(aws: Aws, label: Label) -> bool:
-    """Add a label; False if it is what the person said last about the photo."""
+    """Add a label; False if it is what the person said last about the photo, in the same way."""
     last = newest(aws.tables.labels.of_photo(label.photo)).get(label.photo, {}).get(label.by)
-    return (last is None or last.label != label.label) and aws.tables.labels.add(label)
+    same = last is not None and (last.label, last.origin) == (label.label, label.origin)
+    return not same and aws.tables.labels.add(label)
 
 
 def record_answer(aws: Aws, review: Review, said: Label) -> ReviewAnswer:

@@ -47,7 +47,7 @@ from scones.domain.naming import (
 from scones.domain.progress import Reporter
 from scones.model.model_file import InvalidModelFile, open_model_file
 from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions
-from scones.training.label_issues import rank_label_issues
+from scones.training.label_issues import find_suspects
 
 if TYPE_CHECKING:
     from scones.reports.dataset import LabelIssue
@@ -299,18 +299,13 @@ def _label_issues(
     known = _out_of_fold(aws, model, report)
     if known is None:
         return "", ()
+    prefix = split_prefix(model.data_version, "train")
     manifest = aws.bucket.find(manifest_key(model.data_version, "train")) or b""
-    contents = {sample.key: sample.sha256 for sample in from_lines(manifest, aws.bucket.name)}
-    # Compared by content: the photos staged now may be others with the same names.
-    staged = {(photo.sha256, photo.label): photo for photo in collection.photos}
-    photos = {}
-    for name, label in zip(known.names, known.labels, strict=True):
-        photo = staged.get((contents.get(f"{split_prefix(model.data_version, 'train')}{name}", ""), label))
-        if photo:
-            photos[name] = photo
-    suspects = rank_label_issues(known.names, known.labels, known.probabilities, known.classes, known.votes)
-    issues = (LabelIssue(photos[it.name], it.predicted, it.confidence) for it in suspects if it.name in photos)
-    return model.job if photos else "", tuple(issues)
+    contents = {sample.key.removeprefix(prefix): sample.sha256 for sample in from_lines(manifest, aws.bucket.name)}
+    suspects = find_suspects(known, contents, {(photo.sha256, photo.label): photo for photo in collection.photos})
+    if suspects is None:
+        return "", ()
+    return model.job, tuple(LabelIssue(photo, it.predicted, it.confidence) for photo, it in suspects)
 
 
 def _out_of_fold(aws: Aws, model: TrainedModel, report: Reporter) -> OutOfFoldPredictions | None:

@@ -1,14 +1,15 @@
 """Label errors: the training photos whose label the model doubts most, for a person to look at; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scones.model.out_of_fold import label_columns
+from scones.model.out_of_fold import OutOfFoldPredictions, label_columns
 
+T = TypeVar("T")
 NEIGHBOURS: Final = 40
 """The photos most like one that have a vote on its label; 30 to 60 of them find the same errors."""
 _FEWEST_SHARE: Final = 4
@@ -79,3 +80,23 @@ def rank_label_issues(
         for place in np.argsort(left, kind="stable").tolist()
         if contradicted[place]
     )
+
+
+def find_suspects(
+    known: OutOfFoldPredictions, contents: Mapping[str, str], staged: Mapping[tuple[str, str], T]
+) -> tuple[tuple[T, SuspectLabel], ...] | None:
+    """Find those of the *staged* photos whose label a model contradicts, the likeliest error first.
+
+    *contents* are the SHA-256 of the photos that the model was trained on, by name, and *staged* has a photo for its
+    SHA-256 and label: the photos staged now may be others with the same names, and their labels corrected since. None
+    if the model knows none of them.
+    """
+    photos: dict[str, T] = {}
+    for name, label in zip(known.names, known.labels, strict=True):
+        photo = staged.get((contents.get(name, ""), label))
+        if photo is not None:
+            photos[name] = photo
+    if not photos:
+        return None
+    suspects = rank_label_issues(known.names, known.labels, known.probabilities, known.classes, known.votes)
+    return tuple((photos[it.name], it) for it in suspects if it.name in photos)

@@ -164,19 +164,20 @@ function startReview(box) {
   const size = Number(box.dataset.batch), photo = byId("review-photo"), by = byId("review-by"), shown = byId("review-shown");
   let items = [], now = null, done = [], batch = 0, open = 0, sending = Promise.resolve(), loading = false;
   const seen = new Set();
-  const address = (item) => `/review/photo?photo=${encodeURIComponent(item.photo)}`;
+  const corrects = "corrects" in box.dataset;
+  const address = (item) => item.address;
   by.value = localStorage.getItem("scones-by") || by.value;
   shown.checked = localStorage.getItem("scones-shown") === "yes";
   by.addEventListener("change", () => localStorage.setItem("scones-by", by.value));
   shown.addEventListener("change", () => { localStorage.setItem("scones-shown", shown.checked ? "yes" : "no"); show(); });
-  const thought = (item) => item.predicted ? `${item.predicted} ${(100 * item.confidence).toFixed(1)}%` : "nothing";
+  const thought = (item) => (item.predicted ? `${item.predicted} ${(100 * item.confidence).toFixed(1)}%` : "nothing") + (corrects ? `, the label: ${item.label}` : "");
 
   async function fill() {
     if (loading) return;
     loading = true;
     try {
       await sending;
-      const found = await (await fetch("/review/queue")).json();
+      const found = await (await fetch(corrects ? "/review/queue?of=training" : "/review/queue")).json();
       open = found.open;
       const known = new Set([...items, ...(now ? [now] : [])].map((each) => each.photo));
       items.push(...found.items.filter((each) => !known.has(each.photo) && !seen.has(each.photo)));
@@ -239,13 +240,14 @@ function startReview(box) {
     batch += 1;
     byId("review-wrong").textContent = "";
     byId("review-last").textContent = label ? `you: ${label}, the model: ${thought(item)}` : "skipped";
-    send(label ? { what: "answer", label } : { what: "skip" }, item);
+    if (label) send({ what: corrects ? "correct" : "answer", label }, item);
+    else if (!corrects) send({ what: "skip" }, item);
     next();
   }
   function undo() {
     const last = done.pop();
     if (!last) return;
-    if (last.label) send({ what: "withdraw" }, last.item);
+    if (last.label) send({ what: corrects ? "withdraw correction" : "withdraw" }, last.item);
     if (now) items.unshift(now);
     seen.delete(last.item.photo);
     now = last.item;
