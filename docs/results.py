@@ -59,6 +59,10 @@ the changelog announces changed or removed ones. `[]` is an element of a list, `
 that fails prints no object, except `evaluate --gate`, `replay` and `down`: they print their result and exit with
 status 1. `local up` and `local status` print `endpoint_url`, `state` and `pid`, the latter also `running`;
 `local down` prints `stopped`; `local env` prints the variables.
+
+In Python a command returns the same as an object, whose parts have these names: `result.to_pandas("gate")` is a data
+frame of what is below `gate[]` here, and `result.plot("curve", "coverage", "risk")` draws one column by another. A
+notebook shows a result as a short table. `to_pandas` needs the extra `pandas`.
 """
 
 

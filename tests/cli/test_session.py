@@ -25,6 +25,7 @@ def test_the_example_for_python_runs_as_it_is_written(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert example in (README.parent / "docs" / "python_api.py").read_text("utf-8")
     exec(example.replace('"dev"', '"notebook"'))  # noqa: S102 - it is our own
     out = capsys.readouterr().out
     assert re.search(r"\d+ photos to learn from, version [0-9a-f]+", out)

@@ -313,7 +313,7 @@ def check_region(region: str) -> None:
     try:
         found = boto3.Session(region_name=region)
     except _boto_errors() as error:
-        raise _broken_settings(error) from error
+        raise _broken_settings(error) from None
     by_partition = {part: found.get_available_regions("sts", part) for part in found.get_available_partitions()}
     names = [name for part in by_partition.values() for name in part]
     if region not in names:
@@ -382,9 +382,9 @@ class Client:
             session = _session(settings.region, self._credentials)
             client = session.client(self.service, endpoint_url=settings.endpoint_url, config=config)
         except ValueError as error:  # an endpoint that is no URL
-            raise _broken_settings(error) from error
+            raise _broken_settings(error) from None
         except _boto_errors() as error:  # a profile that does not exist
-            raise _broken_settings(error) from error
+            raise _broken_settings(error) from None
         client.meta.events.register("before-parse", mark_foreign_reply)
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register_first(f"needs-retry.{service}", retry_marked_reply)
@@ -430,8 +430,9 @@ class Client:
             yield
         except CloudError:
             raise
-        except Exception as error:
-            raise self._translate(operation, error) from error
+        except Exception as error:  # noqa: BLE001 - translated
+            # The message has all that botocore said; its traceback would bury it in a notebook.
+            raise self._translate(operation, error) from None
 
     def call_all(
         self, operation: str, parts: Sequence[T], at_once: int, request: Callable[[Sequence[T]], dict[str, Any]]

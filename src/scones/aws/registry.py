@@ -8,6 +8,7 @@ from typing import Any
 from scones.aws.client import Client
 from scones.domain.errors import CloudError
 from scones.domain.naming import ENV_TAG
+from scones.domain.result import StepResult
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
 _MAX_REASON = 1024
@@ -54,7 +55,7 @@ class ModelRegistration:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelPackage:
+class ModelPackage(StepResult):
     """A registered model; *reason* says why it is approved, rejected or pending."""
 
     number: int

@@ -23,6 +23,7 @@ from scones.dispatch.business_value import BusinessValue, ValueSimulation, measu
 from scones.dispatch.orders import Rules
 from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.evaluation.evaluation import Evaluation
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import ClassifyResult
@@ -33,7 +34,7 @@ SHIFTED_PHOTOS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class DemoResult:
+class DemoResult(StepResult):
     """What `scones demo --json` prints."""
 
     dataset: Mapping[str, object]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.evaluation.evaluation import Evaluation, SampleAccuracy
     from scones.evaluation.model_client import LoadLevel
-    from scones.model.prediction import Prediction
+    from scones.model.prediction import PredictResult
     from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
     from scones.monitoring.performance.labels import LabelResult, MeasuredAccuracy
@@ -85,7 +85,7 @@ def _trained(result: "TrainingResult") -> Iterable[str]:
     yield f"model {result.model_uri}"
 
 
-def _predicted(result: "tuple[Prediction, ...]") -> Iterable[str]:
+def _predicted(result: "PredictResult") -> Iterable[str]:
     for item in result:
         unlike = ", out of distribution" if item.out_of_distribution else ""
         yield f"{item.photo}: {item.error or f'{item.label} {item.confidence:.1%}{unlike}'}"
@@ -494,7 +494,7 @@ _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "ForgottenPhoto": _forgotten,
     "Retraining": _retrained,
     "TrainingResult": _trained,
-    "tuple": _predicted,
+    "PredictResult": _predicted,
     "ClassifyResult": _classified,
     "Evaluation": _evaluation,
     "MonitorResult": _monitored,

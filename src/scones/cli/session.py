@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 import scones_local.cloud as local_cloud
 from scones.cli.output import echo, shown_env, with_env
 from scones.config.settings import Settings, load
-from scones.domain.errors import CommandError, MissingPrerequisite
+from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite
 from scones.domain.text import printable
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder
@@ -33,15 +33,6 @@ PROGRAMS = Programs(
     variables={"SCONES_BIND_HOST": local_cloud.HOST},
 )
 """Images of repositories named scones... stand for this package; its settings come from the cloud's clients alone."""
-
-
-class MissingExtra(CommandError):
-    """Packages of an extra are not installed."""
-
-    def __init__(self, extra: str, packages: str) -> None:
-        super().__init__(
-            f"{packages} is not installed; run: {Path(sys.executable).name} -m pip install 'scones[{extra}]'"
-        )
 
 
 def require_extra(extra: str) -> None:
@@ -137,7 +128,8 @@ class Terminal:
     def __init__(self, line_seconds: float = 20.0) -> None:
         self._line_seconds = line_seconds
         self._last_line = time.monotonic()
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        # In a notebook each line would be an output of its own.
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, force_jupyter=False)
         columns = (
             TextColumn("  {task.description:<22}", markup=False),
             BarColumn(bar_width=32),
@@ -216,18 +208,26 @@ class Cancelled(CommandError):
 class Scones:
     """The commands as methods of the pipeline that this opens: `with Scones(env="dev", data="photos") as pipeline:`.
 
-    *settings* are those of `scones.toml`; paths may be strings. As on the command line, an environment that has a local
-    cloud uses it, and others use AWS. What costs money there is done only if *agreed* is true, or if a person at the
-    terminal agrees to the price.
+    In a notebook, `open` and `close` do the same from one cell to another. *settings* are those of `scones.toml`; paths
+    may be strings. As on the command line, an environment that has a local cloud uses it, and others use AWS. What
+    costs money there is done only if *agreed* is true, or if a person at the terminal agrees to the price.
     """
 
     def __init__(self, env: str = "dev", *, agreed: bool = False, **settings: object) -> None:
         flags = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()}
         self._session = open_pipeline("python", {"env": env, **flags}, agreed=agreed)
 
-    def __enter__(self) -> "Pipeline":
+    def open(self) -> "Pipeline":
         """Open the environment; the errors are those of `open_pipeline`."""
         return self._session.__enter__()
+
+    def close(self) -> None:
+        """Close the connections; what was created stays."""
+        self._session.__exit__(None, None, None)
+
+    def __enter__(self) -> "Pipeline":
+        """Open the environment, as `open` does."""
+        return self.open()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

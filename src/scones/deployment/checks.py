@@ -15,6 +15,7 @@ from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import ASKED_PREFIX, evaluation_id
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 
 
 class BucketTaken(DeploymentError):
@@ -176,7 +177,7 @@ class SmokeTestFailed(DeploymentError):
 
 
 @dataclass(frozen=True, slots=True)
-class SmokeTestResult:
+class SmokeTestResult(StepResult):
     """The answer to the photo: its label, or the error's name."""
 
     answer: str

@@ -13,6 +13,7 @@ import msgspec
 from scones.config.settings import Settings
 from scones.deployment.template import template
 from scones.domain.errors import DeploymentError
+from scones.domain.result import StepResult
 
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
@@ -335,8 +336,11 @@ class QuotaCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchPlan:
+class BatchPlan(StepResult):
     """How a batch run is cut, and its cost; *orchestration_dollars* is the part of Step Functions and Lambda."""
+
+    TABLE = "cost.items"
+    FIGURE = ("cost.items", "what", "dollars")
 
     photos: int
     batches: int
@@ -437,8 +441,11 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(StepResult):
     """The bill of a workload, and what a month without any photo costs."""
+
+    TABLE = "cost.items"
+    FIGURE = ("cost.items", "what", "dollars")
 
     workload: Workload
     cost: Bill
@@ -461,8 +468,11 @@ class CostRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CostTable:
+class CostTable(StepResult):
     """The ways side by side."""
+
+    TABLE = "rows"
+    FIGURE = ("rows", "way", "photos_dollars")
 
     photos: int
     rows: tuple[CostRow, ...]

@@ -25,6 +25,7 @@ from scones.domain.naming import (
     result_key,
     to_iso8601,
 )
+from scones.domain.result import StepResult
 from scones.evaluation.challenge import Challenge
 
 _KEY: Final = result_key("retrain")
@@ -56,7 +57,7 @@ class RetrainingOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Retraining:
+class Retraining(StepResult):
     """One retraining: why it started, what it made, and how it ended."""
 
     id: str

@@ -18,6 +18,7 @@ from scones.dispatch.order_book import DispatchStatus, Item, ReviewState, Write
 from scones.domain.decision import MAX_NAME_CHARACTERS
 from scones.domain.errors import CloudError, DataError, DispatchError
 from scones.domain.naming import labelled_key, to_iso8601
+from scones.domain.result import StepResult
 from scones.domain.text import printable
 from scones.domain.wire import read_base64
 
@@ -63,7 +64,7 @@ class AnswerNotDispatched(DispatchError):
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class Review(StepResult):
     """A photo that came to review: what the model said of it, its courier, and a person's answer."""
 
     photo_id: str
@@ -105,8 +106,11 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Reviews:
+class Reviews(StepResult):
     """Reviews of one state in order of urgency, and the figures of all open ones."""
+
+    TABLE = "items"
+    FIGURE = ("items", "reason", "")
 
     items: tuple[Review, ...]
     more: bool
@@ -118,7 +122,7 @@ class Reviews:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewAnswer:
+class ReviewAnswer(StepResult):
     """What became of an answer: the label that counts for the courier, and what the others said."""
 
     photo: str

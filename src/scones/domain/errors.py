@@ -13,14 +13,17 @@ SconesError
 ├── EvaluationError        a model cannot be evaluated, or fails the gate; a decision cannot be replayed
 ├── MonitoringError        drift, alerts or labels cannot be computed
 ├── DispatchError          orders, couriers or rules cannot be used
+├── ResultError            a result has no such part, or cannot be drawn
 └── CommandError           the command line stops: cancelled, or the local cloud died
 ```
 
 All others descend from one of these, in the module that raises them.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 _MAX_REPR_CHARACTERS: Final = 200
@@ -96,8 +99,21 @@ class DispatchError(SconesError):
     """Orders, couriers or rules cannot be used."""
 
 
+class ResultError(SconesError):
+    """A result has no such part, or cannot be drawn."""
+
+
 class CommandError(SconesError):
     """The command line stops: cancelled, or the local cloud died."""
+
+
+class MissingExtra(CommandError):
+    """Packages of an extra are not installed; the message has the command that installs them."""
+
+    def __init__(self, extra: str, packages: str) -> None:
+        super().__init__(
+            f"{packages} is not installed; run: {Path(sys.executable).name} -m pip install 'scones[{extra}]'"
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from scones.data.decode import png
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import EvaluationError, SconesError, raise_as
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.domain.statistics import Interval, wilson_interval
 from scones.evaluation.comparison import Comparison, compare
 from scones.evaluation.gate import GateCheck, GateRequirements, check_not_worse, check_requirements
@@ -145,7 +146,7 @@ class SourceAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(StepResult):
     """All measurements of one model; parts that were not requested, or do not apply to it, are None or empty.
 
     *ece_before* is the calibration error without the model's temperature, *ece_by_chance* that which a perfectly
@@ -153,6 +154,9 @@ class Evaluation:
     highest confidence. *curve* is thinned for charts. *report* is the page's path. *out_of_fold* is the accuracy by
     cross-validation, *new_source* that on sources left out of training, *by_source* that on each source.
     """
+
+    TABLE = "predictions"
+    FIGURE = ("threshold.selection.curve", "threshold", "dollars_per_1000")
 
     model: ModelFacts
     data: DataFacts

@@ -10,6 +10,7 @@ import numpy as np
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
 from scones.domain.errors import DataError
+from scones.domain.result import StepResult
 from scones.domain.text import printable
 from scones.model.inference import Model
 from scones.model.model_file import InvalidModelFile, open_model_file, read_model_file
@@ -39,7 +40,14 @@ class Prediction:
     error: str = ""
 
 
-def predict(model: AnyPath, photos: AnyPath | Iterable[AnyPath]) -> tuple[Prediction, ...]:
+class PredictResult(tuple[Prediction, ...], StepResult):
+    """The predictions for photos, in their order."""
+
+    __slots__ = ()
+    FIGURE = ("", "confidence", "")
+
+
+def predict(model: AnyPath, photos: AnyPath | Iterable[AnyPath]) -> PredictResult:
     """Predict the class of each of *photos* with *model*, a `model.tar.gz` or its folder.
 
     Files that cannot be read are part of the result, with the reason; a folder means the files in it.
@@ -63,7 +71,7 @@ def predict(model: AnyPath, photos: AnyPath | Iterable[AnyPath]) -> tuple[Predic
     if len(unread) == len(found):
         first = f"{unread[0].photo}: {unread[0].error}" if unread else "no photos were named"
         raise PhotosUnusable(first + (f" (and {len(unread) - 1} other files)" if unread[1:] else ""))
-    return found
+    return PredictResult(found)
 
 
 def _predict(model: Model, files: list[Path]) -> tuple[Prediction, ...]:

@@ -13,6 +13,7 @@ from scones.domain.naming import (
     monitor_results_key,
     run_suffix,
 )
+from scones.domain.result import StepResult
 from scones.monitoring.alerts.alert import Alert, make_alert
 from scones.monitoring.alerts.notices import (
     ActiveAlarm,
@@ -49,8 +50,11 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class MonitorResult:
+class MonitorResult(StepResult):
     """The result of a monitoring run, the records that could not be used, and the active alarms."""
+
+    TABLE = "verdict.features"
+    FIGURE = ("verdict.features", "name", "score")
 
     verdict: WindowVerdict
     photos: int

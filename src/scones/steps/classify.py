@@ -18,6 +18,7 @@ from scones.domain.decision import Outcome, outcome_of_error, read_refusal
 from scones.domain.errors import WorkflowError, raise_as
 from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.domain.text import printable
 
 # With the prefix, a name must fit into an S3 key of 1,024 bytes.
@@ -55,8 +56,11 @@ class ClassifiedPhoto:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifyResult:
+class ClassifyResult(StepResult):
     """All executions, in the order of their photos."""
+
+    TABLE = "executions"
+    FIGURE = ("executions", "confidence", "")
 
     executions: tuple[ClassifiedPhoto, ...]
 

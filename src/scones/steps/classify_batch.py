@@ -33,6 +33,7 @@ from scones.domain.decision import Outcome
 from scones.domain.errors import WorkflowError
 from scones.domain.naming import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.domain.text import printable
 
 _SUFFIXES = {
@@ -178,8 +179,10 @@ class BatchTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchRunResult:
+class BatchRunResult(StepResult):
     """The number of photos by outcome, how many this command classified, and where the results are."""
+
+    FIGURE = ("counts", "name", "value")
 
     run: str
     photos: int

@@ -6,6 +6,7 @@ from scones.aws.connection import Aws
 from scones.data.dataset import from_lines
 from scones.domain.errors import EvaluationError
 from scones.domain.naming import manifest_key, split_prefix
+from scones.domain.result import StepResult
 from scones.evaluation import comparison
 from scones.evaluation.comparison import Comparison, difference_interval
 from scones.model.model_file import open_model_file
@@ -17,7 +18,7 @@ class CannotCompare(EvaluationError):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelComparison:
+class ModelComparison(StepResult):
     """Models *one* and *other* on the same training photos, which each predicted out of fold.
 
     *difference* is the accuracy of *one* minus that of *other*, and *low* to *high* its 95% interval. In *figures*,

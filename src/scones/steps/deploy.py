@@ -34,13 +34,14 @@ from scones.deployment.template import CAPTURE_PARAMETER, code_version, image_ur
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import CAPTURE_FOLDER, ENV_TAG, EXPIRES_TAG, capture_prefix
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.model.model_file import open_model_file
 
 _DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class DeployResult:
+class DeployResult(StepResult):
     """The endpoint and its model; *release* is the release's number, *package* the model's in the registry."""
 
     endpoint: str

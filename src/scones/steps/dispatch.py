@@ -27,6 +27,7 @@ from scones.dispatch.orders import Courier, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.naming import PLAN_KEY, from_minutes
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 
 # Couriers who are seen meanwhile get orders from the workflow; the rest is planned again.
 _ROUNDS = 3
@@ -35,8 +36,11 @@ _MEANWHILE = "it was changed at the same moment; run dispatch again"
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchResult:
+class DispatchResult(StepResult):
     """The executed plan, its couriers and orders, and its URI."""
+
+    TABLE = "plan.assignments"
+    FIGURE = ("couriers", "vehicle", "")
 
     couriers: tuple[Courier, ...]
     orders: tuple[Order, ...]

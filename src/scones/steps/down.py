@@ -29,6 +29,7 @@ from scones.deployment.pricing import hourly_dollars, kept_monthly_dollars
 from scones.deployment.template import base_template, parameter_names, template_for
 from scones.domain.errors import DeploymentError
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 
 # Captures and logs may still be written, for minutes, into a bucket that is being emptied.
 _REFILL_SECONDS = 900.0
@@ -66,7 +67,7 @@ class WrongRegion(DeploymentError):
 
 
 @dataclass(frozen=True, slots=True)
-class TeardownReport:
+class TeardownReport(StepResult):
     """What existed before, what was deleted, and what remained when everything was listed again."""
 
     existed: tuple[str, ...]

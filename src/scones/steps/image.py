@@ -11,6 +11,7 @@ from scones.deployment.pricing import price_of
 from scones.deployment.template import ImageSource, create_base_stack, image_source, image_uri
 from scones.domain.errors import CloudError, DeploymentError
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 
 # The project's limits for waiting in the queue and for building, and a margin.
 _BUILD_SECONDS = 3900.0
@@ -27,7 +28,7 @@ class ImageBuildFailed(DeploymentError):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageResult:
+class ImageResult(StepResult):
     """The container image."""
 
     uri: str

@@ -40,6 +40,7 @@ from scones.dispatch.order_book import Item, ReviewState, Write, review_rank
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import ASKED_PREFIX, LABEL_SAMPLE_KEY, features_prefix, to_iso8601
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 from scones.monitoring.drift.traffic import RecordedTraffic
@@ -61,7 +62,7 @@ class NothingToLabel(DeploymentError):
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewExport:
+class ReviewExport(StepResult):
     """The files that were written, how many photos are in them, and how many were chosen by the sampling plan."""
 
     page: str

@@ -28,6 +28,7 @@ from scones.domain.naming import (
     split_prefix,
 )
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.domain.wire import read_answers
 from scones.monitoring.capture.records import CapturedPhoto, CaptureReader
 from scones.monitoring.drift.traffic import MAX_PHOTOS_KEPT, RecordedTraffic, learn_days
@@ -105,7 +106,7 @@ class ObservedEndpoint(MonitorTarget):
 
 
 @dataclass(frozen=True, slots=True)
-class LearnedDays:
+class LearnedDays(StepResult):
     """The photos and days of the new baseline; none if the training photos are the baseline again."""
 
     photos: int

@@ -17,6 +17,7 @@ from scones.domain.decision import PHOTO_LIMIT_BYTES, Outcome, decide, outcome_o
 from scones.domain.errors import EvaluationError
 from scones.domain.naming import MODELS_PREFIX, split_prefix
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
 from scones.serving.image_input import read_photos
@@ -32,7 +33,7 @@ class CannotReplay(EvaluationError):
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayResult:
+class ReplayResult(StepResult):
     """One execution's decision, reproduced; *differences* is empty if it is identical."""
 
     execution: str
@@ -46,8 +47,10 @@ class ReplayResult:
 
 
 @dataclass(frozen=True, slots=True)
-class RejudgeResult:
+class RejudgeResult(StepResult):
     """The newest recorded decision of each photo, decided again."""
+
+    FIGURE = ("changes", "name", "value")
 
     photos: int
     same: int
@@ -65,7 +68,7 @@ MAX_EXPLAINED = 30
 
 
 @dataclass(frozen=True, slots=True)
-class ExplanationPage:
+class ExplanationPage(StepResult):
     """A page of explanations: its path, and how many photos it explains."""
 
     page: str

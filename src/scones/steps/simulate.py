@@ -24,6 +24,7 @@ from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.errors import DispatchError
 from scones.domain.naming import ASKED_PREFIX
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 
 USUAL_SHARES = (0.05, 0.02, 0.1)
 """The shares of duplicates, corrupt and shifted photos, unless others are asked for."""
@@ -91,11 +92,14 @@ class PhotoEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class SimulationResult:
+class SimulationResult(StepResult):
     """The outcomes of all events, by kind; *orders* counts the assigned orders, *errors* the failures by name.
 
     A classified photo that moved no orders counts under its dispatch status: `duplicate`, `outdated` or `too old`.
     """
+
+    TABLE = "outcomes"
+    FIGURE = ("outcomes", "name", "classified")
 
     events: int
     seconds: float

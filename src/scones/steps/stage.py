@@ -45,6 +45,7 @@ from scones.domain.naming import (
     version_prefix,
 )
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.model.model_file import InvalidModelFile, open_model_file
 from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions
 from scones.training.label_issues import find_suspects
@@ -56,7 +57,7 @@ _VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class StageResult:
+class StageResult(StepResult):
     """The staged dataset, as training and evaluation need to know it."""
 
     name: str
@@ -333,7 +334,7 @@ class NotAPhotoId(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class ForgottenPhoto:
+class ForgottenPhoto(StepResult):
     """What was deleted of a photo, and what was made of it.
 
     *elsewhere* are copies in buckets that are not the environment's, which are left to their owners. Captured requests

@@ -22,6 +22,7 @@ from scones.deployment.retrainings import (
     skipped,
 )
 from scones.domain.naming import result_key
+from scones.domain.result import StepResult
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.inspect import MonitorResult
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -29,7 +30,7 @@ from scones.monitoring.performance.labels import MeasuredAccuracy, measure_accur
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class Status(StepResult):
     """The live model and what is known of it, the stack and the endpoint, empty if there is none, and all resources."""
 
     env: str

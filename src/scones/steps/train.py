@@ -31,6 +31,7 @@ from scones.domain.naming import (
     version_prefix,
 )
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 from scones.domain.text import printable
 from scones.model.graph import ForbiddenGraph, check_graph
 
@@ -49,8 +50,10 @@ _PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingResult:
+class TrainingResult(StepResult):
     """The trained model and its metrics."""
+
+    FIGURE = ("metrics", "name", "value")
 
     job: str
     model_uri: str

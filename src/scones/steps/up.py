@@ -20,13 +20,14 @@ from scones.deployment.template import (
     template_for,
 )
 from scones.domain.progress import Reporter
+from scones.domain.result import StepResult
 
 # Waiting for the stack, building the image and changing the stack each take at most half an hour to an hour.
 _LOCK_SECONDS = 3 * STACK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class StackOutputs:
+class StackOutputs(StepResult):
     """The names of the stack's resources."""
 
     stack: str

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scones.data.labels import InvalidLabels, Label, LabelOrigin, Purpose, settled
 from scones.domain.naming import LABEL_SAMPLE_KEY
+from scones.domain.result import StepResult
 from scones.domain.statistics import wilson_interval
 from scones.monitoring.drift.features import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic
@@ -164,7 +165,7 @@ class LabelRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelResult:
+class LabelResult(StepResult):
     """The result of imported labels: how many match recorded photos, and the accuracy that follows.
 
     *corrected* is the accuracy on all photos from which the sample was drawn, if sampled photos have labels.
