@@ -1,8 +1,9 @@
-"""MkDocs hooks: the pages of the repository that lie outside docs/, its notebooks, and the files that pages link to."""
+"""MkDocs hooks: pages from outside docs/ and from the code, notebooks as pages, and the files that pages link to."""
 
 import json
 import posixpath
 import re
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,9 +39,11 @@ def on_config(config: "MkDocsConfig") -> "MkDocsConfig":
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add the pages from outside docs/, the notebooks as pages, and every file that a page links to."""
+    """Add the pages from outside docs/ and from the code, notebooks as pages, and every file that a page links to."""
     for uri, source in OUTSIDE.items():
         files.append(File.generated(config, uri, content=(ROOT / source).read_text("utf-8")))
+    for uri, text in runpy.run_path(str(ROOT / "docs" / "python_api.py"))["pages"]().items():
+        files.append(File.generated(config, uri, content=text))
     for notebook in [file for file in files if re.fullmatch(r"notebooks/[^/]*\.ipynb", file.src_uri)]:
         text = notebook_page(json.loads(notebook.content_string))
         files.append(File.generated(config, notebook.src_uri.replace(".ipynb", ".md"), content=text))

@@ -16,12 +16,17 @@ PAGES = sorted(
 )
 RUN = {
     ("README.md", "python"): "tests/cli/test_session.py",
+    ("docs/tutorial.md", "console"): "tests/docs/test_tutorial.py",
+    ("docs/how-to/add-a-class.md", "console"): "tests/docs/test_tutorial.py",
+    ("docs/how-to/after-an-alert.md", "console"): "tests/docs/test_tutorial.py",
+    ("docs/how-to/roll-back.md", "console"): "tests/docs/test_tutorial.py",
     ("docs/bring-your-own-workflow.md", "bash"): "tests/docs/test_bring_your_own_workflow.py",
     ("src/scones_local/README.md", "python"): "tests/scones_local/test_cloud.py",
 }
 """The test that runs all blocks of a page in one language."""
 _BLOCK = re.compile(
-    r"^(<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<language>[a-z]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^ *(<!-- not run: (?P<why>[^\n]+) -->\n *)?```(?P<language>[a-z]*)\n(?P<code>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
 )
 _INLINE = re.compile(r"`(scones [^`\n]+)`")
 
@@ -55,7 +60,7 @@ def test_the_tests_that_run_blocks_read_their_pages() -> None:
             assert why or page.name in test.read_text("utf-8")
     for page_name, language in RUN:
         assert [code for found, code, _ in blocks(ROOT / page_name) if found == language]
-    assert counts["run"] >= 8, counts
+    assert counts["run"] >= 20, counts
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
