@@ -9,6 +9,7 @@ from scones.data.dataset import Sample, from_lines
 from scones.data.labels import WITHDRAWN, InvalidLabels, Label, LabelOrigin, newest
 from scones.deployment.reviews import UnknownPhoto, add_label, check_label, check_person
 from scones.domain.naming import manifest_key, split_prefix, to_iso8601
+from scones.domain.result import StepResult
 from scones.domain.text import printable
 from scones.model.model_file import open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
@@ -32,9 +33,11 @@ class ContradictedLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class Corrections:
+class Corrections(StepResult):
     """The first of the *open* photos, the likeliest error first; *decided* counts those that a person has looked at."""
 
+    TABLE = "items"
+    FIGURE = ("items", "predicted", "")
     version: str
     items: tuple[ContradictedLabel, ...]
     open: int
@@ -42,7 +45,7 @@ class Corrections:
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class Correction(StepResult):
     """What a person said about a training photo that is labelled *before*; nothing if they withdrew it.
 
     *others* are the labels of people who disagree, by person. Then the label stays as it was.
