@@ -187,8 +187,10 @@ class Pipeline(Operations):
         )
         result = evaluate(model, self._with(deployed.classes), options, self.report)
         if options.gate and deployed.package:
-            failed = [str(check) for check in result.gate if not check.passed]
-            self.approve(deployed.package, "; ".join(failed) or "by the gate, at the endpoint", reject=bool(failed))
+            from scones.evaluation.gate import explain
+
+            failed = explain(result.gate)
+            self.approve(deployed.package, failed or "by the gate, at the endpoint", reject=bool(failed))
         return self._save("evaluate", result)
 
     def status(self) -> "Status":

@@ -29,8 +29,8 @@ def test_a_receipt_says_whether_anything_remains(left: tuple[str, ...], words: s
 def test_an_evaluation_says_what_generalises() -> None:
     """Accuracy by source, and on sources left out, with n and interval; and what it does not show."""
     lines = render(everything()).splitlines()
-    assert "accuracy on sources left out of training 0.880 [0.802 to 0.930, 95%], n = 100" in lines
-    assert "  <i>phone</i>: left out of training 0.887 [0.800 to 0.940, 95%], n = 80" in lines
+    assert "accuracy on sources left out of training 88.0% [80.2% to 93.0%, 95%], n = 100" in lines
+    assert "  <i>phone</i>: left out of training 88.8% [80.0% to 94.0%, 95%], n = 80" in lines
     assert "  (no source): test photos " in "\n".join(lines)
     many = replace(everything(), by_source=everything().by_source[:1] * 30, warnings=("all of one",))
     assert {"  and 20 more sources", "warning: all of one"} < set(render(many).splitlines())
@@ -53,8 +53,8 @@ def test_no_executions_are_counted_as_none() -> None:
 def test_an_evaluation_has_its_interval_its_guarantee_and_the_optional_parts() -> None:
     """Accuracy with n, the threshold with its guarantee, each corruption, the other model, load with its errors."""
     lines = render(everything()).splitlines()
-    assert lines[0] == "accuracy 0.900 [0.769 to 0.960, 95%], n = 40"
-    assert lines[1] == "cross-validated accuracy on the training photos 0.990 [0.982 to 0.995, 95%], n = 1000"
+    assert lines[0] == "accuracy 90.0% [76.9% to 96.0%, 95%], n = 40"
+    assert lines[1] == "cross-validated accuracy on the training photos 99.0% [98.2% to 99.5%, 95%], n = 1000"
     assert sum(line.startswith("noise") for line in lines) == 3
     assert any("at most 3.0% of routed photos are wrong" in line for line in lines)
     assert any(line.startswith("against <b>rival</b>: this model is better") for line in lines)
@@ -69,4 +69,5 @@ def test_drawings_come_first_and_failed_requirements_last() -> None:
         replace(evaluation, data=replace(evaluation.data, kind="rendered"), gate=failed, report="r.html")
     ).splitlines()
     assert lines[0].startswith("DRAWINGS, not photos")
-    assert lines[-2].startswith("gate failed: gate_accuracy")
+    assert lines[-3].startswith("gate failed: gate_accuracy")
+    assert lines[-2].startswith("next: ")

@@ -8,6 +8,7 @@ import click
 
 from scones.cli.group import options, run, tell_result, yes_option
 from scones.config.settings import MODES
+from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
@@ -288,8 +289,10 @@ def evaluate(
         raise click.UsageError("--data needs --model; an endpoint is evaluated on the photos staged last")
     else:
         result = run("evaluate", flags, as_json, lambda flow: flow.evaluate(wanted), agreed=yes or not wanted.load)
-    if wanted.gate:
+    if wanted.gate and as_json:
         require_passed(result.gate)
+    elif wanted.gate and not all(check.passed for check in result.gate):
+        raise SconesError("the model did not pass the gate; the reasons are listed above")
 
 
 def _evaluate_model_file(

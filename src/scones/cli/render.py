@@ -1,7 +1,7 @@
 """Render: the result of a command as a few lines of text."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scones.domain.decision import Outcome
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from scones.deployment.retrainings import Retraining
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.evaluation.evaluation import Evaluation, SampleAccuracy
+    from scones.evaluation.gate import GateCheck
+    from scones.evaluation.metrics import ClassificationMetrics
     from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import PredictResult
     from scones.monitoring.inspect import MonitorResult
@@ -59,9 +61,7 @@ def _retrained(result: "Retraining") -> Iterable[str]:
     learned = f"{_count(result.labels, 'label')} in data version {result.data_version}"
     yield f"retraining {result.id}: {result.reason}; {learned}"
     yield from map(str, result.comparison.accuracies if result.comparison else ())
-    yield from (
-        f"gate failed: {check}" for check in (result.comparison.gate if result.comparison else ()) if not check.passed
-    )
+    yield from _gate(result.comparison.gate if result.comparison else ())
     model = f"model {result.challenger}" if result.challenger else "no model"
     waits = result.phase == "approve"
     yield f"{model}: {'waits for approval; run: scones retrain approve, or reject' if waits else result.outcome}"
@@ -94,7 +94,7 @@ def _predicted(result: "PredictResult") -> Iterable[str]:
 def _classified(result: "ClassifyResult") -> Iterable[str]:
     if len(result.executions) <= _FEW:
         for item in result.executions:
-            decision = f"{item.label} {item.confidence:.3f}" if item.label else item.error
+            decision = f"{item.label} {item.confidence:.1%}" if item.label else item.error
             if item.name:
                 yield f"{item.key}: {item.outcome.replace('_', ' ')}: {decision} (execution {item.name})"
     yield from (f"{item.key}: {item.outcome}: {item.cause}" for item in result.unread())
@@ -103,16 +103,15 @@ def _classified(result: "ClassifyResult") -> Iterable[str]:
 
 def _evaluation(result: "Evaluation") -> Iterable[str]:
     metrics, threshold = result.metrics, result.threshold
-    low, high = metrics.interval.low, metrics.interval.high
     if result.data.kind != "photos":
         yield "DRAWINGS, not photos: these figures say nothing about photos"
-    yield f"accuracy {metrics.accuracy:.3f} [{low:.3f} to {high:.3f}, 95%], n = {metrics.n}"
+    yield f"accuracy {_share(metrics)}"
     if result.out_of_fold is not None:
         yield f"cross-validated accuracy on the training photos {_share(result.out_of_fold)}"
     yield from _by_source(result)
-    yield f"accuracy at 90% coverage {result.accuracy_at_90:.3f}"
-    beside = f"{result.ece_before:.3f} without temperature scaling, {result.ece_by_chance:.3f} by chance if perfect"
-    yield f"calibration error {metrics.ece:.3f} ({beside})"
+    yield f"accuracy at 90% coverage {result.accuracy_at_90:.1%}"
+    beside = f"{result.ece_before:.1%} without temperature scaling, {result.ece_by_chance:.1%} by chance if perfect"
+    yield f"calibration error {metrics.ece:.1%} ({beside})"
     if metrics.auc is not None and metrics.pr_auc is not None:
         yield f"ROC AUC {metrics.auc:.4f}, average precision {metrics.pr_auc:.4f}"
     yield from _detector(result)
@@ -123,14 +122,23 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
     routed = f"routed {current.coverage:.1%} -> {proposed.coverage:.1%}"
     yield f"  {routed}, cost of 1,000 photos {dollars}, on the test photos"
     for item in result.robustness:
-        yield f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.3f}, {item.coverage:.1%} above threshold"
+        yield f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.1%}, {item.coverage:.1%} above threshold"
     if result.comparison:
         yield f"against {result.comparison.other}: {result.comparison.verdict}"
     for load in result.load:
         yield from (_level(load.target, level) for level in load.levels)
-    yield from (f"gate failed: {check}" for check in result.gate if not check.passed)
+    yield from _gate(result.gate)
     if result.report:
         yield f"report {result.report}"
+
+
+def _gate(checks: "Sequence[GateCheck]") -> Iterable[str]:
+    from scones.evaluation.gate import explain_each
+
+    *failed, following = explain_each(checks) or [""]
+    yield from (f"gate failed: {line}" for line in failed)
+    if following:
+        yield following
 
 
 def _by_source(result: "Evaluation") -> Iterable[str]:
@@ -146,8 +154,8 @@ def _by_source(result: "Evaluation") -> Iterable[str]:
     yield from (f"warning: {warning}" for warning in result.warnings)
 
 
-def _share(found: "SampleAccuracy") -> str:
-    return f"{found.accuracy:.3f} [{found.interval.low:.3f} to {found.interval.high:.3f}, 95%], n = {found.n}"
+def _share(found: "SampleAccuracy | ClassificationMetrics") -> str:
+    return f"{found.accuracy:.1%} [{found.interval.low:.1%} to {found.interval.high:.1%}, 95%], n = {found.n}"
 
 
 def _detector(result: "Evaluation") -> Iterable[str]:

@@ -31,3 +31,15 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     low = max(0.0, center - half_width) if successes else 0.0
     high = min(1.0, center + half_width) if successes < n else 1.0
     return Interval(low, high)
+
+
+def photos_for_accuracy(accuracy: float, required: float, level: float = 0.95) -> int | None:
+    """With how many photos of this *accuracy* the lower end of its Wilson interval would be *required*.
+
+    None where the accuracy itself is no higher: no number is enough.
+    """
+    if accuracy <= required:
+        return None
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    # The lower end is the share from which the accuracy lies z standard errors away.
+    return math.ceil(z**2 * required * (1 - required) / (accuracy - required) ** 2)

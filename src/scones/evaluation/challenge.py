@@ -15,6 +15,7 @@ from scones.evaluation.gate import (
     SideEffects,
     check_challenger,
     check_side_effects,
+    explain,
     require_same_classes,
 )
 from scones.evaluation.metrics import ClassificationMetrics, Floats, evaluate_predictions
@@ -72,8 +73,7 @@ class Challenge:
 
     def reason(self) -> str:
         """Why it may serve or not, in one line."""
-        failed = "; ".join(str(check) for check in self.gate if not check.passed)
-        return failed or "; ".join(map(str, self.accuracies))
+        return explain(self.gate) or "; ".join(map(str, self.accuracies))
 
 
 def challenge(

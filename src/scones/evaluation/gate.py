@@ -1,7 +1,7 @@
 """Gate: the minimum quality that a model must have before it is approved, and before it replaces another."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import special
 
 from scones.config.settings import Settings
 from scones.domain.errors import EvaluationError
-from scones.domain.statistics import Interval
+from scones.domain.statistics import Interval, photos_for_accuracy
 from scones.evaluation.comparison import SIGNIFICANCE, Comparison, difference_bound, photos_needed
 from scones.evaluation.metrics import ClassificationMetrics, Floats
 from scones.evaluation.ood import OodEvaluation
@@ -44,7 +44,8 @@ class GateRequirements:
 class GateCheck:
     """One requirement: its setting, the required and the measured value, and whether it passed.
 
-    *measured* is None where there was nothing to measure, which never passes.
+    *measured* is None where there was nothing to measure, which never passes. *photos_enough* is about how many photos
+    like these would let it pass; None where the number of photos is not what it fails for.
     """
 
     setting: str
@@ -53,19 +54,56 @@ class GateCheck:
     at_most: bool
     measured: float | None
     passed: bool
+    photos_enough: int | None = None
 
     def __str__(self) -> str:
         """The failed requirement in one line."""
-        found = "nothing" if self.measured is None else f"{self.measured:.5f}"
-        return f"{self.setting}: {self.meaning} is {found}, not {'<=' if self.at_most else '>='} {self.required:g}"
+        if self.measured is None:
+            return f"{self.setting}: {self.meaning} was not measured: there are no photos for it"
+        limit = f"{'more' if self.at_most else 'less'} than the {self._figure(self.required)} required"
+        enough = f"; about {self.photos_enough:,} photos like these would be enough" if self.photos_enough else ""
+        return f"{self.setting}: {self.meaning} is {self._figure(self.measured)}, {limit}{enough}"
+
+    def _figure(self, value: float) -> str:
+        """A p-value as a number, every other figure as a percentage; with digits enough to tell it from the limit."""
+        if "p-value" in self.meaning:
+            return f"{value:.2g}"
+        near = self.measured is not None and abs(self.measured - self.required) < _NEAR
+        return f"{value:.{3 if near else 1}%}"
+
+
+_NEAR = 0.001
 
 
 class GateFailed(EvaluationError):
-    """The model does not meet a requirement; the message lists each with the measured value."""
+    """The model does not meet a requirement; the message lists each with the measured value, and what to do."""
 
     def __init__(self, failed: tuple[GateCheck, ...]) -> None:
-        super().__init__(f"gate failed: {'; '.join(str(check) for check in failed)}; train a better model")
+        super().__init__(f"gate failed: {explain(failed)}")
         self.failed = failed
+
+
+def explain(checks: Sequence[GateCheck]) -> str:
+    """Which *checks* failed and what to do next, in one line; empty where all passed.
+
+    Wherever the gate decides, these are its words: `train`, `register`, `evaluate`, `retrain` and `deploy`.
+    """
+    return "; ".join(explain_each(checks))
+
+
+def explain_each(checks: Sequence[GateCheck]) -> list[str]:
+    """The same, a line for each failed check and one for what to do next."""
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return []
+    again = "scones retrain" if any(check.setting in _AGAINST_LIVE for check in failed) else "scones train"
+    enough = [check.photos_enough for check in failed if check.photos_enough]
+    more = f"label about {max(enough):,} photos" if len(enough) == len(failed) else "stage more or better photos"
+    return [*map(str, failed), f"next: {more}, then run: {again}"]
+
+
+_AGAINST_LIVE = ("gate_margin", "challenger", "drift", "robustness", "ood", "labels")
+"""The checks of a model that would replace the live one."""
 
 
 def check_requirements(
@@ -83,6 +121,15 @@ def check_requirements(
 
 
 _LOW: Final = "the lower end of the 95% interval of accuracy"
+
+
+def _accuracy_check(setting: str, where: str, found: tuple[float, int, Interval] | None, required: float) -> GateCheck:
+    """Check the lower end of an accuracy's interval; *found* is the accuracy, the number of photos and the interval."""
+    if found is None:
+        return _check(setting, f"{_LOW}{where}", None, required)
+    accuracy, n, interval = found
+    check = _check(setting, f"{_LOW}{where}, {accuracy:.1%} on {n:,} photos,", interval.low, required)
+    return check if check.passed else replace(check, photos_enough=photos_for_accuracy(accuracy, required))
 
 
 def require_passed(checks: tuple[GateCheck, ...]) -> None:
@@ -105,15 +152,19 @@ def check_not_worse(comparison: Comparison) -> GateCheck:
 
 
 def _checks(found: ClassificationMetrics, requirements: GateRequirements) -> Iterator[GateCheck]:
-    covered = found.interval_covered.low if found.interval_covered else None
-    yield _check("gate_accuracy", _LOW, found.interval.low, requirements.accuracy)
+    covered = None
+    if found.interval_covered and found.accuracy_covered is not None:
+        covered = found.accuracy_covered, round(found.coverage * found.n), found.interval_covered
+    all_photos = found.accuracy, found.n, found.interval
+    yield _accuracy_check("gate_accuracy", "", all_photos, requirements.accuracy)
     yield _check(
         "gate_calibration_error", "the calibration error", found.ece, requirements.calibration_error, at_most=True
     )
     yield _check(
         "gate_coverage", "the share of photos at or above the threshold", found.coverage, requirements.coverage
     )
-    yield _check("gate_accuracy_covered", f"{_LOW} at or above the threshold", covered, requirements.accuracy_covered)
+    where = " at or above the threshold"
+    yield _accuracy_check("gate_accuracy_covered", where, covered, requirements.accuracy_covered)
 
 
 def _check(setting: str, meaning: str, measured: float | None, required: float, *, at_most: bool = False) -> GateCheck:
@@ -237,9 +288,7 @@ def _not_worse(old: Flags, new: Flags, margin: float) -> GateCheck:
     split = f"{only_new} only the challenger has right, {only_old} only the live model"
     meaning = f"the 95% lower bound of the challenger's lead on {n} test photos ({split})"
     needed = photos_needed(only_new, only_old, n, margin) if bound < -margin else None
-    if needed:
-        meaning += f", which about {needed} photos like these would raise enough,"
-    return _check("gate_margin", meaning, bound, -margin)
+    return replace(_check("gate_margin", meaning, bound, -margin), photos_enough=needed)
 
 
 def _on_fresh(old: Flags, new: Flags, must_be_better: bool) -> GateCheck:

@@ -9,7 +9,7 @@ from scones.aws.registry import ApprovalStatus, ModelPackage, ModelRegistration
 from scones.config.settings import Settings
 from scones.deployment.template import code_version, image_uri
 from scones.domain.progress import Reporter
-from scones.evaluation.gate import GateCheck, GateRequirements, check_requirements
+from scones.evaluation.gate import GateRequirements, check_requirements, explain
 from scones.evaluation.metrics import ClassificationMetrics, evaluate_predictions
 from scones.model.model_file import ModelFile, open_model_file
 from scones.model.out_of_fold import OutOfFoldPredictions
@@ -53,6 +53,8 @@ def register(
     package = aws.registry.decide(package, approval, reason)
     words = "approved" if approval is ApprovalStatus.APPROVED else "pending approval"
     report.tell(f"model {package.number} is registered and {words}: {reason}")
+    if approval is ApprovalStatus.PENDING:
+        report.tell(f"to approve it nevertheless, run: scones approve {package.number}")
     return package
 
 
@@ -67,17 +69,12 @@ def _out_of_fold(model_file: ModelFile, settings: Settings) -> ClassificationMet
 def _judge(evaluation: ClassificationMetrics | None, requirements: GateRequirements) -> tuple[ApprovalStatus, str]:
     if evaluation is None:
         return ApprovalStatus.PENDING, UNJUDGED
-    failed = [check for check in check_requirements(evaluation, requirements) if not check.passed]
-    if failed:
-        return ApprovalStatus.PENDING, _reason(failed)
+    if failed := explain(check_requirements(evaluation, requirements)):
+        return ApprovalStatus.PENDING, f"out of fold, {failed}"
     return (
         ApprovalStatus.APPROVED,
-        f"passed the gate: out-of-fold accuracy {evaluation.accuracy:.3f}, n = {evaluation.n}",
+        f"passed the gate: out-of-fold accuracy {evaluation.accuracy:.1%}, n = {evaluation.n}",
     )
-
-
-def _reason(failed: list[GateCheck]) -> str:
-    return f"out of fold, {'; '.join(str(check) for check in failed)}"
 
 
 def _lineage(model_file: ModelFile, evaluation: ClassificationMetrics | None) -> dict[str, str]:
