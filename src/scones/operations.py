@@ -160,22 +160,14 @@ class Operations(Environment):
         self.report.tell(f"baseline: {baseline}")
         return found
 
-    def history(self, page: AnyPath) -> None:
-        """Draw the results of all monitoring runs over time, as *page*."""
-        deployed = self._deployed()
-        from scones.steps.monitor import history
-
-        windows = history(self.aws, deployed.endpoint, deployed.model_uri, Path(page))
-        self.report.tell(f"report {page}: {windows} windows")
-
     def label(self, labels: AnyPath) -> "LabelResult":
         """Keep *labels*, as `import_labels` does; the name of 0.1.0, which works until the release after 0.2."""
         return self.import_labels(labels)
 
-    def to_label(self, page: AnyPath) -> None:
-        """Export reviews to *page*; the name of 0.1.0, which works until the release after 0.2."""
-        found = self.export_reviews(page)
-        self.report.tell(f"{found.photos} photos to label: {found.page}; write the labels into {found.table}")
+    def to_label(self, table: AnyPath) -> None:
+        """Export reviews to *table*; the name of 0.1.0, which works until the release after 0.2."""
+        found = self.export_reviews(table)
+        self.report.tell(f"{found.photos} photos to label: write the labels into {found.table}")
 
     def import_labels(self, labels: AnyPath, by: str = "") -> "LabelResult":
         """Keep the labels in a file, and compare them with what the models had answered."""
@@ -183,11 +175,11 @@ class Operations(Environment):
 
         return import_labels(self.aws, self._answering(), Path(labels), by or self.aws.person, self.report)
 
-    def export_reviews(self, page: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
-        """Write the open reviews as a page, a table to fill in and tasks for Label Studio."""
+    def export_reviews(self, table: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
+        """Write the open reviews as a table to fill in, and beside it as tasks for Label Studio."""
         from scones.steps.labels import export_reviews
 
-        return export_reviews(self.aws, self._answering(), Path(page), choose, limit)
+        return export_reviews(self.aws, self._answering(), Path(table), choose, limit)
 
     def _answering(self) -> "Deployed":
         from scones.steps.labels import Deployed

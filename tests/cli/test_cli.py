@@ -125,9 +125,9 @@ VERBS = [
     *("replay abc", "replay --threshold 0.5", "replay --threshold 0", "replay --model model"),
     *("evaluate", "evaluate --gate", "evaluate --load", "evaluate --robustness", "evaluate --unfamiliar photos"),
     *("monitor", "monitor --acknowledge", "monitor --learn 5", "monitor --learn 0", "monitor --labels labels.csv"),
-    *("monitor --to-label x.html", "monitor --report h.html", "dispatch", "dispatch --example-orders 3"),
+    *("monitor --to-label x.csv", "dispatch", "dispatch --example-orders 3"),
     *("review", "review --limit 3", "review count", "review answer x bicycle", "review withdraw x", "review skip x"),
-    *("review export p.html", "review import labels.csv --by ann"),
+    *("review export p.csv", "review import labels.csv --by ann"),
     *("simulate", "simulate --shifted 1", "simulate --duplicates 1 --rate 0"),
 ]
 

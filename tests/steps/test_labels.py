@@ -6,29 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from scones.data.labels import InvalidLabels, LabelOrigin, Purpose
+from scones.data.labels import InvalidLabels, LabelOrigin, Purpose, parse_labels
 from scones.pipeline import Pipeline
+from scones.steps.labels import _table
 from tiny_model import noisy_pngs
 
 PHOTOS = 35
 
 
 def test_photos_are_given_out_and_their_labels_come_back(own_flow: Pipeline, tmp_path: Path) -> None:
-    """The page shows each photo, the table names it, and the filled table gives both figures."""
+    """The table names each photo, and the filled table gives both figures."""
     flow = own_flow
     flow.monitor()
     photos = [flow.upload(f"{number}.png", photo) for number, photo in enumerate(noisy_pngs(PHOTOS, seed=31))]
     answers = flow.classify_samples(photos)
     flow.monitor(at_least=PHOTOS)
-    page = tmp_path / "new" / "label.html"
-    exported = flow.export_reviews(page, limit=1000)
-    shown, table = page.read_text(), page.with_suffix(".csv")
+    table = tmp_path / "new" / "label.csv"
+    exported = flow.export_reviews(table, limit=1000)
     rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert len(rows) == shown.count("<img")
-    assert all(row["photo"] in shown and row["label"] == "" for row in rows)
+    assert all(row["label"] == "" and row["reason"] for row in rows)
     # Some of them waited already, because the model is unsure of them.
     assert exported.chosen == 30 <= len(rows) == exported.photos
-    tasks = json.loads(page.with_suffix(".json").read_text())
+    tasks = json.loads(table.with_suffix(".json").read_text())
     assert [task["data"]["photo"] for task in tasks] == [row["photo"] for row in rows]
     label = answers.executions[0].label or "bicycle"
     table.write_text("event,label\n" + "".join(f"{row['event']},{label}\n" for row in rows))
@@ -48,6 +47,17 @@ def test_photos_are_given_out_and_their_labels_come_back(own_flow: Pipeline, tmp
     assert all(0 < label.chance < 1 for label in measured)
     assert flow.aws.bucket.find(flow.aws.bucket.key(kept[0].uri))
     assert {item.photo_id for item in flow.reviews(limit=1000).items}.isdisjoint(row["photo"] for row in rows)
+
+
+def test_an_event_that_looks_like_a_formula_is_none_and_is_read_back() -> None:
+    """Clients choose inference ids: a spreadsheet shows them, and the labels still match."""
+    ids = ("=HYPERLINK(1)", "@x", "-1", "'=1")
+    head, *rows = _table({"photo": "", "event": event, "reason": "measure"} for event in ids).splitlines()
+    assert head == "photo,event,reason,label"
+    assert all(line.split(",")[1].startswith("'") for line in rows)
+    filled = "\n".join([head, *(f"{line}bicycle" for line in rows)])
+    found = parse_labels(filled, ("bicycle", "motorcycle"))
+    assert {label.photo or label.event: label.label for label in found} == dict.fromkeys(ids, "bicycle")
 
 
 def test_late_truth_counts_for_the_model_that_had_answered(flow: Pipeline, tmp_path: Path) -> None:

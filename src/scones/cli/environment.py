@@ -24,7 +24,6 @@ class _MonitorOptions(TypedDict):
     acknowledge: bool
     labels: Path | None
     learn: int | None
-    report: Path | None
     to_label: Path | None
     endpoint: str | None
     capture: str | None
@@ -35,7 +34,7 @@ class _MonitorOptions(TypedDict):
 def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
     """The endpoint that Scones did not make, and its capture, if the options name one."""
     endpoint, capture = options["endpoint"], options["capture"]
-    others = [name for name in ("learn", "labels", "to_label", "report") if options[name] is not None]
+    others = [name for name in ("learn", "labels", "to_label") if options[name] is not None]
     if bool(endpoint) != bool(capture) or ((options["classes"] or options["first"]) and not endpoint):
         raise click.UsageError("--endpoint and --capture go together; --classes and --first need both")
     if endpoint and others:
@@ -60,9 +59,6 @@ def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
     "--to-label",
     type=click.Path(path_type=Path),
     help="Old name of `scones review export`, until the release after 0.2.",
-)
-@click.option(
-    "--report", type=click.Path(path_type=Path), help="Also draw all monitoring results over time in this HTML file."
 )
 @click.option("--endpoint", metavar="NAME", help="Monitor this endpoint, which Scones did not make; needs --capture.")
 @click.option("--capture", metavar="s3://...", help="With --endpoint: the destination of its data capture.")
@@ -97,8 +93,6 @@ def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) 
         found = flow.monitor(acknowledge=options["acknowledge"])
         if options["to_label"]:
             flow.to_label(options["to_label"])
-        if options["report"]:
-            flow.history(options["report"])
         return found
 
     run("monitor", {"env": env}, as_json, check)

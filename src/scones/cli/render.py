@@ -283,7 +283,7 @@ def _labels(result: "LabelResult") -> Iterable[str]:
 
 
 def _review_export(result: "ReviewExport") -> Iterable[str]:
-    yield f"{result.photos} photos to label, {result.chosen} of them chosen now: {result.page}"
+    yield f"{result.photos} photos to label, {result.chosen} of them chosen now; to see them, run: scones console"
     yield f"write the labels into {result.table}, then run: scones review import {result.table}"
     yield f"for Label Studio: {result.tasks}"
 

@@ -97,19 +97,19 @@ def correct(photo: str, label: str, by: str, env: str | None, as_json: bool) -> 
 
 @review.command(
     "export",
-    help="Write the open reviews as PAGE (HTML), and beside it a table to fill in (CSV) and tasks for Label Studio."
+    help="Write the open reviews as TABLE to fill in (CSV), and beside it tasks for Label Studio (JSON)."
     " First the sampling plan chooses among the photos that the model answered: half to measure the accuracy, half to"
     " learn.",
 )
-@click.argument("page", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("table", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--choose", type=click.IntRange(0, 1000), default=30, show_default=True, help="Until so many chosen ones are open."
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="At most so many photos.")
 @options
-def export(page: Path, choose: int, limit: int, env: str | None, as_json: bool) -> None:
+def export(table: Path, choose: int, limit: int, env: str | None, as_json: bool) -> None:
     """Export the open reviews."""
-    run("review", {"env": env}, as_json, lambda flow: flow.export_reviews(page, choose, limit))
+    run("review", {"env": env}, as_json, lambda flow: flow.export_reviews(table, choose, limit))
 
 
 @review.command(

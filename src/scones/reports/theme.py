@@ -83,11 +83,6 @@ class Canvas:
         self._figure.savefig(out, format="svg", transparent=True, metadata=nothing)
         return _inline(out.getvalue(), name, description)
 
-    def span(self) -> tuple[float, float]:
-        """Where the axes begin and end, as shares of the drawing's width, once it is drawn."""
-        place = self.axes.get_position()
-        return float(place.x0), float(place.x1)
-
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Canvas]:

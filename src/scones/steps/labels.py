@@ -1,12 +1,13 @@
 """Review export and import: photos that wait for a person as files to label, and the labels that come back."""
 
 import codecs
+import csv
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from scones.domain.errors import DeploymentError
 from scones.domain.naming import ASKED_PREFIX, LABEL_SAMPLE_KEY, features_prefix, to_iso8601
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.text import spreadsheet_cell
 from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 from scones.monitoring.drift.traffic import RecordedTraffic
@@ -65,7 +67,6 @@ class NothingToLabel(DeploymentError):
 class ReviewExport(StepResult):
     """The files that were written, how many photos are in them, and how many were chosen by the sampling plan."""
 
-    page: str
     table: str
     tasks: str
     photos: int
@@ -82,8 +83,8 @@ class Deployed:
     photo_days: int
 
 
-def export_reviews(aws: Aws, deployed: Deployed, page: Path, choose: int, limit: int) -> ReviewExport:
-    """Write the open reviews as a page, a table to fill in, and tasks for Label Studio.
+def export_reviews(aws: Aws, deployed: Deployed, file: Path, choose: int, limit: int) -> ReviewExport:
+    """Write the open reviews as a table to fill in, and beside it as tasks for Label Studio.
 
     First the sampling plan chooses among the newest photos that the model answered, until *choose* of its choice are
     open; they are among the reviews from then on.
@@ -91,12 +92,6 @@ def export_reviews(aws: Aws, deployed: Deployed, page: Path, choose: int, limit:
     Raises:
         NothingToLabel: no photo waits, and no monitoring run has recorded a photo of this model.
     """
-    from scones.reports.monitoring import (  # noqa: PLC0415 - matplotlib loads only to draw
-        LabelPagePhoto,
-        render_labels,
-        table_to_fill,
-    )
-
     classes, model = _classes_and_version(aws, deployed.model_uri)
     left = choose - sum(aws.tables.reviews.count(_OPEN, "by_state", prefix=("rank", f"{kind} ")) for kind in (3, 4))
     chosen = _choose(aws, deployed, model, classes, left) if left > 0 else 0
@@ -106,21 +101,26 @@ def export_reviews(aws: Aws, deployed: Deployed, page: Path, choose: int, limit:
             f"no photo of endpoint {deployed.endpoint!r} waits, and none of this model is recorded; run: scones monitor"
         )
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        bodies = list(pool.map(partial(_found_photo, aws), reviews))
-    photos = [
-        LabelPagePhoto(review.photo_id, review.seen_at, body) for review, body in zip(reviews, bodies, strict=True)
-    ]
-    table, tasks = page.with_suffix(".csv"), page.with_suffix(".json")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_labels(deployed.endpoint, classes, photos, table.name), "utf-8")
+        exist = list(pool.map(lambda review: _found_photo(aws, review) is not None, reviews))
     rows = [
         {"photo": review.photo_id, "event": review.execution, "reason": review.reason, "image": review.uri}
-        for review, body in zip(reviews, bodies, strict=True)
-        if body is not None
+        for review, exists in zip(reviews, exist, strict=True)
+        if exists
     ]
-    table.write_text(table_to_fill(rows), "utf-8")
+    table, tasks = file.with_suffix(".csv"), file.with_suffix(".json")
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_text(_table(rows), "utf-8")
     tasks.write_bytes(label_studio_tasks(rows))
-    return ReviewExport(str(page), str(table), str(tasks), len(rows), chosen)
+    return ReviewExport(str(table), str(tasks), len(rows), chosen)
+
+
+def _table(rows: Iterable[Mapping[str, str]]) -> str:
+    """The table as CSV: a row per photo, with an empty label."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["photo", "event", "reason", "label"])
+    table.writerows([*(spreadsheet_cell(row[name]) for name in ("photo", "event", "reason")), ""] for row in rows)
+    return out.getvalue()
 
 
 def _found_photo(aws: Aws, review: Review) -> bytes | None:

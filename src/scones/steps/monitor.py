@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from scones.aws.client import AwsError, AwsUnreachable, wait
 from scones.aws.connection import Aws
@@ -21,7 +20,6 @@ from scones.domain.naming import (
     MONITOR_STATE_KEY,
     evaluation_id,
     features_prefix,
-    history_prefix,
     learned_baseline_key,
     observed_prefix,
     probe_id,
@@ -46,7 +44,7 @@ from scones.monitoring.performance.observed_endpoint import (
 )
 from scones.monitoring.performance.registered_model import ProbeResult, RegisteredModel, open_model, probe_images
 
-__all__ = ["ConcurrentRunError", "LearnedDays", "MonitorResult", "MonitorTarget", "history", "learn", "monitor"]
+__all__ = ["ConcurrentRunError", "LearnedDays", "MonitorResult", "MonitorTarget", "learn", "monitor"]
 
 _CAPTURE_SECONDS = 900.0  # SageMaker writes captures minutes later
 _BASELINE_PHOTOS = 300
@@ -215,19 +213,6 @@ def learn(aws: Aws, endpoint: str, model_uri: str, days: int, seed: int) -> Lear
     found = learn_days(model.baseline, traffic, model.version, days, seed)
     aws.bucket.put(key, found.to_bytes())
     return LearnedDays(len(found.values), found.day_count())
-
-
-def history(aws: Aws, endpoint: str, model_uri: str, page: Path) -> int:
-    """Draw the results of all runs as *page*, and return the number of windows on it."""
-    from scones.monitoring.history import from_lines  # noqa: PLC0415 - with the page
-    from scones.reports.monitoring import render_history  # noqa: PLC0415 - matplotlib loads only to draw
-
-    keys = [item.key for item in aws.bucket.list(history_prefix(endpoint))][-_MAX_RUNS:]
-    points = [point for body in aws.bucket.get_all(keys) for point in from_lines(body)]
-    model = open_model(aws.bucket.get(aws.bucket.key(model_uri)))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_history(endpoint, points, model.baseline.values, model.accuracy), "utf-8")
-    return len(points)
 
 
 def _load_state(aws: Aws, target: MonitorTarget) -> tuple[MonitorState, str]:
