@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from scones.config.settings import Settings
 from scones.evaluation.comparison import photos_needed
-from scones.evaluation.gate import GateCheck, PairedAnswers, check_challenger
+from scones.evaluation.gate import GateCheck, PairedAnswers, check_challenger, check_labels
 from scones.monitoring.performance.sampling import informative
 
 PAGE = Path(__file__).parents[1] / "docs" / "loop.md"
@@ -155,7 +155,11 @@ def judge(world: World, seed: int, margin: float) -> Iterator[Verdict]:
         challenger = world.train([base, batch], seed)
         test = paired(world, (champion, challenger), FIRST, split.frozen, world.kinds[FIRST].labels[split.frozen])
         recent = paired(world, (champion, challenger), PHONE, fresh, flip(phone.labels[fresh], wrong, rng))
-        checks = check_challenger(test, recent, CLASSES, must_be_better=drift, margin=margin)
+        said = [CLASSES[number] for number in batch[2]]
+        checks = (
+            *check_challenger(test, recent, CLASSES, must_be_better=drift, margin=margin),
+            *check_labels(said, challenger.out_of_fold[-len(said) :], CLASSES),
+        )
         old, new = (
             np.mean([model.right(world.kinds[each], split.rows(each, judged=True)).mean() for each in (FIRST, PHONE)])
             for model in (champion, challenger)

@@ -12,7 +12,7 @@ from scones.config.settings import Settings
 from scones.data.labels import Purpose
 from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import BICYCLE, MOTORCYCLE, SHIFTS, UNSURE, City, Day, play
-from scones.evaluation.gate import PairedAnswers, check_challenger
+from scones.evaluation.gate import PairedAnswers, check_challenger, check_labels
 from scones.monitoring.performance.sampling import plan
 from scones.training.features import Features
 
@@ -71,11 +71,15 @@ class Said:
 
 @dataclass
 class Memory:
-    """The labels of photos, the first of each counts; those that come a day late; and how many trained a model."""
+    """The labels of photos, those a day late, how many trained any model, and what the live one learnt.
+
+    Of each photo the first label counts.
+    """
 
     labels: dict[tuple[str, int], Said] = field(default_factory=dict)
     waiting: list[Said] = field(default_factory=list)
     used: int = 0
+    learnt: set[tuple[str, int]] = field(default_factory=set)
 
     def of(self, purpose: Purpose, since: int = 0) -> list[Said]:
         """The labels for this purpose; a photo that measures never trains, though it comes again."""
@@ -157,13 +161,17 @@ def _live(world: World, seed: int, loop: bool) -> Iterator[Week]:
         if loop and len(memory.of(Purpose.LEARN)) - memory.used >= RETRAIN_LABELS and len(this_week) < RETRAIN_PER_WEEK:
             memory.used = len(memory.of(Purpose.LEARN))
             retrained.append(day)
-            challenger = world.train([base, *_parts(memory)], seed)
+            parts = _parts(memory)
+            challenger = world.train([base, *parts], seed)
             began = time.process_time()
             recent = memory.of(Purpose.MEASURE, day - FRESH_DAYS)
             passed = _gate(world, split, (model, challenger), recent, settings.gate_margin)
+            passed &= _labels_agree(challenger, parts, memory.learnt)
             cpu = max(cpu, time.process_time() - began)
             rows[-1] = (*rows[-1][:3], rows[-1][3] + TRAINING_DOLLARS)
-            model, promoted = (challenger, promoted + 1) if passed else (model, promoted)
+            if passed:
+                model, promoted = challenger, promoted + 1
+                memory.learnt = set(memory.labels)
         if (day + 1) % A_WEEK == 0:
             right, on_time, reviews, dollars = np.mean(rows[-A_WEEK:], axis=0).tolist()
             week = Week(NAMES[day // A_WEEK], loop, right, on_time, reviews, dollars, promoted, cpu_seconds=cpu)
@@ -221,6 +229,18 @@ def _review(
         if believed[place] == UNSURE:
             believed[place] = (BICYCLE, MOTORCYCLE)[label]
     return len(queue)
+
+
+def _labels_agree(challenger: Model, parts: list[Labelled], learnt: set[tuple[str, int]]) -> bool:
+    """What the challenger learnt and the live model did not."""
+    said = [
+        (kind, int(row), CLASSES[label])
+        for kind, rows, labels in parts
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    new = [place for place, (kind, row, _) in enumerate(said) if (kind, row) not in learnt]
+    table = challenger.out_of_fold[-len(said) :][new]
+    return all(check.passed for check in check_labels([said[place][2] for place in new], table, CLASSES))
 
 
 def _gate(world: World, split: Split, models: tuple[Model, Model], recent: list[Said], margin: float) -> bool:

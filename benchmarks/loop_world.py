@@ -88,12 +88,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Model:
-    """A head on the network's features, with its temperature, its detector, and its out-of-fold accuracy."""
+    """A head on the network's features, with its temperature, its detector, and its out-of-fold probabilities."""
 
     head: Head
     temperature: float
     detector: OodDetector
-    accuracy: float
+    out_of_fold: Floats
 
     def ask(self, features: Features) -> Answers:
         """Answer for photos with these features."""
@@ -131,8 +131,7 @@ class World:
         found = cross_validate(study, assign_folds(data, seed), sources, lambda _share: None)
         temperature = fit_temperature(found.photos.log_probabilities, labels)
         detector = fit_ood_detector(found.photos.strangeness, learnt=False)
-        right = found.photos.log_probabilities.argmax(axis=1) == labels
-        return Model(found.final, temperature, detector, float(right.mean()))
+        return Model(found.final, temperature, detector, soften(found.photos.log_probabilities, temperature))
 
 
 def cheap_phone(photos: Pixels) -> Pixels:

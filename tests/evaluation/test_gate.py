@@ -17,6 +17,7 @@ from scones.evaluation.gate import (
     SideEffects,
     UnlikeModels,
     check_challenger,
+    check_labels,
     check_not_worse,
     check_requirements,
     check_side_effects,
@@ -232,6 +233,55 @@ def test_worse_models_are_rarely_promoted(worse_by: float, n: int, fresh: int) -
         checks = check_challenger(parts[0], parts[1] if fresh else None, CLASSES, must_be_better=False, margin=0.02)
         promoted += not failed(checks)
     assert promoted <= 6
+
+
+def said(chances: list[float], agree: int) -> tuple[list[str], np.ndarray]:
+    """Labels, of which the first *agree* are what the model says, and its probabilities."""
+    second = np.where(np.arange(len(chances)) % 2 == 0, chances, 1 - np.array(chances))
+    named = [CLASSES[int((value > 0.5) == (place < agree))] for place, value in enumerate(second)]
+    return named, np.column_stack([1 - second, second])
+
+
+@pytest.mark.parametrize(
+    ("chances", "agree", "passes"),
+    [
+        ([0.75] * 60, 47, True),
+        ([0.75] * 60, 40, True),
+        ([0.75] * 60, 30, False),
+        ([0.75] * 60, 0, False),
+        ([0.92] * 30, 27, True),
+        ([0.92] * 30, 21, False),
+        ([0.99] * 400 + [0.6] * 60, 370, False),
+        ([0.5] * 40, 14, True),
+        ([1.0] * 10, 10, True),
+        ([1.0] * 10, 9, True),
+        ([1.0] * 60, 57, True),
+        ([1.0] * 60, 54, False),
+        ([0.99] * 9, 0, True),
+        ([], 0, True),
+    ],
+)
+def test_labels_that_contradict_what_all_others_teach_are_refused(
+    chances: list[float], agree: int, passes: bool
+) -> None:
+    """Flipped ones do; unsure photos allow more, and fewer than ten labels say nothing."""
+    found = failed(check_labels(*said(chances, agree), CLASSES))
+    assert not found if passes else f"of {len(chances)} new labels {agree} agree" in found[0]
+
+
+def test_the_check_of_labels_refuses_hardly_any_good_batch() -> None:
+    """Where the model's confidence is right, whatever it is."""
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(400):
+        chances = rng.uniform(0.5, 1, rng.integers(10, 80))
+        right = rng.random(len(chances)) < chances
+        labels, table = said(chances.tolist(), len(chances))
+        labels = [name if well else CLASSES[1 - CLASSES.index(name)] for name, well in zip(labels, right, strict=True)]
+        refused += bool(failed(check_labels(labels, table, CLASSES)))
+    assert refused <= 4
+    with pytest.raises(InvalidLabelledPredictions):
+        check_labels(["van"] * 20, np.full((20, 2), 0.5), CLASSES)
 
 
 def corrupted(accuracy: float) -> CorruptionResult:

@@ -53,6 +53,17 @@ def test_answers_of_heads_that_saw_no_photo_of_a_source_are_told_by_source() -> 
     assert (found.count, found.sources, found.right.tolist()) == (3, ("phone", "<city>"), [False, True])
 
 
+def test_what_was_learnt_since_an_earlier_model_is_new_photos_and_new_labels() -> None:
+    """A photo is the same under any name."""
+    before = replace(known(), names=("a", "b", "c"))
+    labels, probabilities = known().learnt_since(before)
+    assert (labels, probabilities.shape) == ((), (0, 3))
+    corrected = replace(known(), labels=("bicycle", "motorcycle", "van"))
+    labels, probabilities = corrected.learnt_since(replace(before, fingerprints=(*known().fingerprints[:2], "other")))
+    assert labels == ("motorcycle", "van")
+    assert np.array_equal(probabilities, known().probabilities[1:])
+
+
 def test_right_and_wrong_are_told_for_any_number_of_classes() -> None:
     """The likeliest class is the answer, its probability the confidence."""
     judged = known().scored()

@@ -29,6 +29,8 @@ from scones.deployment.template import base_template
 from scones.domain.naming import manifest_key, to_iso8601
 from scones.domain.progress import Silent
 from scones.environment import save_result
+from scones.model.model_file import OUT_OF_FOLD, write_model_file
+from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.pipeline import Pipeline
 from scones.retraining import begin_retraining, continue_retraining, decide_retraining, new_labels, retrain
 from scones.steps.deploy import DeployResult
@@ -231,3 +233,16 @@ def test_a_worse_model_is_rejected_and_the_live_one_stays(labelled: Pipeline, tm
     last = current(labelled.aws)
     assert last
     assert last.outcome is RetrainingOutcome.REFUSED
+
+
+def test_a_model_is_refused_that_learnt_labels_which_contradict_it(labelled: Pipeline, tmp_path: Path) -> None:
+    """It answers as well as the live one: only its labels tell, which someone swapped."""
+    folder = tmp_path / "poisoned"
+    about = write_tiny_model_file(folder)
+    learnt = OutOfFoldPredictions.load(folder / OUT_OF_FOLD)
+    swapped = tuple("bicycle" if name == "motorcycle" else "motorcycle" for name in learnt.labels[:30])
+    replace(learnt, labels=swapped + learnt.labels[30:]).save(folder / OUT_OF_FOLD)
+    write_model_file(folder, about, "Poisoned.\n")
+    found = challenge(labelled, tar(folder), "poisoned")
+    assert found.outcome is RetrainingOutcome.REFUSED
+    assert found.why.startswith("labels: of 30 new labels ")

@@ -278,6 +278,39 @@ def _compare(
         yield _check("challenger", f"the challenger's accuracy on {shown.sum()} photos of {name}", recall, required)
 
 
+MIN_NEW_LABELS: Final = 10
+"""Fewer cannot do much harm, and a model that is too sure of three photos says little of their labels."""
+_MISTAKES = 0.02
+"""The share of labels that careful people get wrong."""
+_CONTRADICTED = 0.01
+"""New labels that agree with the model as seldom as this, by chance, are not learnt from: they may be wrong."""
+
+
+def check_labels(labels: Sequence[str], out_of_fold: Floats, classes: Sequence[str]) -> tuple[GateCheck, ...]:
+    """Check that the *labels* which only the challenger learnt agree with it as often as its confidence says.
+
+    *out_of_fold* [N, C] are its probabilities of the same photos from folds that did not learn them. Labels that were
+    flipped contradict what it has learnt from all others. The test is exact: the agreements would be a sum of so many
+    independent events, each with the confidence's probability, but for people's mistakes.
+
+    Raises:
+        InvalidLabelledPredictions: a label is none of *classes*, or the probabilities do not fit them.
+    """
+    if len(labels) < MIN_NEW_LABELS:
+        return ()
+    agree = out_of_fold.argmax(axis=1) == label_columns(labels, out_of_fold, classes)
+    confidence, chances = out_of_fold.max(axis=1), np.ones(1)
+    expected = confidence * (1 - _MISTAKES) + (1 - confidence) * _MISTAKES / max(len(classes) - 1, 1)
+    for chance in expected.tolist():
+        chances = np.convolve(chances, [1 - chance, chance])
+    seldom = min(1.0, float(chances[: agree.sum() + 1].sum()))
+    meaning = (
+        f"of {len(labels)} new labels {agree.sum()} agree with the challenger's folds that did not learn them, "
+        f"and {expected.sum():.0f} should, or else labels are wrong: the p-value"
+    )
+    return (_check("labels", meaning, seldom, _CONTRADICTED),)
+
+
 _LEAD = "the p-value of the challenger's lead on fresh photos"
 Flags = NDArray[np.bool_]
 

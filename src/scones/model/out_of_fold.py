@@ -98,6 +98,13 @@ class OutOfFoldPredictions:
         known = set(self.fingerprints)
         return np.array([mark in known for mark in fingerprints(photos)], dtype=bool)
 
+    def learnt_since(self, before: "OutOfFoldPredictions") -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Labels and probabilities of the photos that an earlier model had not learnt, or with another label."""
+        learnt = set(zip(before.fingerprints, before.labels, strict=True))
+        pairs = zip(self.fingerprints, self.labels, strict=True)
+        new = [row for row, pair in enumerate(pairs) if pair not in learnt]
+        return tuple(self.labels[row] for row in new), self.probabilities[new]
+
     def save(self, path: Path) -> None:
         """Write them as a npz file that loads without pickle."""
         arrays: dict[str, NDArray[Any]] = {

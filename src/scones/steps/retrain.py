@@ -42,7 +42,7 @@ from scones.evaluation.evaluation import (
     exclude_unreadable_photos,
     load_out_of_fold,
 )
-from scones.evaluation.gate import UnlikeModels
+from scones.evaluation.gate import UnlikeModels, check_labels
 from scones.evaluation.model_client import model_predictor
 from scones.model.inference import Model
 from scones.model.model_file import open_model_file
@@ -299,11 +299,12 @@ def compare_models(aws: Aws, settings: Settings, retraining: Retraining, report:
     bodies = aws.bucket.get_all([sample.key for sample in test])
     photos = tuple(EvaluationPhoto(it.key, it.label, body) for it, body in zip(test, bodies, strict=True))
     fresh = tuple(_fresh(aws, retraining.started, report))
-    models = []
+    models, knowns = [], []
     with ExitStack() as stack:
         for name, uri in (("live model", retraining.champion_uri), ("new model", retraining.model_uri)):
             model_file = stack.enter_context(open_model_file(aws.bucket.get(aws.bucket.key(uri))))
             known = load_out_of_fold(model_file, report)
+            knowns.append(known)
             for kind in ("test", "fresh"):
                 chosen = photos if kind == "test" else fresh
                 chosen = exclude_unreadable_photos(chosen, partial(decode, size=model_file.image_size), report)
@@ -315,7 +316,11 @@ def compare_models(aws: Aws, settings: Settings, retraining: Retraining, report:
         fresh = tuple(photo for photo in fresh if photo.label in classes)
         drifted = retraining.reason.startswith(ALARM)
         terms = ChallengeTerms(drifted, settings.gate_margin, settings.threshold, settings.seed)
-        return challenge(models[0], models[1], (photos, fresh), terms, report.progress)
+        found = challenge(models[0], models[1], (photos, fresh), terms, report.progress)
+        before, now = knowns
+        # A model from elsewhere does not tell what it has learnt.
+        labels = check_labels(*now.learnt_since(before), classes) if before and now else ()
+        return replace(found, gate=(*found.gate, *labels))
 
 
 def fresh_labels(labels: Iterable[Label], until: str) -> list[Label]:
