@@ -119,14 +119,14 @@ def _messages() -> dict[str, set[str]]:
     for node in (node for tree in _trees() for node in ast.walk(tree)):
         if isinstance(node, ast.ClassDef):
             calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
-            said = [text for call in calls if ast.unparse(call.func) == "super().__init__" for text in _text(call)]
+            said = [text for call in calls if ast.unparse(call.func) == "super().__init__" for text in _text(call, 1)]
             found.setdefault(node.name, set()).update(said)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
             found.setdefault(node.exc.func.id, set()).update(_text(node.exc))
     return found
 
 
-def _text(call: ast.Call) -> Iterator[str]:
+def _text(call: ast.Call, min_words: int = 3) -> Iterator[str]:
     """The first argument as a message, if it is one, and not a name or a reason that the class completes."""
     if not call.args:
         return
@@ -139,7 +139,7 @@ def _text(call: ast.Call) -> Iterator[str]:
         elif isinstance(part, ast.FormattedValue) and isinstance(argument, ast.JoinedStr):
             text += "{" + re.sub(r"\W+", " ", ast.unparse(part.value).removeprefix("self.")).strip().split(" ")[0] + "}"
     text = " ".join(text.split()).replace("`", "'")
-    if len(re.sub(r"\{\w*\}", "", text).split()) >= 3:
+    if len(re.sub(r"\{\w*\}", "", text).split()) >= min_words:
         yield text
 
 

@@ -157,13 +157,20 @@ class Pipeline(Operations):
         return self._save("deploy", DeployResult.of(rollback(self.aws, self.settings, self.report, to=to, now=now)))
 
     def smoke(self) -> "SmokeTestResult | None":
-        """Send one photo through the workflow, if there is a workflow and an endpoint."""
+        """Send one photo through the workflow, if there is a workflow, and an endpoint with a model of its classes."""
         from scones.deployment.checks import smoke_test
 
         try:
             workflow_arn = self._up().workflow_arn
         except MissingPrerequisite:
             self.report.tell("smoke test skipped: there is no workflow yet; run: scones up")
+            return None
+        try:
+            changed = self._deployed().classes != self.aws.stack.function_classes()
+        except MissingPrerequisite:
+            changed = False
+        if changed:
+            self.report.tell("smoke test skipped: the model in service predicts other classes; run: scones deploy")
             return None
         return smoke_test(self.aws, workflow_arn, self.report)
 

@@ -10,8 +10,19 @@ from scones.domain.progress import Silent
 from scones.model.model_file import MODEL
 from scones.pipeline import Pipeline
 from scones.steps.approve import approve, register
-from scones.steps.deploy import deploy
+from scones.steps.deploy import OtherClasses, deploy
 from tiny_model import plain_photo, tar, write_tiny_model_file
+
+
+class Heard(Silent):
+    """A reporter that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, line: str) -> None:
+        """Keep one."""
+        self.lines.append(line)
 
 
 def another_model(flow: Pipeline, folder: Path, *, damaged: bool = False) -> ModelPackage:
@@ -45,6 +56,24 @@ def test_a_new_model_takes_over_the_endpoint(own_flow: Pipeline, tmp_path: Path)
     assert first.config != live.config == deployed.config
     ended = own_flow.classify_samples([own_flow.upload("a.png", plain_photo(220))])
     assert ended.count(Outcome.CLASSIFIED) == 1
+
+
+def test_a_model_of_other_classes_is_deployed_only_after_the_functions_know_them(own_flow: Pipeline) -> None:
+    """Before, nothing is changed; in between, the photo of the smoke test is not sent, since it could only fail."""
+    heard = Heard()
+    three = replace(own_flow.settings, classes=(*own_flow.settings.classes, "scooter"))
+    before = own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name)
+    with pytest.raises(
+        OtherClasses, match=r"predicts bicycle, motorcycle, scooter, but .* expect bicycle, motorcycle; run"
+    ):
+        deploy(own_flow.aws, three, own_flow.registered(), Silent())
+    assert own_flow.aws.sagemaker.find_endpoint(own_flow.aws.name) == before
+    grown = Pipeline(own_flow.aws, three, heard)
+    grown.up()
+    assert grown.smoke() is None
+    assert "smoke test skipped: the model in service predicts other classes; run: scones deploy" in heard.lines
+    with pytest.raises(OtherClasses, match=r"predicts bicycle, motorcycle, but the functions expect .*, scooter; run"):
+        own_flow.deploy()
 
 
 def test_with_a_key_the_endpoint_is_deployed_again_and_names_it(own_flow: Pipeline) -> None:

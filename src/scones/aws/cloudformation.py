@@ -267,6 +267,11 @@ class Stacks:
         self._continues = f"stack {name} continues to change in the account; the same command waits for it again"
         self.name = name
 
+    def function_classes(self) -> tuple[str, ...]:
+        """The classes that the stack's functions expect, in the order of the probabilities; none before `up`."""
+        found = self.find()
+        return tuple(filter(None, (found.parameters.get("Classes", "") if found else "").split(",")))
+
     def find(self) -> Stack | None:
         """Describe the stack, or None where there is none.
 

@@ -82,6 +82,16 @@ class NotApproved(DeploymentError):
         self.package = package
 
 
+class OtherClasses(DeploymentError):
+    """The stack's functions expect other classes than the model predicts: every photo would fail."""
+
+    def __init__(self, package: ModelPackage, predicted: tuple[str, ...], expected: tuple[str, ...], env: str) -> None:
+        super().__init__(
+            f"model {package.number} predicts {', '.join(predicted)}, but the functions expect {', '.join(expected)}; "
+            f"run: scones up --env {env}, and then deploy it; photos that arrive between both fail"
+        )
+
+
 def model_classes(aws: Aws, package: ModelPackage) -> tuple[str, ...]:
     """Read the classes from the model file of *package*.
 
@@ -97,6 +107,7 @@ def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter
 
     Raises:
         NotApproved: the model was rejected, or is pending.
+        OtherClasses: the stack was made for other classes.
         EnvironmentBusy: another command is changing the environment.
         EndpointFailed: it is not in service.
         UpdateRolledBack: the new model failed under traffic or did not start; the previous one stays live.
@@ -104,6 +115,9 @@ def deploy(aws: Aws, settings: Settings, package: ModelPackage, report: Reporter
     """
     if package.approval is not ApprovalStatus.APPROVED:
         raise NotApproved(package, aws.env)
+    expected = aws.stack.function_classes()
+    if expected and expected != settings.classes:
+        raise OtherClasses(package, settings.classes, expected, aws.env)
     # The stack may change first; then the endpoint may settle before it is updated.
     seconds = STACK_SECONDS + 2 * max_update_seconds(settings.watch_seconds)
     with deployment_lock(aws, "deploy", seconds, report):
