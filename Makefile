@@ -60,7 +60,7 @@ demo: setup ## Run the whole workflow on this machine; DATA=<folder> uses your o
 test: setup ## Run the fast tests, about three minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: setup notebook-tools $(VENV)/checkov/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
+test-slow: setup notebook-tools $(VENV)/checkov/.ready $(VENV)/docs/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
 	$(BIN)/python -m pytest -n 2 -m slow
 
 test-versions: test-python3.11 test-python3.13 test-python3.14 ## Run the tests that a Python version can break, on the oldest and newest versions

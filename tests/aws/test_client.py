@@ -1,6 +1,8 @@
 import json
 import re
 import socket
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +61,36 @@ def test_an_unreachable_endpoint_says_what_to_do() -> None:
         unused = replace(Settings(), endpoint_url=f"http://127.0.0.1:{reserved.getsockname()[1]}")
         with pytest.raises(AwsUnreachable, match="does not answer; is it up"):
             connect(unused, KEYS)
+
+
+FAILURES: dict[str, Callable[[Settings], object]] = {
+    "refused": lambda settings: Client(settings, "s3", KEYS).call("get_object", Bucket="no-such-bucket", Key="a"),
+    "invalid": lambda settings: Client(settings, "s3", KEYS).call("get_object", Bucket="no-such-bucket"),
+    "unreachable": lambda settings: Client(replace(settings, endpoint_url=NOWHERE), "sts", KEYS).call(
+        "get_caller_identity"
+    ),
+    "no url": lambda settings: Client(replace(settings, endpoint_url="nowhere"), "sts", KEYS).call(
+        "get_caller_identity"
+    ),
+    "no profile": lambda settings: check_region(settings.region),
+}
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.sends_wrong_requests
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_error_of_aws_shows_no_traceback_but_its_own(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    """In a notebook the one line that says what to do would be below a hundred of botocore's."""
+    if failure == "no profile":
+        monkeypatch.setenv("AWS_PROFILE", "absent")
+    with pytest.raises(CloudError) as caught:
+        FAILURES[failure](settings)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "/botocore/" not in shown
+    assert "During handling of the above exception" not in shown
+    assert "direct cause" not in shown
 
 
 def test_keys_given_outright_need_nothing_of_the_users_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
