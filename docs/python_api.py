@@ -11,7 +11,7 @@ import scones
 from scones.cli.session import Scones
 from scones.domain.result import StepResult
 from scones.model.prediction import predict
-from scones.pipeline import Pipeline
+from scones.retraining import PythonPipeline
 
 HEAD = """\
 # Python
@@ -55,7 +55,7 @@ def _python() -> Iterator[str]:
     yield f"## Scones\n\n`Scones{_signature(Scones.__init__)}`\n\n{_words(Scones)}\n"
     yield f"## predict\n\n`scones.predict{_signature(predict)}`\n\n{_words(predict)}\n"
     yield "## The methods of the pipeline\n"
-    methods = [item for kind in Pipeline.__mro__ for item in vars(kind).items() if inspect.isfunction(item[1])]
+    methods = [item for kind in PythonPipeline.__mro__ for item in vars(kind).items() if inspect.isfunction(item[1])]
     for name, method in methods:
         if not name.startswith("_"):
             yield f"### {name}\n\n`{name}{_signature(method)}`\n\n{_words(method)}\n"

@@ -143,3 +143,24 @@ _PHASES = {
     Phase.DEPLOY: _deploy,
     Phase.WATCH: _watch,
 }
+
+
+class PythonPipeline(Pipeline):
+    """The pipeline that `Scones` opens: also with the retraining, which takes several of its steps."""
+
+    def retrain(self, reason: str = "by hand") -> Retraining:
+        """Train on the labels, and deploy the new model if it is better than the live one, as `scones retrain` does.
+
+        Raises:
+            RetrainingRefused: one is running already, or there is nothing to learn.
+        """
+        self.agree_to_price("retrain")
+        return retrain(self, reason)
+
+    def decide_retraining(self, *, reject: str | None = None) -> Retraining:
+        """Deploy the model that a retraining proposes, or with *reject* do not, for this reason.
+
+        Raises:
+            RetrainingRefused: no retraining waits for a decision.
+        """
+        return decide_retraining(self, reject=reject)

@@ -1,11 +1,14 @@
 """A session: an environment opened from Python, as in the README, and progress without a terminal."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+from scones.cli.group import scones
 from scones.cli.session import NotConfirmed, Scones, Terminal
+from scones.retraining import PythonPipeline
 from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo
 
@@ -84,3 +87,10 @@ def test_without_a_terminal_long_work_still_says_how_far_it_is(capsys: pytest.Ca
         "  photos classified: 2",
         "  events ended: 2",
     ]
+
+
+def test_every_command_on_an_environment_is_a_method_with_its_name() -> None:
+    """`review` is a group, whose commands are methods; the others need no environment or are no step of it."""
+    methods = {name for name, _ in inspect.getmembers(PythonPipeline, inspect.isfunction)}
+    without = {"predict", "cost", "console", "demo", "local", "review"}
+    assert [name for name in scones.commands if name not in methods | without] == []

@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 from scones.domain.errors import SconesError
-from scones.pipeline import Pipeline
+from scones.retraining import PythonPipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +36,6 @@ def test_the_page_of_the_errors_has_every_class_with_its_messages() -> None:
 def test_the_page_of_python_has_every_method_and_every_result() -> None:
     """With its parameters, and what it raises."""
     page = runpy.run_path(str(ROOT / "docs" / "python_api.py"))["pages"]()["python.md"]
-    methods = [name for name, _ in inspect.getmembers(Pipeline, inspect.isfunction) if not name.startswith("_")]
+    methods = [name for name, _ in inspect.getmembers(PythonPipeline, inspect.isfunction) if not name.startswith("_")]
     assert [name for name in methods if f"### {name}\n\n`{name}(" not in page] == []
     assert "| Evaluation | `predictions` | `dollars_per_1000` by `threshold` of `threshold.selection.curve` |" in page

@@ -18,7 +18,7 @@ from scones.deployment.pricing import Workload, cost_table, estimate, plan_batch
 from scones.domain.errors import MissingExtra, ResultError
 from scones.domain.result import StepResult
 from scones.model.prediction import Prediction, PredictResult
-from scones.pipeline import Pipeline
+from scones.retraining import PythonPipeline
 from scones.steps.stage import StageResult
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def no_window() -> Iterator[None]:
 def results() -> Iterator[tuple[str, type]]:
     """What each public method of the pipeline returns."""
     names = runpy.run_path(str(ROOT / "docs" / "results.py"))["_imported_names"]()
-    for name, method in inspect.getmembers(Pipeline, inspect.isfunction):
+    for name, method in inspect.getmembers(PythonPipeline, inspect.isfunction):
         kind = None if name.startswith("_") else typing.get_type_hints(method, localns=names).get("return")
         for each in typing.get_args(kind) or (kind,):
             if is_dataclass(each) and isinstance(each, type):

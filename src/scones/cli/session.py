@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich.console import Console
@@ -120,6 +120,7 @@ def durable_folder(settings: Settings) -> Path:
 if TYPE_CHECKING:
     from scones.aws.connection import Aws
     from scones.pipeline import Pipeline
+    from scones.retraining import PythonPipeline
 
 
 class Terminal:
@@ -217,15 +218,15 @@ class Scones:
         flags = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()}
         self._session = open_pipeline("python", {"env": env, **flags}, agreed=agreed)
 
-    def open(self) -> "Pipeline":
+    def open(self) -> "PythonPipeline":
         """Open the environment; the errors are those of `open_pipeline`."""
-        return self._session.__enter__()
+        return cast("PythonPipeline", self._session.__enter__())
 
     def close(self) -> None:
         """Close the connections; what was created stays."""
         self._session.__exit__(None, None, None)
 
-    def __enter__(self) -> "Pipeline":
+    def __enter__(self) -> "PythonPipeline":
         """Open the environment, as `open` does."""
         return self.open()
 
@@ -269,7 +270,6 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
     """
     from scones.aws.client import AwsError
     from scones.environment import auto_approve
-    from scones.pipeline import Pipeline
 
     settings, aws = connect_environment(flags, verb)
     where = settings.endpoint_url or f"AWS account {aws.account}, {aws.region}"
@@ -283,7 +283,7 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
         if verb == "down" and not agreed:
             approve = partial(confirm_name, terminal, settings.env, "scones down")
         try:
-            yield Pipeline(
+            yield _pipeline_class(verb)(
                 aws,
                 settings,
                 terminal,
@@ -294,6 +294,17 @@ def open_pipeline(verb: str, flags: Flags, *, agreed: bool) -> Iterator["Pipelin
             if error.not_found and (step := _missing_step(aws, error.service)):
                 raise MissingPrerequisite(step, aws.env) from error
             raise
+
+
+def _pipeline_class(verb: str) -> "type[Pipeline]":
+    """What Python has is more than a command needs to load."""
+    if verb != "python":
+        from scones.pipeline import Pipeline
+
+        return Pipeline
+    from scones.retraining import PythonPipeline
+
+    return PythonPipeline
 
 
 def _missing_step(aws: "Aws", service: str) -> str:
