@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "dispatch.md"
 BEGIN, END = "<!-- figures: written by make bench-dispatch -->", "<!-- end of figures -->"
 COURIERS, ORDERS, BOOKS = 1000, 3000, 5
 NEVER = 1e7
-RULES = Rules(sure_confidence=0.8)
+RULES, THRESHOLD = Rules(), 0.8
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def assignment_lines() -> Iterator[str]:
 def day_lines(days: int) -> Iterator[str]:
     """Days by accuracy and threshold, and by the size of the fleet."""
     trial = ValueSimulation(seeds=tuple(range(days)), accuracies=(0.6, 0.7, 0.8, 0.9, 0.95, 0.98))
-    found = simulate_business_value(None, trial, RULES)
+    found = simulate_business_value(None, trial, RULES, THRESHOLD)
     city = trial.city
     yield f"{city.couriers} couriers, {city.orders:,} orders, {days} days; ± is the deviation from day to day:"
     yield ""
@@ -107,7 +107,7 @@ def day_lines(days: int) -> Iterator[str]:
     for couriers in (120, 140, 160, 200):
         sized = replace(City(), couriers=couriers)
         fleet = simulate_business_value(
-            hypothetical_classifier(0.95), replace(trial, city=sized, accuracies=(), thresholds=()), RULES
+            hypothetical_classifier(0.95), replace(trial, city=sized, accuracies=(), thresholds=()), RULES, THRESHOLD
         )
         assert fleet.reviewed
         shown = (fleet.perfect, fleet.measured[0], fleet.reviewed, fleet.blind)

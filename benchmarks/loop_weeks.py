@@ -140,7 +140,7 @@ def _live(world: World, seed: int, loop: bool) -> Iterator[Week]:
     split = Split.of(world, seed)
     base: Labelled = (FIRST, split.train, world.kinds[FIRST].labels[split.train])
     model, memory, retrained = world.train([base], seed), Memory(), [-A_WEEK]
-    rules, accuracy = Rules(sure_confidence=settings.threshold), []
+    rules, accuracy = Rules(), []
     before = true_accuracy(world, split, model, 3)
     recovered, rows, promoted, cpu = None, [], 0, 0.0
     for day in range(DAYS):

@@ -13,7 +13,7 @@ from botocore import xform_name
 
 from scones.cli import scones
 from scones.config import settings as settings_module
-from scones.config.settings import PLACE_DEFAULTS, RENAMED, Settings, allowed_values
+from scones.config.settings import NAMES, PLACE_DEFAULTS, RENAMED, Settings, allowed_values
 from scones.deployment.pricing import BatchPlan, Workload, cost_table, plan_batch
 from scones.steps import STEPS
 
@@ -211,8 +211,9 @@ def _settings() -> Iterator[str]:
     yield "| setting | default | allowed values | description |"
     yield "|---|---|---|---|"
     words = _attribute_docstrings()
-    for name, field in Settings.__dataclass_fields__.items():
-        default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+    for name in NAMES:
+        value = getattr(Settings(), name)
+        default = ", ".join(value) if isinstance(value, tuple) else "none" if value == {} else value
         on_aws, locally = PLACE_DEFAULTS.get(name, (default, ""))
         default = f"`{on_aws}`{locally and f'; `{locally}` on a local cloud'}"
         yield f"| `{name}` | {default} | {allowed_values(name)} | {words[name]} |"

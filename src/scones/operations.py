@@ -16,6 +16,7 @@ from scones.environment import AnyPath, Environment, as_path
 
 if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
+    from scones.dispatch.orders import Rules
     from scones.steps.classify import ClassifyResult
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.corrections import Correction, Corrections
@@ -252,18 +253,26 @@ class Operations(Environment):
 
     def dispatch(self, example: int = 0) -> "DispatchResult":
         """Dispatch the open orders now; first add *example* example orders, with couriers as classified last."""
-        self._up()
+        rules = self.dispatch_rules()
+        rules.require(self._up().classes)
         from scones.steps.dispatch import dispatch, register_couriers
 
         if example:
             self.order(example)
             register_couriers(self.aws, self._classified().decided(), self.settings.seed)
-        return self._save("dispatch", dispatch(self.aws, self.settings, self.report))
+        return self._save("dispatch", dispatch(self.aws, self.settings, rules, self.report))
+
+    def dispatch_rules(self) -> "Rules":
+        """Return the rules by which the workflow dispatches, some for each class if all have any."""
+        from scones.dispatch.orders import Rules
+
+        return Rules.read(self._up().dispatch_rules)
 
     def simulate(self, stream: "Stream") -> "SimulationResult":
         """Send a stream of events made of the staged test photos, each showing a courier, with an order for each."""
         workflow_arn = self._up().workflow_arn
         self._deployed()
+        self.dispatch_rules().require(self._up().classes)
         from scones.steps.simulate import plan_events, simulate
 
         photos = [sample for sample in self.samples() if sample.split == "test"]

@@ -119,9 +119,9 @@ def demo_run(kind: str = "photos") -> DemoRun:
     evaluation = evaluate_model(small_model(), facts(TEST_PHOTOS, kind), photos(TEST_PHOTOS), PLAN, lambda *_: None)
     keys = evaluation.predictions.keys
     shifted = {key: f"asked/{key}" for key in keys[:SHIFTED]}
-    couriers = example_couriers([(str(i), (*CLASSES, "car")[i % 3], 0.7 + i / 80) for i in range(24)], 0)
+    couriers = example_couriers([(str(i), (*CLASSES, "")[i % 3], 0.7 + i / 80) for i in range(24)], 0)
     orders = example_orders(40, 0)
-    rules = Rules(sure_confidence=THRESHOLD)
+    rules = Rules()
     trial = ValueSimulation(City(couriers=16, orders=60), seeds=(0, 1))
     found = measured_classifier(evaluation.predictions.labels, evaluation.predictions.probabilities, CLASSES)
     images = {photo.key: photo.data for photo in photos(TEST_PHOTOS)}
@@ -149,7 +149,7 @@ def demo_run(kind: str = "photos") -> DemoRun:
         shift_classified=classified(evaluation, shifted),
         shift_monitored=monitored(verdict(SHIFTED, alarm=True), ALERT),
         dispatched=DispatchResult(couriers, orders, assign(couriers, orders, rules), "s3://b/plan.json"),
-        business_value=simulate_business_value(found, trial, rules),
+        business_value=simulate_business_value(found, trial, rules, THRESHOLD),
         photos=images | {shifted[key]: images[key] for key in shifted},
         pairs=tuple(shifted.items()),
         seconds=SECONDS,

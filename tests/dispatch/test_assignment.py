@@ -10,10 +10,12 @@ from scipy.optimize import linear_sum_assignment
 
 from dispatch.cities import any_couriers, any_orders, courier, order
 from scones.dispatch.assignment import DispatchPlan, Floats, InvalidOrderBook, Mask, assign, match
-from scones.dispatch.orders import Courier, Order, Rules
+from scones.dispatch.orders import Courier, MissingRules, Order, Rules
 from scones.dispatch.simulation import example_couriers, example_orders
+from scones.domain.vehicles import USUAL_LIMITS, vehicle_limits
 
 RULES = Rules()
+BICYCLE = RULES.vehicles["bicycle"]
 
 
 def pairs(plan: DispatchPlan) -> dict[str, str]:
@@ -41,18 +43,30 @@ def test_a_motorcycle_never_takes_the_shortest_trips() -> None:
 
 
 @pytest.mark.parametrize(("trip_km", "taken"), [(1, False), (3, True), (8, False)])
-@pytest.mark.parametrize("vehicle", ["bicycle", "motorcycle", "hovercraft"])
-def test_an_unsure_courier_takes_only_what_suits_both(vehicle: str, trip_km: float, taken: bool) -> None:
-    """Below the threshold, or with a vehicle that the rules do not know, only the overlap is allowed."""
-    confidence = 0.99 if vehicle == "hovercraft" else 0.6
-    plan = assign([courier("u", vehicle, confidence)], [order("o", trip_km)], RULES)
+def test_an_unsure_courier_takes_only_what_suits_both(trip_km: float, taken: bool) -> None:
+    """The photo was below the threshold, so only the overlap is allowed."""
+    plan = assign([courier("u", "")], [order("o", trip_km)], RULES)
     assert bool(plan.assignments) == taken
     assert all(item.bay == "C" and not item.sure for item in plan.assignments)
 
 
-def test_a_confidence_at_the_threshold_is_sure() -> None:
-    """Only what lies below the threshold is unsure, as in the workflow."""
-    assert assign([courier("b", "bicycle", RULES.sure_confidence)], [order("o", 1)], RULES).assignments[0].sure
+def test_a_vehicle_that_the_workflow_decided_is_known_whatever_its_confidence() -> None:
+    """The workflow compares with the threshold, and nothing else does: below it, a courier has no vehicle."""
+    assert assign([courier("b", "bicycle", 0.51)], [order("o", 1)], RULES).assignments[0].sure
+
+
+def test_a_courier_of_a_class_without_rules_is_refused_by_name() -> None:
+    """Rules of another class would send them too far, or with too much."""
+    with pytest.raises(MissingRules, match=r"class 'hovercraft' has no dispatch rules.*\[dispatch.hovercraft\]"):
+        assign([courier("h", "hovercraft")], [order("o", 1)], RULES)
+
+
+@pytest.mark.parametrize(("trip_km", "litres"), [(70, 1), (1, 2600), (30, 500)])
+def test_an_order_that_no_class_may_carry_is_named(trip_km: float, litres: float) -> None:
+    """More couriers would not help: the rules allow no vehicle to take it."""
+    rules = Rules(vehicle_limits(tuple(USUAL_LIMITS), {"van": {"max_trip_km": 20}}))
+    (left,) = assign([courier("v", "van")], [order("o", trip_km, litres)], rules).unassigned
+    assert left.reason == f"the rules of no class allow {trip_km:.1f} km with {litres:.0f} litres"
 
 
 def test_a_motorcycle_carries_what_no_bicycle_can() -> None:
@@ -97,15 +111,15 @@ def test_arrivals_by_hand() -> None:
     near = [order("first", 2, east_km=2), order("second", 2, east_km=2)]
     plan = assign([courier("b", capacity=2)], near, RULES)
     assert sorted(item.minutes for item in plan.assignments) == [18, 18 + RULES.queue_minutes]
-    with_one = assign([courier("b")], [order("heavy", 1, litres=RULES.bicycle.max_litres)], RULES)
+    with_one = assign([courier("b")], [order("heavy", 1, litres=BICYCLE.max_litres)], RULES)
     assert pairs(with_one) == {"heavy": "b"}
     # A load that just fits on a bicycle is not too large for one.
-    assert pairs(assign([courier("m", "motorcycle")], [order("o", 1, litres=RULES.bicycle.max_litres)], RULES)) == {}
+    assert pairs(assign([courier("m", "motorcycle")], [order("o", 1, litres=BICYCLE.max_litres)], RULES)) == {}
 
 
 def test_totals_name_each_kind_and_the_unsure() -> None:
     """Figures by vehicle, unsure couriers apart."""
-    plan = assign([courier("b"), courier("u", "motorcycle", 0.5)], [order("x", 1), order("y", 3)], RULES)
+    plan = assign([courier("b"), courier("u", "")], [order("x", 1), order("y", 3)], RULES)
     assert [(t.vehicle, t.couriers, t.orders, t.mean_trip_km) for t in plan.totals()] == [
         ("bicycle", 1, 1, 1.0),
         ("unsure", 1, 1, 3.0),
@@ -141,12 +155,12 @@ def test_every_order_is_there_exactly_once(couriers: list[Courier], orders: list
 def test_every_assignment_keeps_the_rules(couriers: list[Courier], orders: list[Order]) -> None:
     """Distance, approach, load and doubt are respected in every pair."""
     for item in assign(couriers, orders, RULES).assignments:
-        known = {"bicycle": RULES.bicycle, "motorcycle": RULES.motorcycle}
+        known = RULES.vehicles
         kinds = [known[item.courier.vehicle]] if item.sure else list(known.values())
-        assert item.sure == (item.courier.vehicle in known and item.courier.confidence >= RULES.sure_confidence)
+        assert item.sure == (item.courier.vehicle in known)
         for limits in kinds:
             assert item.trip_km <= limits.max_trip_km
-            assert limits.min_trip_km <= item.trip_km or item.order.size_litres > RULES.bicycle.max_litres
+            assert limits.min_trip_km <= item.trip_km or item.order.size_litres > BICYCLE.max_litres
             assert item.approach_km <= limits.max_approach_km
             assert item.order.size_litres <= limits.max_litres
 
@@ -163,7 +177,7 @@ def test_who_is_called_full_is_full(couriers: list[Courier], orders: list[Order]
 
 def test_two_hundred_couriers_are_assigned_at_once() -> None:
     """The demo's size is solved, most orders move, and motorcycles ride farther than bicycles."""
-    seen = [(f"p{n}", ("bicycle", "motorcycle")[n % 2], 0.6 + 0.4 * (n % 10) / 10) for n in range(200)]
+    seen = [(f"p{n}", ("bicycle", "motorcycle")[n % 2] if n % 10 > 3 else "", 0.9) for n in range(200)]
     plan = assign(example_couriers(seen, 0), example_orders(120, 0), RULES)
     trip = {total.vehicle: total.mean_trip_km for total in plan.totals()}
     assert len(plan.assignments) > 100

@@ -15,7 +15,7 @@ from scones.dispatch.orders import Rules
 from scones.dispatch.simulation import BICYCLE, MOTORCYCLE, UNSURE, City
 
 CLASSES = ("bicycle", "motorcycle")
-RULES = Rules(sure_confidence=0.8)
+RULES, THRESHOLD = Rules(), 0.8
 
 
 def test_a_measured_classifier_has_the_predictions_of_the_photos() -> None:
@@ -66,11 +66,11 @@ def test_a_courier_below_the_threshold_is_unsure() -> None:
 def test_a_better_classifier_brings_more_orders_on_time() -> None:
     """Perfect knowledge is best, then the better classifier; looking at the unsure helps; blindness trails."""
     trial = ValueSimulation(City(24, 420), seeds=(0,), accuracies=(0.6, 0.95), thresholds=(NO_THRESHOLD,))
-    found = simulate_business_value(hypothetical_classifier(0.9), trial, RULES)
+    found = simulate_business_value(hypothetical_classifier(0.9), trial, RULES, THRESHOLD)
     bad, good = (line.on_time.mean for line in found.hypothetical)
     assert found.perfect.on_time.mean >= good > bad
     assert good > found.blind.on_time.mean
-    assert [line.threshold for line in found.measured] == [NO_THRESHOLD, RULES.sure_confidence]
+    assert [line.threshold for line in found.measured] == [NO_THRESHOLD, THRESHOLD]
     assert found.reviewed
     assert found.reviewed.unsure == found.measured[1].unsure > 0
     assert found.reviewed.on_time.mean > found.measured[1].on_time.mean
@@ -79,7 +79,7 @@ def test_a_better_classifier_brings_more_orders_on_time() -> None:
 def test_without_predictions_only_hypothetical_classifiers_remain() -> None:
     """The report of other people's classes has no line of its own."""
     trial = ValueSimulation(City(6, 60), seeds=(0,), accuracies=(0.9,), thresholds=(NO_THRESHOLD,))
-    found = simulate_business_value(None, trial, RULES)
+    found = simulate_business_value(None, trial, RULES, THRESHOLD)
     assert (found.measured, found.reviewed) == ((), None)
     assert len(found.hypothetical) == 1
     assert found.perfect.on_time.spread == 0

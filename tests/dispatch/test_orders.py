@@ -7,9 +7,15 @@ from hypothesis import given
 
 from dispatch.cities import any_courier, any_orders, courier, order
 from scones.dispatch.assignment import assign
-from scones.dispatch.orders import Courier, InvalidRules, Order, Rules, VehicleLimits, choose_orders
+from scones.dispatch.orders import Courier, Order, Rules, choose_orders
+from scones.domain.vehicles import USUAL_LIMITS, VehicleLimits
 
 RULES = Rules()
+BICYCLE = RULES.vehicles["bicycle"]
+EVERY = Rules(USUAL_LIMITS)
+APART = Rules(
+    {"bicycle": VehicleLimits(3, 6, 9, 50, 10, 1, "A"), "motorcycle": VehicleLimits(8, 12, 9, 20, 10, 1, "B")}
+)
 
 
 def names(orders: tuple[Order, ...]) -> list[str]:
@@ -26,7 +32,7 @@ def test_the_nearer_of_two_orders_comes_first() -> None:
 
 def test_riding_takes_the_time_of_its_speed() -> None:
     """Five kilometres at 15 an hour are 20 minutes."""
-    assert RULES.bicycle.minutes(5) == 20
+    assert BICYCLE.minutes(5) == 20
 
 
 def test_a_courier_who_is_busy_until_a_meal_is_ready_does_not_wait_for_it() -> None:
@@ -58,7 +64,7 @@ def test_bicycles_are_offered_near_trips_and_motorcycles_far_ones(vehicle: str, 
 
 def test_a_load_that_just_fits_is_offered() -> None:
     """A larger one is not."""
-    limit = RULES.bicycle.max_litres
+    limit = BICYCLE.max_litres
     book = [order("fits", 2, litres=limit), order("not", 2, litres=limit + 0.1)]
     assert names(choose_orders(courier("b", capacity=5), book, RULES)) == ["fits"]
 
@@ -66,29 +72,51 @@ def test_a_load_that_just_fits_is_offered() -> None:
 def test_an_unsure_courier_is_offered_only_what_suits_both() -> None:
     """Below the threshold only the overlap is left."""
     book = [order("near", 1), order("either", 3), order("far", 12)]
-    assert names(choose_orders(courier("u", "bicycle", 0.6, capacity=5), book, RULES)) == ["either"]
+    assert names(choose_orders(courier("u", "", capacity=5), book, RULES)) == ["either"]
 
 
+@pytest.mark.parametrize("rules", [RULES, EVERY, APART])
 @given(any_courier, any_orders)
-def test_an_offer_is_allowed_complete_and_the_same_in_any_order(one: Courier, book: list[Order]) -> None:
+def test_an_offer_is_allowed_complete_and_the_same_in_any_order(rules: Rules, one: Courier, book: list[Order]) -> None:
     """The rules are those of `assign`: as many orders are taken, each of them allowed, none twice."""
-    chosen = choose_orders(one, book, RULES)
-    assert chosen == choose_orders(one, book[::-1], RULES)
+    chosen = choose_orders(one, book, rules)
+    assert chosen == choose_orders(one, book[::-1], rules)
     assert len(chosen) == len(set(names(chosen))) <= one.capacity
-    assert len(chosen) == len(assign([one], book, RULES).assignments)
+    assert len(chosen) == len(assign([one], book, rules).assignments)
     for item in chosen:
-        assert assign([one], [item], RULES).assignments
+        assert assign([one], [item], rules).assignments
 
 
 def test_the_default_rules_overlap_in_the_middle() -> None:
     """Bicycles take the near trips, motorcycles the far ones, and some suit both."""
-    rules = Rules()
-    assert rules.bicycle.min_trip_km < rules.motorcycle.min_trip_km < rules.bicycle.max_trip_km
-    assert rules.bicycle.max_trip_km < rules.motorcycle.max_trip_km
+    bicycle, motorcycle = RULES.vehicles.values()
+    assert bicycle.min_trip_km < motorcycle.min_trip_km < bicycle.max_trip_km
+    assert bicycle.max_trip_km < motorcycle.max_trip_km
 
 
-@pytest.mark.parametrize("limits", [VehicleLimits(5, 2, 1, 1, 1, 1), VehicleLimits(0, 2, 1, 1, 0, 1)])
-def test_contradicting_limits_are_refused(limits: VehicleLimits) -> None:
-    """A shortest trip above the longest, or no speed at all, is an error."""
-    with pytest.raises(InvalidRules, match="bicycle"):
-        Rules(bicycle=limits)
+def test_every_usual_class_shares_some_orders_with_every_other() -> None:
+    """A courier whose vehicle is unsure still gets orders, whatever the classes are."""
+    unsure = EVERY.unsure()
+    assert EVERY.suits(unsure, order("o", 3, litres=20))
+    assert unsure.bay == "C"
+
+
+@pytest.mark.parametrize(
+    ("vehicles", "trip_km", "litres", "takers"),
+    [
+        (("bicycle", "motorcycle"), 1, 30, {"bicycle"}),
+        (("bicycle", "motorcycle"), 1, 60, {"motorcycle"}),
+        (("bicycle", "cargo bike", "van"), 1, 60, {"cargo bike"}),
+        (("bicycle", "cargo bike", "van"), 1, 200, {"van"}),
+        (("motorcycle", "van"), 1, 10, {"motorcycle", "van"}),
+        (("bicycle", "scooter", "car"), 10, 50, {"scooter", "car"}),
+        (("bicycle", "scooter", "car"), 10, 70, {"car"}),
+    ],
+)
+def test_a_short_trip_goes_to_the_lightest_vehicle_that_can_carry_it(
+    vehicles: tuple[str, ...], trip_km: float, litres: float, takers: set[str]
+) -> None:
+    """A vehicle takes a trip below its shortest one only where no other class could."""
+    rules = Rules({name: USUAL_LIMITS[name] for name in vehicles})
+    found = {name for name, limits in rules.vehicles.items() if rules.suits(limits, order("o", trip_km, litres=litres))}
+    assert found == takers

@@ -21,9 +21,10 @@ from scones.deployment.cleanup import inventory
 from scones.deployment.pricing import Bill
 from scones.dispatch.business_value import BusinessValue, ValueSimulation, measured_classifier, simulate_business_value
 from scones.dispatch.orders import Rules
-from scones.domain.decision import Outcome
+from scones.domain.decision import VEHICLES, Outcome
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.vehicles import vehicle_limits
 from scones.evaluation.evaluation import Evaluation
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import ClassifyResult
@@ -158,7 +159,8 @@ def _simulate(evaluation: Evaluation, settings: Settings) -> BusinessValue:
     """Simulate days in a city in which the model answers as it did for the test photos."""
     predictions = evaluation.predictions
     found = measured_classifier(predictions.labels, predictions.probabilities, evaluation.metrics.classes)
-    return simulate_business_value(found, ValueSimulation(), Rules(sure_confidence=settings.threshold))
+    rules = Rules(vehicle_limits(VEHICLES, settings.dispatch))
+    return simulate_business_value(found, ValueSimulation(), rules, settings.threshold)
 
 
 def _shift(pipeline: Pipeline, sample: Sample) -> tuple[Sample, Sample]:

@@ -1,21 +1,23 @@
 """Settings: every setting with its type and range, read from flags, the environment and `scones.toml`."""
 
 import configparser
+import json
 import os
 import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from scones.domain.decision import MAX_CLASSES, MAX_CLASSES_BYTES, MAX_NAME_CHARACTERS, VEHICLES
 from scones.domain.errors import SettingsError
+from scones.domain.vehicles import check_tables
 
 MIN_RATE, MAX_RATE = 0.001, 0.5
 """The false-alarm rates that the drift check can be calibrated for."""
@@ -53,6 +55,9 @@ _Classes = Annotated[
 ]
 
 
+_Rules = Annotated[dict[str, dict[str, Any]], Meta(description="a table for each class, as JSON in the environment")]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings with their defaults. `scones.toml` may set any; the environment and flags override it."""
@@ -77,6 +82,8 @@ class Settings:
     """The seed of all random numbers."""
     threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.8
     """The confidence threshold: a photo below it is not routed, and its execution fails."""
+    dispatch: _Rules = field(default_factory=dict)
+    """The dispatch rules of each class, in `scones.toml` a table such as `[dispatch.van]`: docs/dispatch.md."""
     false_alarms_per_1000_photos: Annotated[float, Meta(ge=MIN_PER_THOUSAND, le=MAX_PER_THOUSAND)] = 0.1
     """The average number of false drift alarms in 1,000 photos without drift."""
     monitor_minutes: Annotated[int, Meta(ge=1, le=60)] = 60
@@ -174,6 +181,7 @@ class Settings:
         """
         for name in NAMES:
             _convert(name, getattr(self, name), strict=True)
+        check_tables(self.dispatch)
         if len(set(self.classes)) != len(self.classes):
             raise _not_allowed("classes", self.classes)
         if (length := len(",".join(self.classes).encode())) > MAX_CLASSES_BYTES:
@@ -222,8 +230,8 @@ REMOVED: Mapping[str, str] = {"epochs": "training no longer has epochs"}
 
 
 def to_environment(settings: Settings) -> str:
-    """Write the settings for SCONES_SETTINGS: those that are not the defaults, without what the machine decides."""
-    mine = {"env", "region", "endpoint_url", "data", "cache", "state"}
+    """Write the settings for SCONES_SETTINGS: those that are not the defaults, and are not for this machine alone."""
+    mine = {"env", "region", "endpoint_url", "data", "dispatch", "cache", "state"}
     usual = Settings()
     found = {name: getattr(settings, name) for name in NAMES if name not in mine}
     return msgspec.json.encode({k: v for k, v in found.items() if v != getattr(usual, k)}).decode()
@@ -286,11 +294,26 @@ def _parse(name: str, value: object) -> object:
     """Split the list of a flag or variable, and expand the home folder of a path."""
     if name == "classes" and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
+    if name == "dispatch":
+        return _rules(value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if _TYPES[name] is Path and isinstance(value, str):
         # Path.expanduser raises where there is no user of that name.
         return Path(os.path.expanduser(value))  # noqa: PTH111
+    return value
+
+
+def _rules(value: object) -> object:
+    """Read the JSON of a variable, and check the rules."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise SettingsError(
+                f"setting dispatch = {value!r} must be JSON, or tables in scones.toml: {error}"
+            ) from error
+    check_tables(value)
     return value
 
 

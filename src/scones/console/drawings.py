@@ -1,7 +1,7 @@
 """Drawings: charts, the workflow's graph and the map of orders, as SVG that carries classes and no style of its own."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -258,7 +258,8 @@ def order_map(
     couriers: Sequence[Courier],
     unassigned: Sequence[Order],
     assigned: Sequence[tuple[Order, str]],
-    chosen: str = "",
+    chosen: str,
+    tone: Callable[[str], str],
 ) -> Markup:
     """Couriers and orders in the city, in kilometres; each assigned order is joined with its courier."""
     where = {courier.id: courier.place for courier in couriers}
@@ -300,11 +301,10 @@ def order_map(
         )
     for courier in couriers:
         x, y = at(courier.place)
-        tone = {"bicycle": "class-1", "motorcycle": "class-2"}.get(courier.vehicle, "unsure")
         words = f"courier {courier.id}: {courier.vehicle or 'vehicle not known'}, {courier.capacity} more orders"
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="7" class="courier fill-{}"><title>{}</title></circle>').format(
-                x, y, tone, words
+                x, y, tone(courier.vehicle), words
             )
         )
     label = f"Map of {len(couriers)} couriers, {len(assigned)} assigned and {len(unassigned)} open orders"

@@ -13,7 +13,6 @@ from scones.console.app import Console, of
 from scones.console.decision_pages import staged_url, try_result
 from scones.console.security import ConsoleError, Role
 from scones.deployment.pricing import cost_table, workload
-from scones.dispatch.orders import Rules
 from scones.domain.errors import MissingPrerequisite
 from scones.domain.naming import ALERTS_PREFIX, DATA_PREFIX, from_iso8601
 from scones.environment import load_result
@@ -213,7 +212,8 @@ def orders(request: Request) -> Response:
         request,
         "orders.html.j2",
         book=book,
-        map=drawings.order_map(book.couriers, book.open, assigned, chosen),
+        map=drawings.order_map(book.couriers, book.open, assigned, chosen, console.tone),
+        classes=console.classes,
         chosen=chosen,
         why=_why(console, book, chosen),
         reasons=unassigned_reasons(console.flow.aws),
@@ -234,7 +234,7 @@ def _why(console: Console, book: OrderBookView, chosen: str) -> Mapping[str, obj
     if chosen not in known:
         return None
     order, courier, bay = known[chosen]
-    rules = Rules(sure_confidence=console.settings.threshold)
+    rules = console.flow.dispatch_rules()
     candidates = choices(order, book.couriers, rules, time.time() / 60)[:_CANDIDATES]
     return {"order": order, "courier": courier, "bay": bay, "choices": candidates}
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bipartite_matching
 
-from scones.dispatch.orders import Bay, Courier, Order, Rules, VehicleLimits
+from scones.dispatch.orders import Courier, Order, Rules
 from scones.domain.errors import DispatchError
+from scones.domain.vehicles import VehicleLimits
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-_COLUMNS = attrgetter(*(field.name for field in fields(VehicleLimits)))
+_COLUMNS = attrgetter("min_trip_km", "max_trip_km", "max_approach_km", "max_litres", "km_per_hour", "stop_minutes")
 # Leaving an order unassigned costs more if it must leave within the hour.
 _URGENT_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class CourierColumns:
-    """Couriers as columns: *place* [couriers, 2] in km, *limits* [couriers, fields of Limits], *free_minute*."""
+    """Couriers as columns: *place* [couriers, 2] in km, *limits* [couriers, six numbers], *free_minute*."""
 
     place: Floats
     limits: Floats
@@ -88,7 +89,9 @@ def suitable(limits: Floats, book: OrderColumns, rules: Rules) -> Mask:
     """Which orders suit which limits [orders, rows of *limits*], regardless of position; the same as `Rules.suits`."""
     low, high, _, load, _, _ = limits.T
     trip_km, litres = book.trip_km[:, None], book.litres[:, None]
-    suits: Mask = ((low <= trip_km) | (litres > rules.bicycle.max_litres)) & (trip_km <= high) & (litres <= load)
+    least, most, _, loads, _, _ = limits_of(list(rules.vehicles.values())).T
+    lighter = np.where((least <= trip_km) & (trip_km <= most), loads, 0).max(axis=1, keepdims=True)
+    suits: Mask = ((low <= trip_km) | (litres > lighter)) & (trip_km <= high) & (litres <= load)
     return suits
 
 
@@ -204,12 +207,12 @@ class InvalidOrderBook(DispatchError):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """An order assigned to a courier; *sure* says whether the vehicle type is known."""
+    """An order assigned to a courier; *sure* says whether the vehicle is known."""
 
     order: Order
     courier: Courier
     sure: bool
-    bay: Bay
+    bay: str
     approach_km: float
     trip_km: float
     minutes: float
@@ -225,7 +228,7 @@ class Unassigned:
 
 @dataclass(frozen=True, slots=True)
 class VehicleTotals:
-    """A plan's totals for a vehicle type; *vehicle* is 'unsure' for couriers below the threshold."""
+    """A plan's totals for a vehicle type; *vehicle* is 'unsure' for couriers whose vehicle is not known."""
 
     vehicle: str
     couriers: int
@@ -263,6 +266,7 @@ def assign(couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules) -
 
     Raises:
         InvalidOrderBook: an identity appears twice, or a capacity is negative.
+        MissingRules: a courier's vehicle is of a class without rules.
     """
     _check(couriers, orders)
     pairs = cost_matrix(CourierColumns.of(couriers, rules), OrderColumns.of(orders), rules)
@@ -275,7 +279,7 @@ def assign(couriers: Sequence[Courier], orders: Sequence[Order], rules: Rules) -
     return DispatchPlan(
         assignments=assignments,
         unassigned=tuple(
-            Unassigned(order, _reason(order, bool(pairs.suits[row].any()), bool(pairs.allowed[row].any())))
+            Unassigned(order, _reason(order, rules, bool(pairs.suits[row].any()), bool(pairs.allowed[row].any())))
             for row, order in enumerate(orders)
             if order.id not in moving
         ),
@@ -296,16 +300,18 @@ def _assignment(order: Order, courier: Courier, rules: Rules, minutes: float) ->
     return Assignment(
         order=order,
         courier=courier,
-        sure=rules.sure(courier),
-        bay=rules.bay(courier),
+        sure=bool(courier.vehicle),
+        bay=rules.limits(courier).bay,
         approach_km=courier.place.distance_km(order.pickup),
         trip_km=order.trip_km,
         minutes=float(minutes),
     )
 
 
-def _reason(order: Order, suits: bool, allowed: bool) -> str:
+def _reason(order: Order, rules: Rules, suits: bool, allowed: bool) -> str:
     """Why the order has no courier: the first rule that excludes all of them."""
+    if not any(rules.suits(limits, order) for limits in rules.vehicles.values()):
+        return f"the rules of no class allow {order.trip_km:.1f} km with {order.size_litres:.0f} litres"
     if not suits:
         return f"no courier's vehicle suits {order.trip_km:.1f} km with {order.size_litres:.0f} litres"
     if not allowed:

@@ -70,7 +70,7 @@ class BusinessValue:
     blind: DispatchScenario
     measured: tuple[DispatchScenario, ...]
     reviewed: DispatchScenario | None
-    """This model at the threshold of the rules, if a person reviews every photo below it."""
+    """This model at the workflow's threshold, if a person reviews every photo below it."""
     hypothetical: tuple[DispatchScenario, ...]
 
 
@@ -104,19 +104,24 @@ def hypothetical_classifier(accuracy: float) -> ClassifierBehaviour:
     return ClassifierBehaviour(truth, predicted, np.tile(np.maximum(right, 1 - right), 2))
 
 
-def simulate_business_value(found: ClassifierBehaviour | None, trial: ValueSimulation, rules: Rules) -> BusinessValue:
-    """Simulate every day of *trial* in each scenario; the days and couriers are the same in all of them."""
+def simulate_business_value(
+    found: ClassifierBehaviour | None, trial: ValueSimulation, rules: Rules, threshold: float
+) -> BusinessValue:
+    """Simulate every day of *trial* in each scenario, *threshold* being the workflow's.
+
+    The days and couriers are the same in all scenarios.
+    """
     week = _Week.of(trial, rules)
-    thresholds = sorted({*trial.thresholds, rules.sure_confidence})
+    thresholds = sorted({*trial.thresholds, threshold})
     return BusinessValue(
         trial=trial,
         perfect=week.line("perfect knowledge", 1, NO_THRESHOLD, week.truths),
         blind=week.line("no classifier", 0, NO_THRESHOLD, [np.full_like(truth, BLIND) for truth in week.truths]),
-        measured=tuple(week.seen("this model", found, threshold) for threshold in thresholds) if found else (),
-        reviewed=week.reviewed(found) if found else None,
+        measured=tuple(week.seen("this model", found, each) for each in thresholds) if found else (),
+        reviewed=week.reviewed(found, threshold) if found else None,
         hypothetical=tuple(
-            week.seen("hypothetical", hypothetical_classifier(accuracy), threshold)
-            for threshold in trial.thresholds
+            week.seen("hypothetical", hypothetical_classifier(accuracy), each)
+            for each in trial.thresholds
             for accuracy in trial.accuracies
         ),
     )
@@ -139,8 +144,7 @@ class _Week:
     def seen(self, name: str, behaviour: ClassifierBehaviour, threshold: float) -> DispatchScenario:
         return self.line(name, behaviour.accuracy, threshold, self._beliefs(behaviour, threshold))
 
-    def reviewed(self, behaviour: ClassifierBehaviour) -> DispatchScenario:
-        threshold = self.rules.sure_confidence
+    def reviewed(self, behaviour: ClassifierBehaviour, threshold: float) -> DispatchScenario:
         seen = self._beliefs(behaviour, threshold)
         known = [np.where(part == UNSURE, truth, part) for part, truth in zip(seen, self.truths, strict=True)]
         line = self.line("this model, unsure photos reviewed", behaviour.accuracy, threshold, known)

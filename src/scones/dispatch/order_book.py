@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from scones.dispatch.orders import Bay, Courier, Order, Place
+from scones.dispatch.orders import Courier, Order, Place
 from scones.domain.decision import Outcome
 from scones.domain.errors import DispatchError
 from scones.domain.naming import from_minutes, to_minutes
@@ -137,6 +137,8 @@ class DispatchStatus(StrEnum):
     """A newer photo of the courier is known."""
     TOO_OLD = "too old"
     """The photo is older than `OLDEST_MINUTES`."""
+    NO_RULES = "no rules"
+    """The vehicle is of a class without dispatch rules: the courier is not registered, and gets no orders."""
 
 
 def order_of(item: Mapping[str, Value]) -> Order:
@@ -166,7 +168,7 @@ def open_order(order: Order) -> Item:
     }
 
 
-def assign_order(order_id: str, courier_id: str, bay: Bay) -> Write:
+def assign_order(order_id: str, courier_id: str, bay: str) -> Write:
     """Give an order to a courier, only if no other courier has it."""
     taken: Item = {"status": ASSIGNED, "courier_id": courier_id, "bay": bay}
     return Write({"order_id": order_id}, taken, "#status = :open", {":open": OPEN})

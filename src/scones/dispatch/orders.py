@@ -1,12 +1,13 @@
 """Couriers, orders and the dispatch rules. Standard library only: the Dispatch function contains this file."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from heapq import nsmallest
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from scones.domain.errors import DispatchError
+from scones.domain.vehicles import VehicleLimits, read_limits, without_limits
 
 USUAL_CAPACITY = 2
 """How many orders a courier takes at a time by default."""
@@ -27,7 +28,8 @@ class Place(NamedTuple):
 class Courier:
     """A courier at the time of their photo: position, vehicle, and the capacity from *free_minute* on.
 
-    Minutes of couriers and orders count from the same moment: 1970, or midnight of a simulated day.
+    The vehicle is empty where the workflow did not decide it: the photo was below the threshold. Minutes of couriers
+    and orders count from the same moment: 1970, or midnight of a simulated day.
     """
 
     id: str
@@ -61,87 +63,77 @@ class Order:
         return self.pickup.distance_km(self.dropoff)
 
 
-Bay = Literal["A", "B", "C"]
-"""The loading bay: A for bicycles, B for motorcycles, C where a person checks the vehicle first."""
+UNSURE_BAY = "C"
+"""The loading bay of couriers whose vehicle is unsure: a person looks at it first."""
 
 
-@dataclass(frozen=True, slots=True)
-class VehicleLimits:
-    """The limits of a vehicle type: trip length, distance to the pick-up, load and speed.
+class MissingRules(DispatchError):
+    """Classes of vehicles have no rules."""
 
-    *stop_minutes* is the duration of a pick-up or a hand-over: a motorcycle has to be parked.
-    """
-
-    min_trip_km: float
-    max_trip_km: float
-    max_approach_km: float
-    max_litres: float
-    km_per_hour: float
-    stop_minutes: float
-
-    def minutes(self, kilometres: float) -> float:
-        """The riding time for *kilometres*."""
-        return 60 * kilometres / self.km_per_hour
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__(without_limits(classes, {}))
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Bicycles get short trips, motorcycles long ones, and couriers of an unsure vehicle what suits both.
+    """The limits of each class of vehicle; couriers of an unsure vehicle get what suits all classes.
 
-    Motorcycles get the shortest trips only if the load is too large for a bicycle.
-    *sure_confidence* is the threshold below which a courier's vehicle is unsure.
+    A vehicle gets trips shorter than its *min_trip_km* only if no other that may ride such a trip can carry the load.
     *queue_minutes* is the delay of each further order of the same courier.
     *late_weight* is the cost of a minute of lateness, in minutes of riding.
     """
 
-    bicycle: VehicleLimits = VehicleLimits(0, 5, 3, 40, 15, 1)
-    motorcycle: VehicleLimits = VehicleLimits(2, 20, 8, 90, 30, 3)
-    sure_confidence: float = 0.75
+    vehicles: Mapping[str, VehicleLimits] = field(default_factory=lambda: read_limits(""))
     queue_minutes: float = 10
     late_weight: float = 2
 
-    def __post_init__(self) -> None:
-        """Validate the limits."""
-        for name, limits in (("bicycle", self.bicycle), ("motorcycle", self.motorcycle)):
-            if limits.min_trip_km > limits.max_trip_km or limits.km_per_hour <= 0:
-                raise InvalidRules(f"the {name}'s limits contradict themselves: {limits}")
+    @classmethod
+    def read(cls, limits: str) -> "Rules":
+        """The rules with these *limits*, as the stack has them."""
+        return cls(read_limits(limits))
 
-    def sure(self, courier: Courier) -> bool:
-        """Whether the vehicle type is known: the confidence is at or above the threshold."""
-        return courier.vehicle in {"bicycle", "motorcycle"} and courier.confidence >= self.sure_confidence
+    def require(self, classes: Iterable[str]) -> None:
+        """Check that each of *classes* has rules.
+
+        Raises:
+            MissingRules: one has none.
+        """
+        if missing := [name for name in classes if name not in self.vehicles]:
+            raise MissingRules(missing)
 
     def limits(self, courier: Courier) -> VehicleLimits:
-        """The limits of the courier's vehicle; for an unsure one, the stricter of both types and the lower speed."""
-        if self.sure(courier):
-            return self.bicycle if courier.vehicle == "bicycle" else self.motorcycle
-        return self.unsure()
+        """The limits of the courier's vehicle; of an unsure one, the strictest of all classes and the lowest speed.
+
+        Raises:
+            MissingRules: the vehicle is of a class without rules.
+        """
+        if not courier.vehicle:
+            return self.unsure()
+        if courier.vehicle not in self.vehicles:
+            raise MissingRules([courier.vehicle])
+        return self.vehicles[courier.vehicle]
 
     def unsure(self) -> VehicleLimits:
-        """The limits that suit both vehicle types."""
-        one, other = self.bicycle, self.motorcycle
+        """The limits that suit all classes."""
+        every = self.vehicles.values()
         return VehicleLimits(
-            min_trip_km=max(one.min_trip_km, other.min_trip_km),
-            max_trip_km=min(one.max_trip_km, other.max_trip_km),
-            max_approach_km=min(one.max_approach_km, other.max_approach_km),
-            max_litres=min(one.max_litres, other.max_litres),
-            km_per_hour=min(one.km_per_hour, other.km_per_hour),
-            stop_minutes=max(one.stop_minutes, other.stop_minutes),
+            min_trip_km=max(one.min_trip_km for one in every),
+            max_trip_km=min(one.max_trip_km for one in every),
+            max_approach_km=min(one.max_approach_km for one in every),
+            max_litres=min(one.max_litres for one in every),
+            km_per_hour=min(one.km_per_hour for one in every),
+            stop_minutes=max(one.stop_minutes for one in every),
+            bay=UNSURE_BAY,
         )
-
-    def bay(self, courier: Courier) -> Bay:
-        """The courier's loading bay."""
-        if not self.sure(courier):
-            return "C"
-        return "A" if courier.vehicle == "bicycle" else "B"
 
     def suits(self, limits: VehicleLimits, order: Order) -> bool:
         """Whether *order* suits a vehicle with *limits*, regardless of its position."""
-        far_enough = limits.min_trip_km <= order.trip_km or order.size_litres > self.bicycle.max_litres
-        return far_enough and order.trip_km <= limits.max_trip_km and order.size_litres <= limits.max_litres
-
-
-class InvalidRules(DispatchError):
-    """The rules contradict themselves."""
+        if order.trip_km > limits.max_trip_km or order.size_litres > limits.max_litres:
+            return False
+        nearer = (one for one in self.vehicles.values() if one.min_trip_km <= order.trip_km <= one.max_trip_km)
+        return limits.min_trip_km <= order.trip_km or order.size_litres > max(
+            (one.max_litres for one in nearer), default=0
+        )
 
 
 def choose_orders(courier: Courier, open_orders: Iterable[Order], rules: Rules) -> tuple[Order, ...]:

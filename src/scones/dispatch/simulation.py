@@ -16,7 +16,9 @@ from scones.dispatch.assignment import (
     match,
     suitable,
 )
-from scones.dispatch.orders import Courier, Order, Place, Rules, VehicleLimits
+from scones.dispatch.orders import Courier, Order, Place, Rules
+from scones.domain.decision import VEHICLES
+from scones.domain.vehicles import VehicleLimits
 
 CITY_SPREAD_KM = 2.2
 """The standard deviation of kitchens' and couriers' positions from the center, east and north."""
@@ -149,7 +151,7 @@ class _Streets:
 
 def play(day: Day, believed: Ints, rules: Rules) -> DayResult:
     """Simulate *day*; *believed* [shifts, couriers] is the dispatcher's BICYCLE, MOTORCYCLE, UNSURE or BLIND."""
-    limits = limits_of([rules.bicycle, rules.motorcycle, rules.unsure(), either(rules)])
+    limits = limits_of([*_both(rules), rules.unsure(), either(rules)])
     truth = limits[day.motorcycle.astype(np.intp)]
     suits = suitable(limits, day.book, rules)
     streets = _Streets(day.stand.copy(), np.zeros(len(day.stand)), np.full(len(day.placed_minute), np.inf))
@@ -169,7 +171,7 @@ def play(day: Day, believed: Ints, rules: Rules) -> DayResult:
 
 def either(rules: Rules) -> VehicleLimits:
     """The limits without a classifier: the wider of both vehicle types, and their mean speed."""
-    one, other = rules.bicycle, rules.motorcycle
+    one, other = _both(rules)
     return VehicleLimits(
         min_trip_km=min(one.min_trip_km, other.min_trip_km),
         max_trip_km=max(one.max_trip_km, other.max_trip_km),
@@ -178,6 +180,11 @@ def either(rules: Rules) -> VehicleLimits:
         km_per_hour=(one.km_per_hour + other.km_per_hour) / 2,
         stop_minutes=(one.stop_minutes + other.stop_minutes) / 2,
     )
+
+
+def _both(rules: Rules) -> tuple[VehicleLimits, VehicleLimits]:
+    bicycle, motorcycle = (rules.vehicles[name] for name in VEHICLES)
+    return bicycle, motorcycle
 
 
 def _waiting(day: Day, streets: _Streets, now: float) -> Mask:

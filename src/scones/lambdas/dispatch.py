@@ -30,6 +30,7 @@ from scones.lambdas.services import STORAGE, StorageUnavailable, storage
 _COURIERS, _ORDERS, _DECISIONS = (os.environ[f"{name}_TABLE"] for name in ("COURIERS", "ORDERS", "DECISIONS"))
 _PHOTO_DAYS = timedelta(days=float(os.environ["PHOTO_DAYS"]))
 _OLDEST = timedelta(minutes=OLDEST_MINUTES)
+_RULES = Rules.read(os.environ.get("DISPATCH_RULES", ""))
 # `scones dispatch` considers the whole order book; a photo's courier is offered the first open orders.
 _OFFERED_ORDERS = 500
 _TRIES = 5
@@ -184,13 +185,14 @@ def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[Disp
         if 2 in refused:
             return _already(sighting)
         return _outdated(sighting) if refused else (DispatchStatus.REGISTERED, [])
-    # FilterInferences applied the threshold already.
-    rules = Rules(sure_confidence=sighting.courier.confidence)
+    if sighting.courier.vehicle not in _RULES.vehicles:
+        _record(sighting, DispatchStatus.NO_RULES)
+        return DispatchStatus.NO_RULES, []
     gone: set[str] = set()
     for left in reversed(range(_TRIES)):
         # The last try assigns no orders, so that it cannot conflict.
-        orders = choose_orders(sighting.courier, _open_orders(gone), rules) if left else ()
-        refused = _transact(_writes(sighting, orders, rules))
+        orders = choose_orders(sighting.courier, _open_orders(gone), _RULES) if left else ()
+        refused = _transact(_writes(sighting, orders))
         if not refused:
             return DispatchStatus.DONE, [order.id for order in orders]
         if 0 in refused:
@@ -201,9 +203,9 @@ def _dispatch(sighting: Sighting, outcome: Outcome, now: datetime) -> tuple[Disp
     raise StorageUnavailable("too many concurrent writes to the same items")
 
 
-def _writes(sighting: Sighting, orders: tuple[Order, ...], rules: Rules) -> list[tuple[str, Write]]:
+def _writes(sighting: Sighting, orders: tuple[Order, ...]) -> list[tuple[str, Write]]:
     courier = replace(sighting.courier, capacity=sighting.courier.capacity - len(orders))
-    bay = rules.bay(courier)
+    bay = _RULES.limits(courier).bay
     return [
         (_DECISIONS, sighting.mark()),
         (_COURIERS, register_courier(courier, sighting.photo_id, sighting.seen_at)),

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-from scones.dispatch.assignment import Assignment, DispatchPlan
+from scones.dispatch.assignment import DispatchPlan
 from scones.dispatch.business_value import NO_THRESHOLD, BusinessValue, DispatchScenario
 from scones.dispatch.orders import Courier
 from scones.domain.decision import Outcome
@@ -145,7 +145,7 @@ def dispatch_map(plan: DispatchPlan, couriers: Sequence[Courier], classes: Seque
         axes.set_aspect("equal", adjustable="datalim")
         axes.grid(axis="both")
         for item in plan.assignments:
-            colour, marker = vehicle_style(_vehicle(item), classes)
+            colour, marker = vehicle_style(item.courier.vehicle, classes)
             place, pickup, dropoff = item.courier.place, item.order.pickup, item.order.dropoff
             axes.plot(*zip(place, pickup, strict=True), color=colour, linewidth=1.1, linestyle=(0, (1, 1.6)))
             axes.plot(*zip(pickup, dropoff, strict=True), color=colour, linewidth=1.8)
@@ -158,7 +158,9 @@ def dispatch_map(plan: DispatchPlan, couriers: Sequence[Courier], classes: Seque
             axes.plot(*waiting.order.pickup, "x", color=TEXT, markersize=6)
         axes.set(xlabel="kilometres east of the centre", ylabel="kilometres north")
         axes.tick_params(axis="y", labelcolor=QUIET)
-        vehicles = {_vehicle(item) for item in plan.assignments} | {courier.vehicle for courier in idle}
+        vehicles = {item.courier.vehicle or "unsure" for item in plan.assignments} | {
+            item.vehicle or "unsure" for item in idle
+        }
         handles = []
         for vehicle in [*classes, *sorted(vehicles - set(classes))]:
             colour, marker = vehicle_style(vehicle, classes)
@@ -176,10 +178,6 @@ def dispatch_map(plan: DispatchPlan, couriers: Sequence[Courier], classes: Seque
             handlelength=1.2,
         )
         return drawing.svg("map", "Map of couriers and their orders, coloured by vehicle")
-
-
-def _vehicle(item: Assignment) -> str:
-    return item.courier.vehicle if item.sure else "unsure"
 
 
 def vehicle_style(vehicle: str, classes: Sequence[str]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ STEPS = {
     "evaluate": "Evaluate the endpoint on every test photo, propose a threshold, and write a report.",
     "monitor": "Check the captured traffic for drift, and send an alert if there is any.",
     "review": "List the photos that wait for a person, answer them, and export and import labels.",
-    "dispatch": "Assign open orders to available couriers: short trips to bicycles, long ones to motorcycles.",
+    "dispatch": "Assign open orders to available couriers, by the rules for each class of vehicle.",
     "simulate": "Send a stream of courier photos, some duplicated, corrupt or shifted, and report the outcome of each.",
     "forget": "Delete a photo for good wherever it is kept, and name the data and models that it was part of.",
     "cost": "Estimate what classifying photos costs on AWS, from a bundled price list; nothing is sent to AWS.",

@@ -79,9 +79,13 @@ class ClassifyResult(StepResult):
         return {item.name: item.truth for item in found}
 
     def decided(self) -> list[tuple[str, str, float]]:
-        """Return key, label and confidence of each photo with a decision, above the threshold or below."""
-        decided = (Outcome.CLASSIFIED, Outcome.BELOW_THRESHOLD)
-        return [(item.key, item.label, item.confidence) for item in self.executions if item.outcome in decided]
+        """Return key, vehicle and confidence of each photo with a decision; below the threshold, no vehicle."""
+        sure = {Outcome.CLASSIFIED: True, Outcome.BELOW_THRESHOLD: False}
+        return [
+            (item.key, item.label if sure[item.outcome] else "", item.confidence)
+            for item in self.executions
+            if item.outcome in sure
+        ]
 
 
 def read_file(path: Path) -> bytes:

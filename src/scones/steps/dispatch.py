@@ -48,19 +48,19 @@ class DispatchResult(StepResult):
     uri: str
 
 
-def dispatch(aws: Aws, settings: Settings, report: Reporter) -> DispatchResult:
-    """Assign the open orders now, and store the plan in the bucket.
+def dispatch(aws: Aws, settings: Settings, rules: Rules, report: Reporter) -> DispatchResult:
+    """Assign the open orders now by *rules*, and store the plan in the bucket.
 
     Each courier's orders are written in one transaction, only if they are still open and the courier is unchanged:
-    run twice, or beside the workflow, it assigns no order twice.
+    run twice, or beside the workflow, it assigns no order twice. Couriers without rules, seen when the workflow had
+    other classes, get none.
     """
-    rules = Rules(sure_confidence=settings.threshold)
     couriers: dict[str, Courier] = {}
     orders: dict[str, Order] = {}
     given: list[Assignment] = []
     for _ in range(_ROUNDS):
         seen = {str(item["courier_id"]): item for item in aws.tables.couriers.scan()}
-        fleet = _couriers(list(seen.values()))
+        fleet = _couriers(list(seen.values()), rules)
         book = [order_of(item) for item in aws.tables.orders.query({"status": OPEN}, "by_status")]
         couriers |= {courier.id: courier for courier in fleet if courier.id not in couriers}
         orders |= {order.id: order for order in book}
@@ -84,7 +84,7 @@ def place_orders(aws: Aws, count: int, seed: int) -> None:
 
 
 def register_couriers(aws: Aws, decisions: Sequence[tuple[str, str, float]], seed: int) -> None:
-    """Register example couriers, with the vehicles that were decided: (photo, label, confidence).
+    """Register example couriers, with the vehicles that were decided: (photo, label or "" if unsure, confidence).
 
     Where the workflow registers one of them later, that stays.
     """
@@ -94,11 +94,13 @@ def register_couriers(aws: Aws, decisions: Sequence[tuple[str, str, float]], see
         aws.tables.couriers.write(register_courier(courier, courier.id, from_minutes(time.time() / 60)))
 
 
-def _couriers(items: Sequence[Item]) -> list[Courier]:
-    """The couriers seen recently enough to know where they are."""
+def _couriers(items: Sequence[Item], rules: Rules) -> list[Courier]:
+    """The couriers with rules, seen recently enough to know where they are."""
     now = time.time() / 60
     couriers = [courier_of(item) for item in items]
-    return [replace(item, free_minute=now) for item in couriers if item.free_minute >= now - OLDEST_MINUTES]
+    known = {"", *rules.vehicles}
+    lately = [item for item in couriers if item.free_minute >= now - OLDEST_MINUTES]
+    return [replace(item, free_minute=now) for item in lately if item.vehicle in known]
 
 
 def _give(tables: Tables, plan: DispatchPlan, seen: dict[str, Item], clients: int) -> list[Assignment]:

@@ -149,6 +149,9 @@ def choices(order: Order, couriers: Sequence[Courier], rules: Rules, now_minute:
     """Every courier as a candidate for *order*: those who may take it first, then the nearest."""
     found = []
     for courier in couriers:
+        if courier.vehicle not in {"", *rules.vehicles}:
+            found.append(CourierChoice(courier, "", 0.0, 0.0, f"class {courier.vehicle!r} has no dispatch rules"))
+            continue
         limits = rules.limits(courier)
         approach = courier.place.distance_km(order.pickup)
         reason = ""
@@ -161,5 +164,5 @@ def choices(order: Order, couriers: Sequence[Courier], rules: Rules, now_minute:
         elif approach > limits.max_approach_km:
             reason = f"the pick-up is {approach:.1f} km away, more than {limits.max_approach_km:g} km"
         minutes = limits.minutes(approach + order.trip_km) + 2 * limits.stop_minutes
-        found.append(CourierChoice(courier, rules.bay(courier), approach, minutes, reason))
+        found.append(CourierChoice(courier, limits.bay, approach, minutes, reason))
     return tuple(sorted(found, key=lambda choice: (bool(choice.reason), choice.minutes, choice.courier.id)))

@@ -21,6 +21,7 @@ from scones.deployment.template import (
 )
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.vehicles import require_known, vehicle_limits, without_limits, write_limits
 
 # Waiting for the stack, building the image and changing the stack each take at most half an hour to an hour.
 _LOCK_SECONDS = 3 * STACK_SECONDS
@@ -42,6 +43,9 @@ class StackOutputs(StepResult):
     threshold: float
     reviews_table: str = ""
     labels_table: str = ""
+    classes: tuple[str, ...] = ()
+    dispatch_rules: str = ""
+    """The limits of each class with dispatch rules, as `read_limits` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,10 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         BucketTaken: the bucket's name is taken.
         DataAtRisk: a bucket or a table would be replaced or removed, without `replace_data`.
         EnvironmentBusy: another command is changing the environment.
+        SettingsError: dispatch rules for a class that there is not, or too many of them.
         StackFailed: with CloudFormation's first reason.
     """
+    limits = _dispatch_rules(settings, report)
     report.tell(f"price: {up_price(settings)}")
     for check in preflight(aws, settings):
         report.tell(str(check))
@@ -79,7 +85,7 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         _create_base(aws, settings, approval, report)
         code = function_code()
         aws.bucket.put(code.key, code.body)
-        parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key)
+        parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key, limits)
         prepare = partial(aws.stack.prepare, template_for(aws, parameters), parameters, report.tell)
         stack = _apply(aws, settings, prepare, replace(approval, build=build), report)
     return StackOutputs(
@@ -95,15 +101,27 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         threshold=settings.threshold,
         reviews_table=stack.outputs["ReviewsTableName"],
         labels_table=stack.outputs["LabelsTableName"],
+        classes=settings.classes,
+        dispatch_rules=limits,
     )
 
 
-def _workflow_parameters(settings: Settings, code_key: str) -> dict[str, str]:
+def _dispatch_rules(settings: Settings, report: Reporter) -> str:
+    """The limits of each class; says which class has none: its photos are classified, its couriers get no orders."""
+    require_known(settings.classes, settings.dispatch)
+    limits = vehicle_limits(settings.classes, settings.dispatch)
+    if missing := without_limits(settings.classes, limits):
+        report.tell(f"warning: {missing}")
+    return write_limits(limits)
+
+
+def _workflow_parameters(settings: Settings, code_key: str, dispatch_rules: str) -> dict[str, str]:
     """The stack's parameters beyond those of the base stack: the functions and the monitor."""
     functions = {
         "CodeKey": code_key,
         "Classes": ",".join(settings.classes),
         "Threshold": str(settings.threshold),
+        "DispatchRules": dispatch_rules,
         "PhotoBucket": settings.photo_bucket,
         "Tracing": settings.tracing,
     }
