@@ -4,6 +4,7 @@ ministack keeps the records and sends the notices. Source of the rules:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
 """
 
+import json
 import logging
 import math
 import operator
@@ -12,9 +13,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
-from ministack.services import cloudwatch
+from ministack.services import cloudwatch, eventbridge
 
 from scones_local.wire import Json
 
@@ -200,7 +202,47 @@ def _transition(alarm: Json, old: AlarmState, new: AlarmState, values: list[floa
         f"Threshold Crossed: the last datapoints were [{shown}], with missing data treated as "
         f"{alarm['TreatMissingData']}; {alarm['ComparisonOperator']} ({alarm['Threshold']:g})."
     )
+    before = _state(alarm)
     alarm |= {"StateValue": new, "StateReason": reason, "StateUpdatedTimestamp": int(time.time())}
     cloudwatch._record_history(alarm["AlarmName"], old, new, reason)
+    _send_event(alarm, before)
     cloudwatch._dispatch_alarm_actions(alarm, old, new, reason)
     cloudwatch._evaluate_parent_alarms(alarm)
+
+
+def _send_event(alarm: Json, before: Json) -> None:
+    """Send the event of a changed state, which rules of EventBridge may match.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+    """
+    metric = {
+        "namespace": alarm["Namespace"],
+        "name": alarm["MetricName"],
+        "dimensions": {each["Name"]: each["Value"] for each in alarm.get("Dimensions") or []},
+    }
+    stat = {"metric": metric, "period": alarm["Period"], "stat": alarm.get("ExtendedStatistic") or alarm["Statistic"]}
+    detail = {
+        "alarmName": alarm["AlarmName"],
+        "state": _state(alarm),
+        "previousState": before,
+        "configuration": {
+            "description": alarm.get("AlarmDescription", ""),
+            "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}],
+        },
+    }
+    event = {
+        "Source": "aws.cloudwatch",
+        "DetailType": "CloudWatch Alarm State Change",
+        "Resources": [alarm["AlarmArn"]],
+        "Detail": json.dumps(detail),
+    }
+    eventbridge._put_events({"Entries": [event]}, allow_aws_source=True)
+
+
+def _state(alarm: Json) -> Json:
+    changed = datetime.fromtimestamp(alarm["StateUpdatedTimestamp"], UTC)
+    return {
+        "value": alarm["StateValue"],
+        "reason": alarm["StateReason"],
+        "timestamp": f"{changed:%Y-%m-%dT%H:%M:%S}.000+0000",
+    }

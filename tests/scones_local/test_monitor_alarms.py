@@ -3,10 +3,12 @@
 import json
 import time
 import uuid
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from aws_calls import ROLE, machine
 from scones.deployment.template import template
 from waiting import eventually
 
@@ -74,6 +76,35 @@ def test_a_run_fires_the_alarm_and_a_later_run_ends_it(clients: Any, logical_id:
     alarm.put(0, periods_ago=0.2)
     assert alarm.becomes("OK")
     assert alarm.told() == []
+
+
+def test_a_change_of_state_is_an_event_that_starts_what_a_rule_names(clients: Any) -> None:
+    """The event has AWS's form; other alarms and other states start nothing."""
+    arn = machine(clients, {"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": True}}})
+    alarm, other = Alarm(clients, "DriftAlarm"), Alarm(clients, "DriftAlarm")
+    pattern: dict[str, Any] = {"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"]}
+    pattern |= {"detail": {"alarmName": [alarm.name], "state": {"value": ["ALARM"]}}}
+    clients.events.put_rule(Name=alarm.name, EventPattern=json.dumps(pattern))
+    clients.events.put_targets(Rule=alarm.name, Targets=[{"Id": "start", "Arn": arn, "RoleArn": ROLE}])
+    for each in (other, alarm):
+        each.put(2, periods_ago=1.5)
+        assert each.becomes("ALARM")
+    alarm.put(0, periods_ago=0.2)
+    assert alarm.becomes("OK")
+    listed = clients.stepfunctions.list_executions
+    assert eventually(lambda: bool(listed(stateMachineArn=arn)["executions"]))
+    (execution,) = listed(stateMachineArn=arn)["executions"]
+    event = json.loads(clients.stepfunctions.describe_execution(executionArn=execution["executionArn"])["input"])
+    assert (event["source"], event["account"], event["region"]) == ("aws.cloudwatch", "000000000000", "us-east-1")
+    assert event["resources"] == [f"arn:aws:cloudwatch:us-east-1:000000000000:alarm:{alarm.name}"]
+    detail = event["detail"]
+    assert (detail["alarmName"], detail["state"]["value"]) == (alarm.name, "ALARM")
+    assert detail["previousState"]["value"] in {"OK", "INSUFFICIENT_DATA"}
+    assert datetime.strptime(detail["state"]["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z")
+    (metric,) = detail["configuration"]["metrics"]
+    assert metric["metricStat"]["metric"]["dimensions"] == {"Endpoint": alarm.name}
+    clients.events.remove_targets(Rule=alarm.name, Ids=["start"])
+    clients.events.delete_rule(Name=alarm.name)
 
 
 @pytest.mark.slow
