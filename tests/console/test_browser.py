@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,25 +15,32 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from conftest import deployed_tiny, stage_test_photos
+from conftest import deployed, deployed_tiny, new_settings, put_away, stage_test_photos
 from console.consoles import console_of, serving
 from scones.console.app import PAGES
 from scones.console.server import ConsoleServer
 from scones.data.dataset import Sample, to_lines
 from scones.data.labels import LabelOrigin
 from scones.domain.naming import manifest_key
+from scones.domain.progress import Silent
 from scones.environment import save_result
+from scones.model.model_file import OUT_OF_FOLD, write_model_file
+from scones.model.out_of_fold import OutOfFoldPredictions
 from scones.pipeline import Pipeline
+from scones.steps.approve import register
 from scones.steps.classify import classify_one
 from scones.steps.train import TrainingResult
 from scones_local.cloud import Cloud
-from tiny_model import noisy_pngs, plain_photo
+from tiny_model import noisy_pngs, plain_photo, tar, write_tiny_model_file
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / ".venv" / "asl" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS = ROOT / "reports" / "console"
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\"'&{{7*7}}.png"
+LOADED = """() => !document.querySelector('.loading')
+    && [...document.images].every((each) => each.complete || each.hidden || each.loading === 'lazy')"""
+"""Whether a page has its parts and pictures; the network is idle half a second later."""
 WIDTHS = (390, 768, 1280, 2560)
 
 pytestmark = [
@@ -117,7 +125,7 @@ class Watched:
     def go(self, path: str) -> Page:
         """Load a page with all its parts."""
         self.page.goto(self.base + path)
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_function(LOADED)
         return self.page
 
 
@@ -326,6 +334,102 @@ def test_a_model_is_rejected_approved_and_rolled_back_by_two_clicks_at_once(watc
     expect(page.locator("[role=alert]")).to_contain_text("there is no release to return to")
 
 
+def register_another(flow: Pipeline, folder: Path, differs: int = 0) -> None:
+    """Register a model that says something else of so many training photos; it waits for approval."""
+    about = write_tiny_model_file(folder)
+    known = OutOfFoldPredictions.load(folder / OUT_OF_FOLD)
+    known.probabilities[:differs] = known.probabilities[:differs, ::-1]
+    known.save(folder / OUT_OF_FOLD)
+    write_model_file(folder, about, f"The model {folder.name}.\n")
+    uri = flow.aws.bucket.put(f"models/{folder.name}/output/model.tar.gz", tar(folder))
+    register(flow.aws, flow.settings, uri, Silent())
+
+
+@pytest.fixture
+def canary(cloud: Cloud, tmp_path: Path) -> Iterator[Pipeline]:
+    """An environment with two instances behind its endpoint, and three registered models, of which one is live."""
+    write_tiny_model_file(tmp_path / "one")
+    settings = replace(new_settings(cloud, tmp_path), endpoint_instances=2, canary_percent=10, bake_seconds=2)
+    own = deployed(settings, tar(tmp_path / "one"))
+    register_another(own, tmp_path / "two", differs=5)
+    register_another(own, tmp_path / "three")
+    yield own
+    put_away(own.aws)
+
+
+def test_a_model_is_compared_deployed_and_left_again_and_its_environment_deleted(
+    browser: Browser, canary: Pipeline
+) -> None:
+    """The canary is watched to its end; the endpoint returns past a rejected release; nothing is left after all."""
+    with serving(console_of(canary)) as server:
+        context = browser.new_context()
+        watched = Watched(context, server)
+        compare(watched)
+        watch_deployment(watched)
+        canary.approve(3)
+        canary.deploy(3, now=True)
+        canary.approve(2, "it confuses scooters", reject=True)
+        return_to_the_first_release(watched)
+        delete(watched, canary.settings.env)
+        assert watched.faults == []
+        context.close()
+
+
+def compare(watched: Watched) -> None:
+    """Models 2 and 1, on the page Models."""
+    page = watched.go("/models")
+    page.select_option("select[name=one]", "2")
+    page.select_option("select[name=other]", "1")
+    page.click("button:has-text('Compare')")
+    expect(page.locator("main")).to_contain_text("On 400 training photos")
+    expect(page.locator(".tile", has_text="Difference")).to_contain_text("95% interval")
+    expect(page.locator("main .shot")).to_have_count(5)
+    assert not AXE.exists() or violations(page) == []
+
+
+def watch_deployment(watched: Watched) -> None:
+    """Approve and deploy model 2; see the canary's steps on the job's page, and on the page Models."""
+    page = watched.go("/models")
+    page.locator(".card", has_text="Model 2").get_by_text("Approve").click()
+    expect(page.locator("[data-job-status]")).to_have_text("done")
+    page = watched.go("/models")
+    page.locator(".card", has_text="Model 2").get_by_text("Deploy").click()
+    expect(page.locator("main")).to_contain_text("local cloud this costs nothing")
+    page.click("button:has-text('Deploy model 2')")
+    step = re.compile(r"step 1 of 2, 10% of the requests, \d s left")
+    expect(page.locator("[data-job-left]")).to_contain_text(step, timeout=60_000)
+    shot(page, "canary")
+    page.goto(f"{watched.base}/models")
+    expect(page.locator("[data-job-lines]")).to_contain_text("step 2 of 2: 100% of the requests", timeout=60_000)
+    expect(page.locator(".lead")).to_contain_text("Live: model 2, release 2", timeout=60_000)
+
+
+def return_to_the_first_release(watched: Watched) -> None:
+    """At once, past the second."""
+    page = watched.go("/models")
+    page.click("[aria-label='Return to release 1 at once']")
+    expect(page.locator("main")).to_contain_text("The endpoint returns to release 1, at once: no alarm")
+    assert not AXE.exists() or violations(page) == []
+    page.click("button:has-text('Return to release 1')")
+    expect(page.locator("[data-job-status]")).to_have_text("done", timeout=60_000)
+    page.click("text=Continue")
+    expect(page.locator(".lead")).to_contain_text("Live: model 1, release 1")
+
+
+def delete(watched: Watched, env: str) -> None:
+    """The environment's name is typed; the job ends with the teardown report."""
+    page = watched.go("/resources")
+    page.click("text=Delete everything")
+    expect(page.locator("main")).to_contain_text("resources of environment")
+    page.fill("input[name=name]", env)
+    page.click("button.stop")
+    expect(page.locator("[data-job-status]")).to_have_text("done", timeout=120_000)
+    expect(page.locator("main")).to_contain_text("listed again: nothing is left")
+    shot(page, "deleted")
+    page.click("text=Continue")
+    expect(page.locator("main")).to_contain_text("Nothing exists in this environment")
+
+
 def test_monitoring_orders_and_costs_have_their_pages(watched: Watched) -> None:
     """Drift is checked and acknowledged, an order says why, and deleting asks for the environment's name."""
     page = watched.go("/drift")
@@ -361,7 +465,7 @@ def test_ten_tabs_of_one_visitor_all_work(watched: Watched) -> None:
     for number, tab in enumerate(tabs):
         tab.goto(watched.base + PAGES[number % len(PAGES)][0], wait_until="commit")
     for tab in tabs:
-        tab.wait_for_load_state("networkidle")
+        tab.wait_for_function(LOADED)
         expect(tab.locator("h1")).to_be_visible()
 
 

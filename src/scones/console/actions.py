@@ -34,9 +34,16 @@ class Action:
     title: str
     work: Callable[["Console", Job, Form], object]
     question: Callable[["Console", Form], str]
+    numbered: str = ""
+    """What it is called where it is about one number."""
     danger: bool = False
     typed: bool = False
     """Whether the environment's name must be typed to confirm."""
+
+    def called(self, form: Form) -> str:
+        """What it is called for this form."""
+        number = form.get("number", "")
+        return self.numbered.format(number=number) if self.numbered and number.isdecimal() else self.title
 
 
 def confirmed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -76,7 +83,12 @@ def _deploy(console: Console, job: Job, form: Form) -> object:
 
 def _rollback(console: Console, job: Job, form: Form) -> object:
     flow = console.flow_of(job)
-    return flow.rollback(now=bool(form.get("now"))), flow.smoke()
+    to = _number(form) if form.get("number") else None
+    return flow.rollback(to, now=bool(form.get("now"))), flow.smoke()
+
+
+def _wanted(form: Form) -> str:
+    return f"release {_number(form)}" if form.get("number") else "the newest earlier release whose model is approved"
 
 
 def _approve(console: Console, job: Job, form: Form) -> object:
@@ -109,27 +121,31 @@ def _down(console: Console, job: Job, form: Form) -> object:
 
 ACTIONS: Mapping[str, Action] = {
     "deploy": Action(
-        "Deploy model {number}",
+        "Deploy a model",
         _deploy,
         lambda console, form: (
             f"The endpoint moves to model {_number(form)}, step by step; an alarm moves it back. "
             + _price(console, "deploy")
         ),
+        "Deploy model {number}",
     ),
     "rollback": Action(
         "Return to the previous release",
         _rollback,
         lambda console, form: (
-            "The endpoint returns to the newest earlier release whose model is approved, "
-            + ("at once, without watching each step. " if form.get("now") else "step by step. ")
+            f"The endpoint returns to {_wanted(form)}, "
+            + ("at once: no alarm ends the update. " if form.get("now") else "step by step; an alarm ends the update. ")
+            + "The records of newer releases are deleted. "
             + _price(console, "deploy")
         ),
+        "Return to release {number}",
         danger=True,
     ),
     "approve": Action(
-        "Decide about model {number}",
+        "Decide about a model",
         _approve,
         lambda _console, _form: "This replaces the earlier decision about the model.",
+        "Decide about model {number}",
     ),
     "monitor": Action(
         "Check the traffic",
@@ -195,13 +211,12 @@ def ask(request: Request) -> Response:
     console = of(request)
     verb, action = _action(request)
     form = {name: value[:200] for name, value in request.query_params.items()}
-    title = action.title.format(number=form.get("number", "")) if form.get("number", "0").isdecimal() else action.title
     return console.render(
         request,
         "confirm.html.j2",
         verb=verb,
         action=action,
-        title=title,
+        title=action.called(form),
         question=action.question(console, form),
         form=form,
     )
@@ -217,10 +232,7 @@ async def act(request: Request, form: FormData) -> Response:
         raise ConsoleError(
             f"Nothing was done: {given.get('name', '')[:40]!r} is not the environment's name, {console.env!r}."
         )
-    title = (
-        action.title.format(number=given.get("number", "")) if given.get("number", "0").isdecimal() else action.title
-    )
-    job = console.jobs.start(verb, title, functools.partial(_run, console, action, given))
+    job = console.jobs.start(verb, action.called(given), functools.partial(_run, console, action, given))
     return RedirectResponse(f"/jobs/{job.id}", 303)
 
 

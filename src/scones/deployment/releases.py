@@ -120,13 +120,17 @@ def _read(bucket: Bucket, key: str, body: bytes) -> Release:
 def show_update(hosting: Realtime | Serverless, report: Reporter) -> Watch:
     """Returns what reports each watched step of an endpoint's update, with a countdown."""
     steps = len(hosting.shares)
+
+    def named(step: int) -> str:
+        return f"step {step} of {steps}, {hosting.shares[step - 1]}% of the requests"
+
     current, started, taken = ("", 0.0), 0.0, 0
 
     def show(endpoint: Endpoint) -> None:
         nonlocal current, started, taken
         new = endpoint.pending, endpoint.pending_since
         if new != current and current[0] == _WATCHED:
-            report.countdown(0, hosting.bake_seconds, f"step {taken} of {steps}")
+            report.countdown(0, hosting.bake_seconds, named(taken))
         if new[0] == _WATCHED and new != current:
             taken, started = min(taken + 1, steps), time.monotonic()
             report.tell(
@@ -136,7 +140,7 @@ def show_update(hosting: Realtime | Serverless, report: Reporter) -> Watch:
         current = new
         left = hosting.bake_seconds - (time.monotonic() - started)
         if new[0] == _WATCHED and left > 0:
-            report.countdown(left, hosting.bake_seconds, f"step {taken} of {steps}")
+            report.countdown(left, hosting.bake_seconds, named(taken))
 
     return show if hosting.bake_seconds else lambda _endpoint: None
 

@@ -55,6 +55,8 @@ function follow(box) {
     if (bar) {
       bar.hidden = !job.bar;
       if (job.bar) { bar.max = job.bar[1]; bar.value = job.bar[0]; bar.setAttribute("aria-label", job.bar[2]); }
+      const left = box.querySelector("[data-job-left]");
+      if (left) left.textContent = job.bar ? job.bar[2] : "";
     }
     for (const [name, status] of Object.entries(job.states)) {
       const node = all("[data-state]").find((each) => each.dataset.state === name);
