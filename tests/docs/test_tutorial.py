@@ -65,7 +65,9 @@ def environment(folder: Path) -> Mapping[str, str]:
         **kept,
         "PATH": f"{sys.prefix}/bin{os.pathsep}{kept['PATH']}",
         "XDG_STATE_HOME": str(folder / "state"),
+        # What costs most of the test's time, and changes figures only.
         "SCONES_BAKE_SECONDS": "0",
+        "SCONES_IMAGE_SIZE": "64",
     }
 
 
