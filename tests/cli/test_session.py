@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_countdown_is_drawn_on_a_terminal_and_nowhere_else(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Elsewhere the line that begins each step is enough, however long the step takes."""
-    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     monkeypatch.setenv("TERM", "xterm")
     with Terminal(line_seconds=0) as shown:
         for left in (20, 7.4, 0, 0):
@@ -74,8 +75,13 @@ def test_a_countdown_is_drawn_on_a_terminal_and_nowhere_else(
         assert err == ""
 
 
-def test_without_a_terminal_long_work_still_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("variable", ["", "FORCE_COLOR", "TTY_COMPATIBLE", "JPY_PARENT_PID"])
+def test_without_a_terminal_long_work_still_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     """A log or a notebook shows no bars: a line now and then, one at the end, and nothing on stdout."""
+    if variable:
+        monkeypatch.setenv(variable, "1")
     with Terminal(line_seconds=0) as patient, Terminal() as quick:
         for done in (1, 2):
             patient.progress(done, 2, "photos classified", "a.png")

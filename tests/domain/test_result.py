@@ -78,6 +78,7 @@ def test_every_method_of_the_pipeline_returns_such_a_result() -> None:
     assert len(found) >= 25
     assert {name for name, kind in found.items() if not issubclass(kind, StepResult)} <= {
         "upload",
+        "dispatch_rules",
         "samples",
         "test_samples",
     }

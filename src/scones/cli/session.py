@@ -129,8 +129,9 @@ class Terminal:
     def __init__(self, line_seconds: float = 20.0) -> None:
         self._line_seconds = line_seconds
         self._last_line = time.monotonic()
-        # In a notebook each line would be an output of its own.
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, force_jupyter=False)
+        # Jupyter says of itself that it is a terminal, with FORCE_COLOR, and each refreshed bar would be an output.
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, force_terminal=shown, force_jupyter=False)
         columns = (
             TextColumn("  {task.description:<22}", markup=False),
             BarColumn(bar_width=32),
