@@ -3,10 +3,12 @@
 import inspect
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from scones.aws.registry import NoSuchModel
 from scones.cli.group import scones
 from scones.cli.session import NotConfirmed, Scones, Terminal
 from scones.retraining import PythonPipeline
@@ -100,3 +102,18 @@ def test_every_command_on_an_environment_is_a_method_with_its_name() -> None:
     methods = {name for name, _ in inspect.getmembers(PythonPipeline, inspect.isfunction)}
     without = {"predict", "cost", "console", "demo", "local", "review"}
     assert [name for name in scones.commands if name not in methods | without] == []
+
+
+def test_from_python_an_error_names_its_own_environment(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when another one was opened later, and in a thread: the command in it would act on the wrong one."""
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name, value)
+    with Scones(env="one", state=tmp_path) as one, Scones(env="two", state=tmp_path) as two:
+        for pipeline, env in ((one, "one"), (two, "two"), (one, "one")):
+            with pytest.raises(NoSuchModel, match=f"run: scones train --env {env}$"):
+                pipeline.compare(1, 2)
+        with ThreadPoolExecutor() as threads, pytest.raises(NoSuchModel, match=r"run: scones train --env one$"):
+            threads.submit(one.compare, 1, 2).result()
+    assert inspect.signature(one.compare) == inspect.signature(PythonPipeline.compare.__get__(one))

@@ -40,6 +40,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "an extra that is missing is named in one line, with the command"
     )
     subprocess.run([*into, f"{built}[all]"], check=True)
+    installed = [path for path in (folder / "env").rglob("*") if path.is_file() and not path.is_symlink()]
+    names = {path.name for path in (folder / "env").glob("lib/python*/site-packages/*")}
+    assert [name for name in names if name.startswith(("torch", "nvidia", "pandas", "mkdocs"))] == []
+    assert built.stat().st_size < 2_000_000
+    assert sum(path.stat().st_size for path in installed) < 750_000_000
     return programs
 
 

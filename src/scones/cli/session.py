@@ -1,17 +1,18 @@
 """Session: the environment that a command works in, local or on AWS, and its progress."""
 
+import inspect
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import PackageNotFoundError, requires, version
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -20,10 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 import scones_local.cloud as local_cloud
 from scones.cli.output import echo, shown_env, with_env
 from scones.config.settings import Settings, load
-from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite
+from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite, SconesError
 from scones.domain.text import printable
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PROGRAMS = Programs(
     image_prefix="scones",
@@ -221,7 +225,11 @@ class Scones:
 
     def open(self) -> "PythonPipeline":
         """Open the environment; the errors are those of `open_pipeline`."""
-        return cast("PythonPipeline", self._session.__enter__())
+        pipeline = cast("PythonPipeline", self._session.__enter__())
+        for name, method in inspect.getmembers(pipeline, inspect.ismethod):
+            if not name.startswith("_"):
+                object.__setattr__(pipeline, name, _naming_env(method, pipeline.settings.env))
+        return pipeline
 
     def close(self) -> None:
         """Close the connections; what was created stays."""
@@ -236,6 +244,23 @@ class Scones:
     ) -> None:
         """Close the connections; what was created stays."""
         self._session.__exit__(kind, error, trace)
+
+
+def _naming_env(method: Callable[P, T], env: str) -> Callable[P, T]:
+    """The *method*, whose lines and errors name *env* in their commands, also where another session is open."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        before = shown_env.set(env)
+        try:
+            return method(*args, **kwargs)
+        except SconesError as error:
+            error.args = (with_env(str(error)),)
+            raise
+        finally:
+            shown_env.reset(before)
+
+    return call
 
 
 def connect_environment(flags: Flags, verb: str = "") -> tuple[Settings, "Aws"]:
