@@ -19,15 +19,13 @@ from scones.data.dataset import Sample
 from scones.data.decode import darken_and_blur
 from scones.deployment.cleanup import inventory
 from scones.deployment.pricing import Bill
-from scones.dispatch.business_value import BusinessValue, ValueSimulation, measured_classifier, simulate_business_value
-from scones.dispatch.orders import Rules
-from scones.domain.decision import VEHICLES, Outcome
+from scones.dispatch.business_value import BusinessValue, ValueSimulation
+from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
-from scones.domain.vehicles import vehicle_limits
-from scones.evaluation.evaluation import Evaluation
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import ClassifyResult
+from scones.steps.show import simulate_value
 from scones_local.cloud import HOST, Cloud, detach, start, stop
 
 SHIFTED_PHOTOS = 100
@@ -134,7 +132,7 @@ def _run_steps(pipeline: Pipeline, clock: _Clock) -> DemoRun:
     with clock.step("dispatch"):
         dispatched = pipeline.dispatch(example=ORDERS)
     with clock.step("simulated days"):
-        business_value = _simulate(evaluation, pipeline.settings)
+        business_value = simulate_value(evaluation, pipeline.settings, ValueSimulation())
     pairs = tuple((before.key, after.key) for before, after in drill)
     keys = [*evaluation.predictions.keys, *(key for pair in pairs for key in pair)]
     return DemoRun(
@@ -153,14 +151,6 @@ def _run_steps(pipeline: Pipeline, clock: _Clock) -> DemoRun:
         pairs=pairs,
         seconds=clock.seconds,
     )
-
-
-def _simulate(evaluation: Evaluation, settings: Settings) -> BusinessValue:
-    """Simulate days in a city in which the model answers as it did for the test photos."""
-    predictions = evaluation.predictions
-    found = measured_classifier(predictions.labels, predictions.probabilities, evaluation.metrics.classes)
-    rules = Rules(vehicle_limits(VEHICLES, settings.dispatch))
-    return simulate_business_value(found, ValueSimulation(), rules, settings.threshold)
 
 
 def _shift(pipeline: Pipeline, sample: Sample) -> tuple[Sample, Sample]:

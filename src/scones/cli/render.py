@@ -484,7 +484,9 @@ def _demo(result: "DemoResult") -> Iterable[str]:
     yield "on time    " + ", ".join(f"{share:.1%} {name}" for name, share in result.on_time.items())
     yield f"time       {result.seconds['total']:.0f} s, of which {result.seconds['train']:.0f} s training"
     yield f"on AWS     about ${result.cost_on_aws_dollars:.2f} for the same run"
-    yield f"left       {', '.join(result.left) or 'nothing'}"
+    few = len(result.left) <= _FEW_NAMES
+    kept = ", ".join(result.left) if few else f"{len(result.left)} resources; to delete them, run: scones down"
+    yield f"left       {kept or 'nothing'}"
     yield f"report     {result.report}"
 
 

@@ -19,8 +19,12 @@ from scones.console.decision_pages import share, workflow
 from scones.console.jobs import Job
 from scones.console.security import CSRF_FIELD, CSRF_HEADER, MAX_PHOTO_BYTES, ConsoleError, Role, check_csrf
 from scones.deployment.pricing import price_of
+from scones.dispatch.business_value import ValueSimulation
 from scones.domain.decision import MAX_NAME_CHARACTERS, MAX_ORDERS
+from scones.environment import load_result
+from scones.evaluation.evaluation import Evaluation
 from scones.steps.classify import ClassifiedPhoto, classify_one
+from scones.steps.show import simulate_value
 
 Form = Mapping[str, str]
 Handler = Callable[[Request, FormData], Awaitable[Response]]
@@ -111,6 +115,19 @@ def _rejudge(console: Console, job: Job, form: Form) -> object:
         return flow.rejudge(path, threshold)
 
 
+def _value(console: Console, job: Job, _form: Form) -> object:
+    flow = console.flow_of(job)
+    evaluation = load_result(flow.aws, "evaluate", Evaluation)
+    job.tell("playing the days without a classifier, with this model, and with perfect knowledge")
+    trial = ValueSimulation(accuracies=(), thresholds=())
+    found = simulate_value(evaluation, flow.settings, trial)
+    console.cache["value"] = found
+    return {
+        f"{line.name}, orders on time": f"{line.on_time.mean:.1%}"
+        for line in (found.blind, *found.measured, found.perfect)
+    }
+
+
 def _down(console: Console, job: Job, form: Form) -> object:
     if form.get("name") != console.env:
         raise ConsoleError(f"Nothing was deleted: {form.get('name', '')[:40]!r} is not the environment's name.")
@@ -161,6 +178,11 @@ ACTIONS: Mapping[str, Action] = {
         "Decide every recorded photo again",
         _rejudge,
         lambda console, _form: f"Every recorded decision is read, and made again. {_price(console, 'replay')}",
+    ),
+    "value": Action(
+        "Simulate days with this model",
+        _value,
+        lambda _console, _form: "Three days in a city are simulated on this machine, which takes some seconds.",
     ),
     "dispatch": Action(
         "Assign the open orders",

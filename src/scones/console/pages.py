@@ -217,6 +217,7 @@ def orders(request: Request) -> Response:
         chosen=chosen,
         why=_why(console, book, chosen),
         reasons=unassigned_reasons(console.flow.aws),
+        value=console.cache.get("value"),
     )
 
 

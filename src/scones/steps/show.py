@@ -10,10 +10,20 @@ import msgspec
 from scones.aws.connection import Aws
 from scones.aws.registry import ModelPackage
 from scones.aws.sagemaker import Endpoint
+from scones.config.settings import Settings
 from scones.deployment.releases import Release, list_releases
+from scones.dispatch.business_value import (
+    BusinessValue,
+    ValueSimulation,
+    measured_classifier,
+    simulate_business_value,
+)
 from scones.dispatch.order_book import ASSIGNED, OLDEST_MINUTES, OPEN, Item, courier_of, order_of
 from scones.dispatch.orders import Courier, Order, Rules
+from scones.domain.decision import VEHICLES
 from scones.domain.naming import MONITOR_STATE_KEY, PLAN_KEY, evaluation_id, history_prefix, report_key
+from scones.domain.vehicles import vehicle_limits
+from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.history import HistoryPoint, from_lines
 from scones.monitoring.monitor_state import MonitorState
@@ -166,3 +176,11 @@ def choices(order: Order, couriers: Sequence[Courier], rules: Rules, now_minute:
         minutes = limits.minutes(approach + order.trip_km) + 2 * limits.stop_minutes
         found.append(CourierChoice(courier, limits.bay, approach, minutes, reason))
     return tuple(sorted(found, key=lambda choice: (bool(choice.reason), choice.minutes, choice.courier.id)))
+
+
+def simulate_value(evaluation: Evaluation, settings: Settings, trial: ValueSimulation) -> BusinessValue:
+    """Simulate days in a city in which the model answers as it did for the test photos of its evaluation."""
+    predictions = evaluation.predictions
+    found = measured_classifier(predictions.labels, predictions.probabilities, evaluation.metrics.classes)
+    rules = Rules(vehicle_limits(VEHICLES, settings.dispatch))
+    return simulate_business_value(found, trial, rules, settings.threshold)
