@@ -1,8 +1,10 @@
 """An environment: its connection, its settings, and the results that commands saved for later ones."""
 
+import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,12 +12,13 @@ import msgspec
 
 from scones.config.settings import Settings
 from scones.data.dataset import Sample, from_lines
-from scones.domain.errors import MissingPrerequisite
+from scones.domain.errors import DataError, MissingPrerequisite
 from scones.domain.naming import manifest_key, result_key
 from scones.domain.progress import Reporter
 
 if TYPE_CHECKING:
     from scones.aws.connection import Aws
+    from scones.aws.registry import ModelPackage
     from scones.steps.classify import ClassifyResult
     from scones.steps.deploy import DeployResult
     from scones.steps.stage import StageResult, TrainedModel
@@ -25,6 +28,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AnyPath = str | PathLike[str]
 """A path, as a string or a Path."""
+
+
+ModelReference = int | AnyPath
+"""A model: its number in the registry, the path of its file or folder, or the s3:// URI of its file."""
+
+
+def read_reference(named: ModelReference) -> int | str | Path:
+    """Tell a number, a URI and a path apart, however a user wrote them; `./4` is a path."""
+    if isinstance(named, int):
+        return named
+    text = fspath(named)
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    # A Path of a URI has lost one of its slashes.
+    return re.sub(r"^s3:/+", "s3://", text) if text.startswith("s3:/") else Path(text)
+
+
+class NotRegistered(DataError):
+    """A model that was named by its file is not in the registry."""
+
+    def __init__(self, named: str, env: str) -> None:
+        super().__init__(
+            f"environment {env!r} has no model of the file {named}; to see its models, run: scones models; to "
+            "train one, run: scones train"
+        )
 
 
 def as_path(path: AnyPath | None) -> Path | None:
@@ -67,6 +95,48 @@ class Environment:
     """Asks the user to approve the changes that `up` or `down` shows; raises if they decline."""
     agree_to_price: Callable[[str], None] = auto_approve
     """Asks the user to approve what a command costs on AWS, before it starts; raises if they decline."""
+
+    def model(self, named: ModelReference) -> "ModelPackage":
+        """Find a model in the registry; a file is recognized by its content.
+
+        Raises:
+            NoSuchModel: there is none of that number.
+            NotRegistered: the file at that URI or path was not registered.
+            InvalidModelFile: the file cannot be read.
+        """
+        found = read_reference(named)
+        if isinstance(found, int):
+            return self.aws.registry.get(found)
+        if isinstance(found, Path):
+            from scones.model.model_file import open_model_file
+
+            with open_model_file(found) as model_file:
+                version = model_file.version
+            packages = (self.aws.registry.get(number) for number in sorted(self.aws.registry.numbers(), reverse=True))
+            package = next((each for each in packages if each.properties.get("model-version") == version), None)
+        else:
+            package = self.aws.registry.find(found)
+        if package is None:
+            raise NotRegistered(str(found), self.aws.env)
+        return package
+
+    def model_file(self, named: ModelReference, folder: Path) -> Path:
+        """Return the path of a model's file; one that is in S3 is downloaded into *folder*, which exists.
+
+        Raises:
+            NoSuchModel: there is none of that number.
+            NotRegistered: there is no such object.
+        """
+        found = read_reference(named)
+        if isinstance(found, Path):
+            return found
+        uri = self.aws.registry.get(found).model_uri if isinstance(found, int) else found
+        body = self.aws.bucket.find_uri(uri)
+        if body is None:
+            raise NotRegistered(uri, self.aws.env)
+        path = folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:12]}.tar.gz"
+        path.write_bytes(body)
+        return path
 
     def samples(self) -> tuple[Sample, ...]:
         """Read the manifest of the photos staged last."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scones.data.dataset import Sample
-from scones.environment import AnyPath, Environment, as_path
+from scones.environment import AnyPath, Environment, ModelReference
 
 if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from scones.steps.classify_batch import BatchRunResult
     from scones.steps.corrections import Correction, Corrections
     from scones.steps.dispatch import DispatchResult
-    from scones.steps.labels import Deployed, LabelResult, ReviewExport
+    from scones.steps.labels import Deployed, LabelExport, LabelResult, ReviewExport
+    from scones.steps.models import NewestPage
     from scones.steps.monitor import LearnedDays, MonitorResult
     from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult, Stream
@@ -31,22 +32,30 @@ if TYPE_CHECKING:
 class Operations(Environment):
     """The steps of one environment after its deployment."""
 
-    def classify(self, photos: AnyPath | Iterable[AnyPath] = ()) -> "ClassifyResult":
+    def classify(self, photos: AnyPath | Iterable[AnyPath] = (), *, output: AnyPath | None = None) -> "ClassifyResult":
         """Classify *photos*, by default the staged test photos; of several files, those that are no photos are listed.
+
+        *output* also receives the results, as CSV or Parquet by its name.
 
         Raises:
             NoSuchPhoto: a single file cannot be read, or is no photo.
         """
+        from scones.batch.results import require_format, write_results
         from scones.steps.classify import classify_files, read_file
 
+        table = require_format(Path(output)) if output is not None else None
         files = [Path(path) for path in ([photos] if isinstance(photos, str | PathLike) else photos)]
         if len(files) == 1:
             read_file(files[0])
         workflow_arn = self._up().workflow_arn
-        self._deployed()
-        if not files:
-            return self._save("classify", self.classify_samples(self.test_samples()))
-        found = classify_files(self.aws, workflow_arn, files, self.settings.clients, self.report)
+        classes = self._deployed().classes
+        if files:
+            found = classify_files(self.aws, workflow_arn, files, self.settings.clients, self.report)
+        else:
+            found = self.classify_samples(self.test_samples())
+        if table:
+            write_results(table, found.results(), classes)
+            self.report.tell(f"results {table}")
         return self._save("classify", found)
 
     def test_samples(self) -> list[Sample]:
@@ -65,14 +74,19 @@ class Operations(Environment):
 
         return upload_photo(self.aws, name, photo, label)
 
-    def classify_batch(self, source: AnyPath) -> "BatchRunResult":
+    def classify_batch(self, source: AnyPath, *, output: AnyPath | None = None) -> "BatchRunResult":
         """Classify every photo below *source*, an S3 prefix or a folder, in batches.
+
+        *output* also receives the results, as CSV or Parquet by its name.
 
         Raises:
             PhotosNotGranted: the stack's functions have no permission to read the photos.
         """
-        deployed, stack = self._deployed(), self._up()
+        from scones.batch.results import read_lines, require_format, write_results
         from scones.steps.classify_batch import BatchTerms, classify_batch, open_batch
+
+        table = require_format(Path(output)) if output is not None else None
+        deployed, stack = self._deployed(), self._up()
 
         # A Path of a URI has lost one of its slashes.
         place = re.sub(r"^s3:/+", "s3://", fspath(source))
@@ -83,7 +97,12 @@ class Operations(Environment):
             threshold=stack.threshold,
             concurrency=self.settings.batch_concurrency,
         )
-        return classify_batch(self.aws, photos, terms, self.report)
+        found = classify_batch(self.aws, photos, terms, self.report)
+        if table:
+            (lines,) = (uri for uri in found.results if uri.endswith(".jsonl"))
+            write_results(table, read_lines(self.aws.bucket.find_uri(lines) or b""), deployed.classes)
+            self.report.tell(f"results {table}")
+        return found
 
     def explain(self, executions: Mapping[str, str], page: AnyPath) -> "ExplanationPage":
         """Explain recorded decisions on *page*; *executions* maps their names to true classes, "" if unknown."""
@@ -100,12 +119,16 @@ class Operations(Environment):
 
         return replay(self.aws, execution, model_uri, self.report)
 
-    def rejudge(self, model_file: AnyPath | None, threshold: float | None) -> "RejudgeResult":
+    def rejudge(self, model: ModelReference | None, threshold: float | None) -> "RejudgeResult":
         """Decide every recorded photo again, by another model or another threshold."""
         self._up()
+        from tempfile import TemporaryDirectory
+
         from scones.steps.replay import rejudge
 
-        return rejudge(self.aws, as_path(model_file), threshold, self.report)
+        with TemporaryDirectory() as folder:
+            file = None if model is None else self.model_file(model, Path(folder))
+            return rejudge(self.aws, file, threshold, self.report)
 
     def monitor(self, at_least: int = 0, *, acknowledge: bool = False, seconds: float = math.inf) -> "MonitorResult":
         """Check the traffic since the last monitoring run, once at least *at_least* photos were captured.
@@ -161,6 +184,12 @@ class Operations(Environment):
         self.report.tell(f"baseline: {baseline}")
         return found
 
+    def open(self, folder: AnyPath = "reports") -> "NewestPage":
+        """Find the newest page of this environment: a report below *folder*, or an alert, which is put there."""
+        from scones.steps.models import newest_page
+
+        return newest_page(self.aws, Path(folder))
+
     def label(self, labels: AnyPath) -> "LabelResult":
         """Keep *labels*, as `import_labels` does; the name of 0.1.0, which works until the release after 0.2."""
         return self.import_labels(labels)
@@ -175,6 +204,12 @@ class Operations(Environment):
         from scones.steps.labels import import_labels
 
         return import_labels(self.aws, self._answering(), Path(labels), by or self.aws.person, self.report)
+
+    def export_labels(self, file: AnyPath) -> "LabelExport":
+        """Write every label that people gave as a table, CSV or JSON Lines by the file's name."""
+        from scones.steps.labels import export_labels
+
+        return export_labels(self.aws, Path(file))
 
     def export_reviews(self, table: AnyPath, choose: int = 30, limit: int = 200) -> "ReviewExport":
         """Write the open reviews as a table to fill in, and beside it as tasks for Label Studio."""

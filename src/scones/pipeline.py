@@ -10,8 +10,8 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scones.domain.errors import MissingPrerequisite
-from scones.environment import AnyPath, as_path
+from scones.domain.errors import MissingPrerequisite, SconesError
+from scones.environment import AnyPath, ModelReference, as_path, read_reference
 from scones.operations import Operations
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scones.steps.down import TeardownReport
     from scones.steps.evaluate import Evaluation, EvaluationOptions
     from scones.steps.image import ImageResult
+    from scones.steps.models import ModelList, ReleaseList
     from scones.steps.stage import ForgottenPhoto, StageResult
     from scones.steps.status import Status
     from scones.steps.train import TrainingResult
@@ -118,19 +119,44 @@ class Pipeline(Operations):
         trained = self._trained()
         return register(self.aws, self._with(trained.classes), trained.model_uri, self.report)
 
-    def approve(self, number: int | None = None, reason: str = "by hand", *, reject: bool = False) -> "ModelPackage":
-        """Approve or reject model *number* of the registry, by default the one trained last."""
+    def approve(
+        self, model: ModelReference | None = None, reason: str = "by hand", *, reject: bool = False
+    ) -> "ModelPackage":
+        """Approve or reject a registered *model*, by default the one trained last."""
         from scones.steps.approve import ApprovalStatus, approve
 
-        chosen = self.registered().number if number is None else number
+        chosen = self.registered() if model is None else self.model(model)
         decision = ApprovalStatus.REJECTED if reject else ApprovalStatus.APPROVED
-        return approve(self.aws, chosen, decision, reason, self.report)
+        return approve(self.aws, chosen.number, decision, reason, self.report)
 
-    def compare(self, one: int, other: int) -> "ModelComparison":
-        """Compare two registered models on the training photos that both predicted out of fold."""
-        from scones.steps.compare import compare
+    def models(self) -> "ModelList":
+        """List the registered models, the newest first."""
+        from scones.steps.models import list_models
 
-        return compare(self.aws, one, other)
+        return list_models(self.aws)
+
+    def releases(self) -> "ReleaseList":
+        """List the kept releases, the newest first."""
+        from scones.steps.models import list_kept_releases
+
+        return list_kept_releases(self.aws)
+
+    def compare(self, one: ModelReference, other: ModelReference) -> "ModelComparison":
+        """Compare two models on the staged test photos that neither was trained on.
+
+        Two registered ones are compared on the training photos that both predicted out of fold where nothing is staged.
+        """
+        from tempfile import TemporaryDirectory
+
+        from scones.steps.compare import compare, compare_on_test_photos
+
+        names = [found if isinstance(found := read_reference(named), int) else str(found) for named in (one, other)]
+        samples = self._staged_samples()
+        if not samples and isinstance(names[0], int) and isinstance(names[1], int):
+            return compare(self.aws, names[0], names[1])
+        with TemporaryDirectory() as folder:
+            ours, theirs = (self.model_file(named, Path(folder)) for named in (one, other))
+            return compare_on_test_photos(self.aws, ((names[0], ours), (names[1], theirs)), samples, self.report)
 
     def up(self, *, replace_data: bool = False) -> "StackOutputs":
         """Create or update the stack, for the classes staged last or those of the settings."""
@@ -139,15 +165,35 @@ class Pipeline(Operations):
         approval = ChangeApproval(self.agree, self.image, replace_data)
         return self._save("up", up(self.aws, self._with(self._classes()), approval, self.report))
 
-    def deploy(self, number: int | None = None, *, now: bool = False) -> "DeployResult":
-        """Deploy model *number* of the registry, by default the one trained last; with *now* at once, unwatched."""
+    def deploy(self, model: ModelReference | None = None, *, now: bool = False) -> "DeployResult":
+        """Deploy a registered *model*, by default the one trained last; with *now* at once, unwatched.
+
+        Where another model is live, both are compared first.
+        """
         from scones.steps.deploy import DeployResult, deploy, model_classes
 
         self.agree_to_price("deploy")
-        package = self.registered() if number is None else self.aws.registry.get(number)
+        package = self.registered() if model is None else self.model(model)
         settings = self._with(model_classes(self.aws, package))
         self.image()
+        self._compare_with_live(package.number)
         return self._save("deploy", DeployResult.of(deploy(self.aws, settings, package, self.report, now=now)))
+
+    def _compare_with_live(self, number: int) -> None:
+        """Tell how much better a model is than the live one, if another is live; that decides nothing."""
+        try:
+            live = self._deployed().package or number
+        except MissingPrerequisite:
+            return
+        if live == number:
+            return
+        try:
+            found = self.compare(number, live)
+        except SconesError as why:
+            self.report.tell(f"model {number} was not compared with the live model {live}: {why}")
+        else:
+            for line in found.lines():
+                self.report.tell(line)
 
     def rollback(self, to: int | None = None, *, now: bool = False) -> "DeployResult":
         """Return the endpoint to the previous release, or to release *to*; with *now* at once, unwatched."""
@@ -181,7 +227,7 @@ class Pipeline(Operations):
         options = options or EvaluationOptions()
         if options.load:
             self.agree_to_price("evaluate")
-        options = replace(options, report=as_path(options.report), against=as_path(options.against))
+        options = replace(options, report=as_path(options.report))
         deployed, staged = self._deployed(), self._staged()
         model = DeployedModel(
             aws=self.aws,
@@ -192,7 +238,12 @@ class Pipeline(Operations):
             data_name=staged.name,
             data_kind=staged.kind,
         )
-        result = evaluate(model, self._with(deployed.classes), options, self.report)
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory() as folder:
+            if options.against is not None:
+                options = replace(options, against=self.model_file(options.against, Path(folder)))
+            result = evaluate(model, self._with(deployed.classes), options, self.report)
         if options.gate and deployed.package:
             from scones.evaluation.gate import explain
 

@@ -1,7 +1,9 @@
 """Batches: a run is found again by its photos, and every photo has exactly one result."""
 
+import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from arro3.io import read_parquet
@@ -21,8 +23,10 @@ from scones.batch.results import (
     result_lines,
     run_name,
     to_parquet,
+    write_results,
 )
 from scones.domain.decision import Outcome
+from scones.domain.text import text_of_cell
 
 keys = st.lists(st.text(min_size=1), unique=True)
 
@@ -129,3 +133,17 @@ def test_text_and_numbers_come_back() -> None:
     table = read_parquet(io.BytesIO(body)).read_all()
     assert table.column("key").to_pylist() == ["a", "ü"]
     assert table.column("confidence").to_pylist() == [0.5, None]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\t=1", "photo.png", "a,b", 'a"b', "ünï.png"])
+def test_no_cell_of_a_table_of_results_is_a_formula(tmp_path: Path, name: str) -> None:
+    """Whatever a photo, a class or an error is called, it can be read back."""
+    path = tmp_path / "deep" / "results.csv"
+    write_results(
+        path, [Result(name, Outcome.FAILED, error=name), Result("b", Outcome.CLASSIFIED, name, 0.9, (0.9,))], [name]
+    )
+    with path.open(encoding="utf-8", newline="") as file:
+        header, failed, good = list(csv.reader(file))
+    assert not [cell for cell in (*header, *failed, *good) if cell[:1] in tuple("=+-@\t\r")]
+    assert text_of_cell(failed[0]) == text_of_cell(good[header.index("label")]) == name
+    assert failed[header.index("confidence")] == ""

@@ -127,7 +127,8 @@ VERBS = [
     *("monitor", "monitor --acknowledge", "monitor --learn 5", "monitor --learn 0", "monitor --labels labels.csv"),
     *("monitor --to-label x.csv", "dispatch", "dispatch --example-orders 3"),
     *("review", "review --limit 3", "review count", "review answer x bicycle", "review withdraw x", "review skip x"),
-    *("review export p.csv", "review import labels.csv --by ann"),
+    *("review export p.csv", "review import labels.csv --by ann", "labels export l.csv", "compare 3 4"),
+    *("approve s3://scones-none/model.tar.gz", "deploy model", "predict 3 a.png", "evaluate --model 3"),
     *("simulate", "simulate --shifted 1", "simulate --duplicates 1 --rate 0"),
 ]
 

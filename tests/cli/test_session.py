@@ -98,9 +98,9 @@ def test_without_a_terminal_long_work_still_says_how_far_it_is(
 
 
 def test_every_command_on_an_environment_is_a_method_with_its_name() -> None:
-    """`review` is a group, whose commands are methods; the others need no environment or are no step of it."""
+    """`review` and `labels` are groups, whose commands are methods; the others need no environment or are no step."""
     methods = {name for name, _ in inspect.getmembers(PythonPipeline, inspect.isfunction)}
-    without = {"predict", "cost", "console", "demo", "local", "review"}
+    without = {"predict", "cost", "console", "demo", "local", "review", "labels"}
     assert [name for name in scones.commands if name not in methods | without] == []
 
 

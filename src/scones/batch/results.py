@@ -1,18 +1,21 @@
 """Batch results: the files of a batch run, and one result per photo as JSON Lines and Parquet."""
 
+import csv
 import hashlib
 import io
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 
 from scones.domain.decision import Outcome, error_message
 from scones.domain.errors import DataError
 from scones.domain.naming import BATCHES_PREFIX
+from scones.domain.text import spreadsheet_cell
 
 Column = tuple[Literal["text", "number"], list[str] | list[float | None]]
 """A column's type and values; None is a missing number."""
@@ -159,6 +162,49 @@ def columns(results: Sequence[Result], classes: Collection[str]) -> dict[str, Co
     for at, name in enumerate(classes):
         found[f"probability_{name}"] = ("number", [r.probabilities[at] if r.probabilities else None for r in results])
     return found
+
+
+class UnknownFormat(DataError):
+    """A file for results has a name that says no known format."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is for no known format; name a file that ends in {' or '.join(FORMATS)}")
+        self.path = path
+
+
+FORMATS: Final = (".csv", ".parquet")
+
+
+def require_format(path: Path) -> Path:
+    """Return *path* if its name says how to write results.
+
+    Raises:
+        UnknownFormat: it does not.
+    """
+    if path.suffix not in FORMATS:
+        raise UnknownFormat(path)
+    return path
+
+
+def read_lines(body: bytes) -> list[Result]:
+    """Read what `result_lines` wrote."""
+    return [_decoder.decode(line) for line in body.splitlines()]
+
+
+def write_results(path: Path, results: Sequence[Result], classes: Collection[str]) -> None:
+    """Write a table with a row for each photo; no spreadsheet takes a cell of CSV for a formula."""
+    table = columns(results, classes)
+    require_format(path).parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        path.write_bytes(to_parquet(table))
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(spreadsheet_cell, table))
+        cells = [
+            map(spreadsheet_cell, map(str, values)) if kind == "text" else values for kind, values in table.values()
+        ]
+        writer.writerows(zip(*cells, strict=True))
 
 
 _decoder = msgspec.json.Decoder(Result)

@@ -18,9 +18,10 @@ from scones.cli.environment import cost, demo, down, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
+from scones.cli.models import compare, models, open_, releases
 from scones.cli.output import DEFAULT_ENV, commands, echo, echo_error, shown_env
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
-from scones.cli.review import review
+from scones.cli.review import labels, review
 from scones.domain.errors import SconesError
 
 _INTERRUPTED = 130
@@ -28,8 +29,8 @@ _NOT_ENOUGH_SPACE = 28
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
-_BUILD = (stage, image, train, register, approve, up, deploy, rollback, retrain)
-_USE = (classify, predict, replay, evaluate, monitor, review, dispatch, simulate, forget)
+_BUILD = (stage, image, train, register, approve, models, compare, up, deploy, rollback, releases, retrain)
+_USE = (classify, predict, replay, evaluate, monitor, review, labels, open_, dispatch, simulate, forget)
 # `scones --help` lists them in this order.
 for _command in (*_BUILD, *_USE, console, cost, status, down, demo, local):
     scones.add_command(_command)

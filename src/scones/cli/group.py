@@ -60,7 +60,7 @@ def options(command: Command) -> Command:
     env = click.option(
         "--env", metavar="NAME", help="Name of the environment; several can exist side by side. [default: dev]"
     )
-    region = click.option(
+    where = click.option(
         "--region",
         metavar="REGION",
         expose_value=False,
@@ -68,11 +68,17 @@ def options(command: Command) -> Command:
         help="AWS region. [default: AWS_REGION, scones.toml, or that of the AWS profile]",
     )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
-    return env(region(as_json(command)))
+    return env(where(as_json(command)))
 
 
 def _set_region(context: click.Context, _option: click.Parameter, region: str | None) -> None:
     context.meta["region"] = region
+
+
+def region() -> str | None:
+    """The region that the command names, if it does."""
+    found: str | None = click.get_current_context().meta.get("region")
+    return found
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before creating resources that cost money on AWS.")
@@ -90,8 +96,7 @@ def run(
     """Run one command on the pipeline, and print its result."""
     from scones.cli.session import open_pipeline
 
-    region = click.get_current_context().meta.get("region")
-    with open_pipeline(verb, {"region": region, **flags}, agreed=agreed) as flow:
+    with open_pipeline(verb, {"region": region(), **flags}, agreed=agreed) as flow:
         result = action(flow)
     tell_result(result, as_json=as_json)
     return result

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from scones.cli.group import options, run, tell_result, yes_option
+from scones.cli.models import MODEL, files_of
 from scones.config.settings import MODES
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
+    from scones.environment import ModelReference
     from scones.evaluation.evaluation import Evaluation
     from scones.pipeline import Pipeline
     from scones.steps.deploy import DeployResult
@@ -25,7 +27,7 @@ class _EvaluateOptions(TypedDict):
     report: Path
     robustness: bool
     load: bool
-    against: Path | None
+    against: "ModelReference | None"
     gate: bool
     unfamiliar: str | None
 
@@ -134,11 +136,14 @@ def register(  # noqa: PLR0913 - one parameter for each option
     )
 
 
-@click.command(help=STEPS["approve"] + " MODEL is its number in the registry. [default: the model trained last]")
-@click.argument("model", type=int, required=False)
+@click.command(
+    help=STEPS["approve"]
+    + " MODEL is its number in the registry, its file, or s3://... [default: the model trained last]"
+)
+@click.argument("model", type=MODEL, required=False)
 @click.option("--reject", metavar="REASON", help="Reject it for this reason.")
 @options
-def approve(model: int | None, reject: str | None, env: str | None, as_json: bool) -> None:
+def approve(model: "ModelReference | None", reject: str | None, env: str | None, as_json: bool) -> None:
     """Approve or reject MODEL."""
     reason = "by hand" if reject is None else reject
     run("approve", {"env": env}, as_json, lambda flow: flow.approve(model, reason, reject=reject is not None))
@@ -167,14 +172,17 @@ _now = click.option(
 )
 
 
-@click.command(help=STEPS["deploy"] + " MODEL is its number in the registry. [default: the model trained last]")
-@click.argument("model", type=int, required=False)
+@click.command(
+    help=STEPS["deploy"]
+    + " MODEL is its number in the registry, its file, or s3://... [default: the model trained last]"
+)
+@click.argument("model", type=MODEL, required=False)
 @click.option("--mode", type=click.Choice(MODES), help="Run the endpoint on instances or serverless.")
 @_now
 @options
 @yes_option
 def deploy(  # noqa: PLR0913 - one parameter for each option
-    model: int | None, mode: str | None, now: bool, env: str | None, as_json: bool, yes: bool
+    model: "ModelReference | None", mode: str | None, now: bool, env: str | None, as_json: bool, yes: bool
 ) -> None:
     """Deploy MODEL."""
 
@@ -240,8 +248,8 @@ def rollback(to: int | None, now: bool, env: str | None, as_json: bool) -> None:
 @click.option(
     "--model",
     "model_file",
-    type=click.Path(exists=True, path_type=Path),
-    help="Evaluate this model.tar.gz, or its folder, instead of the endpoint; needs no AWS.",
+    type=MODEL,
+    help="Evaluate this model.tar.gz, its folder, a number or s3://... instead of the endpoint; a file needs no AWS.",
 )
 @click.option("--data", metavar="SOURCE", help="With --model: source of its test photos, as in `stage`.")
 @click.option(
@@ -249,8 +257,8 @@ def rollback(to: int | None, now: bool, env: str | None, as_json: bool) -> None:
 )
 @click.option(
     "--against",
-    type=click.Path(exists=True, path_type=Path),
-    help="Compare with this other model.tar.gz or its folder.",
+    type=MODEL,
+    help="Compare with this other model: a number, a model.tar.gz, its folder, or s3://...",
 )
 @click.option("--load", is_flag=True, help="Also load-test endpoint and workflow with 1, 4, 16 and 64 clients.")
 @click.option(
@@ -271,7 +279,7 @@ def rollback(to: int | None, now: bool, env: str | None, as_json: bool) -> None:
 @options
 @yes_option
 def evaluate(
-    model_file: Path | None,
+    model_file: "ModelReference | None",
     data: str | None,
     env: str | None,
     as_json: bool,
@@ -296,13 +304,15 @@ def evaluate(
 
 
 def _evaluate_model_file(
-    path: Path, flags: Mapping[str, object], options: "EvaluationOptions", as_json: bool
+    model: "ModelReference", flags: Mapping[str, object], options: "EvaluationOptions", as_json: bool
 ) -> "Evaluation":
+    from dataclasses import replace
+
     from scones.cli.session import Terminal
     from scones.config.settings import load
     from scones.steps.evaluate import evaluate_file
 
-    with Terminal() as terminal:
-        result = evaluate_file(path, load(flags), options, terminal)
+    with files_of("evaluate", {"env": flags["env"]}, model, options.against) as (path, against), Terminal() as terminal:
+        result = evaluate_file(path or Path(), load(flags), replace(options, against=against), terminal)
     tell_result(result, as_json=as_json)
     return result

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from scones.cli.group import options, run, tell_result, yes_option
+from scones.cli.models import MODEL, files_of
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
 if TYPE_CHECKING:
+    from scones.environment import ModelReference
     from scones.pipeline import Pipeline
     from scones.steps.classify import ClassifyResult
     from scones.steps.replay import ReplayResult
@@ -42,13 +44,26 @@ _explain = click.option(
 @click.option(
     "--plan", type=click.IntRange(1), metavar="COUNT", help="Only show time and cost of COUNT photos in batches on AWS."
 )
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a table of the results, .csv or .parquet.",
+)
 @_explain
 @options
-def classify(photos: tuple[str, ...], plan: int | None, explain: Path | None, env: str | None, as_json: bool) -> None:
+def classify(  # noqa: PLR0913 - one parameter for each option
+    photos: tuple[str, ...],
+    plan: int | None,
+    output: Path | None,
+    explain: Path | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
     """Classify PHOTOS."""
 
     def run_each(flow: "Pipeline") -> "ClassifyResult":
-        result = flow.classify(photos)
+        result = flow.classify(photos, output=output)
         if explain:
             flow.explain(result.to_explain(), explain)
         return result
@@ -62,22 +77,27 @@ def classify(photos: tuple[str, ...], plan: int | None, explain: Path | None, en
 
         tell_result(plan_batch(plan, load({"env": env}).endpoint_instance), as_json=as_json)
     elif one_folder:
-        run("classify", {"env": env}, as_json, lambda flow: flow.classify_batch(photos[0]))
+        run("classify", {"env": env}, as_json, lambda flow: flow.classify_batch(photos[0], output=output))
     else:
         found = run("classify", {"env": env}, as_json, run_each)
         if unread := found.unread():
             raise SconesError(f"{len(unread)} of {len(photos)} files could not be read; the reasons are listed above")
 
 
-@click.command(help=STEPS["predict"] + " MODEL is a model.tar.gz or its folder; PHOTOS are files and folders.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.command(
+    help=STEPS["predict"]
+    + " MODEL is a model.tar.gz or its folder, the number of a registered model or an s3:// URI; only the last two need"
+    " the cloud. PHOTOS are files and folders."
+)
+@click.argument("model", type=MODEL)
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON list on stdout.")
-def predict(model: Path, photos: tuple[Path, ...], as_json: bool) -> None:
+@options
+def predict(model: "ModelReference", photos: tuple[Path, ...], env: str | None, as_json: bool) -> None:
     """Predict the classes of PHOTOS."""
     from scones.model.prediction import predict as predict_photos
 
-    found = predict_photos(model, photos)
+    with files_of("predict", {"env": env}, model) as (file,):
+        found = predict_photos(file or "", photos)
     tell_result(found, as_json=as_json)
     if unread := sum(bool(prediction.error) for prediction in found):
         raise SconesError(f"{unread} of {len(found)} files could not be read; the reasons are listed above")
@@ -88,17 +108,13 @@ def predict(model: Path, photos: tuple[Path, ...], as_json: bool) -> None:
     + " EXECUTION is a name shown by `classify`; without it, every recorded decision is made again."
 )
 @click.argument("execution", required=False)
-@click.option(
-    "--model",
-    type=click.Path(exists=True, path_type=Path),
-    help="Decide with this model: a model.tar.gz or its folder.",
-)
+@click.option("--model", type=MODEL, help="Decide with this model: a number, a model.tar.gz, its folder, or s3://...")
 @click.option("--threshold", type=float, help="Decide with this confidence threshold (0 to 1).")
 @_explain
 @options
 def replay(  # noqa: PLR0913 - one parameter for each option
     execution: str | None,
-    model: Path | None,
+    model: "ModelReference | None",
     threshold: float | None,
     explain: Path | None,
     env: str | None,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.evaluation.evaluation import Evaluation, SampleAccuracy
     from scones.evaluation.gate import GateCheck
-    from scones.evaluation.metrics import ClassificationMetrics
     from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import PredictResult
     from scones.monitoring.inspect import MonitorResult
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from scones.steps.corrections import Correction, Corrections
     from scones.steps.dispatch import DispatchResult
     from scones.steps.down import TeardownReport
-    from scones.steps.labels import ReviewExport
+    from scones.steps.labels import LabelExport, ReviewExport
+    from scones.steps.models import ModelList, NewestPage, ReleaseList
     from scones.steps.replay import RejudgeResult, ReplayResult
     from scones.steps.simulate import SimulationResult
     from scones.steps.stage import ForgottenPhoto, StageResult
@@ -91,6 +91,32 @@ def _predicted(result: "PredictResult") -> Iterable[str]:
         yield f"{item.photo}: {item.error or f'{item.label} {item.confidence:.1%}{unlike}'}"
 
 
+def _models(result: "ModelList") -> Iterable[str]:
+    if not result.models:
+        yield "no model is registered; to train one, run: scones train"
+    for item in result.models:
+        accuracy = "accuracy unknown" if item.accuracy is None else f"accuracy {item.accuracy:.1%}, n = {item.n}"
+        live = ", LIVE" if item.live else ""
+        status = "pending" if item.status == "PendingManualApproval" else item.status.lower()
+        yield f"model {item.number}{live}: {status}, {accuracy}, data {item.data_version or 'unknown'}: {item.reason}"
+
+
+def _releases(result: "ReleaseList") -> Iterable[str]:
+    if not result.releases:
+        yield "nothing was deployed; to deploy, run: scones deploy"
+    for item in result.releases:
+        who = f" by {item.person}" if item.person else ""
+        yield f"release {item.number}: {item.outcome}, model {item.model}, {item.when}{who}, {item.by}"
+
+
+def _page(result: "NewestPage") -> Iterable[str]:
+    yield f"{result.page}{result.uri and f', a copy of {result.uri}'}"
+
+
+def _label_export(result: "LabelExport") -> Iterable[str]:
+    yield f"{_count(result.labels, 'label')} in {result.file}"
+
+
 def _classified(result: "ClassifyResult") -> Iterable[str]:
     if len(result.executions) <= _FEW:
         for item in result.executions:
@@ -105,7 +131,8 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
     metrics, threshold = result.metrics, result.threshold
     if result.data.kind != "photos":
         yield "DRAWINGS, not photos: these figures say nothing about photos"
-    yield f"accuracy {_share(metrics)}"
+    low, high = metrics.interval.low, metrics.interval.high
+    yield f"accuracy {metrics.accuracy:.1%} [{low:.1%} to {high:.1%}, 95%], n = {metrics.n}"
     if result.out_of_fold is not None:
         yield f"cross-validated accuracy on the training photos {_share(result.out_of_fold)}"
     yield from _by_source(result)
@@ -154,7 +181,7 @@ def _by_source(result: "Evaluation") -> Iterable[str]:
     yield from (f"warning: {warning}" for warning in result.warnings)
 
 
-def _share(found: "SampleAccuracy | ClassificationMetrics") -> str:
+def _share(found: "SampleAccuracy") -> str:
     return f"{found.accuracy:.1%} [{found.interval.low:.1%} to {found.interval.high:.1%}, 95%], n = {found.n}"
 
 
@@ -504,6 +531,11 @@ _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "ForgottenPhoto": _forgotten,
     "Retraining": _retrained,
     "TrainingResult": _trained,
+    "ModelList": _models,
+    "ReleaseList": _releases,
+    "ModelComparison": lambda result: result.lines(),
+    "NewestPage": _page,
+    "LabelExport": _label_export,
     "PredictResult": _predicted,
     "ClassifyResult": _classified,
     "Evaluation": _evaluation,

@@ -123,3 +123,18 @@ def export(table: Path, choose: int, limit: int, env: str | None, as_json: bool)
 def import_(file: Path, by: str, env: str | None, as_json: bool) -> None:
     """Import labels."""
     run("review", {"env": env}, as_json, lambda flow: flow.import_labels(file, by))
+
+
+@click.group(cls=InOrder, help=STEPS["labels"])
+def labels() -> None:
+    """Commands about labels."""
+
+
+@labels.command(
+    "export", help="Write every label as a table into FILE, .csv or .jsonl; `scones review import` reads it again."
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options
+def export_labels(file: Path, env: str | None, as_json: bool) -> None:
+    """Export the labels."""
+    run("labels", {"env": env}, as_json, lambda flow: flow.export_labels(file))

@@ -49,6 +49,8 @@ class Release:
     when: str
     by: str
     finished: bool = False
+    person: str = ""
+    """Whose credentials deployed it; empty if a version before 0.2 did."""
 
 
 def list_releases(bucket: Bucket) -> list[Release]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scones.aws.connection import Aws
 from scones.aws.stepfunctions import ExecutionResult
+from scones.batch.results import Result
 from scones.data.dataset import Sample
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.sources.files import MAX_FILE_BYTES, require_photo_size
@@ -77,6 +78,21 @@ class ClassifyResult(StepResult):
         found = [item for item in self.executions if item.label]
         found.sort(key=lambda item: (item.truth in ("", item.label), item.confidence))
         return {item.name: item.truth for item in found}
+
+    def results(self) -> list[Result]:
+        """Return one row of a table for each photo."""
+        return [
+            Result(
+                item.key,
+                item.outcome,
+                item.label,
+                item.confidence if item.label else None,
+                item.probabilities,
+                item.error,
+                item.cause,
+            )
+            for item in self.executions
+        ]
 
     def decided(self) -> list[tuple[str, str, float]]:
         """Return key, vehicle and confidence of each photo with a decision; below the threshold, no vehicle."""

@@ -183,11 +183,13 @@ def _release(aws: Aws, settings: Settings, package: ModelPackage, plan: Endpoint
         capture_prefix=capture_prefix(plan.name, VARIANT),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         by=code_version(),
+        person=aws.person,
     )
     before = list_releases(aws.bucket)
     if before:
         newest = before[-1]
-        if newest == replace(wanted, number=newest.number, when=newest.when, by=newest.by, finished=True):
+        same = {"number": newest.number, "when": newest.when, "by": newest.by, "person": newest.person}
+        if newest == replace(wanted, finished=True, **same):  # type: ignore[arg-type]
             return newest
     return replace(wanted, number=next_number(aws.bucket))
 

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 
 import msgspec
@@ -57,7 +58,7 @@ class EvaluationOptions:
     ood: bool = False
     robustness: bool = False
     load: bool = False
-    against: Path | None = None
+    against: int | str | PathLike[str] | None = None
     gate: bool = False
     unfamiliar: str | None = None
 
@@ -184,7 +185,7 @@ def _plan(settings: Settings, options: EvaluationOptions, classes: tuple[str, ..
         ood=options.ood,
         ood_photos=_ood_photos(settings, options.unfamiliar, classes, report) if options.unfamiliar else (),
         robustness=options.robustness,
-        against=_other_model(options.against) if options.against else None,
+        against=_other_model(Path(str(options.against))) if options.against else None,
         load=LoadLimits(settings.load_seconds, settings.load_requests) if options.load else None,
     )
 

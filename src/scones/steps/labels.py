@@ -6,11 +6,12 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from scones.aws.connection import Aws
@@ -49,7 +50,15 @@ from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.labels import LabelRequest, LabelResult, compare_labels, labelled_accuracy
 from scones.monitoring.performance.sampling import PlannedPhoto, plan
 
-__all__ = ["LabelResult", "NothingToLabel", "ReviewExport", "export_reviews", "import_labels"]
+__all__ = [
+    "LabelExport",
+    "LabelResult",
+    "NothingToLabel",
+    "ReviewExport",
+    "export_labels",
+    "export_reviews",
+    "import_labels",
+]
 
 _OPEN = {"state": ReviewState.OPEN}
 _NEWEST_PHOTOS = 1000
@@ -190,6 +199,34 @@ def _chosen(  # noqa: PLR0913 - what an item is made of
         return True
     # It waits already, because the model is unsure of it; the draw counts all the same.
     return table.write(Write(key, sampled, "#state = :open", {":open": ReviewState.OPEN}))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelExport(StepResult):
+    """The file with the labels, and how many there are."""
+
+    file: str
+    labels: int
+
+
+def export_labels(aws: Aws, file: Path) -> LabelExport:
+    """Write every label, also those withdrawn or corrected since; `import_labels` reads the file.
+
+    Raises:
+        InvalidLabels: the name ends neither in .csv nor in .jsonl.
+    """
+    if file.suffix not in {".csv", ".jsonl"}:
+        raise InvalidLabels(f"{file} is for no known format; name a file that ends in .csv or .jsonl")
+    rows = [msgspec.to_builtins(label) for label in aws.tables.labels.all()]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        if file.suffix == ".jsonl":
+            opened.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+        else:
+            writer = csv.DictWriter(opened, [field.name for field in fields(Label)])
+            writer.writeheader()
+            writer.writerows({name: spreadsheet_cell(str(value)) for name, value in row.items()} for row in rows)
+    return LabelExport(str(file), len(rows))
 
 
 def import_labels(aws: Aws, deployed: Deployed, file: Path, by: str, report: Reporter) -> LabelResult:

@@ -1,0 +1,179 @@
+"""Models: list the registered models, the releases and the newest page, with what is known of each; change nothing."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from scones.aws.connection import Aws
+from scones.aws.registry import ApprovalStatus, ModelPackage
+from scones.aws.s3 import S3Object
+from scones.deployment.releases import Release, list_releases
+from scones.domain.errors import DataError
+from scones.domain.naming import ALERTS_PREFIX
+from scones.domain.result import StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """One model of the registry; *accuracy* is that of its *n* out-of-fold predictions, if it has any."""
+
+    number: int
+    live: bool
+    status: ApprovalStatus
+    reason: str
+    """Why it is approved, rejected or waits: the verdict of the gate, or a person's reason."""
+    accuracy: float | None
+    n: int
+    data_version: str
+    version: str
+    """The name of its content, which every answer carries."""
+    model_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList(StepResult):
+    """The registered models, the newest first."""
+
+    TABLE = "models"
+    FIGURE = ("models", "number", "accuracy")
+
+    models: tuple[RegisteredModel, ...]
+
+
+class ReleaseOutcome(StrEnum):
+    """What became of a release."""
+
+    LIVE = "live"
+    EARLIER = "earlier"
+    """It was live, and `rollback --to` can name it."""
+    REJECTED = "model rejected"
+    """It was live, and its model is no longer approved."""
+    UNFINISHED = "not finished"
+    """Its deployment was interrupted, or runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRelease:
+    """One release: its *model* in the registry, and when which person deployed it by which version of Scones."""
+
+    number: int
+    model: int
+    when: str
+    person: str
+    by: str
+    outcome: ReleaseOutcome
+    live: bool
+    mode: str
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseList(StepResult):
+    """The kept releases, the newest first."""
+
+    TABLE = "releases"
+
+    releases: tuple[ListedRelease, ...]
+
+
+def list_models(aws: Aws) -> ModelList:
+    """Read the registry."""
+    live = _live(aws, list_releases(aws.bucket))
+    packages = [aws.registry.get(number) for number in sorted(aws.registry.numbers(), reverse=True)]
+    return ModelList(tuple(_model(package, live) for package in packages))
+
+
+def _model(package: ModelPackage, live: Release | None) -> RegisteredModel:
+    facts = package.properties
+    accuracy = facts.get("accuracy-out-of-fold")
+    return RegisteredModel(
+        number=package.number,
+        live=live is not None and live.model_uri == package.model_uri,
+        status=package.approval,
+        reason=package.reason,
+        accuracy=float(accuracy) if accuracy else None,
+        n=int(facts.get("n", 0)),
+        data_version=facts.get("data-version", ""),
+        version=facts.get("model-version", ""),
+        model_uri=package.model_uri,
+    )
+
+
+def list_kept_releases(aws: Aws) -> ReleaseList:
+    """Read the records of the releases."""
+    found = list_releases(aws.bucket)
+    live = _live(aws, found)
+    numbers = {release.model_uri: aws.registry.find(release.model_uri) for release in found}
+
+    def outcome(release: Release) -> ReleaseOutcome:
+        package = numbers[release.model_uri]
+        if release == live:
+            return ReleaseOutcome.LIVE
+        if not release.finished:
+            return ReleaseOutcome.UNFINISHED
+        approved = package is not None and package.approval is ApprovalStatus.APPROVED
+        return ReleaseOutcome.EARLIER if approved else ReleaseOutcome.REJECTED
+
+    return ReleaseList(
+        tuple(
+            ListedRelease(
+                number=release.number,
+                model=release.package,
+                when=release.when,
+                person=release.person,
+                by=release.by,
+                outcome=outcome(release),
+                live=release == live,
+                mode=release.mode,
+                config=release.config,
+            )
+            for release in reversed(found)
+        )
+    )
+
+
+def _live(aws: Aws, releases: list[Release]) -> Release | None:
+    """The newest finished release whose configuration the endpoint serves."""
+    endpoint = aws.sagemaker.find_endpoint(aws.name)
+    finished = [release for release in releases if release.finished and endpoint and release.config == endpoint.config]
+    return finished[-1] if finished else None
+
+
+class NoPage(DataError):
+    """There is no report and no alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewestPage(StepResult):
+    """The newest report or alert: its file on this machine, and the object that it is a copy of, if it is an alert."""
+
+    page: str
+    uri: str
+
+
+def newest_page(aws: Aws, folder: Path) -> NewestPage:
+    """Find the newest report below *folder* or alert in the bucket, of which a copy is put into *folder*.
+
+    Raises:
+        NoPage: there is neither.
+    """
+    report = newest_report(folder)
+    newest = max(aws.bucket.list(ALERTS_PREFIX), key=_when_page, default=None)
+    if newest and _when_page(newest) > (Path(report.page).stat().st_mtime if report else 0):
+        copy = folder / f"alert-{newest.key.rpartition('/')[2]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(aws.bucket.get(newest.key))
+        return NewestPage(str(copy), aws.bucket.uri(newest.key))
+    if report is None:
+        raise NoPage(f"there is no report below {folder} and no alert; to write a report, run: scones evaluate")
+    return report
+
+
+def newest_report(folder: Path) -> NewestPage | None:
+    """Find the newest report below *folder*; None if there is none."""
+    found = max(((path.stat().st_mtime, str(path)) for path in folder.rglob("*.html")), default=None)
+    return NewestPage(found[1], "") if found else None
+
+
+def _when_page(item: S3Object) -> float:
+    return item.modified if item.key.endswith(".html") else 0.0
