@@ -54,6 +54,21 @@ class Visit(StepResult):
     best: Place | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A measurement that may be missing."""
+
+    start: int
+    end: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Track(StepResult):
+    """A result of measurements."""
+
+    spans: tuple[Span, ...]
+
+
 @pytest.fixture(autouse=True)
 def no_window() -> Iterator[None]:
     """Figures are drawn into memory, and closed."""
@@ -196,6 +211,24 @@ def test_what_cannot_be_drawn_is_an_error_that_says_what_can(part: str, x: str, 
     """In one line, and without a figure that stays open."""
     with pytest.raises(ResultError, match=re.escape(words)):
         Visit("t", (Place(1, "a"),)).plot(part, x, y)
+
+
+@pytest.mark.parametrize("name", [r"$\frac{", "$x$ and $y$", HOSTILE, "", "a\nb", "%s", "{0}"])
+def test_any_name_can_be_drawn(name: str) -> None:
+    """Also two of the same, and one that a formula would begin with."""
+    axes = Visit("t", (Place(1, name), Place(2, name), Place(3, None))).plot("places", "name", "x_km")
+    assert [bar.get_width() for bar in axes.patches] == [1, 2, 3]  # type: ignore[attr-defined]
+    axes.figure.canvas.draw()
+
+
+def test_a_gap_in_a_line_is_a_gap_and_an_empty_part_is_an_error() -> None:
+    """What was not measured is None."""
+    places = (Span(1, 2.5), Span(2, None), Span(3, float("nan")), Span(4, float("inf")))
+    axes = Track(places).plot("spans", "start", "end")
+    axes.figure.canvas.draw()
+    assert [str(value) for value in axes.lines[0].get_ydata(orig=False)] == ["2.5", "nan", "nan", "inf"]  # type: ignore[union-attr]
+    with pytest.raises(ResultError, match=r"^Visit.places is empty: there is nothing to draw$"):
+        Visit("t").plot("places", "x_km")
 
 
 def test_without_pandas_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

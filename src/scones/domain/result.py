@@ -59,6 +59,8 @@ class StepResult:
         rows = _rows(self, part or self.TABLE)
         if not x:
             raise ResultError(f"{_name(self, part)} is drawn by naming a column as x; it has {_listed(_columns(rows))}")
+        if not rows:
+            raise ResultError(f"{_name(self, part)} is empty: there is nothing to draw")
         along, drawn = _column(rows, x), _column(rows, y) if y else []
         if ax is None:
             from matplotlib import pyplot
@@ -147,9 +149,11 @@ def _draw(ax: "Axes", along: Sequence[Any], drawn: Sequence[Any]) -> None:
     if _numeric(along):
         ax.plot(along, drawn) if drawn else ax.hist([value for value in along if value is not None], _BINS)
         return
-    bars = zip(map(str, along), drawn, strict=True) if drawn else Counter(map(str, along)).items()
-    names, numbers = zip(*bars, strict=True) if along else ((), ())
-    ax.barh([printable(name) for name in names], [number or 0 for number in numbers])
+    counts = Counter(map(str, along))
+    names, numbers = ([str(name) for name in along], drawn) if drawn else (list(counts), list(counts.values()))
+    ax.barh(range(len(names)), [number or 0 for number in numbers])
+    # A pair of dollar signs would be read as a formula.
+    ax.set_yticks(range(len(names)), [printable(name).replace("$", r"\$")[:_MAX_CHARACTERS] for name in names])
     ax.invert_yaxis()
 
 
