@@ -42,7 +42,17 @@ _Sample = tuple[str, str, tuple[tuple[str, str], ...], float]
 
 
 def install() -> "MetricBuffer":
-    """Replace ministack's evaluation, which knows neither dimensions nor time; returns where services count."""
+    """Replace ministack's evaluation, which knows neither dimensions nor time; returns where services count.
+
+    Each change of state, also one that a client sets, is sent to EventBridge before the alarm's own actions run.
+    """
+    dispatch = cloudwatch._dispatch_alarm_actions
+
+    def send(alarm: Json, old: str, new: str, reason: str) -> None:
+        _send_event(alarm, old)
+        dispatch(alarm, old, new, reason)
+
+    cloudwatch._dispatch_alarm_actions = send
     cloudwatch._evaluate_alarm = lambda _alarm: None
     cloudwatch._evaluate_all_alarms = lambda: None
     threading.Thread(target=AlarmClock().run, name="alarms", daemon=True).start()
@@ -202,33 +212,27 @@ def _transition(alarm: Json, old: AlarmState, new: AlarmState, values: list[floa
         f"Threshold Crossed: the last datapoints were [{shown}], with missing data treated as "
         f"{alarm['TreatMissingData']}; {alarm['ComparisonOperator']} ({alarm['Threshold']:g})."
     )
-    before = _state(alarm)
     alarm |= {"StateValue": new, "StateReason": reason, "StateUpdatedTimestamp": int(time.time())}
     cloudwatch._record_history(alarm["AlarmName"], old, new, reason)
-    _send_event(alarm, before)
     cloudwatch._dispatch_alarm_actions(alarm, old, new, reason)
     cloudwatch._evaluate_parent_alarms(alarm)
 
 
-def _send_event(alarm: Json, before: Json) -> None:
+def _send_event(alarm: Json, old: str) -> None:
     """Send the event of a changed state, which rules of EventBridge may match.
 
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
     """
-    metric = {
-        "namespace": alarm["Namespace"],
-        "name": alarm["MetricName"],
-        "dimensions": {each["Name"]: each["Value"] for each in alarm.get("Dimensions") or []},
-    }
-    stat = {"metric": metric, "period": alarm["Period"], "stat": alarm.get("ExtendedStatistic") or alarm["Statistic"]}
+    changed = datetime.fromtimestamp(alarm["StateUpdatedTimestamp"], UTC)
     detail = {
         "alarmName": alarm["AlarmName"],
-        "state": _state(alarm),
-        "previousState": before,
-        "configuration": {
-            "description": alarm.get("AlarmDescription", ""),
-            "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}],
+        "state": {
+            "value": alarm["StateValue"],
+            "reason": alarm["StateReason"],
+            "timestamp": f"{changed:%Y-%m-%dT%H:%M:%S}.000+0000",
         },
+        "previousState": {"value": old},
+        "configuration": {"description": alarm.get("AlarmDescription", ""), **_watched(alarm)},
     }
     event = {
         "Source": "aws.cloudwatch",
@@ -239,10 +243,14 @@ def _send_event(alarm: Json, before: Json) -> None:
     eventbridge._put_events({"Entries": [event]}, allow_aws_source=True)
 
 
-def _state(alarm: Json) -> Json:
-    changed = datetime.fromtimestamp(alarm["StateUpdatedTimestamp"], UTC)
-    return {
-        "value": alarm["StateValue"],
-        "reason": alarm["StateReason"],
-        "timestamp": f"{changed:%Y-%m-%dT%H:%M:%S}.000+0000",
+def _watched(alarm: Json) -> Json:
+    """What an alarm watches, as its event tells it: one metric, or other alarms."""
+    if not alarm.get("MetricName"):
+        return {"alarmRule": alarm["AlarmRule"]} if "AlarmRule" in alarm else {}
+    metric = {
+        "namespace": alarm["Namespace"],
+        "name": alarm["MetricName"],
+        "dimensions": {each["Name"]: each["Value"] for each in alarm.get("Dimensions") or []},
     }
+    stat = {"metric": metric, "period": alarm["Period"], "stat": alarm.get("ExtendedStatistic") or alarm["Statistic"]}
+    return {"metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]}

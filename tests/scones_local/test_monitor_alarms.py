@@ -78,8 +78,9 @@ def test_a_run_fires_the_alarm_and_a_later_run_ends_it(clients: Any, logical_id:
     assert alarm.told() == []
 
 
-def test_a_change_of_state_is_an_event_that_starts_what_a_rule_names(clients: Any) -> None:
-    """The event has AWS's form; other alarms and other states start nothing."""
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_change_of_state_is_an_event_that_starts_what_a_rule_names(clients: Any, by_hand: bool) -> None:
+    """The event has AWS's form, whether data or SetAlarmState changes it; other alarms and states start nothing."""
     arn = machine(clients, {"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": True}}})
     alarm, other = Alarm(clients, "DriftAlarm"), Alarm(clients, "DriftAlarm")
     pattern: dict[str, Any] = {"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"]}
@@ -87,10 +88,14 @@ def test_a_change_of_state_is_an_event_that_starts_what_a_rule_names(clients: An
     clients.events.put_rule(Name=alarm.name, EventPattern=json.dumps(pattern))
     clients.events.put_targets(Rule=alarm.name, Targets=[{"Id": "start", "Arn": arn, "RoleArn": ROLE}])
     for each in (other, alarm):
-        each.put(2, periods_ago=1.5)
+        if by_hand:
+            clients.cloudwatch.set_alarm_state(AlarmName=each.name, StateValue="ALARM", StateReason="to try it")
+        else:
+            each.put(2, periods_ago=1.5)
         assert each.becomes("ALARM")
-    alarm.put(0, periods_ago=0.2)
-    assert alarm.becomes("OK")
+    if not by_hand:
+        alarm.put(0, periods_ago=0.2)
+        assert alarm.becomes("OK")
     listed = clients.stepfunctions.list_executions
     assert eventually(lambda: bool(listed(stateMachineArn=arn)["executions"]))
     (execution,) = listed(stateMachineArn=arn)["executions"]
