@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scones.data.decode import decode, png
-from scones.evaluation.challenge import Challenge, ChallengeTerms, challenge
+from scones.evaluation.challenge import Challenge, ChallengeTerms, challenge, shadow
 from scones.evaluation.evaluation import CannotEvaluate, EvaluationPhoto, ModelFacts, ModelUnderTest
 from scones.evaluation.gate import UnlikeModels
 from scones.evaluation.model_client import ModelOutput
@@ -110,3 +110,17 @@ def test_models_of_other_classes_and_an_empty_test_set_are_refused_in_one_line()
         judged(model(classes=(*CLASSES, "tram")))
     with pytest.raises(CannotEvaluate, match="no test photos"):
         judged(model(), test=[])
+
+
+def test_a_shadow_counts_agreement_disagreements_and_photos_that_only_one_model_routes() -> None:
+    """No one knows the truth of these photos, so nothing is said of accuracy."""
+    recorded = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.1, 0.9]])
+    challenger = np.array([[0.9, 0.1], [0.2, 0.8], [0.85, 0.15], [0.3, 0.7]])
+    found = shadow(recorded, challenger, ("bicycle", "motorcycle"), 0.8)
+    assert (found.n, found.agree, found.disagreements) == (4, 3, {"bicycle -> motorcycle": 1})
+    assert (found.only_live_routes, found.only_new_routes) == (1, 1)
+    assert found.interval.low < 0.75 < found.interval.high
+    assert str(found) == (
+        "shadow: the models agree on 75.0% [30.1% to 95.4%] of 4 recent photos "
+        "(1 bicycle -> motorcycle; 1 only the live one routes, 1 only the new one)"
+    )

@@ -1,12 +1,14 @@
 """Challenge: the live model and a new one on the same photos: the frozen test set, fresh photos, and damaged ones."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from scones.data.decode import png
+from scones.domain.statistics import Interval, wilson_interval
 from scones.evaluation.comparison import mcnemar
 from scones.evaluation.evaluation import CannotEvaluate, EvaluationPhoto, ModelUnderTest
 from scones.evaluation.gate import (
@@ -48,6 +50,46 @@ class PairedAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """A challenger's answers to *n* recent photos beside those that the live model gave then; no one knows the truth.
+
+    *disagreements* counts photos by both classes. A model routes those on which its confidence reaches the threshold.
+    """
+
+    n: int
+    agree: int
+    disagreements: Mapping[str, int]
+    only_live_routes: int
+    only_new_routes: int
+
+    @property
+    def interval(self) -> Interval:
+        """The 95% interval of the share of photos on which they agree."""
+        return wilson_interval(self.agree, self.n)
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        share = f"{self.agree / self.n:.1%} [{self.interval.low:.1%} to {self.interval.high:.1%}]"
+        others = ", ".join(f"{count} {what}" for what, count in self.disagreements.items())
+        routes = f"{self.only_live_routes} only the live one routes, {self.only_new_routes} only the new one"
+        return f"shadow: the models agree on {share} of {self.n} recent photos ({others or 'none differs'}; {routes})"
+
+
+def shadow(recorded: Floats, challenger: Floats, classes: Sequence[str], threshold: float) -> ShadowReport:
+    """Compare the *recorded* probabilities [N, C] of the live model with the *challenger*'s for the same photos."""
+    old, new = recorded.argmax(axis=1), challenger.argmax(axis=1)
+    kinds = Counter(f"{classes[a]} -> {classes[b]}" for a, b in zip(old.tolist(), new.tolist(), strict=True) if a != b)
+    routed, routes = recorded.max(axis=1) >= threshold, challenger.max(axis=1) >= threshold
+    return ShadowReport(
+        n=len(old),
+        agree=int((old == new).sum()),
+        disagreements=dict(kinds.most_common()),
+        only_live_routes=int((routed & ~routes).sum()),
+        only_new_routes=int((routes & ~routed).sum()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ChallengeTerms:
     """What the gate asks of a challenger; it *must_be_better* on fresh photos where drift was found."""
 
@@ -65,6 +107,12 @@ class Challenge:
     champion: SideEffects
     challenger: SideEffects
     gate: tuple[GateCheck, ...]
+    shadow: ShadowReport | None = None
+    """None if no photo was captured since the live model's deployment."""
+
+    def lines(self) -> tuple[str, ...]:
+        """What was compared, a line each."""
+        return (*map(str, self.accuracies), *([str(self.shadow)] if self.shadow else []))
 
     @property
     def passed(self) -> bool:

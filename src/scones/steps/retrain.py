@@ -9,7 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Final
+
+import numpy as np
 
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus
@@ -17,9 +20,11 @@ from scones.config.settings import Settings
 from scones.data.dataset import from_lines
 from scones.data.decode import decode
 from scones.data.growth import LabelledTraffic
+from scones.data.image_header import UnreadablePhoto
 from scones.data.labels import Label
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import UnknownPrice, bill
+from scones.deployment.releases import list_releases
 from scones.deployment.retrainings import (
     NewLabels,
     Phase,
@@ -32,7 +37,7 @@ from scones.deployment.retrainings import (
 from scones.domain.errors import EvaluationError
 from scones.domain.naming import from_iso8601, manifest_key, to_iso8601
 from scones.domain.progress import Reporter, Silent
-from scones.evaluation.challenge import Challenge, ChallengeTerms, challenge
+from scones.evaluation.challenge import Challenge, ChallengeTerms, ShadowReport, challenge, shadow
 from scones.evaluation.evaluation import (
     CannotEvaluate,
     EvaluationPhoto,
@@ -46,11 +51,14 @@ from scones.evaluation.gate import UnlikeModels, check_labels
 from scones.evaluation.model_client import model_predictor
 from scones.model.inference import Model
 from scones.model.model_file import open_model_file
+from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 
 _WEEK = timedelta(days=7)
 _LOCK_SECONDS = 60.0
 FRESH_DAYS: Final = 7
 """Labels count as fresh for so many days: after a change, older photos would hide that a model is better or worse."""
+SHADOW_PHOTOS: Final = 200
+"""So many of the newest captured photos show how a challenger would have answered."""
 SCHEDULE: Final = "schedule"
 """The reason of a retraining that the schedule asks for; it starts only if there are labels enough."""
 ALARM: Final = "alarm"
@@ -183,7 +191,7 @@ def propose(aws: Aws, retraining: Retraining, token: str, topic: str) -> Retrain
     found = save(aws, replace(retraining, token=token))
     body = [
         f"Retraining {found.id} ({found.reason}) made model {found.challenger}; model {found.champion} is live.",
-        *(map(str, found.comparison.accuracies) if found.comparison else ()),
+        *(found.comparison.lines() if found.comparison else ()),
         f"To deploy it, run: scones retrain approve --env {aws.env}",
         f"To keep the live one, run: scones retrain reject --env {aws.env}",
     ]
@@ -239,8 +247,8 @@ def compared(aws: Aws, settings: Settings, retraining: Retraining, report: Repor
         aws.registry.decide(package, ApprovalStatus.REJECTED, str(reason))
         return end(aws, retraining, RetrainingOutcome.REFUSED, str(reason), report)
     retraining = replace(retraining, comparison=found)
-    for line in found.accuracies:
-        report.tell(str(line))
+    for line in found.lines():
+        report.tell(line)
     if not found.passed:
         aws.registry.decide(
             package, ApprovalStatus.REJECTED, f"not better than model {retraining.champion}: {found.reason()}"
@@ -317,10 +325,47 @@ def compare_models(aws: Aws, settings: Settings, retraining: Retraining, report:
         drifted = retraining.reason.startswith(ALARM)
         terms = ChallengeTerms(drifted, settings.gate_margin, settings.threshold, settings.seed)
         found = challenge(models[0], models[1], (photos, fresh), terms, report.progress)
+        found = replace(found, shadow=_shadow(aws, models[1], settings.threshold))
         before, now = knowns
         # A model from elsewhere does not tell what it has learnt.
         labels = check_labels(*now.learnt_since(before), classes) if before and now else ()
         return replace(found, gate=(*found.gate, *labels))
+
+
+def _shadow(aws: Aws, challenger: ModelUnderTest, threshold: float) -> ShadowReport | None:
+    """Have the challenger answer the newest captured photos, beside what the live model had answered."""
+    classes = challenger.facts.classes
+    newest = list(islice(_captured(aws, len(classes)), SHADOW_PHOTOS))
+    if not newest:
+        return None
+    recorded = np.array([row for _, row in newest])
+    return shadow(recorded, challenger.predict([photo for photo, _ in newest]).probabilities, classes, threshold)
+
+
+def _captured(aws: Aws, classes: int) -> Iterator[tuple[bytes, tuple[float, ...]]]:
+    """Photos that the live release answered in the last days, and its probabilities; the newest hours first."""
+    releases = [release for release in list_releases(aws.bucket) if release.finished]
+    if not releases:
+        return
+    since, now = from_iso8601(releases[-1].when).timestamp(), datetime.now(UTC)
+    for hour in range(24 * FRESH_DAYS):
+        moment = now - timedelta(hours=hour)
+        if moment.timestamp() < since - 3600:
+            return
+        found = aws.bucket.list(f"{releases[-1].capture_prefix}{moment:%Y/%m/%d/%H}/")
+        for _, pieces in aws.bucket.read_all(reversed(list(found))):
+            for record in parse_records(split_lines(pieces or ())):
+                if isinstance(record, CapturedRecord) and (record.moment or 0) >= since:
+                    pairs = zip(record.photos or (), record.probabilities or (), strict=False)
+                    yield from ((photo, row) for photo, row in pairs if len(row) == classes and _readable(photo))
+
+
+def _readable(photo: bytes) -> bool:
+    try:
+        decode(photo, 32)
+    except UnreadablePhoto:
+        return False
+    return True
 
 
 def fresh_labels(labels: Iterable[Label], until: str) -> list[Label]:
