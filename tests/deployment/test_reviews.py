@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -313,3 +314,24 @@ def test_an_answer_killed_and_answered_by_another_serves_the_courier_once(flow: 
         assert item["dispatch"] == "done"
         # The trips are too long for a bicycle.
         assert waiting.assigned() == (2 if item["label"] == "motorcycle" else 0)
+
+
+@pytest.mark.slow
+def test_an_import_killed_at_many_points_neither_loses_nor_repeats_a_label(flow: Pipeline, tmp_path: Path) -> None:
+    """The same file again and again: each person's label is kept once, and each courier served once."""
+    people = [Waiting(flow), Waiting(flow)]
+    (late,) = flow.classify_samples([flow.upload("late.png", plain_photo(222) + uuid.uuid4().bytes)]).executions
+    table = tmp_path / "labels.csv"
+    rows = [*((each.photo, "motorcycle") for each in people), (late.name, "bicycle")]
+    table.write_text("photo,label\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    point, times = 1, 0
+    while killed(flow, point, "import_labels", str(table), "ann"):
+        point, times = point + 3, times + 1
+        for each in people:
+            assert len(each.labels()) <= 1, point
+    assert times > 5
+    assert flow.import_labels(table, "ann").photos == 3
+    for each in people:
+        assert (each.labels(), each.assigned(), each.item()["dispatch"]) == ([("ann", "motorcycle")], 2, "done")
+    kept = [label for label in flow.aws.tables.labels.all() if label.event == late.name]
+    assert [(label.by, label.label) for label in kept] == [("ann", "bicycle")]

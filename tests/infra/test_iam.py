@@ -224,6 +224,8 @@ INTEGRATIONS = {
     "arn:aws:states:::dynamodb:updateItem": "dynamodb:UpdateItem",
     "arn:aws:states:::s3:getObject": "s3:GetObject",
     "arn:aws:states:::s3:putObject": "s3:PutObject",
+    "arn:aws:states:::lambda:invoke.waitForTaskToken": "lambda:InvokeFunction",
+    "arn:aws:states:::sagemaker:createTrainingJob.sync": "sagemaker:CreateTrainingJob",
 }
 _LOGS = ("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries")
 OF_LOGS = {f"logs:{name}" for name in (*_LOGS, "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")}
@@ -231,6 +233,10 @@ OF_TRACES = {f"xray:{name}" for name in ("PutTraceSegments", "PutTelemetryRecord
 OF_TRACES |= {"xray:GetSamplingTargets"}
 OF_MAPS = {"states:StartExecution", "states:DescribeExecution", "states:StopExecution"}
 OF_MAPS |= {"s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
+OF_JOBS = {f"sagemaker:{name}" for name in ("AddTags", "DescribeTrainingJob", "StopTrainingJob")}
+OF_JOBS |= {f"events:{name}" for name in ("DescribeRule", "PutRule", "PutTargets")} | {"iam:PassRole"}
+# Whoever starts a job whose disk a key encrypts lets SageMaker use that key.
+OF_JOBS |= {f"kms:{name}" for name in ("CreateGrant", "Decrypt", "DescribeKey", "GenerateDataKey")}
 
 
 @pytest.mark.parametrize(
@@ -238,10 +244,11 @@ OF_MAPS |= {"s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
     [
         ("WorkflowRole", "classify.asl.json", OF_LOGS | OF_TRACES),
         ("BatchRole", "batch.asl.json", OF_LOGS | OF_TRACES | OF_MAPS),
+        ("RetrainWorkflowRole", "retrain.asl.json", OF_LOGS | OF_TRACES | OF_JOBS),
     ],
 )
 def test_a_state_machine_may_do_what_its_states_say(role: str, machine: str, besides: set[str]) -> None:
-    """Its tasks name the actions; the rest is what AWS's documents ask for logs and for a Distributed Map."""
+    """Its tasks name the actions; the rest is what AWS's documents ask for logs, a Distributed Map and jobs."""
     tasks = set(re.findall(r'"Resource": "([^"]+)"', json.dumps(state_machine(machine))))
     allowed = {grant.action for grant in grants() if grant.role == role}
     assert allowed == {INTEGRATIONS[task] for task in tasks} | besides
