@@ -66,6 +66,11 @@ class Regained:
         each = zip(self.before, self.after, curve[count], strict=True)
         return [(now - after) / (before - after) for before, after, now in each]
 
+    def of_all(self, curve: Curve, count: int) -> float:
+        """How much of what all labels regain so many regain, in the mean."""
+        after = np.mean(self.after)
+        return float((np.mean(curve[count]) - after) / (np.mean(self.everything) - after))
+
     def needed(self) -> float:
         """How many chosen labels are as good as LABELS drawn ones, between the counts by straight lines."""
         target = np.mean(self.drawn[LABELS])
@@ -283,19 +288,25 @@ def measure(folder: Path, seeds: int, gate_seeds: int, week_seeds: int) -> tuple
         regained = [Regained.join([each.result() for each in found]) for found in parts.values()]
         verdicts = [verdict for each in judged for verdict in each.result()]
         lived = [week for each in lives for week in each.result()]
-    delays = sorted(week.days_to_recover for week in lived if week.loop and week.days_to_recover is not None)
+    delays, reached = (
+        sorted(days for week in lived if week.loop and (days := getattr(week, name)) is not None)
+        for name in ("days_to_recover", "days_to_reach")
+    )
     phone, worse = regained[0], [verdict for verdict in verdicts if verdict.lead < -WORSE]
     cpu = [week.cpu_seconds for week in lived if week.loop]
     better = [verdict for verdict in verdicts if verdict.lead > WORSE]
     chosen, drawn = (np.mean(phone.share(curve, LABELS)) for curve in (phone.chosen, phone.drawn))
+    most = [phone.of_all(curve, LABELS) for curve in (phone.chosen, phone.drawn)]
     lines = [
         f"{seeds} seeds for labels, {gate_seeds} for the gate, {week_seeds} for weeks; ± is their deviation.",
         "",
         "| | target | measured |",
         "|---|---|---|",
         f"| lost accuracy regained with {LABELS} labels, chosen / drawn | 80% / - | {chosen:.0%} / {drawn:.0%} |",
+        f"| the same, of what all that arrived regain, labelled | - | {most[0]:.0%} / {most[1]:.0%} |",
         f"| labels chosen for the accuracy of {LABELS} drawn ones | at most 60% | {phone.needed() / LABELS:.0%} |",
         f"| days to within 2 points of before: median, each ({DAYS}: never) | 3 | {np.median(delays):.0f} {delays} |",
+        f"| the same, of a model that learnt all photos that may arrive | - | {np.median(reached):.0f} {reached} |",
         f"| worse models promoted, of {len(worse)} | 0 | {sum(each.promoted for each in worse)} |",
         f"| better models refused, of {len(better)} | - | {sum(not each.promoted for each in better)} |",
         f"| the gate's own CPU seconds in a cycle | 20 | {np.max(cpu):.1f} |",
