@@ -246,3 +246,4 @@ def test_a_model_is_refused_that_learnt_labels_which_contradict_it(labelled: Pip
     found = challenge(labelled, tar(folder), "poisoned")
     assert found.outcome is RetrainingOutcome.REFUSED
     assert found.why.startswith("labels: of 30 new labels ")
+    assert "`scones review corrections`, then run: scones retrain" in found.why

@@ -99,6 +99,8 @@ def explain_each(checks: Sequence[GateCheck]) -> list[str]:
     again = "scones retrain" if any(check.setting in _AGAINST_LIVE for check in failed) else "scones train"
     enough = [check.photos_enough for check in failed if check.photos_enough]
     more = f"label about {max(enough):,} photos" if len(enough) == len(failed) else "stage more or better photos"
+    if any(check.setting == "labels" for check in failed):
+        more = "look at the new labels with `scones review corrections`"
     return [*map(str, failed), f"next: {more}, then run: {again}"]
 
 
