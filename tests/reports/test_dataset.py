@@ -37,6 +37,11 @@ def photo(number: int, label: str = CLASSES[0], split: Split = "train") -> Label
 @pytest.fixture(scope="module")
 def collection() -> Dataset:
     """A little of everything."""
+    return some_of_everything()
+
+
+def some_of_everything() -> Dataset:
+    """A dataset with every kind of finding."""
     photos = tuple(
         photo(100 * place + number, label, "test" if number < 4 else "train")
         for place, label in enumerate(CLASSES)

@@ -109,7 +109,8 @@ def test_optional_parts_are_there_only_on_request() -> None:
 def test_accuracy_by_source_is_shown_beside_that_of_cross_validation() -> None:
     """With n and interval; what shows nothing about new sources is said loudly."""
     text = " ".join(whole_page().split())
-    assert "<td>&lt;i&gt;phone&lt;/i&gt;</td><td>0</td><td></td><td></td><td>80</td><td>88.8%</td>" in text
+    assert "<td>&lt;i&gt;phone&lt;/i&gt;</td><td>0</td><td></td><td>80</td><td>88.8%<br><span" in text
+    assert "80.0% to 94.0%</span>" in text
     assert "<td>(not named)</td><td>13</td>" in text
     assert "<b>88.0%</b> of 100 in all, against 99.0% by cross-validation" in text
     assert "Not measured." not in text

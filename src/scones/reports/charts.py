@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from scones.dispatch.assignment import DispatchPlan
 from scones.dispatch.business_value import NO_THRESHOLD, BusinessValue, DispatchScenario
@@ -19,7 +19,8 @@ from scones.evaluation.thresholds import ThresholdEvaluation
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.reports.theme import BAD, CLASSES, GOOD, PAPER, QUIET, RULE, TEXT, UNSURE, PhotoCard, canvas
 
-_WIDTH = 480
+# On a phone the drawing is 332 pixels wide: its text, of 12.5 points, is then 11 pixels high.
+_WIDTH = 370
 _DASHES = (0, (4, 2))
 _HISTOGRAM_BINS = 20
 
@@ -123,11 +124,11 @@ def drift(before: WindowVerdict, after: WindowVerdict) -> Markup:
         axes.plot(dots, names, "o", color=BAD, markersize=7.5, label="darkened and blurred")
         axes.plot(circles, names, "o", markerfacecolor=PAPER, markeredgecolor=GOOD, markersize=7, label="unchanged")
         axes.axvline(1, color=TEXT, linewidth=1.4, linestyle=_DASHES)
-        axes.set(xscale="log", xlabel="drift score, as a multiple of the alarm threshold")
+        axes.set(xscale="log", xlabel="drift score, 1 x is the alarm threshold")
         axes.set_xlim(left=_MIN_RATIO * 0.8)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
         axes.invert_yaxis()
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1, handletextpad=0.2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1)
         return drawing.svg("drift", "Drift scores by feature against the alarm threshold, before and after the shift")
 
 
@@ -171,11 +172,8 @@ def dispatch_map(plan: DispatchPlan, couriers: Sequence[Courier], classes: Seque
             handles=handles,
             loc="lower left",
             bbox_to_anchor=(0, 1),
-            ncols=4,
+            ncols=3,
             borderaxespad=0.1,
-            columnspacing=1.2,
-            handletextpad=0.6,
-            handlelength=1.2,
         )
         return drawing.svg("map", "Map of couriers and their orders, coloured by vehicle")
 
@@ -308,6 +306,7 @@ def load_chart(load: LoadResult) -> Markup:
         axes.set(xscale="log", xlabel="clients at once", ylabel="latency in milliseconds")
         if levels:
             axes.set_yscale("log")
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axes.margins(x=0.1, y=0.2)
         axes.set_xticks(clients, [str(count) for count in clients])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -322,7 +321,7 @@ def _both_grids(axes: Axes) -> None:
 
 
 def _legend(axes: Axes, columns: int) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, handletextpad=0.5, ncols=columns)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=columns)
 
 
 def _percent(axes: Axes, which: str) -> None:
@@ -369,7 +368,7 @@ def on_time_chart(value: BusinessValue) -> Markup:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.tick_params(axis="y", labelcolor=QUIET)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=3, handlelength=1.4)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=2)
         return drawing.svg("on-time", "Orders on time by the classifier's accuracy, one line for each threshold")
 
 
