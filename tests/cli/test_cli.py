@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import scones.cli
+from cli.test_render import PYTHON
 from faulty import Fault, before
 from scones import steps
 from scones.cli import main
@@ -179,6 +180,23 @@ def test_a_verb_after_a_teardown_that_kept_the_data_says_what_to_run(
         assert (code, out) == (1, ""), verb
         assert re.search(r"^scones: .*run: scones (stage|up|deploy)", err.splitlines()[-1]), (verb, err)
     assert inputs.exists()
+
+
+def test_no_command_shows_a_value_as_python_writes_it(
+    own_flow: Pipeline, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither tuples and mappings nor None, True and False; shares are percentages."""
+    monkeypatch.setenv("SCONES_ENV", own_flow.settings.env)
+    monkeypatch.setenv("SCONES_BAKE_SECONDS", "0")
+    assert inputs.exists()
+    commands = ("stage photos", "models", "releases", "approve 1", "up", "deploy 1 --now", "classify a.png", "monitor")
+    for command in (*commands, "review count", "dispatch", "status", "local status", "cost", "down --yes"):
+        code, out, err = run(*command.split())
+        assert code == 0, (command, err)
+        assert out, command
+        shown = [line for line in (*out.splitlines(), *err.splitlines()) if not line.startswith("preflight: ")]
+        assert not [line for line in shown if PYTHON.search(line)], command
+        assert not re.search(r"(accuracy|confidence|share) (of \w+ )?0\.\d", out), command
 
 
 def test_a_teardown_without_a_terminal_is_refused_in_one_line(inputs: Path) -> None:

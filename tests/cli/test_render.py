@@ -1,10 +1,17 @@
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 
 from reports.test_evaluation import everything
+from scones.cli.output import verbose
 from scones.cli.render import render
 from scones.data.dataset import ExcludedFile
+from scones.domain.decision import Outcome
 from scones.steps.classify import ClassifyResult
 from scones.steps.down import TeardownReport
 from scones.steps.stage import StageResult
@@ -71,3 +78,75 @@ def test_drawings_come_first_and_failed_requirements_last() -> None:
     assert lines[0].startswith("DRAWINGS, not photos")
     assert lines[-3].startswith("gate failed: gate_accuracy")
     assert lines[-2].startswith("next: ")
+
+
+PYTHON = re.compile(
+    r"[(\[{]['\"]|\b(None|True|False)\b|<[\w.]+[ :]|\w+\(\w+=|object at 0x|np\.|datetime\.|PosixPath|mappingproxy|: $"
+)
+"""How Python writes a tuple, a mapping, an enum, an object, a date or nothing."""
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A value within a value."""
+
+    kind: Outcome
+    share: float
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Anything:
+    """A result without lines of its own."""
+
+    value: object
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "none"),
+        ("", "none"),
+        ((), "none"),
+        ({}, "none"),
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        (0.1 + 0.2, "0.3"),
+        (("bicycle", "motorcycle"), "bicycle, motorcycle"),
+        (["a", None], "a, none"),
+        ({"data-version": "v1", "n": 5}, "data version v1, n 5"),
+        (MappingProxyType({"a": True}), "a yes"),
+        (Outcome.BELOW_THRESHOLD, "below_threshold"),
+        (Path("/a/b"), "/a/b"),
+        ('{"van": [0, 5.0, "A"]}', "van 0, 5, A"),
+        ("[unread", "[unread"),
+        (datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "2026-01-02T03:04:00+00:00"),
+        (Nested(Outcome.CLASSIFIED, 0.5, ("a",)), "kind classified, share 0.5, names a"),
+        ((Nested(Outcome.CLASSIFIED, 0.5),), "kind classified, share 0.5, names none"),
+        (np.float64(0.25), "0.25"),
+    ],
+)
+def test_no_value_is_shown_as_python_writes_it(value: object, words: str) -> None:
+    """Whatever a result holds; `--json` has it as JSON."""
+    for shown in (render(Anything(value)), render({"value": value})):
+        assert shown == f"value: {words}"
+        assert not PYTHON.search(shown)
+
+
+def test_a_long_list_is_folded_until_it_is_asked_for() -> None:
+    """The summary comes first, and says how many there are."""
+    files = tuple(ExcludedFile(f"{number}.png", "is truncated") for number in range(25))
+    staged = StageResult(
+        "photos", "photos", "", "v", ("a", "b"), 90, 10, 100, files, photo_pixels=760, model_pixels=224
+    )
+    lines = render(replace(staged, warnings=("class a has few photos",))).splitlines()
+    assert lines[0].startswith("photos: 90 training and 10 test photos")
+    assert "photo size: median 760 px on the shorter side; the model sees 224 px" in lines
+    assert lines.index("left out: 25 files, listed below") < lines.index("class a has few photos")
+    assert lines[-1] == "and 15 more; --verbose lists them"
+    token = verbose.set(True)
+    try:
+        assert render(staged).count("is truncated") == 25
+    finally:
+        verbose.reset(token)

@@ -19,7 +19,7 @@ from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
 from scones.cli.models import compare, models, open_, releases
-from scones.cli.output import DEFAULT_ENV, commands, echo, echo_error, shown_env
+from scones.cli.output import DEFAULT_ENV, commands, echo, echo_error, shown_env, verbose
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
 from scones.cli.review import labels, review
 from scones.domain.errors import SconesError
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     shown_env.set(DEFAULT_ENV)
+    verbose.set(False)
     try:
         scones(arguments, standalone_mode=False)
     except _expected_errors() as error:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from scones.cli.output import echo
+from scones.cli.output import echo, verbose
 from scones.cli.render import render
 from scones.domain import VERSION
 
@@ -68,7 +68,14 @@ def options(command: Command) -> Command:
         help="AWS region. [default: AWS_REGION, scones.toml, or that of the AWS profile]",
     )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
-    return env(where(as_json(command)))
+    whole = click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda _context, _option, given: verbose.set(given),
+        help="Show long lists whole.",
+    )
+    return env(where(whole(as_json(command))))
 
 
 def _set_region(context: click.Context, _option: click.Parameter, region: str | None) -> None:

@@ -41,11 +41,11 @@ MODEL = Model()
 @contextmanager
 def files_of(verb: str, flags: Mapping[str, object], *models: "ModelReference | None") -> Iterator[list[Path | None]]:
     """The files of models; only those that are not on this machine need the environment."""
-    from scones.cli.session import open_pipeline
-
     if all(model is None or isinstance(model, Path) for model in models):
         yield [model if isinstance(model, Path) else None for model in models]
         return
+    from scones.cli.session import open_pipeline
+
     with TemporaryDirectory() as folder:
         with open_pipeline(verb, flags, agreed=True) as flow:
             found = [None if model is None else flow.model_file(model, Path(folder)) for model in models]

@@ -12,6 +12,8 @@ from scones.domain.text import printable, printable_json
 DEFAULT_ENV = "dev"
 shown_env: ContextVar[str] = ContextVar("shown_env", default=DEFAULT_ENV)
 """The environment of the command that runs, which the commands in its messages name."""
+verbose: ContextVar[bool] = ContextVar("verbose", default=False)
+"""Whether long lists are shown whole."""
 commands: set[str] = set()
 """The commands that take --env, as they are typed: `status`, `review import`."""
 _NEXT = re.compile(r"scones ((?:[a-z]+ ?){1,3})")

@@ -1,9 +1,13 @@
 """Render: the result of a command as a few lines of text."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from scones.cli.output import verbose
 from scones.domain.decision import Outcome
 from scones.domain.text import printable
 
@@ -14,7 +18,6 @@ if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
     from scones.evaluation.evaluation import Evaluation, SampleAccuracy
     from scones.evaluation.gate import GateCheck
-    from scones.evaluation.model_client import LoadLevel
     from scones.model.prediction import PredictResult
     from scones.monitoring.inspect import MonitorResult
     from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -44,17 +47,30 @@ def render(result: object) -> str:
     return "\n".join(map(printable, lines(result)))
 
 
+def _fold(lines: Sequence[str]) -> Iterable[str]:
+    """The first lines of a long list, and how many more there are; with --verbose all."""
+    few = len(lines) if verbose.get() or len(lines) <= _FEW else _FEW
+    yield from lines[:few]
+    if len(lines) > few:
+        yield f"and {len(lines) - few} more; --verbose lists them"
+
+
 def _staged(result: "StageResult") -> Iterable[str]:
-    yield from result.warnings
     yield f"{result.name}: {result.train} training and {result.test} test photos of {', '.join(result.classes)}"
     yield f"version {result.version}, {result.uploaded} photos uploaded"
+    if result.photo_pixels:
+        size = f"median {result.photo_pixels} px on the shorter side"
+        yield f"photo size: {size}; the model sees {result.model_pixels} px"
     if result.base:
         yield f"grown from version {result.base}; {result.labelled} photos have their labels from people"
     if result.leakage:
         yield f"{result.leakage} training photos left out because they duplicate a test photo"
     if result.reassigned:
         yield f"{result.reassigned} photos moved to the split that has a photo of the same picture"
-    yield from (f"left out: {item.name}: {item.why}" for item in result.left_out)
+    if result.left_out:
+        yield f"left out: {_count(sum(item.files for item in result.left_out), 'file')}, listed below"
+    yield from result.warnings
+    yield from _fold([f"left out: {item.name}: {item.why}" for item in result.left_out])
 
 
 def _retrained(result: "Retraining") -> Iterable[str]:
@@ -152,8 +168,7 @@ def _evaluation(result: "Evaluation") -> Iterable[str]:
         yield f"{item.kind:<10} {item.severity}  accuracy {item.accuracy:.1%}, {item.coverage:.1%} above threshold"
     if result.comparison:
         yield f"against {result.comparison.other}: {result.comparison.verdict}"
-    for load in result.load:
-        yield from (_level(load.target, level) for level in load.levels)
+    yield from _load(result)
     yield from _gate(result.gate)
     if result.report:
         yield f"report {result.report}"
@@ -192,10 +207,12 @@ def _detector(result: "Evaluation") -> Iterable[str]:
             yield f"  {group.kind}: {group.accepted:.1%} of {group.n} not rejected, ROC AUC {group.auc:.3f}"
 
 
-def _level(target: str, level: "LoadLevel") -> str:
-    late = "no response" if level.p50 is None else f"p50 {level.p50:.1f}, p95 {level.p95:.1f}, p99 {level.p99:.1f} ms"
-    errors = f", {sum(level.errors.values())} errors" if level.errors else ""
-    return f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
+def _load(result: "Evaluation") -> Iterable[str]:
+    for target, level in ((load.target, level) for load in result.load for level in load.levels):
+        p50, p95, p99 = level.p50, level.p95, level.p99
+        late = "no response" if p50 is None else f"p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f} ms"
+        errors = f", {sum(level.errors.values())} errors" if level.errors else ""
+        yield f"{target}, {_count(level.clients, 'client')}: {level.per_second:.0f}/s, {late}{errors}"
 
 
 def _monitored(result: "MonitorResult") -> Iterable[str]:
@@ -204,8 +221,8 @@ def _monitored(result: "MonitorResult") -> Iterable[str]:
         yield f"{_count(result.photos, 'photo')} since the last run: too few for a drift score"
     else:
         state = "ALARM" if verdict.alarm else "no alarm"
-        yield f"{state}: drift score {verdict.score:.2f}, threshold {verdict.threshold:.2f}, {result.photos} photos"
-    yield f"stream: drift score {result.drift_score:.2f}, threshold 1"
+        yield f"{state}: drift score {_times(verdict.score / verdict.threshold)}, {result.photos} photos"
+    yield f"stream: drift score {_times(result.drift_score)}"
     if result.alert:
         yield f"ALERT, {result.alert.severity}: {result.alert.cause}: {result.alert.reason}"
         yield f"since {result.alert.since}"
@@ -224,6 +241,10 @@ def _monitored(result: "MonitorResult") -> Iterable[str]:
         yield f"malformed: {line}"
     if not result.complete:
         yield "the rest of the captured traffic is left for the next run"
+
+
+def _times(score: float) -> str:
+    return f"{score:.2f} times the threshold"
 
 
 def _estimated(found: "AccuracyEstimate") -> str:
@@ -411,7 +432,8 @@ def _status(result: "Status") -> Iterable[str]:
         yield f"endpoint configuration {result.endpoint_config}, that of the last release"
     dollars = _hourly(result.hourly_dollars)
     yield f"cost on AWS: {dollars}"
-    yield from (f"resource: {line}" for line in _by_kind(result.resources))
+    resources = result.resources if verbose.get() else tuple(_by_kind(result.resources))
+    yield from (f"resource: {line}" for line in resources)
     yield from (f"LEFTOVER: {item}" for item in result.leftovers)
 
 
@@ -461,7 +483,8 @@ def _measured(models: Iterable["MeasuredAccuracy"]) -> Iterable[str]:
 
 
 def _teardown(result: "TeardownReport") -> Iterable[str]:
-    yield from (f"deleted: {item}" for item in result.deleted)
+    deleted = result.deleted if verbose.get() else tuple(_by_kind(result.deleted))
+    yield from (f"deleted: {item}" for item in deleted)
     yield f"{result.objects} objects deleted"
     dollars = result.hourly_dollars_stopped
     yield "stopped: instances of unknown price" if dollars is None else f"stopped: ${dollars:.3f} an hour"
@@ -518,12 +541,34 @@ def _demo(result: "DemoResult") -> Iterable[str]:
 
 
 def _fields(result: object) -> Iterable[str]:
-    if isinstance(result, dict):
-        pairs: Iterable[tuple[str, object]] = result.items()
-    else:
-        pairs = ((name, getattr(result, name)) for name in getattr(type(result), "__dataclass_fields__", ()))
-    for name, value in pairs:
-        yield f"{name.replace('_', ' ')}: {value}"
+    """Each field on a line; no value as Python writes it."""
+    for name, value in _pairs(result):
+        yield f"{name.replace('_', ' ')}: {_words(value)}"
+
+
+def _pairs(value: object) -> list[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        return [(str(name), each) for name, each in value.items()]
+    return [(name, getattr(value, name)) for name in getattr(type(value), "__dataclass_fields__", ())]
+
+
+def _words(value: object) -> str:
+    if value is None or (isinstance(value, str | list | tuple | set | frozenset | Mapping) and not value):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(_words, value))
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        with suppress(ValueError):
+            return _words(json.loads(value))
+    if pairs := _pairs(value):
+        return ", ".join(f"{name.replace('_', ' ').replace('-', ' ')} {_words(each)}" for name, each in pairs)
+    return str(value)
 
 
 _LINES: dict[str, Callable[[Any], Iterable[str]]] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -312,3 +313,19 @@ def require_enough(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> N
 def path_of(photo: LabelledPhoto) -> str:
     """The path of a photo in a folder: split, class and name."""
     return f"{photo.split}/{photo.label}/{photo.name}"
+
+
+_SMALL_PHOTOS_SIZE: Final = 160
+"""The model's size for photos whose shorter sides are below `_NATURAL_SIDE`, all but a quarter of them."""
+_NATURAL_PHOTOS_SIZE: Final = 224
+"""The model's size for others: the one that the backbone was trained at."""
+_NATURAL_SIDE: Final = 192
+_SIZE_QUANTILE: Final = 0.75
+
+
+def choose_model_size(sides: Sequence[int]) -> tuple[int, int]:
+    """The side to which a model should scale photos with these shorter *sides*, and the side that decided."""
+    # Small photos can be enlarged; what large ones lose when they are made small is lost.
+    place = math.ceil(_SIZE_QUANTILE * (len(sides) - 1))
+    side = sorted(sides)[place] if sides else _SMALL_PHOTOS_SIZE
+    return (_NATURAL_PHOTOS_SIZE if side >= _NATURAL_SIDE else _SMALL_PHOTOS_SIZE), side

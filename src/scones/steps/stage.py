@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,14 @@ from scones.data.dataset import (
     Sample,
     SourceError,
     Split,
+    choose_model_size,
     folder_below,
     from_lines,
     to_lines,
     to_list,
 )
 from scones.data.growth import LabelledTraffic, grow, provenance_of_name
-from scones.data.image_header import UnreadablePhoto
+from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.labels import Label
 from scones.data.loading import load_configured_dataset
 from scones.deployment.template import create_base_stack
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from scones.reports.dataset import LabelIssue
 
 _VERSION_DIGITS = 12
+_MEASURED = 200
+"""So many photos show how large the photos are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,10 @@ class StageResult(StepResult):
     """The version that this one has grown from by labels; empty if the source's photos were staged."""
     labelled: int = 0
     """Training photos and outliers that come from labels, or whose labels people corrected."""
+    photo_pixels: int = 0
+    """The median of the photos' shorter sides."""
+    model_pixels: int = 0
+    """The side to which the model will scale them: the setting `image_size`, or what training will choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,7 @@ def stage(
     for key, body in _lists(collection, version, aws.bucket.name):
         if key not in existing or aws.bucket.get(key) != body:
             aws.bucket.put(key, body)
+    sides = list(_shorter_sides([photo for photo in collection.photos if photo.split == "train"]))
     result = StageResult(
         name=collection.name,
         kind=collection.kind,
@@ -154,10 +163,20 @@ def stage(
         warnings=collection.warnings,
         base=options.base,
         labelled=sum(photo.provenance is not None for photo in (*collection.photos, *collection.outliers)),
+        photo_pixels=sorted(sides)[len(sides) // 2] if sides else 0,
+        model_pixels=settings.image_size or choose_model_size(sides)[0],
     )
     report.tell(f"{result.train} training and {result.test} test photos staged as version {version}")
     _write_report(aws, collection, version, options, report)
     return result
+
+
+def _shorter_sides(photos: Sequence[LabelledPhoto]) -> Iterator[int]:
+    """The shorter sides of some photos, evenly over all."""
+    for photo in photos[:: max(1, len(photos) // _MEASURED)]:
+        with suppress(UnreadablePhoto):
+            header = read_header(photo.data)
+            yield min(header.width, header.height)
 
 
 def load_grown(aws: Aws, before: StageResult, labels: Iterable[Label], report: Reporter) -> Dataset:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scones.data.dataset import folder_below, from_lines
+from scones.data.dataset import choose_model_size, folder_below, from_lines
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.errors import ModelError, SconesError, raise_as
@@ -28,12 +28,6 @@ from scones.training.features import TrainingData
 _KNOWN: Final = ("classes", "image_size", "backbone", "seed", "data_version", "max_photos")
 MAX_IMAGE_SIZE: Final = 320
 """Beyond it, the backbone sees no better, and takes long."""
-SMALL_PHOTOS_SIZE: Final = 160
-"""The model's size for photos whose shorter sides are below `NATURAL_SIDE`, all but a quarter of them."""
-NATURAL_PHOTOS_SIZE: Final = 224
-"""The model's size for others: the one that the backbone was trained at."""
-NATURAL_SIDE: Final = 192
-_SIZE_QUANTILE: Final = 0.75
 MIN_PHOTO_SIZE: Final = 16
 MAX_PHOTOS: Final = 20_000
 _HEADERS: Final = 200
@@ -272,9 +266,7 @@ def _choose_sizes(job: TrainingJob, hyperparameters: Hyperparameters) -> tuple[i
         except UnreadablePhoto:
             continue
         sides.append(min(header.width, header.height))
-    # Small photos can be enlarged; what large ones lose when they are made small is lost.
-    side = int(np.quantile(sides, _SIZE_QUANTILE, method="higher")) if sides else SMALL_PHOTOS_SIZE
-    chosen = NATURAL_PHOTOS_SIZE if side >= NATURAL_SIDE else SMALL_PHOTOS_SIZE
+    chosen, side = choose_model_size(sides)
     image_size = hyperparameters.image_size or chosen
     return image_size, min(image_size, max(MIN_PHOTO_SIZE, side))
 
