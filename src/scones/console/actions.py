@@ -19,10 +19,8 @@ from scones.console.decision_pages import share, workflow
 from scones.console.jobs import Job
 from scones.console.security import CSRF_FIELD, CSRF_HEADER, MAX_PHOTO_BYTES, ConsoleError, Role, check_csrf
 from scones.deployment.pricing import price_of
-from scones.dispatch.business_value import ValueSimulation
 from scones.domain.decision import MAX_NAME_CHARACTERS, MAX_ORDERS
 from scones.environment import load_result
-from scones.evaluation.evaluation import Evaluation
 from scones.steps.classify import ClassifiedPhoto, classify_one
 from scones.steps.show import simulate_value
 
@@ -117,10 +115,11 @@ def _rejudge(console: Console, job: Job, form: Form) -> object:
 
 def _value(console: Console, job: Job, _form: Form) -> object:
     flow = console.flow_of(job)
+    from scones.evaluation.evaluation import Evaluation
+
     evaluation = load_result(flow.aws, "evaluate", Evaluation)
     job.tell("playing the days without a classifier, with this model, and with perfect knowledge")
-    trial = ValueSimulation(accuracies=(), thresholds=())
-    found = simulate_value(evaluation, flow.settings, trial)
+    found = simulate_value(evaluation, flow.settings)
     console.cache["value"] = found
     return {
         f"{line.name}, orders on time": f"{line.on_time.mean:.1%}"

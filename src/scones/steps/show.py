@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,21 +12,18 @@ from scones.aws.registry import ModelPackage
 from scones.aws.sagemaker import Endpoint
 from scones.config.settings import Settings
 from scones.deployment.releases import Release, list_releases
-from scones.dispatch.business_value import (
-    BusinessValue,
-    ValueSimulation,
-    measured_classifier,
-    simulate_business_value,
-)
 from scones.dispatch.order_book import ASSIGNED, OLDEST_MINUTES, OPEN, Item, courier_of, order_of
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.domain.decision import VEHICLES
 from scones.domain.naming import MONITOR_STATE_KEY, PLAN_KEY, evaluation_id, history_prefix, report_key
 from scones.domain.vehicles import vehicle_limits
-from scones.evaluation.evaluation import Evaluation
 from scones.monitoring.alerts.notices import ActiveAlarm
 from scones.monitoring.history import HistoryPoint, from_lines
 from scones.monitoring.monitor_state import MonitorState
+
+if TYPE_CHECKING:
+    from scones.dispatch.business_value import BusinessValue, ValueSimulation
+    from scones.evaluation.evaluation import Evaluation
 
 MAX_MODELS = 20
 _MAX_RUNS = 200
@@ -178,8 +175,20 @@ def choices(order: Order, couriers: Sequence[Courier], rules: Rules, now_minute:
     return tuple(sorted(found, key=lambda choice: (bool(choice.reason), choice.minutes, choice.courier.id)))
 
 
-def simulate_value(evaluation: Evaluation, settings: Settings, trial: ValueSimulation) -> BusinessValue:
-    """Simulate days in a city in which the model answers as it did for the test photos of its evaluation."""
+def simulate_value(
+    evaluation: "Evaluation", settings: Settings, trial: "ValueSimulation | None" = None
+) -> "BusinessValue":
+    """Simulate days in a city in which the model answers as it did for the test photos of its evaluation.
+
+    Without a *trial* only at the settings' threshold, beside no classifier and perfect knowledge.
+    """
+    from scones.dispatch.business_value import (  # noqa: PLC0415 - scipy takes 40 MB
+        ValueSimulation,
+        measured_classifier,
+        simulate_business_value,
+    )
+
+    trial = trial or ValueSimulation(accuracies=(), thresholds=())
     predictions = evaluation.predictions
     found = measured_classifier(predictions.labels, predictions.probabilities, evaluation.metrics.classes)
     rules = Rules(vehicle_limits(VEHICLES, settings.dispatch))
