@@ -151,6 +151,19 @@ class Operations(Environment):
         )
         return self._save("monitor", monitor(self.aws, self._with(deployed.classes), watched, self.report))
 
+    def alert_page(self, found: "MonitorResult", folder: AnyPath = "reports") -> Path | None:
+        """Write the page of the alert that *found* reports into *folder*; None if there is no alert."""
+        if not found.report_uri:
+            return None
+        body = self.aws.bucket.find(self.aws.bucket.key(found.report_uri))
+        if body is None:
+            return None
+        page = Path(folder) / f"alert-{self.aws.env}-{found.report_uri.rpartition('/')[2]}"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_bytes(body)
+        self.report.tell(f"alert page {page}")
+        return page
+
     def observe(  # noqa: PLR0913 - one parameter for each option
         self,
         endpoint: str,

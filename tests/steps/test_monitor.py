@@ -1,5 +1,6 @@
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def send(flow: Pipeline, photos: list[bytes]) -> MonitorResult:
     return flow.monitor(at_least=len(photos))
 
 
-def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Pipeline) -> None:
+def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Pipeline, tmp_path: Path) -> None:
     """The captured traffic is read back, compared, and only a change sends an alert."""
     calm = send(quiet, noisy_pngs(PHOTOS, seed=2))
     assert (calm.photos, calm.verdict.enough, calm.verdict.alarm, calm.report_uri) == (PHOTOS, True, False, "")
@@ -28,6 +29,10 @@ def test_photos_like_the_baseline_raise_no_alarm_and_a_shift_does(quiet: Pipelin
     assert (alarmed.photos, alarmed.verdict.alarm) == (PHOTOS, True)
     page = quiet.aws.bucket.get(quiet.aws.bucket.key(alarmed.report_uri))
     assert b"What to do now" in page
+    kept = quiet.alert_page(alarmed, tmp_path / "reports")
+    assert kept is not None
+    assert (kept.read_bytes(), kept.parent.name) == (page, "reports")
+    assert quiet.alert_page(calm, tmp_path) is None
     document = json.loads(quiet.aws.bucket.get(quiet.aws.bucket.key(alarmed.report_uri).replace(".html", ".json")))
     assert alarmed.alert is not None
     assert (document["cause"], document["page"]) == (alarmed.alert.cause, alarmed.report_uri)

@@ -1,5 +1,6 @@
 """Commands about the whole environment: monitor, cost, status, down and demo."""
 
+import webbrowser
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -29,6 +30,7 @@ class _MonitorOptions(TypedDict):
     capture: str | None
     classes: str | None
     first: int | None
+    open: bool
 
 
 def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
@@ -40,6 +42,13 @@ def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
     if endpoint and others:
         raise click.UsageError(f"--{others[0].replace('_', '-')} is for the environment's own endpoint")
     return endpoint, capture
+
+
+def _keep(flow: "Pipeline", found: "MonitorResult", options: _MonitorOptions) -> "MonitorResult":
+    """Write the page of an alert into the folder of the reports, and open it if that is asked for."""
+    if (page := flow.alert_page(found)) and options["open"]:
+        webbrowser.open(page.absolute().as_uri())
+    return found
 
 
 @click.command(help=STEPS["monitor"])
@@ -71,6 +80,7 @@ def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
     type=click.IntRange(40, 10_000),
     help="With --endpoint: make the first N captured photos the baseline, not its answers to the staged photos.",
 )
+@click.option("--open", is_flag=True, help="Open the alert's page in the browser, if there is an alert.")
 @options
 def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) -> None:
     """Check the traffic captured since the last run."""
@@ -83,14 +93,14 @@ def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) 
     def check(flow: "Pipeline") -> "MonitorResult | LabelResult":
         if endpoint and capture:
             classes = [name.strip() for name in (options["classes"] or "").split(",") if name.strip()]
-            return flow.observe(
-                endpoint, capture, classes, first=options["first"] or 0, acknowledge=options["acknowledge"]
-            )
+            first, acknowledge = options["first"] or 0, options["acknowledge"]
+            found = flow.observe(endpoint, capture, classes, first=first, acknowledge=acknowledge)
+            return _keep(flow, found, options)
         if options["labels"]:
             return flow.label(options["labels"])
         if options["learn"] is not None:
             flow.learn(options["learn"])
-        found = flow.monitor(acknowledge=options["acknowledge"])
+        found = _keep(flow, flow.monitor(acknowledge=options["acknowledge"]), options)
         if options["to_label"]:
             flow.to_label(options["to_label"])
         return found
