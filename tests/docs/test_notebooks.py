@@ -85,7 +85,7 @@ def test_both_notebooks_run_and_show_tables_figures_and_the_alarm(home: Path) ->
     if not shutil.which("jupyter", path=str(PROGRAMS)):
         pytest.skip("Jupyter is not installed; `make site` does it where the network allows")
     first = execute(json.loads((NOTEBOOKS / "photos_to_endpoint.ipynb").read_text()), "first.ipynb", home)
-    for result in ("StageResult", "DeployResult", "Reviews", "Status", "MonitorResult"):
+    for result in ("StageResult", "DeployResult", "Reviews", "Status"):
         assert f"<b>{result}</b>" in shown(first, "text/html")
     assert shown(first, "image/png")
     said = printed(first)
