@@ -158,7 +158,9 @@ def failed(checks: tuple[GateCheck, ...]) -> list[str]:
             True,
             [r"drift: .*\(4 to 0 of 40\) is 0\.062, more than the 0\.05 required"],
         ),
-        (paired(0, 9, 200), paired(6, 0, 30), False, ["live model's lead on fresh photos .6 to 0 of 36."]),
+        (paired(0, 9, 200), paired(1, 0, 35), False, [r"lead in accuracy on 36 fresh photos .0 to 1. is -2\.8%"]),
+        (paired(0, 9, 200), paired(1, 1, 34), False, []),
+        (paired(0, 9, 200), paired(6, 0, 30), False, [r"lead in accuracy on 36 fresh photos .0 to 6. is -16\.7%"]),
     ],
 )
 def test_the_checks_of_a_challenger(
