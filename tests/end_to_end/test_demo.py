@@ -1,13 +1,16 @@
 """The demo as its user runs it: a process of its own, ended in every way that users end one."""
 
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -107,11 +110,11 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
 def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, str], wheel: Path) -> None:
     """Every step ran, the drift drill raised an alarm, and the cloud it ran on is gone.
 
-    A second run does the same, in which the wheel's files are all that there is.
+    A second run does the same, in which the wheel's files are all that there is. The first one goes on with the loop.
     """
-    for program in (SCONES, wheel / "scones"):
-        process = start(home, program=program)
-        out, err = process.communicate(timeout=LONG_SECONDS)
+    for program, more in ((SCONES, ["--loop"]), (wheel / "scones", [])):
+        process = start(home, *more, program=program)
+        out, err = process.communicate(timeout=3 * LONG_SECONDS)
         assert process.returncode == 0, err
         demo = json.loads(out)
         assert demo["dataset"]["kind"] == "rendered"
@@ -126,15 +129,42 @@ def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, st
         assert "drawings" in page
         assert "not photos" in page
         assert "drawings" in err, "the sample must be announced on screen too"
+        assert bool(demo["loop"]) == bool(more)
+        if more:
+            assert_the_loop_ends_well(demo["loop"], err)
 
 
-@pytest.mark.parametrize("line", ["local cloud ...", "stage ...", "train ...", "classify ...", "drift drill ..."])
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def assert_the_loop_ends_well(loop: dict[str, Any], err: str) -> None:
+    """The retrained model serves and is right more often; the one with poisoned labels was refused, and why is said."""
+    assert loop["drift_alarm"]
+    assert 0 < loop["measuring_labels"] < loop["labels"]
+    good, poisoned = loop["retraining"], loop["poisoned"]
+    assert (good["outcome"], loop["release"], loop["live_model"]) == ("deployed", 2, good["model"]), good["why"]
+    assert loop["accuracy_after"] > loop["accuracy_before"]
+    assert loop["p_value"] < 0.05
+    assert f"n = {loop['judged_photos']}" in err
+    assert loop["canary"].get("failed", 0) == 0 < sum(loop["canary"].values())
+    assert poisoned["outcome"] == "refused"
+    assert poisoned["labels"] > good["labels"]
+    assert re.search(r"(challenger|gate_margin|robustness|ood|labels): .* is .*, not [<>]= ", poisoned["why"])
+    assert f"refused: {poisoned['why']}" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "signal_number"),
+    [
+        *itertools.product(
+            ["local cloud ...", "stage ...", "train ...", "classify ..."], [signal.SIGINT, signal.SIGTERM]
+        ),
+        ("drift drill ...", signal.SIGINT),
+        ("reviews: ", signal.SIGTERM),
+    ],
+)
 def test_an_interrupted_demo_says_so_and_leaves_nothing(
     home: dict[str, str], line: str, signal_number: signal.Signals
 ) -> None:
     """Ctrl-C, or a polite kill, in any step: one line, the usual exit code, no process and no file."""
-    process = start(home)
+    process = start(home, *(["--loop"] if line == "reviews: " else []))
     wait_for(process, line)
     time.sleep(3 if line == "train ..." else 0.3)
     process.send_signal(signal_number)

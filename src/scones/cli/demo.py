@@ -12,10 +12,11 @@ from pathlib import Path
 from scones.aws.client import Credentials
 from scones.aws.connection import connect
 from scones.aws.registry import ApprovalStatus
+from scones.cli.demo_loop import LoopDemo, hold_back, loop_settings, run_loop
 from scones.cli.demo_report import DemoRun, render_demo
 from scones.cli.session import PROGRAMS, require_extra
 from scones.config.settings import Settings
-from scones.data.dataset import Sample
+from scones.data.dataset import LabelledPhoto, Sample
 from scones.data.decode import darken_and_blur
 from scones.deployment.cleanup import inventory
 from scones.deployment.pricing import Bill
@@ -23,9 +24,11 @@ from scones.dispatch.business_value import BusinessValue, ValueSimulation
 from scones.domain.decision import Outcome
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.environment import save_result
 from scones.pipeline import ORDERS, Pipeline
 from scones.steps.classify import ClassifyResult
 from scones.steps.show import simulate_value
+from scones.steps.stage import StageResult, load_photos, stage
 from scones_local.cloud import HOST, Cloud, detach, start, stop
 
 SHIFTED_PHOTOS = 100
@@ -50,6 +53,8 @@ class DemoResult(StepResult):
     left: tuple[str, ...]
     seconds: Mapping[str, float]
     report: str
+    loop: Mapping[str, object] | None = None
+    """With --loop: the accuracy before and after the retraining, and how both retrainings ended."""
 
 
 @dataclass(slots=True)
@@ -67,10 +72,13 @@ class _Clock:
         self.seconds[name] = round(time.monotonic() - started, 3)
 
 
-def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, report_path: Path) -> DemoResult:
+def run_demo(
+    settings: Settings, report: Reporter, *, keep_standing: bool, report_path: Path, loop: bool = False
+) -> DemoResult:
     """Run every step on a local cloud, which is deleted afterwards, even after an error.
 
-    With *keep_standing* the cloud of a successful run is kept until `scones down`.
+    With *keep_standing* the cloud of a successful run is kept until `scones down`. With *loop* the camera changes, and
+    the model is retrained on what people label, and once more on poisoned labels.
 
     Raises:
         MissingExtra: the packages of the local cloud or of training are not installed.
@@ -84,8 +92,10 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
         cloud = start(settings.state / settings.env, programs=PROGRAMS)
     try:
         local = replace(settings, endpoint_url=cloud.endpoint_url, region=cloud.region)
+        if loop:
+            local = loop_settings(local)
         pipeline = Pipeline(connect(local, Credentials(*cloud.key)), local, report)
-        run = _run_steps(pipeline, clock)
+        run = _run_steps(pipeline, clock, loop=loop)
         if keep_standing:
             left = inventory(pipeline.aws)
             detach(cloud)
@@ -107,9 +117,9 @@ def run_demo(settings: Settings, report: Reporter, *, keep_standing: bool, repor
     return _result(run, cost, left, report_path)
 
 
-def _run_steps(pipeline: Pipeline, clock: _Clock) -> DemoRun:
+def _run_steps(pipeline: Pipeline, clock: _Clock, *, loop: bool) -> DemoRun:
     with clock.step("stage"):
-        staged = pipeline.stage()
+        staged, arriving = _stage(pipeline) if loop else (pipeline.stage(), ())
     with clock.step("train"):
         trained = pipeline.train()
         # The demo goes on with a model that does not pass the gate; the gate's reasons were reported.
@@ -133,6 +143,10 @@ def _run_steps(pipeline: Pipeline, clock: _Clock) -> DemoRun:
         dispatched = pipeline.dispatch(example=ORDERS)
     with clock.step("simulated days"):
         business_value = simulate_value(evaluation, pipeline.settings, ValueSimulation())
+    looped = None
+    if loop:
+        with clock.step("loop"):
+            looped = run_loop(pipeline, staged.kind, arriving)
     pairs = tuple((before.key, after.key) for before, after in drill)
     keys = [*evaluation.predictions.keys, *(key for pair in pairs for key in pair)]
     return DemoRun(
@@ -150,7 +164,18 @@ def _run_steps(pipeline: Pipeline, clock: _Clock) -> DemoRun:
         photos=dict(zip(keys, pipeline.aws.bucket.get_all(keys), strict=True)),
         pairs=pairs,
         seconds=clock.seconds,
+        loop=looped,
     )
+
+
+def _stage(pipeline: Pipeline) -> tuple[StageResult, tuple[LabelledPhoto, ...]]:
+    """Stage all photos but those that arrive later."""
+    aws, settings, report = pipeline.aws, pipeline.settings, pipeline.report
+    photos, arriving = hold_back(load_photos(aws, settings, report), settings.seed)
+    staged = stage(aws, settings, photos, report)
+    save_result(aws, "stage", staged)
+    report.tell(f"{len(arriving)} photos are held back: they arrive later, from a new camera")
+    return staged, arriving
 
 
 def _shift(pipeline: Pipeline, sample: Sample) -> tuple[Sample, Sample]:
@@ -214,7 +239,33 @@ def _result(run: DemoRun, cost: Bill, left: tuple[str, ...], path: Path) -> Demo
         left=left,
         seconds=run.seconds,
         report=str(path.absolute()),
+        loop=_loop(run.loop) if run.loop else None,
     )
+
+
+def _loop(found: LoopDemo) -> Mapping[str, object]:
+    before, after = found.intervals()
+    retrainings = ((found.retraining, "retraining"), (found.poisoned, "poisoned"))
+    return {
+        "drift_alarm": found.monitored.alert is not None,
+        "labels": found.labels,
+        "measuring_labels": found.measuring,
+        "judged_photos": found.accuracy.n,
+        "accuracy_before": found.accuracy.champion,
+        "interval_before": (before.low, before.high),
+        "accuracy_after": found.accuracy.challenger,
+        "interval_after": (after.low, after.high),
+        "p_value": found.accuracy.p_value,
+        "release": found.release,
+        "canary": found.canary,
+        "imported_labels": found.imported,
+        "flipped_labels": found.flipped,
+        "live_model": found.live,
+        **{
+            name: {"model": each.challenger, "outcome": each.outcome, "why": each.why, "labels": each.labels}
+            for each, name in retrainings
+        },
+    }
 
 
 def _on_time(value: BusinessValue, threshold: float) -> Mapping[str, float]:

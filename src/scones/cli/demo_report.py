@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from scones.cli.demo_loop import LoopDemo
 from scones.config.settings import Settings
 from scones.deployment.pricing import (
     DECISION_WRITES,
@@ -62,6 +63,7 @@ class DemoRun:
     photos: Mapping[str, bytes]
     pairs: tuple[tuple[str, str], ...]
     seconds: Mapping[str, float]
+    loop: LoopDemo | None = None
 
     @property
     def photos_to_alarm(self) -> int | None:
@@ -72,12 +74,16 @@ class DemoRun:
     def bill(self) -> Bill:
         """What the same run would cost on AWS; reading back for the report is not counted."""
         executions = (*self.classified.executions, *self.shift_classified.executions)
+        training = self.seconds["train"]
+        if self.loop:
+            executions += self.loop.executions
+            training += self.loop.training_seconds
         in_functions = sum((item.stopped - item.started).total_seconds() for item in executions)
         photos = len(executions) + len(self.evaluation.predictions.keys)
         hours = sum(self.seconds[step] for step in self.seconds if step not in _WITHOUT_ENDPOINT) / 3600
         usage: Usage = {
             **express_usage(len(executions), in_functions),
-            f"training:{self.settings.training_instance}": self.seconds["train"] / 3600,
+            f"training:{self.settings.training_instance}": training / 3600,
             **endpoint_usage(self.settings, hours),
             "lambda_request": len(SINGLE_PHOTO_FUNCTIONS) * len(executions),
             "lambda_gigabyte_second": _FUNCTION_GIGABYTES * in_functions,

@@ -120,6 +120,13 @@ class _CostOptions(TypedDict):
     kms: bool | None
 
 
+class _DemoOptions(TypedDict):
+    """The flags of `demo`."""
+
+    keep: bool
+    loop: bool
+
+
 @click.command(help=STEPS["cost"] + " Without options: one million photos in each mode.")
 @click.option("--photos", type=click.IntRange(1), help="Number of photos. [default: 1000000]")
 @click.option(
@@ -189,6 +196,11 @@ def down(keep_data: bool, yes: bool, env: str | None, as_json: bool) -> None:
     "--keep", is_flag=True, help="Keep the local cloud and everything in it running; `scones down` deletes it."
 )
 @click.option(
+    "--loop",
+    is_flag=True,
+    help="Then change the camera, label photos and retrain; a second retraining, on poisoned labels, is refused.",
+)
+@click.option(
     "--report",
     type=click.Path(path_type=Path),
     default=Path("reports/demo.html"),
@@ -196,7 +208,7 @@ def down(keep_data: bool, yes: bool, env: str | None, as_json: bool) -> None:
     help="Path of the report.",
 )
 @options
-def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: bool) -> None:
+def demo(env: str | None, as_json: bool, data: str | None, report: Path, **chosen: Unpack[_DemoOptions]) -> None:
     """Run the whole workflow on this machine, write a report, and delete everything else again."""
     from scones.cli.demo import run_demo
     from scones.cli.session import Terminal
@@ -204,7 +216,7 @@ def demo(data: str | None, keep: bool, report: Path, env: str | None, as_json: b
 
     settings = load({"env": env, "data": data})
     with Terminal() as terminal:
-        result = run_demo(settings, terminal, keep_standing=keep, report_path=report)
+        result = run_demo(settings, terminal, keep_standing=chosen["keep"], report_path=report, loop=chosen["loop"])
     tell_result(result, as_json=as_json)
-    opened = f"scones console --env {settings.env}"
-    echo(f"to see it in the browser: {opened if keep else f'scones demo --keep, then {opened}'}", err=True)
+    first = "" if chosen["keep"] else "scones demo --keep, then "
+    echo(f"to see it in the browser: {first}scones console --env {settings.env}", err=True)

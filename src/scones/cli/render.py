@@ -532,12 +532,31 @@ def _demo(result: "DemoResult") -> Iterable[str]:
     yield f"drift      {before} on the test photos, {after} on darkened and blurred ones{when}"
     yield f"dispatch   {result.dispatch['assigned']} of {result.dispatch['orders']} orders assigned"
     yield "on time    " + ", ".join(f"{share:.1%} {name}" for name, share in result.on_time.items())
+    if result.loop:
+        yield from _demo_loop(result.loop)
     yield f"time       {result.seconds['total']:.0f} s, of which {result.seconds['train']:.0f} s training"
     yield f"on AWS     about ${result.cost_on_aws_dollars:.2f} for the same run"
     few = len(result.left) <= _FEW_NAMES
     kept = ", ".join(result.left) if few else f"{len(result.left)} resources; to delete them, run: scones down"
     yield f"left       {kept or 'nothing'}"
     yield f"report     {result.report}"
+
+
+def _demo_loop(found: Mapping[str, Any]) -> Iterable[str]:
+    good, poisoned, n = found["retraining"], found["poisoned"], found["judged_photos"]
+    before, after = (
+        f"{found[f'accuracy_{when}']:.1%} [{found[f'interval_{when}'][0]:.1%} to {found[f'interval_{when}'][1]:.1%}]"
+        for when in ("before", "after")
+    )
+    release = f" as release {found['release']}" if good["outcome"] == "deployed" else ""
+    canary = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in found["canary"].items())
+    yield f"camera     new: {'drift alarm' if found['drift_alarm'] else 'NO ALARM'}, {found['labels']} photos reviewed"
+    yield f"retrained  model {good['model']}: {good['outcome']}{release}; photos meanwhile: {canary or 'none'}"
+    yield f"           {before} of {n} photos right before, {after} after (95% intervals)"
+    wrong = f"{found['flipped_labels']} of {found['imported_labels']} new labels are wrong"
+    yield f"poisoned   model {poisoned['model']}, of which {wrong}: {poisoned['outcome']}"
+    yield f"           {poisoned['why']}"
+    yield f"serves     model {found['live_model']}"
 
 
 def _fields(result: object) -> Iterable[str]:

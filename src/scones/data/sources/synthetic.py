@@ -3,7 +3,7 @@
 import colorsys
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -441,7 +441,7 @@ def _motorcycle_rider(pen: Pen, rng: np.random.Generator) -> None:
 
 
 SIDE_PIXELS: Final = 32
-COUNTS: Final[dict[Split, int]] = {"train": 250, "test": 50}
+COUNTS: Final[Mapping[Split, int]] = {"train": 250, "test": 50}
 """How many pictures of each class are rendered for each split."""
 _SCENE_PIXELS: Final = 6 * SIDE_PIXELS
 _RIDDEN: Final = 0.25
@@ -449,8 +449,8 @@ _SEED: Final = 20_231
 _DRAW: Final = {"bicycle": draw_bicycle, "motorcycle": draw_motorcycle}
 
 
-def load_sample(classes: tuple[str, ...], progress: ProgressCallback) -> Dataset:
-    """Render the sample of *classes*.
+def load_sample(classes: tuple[str, ...], progress: ProgressCallback, counts: Mapping[Split, int] = COUNTS) -> Dataset:
+    """Render the sample of *classes*, with so many drawings of each class in each split.
 
     Raises:
         SourceError: a class that it cannot draw.
@@ -459,7 +459,7 @@ def load_sample(classes: tuple[str, ...], progress: ProgressCallback) -> Dataset
         if label not in _DRAW:
             raise SourceError(f"the built-in sample has no class {label!r}; it has {' and '.join(_DRAW)}")
     wanted: list[tuple[Split, str, int]] = [
-        (split, label, number) for split, count in COUNTS.items() for label in classes for number in range(count)
+        (split, label, number) for split, count in counts.items() for label in classes for number in range(count)
     ]
     photos = []
     for done, (split, label, number) in enumerate(wanted, start=1):
