@@ -146,7 +146,7 @@ def assert_the_loop_ends_well(loop: dict[str, Any], err: str) -> None:
     assert loop["canary"].get("failed", 0) == 0 < sum(loop["canary"].values())
     assert poisoned["outcome"] == "refused"
     assert poisoned["labels"] > good["labels"]
-    assert re.search(r"(challenger|gate_margin|robustness|ood|labels): .* is .*, not [<>]= ", poisoned["why"])
+    assert re.search(r"(challenger|gate_margin|robustness|ood|labels): .* (less|more) than the ", poisoned["why"])
     assert f"refused: {poisoned['why']}" in err
 
 

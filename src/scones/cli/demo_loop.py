@@ -140,6 +140,7 @@ def run_loop(flow: Pipeline, kind: str, arriving: Sequence[LabelledPhoto]) -> Lo
     release = load_result(flow.aws, "deploy", DeployResult).release
     after = flow.classify_samples(judged).executions
     accuracy = _paired(before[-len(judged) :], after)
+    tell(str(accuracy))
     answered = flow.classify_samples(imported).executions
     flipped = _import_poisoned(flow, imported)
     tell(f"a supplier's file brings labels of {len(imported)} more photos; {flipped} of them are wrong")
