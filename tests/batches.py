@@ -92,7 +92,7 @@ def alert_on(found: RunResult | PhotoWindow, names: bool = True) -> Alert:
     """The alert on a run, or on these photos."""
     run = found if isinstance(found, RunResult) else run_of(found)
     assert run.window is not None
-    return make_alert(run, run.window, registered(names), "scones-test")
+    return make_alert(run, run.window, registered(names), "scones-test", "dev")
 
 
 _MIDDLES = np.array([0.0, 3.0, 120, 50, 7, 3, 5, 0.05, 3, 10, 0, 0.1, 1, 0.8, 0, 0, 0, 0, 0])

@@ -77,7 +77,7 @@ def test_an_alert_says_that_the_endpoint_is_deleted(mortal_flow: Pipeline) -> No
         reap(mortal_flow)
         notice = heard()
     assert notice["Subject"] == f"Scones: endpoint {mortal_flow.aws.name} is deleted"
-    assert "scones deploy" in notice["Message"]
+    assert f"scones deploy --env {mortal_flow.aws.env}" in notice["Message"]
 
 
 def test_an_endpoint_that_scales_goes_with_its_scaling(mortal_flow: Pipeline) -> None:
@@ -123,7 +123,7 @@ def test_a_deletion_that_is_refused_fails_and_says_so(
         notice = heard()
     assert reply["FunctionError"] == "Unhandled"
     assert notice["Subject"] == f"Scones: endpoint {mortal_flow.aws.name} could not be deleted"
-    assert "scones down" in notice["Message"]
+    assert f"scones down --env {mortal_flow.aws.env}" in notice["Message"]
     assert mortal_flow.aws.sagemaker.find_endpoint(mortal_flow.aws.name)
 
 

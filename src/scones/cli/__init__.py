@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 
@@ -19,10 +19,11 @@ from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
 from scones.cli.models import compare, models, open_, releases
-from scones.cli.output import DEFAULT_ENV, commands, echo, echo_error, shown_env, verbose
+from scones.cli.output import echo, echo_error, shown_env, verbose
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
 from scones.cli.review import labels, review
 from scones.domain.errors import SconesError
+from scones.domain.text import DEFAULT_ENV
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
@@ -34,17 +35,6 @@ _USE = (classify, predict, replay, evaluate, monitor, review, labels, open_, dis
 # `scones --help` lists them in this order.
 for _command in (*_BUILD, *_USE, console, cost, status, down, demo, local):
     scones.add_command(_command)
-
-
-def _with_env(group: click.Group, above: str = "") -> Iterator[str]:
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from _with_env(command, f"{above}{name} ")
-        if any(parameter.name == "env" for parameter in command.params):
-            yield above + name
-
-
-commands.update(_with_env(scones))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

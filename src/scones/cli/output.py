@@ -1,38 +1,22 @@
 """Output: the one way by which text reaches the terminal."""
 
-import re
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 
 import click
 
-from scones.domain.text import printable, printable_json
+from scones.domain.text import DEFAULT_ENV, name_env, printable, printable_json
 
-DEFAULT_ENV = "dev"
 shown_env: ContextVar[str] = ContextVar("shown_env", default=DEFAULT_ENV)
 """The environment of the command that runs, which the commands in its messages name."""
 verbose: ContextVar[bool] = ContextVar("verbose", default=False)
 """Whether long lists are shown whole."""
-commands: set[str] = set()
-"""The commands that take --env, as they are typed: `status`, `review import`."""
-_NEXT = re.compile(r"scones ((?:[a-z]+ ?){1,3})")
 
 
 def with_env(text: str) -> str:
-    """*text*, in which each command of ours says --env, so that it can be pasted; none for the default environment."""
-    env = shown_env.get()
-
-    def name(found: re.Match[str]) -> str:
-        words = found[1].split()
-        for count in range(len(words), 0, -1):
-            command = " ".join(words[:count])
-            if command in commands:
-                rest = found[1][len(command) :]
-                return f"scones {command} --env {env}{rest}"
-        return found[0]
-
-    return text if env == DEFAULT_ENV or "--env" in text else _NEXT.sub(name, text)
+    """*text*, in which each command of ours names the environment of the command that runs."""
+    return name_env(text, shown_env.get())
 
 
 def echo(text: str, *, err: bool = False, json: bool = False) -> None:

@@ -40,6 +40,7 @@ _FUNCTION_MODULES = (
     "domain/decision.py",
     "domain/errors.py",
     "domain/naming.py",
+    "domain/text.py",
     "domain/vehicles.py",
     "domain/wire.py",
     "lambdas/__init__.py",

@@ -1,4 +1,4 @@
-r"""Text of foreign origin: made safe for a terminal, for Markdown and for a spreadsheet.
+r"""Text: of foreign origin, made safe for a terminal, for Markdown and for a spreadsheet; and commands to paste.
 
 File names, class names, identifiers and error messages come from others. Whatever the command line prints passes
 `printable`, in `cli/output.py`; HTML pages escape by themselves.
@@ -6,12 +6,23 @@ File names, class names, identifiers and error messages come from others. Whatev
 
 import re
 import unicodedata
+from typing import Final
 
 # Control characters, surrogates, line and paragraph separators, and invisible format characters, such as those that
 # reverse the direction of text; joiners stay, which emoji and some scripts need.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&~$!#])")
+DEFAULT_ENV: Final = "dev"
+_LISTED = """
+approve, classify, compare, console, demo, deploy, dispatch, down, evaluate, forget, image, labels export, local down,
+local env, local status, local up, models, monitor, open, predict, register, releases, replay, retrain, retrain approve,
+retrain reject, review answer, review correct, review corrections, review count, review export, review import,
+review list, review skip, review withdraw, rollback, simulate, stage, status, train, up
+"""
+COMMANDS: Final = frozenset(name.strip() for name in _LISTED.split(","))
+"""The commands that take `--env`."""
+_COMMAND = re.compile(r"scones ((?:[a-z]+ ?){1,3})(?![^\n;`&]*--env)")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n']")
 
 
@@ -42,6 +53,20 @@ def spreadsheet_cell(text: str) -> str:
 def text_of_cell(cell: str) -> str:
     """The text that `spreadsheet_cell` made a cell of; other cells are as they are."""
     return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
+
+
+def name_env(text: str, env: str) -> str:
+    """*text*, in which each command of ours says --env, so that it can be pasted; none for the default environment."""
+
+    def name(found: re.Match[str]) -> str:
+        words = found[1].split()
+        for count in range(len(words), 0, -1):
+            command = " ".join(words[:count])
+            if command in COMMANDS:
+                return f"scones {command} --env {env}{found[1][len(command) :]}"
+        return found[0]
+
+    return text if env == DEFAULT_ENV else _COMMAND.sub(name, text)
 
 
 def _is_unprintable(letter: str) -> bool:

@@ -10,6 +10,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from scones.domain.naming import EXPIRES_TAG, from_iso8601
+from scones.domain.text import name_env
 
 _VARIANT = "AllTraffic"
 
@@ -26,6 +27,7 @@ def handler(_event: object, _context: object) -> dict[str, Any]:
         ClientError: it could not be deleted; an alert says so, and the call is tried again.
     """
     sagemaker, name = boto3.client("sagemaker"), os.environ["ENDPOINT_NAME"]
+    env = name.removeprefix("scones-")
     try:
         endpoint = sagemaker.describe_endpoint(EndpointName=name)
     except ClientError as error:
@@ -46,12 +48,14 @@ def handler(_event: object, _context: object) -> dict[str, Any]:
             return _result(name, expires, f"is {endpoint['EndpointStatus']}: deleted later")
         _publish(
             f"Scones: endpoint {name} could not be deleted",
-            f"Its time to live ended at {expires}, and it still costs money: {error}. To delete it, run: scones down",
+            f"Its time to live ended at {expires}, and it still costs money: {error}. "
+            f"To delete it, run: {name_env('scones down', env)}",
         )
         raise
     _publish(
         f"Scones: endpoint {name} is deleted",
-        f"Its time to live ended at {expires}; it would go on costing money. If you still need it, run: scones deploy",
+        f"Its time to live ended at {expires}; it would go on costing money. "
+        f"If you still need it, run: {name_env('scones deploy', env)}",
     )
     return _result(name, expires, "deleted")
 

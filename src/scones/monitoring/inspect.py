@@ -14,6 +14,7 @@ from scones.domain.naming import (
     run_suffix,
 )
 from scones.domain.result import StepResult
+from scones.domain.text import name_env
 from scones.monitoring.alerts.alert import Alert, make_alert
 from scones.monitoring.alerts.notices import (
     ActiveAlarm,
@@ -114,9 +115,10 @@ def inspect(state: MonitorState, records: CaptureReader, model: RegisteredModel,
     for photo in records:
         running.add(photo)
     run = running.finish()
-    alert = make_alert(run, run.window, model, context.endpoint) if run.fired and run.window else None
+    alert = make_alert(run, run.window, model, context.endpoint, context.env) if run.fired and run.window else None
     new_alert = _new_alert(state, alert, context)
     events = [*check_endpoint(context), *drift_beside_model_event(alert, run), *check_baseline(model)]
+    events = [replace(event, body=name_env(event.body, context.env)) for event in events]
     others = [ActiveAlarm(event, _written(context)) for event in new_alarms(state.alarms, events)]
     alarms = (*state.alarms, *([new_alert] if new_alert else []), *others)
     state = replace(state, cursor=records.cursor(), alarms=alarms, stream=run.stream.to_json())
@@ -127,7 +129,7 @@ def inspect(state: MonitorState, records: CaptureReader, model: RegisteredModel,
         state=state,
         documents=tuple(_documents(run, records, model, context)),
         metrics=metrics(run, records.refused, context.probes, alarms),
-        notices=tuple(notice_of(alarm) for alarm in alarms if not alarm.sent),
+        notices=tuple(notice_of(alarm, context.env) for alarm in alarms if not alarm.sent),
         result=MonitorResult(
             verdict=run.verdict,
             photos=run.photos,

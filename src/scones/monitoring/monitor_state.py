@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from scones.domain.errors import MonitoringError
+from scones.domain.text import DEFAULT_ENV
 from scones.monitoring.alerts.notices import ActiveAlarm, AlarmEvent
 from scones.monitoring.capture.cursor import CaptureCursor
 from scones.monitoring.performance.registered_model import ProbeResult, RegisteredModel
@@ -90,6 +91,8 @@ class RunContext:
     probes: tuple[ProbeResult, ...] = ()
     acknowledge: bool = False
     """Whether to acknowledge all active alarms first, so that they can fire again."""
+    env: str = DEFAULT_ENV
+    """The environment that commands name in alerts and notices."""
 
 
 def check_endpoint(context: RunContext) -> Iterator[AlarmEvent]:

@@ -145,6 +145,7 @@ def monitor(aws: Aws, settings: Settings, target: MonitorTarget, report: Reporte
         updating=updating,
         probes=tuple(_send_probes(aws, target, model)),
         acknowledge=target.acknowledge,
+        env=aws.env,
     )
     found = inspect(state, records, model, context)
     _write_alert(aws, target, found, model)

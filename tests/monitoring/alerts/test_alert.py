@@ -96,7 +96,7 @@ def test_another_seed_asks_for_labels_of_other_photos() -> None:
     """They are drawn."""
     window = DARK.window
     assert window
-    one, other = (make_alert(DARK, window, replace(registered(), seed=seed), "e").to_label for seed in (1, 2))
+    one, other = (make_alert(DARK, window, replace(registered(), seed=seed), "e", "dev").to_label for seed in (1, 2))
     assert one != other
 
 

@@ -130,9 +130,18 @@ def test_a_cause_has_its_reason_in_one_sentence(changed: dict[str, Any], reason:
 @pytest.mark.parametrize("cause", Cause)
 def test_the_last_step_is_to_acknowledge_the_alarm(cause: Cause) -> None:
     """Until then it does not fire again."""
-    last = next_steps(cause)[-1]
+    last = next_steps(cause, "dev")[-1]
     assert last.text == "When it is fixed, acknowledge the alarm; until then it does not fire again."
     assert last.command == "scones monitor --acknowledge"
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_each_command_of_an_alert_names_its_environment(cause: Cause) -> None:
+    """Whoever pastes it acts on the environment that the alert is about."""
+    commands = [step.command for step in next_steps(cause, "prod") if step.command]
+    assert commands
+    for command in " && ".join(commands).split(" && "):
+        assert command.split()[2:4] == ["--env", "prod"]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])

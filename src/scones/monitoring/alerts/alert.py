@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from scones.data.decode import png
+from scones.domain.text import name_env
 from scones.monitoring.alerts.cause import (
     Cause,
     NextStep,
@@ -127,10 +128,12 @@ class Alert:
     steps: tuple[NextStep, ...]
     examples: tuple[ExamplePhoto, ...]
     to_label: tuple[PhotoToLabel, ...]
+    labelling: str
+    """The command that takes labels in."""
 
 
-def make_alert(run: RunResult, window: PhotoWindow, model: RegisteredModel, endpoint: str) -> Alert:
-    """The alert on a monitoring run that fired, about one *window* of it."""
+def make_alert(run: RunResult, window: PhotoWindow, model: RegisteredModel, endpoint: str, env: str) -> Alert:
+    """The alert on a monitoring run that fired, about one *window* of it; its commands name environment *env*."""
     verdict = run.verdict if run.verdict.enough else _describing_test(run.verdict, window, model)
     mix = estimate_mix(window.probabilities, model.class_mix)
     cause = probable_cause(verdict, run.check, model.class_mix, mix)
@@ -151,9 +154,10 @@ def make_alert(run: RunResult, window: PhotoWindow, model: RegisteredModel, endp
         # Predictions of another model say nothing about the classes, and other content belongs to none.
         class_mix=classes if cause.cause not in {Cause.MODEL, Cause.UNFAMILIAR} and mix_can_be_shown(verdict) else (),
         odds=_odds(verdict, len(window), model.budget.per_thousand),
-        steps=next_steps(cause.cause),
+        steps=next_steps(cause.cause, env),
         examples=_examples(window, model, direction),
         to_label=_to_label(window, model.seed),
+        labelling=name_env("scones review import FILE", env),
     )
 
 

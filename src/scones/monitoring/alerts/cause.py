@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from scones.domain.text import name_env
 from scones.monitoring.drift.features import CONTENT_FEATURES, PREDICTION_FEATURES
 from scones.monitoring.drift.window_test import WindowVerdict
 from scones.monitoring.performance.registered_model import PredictionCheck
@@ -171,9 +172,11 @@ _STEPS: Mapping[Cause, tuple[NextStep, ...]] = MappingProxyType(
         ),
     }
 )
-_ACKNOWLEDGE = NextStep("When it is fixed, acknowledge the alarm; until then it does not fire again.")
+_ACKNOWLEDGE = NextStep(
+    "When it is fixed, acknowledge the alarm; until then it does not fire again.", "scones monitor --acknowledge"
+)
 
 
-def next_steps(cause: Cause) -> tuple[NextStep, ...]:
-    """What to do, in order."""
-    return (*_STEPS[cause], NextStep(_ACKNOWLEDGE.text, "scones monitor --acknowledge"))
+def next_steps(cause: Cause, env: str) -> tuple[NextStep, ...]:
+    """What to do, in order; the commands name environment *env*."""
+    return tuple(NextStep(step.text, name_env(step.command, env)) for step in (*_STEPS[cause], _ACKNOWLEDGE))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scones.domain.text import name_env
 from scones.monitoring.alerts.alert import AlarmTime, Alert, FalseAlarmOdds
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 from scones.monitoring.performance.labels import with_interval
@@ -61,10 +62,11 @@ def new_alarms(active: Iterable[ActiveAlarm], events: Iterable[AlarmEvent]) -> t
     return tuple(event for event in events if event.kind not in kinds)
 
 
-def notice_of(alarm: ActiveAlarm) -> Notice:
-    """The notice of an alarm."""
+def notice_of(alarm: ActiveAlarm, env: str) -> Notice:
+    """The notice of an alarm in environment *env*."""
     # An alert's own text names its page, and says what to do when it is fixed.
-    end = "" if alarm.report_uri else "\n\nThis alarm is not sent again until you run: scones monitor --acknowledge"
+    again = name_env("scones monitor --acknowledge", env)
+    end = "" if alarm.report_uri else f"\n\nThis alarm is not sent again until you run: {again}"
     return Notice(alarm.event.subject, alarm.event.body + end, {"alert": alarm.document} if alarm.document else {})
 
 
