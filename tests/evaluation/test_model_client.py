@@ -1,13 +1,14 @@
 """A model is called in the same way behind its endpoint and in this process."""
 
 import json
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from scones.data.decode import decode
 from scones.domain.naming import is_internal
-from scones.evaluation.model_client import endpoint_predictor, model_predictor
+from scones.evaluation.model_client import PredictionFailed, endpoint_predictor, model_predictor
 from tiny_model import plain_photo
 
 LEVELS = [10, 250, 128]
@@ -28,6 +29,16 @@ def test_an_endpoint_classifies_the_photos_in_order() -> None:
     assert output.ood_scores == pytest.approx(LEVELS)
     assert all(is_internal(mark) and endpoint == "scones-test" for endpoint, mark in marks)
     assert reported[-1] == (3, 3, "photos evaluated")
+
+
+def test_a_model_that_fails_on_a_photo_is_one_error() -> None:
+    """Whatever its runtime raises; a deployment goes on without the comparison."""
+
+    def answer(_: object) -> NoReturn:
+        raise ValueError("indices out of bounds")
+
+    with pytest.raises(PredictionFailed, match="the model fails on a photo.*indices out of bounds"):
+        model_predictor(answer, 2, 32)([plain_photo(10)])
 
 
 def test_a_model_without_a_detector_gives_no_ood_scores() -> None:

@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.data.decode import decode
-from scones.domain.errors import SconesError
+from scones.domain.errors import EvaluationError, SconesError
 from scones.domain.naming import evaluation_id
 from scones.domain.wire import Answer, read_answers
 
 _BATCH = 64
+_MAX_REASON = 300
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+
+
+class PredictionFailed(EvaluationError):
+    """A model that could be opened fails on a photo."""
 
 
 class ModelOutput(NamedTuple):
@@ -58,11 +63,19 @@ def endpoint_predictor(invoke: InvokeEndpoint, endpoint: str, clients: int, prog
 
 
 def model_predictor(answer: Callable[[Pixels], NDArray[np.floating]], classes: int, size: int) -> Predict:
-    """Classify in this process: *answer* turns uint8 [N, size, size, 3] into [N, C], or [N, C + 1] with OOD scores."""
+    """Classify in this process: *answer* turns uint8 [N, size, size, 3] into [N, C], or [N, C + 1] with OOD scores.
+
+    What it returns raises PredictionFailed if the model fails on a photo, and what `decode` raises.
+    """
 
     def predict(photos: Sequence[bytes]) -> ModelOutput:
         batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        table = np.concatenate([answer(decode_photos(batch, size)) for batch in batches]).astype(np.float64)
+        try:
+            table = np.concatenate([answer(decode_photos(batch, size)) for batch in batches]).astype(np.float64)
+        except SconesError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no base
+            raise PredictionFailed(f"the model fails on a photo: {repr(error)[:_MAX_REASON]}") from error
         return ModelOutput(table[:, :classes], table[:, classes] if table.shape[1] > classes else None)
 
     return predict
