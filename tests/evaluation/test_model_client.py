@@ -37,7 +37,7 @@ def test_a_model_that_fails_on_a_photo_is_one_error() -> None:
     def answer(_: object) -> NoReturn:
         raise ValueError("indices out of bounds")
 
-    with pytest.raises(PredictionFailed, match="the model fails on a photo.*indices out of bounds"):
+    with pytest.raises(PredictionFailed, match=r"the model fails on a photo.*indices out of bounds"):
         model_predictor(answer, 2, 32)([plain_photo(10)])
 
 
