@@ -269,16 +269,19 @@ def _launch_options(function: FunctionVersion, folder: Path, python_path: Path) 
     used = [sys.prefix, sys.base_prefix, *sys.path]
     needed = {os.path.realpath(path) for path in used if path and not folder.is_relative_to(os.path.realpath(path))}
     needed |= {os.path.realpath(path) for path in (folder, python_path)}
+    # A package that is installed in place may have links to folders beside it.
+    places = (Path(path).glob("*/*") for path in needed if path.startswith("/tmp/") and not path.endswith("-packages"))  # noqa: S108
+    needed |= {os.path.realpath(link) for found in places for link in found if link.is_symlink() and link.is_dir()}
     below_tmp = sorted(path for path in needed if path.startswith("/tmp/"))  # noqa: S108 - AWS's
     layers = folder / "layers"
-    places = [layers / "python" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages", layers / "python"]
+    modules = [layers / "python" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages", layers / "python"]
     bytecode = folder / "bytecode"
     bytecode.mkdir()
     return {
         "isolated": can_isolate(),
         "tmp_mb": function.tmp_mb,
         "keep": [path for path in below_tmp if not any(path.startswith(f"{other}/") for other in below_tmp)],
-        "path": [str(place) for place in places if place.is_dir()],
+        "path": [str(place) for place in modules if place.is_dir()],
         "bytecode": str(bytecode) if function.code else "",
         "layers": str(layers) if function.layers and not any(path.startswith("/opt/") for path in needed) else "",
     }
