@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import unescape
 
 import botocore.session
 
@@ -30,6 +32,8 @@ _S3 = {
     ("DELETE", False, ""): "DeleteBucket",
 }
 """S3's actions, by method, whether a key is named, and the part of the query that says which call it is."""
+_KEY = re.compile("<Key>(.*?)</Key>")
+"""The keys in the body of DeleteObjects."""
 _IAM_SERVICES = {"monitoring": "cloudwatch", "tagging": "tag"}
 """Where an action's prefix is not the name that requests are signed for."""
 
@@ -124,7 +128,9 @@ def calls(method: str, path: str, headers: dict[str, str], body: bytes) -> Itera
             (name for name in ("list-type", "versions", "uploads", "uploadId", "delete", "tagging") if name in query),
             "",
         )
-        yield Call(who, f"s3:{_S3[method, bool(key), told]}", f"{bucket}/{key}" if key else bucket)
+        named = [key] if told != "delete" else _KEY.findall(body.decode())
+        for each in named:
+            yield Call(who, f"s3:{_S3[method, bool(key), told]}", f"{bucket}/{unescape(each)}" if each else bucket)
         return
     prefix = _IAM_SERVICES.get(service, service)
     if service == "sagemaker" and where.endswith("/invocations"):
@@ -177,8 +183,9 @@ def _resource(prefix: str, members: dict[str, Any]) -> str:
         index = f"/index/{members['IndexName']}" if "IndexName" in members else ""
         return f"table/{members['TableName']}{index}"
     if prefix == "sagemaker":
-        named = str(members.get("EndpointName") or members.get("ResourceArn", ""))
-        return f"endpoint/{named.rpartition('/')[2]}" if named else ""
+        if "ResourceArn" in members:
+            return str(members["ResourceArn"]).split(":", 5)[5]
+        return f"endpoint/{members['EndpointName']}" if "EndpointName" in members else ""
     if prefix == "sns":
         return str(members["TopicArn"]).rpartition(":")[2]
     return ""

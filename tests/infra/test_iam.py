@@ -87,8 +87,8 @@ def recorded(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, tiny_model:
         flow.down()
 
 
-def record(flow: Pipeline, recorder: Recorder) -> None:
-    """Have all functions call through the recorder; nothing else of them is changed."""
+def record(flow: Pipeline, recorder: Recorder, capture: str = "yes") -> None:
+    """Have all functions call through the recorder, and say whether they capture; nothing else of them is changed."""
     stack: Any = template()
     for function in stack["Resources"].values():
         if function["Type"] == "AWS::Lambda::Function":
@@ -97,7 +97,7 @@ def record(flow: Pipeline, recorder: Recorder) -> None:
             variables |= {"AWS_ENDPOINT_URL": recorder.url, "AWS_ACCESS_KEY_ID": key}
     standing = flow.aws.stack.find()
     assert standing
-    changed = {"FunctionRelease": "recorded", "FunctionCapture": "yes", "EndpointHours": "1"}
+    changed = {"FunctionRelease": "recorded", "FunctionCapture": capture, "EndpointHours": "1"}
     flow.aws.stack.deploy(stack, {**standing.parameters, **changed}, lambda _: None)
 
 
