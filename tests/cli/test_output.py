@@ -7,8 +7,7 @@ import pytest
 
 from scones.cli import main
 from scones.cli.group import scones
-from scones.cli.output import shown_env, with_env
-from scones.domain.text import COMMANDS
+from scones.domain.text import COMMANDS, shown_env, with_env
 
 
 @pytest.mark.parametrize(

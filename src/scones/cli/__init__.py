@@ -19,11 +19,11 @@ from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
 from scones.cli.models import compare, models, open_, releases
-from scones.cli.output import echo, echo_error, shown_env, verbose
+from scones.cli.output import echo, echo_error, verbose
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
 from scones.cli.review import labels, review
 from scones.domain.errors import SconesError
-from scones.domain.text import DEFAULT_ENV
+from scones.domain.text import DEFAULT_ENV, shown_env
 
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28

@@ -6,17 +6,10 @@ from contextvars import ContextVar
 
 import click
 
-from scones.domain.text import DEFAULT_ENV, name_env, printable, printable_json
+from scones.domain.text import printable, printable_json, with_env
 
-shown_env: ContextVar[str] = ContextVar("shown_env", default=DEFAULT_ENV)
-"""The environment of the command that runs, which the commands in its messages name."""
 verbose: ContextVar[bool] = ContextVar("verbose", default=False)
 """Whether long lists are shown whole."""
-
-
-def with_env(text: str) -> str:
-    """*text*, in which each command of ours names the environment of the command that runs."""
-    return name_env(text, shown_env.get())
 
 
 def echo(text: str, *, err: bool = False, json: bool = False) -> None:

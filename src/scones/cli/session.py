@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import scones_local.cloud as local_cloud
-from scones.cli.output import echo, shown_env, with_env
+from scones.cli.output import echo
 from scones.config.settings import Settings, load
 from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite, SconesError
-from scones.domain.text import printable
+from scones.domain.text import printable, shown_env, with_env
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder
 

@@ -6,6 +6,7 @@ File names, class names, identifiers and error messages come from others. Whatev
 
 import re
 import unicodedata
+from contextvars import ContextVar
 from typing import Final
 
 # Control characters, surrogates, line and paragraph separators, and invisible format characters, such as those that
@@ -14,6 +15,8 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&~$!#])")
 DEFAULT_ENV: Final = "dev"
+shown_env: ContextVar[str] = ContextVar("shown_env", default=DEFAULT_ENV)
+"""The environment of the command that runs, which the commands in its messages and reports name."""
 _LISTED = """
 approve, classify, compare, console, demo, deploy, dispatch, down, evaluate, forget, image, labels export, local down,
 local env, local status, local up, models, monitor, open, predict, register, releases, replay, retrain, retrain approve,
@@ -67,6 +70,11 @@ def name_env(text: str, env: str) -> str:
         return found[0]
 
     return text if env == DEFAULT_ENV else _COMMAND.sub(name, text)
+
+
+def with_env(text: str) -> str:
+    """*text*, in which each command of ours names the environment of the command that runs."""
+    return name_env(text, shown_env.get())
 
 
 def _is_unprintable(letter: str) -> bool:

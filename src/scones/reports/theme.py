@@ -12,6 +12,8 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictU
 from markupsafe import Markup, escape
 from PIL import Image, ImageOps
 
+from scones.domain.text import with_env
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -143,6 +145,7 @@ def environment(*others: BaseLoader) -> Environment:
         money=lambda value: f"{'-' if value < 0 else ''}${abs(value):,.2f}",
         plural=lambda count, word, words=None: f"{count:,} {word if count == 1 else words or word + 's'}",
         words=lambda name: str(name).replace("_", " "),
+        with_env=with_env,
         picture=picture,
     )
     return environment
