@@ -10,7 +10,7 @@ from scones.aws.connection import Aws
 from scones.cli.render import render
 from scones.config.settings import Settings
 from scones.data.dataset import Sample, from_lines
-from scones.data.labels import InvalidLabels
+from scones.data.labels import InvalidLabels, Label
 from scones.deployment.reviews import UnknownPhoto
 from scones.domain.naming import manifest_key
 from scones.domain.progress import Silent
@@ -97,7 +97,9 @@ def test_what_is_no_correction_is_refused_with_the_reason(flow: Pipeline) -> Non
         flow.correct(DOUBTED, "tram", "ann")
     with pytest.raises(InvalidLabels, match="is not a name"):
         correct(flow.aws, version, DOUBTED, "bicycle", " ")
-    with pytest.raises(InvalidLabels, match="has not labelled"):
+    # An answer to a review of the same photo is no correction.
+    flow.aws.tables.labels.add(Label(DOUBTED, "bicycle", "eve", "2026-11-30T10:00:00+00:00"))
+    with pytest.raises(InvalidLabels, match="has not corrected"):
         withdraw_correction(flow.aws, version, DOUBTED, "eve")
 
 

@@ -115,9 +115,13 @@ def withdraw_correction(aws: Aws, version: str, photo: str, by: str) -> Correcti
         InvalidLabels: they said nothing about it.
     """
     check_person(by)
-    labels = [label for label in aws.tables.labels.of_photo(photo) if label.by == by]
+    labels = [
+        label
+        for label in aws.tables.labels.of_photo(photo)
+        if label.by == by and label.origin is LabelOrigin.CORRECTION
+    ]
     if not labels:
-        raise InvalidLabels(f"{by!r} has not labelled photo {printable(photo)[:_MAX_SHOWN]}; nothing is to withdraw")
+        raise InvalidLabels(f"{by!r} has not corrected photo {printable(photo)[:_MAX_SHOWN]}; nothing is to withdraw")
     said = replace(labels[-1], label=WITHDRAWN, when=to_iso8601(datetime.now(UTC)))
     add_label(aws, said)
     return _standing(aws, said, next((it.label for it in _samples(aws, version) if it.sha256 == photo), ""))

@@ -14,7 +14,7 @@ from scones.domain.result import StepResult
 
 
 @dataclass(frozen=True, slots=True)
-class RegisteredModel:
+class ListedModel:
     """One model of the registry; *accuracy* is that of its *n* out-of-fold predictions, if it has any."""
 
     number: int
@@ -37,7 +37,7 @@ class ModelList(StepResult):
     TABLE = "models"
     FIGURE = ("models", "number", "accuracy")
 
-    models: tuple[RegisteredModel, ...]
+    models: tuple[ListedModel, ...]
 
 
 class ReleaseOutcome(StrEnum):
@@ -83,10 +83,10 @@ def list_models(aws: Aws) -> ModelList:
     return ModelList(tuple(_model(package, live) for package in packages))
 
 
-def _model(package: ModelPackage, live: Release | None) -> RegisteredModel:
+def _model(package: ModelPackage, live: Release | None) -> ListedModel:
     facts = package.properties
     accuracy = facts.get("accuracy-out-of-fold")
-    return RegisteredModel(
+    return ListedModel(
         number=package.number,
         live=live is not None and live.model_uri == package.model_uri,
         status=package.approval,
