@@ -14,6 +14,7 @@ from scones.data.labels import (
     WITHDRAWN,
     InvalidLabels,
     Label,
+    LabelOrigin,
     disagreements,
     label_studio_tasks,
     parse_labels,
@@ -215,6 +216,14 @@ def test_a_persons_last_word_counts_and_people_may_disagree(
         found = settled(order).get("h1")
         assert (found.label if found else None) == agreed
         assert len(disagreements(order).get("h1", ())) == disputed
+
+
+def test_a_correction_and_a_review_are_withdrawn_each_by_itself() -> None:
+    """What the same person said about the photo in the other place counts again."""
+    review, correction = said("bicycle", "ann", 1), replace(said("other", "ann", 2), origin=LabelOrigin.CORRECTION)
+    assert settled([review, correction])["h1"].label == "other"
+    assert settled([review, correction, replace(correction, label=WITHDRAWN, when="2026-12-01")])["h1"] == review
+    assert settled([review, correction, replace(review, label=WITHDRAWN, when="2026-12-01")])["h1"] == correction
 
 
 def test_photos_are_settled_each_by_itself() -> None:

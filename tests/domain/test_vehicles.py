@@ -77,7 +77,7 @@ def test_the_example_of_the_documentation_is_allowed() -> None:
         ({"van": {"max_trip_km": "9"}}, "max_trip_km = '9' must be a number"),
         ({"van": {"max_trip_km": True}}, "max_trip_km = True must be a number"),
         ({"van": {"max_litres": 0}}, "max_litres = 0 must be a number above 0"),
-        ({"van": {"km_per_hour": 0.0}}, "km_per_hour = 0.0 must be a number above 0"),
+        ({"van": {"km_per_hour": 0.0}}, "km_per_hour = 0.0 must be a number of at least 1"),
         ({"van": {"stop_minutes": -0.5}}, "stop_minutes = -0.5 must be a number of at least 0"),
         ({"van": {"bay": ""}}, "bay = '' must be the name of a bay"),
         ({"van": {"bay": 3}}, "bay = 3 must be the name of a bay"),

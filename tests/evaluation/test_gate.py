@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -307,3 +308,12 @@ def test_a_challenger_must_not_be_less_robust_nor_accept_more_other_things() -> 
         "robustness: the challenger's mean accuracy on corrupted photos",
     ][::-1]
     assert len(failed(check_side_effects(good, SideEffects(), 0.02))) == 3
+
+
+def test_checks_of_few_photos_can_be_kept() -> None:
+    """Plain numbers, whatever numpy computed them from: a record of them is written after the training."""
+    answers = np.tile([[0.9, 0.1], [0.1, 0.9]], (9, 1))
+    paired = PairedAnswers(["a", "b"] * 9, answers, answers)
+    for check in check_challenger(paired, None, ["a", "b"], must_be_better=False, margin=0.05):
+        assert {type(check.required), type(check.passed)} == {float, bool}
+        assert msgspec.json.encode(check)

@@ -1,6 +1,7 @@
 """Predictions without a cloud: a model file and photos, from Python and from the command line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,18 @@ def test_the_package_knows_its_version() -> None:
     assert f'version = "{scones.__version__}"' in text
     with pytest.raises(AttributeError, match="nothing_here"):
         scones.nothing_here  # noqa: B018
+
+
+def test_what_is_no_photo_costs_no_other_its_prediction(model: Path, tmp_path: Path) -> None:
+    """A pipe, whose reader would wait for ever, a folder's link that leads nowhere, and names that cannot exist."""
+    (good,) = photos(tmp_path, 200)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "gone")
+    wrong: list[str | Path] = [
+        tmp_path / "pipe.png",
+        tmp_path / "nowhere.png",
+        tmp_path / ("a" * 300),
+        "zero\0byte.png",
+    ]
+    found = scones.predict(model / "model", [*wrong, good])
+    assert [bool(item.error) for item in found] == [True] * 4 + [False]

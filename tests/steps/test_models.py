@@ -153,8 +153,11 @@ def test_the_newest_page_is_a_report_or_an_alert(both: Pipeline, tmp_path: Path)
     os.utime(report, (1, 1))
     uri = both.aws.bucket.put("monitor/alerts/20260101-000000.html", b"alert")
     both.aws.bucket.put("monitor/alerts/20270101-000000.json", b"{}")
+    (tmp_path / ".#evaluation.html").symlink_to(tmp_path / "gone")
     found = both.open(str(tmp_path))
     assert found.uri == uri
+    # The copy is as old as the alert, and is no report of another environment.
+    assert both.open(tmp_path) == found
     assert Path(found.page).read_text() == "alert"
     both.aws.bucket.remove(["monitor/alerts/20260101-000000.html", "monitor/alerts/20270101-000000.json"])
 

@@ -218,5 +218,5 @@ def demo(env: str | None, as_json: bool, data: str | None, report: Path, **chose
     with Terminal() as terminal:
         result = run_demo(settings, terminal, keep_standing=chosen["keep"], report_path=report, loop=chosen["loop"])
     tell_result(result, as_json=as_json)
-    first = "" if chosen["keep"] else "scones demo --keep, then "
+    first = "" if chosen["keep"] else f"scones demo --keep --env {settings.env}, then "
     echo(f"to see it in the browser: {first}scones console --env {settings.env}", err=True)

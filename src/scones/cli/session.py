@@ -256,6 +256,8 @@ def _naming_env(method: Callable[P, T], env: str) -> Callable[P, T]:
             return method(*args, **kwargs)
         except SconesError as error:
             error.args = (with_env(str(error)),)
+            if hasattr(error, "__notes__"):
+                error.__notes__ = [with_env(note) for note in error.__notes__]
             raise
         finally:
             shown_env.reset(before)

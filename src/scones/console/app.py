@@ -21,7 +21,7 @@ from scones.console.jobs import Job, Jobs
 from scones.console.security import ConsoleError, Role, Sessions
 from scones.domain import VERSION
 from scones.domain.errors import MissingPrerequisite, SconesError
-from scones.domain.text import printable
+from scones.domain.text import name_env, printable
 from scones.pipeline import Pipeline
 from scones.reports.theme import environment
 
@@ -56,7 +56,7 @@ class Console:
         self.describe = describe
         self.env = env
         self.sessions = Sessions()
-        self.jobs = Jobs(self.log_bug)
+        self.jobs = Jobs(self.log_bug, env)
         self.cache: dict[str, Any] = {}
         """What does not change while the connection lasts."""
         self.templates = environment(PackageLoader("scones.console"))
@@ -113,7 +113,8 @@ class Console:
             "local": flow is not None and bool(flow.settings.endpoint_url),
             "running": [] if state.get("role") is Role.COURIER else self.jobs.running(),
         }
-        return HTMLResponse(self.templates.get_template(template).render(**shared, **values), status)
+        page = self.templates.get_template(template).render(**shared, **values)
+        return HTMLResponse(name_env(page, self.env), status)
 
 
 def known_classes(flow: Pipeline) -> tuple[str, ...]:

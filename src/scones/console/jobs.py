@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from scones.domain.errors import SconesError
-from scones.domain.text import printable
+from scones.domain.text import DEFAULT_ENV, printable, shown_env, with_env
 
 _MAX_JOBS = 50
 _MAX_LINES = 500
@@ -43,7 +43,7 @@ class Job:
 
     def tell(self, line: str) -> None:
         """Add a line."""
-        self.lines = [*self.lines, printable(line)][-_MAX_LINES:]
+        self.lines = [*self.lines, printable(with_env(line))][-_MAX_LINES:]
         self.version += 1
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
@@ -80,8 +80,9 @@ class Job:
 class Jobs:
     """The jobs of this console, newest last; those that ended long ago are forgotten."""
 
-    def __init__(self, wrong: Callable[[BaseException], str]) -> None:
+    def __init__(self, wrong: Callable[[BaseException], str], env: str = DEFAULT_ENV) -> None:
         self._wrong = wrong
+        self._env = env
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self.stopping = threading.Event()
@@ -114,10 +115,11 @@ class Jobs:
         return job
 
     def _run(self, job: Job, work: Callable[[Job], object]) -> None:
+        shown_env.set(self._env)  # of this thread
         try:
             job.result = work(job)
         except SconesError as error:
-            job.error = "; ".join([printable(str(error)), *getattr(error, "__notes__", ())])
+            job.error = with_env("; ".join([printable(str(error)), *getattr(error, "__notes__", ())]))
         except Exception as error:  # noqa: BLE001 - a bug of one job is shown on its page, and logged with its trace
             job.error = self._wrong(error)
         finally:

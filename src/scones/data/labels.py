@@ -84,14 +84,18 @@ class Label:
 
 
 def newest(labels: Iterable[Label]) -> dict[str, dict[str, Label]]:
-    """Each person's last word about each photo: photo -> person -> label; withdrawn ones are left out."""
-    found: dict[str, dict[str, Label]] = {}
+    """Each person's last word about each photo: photo -> person -> label; withdrawn ones are left out.
+
+    To withdraw a correction of a training label leaves what the person said in a review, and the reverse.
+    """
+    last: dict[tuple[str, str, bool], Label] = {}
     for label in sorted(labels, key=lambda label: label.when):
-        found.setdefault(label.photo, {})[label.by] = label
-    standing = (
-        (photo, {by: label for by, label in said.items() if label.label != WITHDRAWN}) for photo, said in found.items()
-    )
-    return {photo: said for photo, said in standing if said}
+        last[label.photo, label.by, label.origin is LabelOrigin.CORRECTION] = label
+    found: dict[str, dict[str, Label]] = {}
+    for label in sorted(last.values(), key=lambda label: label.when):
+        if label.label != WITHDRAWN:
+            found.setdefault(label.photo, {})[label.by] = label
+    return found
 
 
 def settled(labels: Iterable[Label]) -> dict[str, Label]:

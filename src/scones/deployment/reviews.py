@@ -370,7 +370,11 @@ def withdraw(aws: Aws, photo: str, by: str) -> ReviewAnswer:
     """
     check_person(by)
     review = find_review(aws, photo)
-    labels = [label for label in aws.tables.labels.of_photo(photo) if label.by == by]
+    labels = [
+        label
+        for label in aws.tables.labels.of_photo(photo)
+        if label.by == by and label.origin is not LabelOrigin.CORRECTION
+    ]
     if not labels:
         raise InvalidLabels(f"{by!r} has not labelled photo {photo}; nothing is to withdraw")
     if labels[-1].label != WITHDRAWN:

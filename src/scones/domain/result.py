@@ -1,5 +1,6 @@
 """Result: what every step returns; a notebook shows it as a table, and it becomes a data frame or a figure."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -147,7 +148,10 @@ def _draw(ax: "Axes", along: Sequence[Any], drawn: Sequence[Any]) -> None:
     if drawn and not _numeric(drawn):
         raise ResultError(f"only numbers can be drawn, not {drawn[0]!r}; name another column as y")
     if _numeric(along):
-        ax.plot(along, drawn) if drawn else ax.hist([value for value in along if value is not None], _BINS)
+        finite = [value for value in along if value is not None and math.isfinite(value)]
+        if not finite:
+            raise ResultError("there is no finite number to draw; name another column")
+        ax.plot(along, drawn) if drawn else ax.hist(finite, _BINS)
         return
     counts = Counter(map(str, along))
     names, numbers = ([str(name) for name in along], drawn) if drawn else (list(counts), list(counts.values()))

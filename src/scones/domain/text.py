@@ -25,7 +25,7 @@ review list, review skip, review withdraw, rollback, simulate, stage, status, tr
 """
 COMMANDS: Final = frozenset(name.strip() for name in _LISTED.split(","))
 """The commands that take `--env`."""
-_COMMAND = re.compile(r"scones ((?:[a-z]+ ?){1,3})(?![^\n;`&]*--env)")
+_COMMAND = re.compile(r"scones ((?:(?!scones\b)[a-z]+\b(?!-) ?){1,3})(?!(?:(?!scones )[^\n;`&])*--env)")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n']")
 
 

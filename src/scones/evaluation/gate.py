@@ -170,8 +170,8 @@ def _checks(found: ClassificationMetrics, requirements: GateRequirements) -> Ite
 
 
 def _check(setting: str, meaning: str, measured: float | None, required: float, *, at_most: bool = False) -> GateCheck:
-    passed = measured is not None and (measured <= required if at_most else measured >= required)
-    return GateCheck(setting, meaning, required, at_most, measured, passed)
+    passed = measured is not None and bool(measured <= required if at_most else measured >= required)
+    return GateCheck(setting, meaning, float(required), at_most, None if measured is None else float(measured), passed)
 
 
 _CLASS_MARGIN = 0.05

@@ -1,5 +1,6 @@
 """Prediction: a model file applied to photos on this machine, without any cloud."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -9,6 +10,7 @@ import numpy as np
 
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
+from scones.data.sources.files import MAX_FILE_BYTES, require_photo_size
 from scones.domain.errors import DataError
 from scones.domain.result import StepResult
 from scones.domain.text import printable
@@ -58,7 +60,12 @@ def predict(model: AnyPath, photos: AnyPath | Iterable[AnyPath]) -> PredictResul
         PhotosUnusable: none of the files can be read.
     """
     given = [photos] if isinstance(photos, str | PathLike) else photos
-    files = [file for path in map(Path, given) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    # Path.is_dir raises for some names, before Python 3.14.
+    files = [
+        file
+        for path in map(Path, given)
+        for file in (sorted(path.iterdir()) if os.path.isdir(path) else [path])  # noqa: PTH112
+    ]
     source = Path(model)
     if source.is_dir():
         found = _predict(Model(read_model_file(source)), files)
@@ -91,11 +98,16 @@ def _predict(model: Model, files: list[Path]) -> tuple[Prediction, ...]:
 def _decoded(file: Path, size: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str":
     """The photo, or why it cannot be read."""
     try:
-        return decode(file.read_bytes(), size)
+        if file.exists() and not file.is_file():
+            return "is not a file"
+        with file.open("rb") as opened:
+            photo = opened.read(MAX_FILE_BYTES + 1)
+        require_photo_size(len(photo))
+        return decode(photo, size)
     except UnreadablePhoto as error:
         return error.reason
-    except OSError as error:
-        return f"cannot be read: {printable(error.strerror or str(error))}"
+    except (OSError, ValueError) as error:  # a name may be too long, or have a zero byte
+        return f"cannot be read: {printable(getattr(error, 'strerror', None) or str(error))}"
 
 
 def _prediction(model: Model, photo: str, answer: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> Prediction:

@@ -120,7 +120,7 @@ def withdraw_correction(aws: Aws, version: str, photo: str, by: str) -> Correcti
         for label in aws.tables.labels.of_photo(photo)
         if label.by == by and label.origin is LabelOrigin.CORRECTION
     ]
-    if not labels:
+    if not labels or labels[-1].label == WITHDRAWN:
         raise InvalidLabels(f"{by!r} has not corrected photo {printable(photo)[:_MAX_SHOWN]}; nothing is to withdraw")
     said = replace(labels[-1], label=WITHDRAWN, when=to_iso8601(datetime.now(UTC)))
     add_label(aws, said)

@@ -1,5 +1,6 @@
 """Models: list the registered models, the releases and the newest page, with what is known of each; change nothing."""
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -157,21 +158,23 @@ def newest_page(aws: Aws, folder: Path) -> NewestPage:
     Raises:
         NoPage: there is neither.
     """
-    report = newest_report(folder)
+    report = newest_report(folder, alerts=False)
     newest = max(aws.bucket.list(ALERTS_PREFIX), key=_when_page, default=None)
     if newest and _when_page(newest) > (Path(report.page).stat().st_mtime if report else 0):
-        copy = folder / f"alert-{newest.key.rpartition('/')[2]}"
+        copy = folder / f"alert-{aws.env}-{newest.key.rpartition('/')[2]}"
         folder.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(aws.bucket.get(newest.key))
+        os.utime(copy, (newest.modified, newest.modified))
         return NewestPage(str(copy), aws.bucket.uri(newest.key))
     if report is None:
         raise NoPage(f"there is no report below {folder} and no alert; to write a report, run: scones evaluate")
     return report
 
 
-def newest_report(folder: Path) -> NewestPage | None:
-    """Find the newest report below *folder*; None if there is none."""
-    found = max(((path.stat().st_mtime, str(path)) for path in folder.rglob("*.html")), default=None)
+def newest_report(folder: Path, *, alerts: bool = True) -> NewestPage | None:
+    """Find the newest report below *folder*, or copy of an alert of any environment; None if there is none."""
+    pages = (path for path in folder.rglob("*.html") if path.is_file() and (alerts or not path.match("alert-*")))
+    found = max(((path.stat().st_mtime, str(path)) for path in pages), default=None)
     return NewestPage(found[1], "") if found else None
 
 

@@ -134,7 +134,8 @@ def check_limits(settings: Settings, start: RetrainingStart, before: Sequence[Re
     """
     if not start.labels.unlearned:
         raise RetrainingRefused(
-            "there is nothing new to learn: the live model's data has every label; label photos: run: scones review"
+            "there is nothing new to learn: the live model's data has every label; "
+            "label photos: run: scones review list"
         )
     if not start.automatic:
         return

@@ -156,8 +156,9 @@ def choices(order: Order, couriers: Sequence[Courier], rules: Rules, now_minute:
     """Every courier as a candidate for *order*: those who may take it first, then the nearest."""
     found = []
     for courier in couriers:
-        if courier.vehicle not in {"", *rules.vehicles}:
-            found.append(CourierChoice(courier, "", 0.0, 0.0, f"class {courier.vehicle!r} has no dispatch rules"))
+        if not rules.vehicles or courier.vehicle not in {"", *rules.vehicles}:
+            which = f"class {courier.vehicle!r} has no" if courier.vehicle else "no class has"
+            found.append(CourierChoice(courier, "", 0.0, 0.0, f"{which} dispatch rules"))
             continue
         limits = rules.limits(courier)
         approach = courier.place.distance_km(order.pickup)
