@@ -107,6 +107,7 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
     pytest.fail(f"{line!r} was never said")
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_ends_with_figures_a_report_and_nothing_left(home: dict[str, str], wheel: Path) -> None:
     """Every step ran, the drift drill raised an alarm, and the cloud it ran on is gone.
 
