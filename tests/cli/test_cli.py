@@ -208,7 +208,7 @@ def test_a_teardown_without_a_terminal_is_refused_in_one_line(inputs: Path) -> N
         code, out, err = run(*arguments)
         assert (code, out) == (1, "")
         assert re.fullmatch(
-            r"scones: `scones down --env \S+` must be confirmed.* run: scones down --env \S+ --yes", err.splitlines()[-1]
+            r"scones: `scones down --env \S+` must be confirmed.* scones down --env \S+ --yes", err.splitlines()[-1]
         )
     assert "24 staged photos" in err or "not the bucket" in err
     assert json.loads(run("status", "--json")[1])["resources"] == before
