@@ -28,6 +28,7 @@ ALLOWED = {
     "botocore",
     "collections",
     "concurrent",
+    "contextvars",
     "contextlib",
     "dataclasses",
     "decimal",
