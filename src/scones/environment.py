@@ -34,15 +34,19 @@ ModelReference = int | AnyPath
 """A model: its number in the registry, the path of its file or folder, or the s3:// URI of its file."""
 
 
+def as_place(named: AnyPath) -> str:
+    """A path or a URI as text; a Path of a URI has lost one of its slashes."""
+    return re.sub(r"^s3:/+", "s3://", fspath(named))
+
+
 def read_reference(named: ModelReference) -> int | str | Path:
     """Tell a number, a URI and a path apart, however a user wrote them; `./4` is a path."""
     if isinstance(named, int):
         return named
-    text = fspath(named)
+    text = as_place(named)
     if text.isascii() and text.isdecimal():
         return int(text)
-    # A Path of a URI has lost one of its slashes.
-    return re.sub(r"^s3:/+", "s3://", text) if text.startswith("s3:/") else Path(text)
+    return text if text.startswith("s3://") else Path(text)
 
 
 class NotRegistered(DataError):

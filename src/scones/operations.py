@@ -4,15 +4,14 @@ A step is imported when it is called, so that a command loads what it uses and n
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scones.data.dataset import Sample
-from scones.environment import AnyPath, Environment, ModelReference
+from scones.environment import AnyPath, Environment, ModelReference, as_place
 
 if TYPE_CHECKING:
     from scones.deployment.reviews import Review, ReviewAnswer, Reviews
@@ -87,10 +86,7 @@ class Operations(Environment):
 
         table = require_format(Path(output)) if output is not None else None
         deployed, stack = self._deployed(), self._up()
-
-        # A Path of a URI has lost one of its slashes.
-        place = re.sub(r"^s3:/+", "s3://", fspath(source))
-        photos = open_batch(self.aws, place, self.settings.photo_bucket, self.report)
+        photos = open_batch(self.aws, as_place(source), self.settings.photo_bucket, self.report)
         terms = BatchTerms(
             model=deployed.config,
             classes=deployed.classes,
@@ -155,12 +151,13 @@ class Operations(Environment):
         """Write the page of the alert that *found* reports into *folder*; None if there is no alert."""
         if not found.report_uri:
             return None
-        body = self.aws.bucket.find(self.aws.bucket.key(found.report_uri))
+        from scones.steps.models import copy_alert
+
+        key = self.aws.bucket.key(found.report_uri)
+        body = self.aws.bucket.find(key)
         if body is None:
             return None
-        page = Path(folder) / f"alert-{self.aws.env}-{found.report_uri.rpartition('/')[2]}"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_bytes(body)
+        page = copy_alert(self.aws, key, body, Path(folder))
         self.report.tell(f"alert page {page}")
         return page
 

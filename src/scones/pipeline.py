@@ -3,15 +3,13 @@
 A step is imported when it is called, so that a command loads what it uses and no more.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scones.domain.errors import MissingPrerequisite, SconesError
-from scones.environment import AnyPath, ModelReference, as_path, read_reference
+from scones.environment import AnyPath, ModelReference, as_path, as_place, read_reference
 from scones.operations import Operations
 
 if TYPE_CHECKING:
@@ -101,8 +99,8 @@ class Pipeline(Operations):
         foreign = ForeignModel(Path(model), tuple(classes), preprocess, output, self.settings.seed)
         foreign.check()
         if photos is not None:
-            data = re.sub(r"^s3:/+", "s3://", fspath(photos))
-            replace(self, settings=replace(self._with(foreign.classes or self.settings.classes), data=data)).stage()
+            settings = replace(self._with(foreign.classes or self.settings.classes), data=as_place(photos))
+            replace(self, settings=settings).stage()
         staged = self._staged()
         foreign = foreign.with_classes(staged.classes)
         self.aws.registry.check_group()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from scones.aws.client import AwsError, Client, Credentials, check_region, partition
 from scones.aws.cloudformation import Stacks
@@ -15,6 +16,10 @@ from scones.aws.sagemaker import SageMaker, Scaling
 from scones.aws.stepfunctions import Batches, Functions, Workflow
 from scones.config.settings import Settings
 from scones.domain.errors import CloudError
+from scones.domain.naming import manifest_key
+
+if TYPE_CHECKING:
+    from scones.data.dataset import Sample
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
@@ -115,6 +120,12 @@ class Aws:
     def retrain_machine(self) -> str:
         """The ARN of the state machine for retrainings, even if it does not exist."""
         return f"{self.batch_machine.removesuffix('-batch')}-retrain"
+
+    def training_samples(self, data_version: str) -> "tuple[Sample, ...]":
+        """Read the training part of a data version's manifest; none where the version was deleted."""
+        from scones.data.dataset import from_lines
+
+        return from_lines(self.bucket.find(manifest_key(data_version, "train")) or b"", self.bucket.name)
 
 
 def connect(settings: Settings, credentials: Credentials | None = None) -> Aws:

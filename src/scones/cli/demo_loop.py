@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,10 +106,10 @@ def hold_back(dataset: Dataset, seed: int) -> tuple[Dataset, tuple[LabelledPhoto
     more, arriving = max(0, TESTED[dataset.kind] - tested), REVIEWED + JUDGED + IMPORTED
     kept = [photo for photo in dataset.photos if photo.split == "test"]
     held: list[list[LabelledPhoto]] = []
+    test, traffic = (math.ceil(count / len(classes)) for count in (more, arriving))
     for label in classes:
         photos = [photo for photo in dataset.photos if photo.split == "train" and photo.label == label]
         places = rng.permutation(len(photos))
-        test, traffic = -(-more // len(classes)), -(-arriving // len(classes))
         if len(photos) < test + traffic + TRAINED:
             raise SourceError(
                 f"class {label!r} has {len(photos)} training photos; the demo of the loop needs "
@@ -193,7 +194,7 @@ def _import_poisoned(flow: Pipeline, samples: Sequence[Sample]) -> int:
 def _import(flow: Pipeline, labels: Mapping[str, str], by: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "labels.csv"
-        path.write_text("".join(f"{photo},{label}\n" for photo, label in {"photo": "label", **labels}.items()))
+        path.write_text("photo,label\n" + "".join(f"{photo},{label}\n" for photo, label in labels.items()))
         flow.import_labels(path, by)
 
 

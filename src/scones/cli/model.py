@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from scones.steps.up import StackOutputs
 
 
+_WHICH = " MODEL is its number in the registry, its file, or s3://... [default: the model trained last]"
+
+
 class _EvaluateOptions(TypedDict):
     """The options of `evaluate`, apart from what it evaluates."""
 
@@ -136,10 +139,7 @@ def register(  # noqa: PLR0913 - one parameter for each option
     )
 
 
-@click.command(
-    help=STEPS["approve"]
-    + " MODEL is its number in the registry, its file, or s3://... [default: the model trained last]"
-)
+@click.command(help=STEPS["approve"] + _WHICH)
 @click.argument("model", type=MODEL, required=False)
 @click.option("--reject", metavar="REASON", help="Reject it for this reason.")
 @options
@@ -172,10 +172,7 @@ _now = click.option(
 )
 
 
-@click.command(
-    help=STEPS["deploy"]
-    + " MODEL is its number in the registry, its file, or s3://... [default: the model trained last]"
-)
+@click.command(help=STEPS["deploy"] + _WHICH)
 @click.argument("model", type=MODEL, required=False)
 @click.option("--mode", type=click.Choice(MODES), help="Run the endpoint on instances or serverless.")
 @_now

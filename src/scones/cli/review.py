@@ -62,8 +62,10 @@ def answer(photo: str, label: str, by: str, env: str | None, as_json: bool) -> N
 @options
 def withdraw(photo: str, by: str, correction: bool, env: str | None, as_json: bool) -> None:
     """Withdraw an answer."""
-    withdrawn = "withdraw_correction" if correction else "withdraw"
-    run("review", {"env": env}, as_json, lambda flow: getattr(flow, withdrawn)(photo, by))
+    if correction:
+        run("review", {"env": env}, as_json, lambda flow: flow.withdraw_correction(photo, by))
+    else:
+        run("review", {"env": env}, as_json, lambda flow: flow.withdraw(photo, by))
 
 
 @review.command(help="Take PHOTO out of the open reviews without an answer, for example because it is gone.")

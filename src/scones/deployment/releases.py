@@ -119,6 +119,12 @@ def _read(bucket: Bucket, key: str, body: bytes) -> Release:
         raise ReleaseUnreadable(bucket.uri(key)) from error
 
 
+def live_release(releases: Iterable[Release], endpoint: Endpoint | None) -> Release | None:
+    """The newest finished release that *endpoint* serves; None during an update, or after a manual change."""
+    served = [release for release in releases if release.finished and endpoint and release.config == endpoint.config]
+    return max(served, key=lambda release: release.number, default=None)
+
+
 def show_update(hosting: Realtime | Serverless, report: Reporter) -> Watch:
     """Returns what reports each watched step of an endpoint's update, with a countdown."""
     steps = len(hosting.shares)

@@ -13,14 +13,12 @@ from typing import Final
 import msgspec
 
 from scones.aws.connection import Aws
-from scones.data.dataset import from_lines
 from scones.data.growth import LabelledTraffic, provenance_of_name
 from scones.data.labels import NOT_A_VEHICLE, Label
 from scones.domain.naming import (
     FORGOTTEN_KEY,
     RETRAIN_SKIPPED_KEY,
     RETRAININGS_PREFIX,
-    manifest_key,
     outliers_prefix,
     result_key,
     to_iso8601,
@@ -99,7 +97,7 @@ def count_new_labels(aws: Aws, data_version: str, labels: Sequence[Label], last:
     if not labels:
         return NewLabels(0, 0)
     bucket = aws.bucket
-    samples = from_lines(bucket.find(manifest_key(data_version, "train")) or b"", bucket.name)
+    samples = aws.training_samples(data_version)
     names = (item.key.rpartition("/")[2] for item in bucket.list(outliers_prefix(data_version)))
     learned = {it.provenance.photo: it.label for it in samples if it.provenance}
     learned |= {it.photo: NOT_A_VEHICLE for name in names if (it := provenance_of_name(name))}

@@ -41,6 +41,7 @@ __all__ = [
     "list_reviews",
     "record_answer",
     "review_photo",
+    "said_by",
     "skip",
     "withdraw",
 ]
@@ -280,6 +281,12 @@ def add_label(aws: Aws, label: Label) -> bool:
     return not same and aws.tables.labels.add(label)
 
 
+def said_by(aws: Aws, photo: str, by: str, *, corrections: bool) -> list[Label]:
+    """What a person said about a photo, the oldest first: corrections of its training label, or everything else."""
+    labels = aws.tables.labels.of_photo(photo)
+    return [label for label in labels if label.by == by and (label.origin is LabelOrigin.CORRECTION) == corrections]
+
+
 def record_answer(aws: Aws, review: Review, said: Label) -> ReviewAnswer:
     """Add the label, mark the review as answered, and dispatch the courier by the answer that counts."""
     add_label(aws, said)
@@ -370,11 +377,7 @@ def withdraw(aws: Aws, photo: str, by: str) -> ReviewAnswer:
     """
     check_person(by)
     review = find_review(aws, photo)
-    labels = [
-        label
-        for label in aws.tables.labels.of_photo(photo)
-        if label.by == by and label.origin is not LabelOrigin.CORRECTION
-    ]
+    labels = said_by(aws, photo, by, corrections=False)
     if not labels:
         raise InvalidLabels(f"{by!r} has not labelled photo {photo}; nothing is to withdraw")
     if labels[-1].label != WITHDRAWN:

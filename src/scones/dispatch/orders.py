@@ -101,6 +101,10 @@ class Rules:
         if missing := [name for name in classes if name not in self.vehicles]:
             raise MissingRules(missing)
 
+    def cover(self, courier: Courier) -> bool:
+        """Whether the courier's vehicle has limits; an unsure one has those of all classes, if there are any."""
+        return courier.vehicle in self.vehicles if courier.vehicle else bool(self.vehicles)
+
     def limits(self, courier: Courier) -> VehicleLimits:
         """The limits of the courier's vehicle; of an unsure one, the strictest of all classes and the lowest speed.
 

@@ -1,6 +1,7 @@
 """Vehicles: what each class of vehicle may deliver. Standard library only: the Dispatch function contains this file."""
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -183,11 +184,12 @@ def _check(where: str, rule: str, value: object) -> None:
                 f"{where} = {value!r} must be the name of a bay, of 1 to {_MAX_BAY_CHARACTERS} characters"
             )
         return
-    least = "of at least 0" if rule in _OPTIONAL else "of at least 1" if rule == "km_per_hour" else "above 0"
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
-    if (
-        not 0 <= number <= _MAX_NUMBER
-        or (number == 0 and rule not in _OPTIONAL)
-        or (number < 1 and rule == "km_per_hour")
-    ):
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if rule in _OPTIONAL:
+        least, enough = "of at least 0", number >= 0
+    elif rule == "km_per_hour":
+        least, enough = "of at least 1", number >= 1
+    else:
+        least, enough = "above 0", number > 0
+    if not enough or number > _MAX_NUMBER:
         raise SettingsError(f"{where} = {value!r} must be a number {least} and at most {_MAX_NUMBER:,}")

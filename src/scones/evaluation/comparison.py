@@ -53,11 +53,15 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """One sentence on which is better, if the difference is significant."""
-        split = f"{self.only_ours} photos only this model has right, {self.only_theirs} only the other"
+        return self.verdict_on("this model", "the other model", short="the other")
+
+    def verdict_on(self, ours: str, theirs: str, short: str = "") -> str:
+        """The same with these names; *short* is the other's where a word may be left out."""
+        split = f"{self.only_ours} photos only {ours} has right, {self.only_theirs} only {short or theirs}"
         chance = f"p = {self.p_value:.2g}" if self.p_value >= _MIN_SHOWN else f"p < {_MIN_SHOWN:g}"
         if self.p_value >= SIGNIFICANCE:
             return f"no significant difference: {split} ({chance})"
-        better = "this model" if self.only_ours > self.only_theirs else "the other model"
+        better = ours if self.only_ours > self.only_theirs else theirs
         return f"{better} is better: {split} ({chance})"
 
 

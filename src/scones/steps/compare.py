@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from scones.aws.connection import Aws
-from scones.data.dataset import Sample, from_lines
+from scones.data.dataset import Sample
 from scones.data.decode import decode
 from scones.domain.errors import EvaluationError
-from scones.domain.naming import manifest_key, split_prefix
+from scones.domain.naming import split_prefix
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
 from scones.evaluation import comparison
@@ -25,6 +25,9 @@ from scones.model.out_of_fold import OutOfFoldPredictions
 
 MAX_TEST_PHOTOS: Final = 500
 """So many test photos tell two models apart well enough, within seconds."""
+
+
+ComparedPhotos = Literal["test photos", "training photos, out of fold"]
 
 
 class CannotCompare(EvaluationError):
@@ -45,13 +48,12 @@ class ModelComparison(StepResult):
     low: float
     high: float
     figures: Comparison
-    photos: Literal["test photos", "training photos, out of fold"] = "training photos, out of fold"
+    photos: ComparedPhotos
 
     @property
     def verdict(self) -> str:
         """One sentence on which is better, if the difference is significant."""
-        words = self.figures.verdict.replace("this model", f"model {self.one}")
-        return words.replace("the other model", "the other").replace("the other", f"model {self.other}")
+        return self.figures.verdict_on(f"model {self.one}", f"model {self.other}")
 
     def lines(self) -> tuple[str, str]:
         """Both accuracies with their paired difference, and what that says."""
@@ -71,11 +73,9 @@ def compare(aws: Aws, one: int, other: int) -> ModelComparison:
         CannotCompare: they have no such photos, or different classes.
         NoSuchModel: one of them is not registered.
     """
-    if one == other:
-        raise CannotCompare(f"model {one} cannot be compared with itself; name two models")
+    _require_two(one, other)
     (ours, mine), (theirs, yours) = (_out_of_fold(aws, number) for number in (one, other))
-    if ours.classes != theirs.classes:
-        raise CannotCompare(f"models {one} and {other} have different classes")
+    _require_same_classes(one, other, ours.classes, theirs.classes)
     both = [(place, yours[photo]) for photo, place in mine.items() if photo in yours]
     if not both:
         raise CannotCompare(f"models {one} and {other} were trained on different photos: none can be compared")
@@ -85,8 +85,7 @@ def compare(aws: Aws, one: int, other: int) -> ModelComparison:
     figures = comparison.compare(
         photos, ours.probabilities[left], theirs.probabilities[right], ours.classes, f"model {other}"
     )
-    low, high = difference_interval(figures.only_ours, figures.only_theirs, figures.n)
-    return ModelComparison(one, other, figures.accuracy - figures.other_accuracy, low, high, figures)
+    return _compared(one, other, figures, "training photos, out of fold")
 
 
 def compare_on_test_photos(
@@ -104,16 +103,14 @@ def compare_on_test_photos(
         InvalidModelFile: a file cannot be read.
     """
     (one, _), (other, _) = models
-    if one == other:
-        raise CannotCompare(f"model {one} cannot be compared with itself; name two models")
+    _require_two(one, other)
     test = [sample for sample in samples if sample.split == "test"]
     test = test[:: max(1, math.ceil(len(test) / MAX_TEST_PHOTOS))]
     bodies = aws.bucket.get_all([sample.key for sample in test])
     with ExitStack() as stack:
         opened = [stack.enter_context(open_model_file(path)) for _, path in models]
         classes = opened[0].classes
-        if classes != opened[1].classes:
-            raise CannotCompare(f"models {one} and {other} have different classes")
+        _require_same_classes(one, other, classes, opened[1].classes)
         if opened[0].version == opened[1].version:
             raise CannotCompare(f"models {one} and {other} are the same model")
         photos = tuple(
@@ -138,9 +135,22 @@ def compare_on_test_photos(
             classes,
             f"model {other}",
         )
+    return _compared(one, other, figures, "test photos")
+
+
+def _require_two(one: int | str, other: int | str) -> None:
+    if one == other:
+        raise CannotCompare(f"model {one} cannot be compared with itself; name two models")
+
+
+def _require_same_classes(one: int | str, other: int | str, ours: tuple[str, ...], theirs: tuple[str, ...]) -> None:
+    if ours != theirs:
+        raise CannotCompare(f"models {one} and {other} have different classes")
+
+
+def _compared(one: int | str, other: int | str, figures: Comparison, photos: ComparedPhotos) -> ModelComparison:
     low, high = difference_interval(figures.only_ours, figures.only_theirs, figures.n)
-    lead = figures.accuracy - figures.other_accuracy
-    return ModelComparison(one, other, lead, low, high, figures, "test photos")
+    return ModelComparison(one, other, figures.accuracy - figures.other_accuracy, low, high, figures, photos)
 
 
 def _out_of_fold(aws: Aws, number: int) -> tuple[OutOfFoldPredictions, dict[str, int]]:
@@ -150,8 +160,7 @@ def _out_of_fold(aws: Aws, number: int) -> tuple[OutOfFoldPredictions, dict[str,
         found, version = OutOfFoldPredictions.kept(model_file), model_file.data_version
     if found is None:
         raise CannotCompare(f"model {number} has no out-of-fold predictions")
-    manifest = aws.bucket.find(manifest_key(version, "train")) or b""
-    contents = {sample.key: sample.sha256 for sample in from_lines(manifest, aws.bucket.name)}
+    contents = {sample.key: sample.sha256 for sample in aws.training_samples(version)}
     found = replace(found, names=tuple(f"{split_prefix(version, 'train')}{name}" for name in found.names))
     # Where the data version was deleted, a photo is known by its pixels at the model's own size.
     marks = zip(found.names, found.fingerprints, strict=True)

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from scones.aws.connection import Aws
-from scones.data.dataset import Sample, from_lines
 from scones.data.labels import WITHDRAWN, InvalidLabels, Label, LabelOrigin, newest
-from scones.deployment.reviews import UnknownPhoto, add_label, check_label, check_person
-from scones.domain.naming import manifest_key, split_prefix, to_iso8601
+from scones.deployment.reviews import UnknownPhoto, add_label, check_label, check_person, said_by
+from scones.domain.naming import split_prefix, to_iso8601
 from scones.domain.result import StepResult
 from scones.domain.text import printable
 from scones.model.model_file import open_model_file
@@ -71,8 +70,8 @@ def list_corrections(aws: Aws, version: str, trained_on: str, model_uri: str, li
     with open_model_file(aws.bucket.get(aws.bucket.key(model_uri))) as model_file:
         known = OutOfFoldPredictions.kept(model_file)
     prefix = split_prefix(trained_on, "train")
-    contents = {sample.key.removeprefix(prefix): sample.sha256 for sample in _samples(aws, trained_on)}
-    staged = {(sample.sha256, sample.label): sample for sample in _samples(aws, version)}
+    contents = {sample.key.removeprefix(prefix): sample.sha256 for sample in aws.training_samples(trained_on)}
+    staged = {(sample.sha256, sample.label): sample for sample in aws.training_samples(version)}
     suspects = find_suspects(known, contents, staged) if known else ()
     found = [
         ContradictedLabel(sample.sha256, sample.key, sample.label, suspect.predicted, suspect.confidence)
@@ -94,7 +93,7 @@ def correct(aws: Aws, version: str, photo: str, label: str, by: str) -> Correcti
         InvalidLabels: an unknown class, or no name of a person.
     """
     check_person(by)
-    samples = _samples(aws, version)
+    samples = aws.training_samples(version)
     sample = next((each for each in samples if each.sha256 == photo), None)
     if sample is None:
         raise UnknownPhoto(
@@ -115,23 +114,15 @@ def withdraw_correction(aws: Aws, version: str, photo: str, by: str) -> Correcti
         InvalidLabels: they said nothing about it.
     """
     check_person(by)
-    labels = [
-        label
-        for label in aws.tables.labels.of_photo(photo)
-        if label.by == by and label.origin is LabelOrigin.CORRECTION
-    ]
+    labels = said_by(aws, photo, by, corrections=True)
     if not labels or labels[-1].label == WITHDRAWN:
         raise InvalidLabels(f"{by!r} has not corrected photo {printable(photo)[:_MAX_SHOWN]}; nothing is to withdraw")
     said = replace(labels[-1], label=WITHDRAWN, when=to_iso8601(datetime.now(UTC)))
     add_label(aws, said)
-    return _standing(aws, said, next((it.label for it in _samples(aws, version) if it.sha256 == photo), ""))
+    return _standing(aws, said, next((it.label for it in aws.training_samples(version) if it.sha256 == photo), ""))
 
 
 def _standing(aws: Aws, said: Label, before: str) -> Correction:
     standing = newest(aws.tables.labels.of_photo(said.photo)).get(said.photo, {})
     others = {who: label.label for who, label in standing.items() if label.label != said.label and who != said.by}
     return Correction(said.photo, before, said.label, said.by, others)
-
-
-def _samples(aws: Aws, version: str) -> tuple[Sample, ...]:
-    return from_lines(aws.bucket.find(manifest_key(version, "train")) or b"", aws.bucket.name)

@@ -98,9 +98,8 @@ def _couriers(items: Sequence[Item], rules: Rules) -> list[Courier]:
     """The couriers with rules, seen recently enough to know where they are."""
     now = time.time() / 60
     couriers = [courier_of(item) for item in items]
-    known = {"", *rules.vehicles}
     lately = [item for item in couriers if item.free_minute >= now - OLDEST_MINUTES]
-    return [replace(item, free_minute=now) for item in lately if item.vehicle in known]
+    return [replace(item, free_minute=now) for item in lately if rules.cover(item)]
 
 
 def _give(tables: Tables, plan: DispatchPlan, seen: dict[str, Item], clients: int) -> list[Assignment]:

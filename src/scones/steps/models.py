@@ -8,7 +8,7 @@ from pathlib import Path
 from scones.aws.connection import Aws
 from scones.aws.registry import ApprovalStatus, ModelPackage
 from scones.aws.s3 import S3Object
-from scones.deployment.releases import Release, list_releases
+from scones.deployment.releases import Release, list_releases, live_release
 from scones.domain.errors import DataError
 from scones.domain.naming import ALERTS_PREFIX
 from scones.domain.result import StepResult
@@ -79,7 +79,7 @@ class ReleaseList(StepResult):
 
 def list_models(aws: Aws) -> ModelList:
     """Read the registry."""
-    live = _live(aws, list_releases(aws.bucket))
+    live = live_release(list_releases(aws.bucket), aws.sagemaker.find_endpoint(aws.name))
     packages = [aws.registry.get(number) for number in sorted(aws.registry.numbers(), reverse=True)]
     return ModelList(tuple(_model(package, live) for package in packages))
 
@@ -103,7 +103,7 @@ def _model(package: ModelPackage, live: Release | None) -> ListedModel:
 def list_kept_releases(aws: Aws) -> ReleaseList:
     """Read the records of the releases."""
     found = list_releases(aws.bucket)
-    live = _live(aws, found)
+    live = live_release(found, aws.sagemaker.find_endpoint(aws.name))
     numbers = {release.model_uri: aws.registry.find(release.model_uri) for release in found}
 
     def outcome(release: Release) -> ReleaseOutcome:
@@ -133,13 +133,6 @@ def list_kept_releases(aws: Aws) -> ReleaseList:
     )
 
 
-def _live(aws: Aws, releases: list[Release]) -> Release | None:
-    """The newest finished release whose configuration the endpoint serves."""
-    endpoint = aws.sagemaker.find_endpoint(aws.name)
-    finished = [release for release in releases if release.finished and endpoint and release.config == endpoint.config]
-    return finished[-1] if finished else None
-
-
 class NoPage(DataError):
     """There is no report and no alert."""
 
@@ -161,14 +154,20 @@ def newest_page(aws: Aws, folder: Path) -> NewestPage:
     report = newest_report(folder, alerts=False)
     newest = max(aws.bucket.list(ALERTS_PREFIX), key=_when_page, default=None)
     if newest and _when_page(newest) > (Path(report.page).stat().st_mtime if report else 0):
-        copy = folder / f"alert-{aws.env}-{newest.key.rpartition('/')[2]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(aws.bucket.get(newest.key))
+        copy = copy_alert(aws, newest.key, aws.bucket.get(newest.key), folder)
         os.utime(copy, (newest.modified, newest.modified))
         return NewestPage(str(copy), aws.bucket.uri(newest.key))
     if report is None:
         raise NoPage(f"there is no report below {folder} and no alert; to write a report, run: scones evaluate")
     return report
+
+
+def copy_alert(aws: Aws, key: str, body: bytes, folder: Path) -> Path:
+    """Write the page of an alert, which lies at *key*, into *folder*; returns where."""
+    copy = folder / f"alert-{aws.env}-{key.rpartition('/')[2]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(body)
+    return copy
 
 
 def newest_report(folder: Path, *, alerts: bool = True) -> NewestPage | None:

@@ -125,13 +125,13 @@ def _other_mode(release: Release) -> str:
 
 def _refuse(aws: Aws, release: Release) -> str:
     """Why the release cannot be deployed; empty if it can."""
-    package, which = aws.registry.find(release.model_uri), f"its model {release.package}"
+    package, which = aws.registry.find(release.model_uri), f"model {release.package}"
     if package is None:
-        return f"{which} is no longer in the registry"
+        return f"its {which} is no longer in the registry"
     if package.approval is not ApprovalStatus.APPROVED:
-        return f"{which} is no longer approved: {package.reason}"
+        return f"its {which} is no longer approved: {package.reason}"
     if aws.bucket.age_seconds(aws.bucket.key(release.model_uri)) is None:
-        return f"the file of {which[4:]} is gone: {release.model_uri}"
+        return f"the file of {which} is gone: {release.model_uri}"
     model = aws.sagemaker.model_behind(release.config)
     if not model:
         return "its configuration is gone"

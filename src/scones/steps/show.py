@@ -11,7 +11,7 @@ from scones.aws.connection import Aws
 from scones.aws.registry import ModelPackage
 from scones.aws.sagemaker import Endpoint
 from scones.config.settings import Settings
-from scones.deployment.releases import Release, list_releases
+from scones.deployment.releases import Release, list_releases, live_release
 from scones.dispatch.order_book import ASSIGNED, OLDEST_MINUTES, OPEN, Item, courier_of, order_of
 from scones.dispatch.orders import Courier, Order, Rules
 from scones.domain.decision import VEHICLES
@@ -39,10 +39,8 @@ class Serving:
 
     @property
     def live(self) -> Release | None:
-        """The finished release that the endpoint serves; None during an update, or after a manual change."""
-        finished = [release for release in self.releases if release.finished]
-        config = self.endpoint.config if self.endpoint else ""
-        return next((release for release in finished if release.config == config), None)
+        """The release that the endpoint serves, as `live_release` finds it."""
+        return live_release(self.releases, self.endpoint)
 
 
 def show_serving(aws: Aws) -> Serving:
@@ -156,7 +154,7 @@ def choices(order: Order, couriers: Sequence[Courier], rules: Rules, now_minute:
     """Every courier as a candidate for *order*: those who may take it first, then the nearest."""
     found = []
     for courier in couriers:
-        if not rules.vehicles or courier.vehicle not in {"", *rules.vehicles}:
+        if not rules.cover(courier):
             which = f"class {courier.vehicle!r} has no" if courier.vehicle else "no class has"
             found.append(CourierChoice(courier, "", 0.0, 0.0, f"{which} dispatch rules"))
             continue

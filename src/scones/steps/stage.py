@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from scones.data.growth import LabelledTraffic, grow, provenance_of_name
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.data.labels import Label
 from scones.data.loading import load_configured_dataset
+from scones.deployment.reviews import is_photo_id
 from scones.deployment.template import create_base_stack
 from scones.dispatch.order_book import Write
 from scones.domain.errors import DataError
@@ -320,8 +320,8 @@ def _label_issues(
     if known is None:
         return "", ()
     prefix = split_prefix(model.data_version, "train")
-    manifest = aws.bucket.find(manifest_key(model.data_version, "train")) or b""
-    contents = {sample.key.removeprefix(prefix): sample.sha256 for sample in from_lines(manifest, aws.bucket.name)}
+    samples = aws.training_samples(model.data_version)
+    contents = {sample.key.removeprefix(prefix): sample.sha256 for sample in samples}
     suspects = find_suspects(known, contents, {(photo.sha256, photo.label): photo for photo in collection.photos})
     if suspects is None:
         return "", ()
@@ -338,9 +338,6 @@ def _out_of_fold(aws: Aws, model: TrainedModel, report: Reporter) -> OutOfFoldPr
     except (InvalidModelFile, InvalidOutOfFold) as error:
         report.tell(f"the report lists no label issues: {error}")
         return None
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class NotAPhotoId(DataError):
@@ -379,7 +376,7 @@ def forget(aws: Aws, photo: str, capture_days: int, report: Reporter) -> Forgott
         NotAPhotoId: *photo* is no SHA-256.
     """
     photo = photo.strip().lower()
-    if not _SHA256.fullmatch(photo):
+    if not is_photo_id(photo):
         raise NotAPhotoId(photo)
     _remember(aws, photo)
     versions: list[str] = []
