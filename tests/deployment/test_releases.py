@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from scones.aws.sagemaker import Endpoint, Realtime, choose_hosting
+from scones.aws.hosting import Realtime, choose_hosting
+from scones.aws.sagemaker import Endpoint
 from scones.config.settings import Settings
 from scones.deployment.releases import announce_unwatched, show_update
 from scones.domain.progress import Silent

@@ -12,7 +12,8 @@ from access_keys import KEY, KEYS
 from faulty import Fault, before
 from scones.aws.client import Client, wait
 from scones.aws.connection import connect
-from scones.aws.sagemaker import UpdateRolledBack, choose_hosting
+from scones.aws.hosting import choose_hosting
+from scones.aws.sagemaker import UpdateRolledBack
 from scones.deployment.releases import ReleaseUnreadable, list_releases, save_release
 from scones.deployment.template import image_uri
 from scones.domain.errors import MissingPrerequisite

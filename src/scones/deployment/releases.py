@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from scones.aws.connection import Aws
+from scones.aws.hosting import Realtime, Serverless
 from scones.aws.s3 import Bucket
-from scones.aws.sagemaker import Endpoint, Realtime, Serverless, Watch
+from scones.aws.sagemaker import Endpoint, Watch
 from scones.config.settings import Mode, Settings
 from scones.domain.errors import DeploymentError
 from scones.domain.naming import RELEASE_NUMBER_KEY, RELEASES_PREFIX, release_key

@@ -7,16 +7,9 @@ from datetime import UTC, datetime, timedelta
 from scones.aws.client import AwsError, continues
 from scones.aws.cloudformation import STACK_SECONDS
 from scones.aws.connection import Aws
+from scones.aws.hosting import VARIANT, EndpointPlan, Serverless, choose_hosting, max_update_seconds
 from scones.aws.registry import ApprovalStatus, ModelPackage
-from scones.aws.sagemaker import (
-    VARIANT,
-    EndpointFailed,
-    EndpointPlan,
-    Serverless,
-    UpdateRolledBack,
-    choose_hosting,
-    max_update_seconds,
-)
+from scones.aws.sagemaker import EndpointFailed, UpdateRolledBack
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import endpoint_continues

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from scones.aws.client import AwsError, continues
 from scones.aws.connection import Aws
+from scones.aws.hosting import choose_hosting, max_update_seconds
 from scones.aws.registry import ApprovalStatus
-from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack, choose_hosting, max_update_seconds
+from scones.aws.sagemaker import Endpoint, EndpointFailed, UpdateRolledBack
 from scones.config.settings import Settings
 from scones.deployment.lock import deployment_lock
 from scones.deployment.pricing import endpoint_continues
