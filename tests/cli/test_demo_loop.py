@@ -36,7 +36,7 @@ def test_what_arrives_later_is_in_neither_split_and_the_test_set_is_large_enough
     counts = [sum(photo.label == label for photo in arriving[-JUDGED - IMPORTED :]) for label in CLASSES]
     assert counts[0] == counts[1]
     tested = [photo for photo in staged.photos if photo.split == "test"]
-    assert len(tested) == max(TESTED["photos"], 2 * test)
+    assert len(tested) == max(TESTED, 2 * test)
     assert len({(photo.label, photo.name) for photo in tested}) == len(tested)
 
 

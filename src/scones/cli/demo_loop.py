@@ -36,15 +36,15 @@ JUDGED, IMPORTED = 100, 100
 """Photos of the new camera that only judge the models, and a supplier's; reviewers see the others."""
 REVIEWED: Final = 200
 """Photos of the new camera that reviewers may see."""
-TESTED: Final = {"photos": 300, "rendered": 200}
+TESTED: Final = 300
 """So many test photos or more: fewer cannot show that a model is not worse by the gate's margin."""
 _CHOSEN: Final = {"photos": 400, "rendered": 300}
 """So many photos the sampling plan chooses, among all that the model answered: also those before the camera changed."""
-_CAMERA: Final = {"photos": (0.4, 1 / 24), "rendered": (0.3, 1 / 18)}
-"""The new camera's brightness and blur; it takes more to confuse a model of drawings."""
+_BRIGHTNESS, _BLUR = 0.4, 1 / 24
+"""What the new camera makes of a photo."""
 TRAINED: Final = 100
 """At least so many photos of each class must be left to train the first model."""
-_DRAWN: Final[Mapping[Split, int]] = {"train": 450, "test": 100}
+_DRAWN: Final[Mapping[Split, int]] = {"train": 450, "test": 200}
 FLIPPED: Final = 0.6
 """The share of the supplier's labels that are wrong."""
 _MARGIN = 0.05
@@ -103,7 +103,7 @@ def hold_back(dataset: Dataset, seed: int) -> tuple[Dataset, tuple[LabelledPhoto
         dataset = replace(load_sample(dataset.classes, lambda *_: None, _DRAWN), notice=dataset.notice)
     classes, rng = dataset.classes, np.random.default_rng(seed)
     tested = sum(photo.split == "test" for photo in dataset.photos)
-    more, arriving = max(0, TESTED[dataset.kind] - tested), REVIEWED + JUDGED + IMPORTED
+    more, arriving = max(0, TESTED - tested), REVIEWED + JUDGED + IMPORTED
     kept = [photo for photo in dataset.photos if photo.split == "test"]
     held: list[list[LabelledPhoto]] = []
     test, traffic = (math.ceil(count / len(classes)) for count in (more, arriving))
@@ -131,7 +131,7 @@ def run_loop(flow: Pipeline, kind: str, arriving: Sequence[LabelledPhoto]) -> Lo
     tell = flow.report.tell
     tell("the loop: a new camera takes over, and its photos are dark and blurred")
     flow.monitor(acknowledge=True)
-    photos = [_of_new_camera(flow, photo, *_CAMERA[kind]) for photo in arriving]
+    photos = [_of_new_camera(flow, photo) for photo in arriving]
     seen, judged, imported = photos[: -JUDGED - IMPORTED], photos[-JUDGED - IMPORTED : -IMPORTED], photos[-IMPORTED:]
     before = flow.classify_samples([*seen, *judged]).executions
     monitored = flow.monitor(at_least=len(before))
@@ -163,8 +163,8 @@ def run_loop(flow: Pipeline, kind: str, arriving: Sequence[LabelledPhoto]) -> Lo
     )
 
 
-def _of_new_camera(flow: Pipeline, photo: LabelledPhoto, brightness: float, blur: float) -> Sample:
-    changed = darken_and_blur(photo.data, brightness=brightness, blur_share=blur)
+def _of_new_camera(flow: Pipeline, photo: LabelledPhoto) -> Sample:
+    changed = darken_and_blur(photo.data, brightness=_BRIGHTNESS, blur_share=_BLUR)
     return flow.upload("new-camera.png", changed, photo.label)
 
 
