@@ -1,6 +1,7 @@
 """Check that a version can be released: `python docs/changelog.py v0.2.0`, with the standard library alone."""
 
 import re
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -30,5 +31,8 @@ def why_not(tag: str, changelog: str, package: str) -> str:
 
 if __name__ == "__main__":
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    said = runpy.run_path(str(ROOT / "src" / "scones" / "domain" / "__init__.py"))["VERSION"]
     if reason := why_not(sys.argv[1], (ROOT / "CHANGELOG.md").read_text("utf-8"), project["version"]):
         sys.exit(f"cannot release: {reason}")
+    if said != project["version"]:
+        sys.exit(f"cannot release: scones.domain.VERSION is {said}, but pyproject.toml has {project['version']}")

@@ -101,7 +101,7 @@ def test_every_command_exists() -> None:
     for program, verb, *options in commands:
         if program == "make":
             assert verb in targets
-        elif program == "scones":
+        elif program == "scones" and verb != "--help":
             names = {
                 name for each in scones.commands[verb].params if isinstance(each, click.Option) for name in each.opts
             }
@@ -195,7 +195,31 @@ def test_a_version_is_released_only_with_a_dated_section_of_the_changelog(tag: s
 
 def test_the_check_of_the_release_ends_with_its_reason() -> None:
     """As the workflow runs it: the present changelog has no dated section for a version that does not exist."""
-    command: list[str | Path] = [sys.executable, ROOT / "docs" / "changelog.py", "v9.9.9"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = check_release(ROOT, "v9.9.9")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("cannot release: the tag is v9.9.9, but pyproject.toml has version ")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("0.2.0", ""), ("0.1.0", "VERSION is 0.1.0, but pyproject.toml has 0.2.0\n")]
+)
+def test_a_package_is_released_only_if_it_says_its_own_version(tmp_path: Path, said: str, reason: str) -> None:
+    """`scones --version` and the model files have the one of the code."""
+    files = {
+        "docs/changelog.py": (ROOT / "docs" / "changelog.py").read_text("utf-8"),
+        "CHANGELOG.md": CHANGELOG,
+        "pyproject.toml": '[project]\nversion = "0.2.0"\n',
+        "src/scones/domain/__init__.py": f'VERSION = "{said}"\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = check_release(tmp_path, "v0.2.0")
+    assert (done.returncode, done.stdout) == (1 if reason else 0, "")
+    assert done.stderr.endswith(reason)
+
+
+def check_release(root: Path, tag: str) -> subprocess.CompletedProcess[str]:
+    """Run the check as the workflow does."""
+    command: list[str | Path] = [sys.executable, root / "docs" / "changelog.py", tag]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
