@@ -1,8 +1,10 @@
 """The code of the documentation: each block runs in a test or says why not, and each command in a page exists."""
 
+import ast
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -65,32 +67,117 @@ def test_the_tests_that_run_blocks_read_their_pages() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_each_command_that_a_page_names_exists_with_its_options(page: Path) -> None:
-    """In blocks that are not run, and in the text; the page of the commands is generated from them."""
+def test_the_command_line_accepts_each_command_that_a_page_names(page: Path) -> None:
+    """In all blocks and in the text: commands, options, values and the number of arguments."""
     text = page.read_text("utf-8")
     lines = [line for _, code, _ in blocks(page) for line in code.replace("\\\n", " ").splitlines()]
-    written = [part for line in lines for part in line.split("&&") if re.match(r"\s*(\$ )?scones ", part)]
-    unknown = [line for line in [*written, *_INLINE.findall(_BLOCK.sub("", text))] if not exists(line)]
-    assert unknown == []
+    written = [
+        part for line in lines for part in re.split(r"&&|\|", line) if re.match(r"\s*(\$ )?(\w+=\S+ )*scones ", part)
+    ]
+    inline = [(line, False) for line in _INLINE.findall(_BLOCK.sub("", text))]
+    assert refused([*((line, True) for line in written), *inline]) == []
 
 
-def exists(line: str) -> bool:
-    """Whether the command line has this command, and the command these options; an upper-case word stands for any."""
-    words = shlex.split(line.strip().removeprefix("$ ").replace("'", ""), comments=True)[1:]
+@pytest.mark.parametrize("folder", ["src/scones", "src/scones_local", "infra"])
+def test_the_command_line_accepts_each_command_of_messages_pages_and_docstrings(folder: str) -> None:
+    """Wherever a text of the program, of a page or of a resource names one; after `run:` with all its arguments."""
+    files = [
+        path
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in {".py", ".j2", ".js", ".yaml", ".yml", ".json"}
+    ]
+    named = {(path, *command) for path in files for text in texts(path) for command in commands(text)}
+    assert len(named) >= {"src/scones": 100, "src/scones_local": 0, "infra": 5}[folder]
+    assert [
+        (path.name, *refused([(line, whole)])) for path, line, whole in sorted(named) if refused([(line, whole)])
+    ] == []
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The strings of a program, with VALUE for what they take in; of another file, all of it."""
+    if path.suffix != ".py":
+        yield path.read_text("utf-8")
+        return
+    tree = ast.parse(path.read_text("utf-8"))
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {part for node in joined for part in ast.walk(node) if part is not node}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and node not in parts:
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "VALUE" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in parts:
+            yield node.value
+
+
+def commands(text: str) -> Iterator[tuple[str, bool]]:
+    """Each command in a text, up to the first word that is not its own, and whether it is said to run it."""
+    for found in re.finditer(
+        r"(run:? |`)?(?<![\w./'-])scones ([a-z][^`;:,)(<>&|\"\n]*)", re.sub(r"\{\{.*?\}\}", "VALUE", text)
+    ):
+        kept, command = ["scones"], scones
+        for word in re.sub(r"\.(?= |$)", "", found[2]).split():
+            takes_value = kept[-1].startswith("--") and "=" not in kept[-1]
+            if isinstance(command, click.Group) and word in command.commands:
+                command = command.commands[word]  # type: ignore[assignment]
+            elif not (takes_value or word.startswith("-") or re.fullmatch(r"[\dA-Z%._]+", word)):
+                break
+            kept.append(word)
+        yield " ".join(kept), found[1] == "run: "
+
+
+def refused(lines: Iterable[tuple[str, bool]]) -> list[str]:
+    """Those of *lines* that the command line refuses, and why; one without arguments may only name a command."""
+    return [f"{line}: {reason}" for line, whole in lines if (reason := why_refused(line, whole=whole))]
+
+
+def why_refused(line: str, *, whole: bool = True) -> str:
+    """Why the command line refuses a line, "" if it does not; upper-case words stand for any value."""
+    text = re.sub(r"[\[\]]", "", line.strip().removeprefix("$ "))
+    words = [word for word in shlex.split(text, comments=True) if not re.match(r"[A-Z_]+=", word)][1:]
+    words = [
+        "0" * 64 if word == "PHOTO" else "1" if re.fullmatch(r"[A-Z%g]+|.*\.tar\.gz", word) else word for word in words
+    ]
     command: click.Command = scones
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        if words[0] == words[0].upper() or words[0] == "...":
-            return True
+        if words[0] in {"...", "1"}:
+            return ""
         if words[0] not in command.commands:
-            return False
+            return f"there is no command {words[0]}"
         command = command.commands[words.pop(0)]
-    options = {option for each in command.params if isinstance(each, click.Option) for option in each.opts}
-    options |= {option for each in command.params if isinstance(each, click.Option) for option in each.secondary_opts}
-    named = {word.partition("=")[0].rstrip(",") for word in words if re.match(r"--?[a-z]", word)}
-    return named <= options | {"--help", "-h"}
+    if isinstance(command, click.Group):
+        return ""
+    try:
+        command.make_context("scones", [word for word in words if word != "..."], help_option_names=["-h", "--help"])
+    except click.exceptions.Exit:
+        return ""
+    except click.MissingParameter as error:
+        named_only = not whole and all(word.startswith("-") for word in words)
+        return "" if named_only else error.format_message()
+    except click.UsageError as error:
+        return error.format_message()
+    return ""
 
 
-def test_a_wrong_command_or_option_would_be_found() -> None:
+def test_a_wrong_command_option_value_or_argument_would_be_found() -> None:
     """The check itself, on what is right and on what is not."""
-    assert all(map(exists, ["scones up --env live", "$ scones review import FILE", "scones retrain approve # now"]))
-    assert not any(map(exists, ["scones upp", "scones up --enw live", "scones review upload FILE"]))
+    right = [
+        "scones up --env live",
+        "$ scones review import FILE",
+        "scones retrain approve # now",
+        "A=1 scones up --threshold 0.9",
+    ]
+    assert refused((line, True) for line in right) == []
+    assert why_refused("scones review import", whole=False) == ""
+    wrong = [
+        "scones upp",
+        "scones up --enw live",
+        "scones review upload FILE",
+        "scones up --threshold high",
+        "scones compare 1",
+    ]
+    assert len(refused((line, True) for line in [*wrong, "scones review import", "scones status now"])) == 7
+    said = 'refused; first run: scones compare {a} {b}; "scones deploy" waits. Then scones monitor reads all'
+    assert list(commands(said.format(a="VALUE", b=3))) == [
+        ("scones compare VALUE 3", True),
+        ("scones deploy", False),
+        ("scones monitor", False),
+    ]
