@@ -5,9 +5,12 @@ import inspect
 import re
 import runpy
 from collections.abc import Iterator
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import scones
+from scones.aws.client import NEXT_STEPS as AWS_NEXT_STEPS
 from scones.cli.session import Scones
 from scones.domain.result import StepResult
 from scones.model.prediction import predict
@@ -40,8 +43,18 @@ ERRORS = """\
 # Errors
 
 Each message is one line: what failed, which one, and what to do next. The command line prints it and exits with
-status 1; in Python it is an exception of the class named here. The classes below a heading descend from its class, and
-all from `SconesError`. Words in braces stand for what differs from case to case.
+[status 1](cli.md); in Python it is an exception of the class named here. The classes below a heading descend from its
+class, and all from `SconesError`. Words in braces stand for what differs from case to case: to find a message, search
+this page for words that would not. Anything else that ends a command is a defect: its traceback is shown.
+
+The endpoint's server [refuses requests](serving.md#requests-and-responses) with short names, and monitoring leaves out
+[records](watching.md#records-that-are-not-used) for reasons of a few words.
+"""
+NEXT_STEPS = """\
+What the message of a refused call says to do, by AWS's code:
+
+| code | next step |
+|---|---|
 """
 
 
@@ -92,37 +105,57 @@ def _error(level: str, name: str, classes: dict[str, tuple[str, str]], messages:
     yield f"{level} {name}\n\n{classes[name][1]}\n"
     if found := sorted(messages.get(name, ())):
         yield "\n".join(f"- `{message}`" for message in found) + "\n"
+    if name == "AwsError":
+        steps = sorted((step, code) for code, step in AWS_NEXT_STEPS.items())
+        rows = [
+            (", ".join(f"`{code}`" for _, code in codes), step) for step, codes in groupby(steps, lambda pair: pair[0])
+        ]
+        yield NEXT_STEPS + "\n".join(f"| {codes} | {step} |" for codes, step in rows) + "\n"
     for child in sorted(child for child, (base, _) in classes.items() if base == name):
         yield from _error("###", child, classes, messages)
 
 
-def _trees() -> Iterator[ast.Module]:
+@cache
+def _trees() -> tuple[ast.Module, ...]:
     """The source of every module: some cannot be imported outside a function of AWS."""
-    for path in sorted(Path(scones.__file__).parent.rglob("*.py")):
-        yield ast.parse(path.read_text("utf-8"))
+    return tuple(ast.parse(path.read_text("utf-8")) for path in sorted(Path(scones.__file__).parent.rglob("*.py")))
+
+
+@cache
+def _constants() -> dict[str, str]:
+    """The modules' constants that are words or numbers, but for names that mean one thing here and another there."""
+    found: dict[str, set[str]] = {}
+    for node in (node for tree in _trees() for node in tree.body):
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name):
+            value = node.value.value if isinstance(node.value, ast.Constant) else ""
+            found.setdefault(target.id, set()).add(f"{value:,}" if isinstance(value, int) else str(value))
+    return {name: min(values) for name, values in found.items() if len(values) == 1 and all(values)}
 
 
 def _error_classes() -> dict[str, tuple[str, str]]:
-    """The base and the docstring of every class that descends from SconesError."""
+    """The base and the docstring of every class that descends from SconesError and leaves its module."""
     nodes = [node for tree in _trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.bases]
     known, found = {"SconesError"}, dict[str, tuple[str, str]]()
     while left := [node for node in nodes if ast.unparse(node.bases[0]) in known and node.name not in known]:
         for node in left:
             known.add(node.name)
             found[node.name] = ast.unparse(node.bases[0]), ast.get_docstring(node) or ""
-    return found
+    return {name: about for name, about in found.items() if not name.startswith("_")}
 
 
 def _messages() -> dict[str, set[str]]:
-    """The messages of each class: what it says to its base, or what is said where it is raised."""
+    """The messages of each class: what it says to its base, or what is said where it is made."""
     found: dict[str, set[str]] = {}
     for node in (node for tree in _trees() for node in ast.walk(tree)):
         if isinstance(node, ast.ClassDef):
             calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
             said = [text for call in calls if ast.unparse(call.func) == "super().__init__" for text in _text(call, 1)]
             found.setdefault(node.name, set()).update(said)
-        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
-            found.setdefault(node.exc.func.id, set()).update(_text(node.exc))
+        elif isinstance(node, ast.Raise | ast.Return):
+            made = node.exc if isinstance(node, ast.Raise) else node.value
+            if isinstance(made, ast.Call) and isinstance(made.func, ast.Name):
+                found.setdefault(made.func.id, set()).update(_text(made))
     return found
 
 
@@ -130,17 +163,53 @@ def _text(call: ast.Call, min_words: int = 3) -> Iterator[str]:
     """The first argument as a message, if it is one, and not a name or a reason that the class completes."""
     if not call.args:
         return
-    argument = call.args[0]
-    parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
-    text = ""
-    for part in parts:
-        if isinstance(part, ast.Constant):
-            text += str(part.value)
-        elif isinstance(part, ast.FormattedValue) and isinstance(argument, ast.JoinedStr):
-            text += "{" + re.sub(r"\W+", " ", ast.unparse(part.value).removeprefix("self.")).strip().split(" ")[0] + "}"
-    text = " ".join(text.split()).replace("`", "'")
-    if len(re.sub(r"\{\w*\}", "", text).split()) >= min_words:
+    message = call.args[0]
+    text = " ".join(_words_of(message).split()).replace("`", "'")
+    if len(re.sub(r"\{[^}]*\}", "", text).split()) >= min_words:
         yield text
+
+
+def _words_of(node: ast.expr) -> str:
+    """A part of a message: its words, and in braces the names of values."""
+    match node:
+        case ast.Constant():
+            return str(node.value)
+        case ast.JoinedStr():
+            return "".join(map(_words_of, node.values))
+        case ast.IfExp(body=ast.Constant() | ast.JoinedStr() as body):
+            return _words_of(body)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return "".join(_words_of(part) or f"{{{_name_of(part)}}}" for part in (left, right))
+        case ast.FormattedValue(value=ast.Name(id=constant)) if constant in _constants():
+            return _constants()[constant]
+        case ast.FormattedValue():
+            inner = node.value
+            plain = isinstance(inner, ast.IfExp) and isinstance(inner.body, ast.Constant | ast.JoinedStr)
+            return _words_of(inner) if plain else f"{{{_name_of(inner)}}}"
+    return ""
+
+
+def _name_of(node: ast.expr) -> str:
+    """What a value in a message is, in a word or two: the last name by which the code knows it."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return "it" if name == "self" else name.strip("_").replace("_", " ").lower()
+        case ast.Call(func=ast.Name(id="len")):
+            return "number"
+        case ast.Call(func=ast.Name() | ast.Attribute(attr="join"), args=[within, *_]):
+            return _name_of(within)
+        case ast.Call(func=ast.Attribute(value=within, attr="strip" | "split" | "get" | "lower")):
+            return _name_of(within)
+        case ast.GeneratorExp(generators=[ast.comprehension(iter=within)]) | ast.Call(func=within):
+            return _name_of(within)
+        case (
+            ast.Subscript(value=within)
+            | ast.BinOp(left=within)
+            | ast.IfExp(body=within)
+            | ast.BoolOp(values=[within, *_])
+        ):
+            return _name_of(within)
+    return "value"
 
 
 def _signature(function: object) -> str:

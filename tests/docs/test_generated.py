@@ -30,7 +30,12 @@ def test_the_page_of_the_errors_has_every_class_with_its_messages() -> None:
         named
     )
     assert "### MissingExtra\n\nPackages of an extra are not installed" in page
-    assert "- `{packages} is not installed; run: {Path} -m pip install 'scones[{extra}]'`" in page
+    assert "- `{packages} is not installed; run: {name} -m pip install 'scones[{extra}]'`" in page
+    assert "| `AccessDenied`, `AccessDeniedException`, `UnauthorizedOperation` | your credentials lack this" in page
+    # The others are bases, or their reasons are on other pages, such as those of "Refusal".
+    sections = re.findall(r"^#+ (\w+)\n((?:(?!#).*\n)*)", page, re.MULTILINE)
+    assert sum("\n- `" in text for _, text in sections) >= len(sections) - 17
+    assert not re.search(r"\{(?:len|str|join|[A-Z]\w*|_\w*)\}", page), "a name of the code says nothing to a reader"
 
 
 def test_the_page_of_python_has_every_method_and_every_result() -> None:

@@ -149,7 +149,7 @@ _SIGNATURE_TIME_WORDS = ("signature expired", "signature not yet current", "too 
 _THROTTLED = "AWS is throttling requests; try again later"
 _FORBIDDEN = "your credentials lack this permission: have it granted, or use others, and run the same command again"
 _QUOTA = "the account's quota is too small: request more in Service Quotas, or from AWS support if it shows no limit"
-_NEXT = {
+NEXT_STEPS = {
     **dict.fromkeys(("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"), _THROTTLED),
     **dict.fromkeys(("RequestLimitExceeded", "RequestThrottled", "ProvisionedThroughputExceededException"), _THROTTLED),
     **dict.fromkeys(("ThrottledException", "RequestThrottledException", "BandwidthLimitExceeded"), _THROTTLED),
@@ -162,7 +162,7 @@ _NEXT = {
 }
 """What to do about errors that Scones did not cause."""
 _TRANSIENT = {
-    *(code for code, todo in _NEXT.items() if todo == _THROTTLED),
+    *(code for code, todo in NEXT_STEPS.items() if todo == _THROTTLED),
     *("RequestTimeout", "RequestTimeoutException", "InternalError", "InternalFailure", "InternalServerError"),
     *("InternalServerException", "ServiceUnavailable", "ServiceUnavailableException", "ServiceException"),
     *("TransactionInProgressException", "TransactionConflictException", "429"),
@@ -179,7 +179,7 @@ class AwsError(CloudError):
     """AWS rejected a call; *code* is its error code, *reasons* has one for each part of a transaction."""
 
     def __init__(self, service: str, operation: str, code: str, message: str, *, reasons: tuple[str, ...] = ()) -> None:
-        todo = f"; {_NEXT[code]}" if code in _NEXT else ""
+        todo = f"; {NEXT_STEPS[code]}" if code in NEXT_STEPS else ""
         super().__init__(f"{service} {operation} failed: {code}: {message}{todo}")
         self.service = service
         self.operation = operation

@@ -68,7 +68,7 @@ UNSURE_BAY = "C"
 
 
 class MissingRules(DispatchError):
-    """Classes of vehicles have no rules."""
+    """Classes of vehicles have no rules: write `[dispatch.CLASS]` into scones.toml and run `scones up`."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         super().__init__(without_limits(classes, {}))

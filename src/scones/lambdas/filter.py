@@ -21,11 +21,11 @@ class NotRouted(WorkflowError):
 
 
 class THRESHOLD_CONFIDENCE_NOT_MET(NotRouted):  # noqa: N801 - the workflow's clients catch it by this name
-    """The confidence is below the threshold."""
+    """The confidence is below the threshold; the photo waits for `scones review`."""
 
 
 class UnfamiliarPhoto(NotRouted):
-    """The photo is unlike the training photos, so its probabilities mean nothing."""
+    """The photo is unlike the training photos, so its probabilities mean nothing; it waits for `scones review`."""
 
 
 @logged
