@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 SIGNIFICANCE = 0.05
 """A difference with a smaller p-value is significant."""
@@ -95,7 +95,7 @@ def compare(
 def mcnemar(one: int, other: int) -> float:
     """The exact two-sided p-value of two counts that would be equal but for chance; 1 where both are 0."""
     # Both tails of a fair coin: the distribution is symmetric, and the middle counts in both.
-    return min(1.0, 2 * float(special.bdtr(min(one, other), one + other, 0.5)))
+    return min(1.0, 2 * float(scipy.special.bdtr(min(one, other), one + other, 0.5)))
 
 
 def difference_bound(only_ours: int, only_theirs: int, n: int, confidence: float = 0.95) -> float:
@@ -135,14 +135,14 @@ def photos_needed(only_ours: int, only_theirs: int, n: int, margin: float, confi
     """
     # The score grows with the root of the number of photos.
     score = float(_score(np.array([only_ours]), np.array([only_theirs]), n, -margin)[0])
-    return int(np.ceil(n * (special.ndtri(confidence) / score) ** 2)) if score > 0 else None
+    return int(np.ceil(n * (scipy.special.ndtri(confidence) / score) ** 2)) if score > 0 else None
 
 
 def _p_value(only_ours: int, only_theirs: int, n: int, difference: float) -> float:
     """The largest probability of so high a score, over all shares of photos that differ, if *difference* is true."""
     least = float(_score(np.array([only_ours]), np.array([only_theirs]), n, difference)[0])
     if n > _LARGE:
-        return float(special.ndtr(-least))
+        return float(scipy.special.ndtr(-least))
     differ = np.arange(n + 1)
     # Of so many that differ, the fewest that only we have right for such a score: the score grows with them.
     low, high = np.zeros(n + 1, np.intp), differ + 1
@@ -153,9 +153,9 @@ def _p_value(only_ours: int, only_theirs: int, n: int, difference: float) -> flo
     smallest = max(abs(difference), 1e-6)
     rates = np.concatenate([np.linspace(smallest, 1, _RATES), np.geomspace(smallest, 1, _RATES)])[:, None]
     share = np.clip((1 + difference / rates) / 2, 0, 1)
-    tails = np.where(low > 0, special.bdtrc(np.maximum(low - 1, 0), np.maximum(differ, 1), share), 1)
-    ways = special.gammaln(n + 1) - special.gammaln(differ + 1) - special.gammaln(n - differ + 1)
-    logs = ways + special.xlogy(differ, rates) + special.xlog1py(n - differ, -rates)
+    tails = np.where(low > 0, scipy.special.bdtrc(np.maximum(low - 1, 0), np.maximum(differ, 1), share), 1)
+    ways = scipy.special.gammaln(n + 1) - scipy.special.gammaln(differ + 1) - scipy.special.gammaln(n - differ + 1)
+    logs = ways + scipy.special.xlogy(differ, rates) + scipy.special.xlog1py(n - differ, -rates)
     return float((np.exp(logs) * np.where(low > differ, 0, tails)).sum(axis=1).max())
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from scones.config.settings import Settings
 from scones.domain.errors import EvaluationError
@@ -330,7 +330,7 @@ def _on_fresh(old: Flags, new: Flags, must_be_better: bool) -> GateCheck:
     """Right at least as often; where it must be better, McNemar's exact test, one-sided."""
     only_old, only_new = int((old & ~new).sum()), int((new & ~old).sum())
     if must_be_better:
-        chance = float(special.bdtr(only_old, only_old + only_new, 0.5))
+        chance = float(scipy.special.bdtr(only_old, only_old + only_new, 0.5))
         return _check("drift", f"{_LEAD} ({only_new} to {only_old} of {len(old)})", chance, SIGNIFICANCE, at_most=True)
     lead = f"the challenger's lead in accuracy on {len(old)} fresh photos ({only_new} to {only_old})"
     return _check("challenger", lead, (only_new - only_old) / len(old), 0)

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from scones.data.decode import png
 from scones.domain.statistics import Interval
@@ -65,7 +65,7 @@ def _noise(light: Light, amount: float, rng: np.random.Generator) -> Light:
 
 def _blur(light: Light, amount: float, _rng: np.random.Generator) -> Light:
     sigma = amount * light.shape[1]
-    return np.asarray(ndimage.gaussian_filter(light, (0, sigma, sigma, 0), mode="nearest"))
+    return np.asarray(scipy.ndimage.gaussian_filter(light, (0, sigma, sigma, 0), mode="nearest"))
 
 
 def _brighter(light: Light, amount: float, _rng: np.random.Generator) -> Light:
@@ -96,7 +96,9 @@ def _rotation(light: Light, amount: float, rng: np.random.Generator) -> Light:
     angles = rng.choice((-amount, amount), len(light))
     pairs = zip(light, angles, strict=True)
     # Corners are filled as a camera's view would be: with what lies beside them.
-    return np.stack([ndimage.rotate(photo, angle, reshape=False, order=1, mode="reflect") for photo, angle in pairs])
+    return np.stack(
+        [scipy.ndimage.rotate(photo, angle, reshape=False, order=1, mode="reflect") for photo, angle in pairs]
+    )
 
 
 def _gray(light: Light, amount: float, _rng: np.random.Generator) -> Light:

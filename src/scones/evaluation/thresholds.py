@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from scones.model.out_of_fold import ScoredPredictions
 
@@ -141,12 +141,12 @@ def _at(threshold: float, n: int, accepted: int, wrong: int, costs: Costs) -> Op
 def _p_values(curve: Sequence[OperatingPoint], max_error: float) -> Floats:
     """The chance, at each threshold, of so few wrong predictions if *max_error* of them or more were wrong."""
     wrong, accepted = [point.wrong for point in curve], [point.accepted for point in curve]
-    return np.asarray(special.bdtr(wrong, accepted, max_error))
+    return np.asarray(scipy.special.bdtr(wrong, accepted, max_error))
 
 
 def _upper_bound(wrong: int, accepted: int, alpha: float) -> float:
     """The upper confidence bound, at *alpha*, of the share of wrong ones (C. Clopper and E. Pearson, 1934)."""
-    return float(special.betaincinv(wrong + 1, accepted - wrong, 1 - alpha)) if wrong < accepted else 1.0
+    return float(scipy.special.betaincinv(wrong + 1, accepted - wrong, 1 - alpha)) if wrong < accepted else 1.0
 
 
 def _cheapest(curve: tuple[OperatingPoint, ...]) -> OperatingPoint:
