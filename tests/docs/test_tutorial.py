@@ -12,9 +12,10 @@ import pytest
 from scones.data.sources.synthetic import render
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("tutorial.md", "how-to/after-an-alert.md", "how-to/roll-back.md", "how-to/add-a-class.md")
+PAGES = ("tutorial.md", "how-to/after-an-alert.md", "how-to/roll-back.md", "review.md", "how-to/add-a-class.md")
 """In the order in which they run: the how-to pages go on where the tutorial ends, and its last block then cleans up."""
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_OPEN = re.compile(r"^([0-9a-f]{64}) open", re.MULTILINE)
 _FIGURE = re.compile(r"\b[0-9a-f]{12,}\b|\d(?:[\d.:T-]*\d)?")
 
 
@@ -22,9 +23,13 @@ def sessions(page: str) -> list[list[tuple[str, list[str]]]]:
     """The page's blocks that are run: each a list of commands, with the lines that they print."""
     # Blocks inside a numbered list are indented.
     text = re.sub(r"^ {4}(?=\S)", "", (ROOT / "docs" / page).read_text("utf-8"), flags=re.MULTILINE)
-    text = re.sub(r"<!-- not run: .* -->\n```.*?\n```", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!-- not run: [^\n]* -->\n```.*?\n```", "", text, flags=re.DOTALL)
     blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    commands = [re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE) for block in blocks]
+    # A block without prompts has commands alone, which print anything.
+    texts = [
+        block if "$ " in block else re.sub(r"^(?=.)(.*)$", r"$ \1\n...", block, flags=re.MULTILINE) for block in blocks
+    ]
+    commands = [re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE) for text in texts]
     return [[(command, printed.splitlines()) for command, printed in block] for block in commands]
 
 
@@ -88,12 +93,12 @@ def home(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_command_prints_what_the_page_shows(home: Path) -> None:
-    """Figures and hashes may differ, and `...` stands for any lines."""
+    """Figures and hashes may differ, `...` is any lines, and PHOTO the first photo that a command listed as open."""
     hashes: dict[str, str] = {}
     commands = list(in_order())
     assert len(commands) >= 20
     for written, shown in commands:
-        command = _HASH.sub(lambda found: hashes[found[0]], written)
+        command = _HASH.sub(lambda found: hashes[found[0]], written).replace("PHOTO", hashes.get("PHOTO", ""))
         done = subprocess.run(
             ["bash", "-c", command],  # noqa: S607
             cwd=home,
@@ -104,6 +109,8 @@ def test_every_command_prints_what_the_page_shows(home: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stdout}"
+        if waits := _OPEN.search(done.stdout):
+            hashes["PHOTO"] = waits[1]
         absent = missing(shown, done.stdout.splitlines(), hashes)
         assert not absent, f"{command} did not print {absent!r}, but:\n{done.stdout}"
 
