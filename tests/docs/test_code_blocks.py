@@ -23,6 +23,7 @@ RUN = {
     ("docs/how-to/after-an-alert.md", "console"): "tests/docs/test_tutorial.py",
     ("docs/how-to/roll-back.md", "console"): "tests/docs/test_tutorial.py",
     ("docs/review.md", "console"): "tests/docs/test_tutorial.py",
+    ("docs/retraining.md", "console"): "tests/docs/test_tutorial.py",
     ("docs/bring-your-own-workflow.md", "bash"): "tests/docs/test_bring_your_own_workflow.py",
     ("docs/dispatch.md", "toml"): "tests/domain/test_vehicles.py",
     ("src/scones_local/README.md", "python"): "tests/scones_local/test_cloud.py",

@@ -12,7 +12,14 @@ import pytest
 from scones.data.sources.synthetic import render
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("tutorial.md", "how-to/after-an-alert.md", "how-to/roll-back.md", "review.md", "how-to/add-a-class.md")
+PAGES = (
+    "tutorial.md",
+    "how-to/after-an-alert.md",
+    "how-to/roll-back.md",
+    "review.md",
+    "retraining.md",
+    "how-to/add-a-class.md",
+)
 """In the order in which they run: the how-to pages go on where the tutorial ends, and its last block then cleans up."""
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _OPEN = re.compile(r"^([0-9a-f]{64}) open", re.MULTILINE)

@@ -75,7 +75,7 @@ def _staged(result: "StageResult") -> Iterable[str]:
 
 def _retrained(result: "Retraining") -> Iterable[str]:
     learned = f"{_count(result.labels, 'label')} in data version {result.data_version}"
-    yield f"retraining {result.id}: {result.reason}; {learned}"
+    yield f"retraining {result.id}: {result.reason}; {learned if result.data_version else 'no new data version'}"
     yield from map(str, result.comparison.accuracies if result.comparison else ())
     yield from _gate(result.comparison.gate if result.comparison else ())
     model = f"model {result.challenger}" if result.challenger else "no model"

@@ -227,7 +227,7 @@ def staged(aws: Aws, retraining: Retraining, version: str, labels: int, report: 
     """Record the data; a retraining that has no photo to learn from ends."""
     package = aws.registry.find(retraining.champion_uri)
     if package and version == package.properties.get("data-version"):
-        why = "no labelled photo can be used; why not, says: scones stage --with-labels"
+        why = "no labelled photo can be used; to see why, run: scones stage --with-labels"
         return end(aws, retraining, RetrainingOutcome.FAILED, why, report)
     job = f"{aws.prefix}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     return save(aws, replace(retraining, phase=Phase.TRAIN, data_version=version, labels=labels, job=job))
