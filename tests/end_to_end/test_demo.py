@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,13 @@ LONG_SECONDS = 240
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of a fresh environment in which the wheel, as it would be published, is installed alone."""
     folder = tmp_path_factory.mktemp("wheel")
-    programs = folder / "env" / "bin"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", ROOT], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
+    programs = folder / "env" / "bin"
     (built,) = folder.glob("scones-*.whl")
-    # uv takes seconds where pip takes a minute.
-    python: list[str | Path] = ["--python", programs / "python"]
-    installer = (
-        [sys.executable, "-m", "uv", "pip", "install", *python] if find_spec("uv") else [*pip, *python, "install"]
-    )
-    install = [*installer, "--quiet", "--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*install, built], check=True)
+    into = [*pip, "--python", programs / "python", "install", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*into, built], check=True)
     for command in scones_commands.commands:
         shown = subprocess.run([programs / "scones", command, "--help"], check=False, capture_output=True, text=True)
         assert (shown.returncode, shown.stderr) == (0, ""), f"the base installation lacks what {command} imports"
@@ -48,7 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert refused.stderr == ("scones: awslambdaric is not installed; run: python -m pip install 'scones[local]'\n"), (
         "an extra that is missing is named in one line, with the command"
     )
-    subprocess.run([*install, f"{built}[all]"], check=True)
+    subprocess.run([*into, f"{built}[all]"], check=True)
     installed = [path for path in (folder / "env").rglob("*") if path.is_file() and not path.is_symlink()]
     names = {path.name for path in (folder / "env").glob("lib/python*/site-packages/*")}
     assert [name for name in names if name.startswith(("torch", "nvidia", "pandas", "mkdocs"))] == []
