@@ -33,3 +33,8 @@ def __getattr__(name: str) -> object:
 
         return getattr(prediction, name)
     raise AttributeError(f"module 'scones' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What there is to use, also before it is loaded: notebooks complete names by this."""
+    return __all__

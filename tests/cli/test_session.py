@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import scones as package
 from scones.aws.registry import NoSuchModel
 from scones.cli.group import scones
 from scones.cli.session import NotConfirmed, Scones, Terminal
@@ -56,6 +57,13 @@ def test_from_python_what_costs_money_is_refused_until_it_is_agreed_to(
         pipeline.stage()
         with pytest.raises(NotConfirmed, match=r"train costs money on AWS: a training job .*agreed=True"):
             pipeline.train()
+
+
+def test_a_notebook_completes_the_names_and_a_pipeline_that_is_not_open_says_how_to_open_it(tmp_path: Path) -> None:
+    """`import scones` loads nothing, and yet its names are there to complete."""
+    assert {"Scones", "predict", "Prediction", "SconesError"} <= set(dir(package))
+    with pytest.raises(AttributeError, match=r"'status'.* pipeline = Scones\(\.\.\.\)\.open\(\)"):
+        Scones(state=tmp_path).status()  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

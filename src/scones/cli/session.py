@@ -231,6 +231,13 @@ class Scones:
                 object.__setattr__(pipeline, name, _naming_env(method, pipeline.settings.env))
         return pipeline
 
+    def __getattr__(self, name: str) -> object:
+        """Say where the commands are: on the pipeline that is opened."""
+        raise AttributeError(
+            f"{type(self).__name__} has no attribute {name!r}; the commands are methods of what it opens: "
+            f"with Scones(...) as pipeline, or pipeline = Scones(...).open()"
+        )
+
     def close(self) -> None:
         """Close the connections; what was created stays."""
         self._session.__exit__(None, None, None)

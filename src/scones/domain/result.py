@@ -167,7 +167,8 @@ def _described(name: str, value: object) -> Iterator[str]:
         yield str(value)
     elif isinstance(value, Sequence | Mapping):
         few = isinstance(value, Sequence) and 0 < len(value) <= _MAX_ROWS and all(isinstance(v, str) for v in value)
-        yield ", ".join(map(str, value)) if few else f"{len(value)} rows: to_pandas({name!r})" if value else "none"
+        rows = "1 row" if len(value) == 1 else f"{len(value)} rows"
+        yield ", ".join(map(str, value)) if few else f"{rows}: to_pandas({name!r})" if value else "none"
     else:
         yield f"to_pandas({name!r})"
 
