@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import scones as package
+from scones.aws.client import AwsUnreachable
 from scones.aws.registry import NoSuchModel
 from scones.cli.group import scones
 from scones.cli.session import NotConfirmed, Scones, Terminal
@@ -62,8 +63,20 @@ def test_from_python_what_costs_money_is_refused_until_it_is_agreed_to(
 def test_a_notebook_completes_the_names_and_a_pipeline_that_is_not_open_says_how_to_open_it(tmp_path: Path) -> None:
     """`import scones` loads nothing, and yet its names are there to complete."""
     assert {"Scones", "predict", "Prediction", "SconesError"} <= set(dir(package))
-    with pytest.raises(AttributeError, match=r"'status'.* pipeline = Scones\(\.\.\.\)\.open\(\)"):
+    with pytest.raises(AttributeError, match=r"'status'; .*: with Scones\(\.\.\.\) as pipeline"):
         Scones(state=tmp_path).status()  # type: ignore[operator]
+
+
+def test_an_environment_that_does_not_open_names_itself_in_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pipeline is open then whose methods could."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(AwsUnreachable, match="no AWS credentials found; .*: scones local up --env nowhere"):
+        Scones("nowhere", state=tmp_path).open()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -221,11 +221,11 @@ class Scones:
 
     def __init__(self, env: str = "dev", *, agreed: bool = False, **settings: object) -> None:
         flags = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()}
-        self._session = open_pipeline("python", {"env": env, **flags}, agreed=agreed)
+        self._session, self._env = open_pipeline("python", {"env": env, **flags}, agreed=agreed), env
 
     def open(self) -> "PythonPipeline":
         """Open the environment; the errors are those of `open_pipeline`."""
-        pipeline = cast("PythonPipeline", self._session.__enter__())
+        pipeline = cast("PythonPipeline", _naming_env(self._session.__enter__, self._env)())
         for name, method in inspect.getmembers(pipeline, inspect.ismethod):
             if not name.startswith("_"):
                 object.__setattr__(pipeline, name, _naming_env(method, pipeline.settings.env))
@@ -235,7 +235,7 @@ class Scones:
         """Say where the commands are: on the pipeline that is opened."""
         raise AttributeError(
             f"{type(self).__name__} has no attribute {name!r}; the commands are methods of what it opens: "
-            f"with Scones(...) as pipeline, or pipeline = Scones(...).open()"
+            "with Scones(...) as pipeline, or session = Scones(...) and pipeline = session.open()"
         )
 
     def close(self) -> None:
