@@ -71,11 +71,12 @@ def test_an_environment_that_does_not_open_names_itself_in_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No pipeline is open then whose methods could."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with pytest.raises(AwsUnreachable, match="no AWS credentials found; .*: scones local up --env nowhere"):
+    with pytest.raises(AwsUnreachable, match=r"no AWS credentials found; .*: scones local up --env nowhere"):
         Scones("nowhere", state=tmp_path).open()
 
 
