@@ -43,6 +43,7 @@ _VERBS = {
     "open": Pipeline.open,
     "dispatch": Pipeline.dispatch,
     "simulate": Pipeline.simulate,
+    "logs": Pipeline.logs,
     "status": Pipeline.status,
     "down": Pipeline.down,
 }

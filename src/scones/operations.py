@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scones.steps.corrections import Correction, Corrections
     from scones.steps.dispatch import DispatchResult
     from scones.steps.labels import Deployed, LabelExport, LabelResult, ReviewExport
+    from scones.steps.logs import LogLines
     from scones.steps.models import NewestPage
     from scones.steps.monitor import LearnedDays, MonitorResult
     from scones.steps.replay import ExplanationPage, RejudgeResult, ReplayResult
@@ -199,6 +200,28 @@ class Operations(Environment):
         from scones.steps.models import newest_page
 
         return newest_page(self.aws, Path(folder))
+
+    def logs(  # noqa: PLR0913 - one parameter for each option
+        self,
+        functions: str | Iterable[str] = (),
+        *,
+        since: str = "1h",
+        photo: str = "",
+        execution: str = "",
+        errors: bool = False,
+        limit: int = 100,
+    ) -> "LogLines":
+        """Read the newest *limit* log lines since a time (`30m`, `2d`, ISO 8601), by default of everything that logs.
+
+        *photo* is the SHA-256 of a photo, *execution* the name that `classify` shows; *errors* leaves out all others.
+
+        Raises:
+            LogError: there is no such function, time or id, or no stack.
+        """
+        from scones.steps.logs import LogFilter, read_logs
+
+        named = (functions,) if isinstance(functions, str) else tuple(functions)
+        return read_logs(self.aws, named, since, LogFilter(photo, execution, errors), limit)
 
     def label(self, labels: AnyPath) -> "LabelResult":
         """Keep *labels*, as `import_labels` does; the name of 0.1.0, which works until the release after 0.2."""

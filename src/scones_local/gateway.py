@@ -49,7 +49,7 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     from ministack import app  # noqa: PLC0415
     from ministack.core import router  # noqa: PLC0415
 
-    from scones_local import builds, cloudwatch, lambdas, machines, map_runs, stacks, tasks  # noqa: PLC0415
+    from scones_local import builds, cloudwatch, lambdas, logs, machines, map_runs, stacks, tasks  # noqa: PLC0415
     from scones_local.quotas import ServiceQuotas  # noqa: PLC0415
     from scones_local.sagemaker.api import SageMakerService  # noqa: PLC0415
     from scones_local.sagemaker.containers import ContainerRunner  # noqa: PLC0415
@@ -58,6 +58,7 @@ def _install(state: Path, environment: dict[str, str], programs: Programs) -> No
     access.install()
     metrics = cloudwatch.install()
     lambdas.install(state / "lambda", environment, metrics, programs)
+    logs.install()
     quotas = ServiceQuotas()
     sagemaker = SageMakerService(ContainerRunner(programs, environment), state / "sagemaker", metrics, quotas)
     tasks.install(sagemaker.operations, sagemaker.invoke)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ministack.core.responses import error_response_json
-from ministack.services import cloudwatch_logs, lambda_svc
+from ministack.services import lambda_svc
 
 from scones_local import isolation
 from scones_local.cloud import Programs
@@ -37,7 +37,6 @@ RUNTIME_PACKAGES = {"boto3", "awslambdaric"}
 RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 15))
 """What Lambda offers for Python; here all of them are the Python that started the cloud."""
 WAIT_FOR_WORKER_SECONDS = 60.0
-MAX_LOG_LINES = 5000
 MAX_VARIABLES_BYTES = 4096
 MIN_TMP_MB, MAX_TMP_MB = 512, 10_240
 MAX_PAYLOAD_BYTES = {"RequestResponse": 6 * 1024 * 1024, "Event": 1024 * 1024}
@@ -56,7 +55,6 @@ def install(folder: Path, environment: dict[str, str], metrics: MetricBuffer, pr
     lambda_svc._execute_function_docker = service.execute
     lambda_svc.invalidate_worker = service.end_environments
     lambda_svc._reserved_concurrency = reserved_concurrency
-    lambda_svc._emit_lambda_logs = write_log
     lambda_svc._create_function = _patch_change(lambda_svc._create_function, programs)
     for name in ("_update_config", "_update_code"):
         setattr(lambda_svc, name, _patch_change(getattr(lambda_svc, name), programs))
@@ -367,38 +365,3 @@ def _framed(config: Json, request_id: str, printed: str, milliseconds: float) ->
         f"END RequestId: {request_id}\n"
         f"REPORT RequestId: {request_id}\t{spent}\tMemory Size: {config.get('MemorySize', 128)} MB\n"
     )
-
-
-def write_log(record: Json, _request_id: str, log: str, _error: bool, _duration_ms: int, **_: object) -> None:
-    """Write what one call printed to CloudWatch Logs: one stream a version and day, of which the last lines are kept.
-
-    ministack opens a stream for each call, about 5 KB that are never freed: a million calls would take gigabytes.
-    """
-    config = record.get("config") or record
-    version = config.get("Version") or "$LATEST"
-    group = f"/aws/lambda/{config['FunctionName']}"
-    # As on AWS, the name ends in 32 digits; they are the same for the whole day.
-    name = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{uuid.uuid5(uuid.NAMESPACE_URL, group).hex}"
-    now = int(time.time() * 1000)
-    stream = _log_stream(group, name, now)
-    lines = log.splitlines()
-    events = [{"timestamp": now, "message": line, "ingestionTime": now} for line in lines]
-    cloudwatch_logs._append_log_events(stream, events)
-    if len(stream["events"]) > 2 * MAX_LOG_LINES:
-        with cloudwatch_logs._log_events_lock:
-            stream["events"] = stream["events"][-MAX_LOG_LINES:]
-    cloudwatch_logs._fanout_to_subscription_filters(group, name, [{"timestamp": now, "message": m} for m in lines])
-
-
-def _log_stream(group: str, name: str, now: int) -> Json:
-    found = cloudwatch_logs._log_groups.get(group)
-    if found is None:
-        arn = cloudwatch_logs._make_group_arn(group)
-        found = {"arn": arn, "creationTime": now, "retentionInDays": None, "tags": {}, "subscriptionFilters": {}}
-        found["streams"] = {}
-        cloudwatch_logs._log_groups[group] = found
-    times = dict.fromkeys(("firstEventTimestamp", "lastEventTimestamp", "lastIngestionTime"))
-    stream: Json = found["streams"].setdefault(
-        name, {"events": [], "uploadSequenceToken": "1", "creationTime": now, **times}
-    )
-    return stream

@@ -1,12 +1,10 @@
-"""S3 and CloudWatch Logs from inside the gateway: what clients see, without a network round trip."""
+"""S3 from inside the gateway: what clients see, without a network round trip."""
 
-import json
-import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
 from ministack.app import call_service_handler_sync
-from ministack.services import cloudwatch_logs, s3
+from ministack.services import s3
 
 
 class ObjectStore:
@@ -36,27 +34,6 @@ class ObjectStore:
         bucket, prefix = split_uri(uri)
         objects = (s3._buckets.get(bucket) or {}).get("objects") or {}
         yield from sorted(key for key in list(objects) if key.startswith(prefix))
-
-
-class LogStore:
-    """Writes log lines; called from worker threads only."""
-
-    def __init__(self) -> None:
-        self._streams: set[tuple[str, str]] = set()
-
-    def write(self, group: str, stream: str, line: str) -> None:
-        """Append one line; the first one creates the group and the stream."""
-        names = {"logGroupName": group, "logStreamName": stream}
-        if (group, stream) not in self._streams:
-            self._streams.add((group, stream))
-            self._call("CreateLogGroup", {"logGroupName": group})
-            self._call("CreateLogStream", names)
-        event = {"timestamp": int(time.time() * 1000), "message": line or " "}
-        self._call("PutLogEvents", {**names, "logEvents": [event]})
-
-    def _call(self, operation: str, query: object) -> None:
-        headers = {"x-amz-target": f"Logs_20140328.{operation}"}
-        call_service_handler_sync(cloudwatch_logs.handle_request, "POST", "/", headers, json.dumps(query).encode(), {})
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -156,9 +156,13 @@ def test_log_lines(aws: Checked) -> None:
     if not aws.live:
         found = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True)["events"]
         assert [each["message"] for each in found] == ["epoch=1"]
+        where = {"logGroupName": group, "startTime": event["timestamp"], "startFromHead": False}
+        filtered = logs.filter_log_events(**where, filterPattern='"epoch=1"', logStreamNamePrefix="s")["events"]
+        assert [each["message"] for each in filtered] == ["epoch=1"]
     logs.delete_log_group(logGroupName=group)
-    with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        logs.describe_log_streams(logGroupName=group)
+    for operation in (logs.describe_log_streams, logs.filter_log_events):
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            operation(logGroupName=group)
 
 
 def test_an_image_that_is_not_there(aws: Checked) -> None:

@@ -1,6 +1,7 @@
 """CloudWatch and SNS: metrics, alarms, logs and notices."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from scones.aws.client import Client
 
@@ -27,7 +28,15 @@ class Metrics:
         self._client.call("enable_alarm_actions", AlarmNames=[alarm])
 
 
-_TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
+TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
+"""The log group of all training jobs of an account."""
+
+
+class LogEvent(NamedTuple):
+    """One event of a log: when it was written, in seconds since 1970, and what it says."""
+
+    when: float
+    message: str
 
 
 class Logs:
@@ -45,19 +54,30 @@ class Logs:
         pages = self._client.pages("describe_log_groups", logGroupNamePrefix=prefix)
         return [group["logGroupName"] for page in pages for group in page["logGroups"]]
 
+    def event_pages(self, group: str, since: float, contains: str, stream_prefix: str) -> Iterator[list[LogEvent]]:
+        """Yield the events of a group since a time in seconds, the newest first, page by page; none if it is missing.
+
+        *contains* is a filter pattern; only streams whose names start with *stream_prefix* are read.
+        """
+        where: dict[str, Any] = {"logGroupName": group, "startTime": int(since * 1000), "startFromHead": False}
+        where |= {"filterPattern": contains} if contains else {}
+        where |= {"logStreamNamePrefix": stream_prefix} if stream_prefix else {}
+        for page in self._client.find_pages("filter_log_events", **where):
+            yield [LogEvent(each["timestamp"] / 1000, each.get("message", "")) for each in page["events"]]
+
     def delete_group(self, name: str) -> None:
         """Delete a log group, if it exists."""
         self._client.find("delete_log_group", logGroupName=name)
 
     def training_streams(self, prefix: str) -> list[str]:
         """Name the streams of training jobs whose names start with *prefix*; their group is the whole account's."""
-        where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": prefix}
+        where = {"logGroupName": TRAINING_GROUP, "logStreamNamePrefix": prefix}
         pages = self._client.find_pages("describe_log_streams", **where)
         return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
 
     def delete_training_stream(self, name: str) -> None:
         """Delete one of them, if it exists."""
-        self._client.find("delete_log_stream", logGroupName=_TRAINING_GROUP, logStreamName=name)
+        self._client.find("delete_log_stream", logGroupName=TRAINING_GROUP, logStreamName=name)
 
 
 class TrainingLog:
@@ -73,7 +93,7 @@ class TrainingLog:
         """Yield the lines since the last call; none while there is no log yet."""
         if not self._stream and not self._find_stream():
             return
-        where = {"logGroupName": _TRAINING_GROUP, "logStreamName": self._stream}
+        where = {"logGroupName": TRAINING_GROUP, "logStreamName": self._stream}
         while True:
             reply = self._client.call("get_log_events", **where, startFromHead=True, **self._token)
             yield from (event["message"] for event in reply["events"])
@@ -82,7 +102,7 @@ class TrainingLog:
             self._token = {"nextToken": reply["nextForwardToken"]}
 
     def _find_stream(self) -> bool:
-        where = {"logGroupName": _TRAINING_GROUP, "logStreamNamePrefix": f"{self._job}/"}
+        where = {"logGroupName": TRAINING_GROUP, "logStreamNamePrefix": f"{self._job}/"}
         found = self._client.find("describe_log_streams", **where)
         streams = found["logStreams"] if found else ()
         self._stream = streams[0]["logStreamName"] if streams else ""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from scones.cli.console import console
-from scones.cli.environment import cost, demo, down, monitor, status
+from scones.cli.environment import cost, demo, down, logs, monitor, status
 from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
@@ -33,7 +33,7 @@ _PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIS
 _BUILD = (stage, image, train, register, approve, models, compare, up, deploy, rollback, releases, retrain)
 _USE = (classify, predict, replay, evaluate, monitor, review, labels, open_, dispatch, simulate, forget)
 # `scones --help` lists them in this order.
-for _command in (*_BUILD, *_USE, console, cost, status, down, demo, local):
+for _command in (*_BUILD, *_USE, console, cost, logs, status, down, demo, local):
     scones.add_command(_command)
 
 

@@ -1,5 +1,6 @@
 """Commands about the whole environment: monitor, cost, status, down and demo."""
 
+import time
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from scones.monitoring.performance.labels import LabelResult
     from scones.pipeline import Pipeline
     from scones.steps.down import TeardownReport
+    from scones.steps.logs import LogLine, LogLines
 
 
 class _MonitorOptions(TypedDict):
@@ -159,6 +161,58 @@ def cost(as_json: bool, **options: Unpack[_CostOptions]) -> None:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     asked = workload(load({}))
     tell_result(estimate(replace(asked, **given)) if given else cost_table(asked), as_json=as_json)
+
+
+_FOLLOW_SECONDS = 5.0
+"""Between two looks: CloudWatch answers 5 calls a second in most regions, and each log takes one."""
+_FOLLOWED_LINES = 10_000
+
+
+class _LogOptions(TypedDict):
+    """The options of `logs`."""
+
+    since: str
+    photo: str
+    execution: str
+    errors: bool
+    limit: int
+
+
+@click.command(
+    help=STEPS["logs"] + " FUNCTION is for example classify, workflow, endpoint or training. [default: everything]"
+)
+@click.argument("functions", metavar="[FUNCTION]...", nargs=-1)
+@click.option(
+    "--since", metavar="TIME", default="1h", show_default=True, help="30m, 1h, 2d, or a time such as 2026-11-30T14:00."
+)
+@click.option("--photo", metavar="SHA256", default="", help="Only the lines about this photo.")
+@click.option("--execution", metavar="NAME", default="", help="Only those of this execution, from upload to decision.")
+@click.option("--errors", is_flag=True, help="Only errors; that a photo is refused or waits for a person is none.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest N lines.")
+@click.option("--follow", is_flag=True, help="Go on showing new lines until Ctrl-C.")
+@options
+def logs(
+    functions: tuple[str, ...], env: str | None, as_json: bool, follow: bool, **chosen: Unpack[_LogOptions]
+) -> None:
+    """Show log lines."""
+    if follow and as_json:
+        raise click.UsageError("--follow shows lines as they come, and --json prints one object: leave out one of them")
+
+    def show(flow: "Pipeline") -> "LogLines":
+        found = flow.logs(functions, **chosen)
+        shown: set[LogLine] = set()
+        while follow:
+            fresh = tuple(line for line in found.lines if line not in shown)
+            if fresh or not shown:
+                tell_result(replace(found, lines=fresh), as_json=False)
+            shown |= set(fresh)
+            time.sleep(_FOLLOW_SECONDS)
+            # CloudWatch may take a minute to show an event.
+            chosen["since"], chosen["limit"] = "2m", _FOLLOWED_LINES
+            found = flow.logs(functions, **chosen)
+        return found
+
+    run("logs", {"env": env}, as_json, show)
 
 
 @click.command(help=STEPS["status"])

@@ -599,6 +599,7 @@ _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
     "ReleaseList": _releases,
     "ModelComparison": lambda result: result.lines(),
     "NewestPage": _page,
+    "LogLines": lambda result: result.text(whole=verbose.get()),
     "LabelExport": _label_export,
     "PredictResult": _predicted,
     "ClassifyResult": _classified,

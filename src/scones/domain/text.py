@@ -19,9 +19,9 @@ shown_env: ContextVar[str] = ContextVar("shown_env", default=DEFAULT_ENV)
 """The environment of the command that runs, which the commands in its messages and reports name."""
 _LISTED = """
 approve, classify, compare, console, demo, deploy, dispatch, down, evaluate, forget, image, labels export, local down,
-local env, local status, local up, models, monitor, open, predict, register, releases, replay, retrain, retrain approve,
-retrain reject, review answer, review correct, review corrections, review count, review export, review import,
-review list, review skip, review withdraw, rollback, simulate, stage, status, train, up
+local env, local status, local up, logs, models, monitor, open, predict, register, releases, replay, retrain,
+retrain approve, retrain reject, review answer, review correct, review corrections, review count, review export,
+review import, review list, review skip, review withdraw, rollback, simulate, stage, status, train, up
 """
 COMMANDS: Final = frozenset(name.strip() for name in _LISTED.split(","))
 """The commands that take `--env`."""

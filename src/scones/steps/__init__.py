@@ -25,6 +25,7 @@ STEPS = {
     "simulate": "Send a stream of courier photos, some duplicated, corrupt or shifted, and report the outcome of each.",
     "forget": "Delete a photo for good wherever it is kept, and name the data and models that it was part of.",
     "cost": "Estimate what classifying photos costs on AWS, from a bundled price list; nothing is sent to AWS.",
+    "logs": "Show log lines of functions, state machines, endpoint and training jobs: all, of a photo, or errors.",
     "status": "Show deployed resources, manual changes, the live model, hourly cost and leftovers.",
     "down": "Delete all resources of the environment, or all but its data, and verify that they are gone.",
 }

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from scones_local.cloud import Programs, repository_of
+from scones_local.logs import LogStore
 from scones_local.sagemaker.image_classification import REPOSITORY, is_algorithm
 from scones_local.sagemaker.tables import invalid
-from scones_local.storage import LogStore, ObjectStore, split_uri
+from scones_local.storage import ObjectStore, split_uri
 from scones_local.wire import Json
 
 CHECKPOINTS = "/opt/ml/checkpoints"

@@ -1,0 +1,289 @@
+"""Logs: read what an environment's functions, state machines, endpoint, training jobs and builds logged."""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from scones.aws.cloudwatch import TRAINING_GROUP
+from scones.aws.connection import Aws
+from scones.deployment.template import function_names
+from scones.domain.decision import Outcome, outcome_of_error
+from scones.domain.errors import CommandError
+from scones.domain.naming import from_iso8601, to_iso8601
+from scones.domain.result import StepResult
+
+_MAX_PAGES = 50
+"""How many pages of one log are read at most, each of up to 10,000 events or 1 MB."""
+_MAX_CHARACTERS = 240
+"""This much of a message is shown; `--verbose` and `--json` have all of it."""
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SINCE = re.compile(r"(\d{1,9}) ?([smhdw])")
+_ID = re.compile(r"[\w.:+/=-]{1,128}")
+
+_PLATFORM = re.compile(r"(?:START|END|REPORT|INIT_START|INIT_REPORT|RESTORE_\w+|XRAY|EXTENSION)\b")
+"""The lines that Lambda adds to each call; of them only the report of a timeout is shown."""
+_LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]\s*(?:\S+Z\t\S*\t)?")
+"""How Lambda's Python writes a line of `logging`."""
+_FAILURE = re.compile(
+    r"\b(?:ERROR|CRITICAL|FATAL|Traceback|Task timed out|Runtime exited|Status: timeout|\w*(?:Error|Exception):)"
+)
+_WARNING = re.compile(r"\bWARN(?:ING)?\b")
+_FAILED_EVENTS = ("Failed", "TimedOut", "Aborted")
+"""The ends of the types of Step Functions' events about what failed."""
+_NOT_AN_ERROR = {"NotAPhoto"}
+_ERROR_PATTERN = " ".join(
+    f'?"{term}"'
+    for term in (
+        *("ERROR", "CRITICAL", "FATAL", "Traceback", "Error", "Exception", "error", "critical", "fatal"),
+        *("timed out", "exited", "timeout", *_FAILED_EVENTS),
+    )
+)
+"""What every line of an error contains, and others too: CloudWatch sends fewer lines, and these are judged here."""
+
+_NAME = (
+    r"(?<![\w-])[\w-]{0,60}(?:secret|token|passw(?:or)?d|(?:api|access|private|account)[-_]?key|signature|credential)"
+)
+_NAMED = rf"{_NAME}(?:[-_]?(?:string|value|key))?\\*[\"']?\s{{0,9}}[:=]\s{{0,9}}"
+_SECRETS = tuple(
+    re.compile(form, re.IGNORECASE | re.DOTALL)
+    for form in (
+        r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
+        r"(https?://[^\s\\\"'<>]{0,200}?hooks?[\w.:-]{0,100}/)[^\s\\\"'<>]+",
+        r"(/services/)T\w{1,40}/B\w{1,40}/\w+",
+        r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/\s:@\"']{0,200}:[^/\s@\"']{1,200}(?=@)",
+        r"((?<![\w-])(?:proxy-)?authorization\\*[\"']?\s{0,9}[:=]\s{0,9}\\*[\"']?)[^\"'\r\n\\]+",
+        rf"({_NAMED}\\*[\"'])[^\"'\\]+",
+        rf"({_NAMED})[^\s\"'&,;}}\\]+",
+        r"(\b(?:bearer|basic) )[\w.~+/=-]{8,}",
+        r"()\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{8,})",
+        r"()\beyJ[\w-]{5,2000}\.[\w-]{5,4000}\.[\w-]+",
+    )
+)
+"""How passwords, keys, tokens and signed URLs look; the first group stays."""
+
+
+class LogError(CommandError):
+    """What `logs` should read does not exist; the message says what does."""
+
+
+class LogLevel(StrEnum):
+    """How grave a line is; that a photo is refused or waits for a person is a warning."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One event: when, what logged it, and the photo (SHA-256) and execution that it is about, if it says so."""
+
+    when: str
+    log: str
+    level: LogLevel
+    message: str
+    photo: str
+    execution: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which lines are wanted: those about a *photo* or an *execution*, or only *errors*; empty for all."""
+
+    photo: str = ""
+    execution: str = ""
+    errors: bool = False
+
+    def pattern(self) -> str:
+        """The filter pattern for CloudWatch; it lets more pass than is wanted.
+
+        Raises:
+            LogError: an id has characters that no id has.
+        """
+        ids = [each for each in (self.photo, self.execution) if each]
+        for each in ids:
+            if not _ID.fullmatch(each):
+                raise LogError(f"{each!r} is not the id of a photo or an execution; scones classify shows executions")
+        return " ".join(f'"{each}"' for each in ids) or (_ERROR_PATTERN if self.errors else "")
+
+    def wants(self, line: LogLine) -> bool:
+        """Whether this line is wanted; one that names no photo or execution passed CloudWatch's filter by its text."""
+        return (
+            line.photo in ("", self.photo or line.photo)
+            and line.execution in ("", self.execution or line.execution)
+            and (not self.errors or line.level is LogLevel.ERROR)
+        )
+
+    def __str__(self) -> str:
+        """What is wanted, in words."""
+        about = [f"{name} {value}" for name, value in (("photo", self.photo), ("execution", self.execution)) if value]
+        return ("error" if self.errors else "line") + (f" about {' and '.join(about)}" if about else "")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines(StepResult):
+    """The newest lines found, in the order of time; *more* says that there are older ones."""
+
+    TABLE = "lines"
+
+    lines: tuple[LogLine, ...]
+    logs: tuple[str, ...]
+    """What was read."""
+    since: str
+    wanted: str
+    more: bool
+
+    def text(self, *, whole: bool = False) -> Iterator[str]:
+        """One line for each event, in this machine's time zone."""
+        if self.more:
+            yield f"the newest {len(self.lines)} lines; --limit N shows more"
+        yield from (_written(line, whole=whole) for line in self.lines)
+        if not self.lines:
+            start = f"{from_iso8601(self.since).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+            yield f"no {self.wanted} since {start} in {', '.join(self.logs)}; further back: scones logs --since 7d"
+
+
+def _written(line: LogLine, *, whole: bool) -> str:
+    when = f"{from_iso8601(line.when).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    message = " ".join(line.message.split())
+    if len(message) > _MAX_CHARACTERS and not whole:
+        message = f"{message[:_MAX_CHARACTERS]}..."
+    about = [f"{name} {value}" for name, value in (("photo", line.photo), ("execution", line.execution)) if value]
+    return "  ".join([when, f"{line.log:<10}", f"{line.level:<7}", *([message] if message else []), *about])
+
+
+def read_logs(aws: Aws, functions: Sequence[str], since: str, wanted: LogFilter, limit: int) -> LogLines:
+    """Read the newest *limit* lines of these logs, by default of all; a log that does not exist yet is empty.
+
+    Raises:
+        LogError: there is no such log, time or id, or nothing was found because there is no stack.
+    """
+    sources = _chosen(aws, functions)
+    start, pattern = _moment(since), wanted.pattern()
+    found: list[LogLine] = []
+    more = False
+    for name, (group, prefix) in sources.items():
+        lines, cut = _newest(aws, name, (group, prefix), start, pattern, wanted, limit)
+        found += reversed(lines)
+        more |= cut
+    if not found and aws.stack.find() is None:
+        raise LogError(f"environment {aws.env!r} has no stack, so nothing has logged; to create it, run: scones up")
+    found.sort(key=lambda line: line.when)
+    more |= len(found) > limit
+    return LogLines(tuple(found[-limit:]), tuple(sources), to_iso8601(_utc(start)), str(wanted), more)
+
+
+def _newest(  # noqa: PLR0913 - what to read, and what of it
+    aws: Aws, name: str, where: tuple[str, str], start: float, pattern: str, wanted: LogFilter, limit: int
+) -> tuple[list[LogLine], bool]:
+    """The newest lines of one log, the newest first, and whether some were left."""
+    found: list[LogLine] = []
+    for number, page in enumerate(aws.logs.event_pages(where[0], start, pattern, where[1])):
+        if number == _MAX_PAGES:
+            return found, True
+        for event in page:
+            line = read_line(name, event.when, event.message)
+            if line and wanted.wants(line):
+                if len(found) == limit:
+                    return found, True
+                found.append(line)
+    return found, False
+
+
+def _chosen(aws: Aws, functions: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The log group of each name, and the beginning of its streams' names."""
+    states, name = f"/aws/vendedlogs/states/{aws.name}", aws.name
+    known = {each: (f"/aws/lambda/{name}-{each}", "") for each in function_names()}
+    known |= {"workflow": (f"{states}-workflow", ""), "batch": (f"{states}-batch", "")}
+    known |= {"retraining": (f"{states}-retrain", ""), "endpoint": (f"/aws/sagemaker/Endpoints/{name}", "")}
+    known |= {"training": (TRAINING_GROUP, aws.prefix), "image": (f"/aws/codebuild/{name}-image", "")}
+    asked = [each.rpartition("/")[2].removeprefix(f"{name}-") for each in functions]
+    for each in asked:
+        if each not in known:
+            raise LogError(f"nothing named {each!r} logs; there are {', '.join(sorted(known))}")
+    return {each: known[each] for each in (asked or known)}
+
+
+def _moment(since: str) -> float:
+    """The time that *since* means, in seconds since 1970."""
+    if found := _SINCE.fullmatch(since.strip()):
+        return max(0.0, time.time() - int(found[1]) * _SECONDS[found[2]])
+    try:
+        # Without a zone it is this machine's time, as it is shown.
+        return max(0.0, datetime.fromisoformat(since.strip()).astimezone().timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise LogError(f"{since!r} is not a time; write for example 30m, 1h, 2d or 2026-11-30T14:00") from None
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def read_line(log: str, when: float, text: str) -> LogLine | None:
+    """Read one event; None for those that Lambda adds to each call."""
+    if _PLATFORM.match(text) and "Status: timeout" not in text:
+        return None
+    marked = _LEVEL.match(text)
+    body = text[marked.end() if marked else 0 :].strip()
+    level = _level(_fields(body), marked[1] if marked else body)
+    body = without_secrets(body)
+    fields = _fields(body)
+    if str(fields.get("type", "")).startswith("platform."):
+        return None
+    photo, execution = str(fields.pop("photo_id", "")), str(fields.pop("execution", ""))
+    if arn := str(fields.pop("execution_arn", "")):
+        # arn:aws:states:region:account:execution or express:machine:name
+        execution = [*arn.split(":"), *[""] * 8][7]
+    return LogLine(to_iso8601(_utc(when)), log, level, _message(log, fields) if fields else body, photo, execution)
+
+
+def _fields(body: str) -> dict[str, Any]:
+    if not body.startswith("{"):
+        return {}
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _level(fields: Mapping[str, Any], text: str) -> LogLevel:
+    """How grave an event is: by its error, its level, the type of Step Functions' event, or else by its words."""
+    if error := fields.get("error"):
+        refused = error in _NOT_AN_ERROR or outcome_of_error(str(error)) is not Outcome.FAILED
+        return LogLevel.WARNING if refused else LogLevel.ERROR
+    if str(fields.get("type", "")).endswith(_FAILED_EVENTS):
+        return LogLevel.ERROR
+    if "event" in fields:
+        return LogLevel.INFO
+    words = str(fields.get("level", "")).upper() if fields else text
+    if _FAILURE.search(words):
+        return LogLevel.ERROR
+    return LogLevel.WARNING if _WARNING.search(words) else LogLevel.INFO
+
+
+_BESIDE = {"timestamp", "time", "level", "requestId", "event_timestamp", "previous_event_id", "id"}
+"""Fields that say again what the line shows, or what only AWS's own tools use."""
+
+
+def _message(log: str, fields: Mapping[str, Any]) -> str:
+    """The fields in words, the event or message first; a function's own name is said already."""
+    first = [str(fields[name]) for name in ("event", "type", "message") if fields.get(name) not in (None, "", log)]
+    rest = [
+        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in fields.items()
+        if name not in {"event", "type", "message", *_BESIDE} and value not in ("", None)
+    ]
+    return ", ".join(first + rest)
+
+
+def without_secrets(text: str) -> str:
+    """*text* without what looks like a password, a key, a token or a signed URL: a line may quote any of them."""
+    for form in _SECRETS:
+        text = form.sub(lambda found: f"{found[1]}[secret]", text)
+    return text

@@ -1,0 +1,228 @@
+"""`logs`: an execution's lines from upload to decision; levels, times and secrets of what others wrote."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.test_cli import run
+from scones.cli.render import render
+from scones.pipeline import Pipeline
+from scones.steps.logs import LogError, LogFilter, LogLevel, LogLine, LogLines, read_line, without_secrets
+from tiny_model import plain_photo
+from waiting import eventually
+
+FUNCTIONS = ["serialize", "classify", "filter", "dispatch"]
+NOON = 1_800_000_000.0
+
+
+def line(text: str, log: str = "classify") -> LogLine:
+    """The line that an event becomes."""
+    found = read_line(log, NOON, text)
+    assert found
+    return found
+
+
+def test_an_execution_is_followed_from_upload_to_decision(flow: Pipeline) -> None:
+    """Its four lines, in order, by the execution or the photo; a name that it begins with is another execution."""
+    sample = flow.upload("logged.png", plain_photo(226))
+    (made,) = flow.classify_samples([sample]).executions
+    assert eventually(lambda: len(flow.logs(execution=made.name).lines) == len(FUNCTIONS))
+    found = flow.logs(execution=made.name)
+    assert [each.log for each in found.lines] == FUNCTIONS
+    assert {(each.photo, each.execution) for each in found.lines} == {(sample.sha256, made.name)}
+    assert flow.logs(photo=sample.sha256).lines == found.lines
+    assert flow.logs(["filter", f"{flow.aws.name}-classify"], execution=made.name).lines == found.lines[1:3]
+    newest = flow.logs(execution=made.name, limit=1)
+    assert (newest.lines, newest.more) == (found.lines[-1:], True)
+    assert not flow.logs(execution=made.name, errors=True).lines
+    assert not flow.logs(execution=made.name[:-1]).lines
+
+
+def test_a_failed_call_is_an_error_and_a_refused_photo_is_none(flow: Pipeline) -> None:
+    """The traceback of the function is one event, and names what it was."""
+    sample = flow.upload("waits.png", plain_photo(127))
+    (made,) = flow.classify_samples([sample]).executions
+    reply = flow.aws.client("lambda").call("invoke", FunctionName=f"{flow.aws.name}-filter", Payload=b"[]")
+    assert reply["FunctionError"]
+    assert eventually(lambda: bool(flow.logs("filter", errors=True).lines))
+    assert eventually(lambda: len(flow.logs("filter", execution=made.name).lines) == 1)
+    (waits,) = flow.logs("filter", execution=made.name).lines
+    assert (waits.level, "THRESHOLD_CONFIDENCE_NOT_MET" in waits.message) == (LogLevel.WARNING, True)
+    errors = flow.logs("filter", errors=True).lines
+    assert {each.level for each in errors} == {LogLevel.ERROR}
+    assert waits not in errors
+    assert any("Traceback" in each.message for each in errors)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"functions": ["classifier"]}, "nothing named 'classifier' logs; there are batch, classify, classify-batch,"),
+        ({"functions": ["scones-other-classify"]}, "nothing named 'scones-other-classify' logs"),
+        ({"since": "yesterday"}, "'yesterday' is not a time; write for example 30m, 1h, 2d or 2026-"),
+        ({"since": "-1h"}, "is not a time"),
+        ({"since": ""}, "is not a time"),
+        ({"execution": 'a" ?"b'}, "is not the id of a photo or an execution"),
+        ({"photo": "{ $.x = 1 }"}, "is not the id"),
+        ({"execution": "a" * 129}, "is not the id"),
+    ],
+)
+def test_what_cannot_be_read_is_said(flow: Pipeline, asked: dict[str, object], words: str) -> None:
+    """One line, with what would do."""
+    with pytest.raises(LogError, match=None) as said:
+        flow.logs(**asked)  # type: ignore[arg-type]
+    assert words in str(said.value)
+
+
+def test_nothing_found_is_one_line_with_the_next_step(
+    flow: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there is no stack, which the error says, and where the command names an environment."""
+    found = render(flow.logs("reap", since="999999999w", execution="never"))
+    assert found.startswith("no line about execution never since 1970-01-01 ")
+    assert found.endswith("in reap; further back: scones logs --since 7d")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("logs", "reap", "--env", "none-such", "--follow", "--json")
+    assert (code, out) == (2, "")
+    assert "leave out one of them" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "message"),
+    [
+        ('{"event": "classify", "execution": "e", "photo_id": "p", "seconds": 0.25}', "INFO", "seconds 0.25"),
+        ('{"event": "capture lost", "execution": "e", "error": "x"}', "ERROR", "capture lost, error x"),
+        (
+            '{"event": "classify", "execution": "", "error": "EndpointUnavailable"}',
+            "ERROR",
+            "error EndpointUnavailable",
+        ),
+        ('{"event": "classify", "error": "UnfamiliarPhoto"}', "WARNING", "error UnfamiliarPhoto"),
+        ('{"event": "classify", "error": "NotAPhoto"}', "WARNING", "error NotAPhoto"),
+        (
+            '[WARNING]\t2026-11-30T14:00:00.1Z\tr-1\t{"event": "monitoring run", "photos": 3}',
+            "INFO",
+            "monitoring run, photos 3",
+        ),
+        ("[WARNING]\t2026-11-30T14:00:00.1Z\tr-1\tslow", "WARNING", "slow"),
+        ('{"event": "x", "error": "", "token": 5}', "INFO", '"token": [secret]'),
+        ("[ERROR] KeyError: 'a'\rTraceback (most recent call last):\r  File", "ERROR", "KeyError: 'a'\rTraceback"),
+        ("2026-11-30T14:00:00Z r-1 Task timed out after 3.00 seconds", "ERROR", "Task timed out"),
+        ("REPORT RequestId: r-1\tDuration: 3000 ms\tStatus: timeout", "ERROR", "Status: timeout"),
+        ("RequestId: r-1 Error: Runtime exited with error: exit status 1", "ERROR", "Runtime exited"),
+        ('{"level": "error", "message": "bad", "requestId": "r"}', "ERROR", "bad"),
+        ('{"level": "WARN", "message": "odd"}', "WARNING", "odd"),
+        ('{"type": "TaskFailed", "id": "3", "execution_arn": "a:a:a:a:a:express:m:name:u"}', "ERROR", "TaskFailed"),
+        ('{"type": "ExecutionTimedOut", "execution_arn": "a:a:a:a:a:execution:m:name"}', "ERROR", "ExecutionTimedOut"),
+        ("epoch=1 train_loss=0.2", "INFO", "epoch=1"),
+        ("{broken", "INFO", "{broken"),
+        ("[1]", "INFO", "[1]"),
+        ("{" * 100_000, "INFO", "{{"),
+    ],
+)
+def test_every_form_of_event_has_its_level_and_message(text: str, level: str, message: str) -> None:
+    """Our functions' JSON, Lambda's own lines, Step Functions' events, and text of anything else."""
+    found = line(text)
+    assert (found.level, message in found.message) == (level, True)
+    if "name" in text:
+        assert found.execution == "name"
+
+
+@pytest.mark.parametrize(
+    "text", ["START RequestId: r", "END RequestId: r", "REPORT RequestId: r\tDuration: 1", '{"type": "platform.start"}']
+)
+def test_what_lambda_adds_to_each_call_is_no_line(text: str) -> None:
+    """It says nothing about a photo."""
+    assert read_line("classify", NOON, text) is None
+
+
+SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"  # noqa: S105 - of AWS's documentation
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"event": "x", "aws_secret_access_key": "{SECRET}"}}',
+        f"aws_session_token={SECRET}",
+        f"{{'password': '{SECRET}'}}",
+        f'nested {{\\"token\\": \\"{SECRET}\\"}}',
+        f"SecretAccessKey : {SECRET}, next",
+        f"Authorization: Bearer {SECRET}",
+        f"authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature={SECRET}",
+        f"GET https://b.s3.amazonaws.com/k?X-Amz-Expires=1&X-Amz-Signature={SECRET}&x=1",
+        f"https://user:{SECRET}@host/path",
+        f"posted to https://hooks.slack.com/services/T0/B0/{SECRET}",
+        f"posted to https://corp.webhook.office.com/webhookb2/{SECRET}",
+        f"POST http://127.0.0.1:9/services/T0/B0/{SECRET} refused",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY----- end",
+        f"-----BEGIN PRIVATE KEY-----\r{SECRET}",
+        f"client_secret={SECRET}&grant=x",
+        f"API-Key: {SECRET}",
+        f'{{"event": "x", "token": {SECRET}, "a": 1}}',
+        f'{{"event": "x", "request": {{"headers": {{"Authorization": "Bearer {SECRET}"}}}}}}',
+        f'{{"event": "x", "body": "{{\\"client_secret\\": \\"{SECRET}\\"}}"}}',
+    ],
+)
+def test_no_secret_that_a_line_quotes_is_shown(text: str) -> None:
+    """Neither in text nor in JSON: the result itself does not have it."""
+    found = line(text)
+    assert SECRET not in found.message
+    assert "[secret]" in found.message
+
+
+@pytest.mark.parametrize(
+    "text", ["AKIAIOSFODNN7EXAMPLE", "ghp_" + "a" * 36, "xoxb-12345678-abc", "eyJhbGciOi.eyJzdWIiOi.c2ln"]
+)
+def test_a_secret_is_known_by_its_form_alone(text: str) -> None:
+    """Whatever comes before it."""
+    assert without_secrets(f"found {text} there") == "found [secret] there"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 300_000, "a." * 100_000, "token" * 50_000, "https://" * 30_000, "eyJ-" * 60_000, "-----BEGIN " * 20_000],
+)
+def test_a_long_line_takes_no_long_time(text: str) -> None:
+    """The forms of secrets are searched in time that grows with the line; else this test would not end."""
+    assert without_secrets(text) == text
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "\x1b]0;title\x07", "\u202e", "\x00", "\x9b31m", "\u2028"])
+def test_no_escape_of_a_line_reaches_the_terminal(bad: str) -> None:
+    """Each event is one line, and says visibly what it had."""
+    found = LogLines(
+        (line(f"a{bad}b\r\nc"), line(json.dumps({"event": bad, "execution": bad}))), ("x",), "", "", more=False
+    )
+    shown = render(found)
+    assert bad not in shown
+    assert len(shown.splitlines()) == 2
+
+
+def test_a_line_shows_local_time_log_level_message_photo_and_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this order; the end of a long message is left for --verbose."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        text = json.dumps({"event": "classify", "photo_id": "p1", "execution": "e1", "cause": "c" * 1000})
+        shown = render(LogLines((line(text),), ("classify",), "", "", more=True)).splitlines()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown[0] == "the newest 1 lines; --limit N shows more"
+    assert shown[1].startswith("2027-01-15 13:30:00 IST  classify    INFO     cause ccc")
+    assert shown[1].endswith("ccc...  photo p1  execution e1")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pattern"),
+    [
+        (LogFilter(), ""),
+        (LogFilter("p"), '"p"'),
+        (LogFilter("p", "e", errors=True), '"p" "e"'),
+    ],
+)
+def test_cloudwatch_filters_by_the_ids(wanted: LogFilter, pattern: str) -> None:
+    """Optional terms would count for nothing beside them."""
+    assert wanted.pattern() == pattern
