@@ -77,7 +77,7 @@ def test_an_environment_that_does_not_open_names_itself_in_the_command(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(AwsUnreachable, match=r"no AWS credentials found; .*: scones local up --env nowhere"):
-        Scones("nowhere", state=tmp_path).open()
+        Scones("nowhere", state=tmp_path, region="eu-west-3").open()
 
 
 @pytest.mark.parametrize("terminal", [True, False])
