@@ -29,7 +29,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of a fresh environment in which the wheel, as it would be published, is installed alone."""
     folder = tmp_path_factory.mktemp("wheel")
     pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", ROOT], check=True)
+    # A release makes the wheel from the source archive, not from the repository.
+    subprocess.run([*pip, "install", f"--target={folder / 'hatchling'}", "hatchling"], check=True)
+    hatchling: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "--target=sdist", "--directory", folder]
+    subprocess.run(hatchling, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(folder / "hatchling")}, check=True)
+    (archive,) = folder.glob("scones-*.tar.gz")
+    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", archive], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
     programs = folder / "env" / "bin"
     (built,) = folder.glob("scones-*.whl")
