@@ -29,6 +29,8 @@ _PLATFORM = re.compile(r"(?:START|END|REPORT|INIT_START|INIT_REPORT|RESTORE_\w+|
 """The lines that Lambda adds to each call; of them only the report of a timeout is shown."""
 _LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]\s*(?:\S+Z\t\S*\t)?")
 """How Lambda's Python writes a line of `logging`."""
+_RAISED = re.compile(r"(\w+): .*\sTraceback \(most recent call last\)", re.DOTALL)
+"""An exception as Lambda writes it: its name and message, then the traceback."""
 _FAILURE = re.compile(
     r"\b(?:ERROR|CRITICAL|FATAL|Traceback|Task timed out|Runtime exited|Status: timeout|\w*(?:Error|Exception):)"
 )
@@ -230,7 +232,7 @@ def read_line(log: str, when: float, text: str) -> LogLine | None:
         return None
     marked = _LEVEL.match(text)
     body = text[marked.end() if marked else 0 :].strip()
-    level = _level(_fields(body), marked[1] if marked else body)
+    level = _level(_fields(body), body, marked[1] if marked else body)
     body = without_secrets(body)
     fields = _fields(body)
     if str(fields.get("type", "")).startswith("platform."):
@@ -252,9 +254,10 @@ def _fields(body: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _level(fields: Mapping[str, Any], text: str) -> LogLevel:
+def _level(fields: Mapping[str, Any], body: str, text: str) -> LogLevel:
     """How grave an event is: by its error, its level, the type of Step Functions' event, or else by its words."""
-    if error := fields.get("error"):
+    raised = _RAISED.match(body)
+    if error := fields.get("error") or (raised[1] if raised else ""):
         refused = error in _NOT_AN_ERROR or outcome_of_error(str(error)) is not Outcome.FAILED
         return LogLevel.WARNING if refused else LogLevel.ERROR
     if str(fields.get("type", "")).endswith(_FAILED_EVENTS):
