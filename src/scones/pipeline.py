@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scones.domain.errors import MissingPrerequisite, SconesError
+from scones.domain.progress import Silent
 from scones.environment import AnyPath, ModelReference, as_path, as_place, read_reference
 from scones.operations import Operations
 
@@ -246,7 +247,10 @@ class Pipeline(Operations):
             from scones.evaluation.gate import explain
 
             failed = explain(result.gate)
-            self.approve(deployed.package, failed or "by the gate, at the endpoint", reject=bool(failed))
+            # The result has the reasons.
+            quiet = replace(self, report=Silent())
+            quiet.approve(deployed.package, failed or "by the gate, at the endpoint", reject=bool(failed))
+            self.report.tell(f"model {deployed.package} is {'rejected' if failed else 'approved'} by the gate")
         return self._save("evaluate", result)
 
     def status(self) -> "Status":

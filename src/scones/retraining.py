@@ -24,9 +24,6 @@ from scones.steps.stage import StageResult
 from scones.steps.train import TrainingResult, prepare_training, train
 from scones.steps.up import StackOutputs
 
-_FEW = 10
-"""So many labels that were left out are shown."""
-
 
 def retrain(flow: Pipeline, reason: str = "by hand") -> Retraining:
     """Train on the labels, compare the new model with the live one, and deploy it if it is good enough.
@@ -93,8 +90,6 @@ def _settings(flow: Pipeline) -> Settings:
 
 def _stage(flow: Pipeline, found: Retraining) -> Retraining:
     result = flow.stage(with_labels=True)
-    for line in (*result.warnings, *(f"left out: {item.name} {item.why}" for item in result.left_out[:_FEW])):
-        flow.report.tell(line)
     return staged(flow.aws, found, result.version, result.labelled, flow.report)
 
 

@@ -1,4 +1,6 @@
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +10,14 @@ import numpy as np
 import pytest
 
 from reports.test_evaluation import everything
-from scones.cli.output import verbose
 from scones.cli.render import render
 from scones.data.dataset import ExcludedFile
 from scones.domain.decision import Outcome
+from scones.domain.progress import verbose
+from scones.domain.vehicles import vehicle_limits, write_limits
 from scones.steps.classify import ClassifyResult
 from scones.steps.down import TeardownReport
+from scones.steps.monitor import LearnedDays
 from scones.steps.stage import StageResult
 from scones.steps.up import StackOutputs
 
@@ -40,14 +44,22 @@ def test_an_evaluation_says_what_generalises() -> None:
     assert "  <i>phone</i>: left out of training 88.8% [80.0% to 94.0%, 95%], n = 80" in lines
     assert "  (no source): test photos " in "\n".join(lines)
     many = replace(everything(), by_source=everything().by_source[:1] * 30, warnings=("all of one",))
-    assert {"  and 20 more sources", "warning: all of one"} < set(render(many).splitlines())
+    assert {"  and 20 more; --verbose lists them", "warning: all of one"} < set(render(many).splitlines())
 
 
 def test_a_result_without_words_of_its_own_is_its_fields() -> None:
     """Nothing that a verb found out is hidden."""
-    shown = render(StackOutputs("s", "b", "w", "h", "a", "f", "c", "o", "d", 0.8))
-    assert "workflow arn: w" in shown
-    assert "threshold: 0.8" in shown
+    assert render(LearnedDays(50, 5)) == "photos: 50\ndays: 5"
+
+
+def test_a_stack_is_said_in_words() -> None:
+    """Its threshold as a percentage, and what couriers of each class may get."""
+    rules = write_limits(vehicle_limits(("bicycle", "tram"), {}))
+    outputs = StackOutputs("s", "b", "w", "h", "a", "f", "c", "o", "d", 0.8, "", "", ("bicycle", "tram"), rules)
+    lines = render(outputs).splitlines()
+    assert lines[0] == "stack s: classes bicycle, tram; threshold 80%"
+    assert lines[1].startswith("dispatch rules of bicycle: trips of 0 to 5 km, pick-ups up to 3 km away, 40 litres,")
+    assert "tables c, o, d" in lines
 
 
 def test_no_executions_are_counted_as_none() -> None:
@@ -84,6 +96,27 @@ PYTHON = re.compile(
     r"[(\[{]['\"]|\b(None|True|False)\b|<[\w.]+[ :]|\w+\(\w+=|object at 0x|np\.|datetime\.|PosixPath|mappingproxy|: $"
 )
 """How Python writes a tuple, a mapping, an enum, an object, a date or nothing."""
+SHARE = re.compile(r"(?<!-)\b(accuracy|confidence|threshold|coverage|share)\b( \w+){0,3}[:,]? [01]?\.\d", re.IGNORECASE)
+"""A share that is no percentage; an option of a command is one."""
+ONE = re.compile(r"(?<![\d.,:/#-])\b1 (?!times|class\b|is\b|has\b|was\b|s\b)[a-z-]+s\b")
+NOISE = re.compile(r"\d\.\d{10}")
+
+
+def unclear(lines: Sequence[str]) -> list[str]:
+    """The lines that a person stumbles over: said twice, as Python writes it, `1 photos`, shares as decimals."""
+    plain = [line for line in lines if line and not line.startswith(("preflight: ", " "))]
+    twice = [line for line, count in Counter(plain).items() if count > 1]
+    return twice + [line for line in plain if any(each.search(line) for each in (PYTHON, SHARE, ONE, NOISE))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["accuracy 0.93", "threshold: 0.8", "1 photos uploaded", "threshold 0.30000000000000004", "built: None", "a\na"],
+)
+def test_an_unclear_line_would_be_found(line: str) -> None:
+    """Also where it is said twice."""
+    assert unclear(line.splitlines())
+    assert not unclear(["accuracy 93.0%", "run: scones up --threshold 0.93", "1 photo of 21 photos", "ROC AUC 0.99"])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.test_render import unclear
 from scones.data.sources.synthetic import render
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_command_prints_what_the_page_shows(home: Path) -> None:
-    """Figures and hashes may differ, `...` is any lines, and PHOTO the first photo that a command listed as open."""
+    """Figures and hashes may differ, `...` is any lines, PHOTO the first open photo; no line is said twice."""
     hashes: dict[str, str] = {}
     commands = list(in_order())
     assert len(commands) >= 20
@@ -120,6 +121,8 @@ def test_every_command_prints_what_the_page_shows(home: Path) -> None:
             hashes["PHOTO"] = waits[1]
         absent = missing(shown, done.stdout.splitlines(), hashes)
         assert not absent, f"{command} did not print {absent!r}, but:\n{done.stdout}"
+        if command.startswith("scones "):
+            assert unclear(done.stdout.splitlines()) == [], command
 
 
 def test_a_line_that_is_not_printed_would_be_found() -> None:

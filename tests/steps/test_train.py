@@ -17,10 +17,10 @@ from scones.deployment.template import image_source
 from scones.domain.errors import SettingsError
 from scones.domain.progress import Silent
 from scones.environment import load_result
-from scones.model.model_file import read_model_file, unpack
+from scones.model.model_file import METRICS, read_model_file, unpack
 from scones.pipeline import Pipeline
 from scones.steps.stage import stage
-from scones.steps.train import METRICS, TrainingResult, train
+from scones.steps.train import TrainingResult, train
 from tiny_model import plain_photo
 
 

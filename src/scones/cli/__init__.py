@@ -19,10 +19,11 @@ from scones.cli.group import scones
 from scones.cli.local import local
 from scones.cli.model import approve, deploy, evaluate, forget, image, register, retrain, rollback, stage, train, up
 from scones.cli.models import compare, models, open_, releases
-from scones.cli.output import echo, echo_error, verbose
+from scones.cli.output import echo, echo_error, said
 from scones.cli.photos import classify, dispatch, predict, replay, simulate
 from scones.cli.review import labels, review
 from scones.domain.errors import SconesError
+from scones.domain.progress import verbose
 from scones.domain.text import DEFAULT_ENV, shown_env
 
 _INTERRUPTED = 130
@@ -41,12 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error becomes one line on stderr."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     sys.unraisablehook = _ignore_full_disk
-    sys.exit(_exit_code(arguments))
+    try:
+        sys.exit(_exit_code(arguments))
+    finally:
+        said.set(None)
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     shown_env.set(DEFAULT_ENV)
     verbose.set(False)
+    said.set(set())
     try:
         scones(arguments, standalone_mode=False)
     except _expected_errors() as error:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from scones.cli.output import echo, verbose
+from scones.cli.output import echo, echo_result
 from scones.cli.render import render
 from scones.domain import VERSION
+from scones.domain.progress import verbose
 
 if TYPE_CHECKING:
     from scones.pipeline import Pipeline
@@ -116,4 +117,4 @@ def tell_result(result: object, *, as_json: bool) -> None:
     if as_json:
         echo(msgspec.json.encode(result).decode(), json=True)
     else:
-        echo(render(result))
+        echo_result(render(result))

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import scones_local.cloud as local_cloud
-from scones.cli.output import echo
+from scones.cli.output import echo, said, say_once
 from scones.config.settings import Settings, load
 from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite, SconesError
 from scones.domain.text import printable, shown_env, with_env
@@ -169,9 +169,10 @@ class Terminal:
             self._bars.start()
 
     def tell(self, line: str) -> None:
-        """Print one line above the bars."""
+        """Print one line above the bars, unless the command has said it already."""
         self._last_line = time.monotonic()
-        self._console.print(printable(with_env(line)), markup=False)
+        if say_once(shown := printable(with_env(line))):
+            self._console.print(shown, markup=False)
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:
         """Update the bar of *what*; a full bar becomes a line, and a later one of the same name starts at zero."""
@@ -258,7 +259,7 @@ def _naming_env(method: Callable[P, T], env: str) -> Callable[P, T]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        before = shown_env.set(env)
+        before, spoken = shown_env.set(env), said.set(set())
         try:
             return method(*args, **kwargs)
         except SconesError as error:
@@ -268,6 +269,7 @@ def _naming_env(method: Callable[P, T], env: str) -> Callable[P, T]:
             raise
         finally:
             shown_env.reset(before)
+            said.reset(spoken)
 
     return call
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from scones.dispatch.orders import Courier, Order, Place
 from scones.domain.decision import Outcome
 from scones.domain.naming import from_iso8601
+from scones.domain.text import exact_percent
 
 _WIDTH, _HEIGHT = 900, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 14, 28
@@ -172,9 +173,9 @@ def probability_bars(probabilities: Mapping[str, float], threshold: float) -> Ma
     if threshold:
         x = left + span * threshold
         parts.append(Markup('<line x1="{:.1f}" x2="{:.1f}" y1="0" y2="{}" class="threshold"/>').format(x, x, bottom))
-        parts.append(_text(x, bottom + 14, f"threshold {threshold:.0%}", "axis", "middle"))
+        parts.append(_text(x, bottom + 14, f"threshold {exact_percent(threshold)}", "axis", "middle"))
     said = ", ".join(f"{name} {value:.1%}" for name, value in probabilities.items())
-    return _svg(600, bottom + 20, f"Probabilities: {said}; threshold {threshold:.0%}", parts, "bars")
+    return _svg(600, bottom + 20, f"Probabilities: {said}; threshold {exact_percent(threshold)}", parts, "bars")
 
 
 _BOX = (168, 34)

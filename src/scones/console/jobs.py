@@ -42,8 +42,9 @@ class Job:
         return "failed" if self.error else "done"
 
     def tell(self, line: str) -> None:
-        """Add a line."""
-        self.lines = [*self.lines, printable(with_env(line))][-_MAX_LINES:]
+        """Add a line, unless it is there."""
+        if (shown := printable(with_env(line))) not in self.lines:
+            self.lines = [*self.lines, shown][-_MAX_LINES:]
         self.version += 1
 
     def progress(self, done: int, total: int, what: str, now: str = "") -> None:

@@ -230,6 +230,15 @@ class DatasetFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassCounts:
+    """The training and test photos of a class."""
+
+    label: str
+    train: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """Photos for training and evaluation; *kind* tells photos from rendered pictures."""
 
@@ -245,6 +254,11 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     """How the folders of the source were understood, where that may surprise, and classes of very unequal size."""
     findings: DatasetFindings = DatasetFindings()
+
+    def counts(self) -> tuple[ClassCounts, ...]:
+        """The photos of each class, in the order of the classes."""
+        found = Counter((photo.label, photo.split) for photo in self.photos)
+        return tuple(ClassCounts(label, found[label, "train"], found[label, "test"]) for label in self.classes)
 
 
 def remove_duplicates(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPhoto, ...], tuple[ExcludedFile, ...]]:

@@ -42,10 +42,10 @@ def load_configured_dataset(
     if settings.data.startswith(_S3):
         if open_s3 is None:
             raise SourceError(f"{settings.data} can only be staged; copy the photos to a folder and name that")
-        return load_files(open_s3(settings.data), settings.classes, report.progress, report.tell)
+        return load_files(open_s3(settings.data), settings.classes, report.progress)
     if settings.data not in _NAMED:
         folder = open_folder(user_path(settings.data))
-        return load_files(folder, settings.classes, report.progress, report.tell)
+        return load_files(folder, settings.classes, report.progress)
     collection = load_dataset(
         settings.data,
         classes=settings.classes,

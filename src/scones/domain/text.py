@@ -29,6 +29,21 @@ _COMMAND = re.compile(r"scones ((?:(?!scones\b)[a-z]+\b(?!-) ?){1,3})(?!(?:(?!sc
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n']")
 
 
+def exact_percent(share: float) -> str:
+    """A share that someone chose, such as a threshold, as a percentage with no more digits than it has: 80%, 99.5%."""
+    return f"{100 * share:.6g}%"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """So many of *noun*: `1 photo`, `1,200 photos`."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def spaced(name: str) -> str:
+    """The words of a name in code: `below threshold`."""
+    return name.replace("_", " ")
+
+
 def printable(text: str) -> str:
     r"""*text* with escapes in place of control characters and of bytes that are not UTF-8 (`caf\xe9.jpg`)."""
     if text.isascii() and text.isprintable():

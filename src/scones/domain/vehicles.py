@@ -34,6 +34,14 @@ class VehicleLimits:
     stop_minutes: float
     bay: str = ""
 
+    def __str__(self) -> str:
+        """The limits in one line."""
+        trip = (
+            f"trips of {self.min_trip_km:g} to {self.max_trip_km:g} km, pick-ups up to {self.max_approach_km:g} km away"
+        )
+        load = f"{self.max_litres:g} litres, {self.km_per_hour:g} km/h, {self.stop_minutes:g} min a stop"
+        return f"{trip}, {load}{self.bay and f', bay {self.bay}'}"
+
     def minutes(self, kilometres: float) -> float:
         """The riding time for *kilometres*."""
         return 60 * kilometres / self.km_per_hour

@@ -60,12 +60,12 @@ class GateCheck:
         """The failed requirement in one line."""
         if self.measured is None:
             return f"{self.setting}: {self.meaning} was not measured: there are no photos for it"
-        limit = f"{'more' if self.at_most else 'less'} than the {self._figure(self.required)} required"
+        limit = f"{'more' if self.at_most else 'less'} than the {self.figure(self.required)} required"
         enough = f"; about {self.photos_enough:,} photos like these would be enough" if self.photos_enough else ""
-        return f"{self.setting}: {self.meaning} is {self._figure(self.measured)}, {limit}{enough}"
+        return f"{self.setting}: {self.meaning} is {self.figure(self.measured)}, {limit}{enough}"
 
-    def _figure(self, value: float) -> str:
-        """A p-value as a number, every other figure as a percentage; with digits enough to tell it from the limit."""
+    def figure(self, value: float) -> str:
+        """A p-value as a number, every other figure as a percentage, with digits enough to tell it from the limit."""
         if "p-value" in self.meaning:
             return f"{value:.2g}"
         near = self.measured is not None and abs(self.measured - self.required) < _NEAR

@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from scones.domain.text import exact_percent
 from scones.model.out_of_fold import ScoredPredictions
 
 GRID: Final = (*(round(0.05 + 0.01 * step, 2) for step in range(95)), 0.995, 0.998, 0.999)
@@ -253,10 +254,10 @@ def guarantee_sentence(selection: ThresholdSelection, target: RiskTarget) -> str
     why = f"at least {target.min_photos} right predictions above the threshold are needed"
     if n >= target.min_photos:
         why = "too few predictions above the threshold are right"
+    cheapest = exact_percent(selection.cheapest.threshold)
     return (
         f"no threshold is certified: to show with {level} that at most {target.max_error:.1%} of routed photos are "
-        f"wrong, {why}. At the cheapest threshold, {selection.cheapest.threshold:g}, at most {selection.bound:.1%} "
-        f"are wrong ({n:,} photos)"
+        f"wrong, {why}. At the cheapest threshold, {cheapest}, at most {selection.bound:.1%} are wrong ({n:,} photos)"
     )
 
 

@@ -19,6 +19,7 @@ from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.decision import ERROR_OF_OUTCOME, PHOTO_LIMIT_BYTES, Outcome, outcome_of_confidence
 from scones.domain.errors import raise_as
 from scones.domain.naming import batch_id
+from scones.domain.text import exact_percent
 from scones.domain.wire import Answer, BadAnswer, read_answers, write_request
 from scones.lambdas.services import EndpointUnavailable, ask
 
@@ -175,7 +176,7 @@ def _decision(key: str, answer: Answer) -> Line:
     if outcome is Outcome.OUT_OF_DISTRIBUTION:
         reason = f"unlike the training photos (unfamiliarity {answer['unfamiliarity']:.3g})"
     elif outcome is Outcome.BELOW_THRESHOLD:
-        reason = f"confidence {answer['confidence']:.3f} is below {_THRESHOLD}"
+        reason = f"confidence {answer['confidence']:.2%} is below {exact_percent(_THRESHOLD)}"
     else:
         return line
     return {**line, "outcome": outcome, "error": ERROR_OF_OUTCOME[outcome], "reason": reason}

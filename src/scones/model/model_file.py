@@ -41,6 +41,22 @@ _PIECE_BYTES: Final = 1 << 20
 _MAX_TEXT_BYTES: Final = 1 << 20
 _MAX_TEXT_CHARACTERS: Final = 1000
 _MAX_METRICS: Final = 1000
+METRICS: Final = {
+    "oof_accuracy": "cross-validated accuracy on the training photos",
+    "new_source_accuracy": "accuracy on sources left out of training",
+    "oof_refused": "training photos rejected as out of distribution",
+    "oof_outliers_accepted": "photos of other things not rejected",
+    "oof_log_loss": "cross-validated log loss",
+    "temperature": "temperature",
+}
+"""What training measures, in words, the most important first."""
+_NO_SHARES: Final = {"oof_log_loss", "temperature"}
+
+
+def metric_figure(name: str, value: float) -> str:
+    """The value of a metric for a person to read: a share as a percentage, any other as a number."""
+    return f"{value:.1%}" if name in METRICS.keys() - _NO_SHARES else f"{value:.4g}"
+
 
 _LISTED: Final = (MODEL, ABOUT, BASELINE, CARD)
 _MAYBE: Final = (OUT_OF_FOLD,)

@@ -14,7 +14,7 @@ from scones.domain.naming import (
     run_suffix,
 )
 from scones.domain.result import StepResult
-from scones.domain.text import name_env
+from scones.domain.text import name_env, plural
 from scones.monitoring.alerts.alert import Alert, make_alert
 from scones.monitoring.alerts.notices import (
     ActiveAlarm,
@@ -84,8 +84,8 @@ class MonitorResult(StepResult):
         if self.alert:
             return self.alert.subject
         if not self.verdict.enough:
-            return f"{self.photos} photos since the last run: too few for a verdict"
-        return f"no drift in {self.photos} photos"
+            return f"{plural(self.photos, 'photo')} since the last run: too few for a drift score"
+        return f"no drift in {plural(self.photos, 'photo')}"
 
 
 @dataclass(frozen=True, slots=True)

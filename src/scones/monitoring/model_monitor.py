@@ -124,7 +124,7 @@ def violations_document(verdict: WindowVerdict, refused: Mapping[RefusalReason, 
             _violation(
                 shift.name,
                 "baseline_drift_check",
-                f"score {shift.score:.3g}, threshold {verdict.threshold:.3g}; median {shift.before:.4g} -> "
+                f"score {shift.score / verdict.threshold:.2f} times the threshold; median {shift.before:.4g} -> "
                 f"{shift.now:.4g} in {verdict.photos} photos",
             )
             for shift in changed

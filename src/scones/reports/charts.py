@@ -13,6 +13,7 @@ from scones.dispatch.assignment import DispatchPlan
 from scones.dispatch.business_value import NO_THRESHOLD, BusinessValue, DispatchScenario
 from scones.dispatch.orders import Courier
 from scones.domain.decision import Outcome
+from scones.domain.text import exact_percent
 from scones.evaluation.metrics import ReliabilityBin, RiskCoveragePoint
 from scones.evaluation.model_client import LoadResult
 from scones.evaluation.thresholds import ThresholdEvaluation
@@ -50,7 +51,7 @@ def confidence_histogram(cards: Sequence[PhotoCard], threshold: float, classes: 
         axes.grid(visible=False, axis="x")
         axes.hist([right, wrong], edges, stacked=True, color=[GOOD, BAD], edgecolor=PAPER, linewidth=1.2)
         axes.axvline(threshold, color=TEXT, linewidth=1.4, linestyle=_DASHES)
-        _note(axes, f"threshold {threshold:.0%}", threshold, "right")
+        _note(axes, f"threshold {exact_percent(threshold)}", threshold, "right")
         axes.set(xlim=(edges[0], 1), xlabel="confidence", ylabel="photos")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -245,7 +246,7 @@ def risk_coverage_curve(curve: Sequence[RiskCoveragePoint], current: float, prop
                 color=colour,
                 markeredgecolor=PAPER,
                 markersize=10,
-                label=f"{word} {threshold:g}",
+                label=f"{word} {exact_percent(threshold)}",
             )
         axes.set(xlabel="coverage: share of photos accepted", ylabel="error rate among them", xlim=(0, 1.01))
         axes.set_ylim(bottom=0)
@@ -268,7 +269,7 @@ def cost_curve(threshold: ThresholdEvaluation) -> Markup:
             color=QUIET,
             linewidth=1.4,
             linestyle=_DASHES,
-            label=f"current {threshold.terms.current:g}",
+            label=f"current {exact_percent(threshold.terms.current)}",
         )
         axes.plot(
             [best.threshold],
@@ -277,10 +278,11 @@ def cost_curve(threshold: ThresholdEvaluation) -> Markup:
             color=GOOD if threshold.guaranteed else UNSURE,
             markeredgecolor=PAPER,
             markersize=11,
-            label=f"proposed {best.threshold:g}",
+            label=f"proposed {exact_percent(best.threshold)}",
         )
         axes.set(xlabel="threshold", ylabel="dollars for 1,000 photos")
         axes.set_ylim(bottom=0)
+        _percent(axes, "x")
         axes.tick_params(axis="y", labelcolor=QUIET)
         _legend(axes, 2)
         return drawing.svg("costs", "Expected cost of 1,000 photos at every threshold")
@@ -395,4 +397,4 @@ def _on_time_mark(axes: Axes, item: DispatchScenario, style: tuple[str, str]) ->
 
 
 def _threshold_words(threshold: float) -> str:
-    return "no threshold" if threshold <= NO_THRESHOLD else f"threshold {threshold:.0%}"
+    return "no threshold" if threshold <= NO_THRESHOLD else f"threshold {exact_percent(threshold)}"

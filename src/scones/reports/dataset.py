@@ -1,12 +1,12 @@
 """Dataset report: classes, duplicates, label issues and left-out files, as one HTML page and as JSON."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from scones.data.dataset import Dataset, DuplicatePair, LabelledPhoto, path_of
+from scones.data.dataset import ClassCounts, Dataset, DuplicatePair, LabelledPhoto, path_of
 from scones.domain import VERSION
 from scones.reports.theme import class_colours, environment
 
@@ -23,15 +23,6 @@ class LabelIssue:
     photo: LabelledPhoto
     predicted: str
     confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClassCounts:
-    """The training and test photos of a class."""
-
-    label: str
-    train: int
-    test: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +70,12 @@ class NotedPhotos:
 
 def dataset_figures(collection: Dataset, version: str, issues: Sequence[LabelIssue], checked_by: str) -> DatasetFigures:
     """Summarize *collection*; *checked_by* names the training job whose model found the *issues*."""
-    counts = Counter((photo.label, photo.split) for photo in collection.photos)
     findings = collection.findings
     return DatasetFigures(
         name=collection.name,
         kind=collection.kind,
         version=version,
-        classes=tuple(
-            ClassCounts(label, counts[label, "train"], counts[label, "test"]) for label in collection.classes
-        ),
+        classes=collection.counts(),
         outliers=len(collection.outliers),
         warnings=collection.warnings,
         left_out=tuple((item.name, item.why) for item in collection.left_out),

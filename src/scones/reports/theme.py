@@ -12,7 +12,7 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictU
 from markupsafe import Markup, escape
 from PIL import Image, ImageOps
 
-from scones.domain.text import with_env
+from scones.domain.text import exact_percent, plural, spaced, with_env
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,11 +140,12 @@ def environment(*others: BaseLoader) -> Environment:
     )
     environment.filters.update(
         percent=lambda share: "none" if share is None else f"{100 * share:.1f}%",
+        exact_percent=exact_percent,
         number=_number,
         dollars=_dollars,
         money=lambda value: f"{'-' if value < 0 else ''}${abs(value):,.2f}",
-        plural=lambda count, word, words=None: f"{count:,} {word if count == 1 else words or word + 's'}",
-        words=lambda name: str(name).replace("_", " "),
+        plural=plural,
+        words=lambda name: spaced(str(name)),
         with_env=with_env,
         picture=picture,
     )

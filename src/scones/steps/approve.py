@@ -73,7 +73,7 @@ def _judge(evaluation: ClassificationMetrics | None, requirements: GateRequireme
         return ApprovalStatus.PENDING, f"out of fold, {failed}"
     return (
         ApprovalStatus.APPROVED,
-        f"passed the gate: out-of-fold accuracy {evaluation.accuracy:.1%}, n = {evaluation.n}",
+        f"passed the gate: cross-validated accuracy {evaluation.accuracy:.1%}, n = {evaluation.n}",
     )
 
 

@@ -28,6 +28,7 @@ from scones.dispatch.simulation import example_couriers, example_orders
 from scones.domain.naming import PLAN_KEY, from_minutes
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.text import plural
 
 # Couriers who are seen meanwhile get orders from the workflow; the rest is planned again.
 _ROUNDS = 3
@@ -73,7 +74,7 @@ def dispatch(aws: Aws, settings: Settings, rules: Rules, report: Reporter) -> Di
     left = (*plan.unassigned, *(Unassigned(item.order, _MEANWHILE) for item in missed))
     plan = DispatchPlan(tuple(given), left)
     uri = aws.bucket.put(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode(), "application/json")
-    report.tell(f"{len(given)} of {len(orders)} open orders assigned")
+    report.tell(f"{len(given)} of {plural(len(orders), 'open order')} assigned")
     return DispatchResult(tuple(couriers.values()), tuple(orders.values()), plan, uri)
 
 

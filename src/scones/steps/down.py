@@ -30,6 +30,7 @@ from scones.deployment.template import base_template, parameter_names, template_
 from scones.domain.errors import DeploymentError
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.text import plural
 
 # Captures and logs may still be written, for minutes, into a bucket that is being emptied.
 _REFILL_SECONDS = 900.0
@@ -82,6 +83,11 @@ class TeardownReport(StepResult):
     """What was billed by the hour; None if the price table lacks an instance type."""
     monthly_dollars_kept: float
 
+    def summary(self) -> str:
+        """What was deleted, and what is left, in numbers."""
+        deleted = f"{plural(len(self.deleted), 'resource')} and {plural(self.objects, 'object')} deleted"
+        return f"{deleted}, {len(self.kept) + len(self.remaining)} left"
+
 
 def down(
     aws: Aws, report: Reporter, *, keep_data: bool = False, confirm: Callable[[], None] | None = None
@@ -122,8 +128,9 @@ def down(
         _delete_leftovers(aws, members, groups, kept, report)
         left = _list_remaining(aws, kept)
     deleted = tuple(item for item in existed if item not in left and item not in kept)
-    report.tell(f"{len(deleted)} resources and {objects} objects deleted, {len(left)} left")
-    return TeardownReport(existed, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
+    found = TeardownReport(existed, deleted, objects, kept, left, stopped, _monthly_dollars(aws) if kept else 0.0)
+    report.tell(found.summary())
+    return found
 
 
 def _losses(aws: Aws, existed: tuple[str, ...], *, keep_data: bool) -> Iterator[str]:
@@ -136,10 +143,11 @@ def _losses(aws: Aws, existed: tuple[str, ...], *, keep_data: bool) -> Iterator[
         content = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "empty"
         more = f", and more than these {_MAX_COUNTED:,}" if kinds.total() == _MAX_COUNTED else ""
         yield f"  bucket {aws.bucket.name}: {content}{more}"
-        yield f"  {len(aws.registry.numbers())} registered models"
+        yield f"  {plural(len(aws.registry.numbers()), 'registered model')}"
     if aws.tables.decisions.exists():
         decisions = sum(1 for _ in _first(aws.tables.decisions.scan()))
-        yield f"  {'more than ' if decisions == _MAX_COUNTED else ''}{decisions:,} decisions, with orders and couriers"
+        more = "more than " if decisions == _MAX_COUNTED else ""
+        yield f"  {more}{plural(decisions, 'decision')}, with orders and couriers"
     others = Counter(item.partition(" ")[0] for item in existed)
     yield f"  {', '.join(f'{count} {kind}' for kind, count in others.items() if kind not in _DATA_KINDS)}"
 
@@ -154,9 +162,9 @@ def _stop(aws: Aws, members: list[OwnedResource], report: Reporter) -> None:
         if member.kind == "events:rule":
             open_cleanup(aws).disable_rule(member.name)
     if stopped := aws.batches.stop_all(aws.batch_machine):
-        report.tell(f"{stopped} batch runs: stopped")
+        report.tell(f"{plural(stopped, 'batch run')}: stopped")
     if stopped := aws.batches.stop_all(aws.retrain_machine):
-        report.tell(f"{stopped} retrainings: stopped")
+        report.tell(f"{plural(stopped, 'retraining')}: stopped")
     for job in list(aws.sagemaker.running_trainings(aws.prefix)):
         report.tell(f"training job {job}: stopping")
         aws.sagemaker.end_training(job)

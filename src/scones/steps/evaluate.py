@@ -17,7 +17,7 @@ from scones.data.image_header import UnreadablePhoto
 from scones.data.loading import load_configured_dataset, load_ood_images
 from scones.domain.decision import Outcome, outcome_of_error
 from scones.domain.naming import evaluation_id
-from scones.domain.progress import Reporter
+from scones.domain.progress import Reporter, fold
 from scones.evaluation.evaluation import (
     CannotEvaluate,
     DataFacts,
@@ -114,7 +114,10 @@ def evaluate_file(path: Path, settings: Settings, options: EvaluationOptions, re
     """
     with open_model_file(path) as model_file:
         settings = replace(settings, classes=model_file.classes)
-    return evaluate(LocalModel(path, load_configured_dataset(settings, report)), settings, options, report)
+    collection = load_configured_dataset(settings, report)
+    for line in fold(collection.warnings):
+        report.tell(line)
+    return evaluate(LocalModel(path, collection), settings, options, report)
 
 
 def _deployed(
@@ -196,8 +199,8 @@ def _ood_photos(
     photos, left_out = load_ood_images(
         source, classes=classes, cache=settings.cache.expanduser(), progress=report.progress
     )
-    for item in left_out:
-        report.tell(f"{item.name} is left out: it {item.reason}")
+    for line in fold([f"{item.name} is left out: it {item.reason}" for item in left_out]):
+        report.tell(line)
     return tuple(EvaluationPhoto(photo.name, "", photo.data) for photo in photos)
 
 
@@ -215,7 +218,7 @@ def _write(
     page.write_text(render_evaluation(result, photos, plan.ood_photos), "utf-8")
     figures = page.with_suffix(".json")
     figures.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
-    report.tell(f"report {page}, figures {figures}")
+    report.tell(f"report {result.report}; the figures are beside it as JSON")
 
 
 def _endpoint_load(aws: Aws, endpoint: str, photos: Sequence[EvaluationPhoto]) -> Send:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -16,6 +17,7 @@ from scones.aws.s3 import SCHEME, Bucket, open_prefix
 from scones.config.settings import Settings
 from scones.data.dataset import (
     ONE_SOURCE,
+    ClassCounts,
     Dataset,
     ExcludedFile,
     LabelledPhoto,
@@ -46,8 +48,9 @@ from scones.domain.naming import (
     split_prefix,
     version_prefix,
 )
-from scones.domain.progress import Reporter
+from scones.domain.progress import FEW_NAMES, Reporter, fold
 from scones.domain.result import StepResult
+from scones.domain.text import plural
 from scones.model.model_file import InvalidModelFile, open_model_file
 from scones.model.out_of_fold import InvalidOutOfFold, OutOfFoldPredictions
 from scones.training.label_issues import find_suspects
@@ -90,6 +93,41 @@ class StageResult(StepResult):
     """The median of the photos' shorter sides."""
     model_pixels: int = 0
     """The side to which the model will scale them: the setting `image_size`, or what training will choose."""
+    counts: tuple[ClassCounts, ...] = ()
+    sources: Mapping[str, int] = field(default_factory=dict)
+    """How many photos come from each source, such as a phone or a city, the largest first."""
+    report: str = ""
+    """The path of the page about these photos on this machine."""
+
+    def lines(self) -> Iterator[str]:
+        """What was staged: the summary, then what may surprise, then each file that is left out."""
+        if self.notice:
+            yield self.notice
+        yield f"{self.name}: {self.train:,} training and {self.test:,} test photos of {', '.join(self.classes)}"
+        yield from fold([f"  {it.label}: {it.train:,} training, {it.test:,} test" for it in self.counts], "  ")
+        yield f"version {self.version}, {plural(self.uploaded, 'photo')} uploaded"
+        if self.photo_pixels:
+            size = f"median {self.photo_pixels} px on the shorter side"
+            yield f"photo size: {size}; the model sees {self.model_pixels} px"
+        if len(self.sources) > 1:
+            most = [f"{name or 'not named'} {number:,}" for name, number in self.sources.items()][:FEW_NAMES]
+            more = len(self.sources) - len(most)
+            yield f"photos by source: {', '.join(most)}{f' and {more} more sources' if more else ''}"
+        if self.base:
+            labelled = plural(self.labelled, "photo has its label", "photos have their labels")
+            yield f"grown from version {self.base}; {labelled} from people"
+        if self.leakage:
+            yield f"{plural(self.leakage, 'training photo')} left out as duplicates of a test photo"
+        if self.reassigned:
+            yield f"{plural(self.reassigned, 'photo')} moved to the split that has a photo of the same picture"
+        if self.left_out:
+            yield f"left out: {plural(sum(item.files for item in self.left_out), 'file')}, listed below"
+        yield from self.warnings
+        said = "\n".join(self.warnings)
+        files = [item for item in self.left_out if f"LEFT OUT: {item.name} " not in said]
+        yield from fold([f"left out: {item.name}: {item.why}" for item in files])
+        if self.report:
+            yield f"report {self.report}; the figures are beside it as JSON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +203,14 @@ def stage(
         labelled=sum(photo.provenance is not None for photo in (*collection.photos, *collection.outliers)),
         photo_pixels=sorted(sides)[len(sides) // 2] if sides else 0,
         model_pixels=settings.image_size or choose_model_size(sides)[0],
+        counts=collection.counts(),
+        sources=dict(Counter(photo.source for photo in collection.photos).most_common()),
     )
-    report.tell(f"{result.train} training and {result.test} test photos staged as version {version}")
     _write_report(aws, collection, version, options, report)
+    if options.page:
+        result = replace(result, report=str(options.page.absolute()))
+    for line in result.lines():
+        report.tell(line)
     return result
 
 
@@ -307,7 +350,6 @@ def _write_report(aws: Aws, collection: Dataset, version: str, options: DatasetR
         options.page.parent.mkdir(parents=True, exist_ok=True)
         options.page.write_bytes(html)
         options.page.with_suffix(".json").write_bytes(as_json)
-        report.tell(f"report {options.page}, figures {options.page.with_suffix('.json')}")
 
 
 def _label_issues(

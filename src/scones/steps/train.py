@@ -34,16 +34,7 @@ from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
 from scones.domain.text import printable
 from scones.model.graph import ForbiddenGraph, check_graph
-
-METRICS = (
-    "oof_accuracy",
-    "oof_log_loss",
-    "oof_refused",
-    "oof_outliers_accepted",
-    "new_source_accuracy",
-    "temperature",
-)
-"""Metrics that a training job prints as `name=value`; SageMaker stores the last values."""
+from scones.model.model_file import METRICS
 
 _EXPECTED = re.compile(r"\bseconds_expected=(\d+)\b")
 _PROGRESS = re.compile(r"\bprogress=([01]\.\d+)\b")
@@ -152,6 +143,7 @@ def _plan(aws: Aws, settings: Settings, version: str) -> TrainingPlan:
         max_seconds=settings.training_seconds,
         spot_wait_seconds=settings.spot_wait_seconds,
         key=aws.stack.key(),
+        # A training job prints them as `name=value`; SageMaker stores the last values.
         metrics={name: rf"\b{name}=([0-9.e+-]+)" for name in METRICS},
         tags={ENV_TAG: aws.name},
         volume_gb=volume_gb(sum(item.size for item in aws.bucket.list(version_prefix(version)))),

@@ -17,7 +17,7 @@ from scones.data.decode import resize
 from scones.domain.errors import SconesError
 from scones.domain.text import markdown_text, printable
 from scones.model.inference import Model, memory_limit
-from scones.model.model_file import ModelDescription, ModelFile
+from scones.model.model_file import ModelDescription, ModelFile, metric_figure
 from scones.training.calibration import soften, spread_sample
 from scones.training.cross_validation import CrossValidation, assign_folds
 from scones.training.export import FittedModel, check_parity, export
@@ -213,8 +213,8 @@ def _card(about: ModelDescription, fitted: Fitted) -> str:
     counts = np.bincount(fitted.channels.data.labels, minlength=len(names)).tolist()
     rows = {
         "photos": zip(names, map(str, counts), strict=True),
-        "metrics": ((name, f"{value:.4f}") for name, value in about.metrics.items()),
-        "tried": ((way, f"{accuracy:.3f}") for way, accuracy in choice.accuracies.items()),
+        "metrics": ((name, metric_figure(name, value)) for name, value in about.metrics.items()),
+        "tried": ((way, f"{accuracy:.1%}") for way, accuracy in choice.accuracies.items()),
     }
     tables = {key: "\n".join(f"| {markdown_text(a)} | {b} |" for a, b in pairs) for key, pairs in rows.items()}
     maps = "each place's share of the logits" if joined.backbone.places else "not available"

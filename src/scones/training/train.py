@@ -19,7 +19,15 @@ from scones.data.decode import resize
 from scones.domain.statistics import wilson_interval
 from scones.domain.text import markdown_text
 from scones.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupt
-from scones.model.model_file import BASELINE, MODEL, OUT_OF_FOLD, ModelDescription, ModelFile, write_model_file
+from scones.model.model_file import (
+    BASELINE,
+    MODEL,
+    OUT_OF_FOLD,
+    ModelDescription,
+    ModelFile,
+    metric_figure,
+    write_model_file,
+)
 from scones.model.out_of_fold import OutOfFoldPredictions, SourceAnswers, fingerprints
 from scones.monitoring.drift.baseline import Baseline, LabelledPhotos, SimulatedDamage
 from scones.monitoring.drift.features import ContentDirections, clip_ood_score, measure_features
@@ -350,7 +358,9 @@ def model_card(
     counts = Counter(labels)
     names = description.classes
     photos = "\n".join(f"| {markdown_text(name)} | {counts[number]} |" for number, name in enumerate(names))
-    metrics = "\n".join(f"| {markdown_text(name)} | {value:.4f} |" for name, value in description.metrics.items())
+    metrics = "\n".join(
+        f"| {markdown_text(name)} | {metric_figure(name, value)} |" for name, value in description.metrics.items()
+    )
     return _CARD.format(
         title=" or ".join(map(markdown_text, names)) if len(names) <= 4 else f"{len(names)} classes",
         size=description.image_size,
@@ -378,7 +388,7 @@ def _source_rows(sources: Sequence[str], left_out: SourceAnswers | None) -> Iter
     for source, count in counts.most_common(_SHOWN):
         right = left_out.right[np.array(left_out.sources) == source] if left_out and left_out.sources else np.zeros(0)
         found = wilson_interval(int(right.sum()), len(right)) if len(right) else None
-        accuracy = f"{right.mean():.3f} | {found.low:.3f} to {found.high:.3f}" if found else "- | -"
+        accuracy = f"{right.mean():.1%} | {found.low:.1%} to {found.high:.1%}" if found else "- | -"
         yield f"| {markdown_text(source) or '(not named)'} | {count} | {accuracy} |"
     if len(counts) > _SHOWN:
         others = sorted(counts.values())[:-_SHOWN]

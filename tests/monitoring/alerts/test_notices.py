@@ -37,7 +37,7 @@ def test_the_text_of_darker_photos() -> None:
         "Probable cause: image quality. Image features changed more than the content of the photos.",
         "Endpoint: scones-test",
         "Since: photo 1,001, 2026-11-23 03:00 UTC (estimated); it fired at photo 1,100, 2026-11-23 03:01 UTC",
-        "Accuracy: 88% -> 71% [64-78], estimated without labels, trusted: similar photos were simulated",
+        "Accuracy: 88% -> 71% [64% to 78%, 90%], estimated without labels, trusted: similar photos were simulated",
     ]
     assert "What to do now:" in lines
     assert "   scones up --threshold 0.95" in lines

@@ -14,7 +14,7 @@ Any of them may lie in folders of no meaning, such as those of an unpacked archi
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -31,7 +31,7 @@ from scones.data.dataset import (
 from scones.data.image_header import UnreadablePhoto
 from scones.data.sources.files import FileSource, SourceFile, read_tables, unsuitable
 from scones.data.validation import ImageFile, SourceContent, build_dataset, validate_images
-from scones.domain.progress import Silent
+from scones.domain.text import plural
 
 OUTLIERS: Final = "outliers"
 """The folder of out-of-distribution photos, as a label."""
@@ -116,7 +116,7 @@ def sort_files(source: FileSource, classes: tuple[str, ...]) -> FileLayout:
         left_out=(*folders, *sorter.strays, *source.left_out),
         split=sorter.has_test,
         warnings=(
-            *(f"LEFT OUT: {item.name} ({_count(item.files)}) {item.reason}" for item in folders),
+            *(f"LEFT OUT: {item.name} ({plural(item.files, 'file')}) {item.reason}" for item in folders),
             *(f"LEFT OUT: {item.name} {item.reason}" for item in source.left_out if _matters(item, classes)),
             *sorter.notes,
         ),
@@ -247,8 +247,9 @@ class _Sorter:
             inner = self._unwrap(inside, role=roles[top])
             groups += [(split, item, parts) for item, parts in inner]
             if not any(len(parts) > 1 for _, parts in inner):
+                files = plural(len(inner), "file")
                 raise SourceError(
-                    f"{self.source.place} has {_count(len(inner))} in {top}/ without a folder for each class; {LAYOUT}"
+                    f"{self.source.place} has {files} in {top}/ without a folder for each class; {LAYOUT}"
                 )
         return self._label(groups)
 
@@ -375,10 +376,6 @@ def _name(parts: Sequence[str]) -> str:
     return unicodedata.normalize("NFC", "/".join(parts))
 
 
-def _count(files: int) -> str:
-    return "1 file" if files == 1 else f"{files:,} files"
-
-
 def _matters(item: ExcludedFile, classes: Sequence[str]) -> bool:
     """Whether a folder that was not read would have been a split or a class."""
     name = item.name.rstrip("/").rpartition("/")[2]
@@ -429,14 +426,10 @@ def _unread(source: FileSource) -> str:
     return next((f"; {item.name} {item.reason}" for item in source.left_out if item.name.endswith("/")), "")
 
 
-_SILENT: Final = Silent()
-
-
 def load_files(
     source: FileSource,
     classes: tuple[str, ...],
     progress: ProgressCallback,
-    tell: Callable[[str], None] = _SILENT.tell,
 ) -> Dataset:
     """Load the photos of *source*; files that cannot be used are left out, with the reason.
 
@@ -449,8 +442,6 @@ def load_files(
     """
     source, named, notes = read_tables(source)
     layout = sort_files(source, classes)
-    for warning in (*layout.warnings, *notes):
-        tell(warning)
     names: set[tuple[Split | None, str, str]] = set()
     candidates, misnamed = [], []
     for file in layout.files:
@@ -482,13 +473,10 @@ def load_files(
         of_class = {file.item.path for file in layout.files if file.label == error.label}
         if not_used := [item for item in (*misnamed, *unusable) if item.name in of_class]:
             example = not_used[0]
-            error.args = (
-                f"{error}; {_count(len(not_used))} of it cannot be used, such as {example.name}: {example.reason}",
-            )
+            files = plural(len(not_used), "file")
+            error.args = (f"{error}; {files} of it cannot be used, such as {example.name}: {example.reason}",)
         raise
-    unequal = list(_imbalance(collection.photos, collection.classes))
-    for warning in unequal:
-        tell(warning)
+    unequal = _imbalance(collection.photos, collection.classes)
     return replace(collection, warnings=(*layout.warnings, *notes, *unequal))
 
 

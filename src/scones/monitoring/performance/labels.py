@@ -53,7 +53,7 @@ class LabelSample:
 
 def with_interval(figure: LabelledAccuracy | AccuracyEstimate) -> str:
     """Show an accuracy with its 90% interval."""
-    return f"{figure.accuracy:.0%} [{100 * figure.low:.0f}-{100 * figure.high:.0f}]"
+    return f"{figure.accuracy:.0%} [{figure.low:.0%} to {figure.high:.0%}, 90%]"
 
 
 def labelled_accuracy(right: NDArray[np.bool_]) -> LabelledAccuracy:
