@@ -193,7 +193,7 @@ def test_the_overview_says_that_it_is_well(watched: Watched) -> None:
     """Release, accuracy, alarms, traffic and cost, each under the name that the command line uses."""
     page = watched.go("/")
     expect(page.locator("#verdict")).to_be_visible()
-    for words in ("Release", "Accuracy, measured", "Alarms", "Photos in the last 24 hours", "Cost an hour"):
+    for words in ("Release", "Accuracy, test photos", "Alarms", "Photos in the last 24 hours", "Cost an hour"):
         expect(page.locator("main")).to_contain_text(words)
 
 
@@ -574,3 +574,19 @@ def test_two_reviewers_at_once_keep_both_answers(browser: Browser, server: Conso
     assert [visitor.faults for visitor in visitors] == [[], []]
     for context in contexts:
         context.close()
+
+
+def test_labels_of_traffic_replace_the_accuracy_on_test_photos(
+    watched: Watched, flow: Pipeline, tmp_path: Path
+) -> None:
+    """What people said of photos that the model answered is the measured accuracy, as in `scones status`."""
+    sample = flow.upload("late.png", plain_photo(214))
+    flow.classify_samples([sample])
+    table = tmp_path / "late.csv"
+    table.write_text(f"photo,label\n{sample.sha256},motorcycle\n")
+    flow.import_labels(table, "garage")
+    (measured,) = (model.measured for model in flow.status().accuracy if model.measured)
+    page = watched.go("/")
+    tile = page.locator(".tile", has_text="Accuracy, measured")
+    expect(tile.locator(".figure")).to_have_text(f"{measured.accuracy:.1%}")
+    expect(tile).to_contain_text(f"{measured.labels} label")

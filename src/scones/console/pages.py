@@ -18,6 +18,7 @@ from scones.domain.errors import MissingPrerequisite
 from scones.domain.naming import ALERTS_PREFIX, DATA_PREFIX, from_iso8601
 from scones.environment import load_result
 from scones.monitoring.history import HistoryPoint
+from scones.monitoring.performance.labels import measure_accuracy
 from scones.steps.decisions import count_by_hour
 from scones.steps.show import (
     OrderBookView,
@@ -98,10 +99,12 @@ def health(request: Request) -> Response:
     monitoring = show_monitoring(aws)
     evaluation = _optional(console, "evaluate", _StoredEvaluation)
     estimates = [point for point in monitoring.points if point.accuracy]
+    _, labels = aws.tables.feedback()
     return console.render(
         request,
         "health.html.j2",
         serving=serving,
+        measured=next((model.measured for model in measure_accuracy(labels) if model.measured), None),
         evaluation=evaluation,
         alarms=monitoring.alarms,
         windows=monitoring.points,
