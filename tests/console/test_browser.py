@@ -140,7 +140,7 @@ def watched(browser: Browser, server: ConsoleServer) -> Iterator[Watched]:
 
 
 def shot(page: Page, name: str) -> None:
-    """Keep a picture of the page: the documentation shows some."""
+    """Keep a picture of the page, to look at."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png")
 

@@ -1,9 +1,11 @@
 """The demo as its user runs it: a process of its own, ended in every way that users end one."""
 
+import io
 import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +16,18 @@ from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from scones.cli.group import scones as scones_commands
+from scones.data.sources.synthetic import render
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SCONES = Path(sys.executable).with_name("scones")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PICTURES = ROOT / "reports" / "console"
 LONG_SECONDS = 240
 
 
@@ -204,8 +211,11 @@ def test_a_second_demo_at_the_same_time_is_told_so(home: dict[str, str]) -> None
     first.communicate(timeout=LONG_SECONDS)
 
 
-def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str]) -> None:
-    """Stock aws lists the bucket, starts an execution and describes the endpoint; `scones down` leaves nothing."""
+def test_the_aws_command_and_the_console_show_what_a_kept_demo_left_standing(home: dict[str, str]) -> None:
+    """Stock aws lists the bucket, starts an execution and describes the endpoint; `scones down` leaves nothing.
+
+    The documentation's pictures of the console are taken here.
+    """
     process = start(home, "--keep")
     out, err = process.communicate(timeout=LONG_SECONDS)
     assert process.returncode == 0, err
@@ -232,9 +242,42 @@ def test_the_aws_command_sees_what_a_kept_demo_left_standing(home: dict[str, str
     execution = json.loads(_run(command, environment))
     assert execution["status"] in {"SUCCEEDED", "FAILED"}
     assert execution.get("error") in {None, "THRESHOLD_CONFIDENCE_NOT_MET"}
+    if CHROMIUM:
+        _run([SCONES, "simulate", "--events", "60", "--duplicates", "0", "--corrupt", "0", "--json"], home)
+        take_pictures(home)
     receipt = json.loads(_run([SCONES, "down", "--yes", "--json"], home))
     assert receipt["remaining"] == []
     assert not json.loads(_run([SCONES, "local", "status", "--json"], home))["running"]
+
+
+def take_pictures(home: dict[str, str]) -> None:
+    """Look at pages of the console, and keep a picture of each in reports/console/."""
+    command: list[str | Path] = [SCONES, "console", "--no-browser", "--json"]
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    photo = Path(home["TMPDIR"]).parent / "courier.png"
+    render("bicycle", "test", 1).save(photo)
+    with (
+        subprocess.Popen(command, env=home, stdout=subprocess.PIPE, text=True) as console,
+        sync_playwright() as playwright,
+    ):
+        assert console.stdout
+        url = json.loads(console.stdout.readline())["url"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1180, "height": 760}, locale="en-GB")
+        page.goto(url)
+        base = page.url.rstrip("/")
+        for name in ("overview", "try", "decisions", "review", "models", "orders"):
+            page.emulate_media(color_scheme="dark" if name == "orders" else "light")
+            page.goto(f"{base}/{name.removeprefix('overview')}", wait_until="networkidle")
+            assert page.locator("h1").count() == 1
+            if name == "try":
+                page.set_input_files("#photo", photo)
+                page.click("text=Classify")
+                page.locator(".overlay").wait_for()
+            with Image.open(io.BytesIO(page.screenshot())) as picture:
+                picture.save(PICTURES / f"{name}.webp", quality=80)
+        browser.close()
+        console.terminate()
 
 
 def _run(command: list[str | Path], environment: dict[str, str]) -> str:
