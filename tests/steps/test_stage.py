@@ -63,6 +63,7 @@ def test_photos_of_other_things_lie_apart(aws: Aws, settings: Settings, collecti
     """They are no samples of the manifest, but another set of them is another version."""
     other = labelled_photo("a cup.png", "outliers", "train", plain_photo(99))
     staged = stage(aws, settings, replace(collection, outliers=(other,)), Silent())
+    assert "  and 1 photo of other things" in staged.lines()
     (item,) = aws.bucket.list(outliers_prefix(staged.version))
     assert aws.bucket.get(item.key) == other.data
     assert len(read_manifests(aws, staged.version)) == 8

@@ -96,6 +96,8 @@ class StageResult(StepResult):
     counts: tuple[ClassCounts, ...] = ()
     sources: Mapping[str, int] = field(default_factory=dict)
     """How many photos come from each source, such as a phone or a city, the largest first."""
+    outliers: int = 0
+    """Photos of other things, for the out-of-distribution detector."""
     report: str = ""
     """The path of the page about these photos on this machine."""
 
@@ -105,6 +107,8 @@ class StageResult(StepResult):
             yield self.notice
         yield f"{self.name}: {self.train:,} training and {self.test:,} test photos of {', '.join(self.classes)}"
         yield from fold([f"  {it.label}: {it.train:,} training, {it.test:,} test" for it in self.counts], "  ")
+        if self.outliers:
+            yield f"  and {plural(self.outliers, 'photo')} of other things"
         yield f"version {self.version}, {plural(self.uploaded, 'photo')} uploaded"
         if self.photo_pixels:
             size = f"median {self.photo_pixels} px on the shorter side"
@@ -205,6 +209,7 @@ def stage(
         model_pixels=settings.image_size or choose_model_size(sides)[0],
         counts=collection.counts(),
         sources=dict(Counter(photo.source for photo in collection.photos).most_common()),
+        outliers=len(collection.outliers),
     )
     _write_report(aws, collection, version, options, report)
     if options.page:
