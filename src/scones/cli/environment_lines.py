@@ -129,7 +129,9 @@ def _live(result: "Status") -> Iterable[str]:
     for alarm in result.alarms:
         page = f"; {alarm.report_uri}" if alarm.report_uri else ""
         yield f"ALARM since {alarm.since}: {alarm.event.subject}{page}"
-    if not result.alarms:
+    if result.alarms:
+        yield "to see the alert, run: scones open; when its cause is dealt with, run: scones monitor --acknowledge"
+    else:
         yield "data drift: no alarm" if result.monitored else "data drift: not known yet; run: scones monitor"
     if result.reviews_open:
         age = f"the oldest is {plural(round(result.review_oldest_minutes), 'minute')} old"
