@@ -38,6 +38,7 @@ ALLOWED = {
     "functools",
     "hashlib",
     "heapq",
+    "http",
     "json",
     "logging",
     "math",
@@ -51,6 +52,7 @@ ALLOWED = {
     "types",
     "typing",
     "unicodedata",
+    "urllib",
     "uuid",
     "zlib",
 }

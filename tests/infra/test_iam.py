@@ -180,8 +180,9 @@ def test_no_function_calls_what_its_role_does_not_allow(recorded: Recorded) -> N
         )
     }
     assert sorted(forbidden) == []
-    # The test is no formality: all were at work, but for the one that calls nothing.
-    assert {grant.role for grant in of_functions()} - {call.who for call in recorded.calls} == {"FilterRole"}
+    # The test is no formality: all were at work, but for the two that call nothing of AWS's.
+    idle = {grant.role for grant in of_functions()} - {call.who for call in recorded.calls}
+    assert idle == {"FilterRole", "NotifyRole"}
 
 
 @pytest.mark.slow

@@ -104,9 +104,11 @@ def test_the_dashboard_shows_every_alarm() -> None:
     assert shown == set(resources("AWS::CloudWatch::Alarm"))
 
 
-def test_what_a_rule_calls_has_bounded_retries_and_a_place_for_what_is_lost() -> None:
+def test_what_a_rule_or_a_topic_calls_has_bounded_retries_and_a_place_for_what_is_lost() -> None:
     """Lambda would try twice more, and then forget what it was asked."""
     called = {listed(item["Properties"]["Targets"])[0]["Arn"]["Fn::GetAtt"][0] for item in _scheduled()}
+    told = [item["Properties"] for item in resources("AWS::SNS::Subscription").values()]
+    called |= {item["Endpoint"]["Fn::GetAtt"][0] for item in told if item["Protocol"] == "lambda"}
     kept = {
         item["Properties"]["FunctionName"]["Ref"]: item for item in resources("AWS::Lambda::EventInvokeConfig").values()
     }

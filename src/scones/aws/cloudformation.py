@@ -182,6 +182,8 @@ _MAX_BODY_BYTES = 51_200
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _NAME_HELD = "conflicting conditional operation"
 """S3's OperationAborted, in CloudFormation's reason."""
+HIDDEN = "****"
+"""What AWS shows instead of a parameter with NoEcho; sent back, it means the value that the stack has."""
 _REVIEW = "REVIEW_IN_PROGRESS"
 """A stack without resources: a command was stopped before it executed the first change set."""
 # Executing a change set deletes all others of the stack.
@@ -430,7 +432,10 @@ class Stacks:
             **which,
             ChangeSetType=kind,
             **self._sent(template),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Parameters=[
+                {"ParameterKey": key, **({"UsePreviousValue": True} if value == HIDDEN else {"ParameterValue": value})}
+                for key, value in parameters.items()
+            ],
             Capabilities=["CAPABILITY_IAM"],
             Tags=[{"Key": ENV_TAG, "Value": self.name}],
         )

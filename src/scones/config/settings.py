@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from scones.domain.decision import MAX_CLASSES, MAX_CLASSES_BYTES, MAX_NAME_CHARACTERS, VEHICLES
 from scones.domain.errors import SettingsError
+from scones.domain.notification import MAX_TARGETS, TARGET_PATTERN
 from scones.domain.vehicles import check_tables
 
 MIN_RATE, MAX_RATE = 0.001, 0.5
@@ -55,6 +56,14 @@ _Classes = Annotated[
 ]
 
 
+_Targets = Annotated[
+    tuple[Annotated[str, Meta(pattern=TARGET_PATTERN, max_length=254)], ...],
+    Meta(
+        max_length=MAX_TARGETS,
+        description="an e-mail address, a Slack webhook such as `https://hooks.slack.com/services/T0/B0/xyz`, or a "
+        f"list of at most {MAX_TARGETS} of them",
+    ),
+]
 _Rules = Annotated[dict[str, dict[str, Any]], Meta(description="a table for each class, as JSON in the environment")]
 
 
@@ -166,6 +175,8 @@ class Settings:
     """`yes` has AWS X-Ray trace executions through their functions, for up to $5 for a million photos."""
     photo_retention_days: Annotated[int, Meta(ge=1, le=3650)] = 90
     """Classified, uploaded and captured photos are deleted after so many days."""
+    notify: _Targets = field(default=(), repr=False)
+    """Where alerts are sent: e-mail addresses, whose owners confirm it, and Slack webhooks, which are secrets."""
     monthly_budget_dollars: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """The account's monthly budget for SageMaker: an alert is sent at 80%; 0 sets none."""
     cache: Path = Path("~/.cache/scones")
@@ -231,7 +242,7 @@ REMOVED: Mapping[str, str] = {"epochs": "training no longer has epochs"}
 
 def to_environment(settings: Settings) -> str:
     """Write the settings for SCONES_SETTINGS: those that are not the defaults, and are not for this machine alone."""
-    mine = {"env", "region", "endpoint_url", "data", "dispatch", "cache", "state"}
+    mine = {"env", "region", "endpoint_url", "data", "dispatch", "notify", "cache", "state"}
     usual = Settings()
     found = {name: getattr(settings, name) for name in NAMES if name not in mine}
     return msgspec.json.encode({k: v for k, v in found.items() if v != getattr(usual, k)}).decode()
@@ -294,6 +305,8 @@ def _parse(name: str, value: object) -> object:
     """Split the list of a flag or variable, and expand the home folder of a path."""
     if name == "classes" and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
+    if name == "notify" and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
     if name == "dispatch":
         return _rules(value)
     if isinstance(value, os.PathLike):
@@ -326,7 +339,9 @@ def _convert(name: str, value: object, source: str = "", *, strict: bool = False
 
 def _not_allowed(name: str, value: object, source: str = "") -> SettingsError:
     where = f" in {source}" if source else ""
-    return SettingsError(f"setting {name} = {value!r}{where} must be {allowed_values(name) or 'text, in quotes'}")
+    # A webhook is a secret.
+    given = "" if name == "notify" else f" = {value!r}"
+    return SettingsError(f"setting {name}{given}{where} must be {allowed_values(name) or 'text, in quotes'}")
 
 
 def _unknown(name: str, source: str) -> SettingsError:

@@ -40,6 +40,7 @@ _FUNCTION_MODULES = (
     "domain/decision.py",
     "domain/errors.py",
     "domain/naming.py",
+    "domain/notification.py",
     "domain/text.py",
     "domain/vehicles.py",
     "domain/wire.py",
@@ -48,6 +49,7 @@ _FUNCTION_MODULES = (
     "lambdas/classify_batch.py",
     "lambdas/dispatch.py",
     "lambdas/filter.py",
+    "lambdas/notify.py",
     "lambdas/reap.py",
     "lambdas/serialize.py",
     "lambdas/services.py",
@@ -149,6 +151,11 @@ def template_for(aws: Aws, parameters: Mapping[str, str], *, base: bool = False)
     assert isinstance(resources, dict)  # noqa: S101 - our own file
     if float(parameters.get("MonthlyDollars", 0)) == 0:
         del resources["Budget"]
+    email = resources.pop("EmailSubscription", None)
+    for address in filter(None, parameters.get("Emails", "").split(",") if email else ()):
+        # Named by the address: another one beside it leaves this one as it is, confirmed.
+        name = f"EmailSubscription{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        resources[name] = email | {"Properties": email["Properties"] | {"Endpoint": address}}
     sent: dict[str, object] = json.loads(json.dumps(stack).replace(_INTEGRATIONS, f'"arn:{aws.partition}:states:::'))
     return sent
 

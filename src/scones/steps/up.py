@@ -1,8 +1,9 @@
 """Up: check the account, show what would change, and create or update the stack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from urllib.parse import urlsplit
 
 from scones.aws.client import continues
 from scones.aws.cloudformation import STACK_SECONDS, ChangeSet, DataAtRisk, Stack
@@ -19,6 +20,7 @@ from scones.deployment.template import (
     image_source,
     template_for,
 )
+from scones.domain.notification import emails_and_webhooks
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
 from scones.domain.vehicles import require_known, vehicle_limits, without_limits, write_limits
@@ -70,6 +72,7 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         StackFailed: with CloudFormation's first reason.
     """
     limits = _dispatch_rules(settings, report)
+    notified = _notification(settings)
     report.tell(f"price: {up_price(settings)}")
     for check in preflight(aws, settings):
         report.tell(str(check))
@@ -85,9 +88,10 @@ def up(aws: Aws, settings: Settings, approval: ChangeApproval, report: Reporter)
         _create_base(aws, settings, approval, report)
         code = function_code()
         aws.bucket.put(code.key, code.body)
-        parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key, limits)
+        parameters = base_parameters(aws, settings) | _workflow_parameters(settings, code.key, limits) | notified
         prepare = partial(aws.stack.prepare, template_for(aws, parameters), parameters, report.tell)
         stack = _apply(aws, settings, prepare, replace(approval, build=build), report)
+    _tell_notification(notified, report)
     return StackOutputs(
         stack=stack.name,
         bucket=stack.outputs["BucketName"],
@@ -113,6 +117,20 @@ def _dispatch_rules(settings: Settings, report: Reporter) -> str:
     if missing := without_limits(settings.classes, limits):
         report.tell(f"warning: {missing}")
     return write_limits(limits)
+
+
+def _notification(settings: Settings) -> dict[str, str]:
+    """The stack's parameters of where alerts are sent."""
+    local = urlsplit(settings.endpoint_url or "").hostname in {"127.0.0.1", "localhost", "::1"}
+    emails, hooks = emails_and_webhooks(settings.notify, local=local)
+    return {"Emails": ",".join(emails), "SlackHooks": " ".join(hooks)}
+
+
+def _tell_notification(notified: Mapping[str, str], report: Reporter) -> None:
+    if emails := notified["Emails"].replace(",", ", "):
+        report.tell(f"alerts are mailed to {emails}: each must first confirm AWS's mail, if that was not done")
+    if hooks := len(notified["SlackHooks"].split()):
+        report.tell(f"alerts are posted to {hooks} Slack webhook{'s' if hooks > 1 else ''}")
 
 
 def _workflow_parameters(settings: Settings, code_key: str, dispatch_rules: str) -> dict[str, str]:
