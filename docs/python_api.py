@@ -182,6 +182,10 @@ def _words_of(node: ast.expr) -> str:
             return "".join(_words_of(part) or f"{{{_name_of(part)}}}" for part in (left, right))
         case ast.FormattedValue(value=ast.Name(id=constant)) if constant in _constants():
             return _constants()[constant]
+        case ast.FormattedValue(
+            value=ast.Call(func=ast.Name(id="plural"), args=[count, ast.Constant(value=str(noun)), *_])
+        ):
+            return f"{{{_name_of(count)}}} {noun}s"
         case ast.FormattedValue():
             inner = node.value
             plain = isinstance(inner, ast.IfExp) and isinstance(inner.body, ast.Constant | ast.JoinedStr)

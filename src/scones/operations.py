@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scones.data.dataset import Sample
+from scones.domain.text import plural
 from scones.environment import AnyPath, Environment, ModelReference, as_place
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class Operations(Environment):
         from scones.steps.monitor import learn
 
         found = learn(self.aws, deployed.endpoint, deployed.model_uri, days, self.settings.seed)
-        baseline = f"{found.photos} photos of {found.days} days" if days else "the training photos"
+        baseline = f"{plural(found.photos, 'photo')} of {plural(found.days, 'day')}" if days else "the training photos"
         self.report.tell(f"baseline: {baseline}")
         return found
 
@@ -230,7 +231,7 @@ class Operations(Environment):
     def to_label(self, table: AnyPath) -> None:
         """Export reviews to *table*; the name of 0.1.0, which works until the release after 0.2."""
         found = self.export_reviews(table)
-        self.report.tell(f"{found.photos} photos to label: write the labels into {found.table}")
+        self.report.tell(f"{plural(found.photos, 'photo')} to label: write the labels into {found.table}")
 
     def import_labels(self, labels: AnyPath, by: str = "") -> "LabelResult":
         """Keep the labels in a file, and compare them with what the models had answered."""

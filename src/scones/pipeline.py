@@ -15,6 +15,7 @@ from scones.operations import Operations
 
 if TYPE_CHECKING:
     from scones.deployment.checks import SmokeTestResult
+    from scones.deployment.pricing import CostTable, Estimate, WorkloadMode
     from scones.steps.approve import ModelPackage
     from scones.steps.compare import ModelComparison
     from scones.steps.deploy import DeployResult
@@ -258,6 +259,39 @@ class Pipeline(Operations):
         from scones.steps.status import status
 
         return status(self.aws)
+
+    def cost(  # noqa: PLR0913 - one parameter for each option
+        self,
+        photos: int | None = None,
+        mode: "WorkloadMode | None" = None,
+        instance: str | None = None,
+        instances: int | None = None,
+        hours: float | None = None,
+        memory: int | None = None,
+        *,
+        kms: bool | None = None,
+    ) -> "Estimate | CostTable":
+        """Estimate what classifying *photos* costs on AWS; without arguments, one million photos in each mode.
+
+        What is not given is as in the settings. *hours* is how long the endpoint's instances run, by default while
+        they are busy; *memory* is a serverless endpoint's, in MB. Nothing is sent to AWS.
+
+        Raises:
+            UnknownPrice: the price list lacks the instance type.
+            TooFewHours: the instances would end before the last photo is answered.
+        """
+        from scones.deployment.pricing import cost
+
+        return cost(
+            self.settings,
+            photos=photos,
+            mode=mode,
+            instance=instance,
+            instances=instances,
+            hours=hours,
+            memory_mb=memory,
+            kms=kms,
+        )
 
     def down(self, *, keep_data: bool = False, confirm: Callable[[], None] | None = None) -> "TeardownReport":
         """Delete everything, or all but photos, models and records.

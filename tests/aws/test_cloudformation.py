@@ -16,7 +16,7 @@ from scones.aws.cloudformation import (
 )
 from scones.aws.connection import Aws
 from scones.deployment.template import base_template, function_code, template
-from scones.domain.progress import Silent
+from scones.domain.progress import Silent, verbose
 
 tell = Silent().tell
 
@@ -131,6 +131,21 @@ def test_the_table_counts_and_names() -> None:
     assert lines[0] == "changes: 2 to add, 1 to modify"
     assert lines[1].split() == ["add", "AWS::SNS::Topic", "x", "2"]
     assert lines[2].split(maxsplit=2) == ["modify", "AWS::Lambda::Function", "F (Code, Tags)"]
+
+
+def test_a_long_table_is_folded_but_for_what_may_lose_something() -> None:
+    """Removals and replacements come first, each by name; --verbose shows the others too."""
+    risky = [ResourceChange(ChangeAction.REMOVE, f"R{number}", "AWS::S3::Bucket") for number in range(12)]
+    others = [ResourceChange(ChangeAction.MODIFY, f"M{number}", "AWS::Lambda::Function") for number in range(30)]
+    found = ChangeSet("c", new=False, changes=(*others, *risky))
+    _, *lines = found.lines()
+    assert [line.split()[-1] for line in lines[:12]] == sorted(item.name for item in risky)
+    assert lines[-1] == "  and 20 more; --verbose lists them"
+    token = verbose.set(True)
+    try:
+        assert len(list(found.lines())) == 1 + 12 + 30
+    finally:
+        verbose.reset(token)
 
 
 def looked(status: str, *paths: str) -> dict[str, Any]:

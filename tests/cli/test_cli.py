@@ -20,6 +20,7 @@ from cli.test_render import unclear
 from faulty import Fault, before
 from scones import steps
 from scones.cli import main
+from scones.cli.group import scones as group
 from scones.pipeline import Pipeline
 from scones.steps import STEPS
 from scones_local.cloud import Cloud, exports
@@ -590,6 +591,18 @@ def test_a_wrong_region_and_no_credentials_are_one_line(
     code, _, err = run("up")
     assert code == 1
     assert words in err.splitlines()[-1]
+
+
+def test_open_opens_the_page_that_a_command_writes(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option is one for all of them; without it nothing is opened."""
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert run("stage", "photos")[0] == 0
+    assert opened == []
+    assert run("stage", "photos", "--open")[0] == 0
+    assert opened == [(inputs / "reports" / "data.html").as_uri()]
+    for command in ("stage", "evaluate", "monitor", "demo", "classify", "replay"):
+        assert [param for param in group.commands[command].params if param.name == "open"], command
 
 
 def test_cost_says_each_mode_or_one_plan() -> None:

@@ -1,12 +1,14 @@
 """What reaches the terminal: commands that can be pasted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
 from scones.cli import main
 from scones.cli.group import scones
+from scones.cli.output import echo, echo_result, said, say_once
 from scones.domain.text import COMMANDS, shown_env, with_env
 
 
@@ -35,6 +37,26 @@ def test_a_command_in_a_message_names_the_environment_of_the_command_that_runs(t
         assert with_env(text) == shown
     finally:
         shown_env.reset(token)
+
+
+def test_a_result_leaves_out_what_the_same_reader_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where stdout and stderr are one file; a stdout of its own has the whole result."""
+    apart = tmp_path / "out"
+    for stdout, shown in ((tmp_path / "both", ["told", "new"]), (apart, ["told", "new"])):
+        with (tmp_path / "both").open("w") as err, stdout.open("a") as out:
+            monkeypatch.setattr("sys.stdout", out)
+            monkeypatch.setattr("sys.stderr", err)
+            token = said.set(set())
+            try:
+                assert say_once("told")
+                assert not say_once("told")
+                echo("told", err=True)
+                err.flush()
+                echo_result("told\nnew")
+            finally:
+                said.reset(token)
+                monkeypatch.undo()
+        assert stdout.read_text().splitlines() == shown
 
 
 def _taking_env(group: click.Group, above: str = "") -> Iterator[str]:

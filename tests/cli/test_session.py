@@ -122,8 +122,14 @@ def test_without_a_terminal_long_work_still_says_how_far_it_is(
 def test_every_command_on_an_environment_is_a_method_with_its_name() -> None:
     """`review` and `labels` are groups, whose commands are methods; the others need no environment or are no step."""
     methods = {name for name, _ in inspect.getmembers(PythonPipeline, inspect.isfunction)}
-    without = {"predict", "cost", "console", "demo", "local", "review", "labels"}
+    without = {"predict", "console", "demo", "local", "review", "labels"}
     assert [name for name in scones.commands if name not in methods | without] == []
+
+
+def test_cost_has_the_parameters_of_its_command() -> None:
+    """And prices the same, from Python as from the command line."""
+    options = {param.opts[0].removeprefix("--") for param in scones.commands["cost"].params}
+    assert options - {"json"} == {*inspect.signature(PythonPipeline.cost).parameters} - {"self"}
 
 
 def test_from_python_an_error_names_its_own_environment(

@@ -22,10 +22,10 @@ from scones.deployment.pricing import (
     HOURS_PER_MONTH,
     SINGLE_PHOTO_FUNCTIONS,
     BatchPlan,
-    Mode,
     TooFewHours,
     UnknownPrice,
     Workload,
+    WorkloadMode,
     batch_bill,
     bill,
     cost_table,
@@ -47,7 +47,7 @@ from scones.deployment.pricing import (
 from scones.deployment.template import state_machine, template
 
 MILLION = 1_000_000
-modes = st.sampled_from(get_args(Mode))
+modes = st.sampled_from(get_args(WorkloadMode))
 photos = st.integers(1, 10**8)
 # The first example reads the template.
 unhurried = hypothesis_settings(deadline=None)

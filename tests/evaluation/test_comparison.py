@@ -34,7 +34,7 @@ def test_every_difference_is_listed_with_both_predictions() -> None:
     (changed,) = found.changed
     assert (changed.name, changed.ours, changed.theirs) == ("b", "motorcycle", "bicycle")
     assert (changed.our_confidence, changed.their_confidence) == (0.7, 0.8)
-    assert found.verdict.startswith("no significant difference: 1 photos only this model has right")
+    assert found.verdict.startswith("no significant difference: 1 photo only this model has right")
 
 
 def test_a_clear_winner_is_named() -> None:
@@ -80,6 +80,13 @@ def test_a_worse_model_passes_as_rarely_as_stated(n: int, margin: float) -> None
         )
         # The bound is found to four digits.
         assert chance <= 0.0505
+
+
+def test_a_bound_is_found_also_where_the_search_passes_no_difference() -> None:
+    """17 of 255: half-way steps come within rounding of 0, where outcomes without any difference have no variance."""
+    bounds = [difference_bound(ours, 0, 255) for ours in range(14, 21)]
+    assert bounds == sorted(bounds)
+    assert bounds[0] > 0.03
 
 
 @settings(max_examples=20)

@@ -2,6 +2,7 @@
 
 import itertools
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -106,3 +107,12 @@ def test_the_value_chart_names_both_ends_and_each_threshold() -> None:
     ends = (f"no classifier {value.blind.on_time.mean:.0%}", f"perfect knowledge {value.perfect.on_time.mean:.0%}")
     for words in (*ends, "no threshold", "threshold 80%", "threshold 95%"):
         assert words in svg
+
+
+def test_the_value_chart_marks_the_model_at_its_own_threshold_too() -> None:
+    """Where the workflow has none of the usual thresholds, there is no line, but a mark with its name."""
+    value = demo_run().business_value
+    assert "this model, threshold" not in drawn(charts.on_time_chart(value))
+    other = replace(value.measured[0], threshold=0.925)
+    svg = drawn(charts.on_time_chart(replace(value, measured=(*value.measured, other))))
+    assert "this model, threshold 92.5%" in svg

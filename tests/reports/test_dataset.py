@@ -79,7 +79,7 @@ def test_every_finding_has_its_place(collection: Dataset) -> None:
     for words in (
         "<b>24 photos</b> of 2 classes: 16 for training and 8 for testing",
         "1 training photo left out",
-        "0.93 mirrored",
+        "93.0% mirrored",
         "1 pair, kept",
         "1 photo: is gray",
         "1 photo: is small",

@@ -13,7 +13,7 @@ from scones.aws.client import AwsError, Client, ContactLost, WaitTimeout, contin
 from scones.aws.s3 import Bucket
 from scones.domain.errors import CloudError
 from scones.domain.naming import ENV_TAG, code_key
-from scones.domain.progress import Reporter, Silent
+from scones.domain.progress import Reporter, Silent, fold
 
 _HOLDS_DATA = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 
@@ -29,6 +29,7 @@ class ChangeAction(StrEnum):
 
 
 _REPLACEMENTS = {"True": ChangeAction.REPLACE, "Conditional": ChangeAction.MAY_REPLACE}
+_CERTAIN = {ChangeAction.REPLACE, ChangeAction.REMOVE}
 _LOSING = {ChangeAction.MAY_REPLACE, ChangeAction.REPLACE, ChangeAction.REMOVE}
 
 
@@ -71,17 +72,20 @@ class ChangeSet:
         return [f"{item.action} {item.kind} {item.name}" for item in self.changes if item.loses_data]
 
     def lines(self) -> Iterable[str]:
-        """The table for a person: additions by kind, all other changes one by one."""
+        """The table for a person: what may lose something one by one; then additions by kind, and updates, folded."""
         counts = Counter(item.action for item in self.changes)
         yield "changes: " + (
             ", ".join(f"{counts[action]} to {action}" for action in ChangeAction if counts[action]) or "none"
         )
         added = Counter(item.kind for item in self.changes if item.action is ChangeAction.ADD)
-        yield from (_row(ChangeAction.ADD, kind, f"x {count}") for kind, count in sorted(added.items()))
+        rows: dict[bool, list[str]] = {True: [], False: []}
+        rows[False] += [_row(ChangeAction.ADD, kind, f"x {count}") for kind, count in sorted(added.items())]
         for item in sorted(self.changes, key=lambda each: (each.action, each.name)):
             if item.action is not ChangeAction.ADD:
                 why = f" ({', '.join(item.why)})" if item.why else ""
-                yield _row(item.action, item.kind, item.name + why)
+                rows[item.loses_data or item.action in _CERTAIN].append(_row(item.action, item.kind, item.name + why))
+        yield from rows[True]
+        yield from fold(rows[False], "  ")
 
 
 def parse_change(reply: Mapping[str, Any]) -> ResourceChange:

@@ -1,14 +1,13 @@
 """Commands about the whole environment: monitor, cost, status, down and demo."""
 
 import time
-import webbrowser
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import options, run, tell_result
+from scones.cli.group import open_option, open_page, options, run, tell_result
 from scones.cli.output import echo
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
@@ -32,7 +31,6 @@ class _MonitorOptions(TypedDict):
     capture: str | None
     classes: str | None
     first: int | None
-    open: bool
 
 
 def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
@@ -46,10 +44,9 @@ def _observed(options: _MonitorOptions) -> tuple[str | None, str | None]:
     return endpoint, capture
 
 
-def _keep(flow: "Pipeline", found: "MonitorResult", options: _MonitorOptions) -> "MonitorResult":
+def _keep(flow: "Pipeline", found: "MonitorResult") -> "MonitorResult":
     """Write the page of an alert into the folder of the reports, and open it if that is asked for."""
-    if (page := flow.alert_page(found)) and options["open"]:
-        webbrowser.open(page.absolute().as_uri())
+    open_page(flow.alert_page(found) or "")
     return found
 
 
@@ -82,7 +79,7 @@ def _keep(flow: "Pipeline", found: "MonitorResult", options: _MonitorOptions) ->
     type=click.IntRange(40, 10_000),
     help="With --endpoint: make the first N captured photos the baseline, not its answers to the staged photos.",
 )
-@click.option("--open", is_flag=True, help="Open the alert's page in the browser, if there is an alert.")
+@open_option
 @options
 def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) -> None:
     """Check the traffic captured since the last run."""
@@ -97,12 +94,12 @@ def monitor(env: str | None, as_json: bool, **options: Unpack[_MonitorOptions]) 
             classes = [name.strip() for name in (options["classes"] or "").split(",") if name.strip()]
             first, acknowledge = options["first"] or 0, options["acknowledge"]
             found = flow.observe(endpoint, capture, classes, first=first, acknowledge=acknowledge)
-            return _keep(flow, found, options)
+            return _keep(flow, found)
         if options["labels"]:
             return flow.label(options["labels"])
         if options["learn"] is not None:
             flow.learn(options["learn"])
-        found = _keep(flow, flow.monitor(acknowledge=options["acknowledge"]), options)
+        found = _keep(flow, flow.monitor(acknowledge=options["acknowledge"]))
         if options["to_label"]:
             flow.to_label(options["to_label"])
         return found
@@ -156,11 +153,9 @@ class _DemoOptions(TypedDict):
 def cost(as_json: bool, **options: Unpack[_CostOptions]) -> None:
     """Estimate the cost of the given workload."""
     from scones.config.settings import load
-    from scones.deployment.pricing import cost_table, estimate, workload
+    from scones.deployment.pricing import cost
 
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    asked = workload(load({}))
-    tell_result(estimate(replace(asked, **given)) if given else cost_table(asked), as_json=as_json)
+    tell_result(cost(load({}), **options), as_json=as_json)
 
 
 _FOLLOW_SECONDS = 5.0
@@ -261,6 +256,7 @@ def down(keep_data: bool, yes: bool, env: str | None, as_json: bool) -> None:
     show_default=True,
     help="Path of the report.",
 )
+@open_option
 @options
 def demo(env: str | None, as_json: bool, data: str | None, report: Path, **chosen: Unpack[_DemoOptions]) -> None:
     """Run the whole workflow on this machine, write a report, and delete everything else again."""

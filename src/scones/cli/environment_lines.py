@@ -167,7 +167,8 @@ def _teardown(result: "TeardownReport") -> Iterable[str]:
     yield from (f"deleted: {item}" for item in by_kind(result.deleted))
     yield result.summary()
     dollars = result.hourly_dollars_stopped
-    yield "stopped: instances of unknown price" if dollars is None else f"stopped: ${dollars:.3f} an hour"
+    if dollars != 0:
+        yield "stopped: instances of unknown price" if dollars is None else f"stopped: ${dollars:.3f} an hour"
     yield from (f"kept: {item}" for item in by_kind(result.kept))
     if result.kept:
         yield f"kept data costs about ${result.monthly_dollars_kept:.2f} a month"

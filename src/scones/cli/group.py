@@ -1,6 +1,8 @@
 """Group: the command group, the options that all commands share, and how a command runs."""
 
+import webbrowser
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -89,6 +91,22 @@ def region() -> str | None:
     return found
 
 
+def _set_open(context: click.Context, _option: click.Parameter, given: bool) -> None:
+    context.meta["open"] = given
+
+
+open_option = click.option(
+    "--open", is_flag=True, expose_value=False, callback=_set_open, help="Open the page in the browser."
+)
+"""For every command that writes a page; `tell_result` opens that of the result."""
+
+
+def open_page(page: str | Path) -> None:
+    """Open a page that the command has written, if --open asks for it."""
+    if page and click.get_current_context().meta.get("open"):
+        webbrowser.open(Path(page).absolute().as_uri())
+
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before creating resources that cost money on AWS.")
 """Answers every question of a command with yes."""
 
@@ -111,10 +129,11 @@ def run(
 
 
 def tell_result(result: object, *, as_json: bool) -> None:
-    """Print *result* on stdout: one JSON object, or a few lines for a person."""
+    """Print *result* on stdout, one JSON object or a few lines for a person; --open opens its page."""
     import msgspec
 
     if as_json:
         echo(msgspec.json.encode(result).decode(), json=True)
     else:
         echo_result(render(result))
+    open_page(getattr(result, "report", ""))

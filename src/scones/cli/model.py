@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import options, run, tell_result, yes_option
+from scones.cli.group import open_option, options, run, tell_result, yes_option
 from scones.cli.models import MODEL, files_of
 from scones.config.settings import MODES
 from scones.domain.errors import SconesError
@@ -55,6 +55,7 @@ per class, optionally below train/ and test/."""
     show_default=True,
     help="Path of the report; its figures are written beside it as JSON.",
 )
+@open_option
 @click.option(
     "--with-labels", is_flag=True, help="Stage the photos staged last, and those that people labelled, without SOURCE."
 )
@@ -273,6 +274,7 @@ def rollback(to: int | None, now: bool, env: str | None, as_json: bool) -> None:
     show_default=True,
     help="Path of the report; its figures are written beside it as JSON.",
 )
+@open_option
 @options
 @yes_option
 def evaluate(

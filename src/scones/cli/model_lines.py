@@ -47,7 +47,7 @@ def _stack(result: "StackOutputs") -> Iterable[str]:
 def _deployed(result: "DeployResult") -> Iterable[str]:
     live = f"release {result.release}, model {result.package}" if result.release else f"model {result.model}"
     yield f"endpoint {result.endpoint} is in service: {live}"
-    yield f"it tells {', '.join(result.classes)} apart; model file {result.model_uri}"
+    yield f"classes {', '.join(result.classes)}; model file {result.model_uri}"
 
 
 def _retraining(result: "Retraining") -> Iterable[str]:

@@ -25,7 +25,7 @@ def say_once(line: str) -> bool:
 def echo_result(text: str) -> None:
     """Print the lines of a result, but none that the same reader has seen already: where stderr goes there, too."""
     seen = said.get() if _same_place() else None
-    shown = [line for line in text.split("\n") if not seen or line[:1] == " " or printable(with_env(line)) not in seen]
+    shown = [line for line in text.split("\n") if not seen or printable(with_env(line)) not in seen]
     if shown:
         echo("\n".join(shown))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import options, run, tell_result, yes_option
+from scones.cli.group import open_option, open_page, options, run, tell_result, yes_option
 from scones.cli.models import MODEL, files_of
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
@@ -51,6 +51,7 @@ _explain = click.option(
     help="Also write a table of the results, .csv or .parquet.",
 )
 @_explain
+@open_option
 @options
 def classify(  # noqa: PLR0913 - one parameter for each option
     photos: tuple[str, ...],
@@ -66,6 +67,7 @@ def classify(  # noqa: PLR0913 - one parameter for each option
         result = flow.classify(photos, output=output)
         if explain:
             flow.explain(result.to_explain(), explain)
+            open_page(explain)
         return result
 
     one_folder = len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir())
@@ -111,6 +113,7 @@ def predict(model: "ModelReference", photos: tuple[Path, ...], env: str | None, 
 @click.option("--model", type=MODEL, help="Decide with this model: a number, a model.tar.gz, its folder, or s3://...")
 @click.option("--threshold", type=float, help="Decide with this confidence threshold (0 to 1).")
 @_explain
+@open_option
 @options
 def replay(  # noqa: PLR0913 - one parameter for each option
     execution: str | None,
@@ -125,6 +128,7 @@ def replay(  # noqa: PLR0913 - one parameter for each option
     def reproduce(flow: "Pipeline") -> "ReplayResult":
         if explain:
             flow.explain({str(execution): ""}, explain)
+            open_page(explain)
         return flow.replay(str(execution))
 
     if explain and not execution:

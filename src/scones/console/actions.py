@@ -20,6 +20,7 @@ from scones.console.jobs import Job
 from scones.console.security import CSRF_FIELD, CSRF_HEADER, MAX_PHOTO_BYTES, ConsoleError, Role, check_csrf
 from scones.deployment.pricing import price_of
 from scones.domain.decision import MAX_NAME_CHARACTERS, MAX_ORDERS
+from scones.domain.text import plural
 from scones.environment import load_result
 from scones.steps.classify import ClassifiedPhoto, classify_one
 from scones.steps.show import simulate_value
@@ -206,7 +207,8 @@ def _losses(console: Console, *, keep: bool) -> str:
         if keep
         else "everything, also photos, models and decisions"
     )
-    return f"This deletes {len(found.resources)} resources of environment {console.env} for good: {kept}.{hourly}"
+    resources = plural(len(found.resources), "resource")
+    return f"This deletes {resources} of environment {console.env} for good: {kept}.{hourly}"
 
 
 def routes() -> list[Route]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from scones.dispatch.orders import Courier, Order, Place
 from scones.domain.decision import Outcome
 from scones.domain.naming import from_iso8601
-from scones.domain.text import exact_percent
+from scones.domain.text import exact_percent, plural
 
 _WIDTH, _HEIGHT = 900, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 14, 28
@@ -302,13 +302,16 @@ def order_map(
         )
     for courier in couriers:
         x, y = at(courier.place)
-        words = f"courier {courier.id}: {courier.vehicle or 'vehicle not known'}, {courier.capacity} more orders"
+        words = (
+            f"courier {courier.id}: {courier.vehicle or 'vehicle not known'}, {plural(courier.capacity, 'more order')}"
+        )
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="7" class="courier fill-{}"><title>{}</title></circle>').format(
                 x, y, tone(courier.vehicle), words
             )
         )
-    label = f"Map of {len(couriers)} couriers, {len(assigned)} assigned and {len(unassigned)} open orders"
+    waiting = plural(len(unassigned), "open order")
+    label = f"Map of {plural(len(couriers), 'courier')}, {len(assigned)} assigned and {waiting}"
     return _svg(side, side, label, parts, "map")
 
 

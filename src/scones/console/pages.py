@@ -159,7 +159,7 @@ def _charts(points: Sequence[HistoryPoint]) -> list[tuple[str, str, Markup]]:
     """The drift score over time and, if it was estimated, the accuracy: title, unit and drawing."""
     scores = [(from_iso8601(point.time), point.drift_score) for point in points]
     chart = drawings.line_chart("Drift score over time", scores, line=(1.0, "threshold"))
-    charts = [("Drift score", "in units of the threshold", chart)]
+    charts = [("Drift score", "in multiples of the threshold", chart)]
     known = [(from_iso8601(point.time), point.accuracy) for point in points if point.accuracy]
     if known:
         chart = drawings.line_chart(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal, Protocol
 
 from scones.domain.errors import DataError
+from scones.domain.text import plural
 
 
 class InvalidManifest(DataError):
@@ -140,7 +141,7 @@ class TooFewPhotos(SourceError):
     """A class has too few usable photos."""
 
     def __init__(self, label: str, photos: int, needed: str) -> None:
-        super().__init__(f"class {label!r} has {photos} usable photos; it needs {needed}: add some")
+        super().__init__(f"class {label!r} has {plural(photos, 'usable photo')}; it needs {needed}: add some")
         self.label = label
         self.photos = photos
 
@@ -193,7 +194,7 @@ class ExcludedFile:
     @property
     def why(self) -> str:
         """The reason, with the number of files where it is not one."""
-        return self.reason if self.files == 1 else f"{self.reason} ({self.files:,} files)"
+        return self.reason if self.files < 2 else f"{self.reason} ({self.files:,} files)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from scones.data.sources.folder import TEST_ROLES, load_files, role_of
 from scones.data.sources.synthetic import load_sample
 from scones.data.validation import ImageFile, validate_images
 from scones.domain.progress import Reporter
+from scones.domain.text import plural
 
 _RENDERED: Final = "these are drawings by Scones, not photos: figures measured on them say nothing about photos"
 
@@ -113,7 +114,9 @@ def load_ood_images(
     others = len(items) - len(testing) if testing else 0
     left_out = [*shelf.left_out, *unusable]
     if others:
-        left_out.append(ExcludedFile(shelf.place, f"only its test photos are used, not {others:,} other files", others))
+        left_out.append(
+            ExcludedFile(shelf.place, f"only its test photos are used, not {plural(others, 'other file')}", others)
+        )
     if not found:
         raise SourceError(f"{shelf.place} has no readable photo; name a folder of photos of other things")
     return tuple(seen.photo for seen in found), tuple(left_out)

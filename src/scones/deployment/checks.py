@@ -16,6 +16,7 @@ from scones.domain.errors import DeploymentError
 from scones.domain.naming import ASKED_PREFIX, evaluation_id
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.text import spaced
 
 
 class BucketTaken(DeploymentError):
@@ -204,7 +205,10 @@ def smoke_test(aws: Aws, workflow_arn: str, report: Reporter) -> SmokeTestResult
     if ended.output is None and outcome_of_error(ended.error) not in _ANSWERS:
         raise SmokeTestFailed(ended.error or ended.status, ended.cause)
     seconds = (ended.stopped - ended.started).total_seconds()
+    said = spaced(outcome_of_error(ended.error)) if ended.output is None else ""
     answer = ended.error if ended.output is None else f"{ended.output['label']} {ended.output['confidence']:.1%}"
     # A drawing is not a photo: low confidence or out of distribution is a normal answer.
-    report.tell(f"smoke test passed: one drawing went through the workflow in {seconds:.2f} s; the answer was {answer}")
+    report.tell(
+        f"smoke test passed: one drawing went through the workflow in {seconds:.2f} s; the answer was {said or answer}"
+    )
     return SmokeTestResult(answer, seconds)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -49,7 +49,7 @@ _LOAD_TEST_EXECUTIONS = 2000
 Usage = Mapping[str, float]
 """Quantities by the names of the price table; an instance's hours as `endpoint:ml.m5.large` or `training:...`."""
 
-Mode = Literal["realtime", "serverless", "batch"]
+WorkloadMode = Literal["realtime", "serverless", "batch"]
 
 
 class UnknownPrice(DeploymentError):
@@ -273,6 +273,13 @@ def workload(settings: Settings, photos: int = _MILLION) -> "Workload":
     )
 
 
+def cost(settings: Settings, **given: object) -> "Estimate | CostTable":
+    """Price the workload of the settings in each mode, or only that which *given*, fields of a workload, describe."""
+    asked = workload(settings)
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return estimate(replace(asked, **chosen)) if chosen else cost_table(asked)
+
+
 def endpoint_usage(settings: Settings, hours: float) -> dict[str, float]:
     """What the endpoint of the settings uses in so many hours, whether photos come or not."""
     if settings.mode == "serverless":
@@ -425,7 +432,7 @@ class Workload:
     """What an estimate is for; serverless has no instances, and a batch plans its own number."""
 
     photos: int = _MILLION
-    mode: Mode = "realtime"
+    mode: WorkloadMode = "realtime"
     instance: str = _DEFAULTS.endpoint_instance
     instances: int = 1
     hours: float | None = None

@@ -7,6 +7,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from scones.domain.text import plural
+
 SIGNIFICANCE = 0.05
 """A difference with a smaller p-value is significant."""
 _MIN_SHOWN = 0.001
@@ -57,7 +59,7 @@ class Comparison:
 
     def verdict_on(self, ours: str, theirs: str, short: str = "") -> str:
         """The same with these names; *short* is the other's where a word may be left out."""
-        split = f"{self.only_ours} photos only {ours} has right, {self.only_theirs} only {short or theirs}"
+        split = f"{plural(self.only_ours, 'photo')} only {ours} has right, {self.only_theirs} only {short or theirs}"
         chance = f"p = {self.p_value:.2g}" if self.p_value >= _MIN_SHOWN else f"p < {_MIN_SHOWN:g}"
         if self.p_value >= SIGNIFICANCE:
             return f"no significant difference: {split} ({chance})"
@@ -165,9 +167,9 @@ def _score(ours: NDArray[np.intp], theirs: NDArray[np.intp], n: int, difference:
     root = np.sqrt(np.maximum(first**2 + 8 * n * theirs * difference * (1 - difference), 0))
     variance = n * ((root - first) / (2 * n) + difference * (1 - difference))
     lead = ours - theirs - n * difference
-    # Without variance any lead at all is beyond doubt.
+    # Without variance any lead at all is beyond doubt, unless it is the rounding of a difference of nothing.
     return np.asarray(
-        np.where(variance > 1e-12, lead / np.sqrt(np.maximum(variance, 1e-12)), np.where(lead > 0, np.inf, 0))
+        np.where(variance > 1e-12, lead / np.sqrt(np.maximum(variance, 1e-12)), np.where(lead > 1e-9, np.inf, 0))
     )
 
 

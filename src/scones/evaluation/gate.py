@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scones.config.settings import Settings
 from scones.domain.errors import EvaluationError
 from scones.domain.statistics import Interval, photos_for_accuracy
+from scones.domain.text import plural
 from scones.evaluation.comparison import SIGNIFICANCE, Comparison, difference_bound, photos_needed
 from scones.evaluation.metrics import ClassificationMetrics, Floats
 from scones.evaluation.ood import OodEvaluation
@@ -130,7 +131,7 @@ def _accuracy_check(setting: str, where: str, found: tuple[float, int, Interval]
     if found is None:
         return _check(setting, f"{_LOW}{where}", None, required)
     accuracy, n, interval = found
-    check = _check(setting, f"{_LOW}{where}, {accuracy:.1%} on {n:,} photos,", interval.low, required)
+    check = _check(setting, f"{_LOW}{where}, {accuracy:.1%} on {plural(n, 'photo')},", interval.low, required)
     return check if check.passed else replace(check, photos_enough=photos_for_accuracy(accuracy, required))
 
 
@@ -267,7 +268,7 @@ def _compare(
         yield _check("drift", _LEAD, None, SIGNIFICANCE, at_most=True)
     yield _check(
         "challenger",
-        f"the challenger's lead in accuracy on all {len(labels)} photos",
+        f"the challenger's lead in accuracy on all {plural(len(labels), 'photo')}",
         float(new.mean() - old.mean()),
         required=0,
     )
@@ -277,7 +278,12 @@ def _compare(
         allowed = max(_CLASS_MARGIN, 1 / max(shown.sum(), 1))
         required = max(0.0, float(old[shown].mean()) - allowed) if tested[name] else 1
         recall = float(new[shown].mean()) if tested[name] else None
-        yield _check("challenger", f"the challenger's accuracy on {shown.sum()} photos of {name}", recall, required)
+        yield _check(
+            "challenger",
+            f"the challenger's accuracy on {plural(int(shown.sum()), 'photo')} of {name}",
+            recall,
+            required,
+        )
 
 
 MIN_NEW_LABELS: Final = 10
@@ -321,7 +327,7 @@ def _not_worse(old: Flags, new: Flags, margin: float) -> GateCheck:
     n, only_old, only_new = len(old), int((old & ~new).sum()), int((new & ~old).sum())
     bound = difference_bound(only_new, only_old, n)
     split = f"{only_new} only the challenger has right, {only_old} only the live model"
-    meaning = f"the 95% lower bound of the challenger's lead on {n} test photos ({split})"
+    meaning = f"the 95% lower bound of the challenger's lead on {plural(n, 'test photo')} ({split})"
     needed = photos_needed(only_new, only_old, n, margin) if bound < -margin else None
     return replace(_check("gate_margin", meaning, bound, -margin), photos_enough=needed)
 
@@ -332,7 +338,7 @@ def _on_fresh(old: Flags, new: Flags, must_be_better: bool) -> GateCheck:
     if must_be_better:
         chance = float(scipy.special.bdtr(only_old, only_old + only_new, 0.5))
         return _check("drift", f"{_LEAD} ({only_new} to {only_old} of {len(old)})", chance, SIGNIFICANCE, at_most=True)
-    lead = f"the challenger's lead in accuracy on {len(old)} fresh photos ({only_new} to {only_old})"
+    lead = f"the challenger's lead in accuracy on {plural(len(old), 'fresh photo')} ({only_new} to {only_old})"
     return _check("challenger", lead, (only_new - only_old) / len(old), 0)
 
 

@@ -13,7 +13,7 @@ from scones.data.image_header import UnreadablePhoto
 from scones.data.sources.files import MAX_FILE_BYTES, require_photo_size
 from scones.domain.errors import DataError
 from scones.domain.result import StepResult
-from scones.domain.text import printable
+from scones.domain.text import plural, printable
 from scones.model.inference import Model
 from scones.model.model_file import InvalidModelFile, open_model_file, read_model_file
 
@@ -77,7 +77,7 @@ def predict(model: AnyPath, photos: AnyPath | Iterable[AnyPath]) -> PredictResul
     unread = [prediction for prediction in found if prediction.error]
     if len(unread) == len(found):
         first = f"{unread[0].photo}: {unread[0].error}" if unread else "no photos were named"
-        raise PhotosUnusable(first + (f" (and {len(unread) - 1} other files)" if unread[1:] else ""))
+        raise PhotosUnusable(first + (f" (and {plural(len(unread) - 1, 'other file')})" if unread[1:] else ""))
     return PredictResult(found)
 
 

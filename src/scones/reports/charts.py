@@ -344,17 +344,16 @@ def on_time_chart(value: BusinessValue) -> Markup:
     with canvas(_WIDTH, 380) as drawing:
         axes = drawing.axes
         axes.grid(visible=True, axis="both")
-        for index, threshold in enumerate(sorted({item.threshold for item in value.hypothetical})):
+        curves, marks = value.hypothetical, value.measured
+        for index, threshold in enumerate(sorted({item.threshold for item in (*curves, *marks)})):
             style = _CURVE_COLOURS[index % len(_CURVE_COLOURS)], _CURVE_MARKERS[index % len(_CURVE_MARKERS)]
-            _on_time_curve(
-                axes,
-                [item for item in value.hypothetical if item.threshold == threshold],
-                style,
-                _threshold_words(threshold),
-            )
-            for item in value.measured:
+            words = _threshold_words(threshold)
+            if points := [item for item in curves if item.threshold == threshold]:
+                _on_time_curve(axes, points, style, words)
+            for item in marks:
                 if item.threshold == threshold:
-                    _on_time_mark(axes, item, style)
+                    # The workflow's own threshold has a mark, and a line only if it is one of the usual ones.
+                    _on_time_mark(axes, item, style, "" if points else f"this model, {words}")
         for item, side in ((value.perfect, "bottom"), (value.blind, "top")):
             axes.axhline(item.on_time.mean, color=QUIET, linewidth=1.2, linestyle=_DASHES)
             axes.annotate(
@@ -391,9 +390,18 @@ def _on_time_curve(axes: Axes, points: Sequence[DispatchScenario], style: tuple[
     )
 
 
-def _on_time_mark(axes: Axes, item: DispatchScenario, style: tuple[str, str]) -> None:
+def _on_time_mark(axes: Axes, item: DispatchScenario, style: tuple[str, str], label: str) -> None:
     colour, marker = style
-    axes.plot(item.accuracy, item.on_time.mean, color=colour, marker=marker, markersize=12, markeredgecolor=TEXT)
+    axes.plot(
+        item.accuracy,
+        item.on_time.mean,
+        color=colour,
+        marker=marker,
+        markersize=12,
+        markeredgecolor=TEXT,
+        linestyle="",
+        label=label or None,
+    )
 
 
 def _threshold_words(threshold: float) -> str:

@@ -34,7 +34,7 @@ from scones.domain.errors import WorkflowError
 from scones.domain.naming import ASKED_PREFIX, READABLE_PREFIXES
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
-from scones.domain.text import printable
+from scones.domain.text import plural, printable
 
 _SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"),
@@ -152,7 +152,8 @@ class BatchStillRunning(WorkflowError):
     exit_code = 130
 
     def __init__(self, name: str, photos: int, why: str = "") -> None:
-        price = f"its {photos:,} photos cost about ${batch_bill(photos).total_dollars:.4f} in all, besides the endpoint"
+        cost = f"about ${batch_bill(photos).total_dollars:.4f} in all, besides the endpoint"
+        price = f"its {plural(photos, 'photo')} cost {cost}"
         because = f" ({why})" if why else ""
         super().__init__(
             f"stopped waiting{because}; run {name} continues; the same command waits for it again; on AWS {price}"
@@ -280,7 +281,7 @@ class _Run:
 
     def _start(self, attempt: int, left: Sequence[Photo], before: int) -> None:
         already = f"; {before:,} have results already" if before else ""
-        self._report.tell(f"run {self._files.name}: {len(left):,} photos to classify{already}")
+        self._report.tell(f"run {self._files.name}: {plural(len(left), 'photo')} to classify{already}")
         bucket, manifest = self._aws.bucket, self._files.manifest(attempt)
         bucket.put(manifest, manifest_lines(left), "application/jsonl")
         event: dict[str, object] = {

@@ -258,7 +258,8 @@ def _kept_resources(aws: Aws) -> tuple[str, ...]:
     stack = aws.stack.find()
     members = sorted(map(str, stack_members(aws)))
     bucket = [f"bucket {aws.bucket.name}"] if owns_bucket(aws) else []
-    return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered_models(aws))
+    records = [f"log-stream {name}" for name in aws.logs.training_streams(aws.prefix)]
+    return (*([f"stack {stack.name}"] if stack else []), *bucket, *members, *registered_models(aws), *records)
 
 
 def _delete_leftovers(

@@ -43,7 +43,7 @@ from scones.domain.errors import DeploymentError
 from scones.domain.naming import ASKED_PREFIX, LABEL_SAMPLE_KEY, features_prefix, to_iso8601
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
-from scones.domain.text import spreadsheet_cell
+from scones.domain.text import plural, spreadsheet_cell
 from scones.model.model_file import open_model_file
 from scones.monitoring.capture.records import CapturedRecord, parse_records, split_lines
 from scones.monitoring.drift.traffic import RecordedTraffic
@@ -258,7 +258,7 @@ def import_labels(aws: Aws, deployed: Deployed, file: Path, by: str, report: Rep
         found = list(pool.map(lambda label: _answered(aws, label.photo or label.event, recorded), given))
     known = [(review, label) for review, label in zip(found, given, strict=True) if review is not None]
     if not known:
-        none = f"none of {len(given)} labels matches a photo that a model answered, as far as is recorded"
+        none = f"none of {plural(len(given), 'label')} matches a photo that a model answered, as far as is recorded"
         raise InvalidLabels(refused[0] if refused else f"{none}; run: scones monitor")
     kept = _without_contradictions(known, refuse)
     for done, (review, label) in enumerate(kept, start=1):

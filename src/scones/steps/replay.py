@@ -18,6 +18,7 @@ from scones.domain.errors import EvaluationError
 from scones.domain.naming import MODELS_PREFIX, split_prefix
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.text import plural
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile, open_model_file
 from scones.serving.image_input import read_photos
@@ -122,7 +123,7 @@ def explain(aws: Aws, executions: Mapping[str, str], page: Path, model_uri: str,
     version = str(records[0].get("model_version", ""))
     same_model = [record for record in records if record.get("model_version", "") == version]
     if others := len(records) - len(same_model):
-        report.tell(f"not on the page: {others} decisions of other models; explain each by its execution")
+        report.tell(f"not on the page: {plural(others, 'decision')} of other models; explain each by its execution")
     with _model(aws, version, model_uri) as model_file:
         model, cards = Model(model_file), []
         for done, record in enumerate(same_model, start=1):

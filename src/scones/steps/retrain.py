@@ -37,6 +37,7 @@ from scones.deployment.retrainings import (
 from scones.domain.errors import EvaluationError
 from scones.domain.naming import from_iso8601, manifest_key, to_iso8601
 from scones.domain.progress import Reporter, Silent
+from scones.domain.text import plural
 from scones.evaluation.challenge import Challenge, ChallengeTerms, ShadowReport, challenge, shadow
 from scones.evaluation.evaluation import (
     CannotEvaluate,
@@ -144,12 +145,13 @@ def check_limits(settings: Settings, start: RetrainingStart, before: Sequence[Re
         raise RetrainingRefused("the setting retrain is off")
     if start.labels.since_last < needed:
         last = "since the last retraining" if before else "so far"
-        raise RetrainingRefused(f"there are {start.labels.since_last} new labels {last}; it takes {needed}")
+        raise RetrainingRefused(f"there are {plural(start.labels.since_last, 'new label')} {last}; it takes {needed}")
     now = datetime.now(UTC)
     week = [each for each in before if datetime.fromisoformat(each.started) > now - _WEEK]
     if len(week) >= settings.retrain_max_per_week:
         raise RetrainingRefused(
-            f"there were {len(week)} retrainings in seven days; retrain_max_per_week is {settings.retrain_max_per_week}"
+            f"there were {plural(len(week), 'retraining')} in seven days; "
+            f"retrain_max_per_week is {settings.retrain_max_per_week}"
         )
     spent = sum(each.dollars for each in before if each.started[:7] == f"{now:%Y-%m}")
     next_dollars = training_dollars(settings, settings.training_seconds)

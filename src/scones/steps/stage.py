@@ -441,7 +441,8 @@ def forget(aws: Aws, photo: str, capture_days: int, report: Reporter) -> Forgott
         aws.tables.reviews.write(Write({"photo_id": photo}, {"image": None}))
     models = [aws.registry.get(number) for number in aws.registry.numbers()] if versions else []
     report.tell(
-        f"{objects} objects deleted; it was in {', '.join(versions) or 'no'} data version{'s'[: len(versions) != 1]}"
+        f"{plural(objects, 'object')} deleted; "
+        f"it was in {', '.join(versions) or 'no'} data version{'s'[: len(versions) != 1]}"
     )
     return ForgottenPhoto(
         photo=photo,

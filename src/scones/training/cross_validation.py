@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scones.domain.errors import ModelError
+from scones.domain.text import plural
 from scones.training.calibration import fit_temperature, log_losses, soften
 from scones.training.features import Features, TrainingData
 from scones.training.head import (
@@ -96,7 +97,7 @@ def assign_folds(data: TrainingData, seed: int) -> Folds:
     rng = np.random.default_rng(seed)
     smallest = int(np.bincount(data.labels, minlength=data.classes).min())
     if smallest < MIN_PHOTOS:
-        raise TrainingError(f"a class has {smallest} photos; training needs {MIN_PHOTOS} or more of each")
+        raise TrainingError(f"a class has {plural(smallest, 'photo')}; training needs {MIN_PHOTOS} or more of each")
     count = min(FOLDS, smallest)
     fold_of = np.zeros(len(data.labels), dtype=np.int64)
     for number in range(data.classes):

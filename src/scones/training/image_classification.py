@@ -20,6 +20,7 @@ import numpy as np
 from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto, read_header
 from scones.domain.errors import raise_as
+from scones.domain.text import plural
 from scones.model.inference import Model
 from scones.model.model_file import ModelFile
 from scones.training.cross_validation import MIN_PHOTOS
@@ -108,7 +109,9 @@ class AlgorithmHyperparameters(NamedTuple):
             )
         for label in range(self.classes):
             if (count := sum(row.label == label for row in rows)) < MIN_PHOTOS:
-                raise InvalidTrainingJob(f"class {label} has {count} training photos; training here needs {MIN_PHOTOS}")
+                raise InvalidTrainingJob(
+                    f"class {label} has {plural(count, 'training photo')}; training here needs {MIN_PHOTOS}"
+                )
         if self.samples != len(rows):
             _say(f"num_training_samples={self.samples}, but train_lst has {len(rows)} rows: all of them are used")
 

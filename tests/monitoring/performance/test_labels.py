@@ -211,7 +211,7 @@ def test_some_of_the_requested_labels_are_used_and_the_rest_is_counted() -> None
 
 def test_labels_of_unrecorded_photos_are_refused() -> None:
     """They may be of another endpoint, or of a model before this one."""
-    with pytest.raises(InvalidLabels, match="none of 1 labels"):
+    with pytest.raises(InvalidLabels, match="none of 1 label "):
         compare_labels([measured("other")], {"e1": "bicycle"}, None, "m", CLASSES)
 
 

@@ -99,7 +99,7 @@ BAD_LINES = {
 def test_records_that_cannot_be_compared_are_counted_in_the_reason(name: str) -> None:
     """A baseline of too few photos is none; the reason says what was captured instead."""
     line, reason = BAD_LINES[name]
-    with pytest.raises(CannotObserve, match=rf"0 of the first 40 .*1 records not used: {reason}"):
+    with pytest.raises(CannotObserve, match=rf"0 of the first 40 .*1 record not used: {reason}"):
         baseline_from_capture(reader([line]), 40, seed=0)
 
 

@@ -457,7 +457,9 @@ def load_files(
     seen, unusable = validate_images(candidates, progress)
     if not seen:
         first = "".join(f" ({item.name} {item.reason})" for item in [*misnamed, *unusable][:1])
-        raise SourceError(f"{source.place} has {len(layout.files)} files but no readable photo{first}; {LAYOUT}")
+        raise SourceError(
+            f"{source.place} has {plural(len(layout.files), 'file')} but no readable photo{first}; {LAYOUT}"
+        )
     content = SourceContent(
         name=source.name,
         kind="photos",
@@ -487,6 +489,6 @@ def _imbalance(photos: Sequence[LabelledPhoto], classes: Sequence[str]) -> Itera
     for label in classes:
         if counts[label] * _MAX_IMBALANCE < counts[most]:
             yield (
-                f"class {label!r} has {counts[label]:,} photos, and {most!r} {counts[most]:,}: "
+                f"class {label!r} has {plural(counts[label], 'photo')}, and {most!r} {counts[most]:,}: "
                 f"the model will recognize {label!r} less well; add photos of it"
             )

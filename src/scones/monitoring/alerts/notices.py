@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scones.domain.text import name_env
+from scones.domain.text import name_env, plural
 from scones.monitoring.alerts.alert import AlarmTime, Alert, FalseAlarmOdds
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
 from scones.monitoring.performance.labels import with_interval
@@ -164,10 +164,10 @@ def odds_lines(alert: Alert) -> Iterator[str]:
         return
     if odds.times:
         rare = f"{float(f'{odds.unchanged:.2g}'):,.0f}"
-        yield f"{odds.photos:,} photos, {odds.times:.1f} times the threshold"
+        yield f"{plural(odds.photos, 'photo')}, {odds.times:.1f} times the threshold"
         yield f"at most 1 in {rare} unchanged windows scores so high: that is the probability that this is noise"
     else:
-        yield f"{odds.photos:,} photos, each change small by itself; the stream detector found that they add up"
+        yield f"{plural(odds.photos, 'photo')}, each change small by itself; the stream detector found that they add up"
     yield f"the threshold allows {odds.per_thousand:g} false alarms per 1,000 photos"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scones.domain.errors import MonitoringError
+from scones.domain.text import plural
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, MIN_PHOTOS, Floats, Photos, current_columns
 from scones.monitoring.drift.stream_statistics import MIN_BLOCKS, calibrate_stream
@@ -150,7 +151,9 @@ def learn_days(trained: Baseline, traffic: Iterable[RecordedTraffic], model: str
     learned = different[counts >= MIN_PHOTOS][-days:]
     kept = np.isin(times, learned)
     if len(learned) < MIN_BLOCKS:
-        found = f"{len(learned)} days with {MIN_PHOTOS} photos or more of the model {model} in the last {days}"
+        found = (
+            f"{plural(len(learned), 'day')} with {MIN_PHOTOS} photos or more of the model {model} in the last {days}"
+        )
         raise TooFewDays(f"{found}; learn when there are {MIN_BLOCKS}, better fourteen")
     joined = RecordedTraffic.join(parts)
     order = np.flatnonzero(kept)[np.argsort(np.array(joined.times)[kept], kind="stable")]

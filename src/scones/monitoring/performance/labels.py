@@ -17,6 +17,7 @@ from scones.data.labels import InvalidLabels, Label, LabelOrigin, Purpose, settl
 from scones.domain.naming import LABEL_SAMPLE_KEY
 from scones.domain.result import StepResult
 from scones.domain.statistics import wilson_interval
+from scones.domain.text import plural
 from scones.monitoring.drift.features import Floats
 from scones.monitoring.drift.traffic import RecordedTraffic
 from scones.monitoring.performance.accuracy_estimate import AccuracyEstimate
@@ -88,7 +89,9 @@ def corrected_accuracy(confidence: Floats, choice: LabelSample, right: NDArray[n
     """
     count, photos = len(choice.photos), len(confidence)
     if len(right) != count or count < MIN_LABELS:
-        raise InvalidLabels(f"{len(right)} labels for {count} chosen photos; give one for each, of two or more")
+        raise InvalidLabels(
+            f"{plural(len(right), 'label')} for {plural(count, 'chosen photo')}; give one for each, of two or more"
+        )
     weights = count / (photos * choice.chances)
     confident = confidence[choice.photos]
     trust = _trust(weights * right, weights * confident)
@@ -214,7 +217,7 @@ def compare_labels(
                     right[event] = classes[predicted] == given[0]
                     used |= named
     if not right:
-        none = f"none of {len(labels)} labels matches a photo that the monitor recorded with this model"
+        none = f"none of {plural(len(labels), 'label')} matches a photo that the monitor recorded with this model"
         raise InvalidLabels(refused[0] if refused else none)
     return LabelResult(
         labels=len(labels),

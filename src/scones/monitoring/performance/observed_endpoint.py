@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import numpy as np
 
 from scones.domain.errors import MonitoringError
+from scones.domain.text import plural
 from scones.monitoring.capture.records import CapturedPhoto, CaptureReader
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES, Photos, measure_features
@@ -57,7 +58,9 @@ def baseline_from_capture(records: CaptureReader, count: int, seed: int) -> Base
     """
     photos = list(islice(records, count))
     if len(photos) < count:
-        refused = "; ".join(f"{number} records not used: {reason}" for reason, number in records.refused.items())
+        refused = "; ".join(
+            f"{plural(number, 'record')} not used: {reason}" for reason, number in records.refused.items()
+        )
         raise CannotObserve(
             f"{len(photos)} of the first {count} photos are captured so far{refused and f' ({refused})'}; "
             "run the command again when there are more, or name fewer with --first"
