@@ -82,7 +82,8 @@ def test_nothing_found_is_one_line_with_the_next_step(
     """Also where there is no stack, which the error says, and where the command names an environment."""
     found = render(flow.logs("reap", since="999999999w", execution="never"))
     assert found.startswith("no line about execution never since 1970-01-01 ")
-    assert found.endswith("in reap; further back: scones logs --since 7d")
+    assert found.endswith("in reap; older lines are not kept")
+    assert render(flow.logs(execution="never")).endswith("in 15 logs; further back: scones logs --since 14d")
     monkeypatch.chdir(tmp_path)
     code, out, err = run("logs", "reap", "--env", "none-such", "--follow", "--json")
     assert (code, out) == (2, "")
@@ -216,7 +217,7 @@ def test_a_line_shows_local_time_log_level_message_photo_and_execution(monkeypat
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert shown[0] == "the newest 1 lines; --limit N shows more"
+    assert shown[0] == "older lines are left out; --limit N shows more"
     assert shown[1].startswith("2027-01-15 13:30:00 IST  classify    INFO     cause ccc")
     assert shown[1].endswith("ccc...  photo p1  execution e1")
 

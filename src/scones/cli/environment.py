@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scones.monitoring.performance.labels import LabelResult
     from scones.pipeline import Pipeline
     from scones.steps.down import TeardownReport
-    from scones.steps.logs import LogLine, LogLines
+    from scones.steps.logs import LogLines
 
 
 class _MonitorOptions(TypedDict):
@@ -195,16 +195,18 @@ def logs(
 
     def show(flow: "Pipeline") -> "LogLines":
         found = flow.logs(functions, **chosen)
-        shown: set[LogLine] = set()
+        begin = found.lines[0].when if found.lines else ""
+        if follow:
+            tell_result(found, as_json=False)
         while follow:
-            fresh = tuple(line for line in found.lines if line not in shown)
-            if fresh or not shown:
-                tell_result(replace(found, lines=fresh), as_json=False)
-            shown |= set(fresh)
+            shown = set(found.lines)
             time.sleep(_FOLLOW_SECONDS)
             # CloudWatch may take a minute to show an event.
             chosen["since"], chosen["limit"] = "2m", _FOLLOWED_LINES
             found = flow.logs(functions, **chosen)
+            fresh = tuple(line for line in found.lines if line.when >= begin and line not in shown)
+            if fresh:
+                tell_result(replace(found, lines=fresh, more=False), as_json=False)
         return found
 
     run("logs", {"env": env}, as_json, show)

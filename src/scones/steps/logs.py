@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +21,10 @@ _MAX_PAGES = 50
 """How many pages of one log are read at most, each of up to 10,000 events or 1 MB."""
 _MAX_CHARACTERS = 240
 """This much of a message is shown; `--verbose` and `--json` have all of it."""
+_FEW = 4
+"""So many logs are named where nothing was found."""
+_KEPT_DAYS = 14
+"""How long the template's log groups keep a line."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SINCE = re.compile(r"(\d{1,9}) ?([smhdw])")
 _ID = re.compile(r"[\w.:+/=-]{1,128}")
@@ -143,11 +147,14 @@ class LogLines(StepResult):
     def text(self, *, whole: bool = False) -> Iterator[str]:
         """One line for each event, in this machine's time zone."""
         if self.more:
-            yield f"the newest {len(self.lines)} lines; --limit N shows more"
+            yield "older lines are left out; --limit N shows more"
         yield from (_written(line, whole=whole) for line in self.lines)
         if not self.lines:
             start = f"{from_iso8601(self.since).astimezone():%Y-%m-%d %H:%M:%S %Z}"
-            yield f"no {self.wanted} since {start} in {', '.join(self.logs)}; further back: scones logs --since 7d"
+            where = ", ".join(self.logs) if len(self.logs) <= _FEW else f"{len(self.logs)} logs"
+            older = _utc(time.time()) - from_iso8601(self.since) < timedelta(days=_KEPT_DAYS)
+            further = f"further back: scones logs --since {_KEPT_DAYS}d" if older else "older lines are not kept"
+            yield f"no {self.wanted} since {start} in {where}; {further}"
 
 
 def _written(line: LogLine, *, whole: bool) -> str:
