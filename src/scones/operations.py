@@ -107,7 +107,7 @@ class Operations(Environment):
         from scones.steps.replay import explain
 
         found = explain(self.aws, executions, Path(page), self._deployed().model_uri, self.report)
-        self.report.tell(f"report {page}: {found.photos} predictions explained")
+        self.report.tell(f"report {page}: {plural(found.photos, 'prediction')} explained")
         return found
 
     def replay(self, execution: str) -> "ReplayResult":
