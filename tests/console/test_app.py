@@ -77,7 +77,7 @@ def test_credentials_that_expired_are_asked_for_again(flow: Pipeline) -> None:
     [
         "outcome=nonsense",
         "low=x",
-        "high=2",
+        "high=200",
         "low=nan",
         "day=never",
         "after=zzz",

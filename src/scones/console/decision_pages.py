@@ -76,17 +76,17 @@ def workflow(console: Console) -> tuple[str, Mapping[str, Any]]:
 
 
 def share(text: str, what: str) -> float:
-    """A number from 0 to 1.
+    """A share, written as a percentage from 0 to 100.
 
     Raises:
         ConsoleError: it is none.
     """
     try:
-        value = float(text)
+        value = float(text.rstrip("% ")) / 100
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise ConsoleError(f"{what} is not a number from 0 to 1: {text[:20]!r}")
+        raise ConsoleError(f"{what} is no percentage from 0 to 100: {text[:20]!r}")
     return value
 
 
@@ -118,7 +118,7 @@ def _filter(request: Request) -> DecisionFilter:
         model=query.get("model", ""),
         courier=query.get("courier", "").strip(),
         low=share(query.get("low") or "0", "the confidence"),
-        high=share(query.get("high") or "1", "the confidence"),
+        high=share(query.get("high") or "100", "the confidence"),
         day=query.get("day", ""),
     )
 

@@ -84,7 +84,7 @@ def test_the_odds_are_those_of_the_window_test() -> None:
         ({"log_odds": 1.5}, ("bicycle 50% -> 0%",)),
         ({"ood_score": 3}, ("96% of the photos have a high OOD score, 10% is usual",)),
         ({"brightness": -2, "log_odds": 1.5}, ("darker",)),
-        ({"content_2": 2}, ("61% of the photos show what few training photos do, 5% is usual",)),
+        ({"content_2": 2}, ("61% of the photos show what few photos of the baseline do, 5% is usual",)),
     ],
 )
 def test_the_headline_names_what_the_cause_is_about(moved: dict[str, Any], headline: tuple[str, ...]) -> None:

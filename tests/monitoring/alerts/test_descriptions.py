@@ -27,10 +27,10 @@ def said(name: str, before: Floats, now: Floats, classes: tuple[str, ...] = CLAS
 @pytest.mark.parametrize(
     ("name", "now", "words"),
     [
-        ("brightness", 61.2, "brightness 50% -> 24%: darker than 100% of the training photos"),
-        ("certainty", 0.0, "certainty 95% -> 50%: less certain than 100% of the training photos"),
-        ("sharpness", 5.0, "sharpness 100% -> 13%: blurrier than 100% of the training photos"),
-        ("red_blue", 90.0, "red over blue +2% -> +35%: redder than 100% of the training photos"),
+        ("brightness", 61.2, "brightness 50% -> 24%: darker than 100% of the baseline's photos"),
+        ("certainty", 0.0, "certainty 95% -> 50%: less certain than 100% of the baseline's photos"),
+        ("sharpness", 5.0, "sharpness 100% -> 13%: blurrier than 100% of the baseline's photos"),
+        ("red_blue", 90.0, "red over blue +2% -> +35%: redder than 100% of the baseline's photos"),
     ],
 )
 def test_a_shift_is_said_in_units_of_daily_life(name: str, now: float, words: str) -> None:
@@ -61,7 +61,7 @@ def test_photos_with_a_high_ood_score_are_counted() -> None:
     """Nine in ten of the baseline are alike, so a median would say that nothing changed."""
     before = np.repeat([1.0, 3.0], [90, 10])
     now = np.repeat([1.0, 6.0], [45, 55])
-    beyond = "55% of the photos have a higher OOD score than 90% of the training photos"
+    beyond = "55% of the photos have a higher OOD score than 90% of the baseline's photos"
     assert said("ood_score", before, now) == f"photos with a high OOD score 10% -> 55%: {beyond}"
 
 

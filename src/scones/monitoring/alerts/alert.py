@@ -195,7 +195,7 @@ def _headline(
 
 
 def _words_of_content(change: FeatureChange) -> str:
-    kind = "have a high OOD score" if change.feature == "ood_score" else "show what few training photos do"
+    kind = "have a high OOD score" if change.feature == "ood_score" else "show what few photos of the baseline do"
     return f"{change.now} of the photos {kind}, {change.before} is usual"
 
 

@@ -83,7 +83,7 @@ class FeatureChange:
     word: str
     """How the photos changed: "darker"."""
     beyond: str
-    """How unusual that is: "darker than 93% of the training photos"."""
+    """How unusual that is: "darker than 93% of the baseline's photos"."""
     times: float
 
     def __str__(self) -> str:
@@ -174,7 +174,7 @@ def describe_shift(
         return _describe_content(before, now, times)
     lower, higher = float((before < shift.now).mean()), float((before > shift.now).mean())
     word, share = (feature.more, lower) if lower >= higher else (feature.less, higher)
-    beyond = f"{word} than {math.floor(100 * share)}% of the training photos"
+    beyond = f"{word} than {math.floor(100 * share)}% of the baseline's photos"
     if share < _MIDDLE and (spread := _spread(before, now)):
         word, a_little = "more varied" if spread > 1 else "less varied", f"a little {word}"
         beyond = f"{a_little}, and {word} ({spread:.1f} times the spread)"
@@ -198,11 +198,11 @@ def _describe_content(before: Floats, now: Floats, times: float) -> FeatureChang
     share = max(left, right)
     return FeatureChange(
         feature="content",
-        label=f"photos whose content is rare in training ({_EDGE:.0%} of it)",
+        label=f"photos whose content is rare in the baseline ({_EDGE:.0%} of it)",
         before=f"{_EDGE:.0%}",
         now=f"{share:.0%}",
         word="different in what they show",
-        beyond=f"what the photos show changed: {share:.0%} of them show what {_EDGE:.0%} of the training photos do",
+        beyond=f"what the photos show changed: {share:.0%} of them show what {_EDGE:.0%} of the baseline's photos do",
         times=times,
     )
 
@@ -217,7 +217,7 @@ def _describe_ood(feature: _Words, before: Floats, now: Floats, times: float) ->
         before=f"{then:.0%}",
         now=f"{share:.0%}",
         word=feature.more if share >= then else feature.less,
-        beyond=f"{share:.0%} of the photos have a higher OOD score than {OOD_QUANTILE:.0%} of the training photos",
+        beyond=f"{share:.0%} of the photos have a higher OOD score than {OOD_QUANTILE:.0%} of the baseline's photos",
         times=times,
     )
 
