@@ -65,9 +65,9 @@ def missing(shown: list[str], printed: list[str], hashes: dict[str, str]) -> str
 
 
 def alike(shown: str, printed: str) -> bool:
-    """Whether two lines differ in figures only; dots at the end of what is shown stand for the rest."""
-    start, dots, _ = _FIGURE.sub("#", shown).partition(" ...")
-    words = _FIGURE.sub("#", printed)
+    """Whether two lines differ in figures and their plurals only; dots at the end of what is shown are the rest."""
+    shown, words = (re.sub(r"(?<=# )([a-z]+?)s\b", r"\1", _FIGURE.sub("#", line)) for line in (shown, printed))
+    start, dots, _ = shown.partition(" ...")
     return words.startswith(start) if dots else words == start
 
 
@@ -133,5 +133,6 @@ def test_a_line_that_is_not_printed_would_be_found() -> None:
     assert hashes == {"a" * 64: "b" * 64}
     assert missing(shown, [f"photo {'b' * 64}: motorcycle at 7%", "done"], {}) == shown[1]
     assert missing(shown, ["done"], {}) == shown[1]
+    assert missing(["1 photo to review"], ["3 photos to review"], {}) == ""
     assert missing(["..."], ["anything"], {}) == ""
     assert missing([], ["anything"], {}) == "nothing before anything"
