@@ -120,3 +120,9 @@ def test_what_is_no_photo_costs_no_other_its_prediction(model: Path, tmp_path: P
     ]
     found = scones.predict(model / "model", [*wrong, good])
     assert [bool(item.error) for item in found] == [True] * 4 + [False]
+
+
+def test_a_model_that_is_not_there_is_asked_for_not_trained(tmp_path: Path) -> None:
+    """The message says what to name."""
+    with pytest.raises(InvalidModelFile, match=r"none\.tar\.gz .* no such file or folder; name a model\.tar\.gz, or"):
+        scones.predict(tmp_path / "none.tar.gz", [tmp_path])

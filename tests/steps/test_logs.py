@@ -209,7 +209,7 @@ def test_no_escape_of_a_line_reaches_the_terminal(bad: str) -> None:
 
 def test_a_line_shows_local_time_log_level_message_photo_and_execution(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this order; the end of a long message is left for --verbose."""
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
         text = json.dumps({"event": "classify", "photo_id": "p1", "execution": "e1", "cause": "c" * 1000})
@@ -218,7 +218,7 @@ def test_a_line_shows_local_time_log_level_message_photo_and_execution(monkeypat
         monkeypatch.undo()
         time.tzset()
     assert shown[0] == "older lines are left out; --limit N shows more"
-    assert shown[1].startswith("2027-01-15 13:30:00 IST  classify    INFO     cause ccc")
+    assert shown[1].startswith("2027-01-15 17:00:00 JST  classify    INFO     cause ccc")
     assert shown[1].endswith("ccc...  photo p1  execution e1")
 
 

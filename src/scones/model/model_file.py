@@ -65,8 +65,8 @@ _MAYBE: Final = (OUT_OF_FOLD,)
 class InvalidModelFile(ModelError):
     """The model file is incomplete, damaged or in another format."""
 
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"model file {where} cannot be used: {reason}; train again with: scones train")
+    def __init__(self, where: str, reason: str, following: str = "train again with: scones train") -> None:
+        super().__init__(f"model file {where} cannot be used: {reason}; {following}")
         self.where = where
         self.reason = reason
 

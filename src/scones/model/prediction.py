@@ -73,7 +73,9 @@ def predict(model: AnyPath, photos: AnyPath | Iterable[AnyPath]) -> PredictResul
         with open_model_file(source) as model_file:
             found = _predict(Model(model_file), files)
     else:
-        raise InvalidModelFile(str(source), "there is no such file or folder")
+        raise InvalidModelFile(
+            str(source), "there is no such file or folder", "name a model.tar.gz, or the folder that it unpacks to"
+        )
     unread = [prediction for prediction in found if prediction.error]
     if len(unread) == len(found):
         first = f"{unread[0].photo}: {unread[0].error}" if unread else "no photos were named"
