@@ -57,7 +57,7 @@ notebook-tools: setup ## Install the SageMaker SDK 2 and 3, each in an environme
 demo: setup ## Run the whole workflow on this machine; DATA=<folder> uses your own photos
 	$(BIN)/scones demo --data "$(DATA)"
 
-test: setup ## Run the fast tests, about three minutes
+test: setup ## Run the fast tests, about ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: setup notebook-tools $(VENV)/checkov/.ready $(VENV)/docs/.ready ## Run the slow tests; some need the tools of `make image-tools` and are skipped without them
