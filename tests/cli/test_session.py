@@ -13,6 +13,7 @@ from scones.aws.client import AwsUnreachable
 from scones.aws.registry import NoSuchModel
 from scones.cli.group import scones
 from scones.cli.session import NotConfirmed, Scones, Terminal
+from scones.domain.errors import SettingsError
 from scones.retraining import PythonPipeline
 from scones_local.cloud import Cloud, exports
 from tiny_model import plain_photo
@@ -65,6 +66,16 @@ def test_a_notebook_completes_the_names_and_a_pipeline_that_is_not_open_says_how
     assert {"Scones", "predict", "Prediction", "SconesError"} <= set(dir(package))
     with pytest.raises(AttributeError, match=r"'status'; .*: with Scones\(\.\.\.\) as pipeline"):
         Scones(state=tmp_path).status()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"treshold": 0.5}, "did you mean threshold"), ({"threshold": 3}, "threshold = 3"), ({"env": "A B"}, "env")],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_opened(settings: dict[str, object], words: str) -> None:
+    """With the name that was meant, or the values that are allowed."""
+    with pytest.raises(SettingsError, match=words):
+        Scones(**settings)  # type: ignore[arg-type]
 
 
 def test_an_environment_that_does_not_open_names_itself_in_the_command(

@@ -218,10 +218,15 @@ class Scones:
     In a notebook, `open` and `close` do the same from one cell to another. *settings* are those of `scones.toml`; paths
     may be strings. As on the command line, an environment that has a local cloud uses it, and others use AWS. What
     costs money there is done only if *agreed* is true, or if a person at the terminal agrees to the price.
+
+    Raises:
+        SettingsError: an unknown setting, or an impossible value.
     """
 
     def __init__(self, env: str = "dev", *, agreed: bool = False, **settings: object) -> None:
         flags = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()}
+        # A wrong setting is said here, and not only where the environment is opened.
+        load({"env": env, **flags})
         self._session, self._env = open_pipeline("python", {"env": env, **flags}, agreed=agreed), env
 
     def open(self) -> "PythonPipeline":
