@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scones.domain.errors import MissingPrerequisite, SconesError
+from scones.domain.errors import MissingPrerequisite, SconesError, require_writable
 from scones.domain.progress import Silent
 from scones.environment import AnyPath, ModelReference, as_path, as_place, read_reference
 from scones.operations import Operations
@@ -42,6 +42,8 @@ class Pipeline(Operations):
         """
         from scones.steps.stage import DatasetReportOptions, load_grown, load_photos, stage
 
+        if page is not None:
+            require_writable(Path(page), ".json")
         options = DatasetReportOptions(as_path(page), self._trained_model())
         if with_labels:
             before = self._staged()

@@ -21,6 +21,7 @@ from faulty import Fault, before
 from scones import steps
 from scones.cli import main
 from scones.cli.group import scones as group
+from scones.domain.errors import require_writable
 from scones.pipeline import Pipeline
 from scones.steps import STEPS
 from scones_local.cloud import Cloud, exports
@@ -473,6 +474,62 @@ def test_a_bug_in_a_finalizer_is_reported() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ValueError: a bug" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("/proc/x.csv", "No such file or directory"),
+        ("dangling.csv", "No such file or directory"),
+        ("dangling.csv/x.csv", "No such file or directory"),
+        ("loop.csv", "Too many levels of symbolic links"),
+        ("loop.csv/x.csv", "Too many levels of symbolic links"),
+        ("taken.csv/x.csv", "Not a directory"),
+        ("folder.csv", "Is a directory"),
+        ("x" * 300 + ".csv", "File name too long"),
+        ("x" * 300 + "/x.csv", "File name too long"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "photos", "--output"),
+        ("classify", "photos", "--explain"),
+        ("replay", "--threshold", "0.5", "--explain"),
+        ("labels", "export"),
+        ("review", "export"),
+        ("monitor", "--to-label"),
+        ("stage", "--report"),
+        ("evaluate", "--report"),
+        ("demo", "--report"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_one_line_before_the_work(
+    home: Path, command: tuple[str, ...], place: str, words: str
+) -> None:
+    """There is no cloud here, of which a command that starts would complain first."""
+    (home / "dangling.csv").symlink_to("nowhere/table.csv")
+    (home / "loop.csv").symlink_to("loop.csv")
+    (home / "taken.csv").write_text("a file")
+    (home / "folder.csv").mkdir()
+    before = sorted(home.rglob("*"))
+    code, out, err = run(*command, place)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("scones: ")
+    assert f"{words}; choose another path" in err
+    assert sorted(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["new.csv", "a/b/c.csv", "kept.csv", "fresh.csv", "/dev/null", "pipe"])
+def test_a_place_is_tried_without_a_trace(home: Path, place: str) -> None:
+    """A file that exists keeps its content, the pipe has no reader, and the link's folder exists."""
+    (home / "kept.csv").write_text("kept")
+    (home / "fresh.csv").symlink_to("target.csv")
+    os.mkfifo(home / "pipe")
+    before = sorted(home.rglob("*"))
+    require_writable(home / place)
+    assert sorted(home.rglob("*")) == before
+    assert (home / "kept.csv").read_text() == "kept"
 
 
 @pytest.mark.parametrize(("name", "words"), [("taken/page.html", "taken"), ("folder", "Is a directory")])

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from scones.domain.decision import Outcome, error_message
-from scones.domain.errors import DataError
+from scones.domain.errors import DataError, require_writable
 from scones.domain.naming import BATCHES_PREFIX
 from scones.domain.text import spreadsheet_cell
 
@@ -176,13 +176,15 @@ FORMATS: Final = (".csv", ".parquet")
 
 
 def require_format(path: Path) -> Path:
-    """Return *path* if its name says how to write results.
+    """Return *path* if its name says how to write results, and they can be written there.
 
     Raises:
-        UnknownFormat: it does not.
+        UnknownFormat: its name says no format.
+        CannotWrite: nothing can be written there.
     """
     if path.suffix not in FORMATS:
         raise UnknownFormat(path)
+    require_writable(path)
     return path
 
 

@@ -29,7 +29,10 @@ from scones.domain.text import DEFAULT_ENV, shown_env
 _INTERRUPTED = 130
 _NOT_ENOUGH_SPACE = 28
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_PATH_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+_PATH_ERRORS = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ETXTBSY, errno.ENXIO, errno.EFBIG),
+}
 
 _BUILD = (stage, image, train, register, approve, models, compare, up, deploy, rollback, releases, retrain)
 _USE = (classify, predict, replay, evaluate, monitor, review, labels, open_, dispatch, simulate, forget)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import open_option, open_page, options, run, tell_result
+from scones.cli.group import WrittenPath, open_option, open_page, options, run, tell_result
 from scones.cli.output import echo
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
@@ -65,7 +65,7 @@ def _keep(flow: "Pipeline", found: "MonitorResult") -> "MonitorResult":
 )
 @click.option(
     "--to-label",
-    type=click.Path(path_type=Path),
+    type=WrittenPath(".csv", ".json"),
     help="Old name of `scones review export`, until the release after 0.2.",
 )
 @click.option("--endpoint", metavar="NAME", help="Monitor this endpoint, which Scones did not make; needs --capture.")
@@ -253,7 +253,7 @@ def down(keep_data: bool, yes: bool, env: str | None, as_json: bool) -> None:
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=WrittenPath(),
     default=Path("reports/demo.html"),
     show_default=True,
     help="Path of the report.",

@@ -1,5 +1,6 @@
 """Group: the command group, the options that all commands share, and how a command runs."""
 
+import os
 import webbrowser
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 from scones.cli.output import echo, echo_result
 from scones.cli.render import render
 from scones.domain import VERSION
+from scones.domain.errors import require_writable
 from scones.domain.progress import verbose
 
 if TYPE_CHECKING:
@@ -32,6 +34,20 @@ class InOrder(click.Group):
         named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in named if command])
+
+
+class WrittenPath(click.Path):
+    """The path of a file that a command writes, and of siblings with these *suffixes*; checked before the work."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(path_type=Path)
+        self.suffixes = suffixes
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path if it can be written."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        require_writable(path, *self.suffixes)
+        return path
 
 
 _RENAMED_OPTIONS = {"artefact": "model"}

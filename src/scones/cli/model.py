@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import open_option, options, run, tell_result, yes_option
+from scones.cli.group import WrittenPath, open_option, options, run, tell_result, yes_option
 from scones.cli.models import MODEL, files_of
 from scones.config.settings import MODES
 from scones.domain.errors import SconesError
@@ -50,7 +50,7 @@ per class, optionally below train/ and test/."""
 @click.argument("source", required=False)
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=WrittenPath(".json"),
     default=Path("reports/data.html"),
     show_default=True,
     help="Path of the report; its figures are written beside it as JSON.",
@@ -269,7 +269,7 @@ def rollback(to: int | None, now: bool, env: str | None, as_json: bool) -> None:
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=WrittenPath(".json"),
     default=Path("reports/evaluation.html"),
     show_default=True,
     help="Path of the report; its figures are written beside it as JSON.",

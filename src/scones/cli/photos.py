@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import open_option, open_page, options, run, tell_result, yes_option
+from scones.cli.group import WrittenPath, open_option, open_page, options, run, tell_result, yes_option
 from scones.cli.models import MODEL, files_of
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
@@ -29,7 +29,7 @@ class _StreamOptions(TypedDict):
 
 _explain = click.option(
     "--explain",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenPath(),
     metavar="PAGE",
     help="Write a page that shows which parts of each photo decided, and the most similar training photos.",
 )
@@ -46,7 +46,7 @@ _explain = click.option(
 )
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenPath(),
     metavar="FILE",
     help="Also write a table of the results, .csv or .parquet.",
 )
@@ -126,10 +126,11 @@ def replay(  # noqa: PLR0913 - one parameter for each option
     """Replay EXECUTION, or make every recorded decision again."""
 
     def reproduce(flow: "Pipeline") -> "ReplayResult":
+        found = flow.replay(str(execution))
         if explain:
             flow.explain({str(execution): ""}, explain)
             open_page(explain)
-        return flow.replay(str(execution))
+        return found
 
     if explain and not execution:
         raise click.UsageError("--explain needs the EXECUTION whose decision it explains")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from scones.cli.group import InOrder, options, run
+from scones.cli.group import InOrder, WrittenPath, options, run
 from scones.steps import STEPS
 
 _STATES = ("open", "answered", "skipped")
@@ -103,7 +103,7 @@ def correct(photo: str, label: str, by: str, env: str | None, as_json: bool) -> 
     " First the sampling plan chooses among the photos that the model answered: half to measure the accuracy, half to"
     " learn.",
 )
-@click.argument("table", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("table", type=WrittenPath(".csv", ".json"))
 @click.option(
     "--choose", type=click.IntRange(0, 1000), default=30, show_default=True, help="Until so many chosen ones are open."
 )
@@ -135,7 +135,7 @@ def labels() -> None:
 @labels.command(
     "export", help="Write every label as a table into FILE, .csv or .jsonl; `scones review import` reads it again."
 )
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=WrittenPath())
 @options
 def export_labels(file: Path, env: str | None, as_json: bool) -> None:
     """Export the labels."""

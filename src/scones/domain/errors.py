@@ -20,7 +20,9 @@ SconesError
 All others descend from one of these, in the module that raises them.
 """
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +64,42 @@ _MISSING = {
 
 class DataError(SconesError):
     """Photos, labels or a manifest cannot be used."""
+
+
+class CannotWrite(DataError):
+    """A file cannot be written where the user wants it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; choose another path or fix this one, and run the command again")
+        self.path = path
+
+
+def require_writable(path: Path, *suffixes: str) -> None:
+    """Check that *path*, and its siblings with these suffixes, can be written; nothing is left there.
+
+    Commands call it before the work whose results they write.
+
+    Raises:
+        CannotWrite: one of them cannot.
+    """
+    for each in [path, *(path.with_suffix(suffix) for suffix in suffixes if path.name)]:
+        try:
+            _try_to_write(each)
+        except OSError as error:
+            raise CannotWrite(each, error.strerror or str(error)) from error
+
+
+def _try_to_write(path: Path) -> None:
+    """Open what exists without a change, or a temporary file in the nearest folder that exists."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        # Writing follows a link, and makes no folders for its target.
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent if path.is_symlink() else folder).close()
+    else:
+        if path.is_file() or path.is_dir():
+            path.open("ab").close()
 
 
 class ModelError(SconesError):

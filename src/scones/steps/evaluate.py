@@ -16,6 +16,7 @@ from scones.data.decode import decode
 from scones.data.image_header import UnreadablePhoto
 from scones.data.loading import load_configured_dataset, load_ood_images
 from scones.domain.decision import Outcome, outcome_of_error
+from scones.domain.errors import require_writable
 from scones.domain.naming import evaluation_id
 from scones.domain.progress import Reporter, fold
 from scones.evaluation.evaluation import (
@@ -95,6 +96,8 @@ def evaluate(
         CannotEvaluate: no test photos are left, or a load test of a model file was requested.
         SourceError: there are no photos of other things at the given place.
     """
+    if options.report:
+        require_writable(options.report, ".json")
     model, data, photos = (
         _deployed(target, settings, report) if isinstance(target, DeployedModel) else _local(target, options, report)
     )

@@ -39,7 +39,7 @@ from scones.deployment.reviews import (
     review_photo,
 )
 from scones.dispatch.order_book import Item, ReviewState, Write, review_rank
-from scones.domain.errors import DeploymentError
+from scones.domain.errors import DeploymentError, require_writable
 from scones.domain.naming import ASKED_PREFIX, LABEL_SAMPLE_KEY, features_prefix, to_iso8601
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
@@ -101,6 +101,7 @@ def export_reviews(aws: Aws, deployed: Deployed, file: Path, choose: int, limit:
     Raises:
         NothingToLabel: no photo waits, and no monitoring run has recorded a photo of this model.
     """
+    require_writable(file, ".csv", ".json")
     classes, model = _classes_and_version(aws, deployed.model_uri)
     left = choose - sum(aws.tables.reviews.count(_OPEN, "by_state", prefix=("rank", f"{kind} ")) for kind in (3, 4))
     chosen = _choose(aws, deployed, model, classes, left) if left > 0 else 0
@@ -217,6 +218,7 @@ def export_labels(aws: Aws, file: Path) -> LabelExport:
     """
     if file.suffix not in {".csv", ".jsonl"}:
         raise InvalidLabels(f"{file} is for no known format; name a file that ends in .csv or .jsonl")
+    require_writable(file)
     rows = [msgspec.to_builtins(label) for label in aws.tables.labels.all()]
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8", newline="") as opened:

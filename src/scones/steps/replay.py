@@ -14,7 +14,7 @@ import numpy as np
 from scones.aws.connection import Aws
 from scones.dispatch.order_book import Item
 from scones.domain.decision import PHOTO_LIMIT_BYTES, Outcome, decide, outcome_of_confidence
-from scones.domain.errors import EvaluationError
+from scones.domain.errors import EvaluationError, require_writable
 from scones.domain.naming import MODELS_PREFIX, split_prefix
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
@@ -114,6 +114,7 @@ def explain(aws: Aws, executions: Mapping[str, str], page: Path, model_uri: str,
     Raises:
         CannotReplay: a decision is not recorded, none can be explained, or the model no longer exists.
     """
+    require_writable(page)
     from scones.reports.explanations import ExplainedPhoto, render_explanations  # noqa: PLC0415 - Pillow loads to draw
 
     records = [_find(aws, execution) for execution in list(executions)[:MAX_EXPLAINED]]
