@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from cli.test_cli import run
 from scones.cli.render import render
@@ -108,7 +110,11 @@ def test_nothing_found_is_one_line_with_the_next_step(
             "monitoring run, photos 3",
         ),
         ("[WARNING]\t2026-11-30T14:00:00.1Z\tr-1\tslow", "WARNING", "slow"),
-        ('{"event": "x", "error": "", "token": 5}', "INFO", '"token": [secret]'),
+        ('{"event": "x", "error": "", "token": 5}', "INFO", "token [secret]"),
+        ('{"error": ["x"]}', "ERROR", 'error ["x"]'),
+        ('{"error": {"a": [1, null, true]}, "event": "x"}', "ERROR", 'error {"a": [1, null, true]}'),
+        ('{"message": {"a": [1, null, true]}, "type": [null]}', "INFO", '[null], {"a": [1, null, true]}'),
+        ('{"type": {"a": 1}, "level": ["ERROR"], "message": "m"}', "ERROR", "m"),
         (
             '[ERROR] UnfamiliarPhoto: {"a": 1}\rTraceback (most recent call last):\r  File',
             "WARNING",
@@ -145,6 +151,39 @@ def test_what_lambda_adds_to_each_call_is_no_line(text: str) -> None:
     assert read_line("classify", NOON, text) is None
 
 
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+_FIELDS = ("error", "type", "level", "event", "message", "photo_id", "execution", "execution_arn", "password", "name")
+
+
+@given(
+    st.dictionaries(st.sampled_from(_FIELDS) | st.text(max_size=9), _VALUES, max_size=5).map(json.dumps)
+    | st.text()
+    | st.text().map(lambda rest: f'{{"error": {rest}')
+)
+@example('{"error": ' + "[" * 900 + "]" * 900 + "}")
+@example('{"error": ' + "[" * 300 + '"' + "[" * 300 + "]" * 300 + '"' + "]" * 300 + "}")
+@example('{"error": ' + "9" * 5000 + "}")
+@example('{"photo_id": "\\ud800", "execution_arn": 5}')
+def test_no_line_that_anyone_writes_breaks_reading(text: str) -> None:
+    """Whatever JSON or text it is, the line is shown or is one of Lambda's own."""
+    found = read_line("classify", NOON, text)
+    assert found is None or isinstance(render(LogLines((found,), ("x",), "", "", more=False)), str)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("5", "5"), ('["a", "b"]', '["a", "b"]'), ('{"a": null}', '{"a": null}'), ("null", "")]
+)
+@pytest.mark.parametrize("field", ["photo_id", "execution"])
+def test_a_photo_or_execution_that_is_no_text_is_shown_as_json(field: str, value: str, shown: str) -> None:
+    """Not as Python writes it."""
+    found = line(f'{{"event": "x", "{field}": {value}}}')
+    assert (found.photo if field == "photo_id" else found.execution) == shown
+
+
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"  # noqa: S105 - of AWS's documentation
 
 
@@ -170,6 +209,21 @@ SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"  # noqa: S105 - of AWS's docum
         f'{{"event": "x", "token": {SECRET}, "a": 1}}',
         f'{{"event": "x", "request": {{"headers": {{"Authorization": "Bearer {SECRET}"}}}}}}',
         f'{{"event": "x", "body": "{{\\"client_secret\\": \\"{SECRET}\\"}}"}}',
+        f"pwd={SECRET}",
+        f"db.passphrase: {SECRET}",
+        f"run --password {SECRET} --host x",
+        f"run --db-password '{SECRET}'",
+        f"['run', '--api-key', '{SECRET}']",
+        f"Cookie: a=b; session={SECRET}",
+        f'Set-Cookie: sid="{SECRET}"; Path=/',
+        f'Authorization: Digest username="u", response="{SECRET}"',
+        f"curl -H 'Cookie: a=\"b\"; c={SECRET}' https://host",
+        f"https://a.blob.core.windows.net/c/b?sv=2024&sig={SECRET}%3D",
+        f'api_keys: ["k1", "{SECRET}"]',
+        f"got {{'password': {{'a': 'b', 'c': '{SECRET}'}}}}",
+        f'"password":"a\\"{SECRET}"',
+        f'nested {{\\"password\\": \\"a\\\\\\"{SECRET}\\"}}',
+        f"{{'password': \"it's {SECRET}\"}}",
     ],
 )
 def test_no_secret_that_a_line_quotes_is_shown(text: str) -> None:
@@ -180,7 +234,51 @@ def test_no_secret_that_a_line_quotes_is_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["AKIAIOSFODNN7EXAMPLE", "ghp_" + "a" * 36, "xoxb-12345678-abc", "eyJhbGciOi.eyJzdWIiOi.c2ln"]
+    "fields",
+    [
+        {"api_key": ["k1", SECRET]},
+        {"password": {"a": SECRET}},
+        {"password": {"a": [{"b": SECRET}]}},
+        {"password": f'a"{SECRET}'},
+        {"password": f"a\\'\"{SECRET}"},
+        {"password": 4715081516},
+        {"db": {"passwords": [4715081516]}},
+        {"smtp_pass": SECRET},
+        {"Set-Cookie": [f"a={SECRET}"]},
+        {"headers": {"cookie": f"a=b; c={SECRET}"}},
+        {"sig": SECRET},
+        {"apiKey": SECRET},
+        {"command": ["run", "--password", SECRET, "-x"]},
+        {"environment": [{"name": "DB_PASSWORD", "value": SECRET, "type": "PLAINTEXT"}]},
+        {"body": json.dumps({"password": f'a"{SECRET}'})},
+        {"body": json.dumps({"body": json.dumps([{"token": {"a": SECRET}}])})},
+        {"message": f"run --password {SECRET}"},
+        {"message": f"GET https://a.blob.core.windows.net/b?sig={SECRET}"},
+        {f"https://user:{SECRET}@host/": 1},
+    ],
+)
+def test_json_keeps_its_other_fields_without_its_secrets(fields: dict[str, object]) -> None:
+    """A secret of any type, however nested; photo and execution are still known."""
+    found = line(json.dumps({**fields, "event": "e", "photo_id": "p1", "execution": "e1", "seconds": 2}))
+    assert SECRET not in found.message
+    assert "4715081516" not in found.message
+    assert "[secret]" in found.message
+    assert (found.photo, found.execution) == ("p1", "e1")
+    assert found.message.startswith("e, ")
+    assert found.message.endswith("seconds 2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "glpat-" + "a1" * 10,
+        "sk-" + "a1" * 20,
+        "sk-proj-" + "a1" * 20,
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_" + "a" * 36,
+        "xoxb-12345678-abc",
+        "eyJhbGciOi.eyJzdWIiOi.c2ln",
+    ],
 )
 def test_a_secret_is_known_by_its_form_alone(text: str) -> None:
     """Whatever comes before it."""
@@ -189,7 +287,16 @@ def test_a_secret_is_known_by_its_form_alone(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a" * 300_000, "a." * 100_000, "token" * 50_000, "https://" * 30_000, "eyJ-" * 60_000, "-----BEGIN " * 20_000],
+    [
+        "a" * 300_000,
+        "a." * 100_000,
+        "token" * 50_000,
+        "https://" * 30_000,
+        "eyJ-" * 60_000,
+        "-----BEGIN " * 20_000,
+        "--token" * 40_000,
+        "pwd:\\" * 9_000,
+    ],
 )
 def test_a_long_line_takes_no_long_time(text: str) -> None:
     """The forms of secrets are searched in time that grows with the line; else this test would not end."""

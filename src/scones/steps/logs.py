@@ -51,10 +51,14 @@ _ERROR_PATTERN = " ".join(
 )
 """What every line of an error contains, and others too: CloudWatch sends fewer lines, and these are judged here."""
 
-_NAME = (
-    r"(?<![\w-])[\w-]{0,60}(?:secret|token|passw(?:or)?d|(?:api|access|private|account)[-_]?key|signature|credential)"
+_KEY = (
+    r"(?:secret|token|passw(?:or)?d|passphrase|pwd|(?:db|smtp|user|mysql)[-_]?pass|signature|credential|cookie"
+    r"|authorization|(?:api|access|private|account|signing|encryption|ssh)[-_]?key)s?(?:[-_]?(?:string|value|key))?"
 )
-_NAMED = rf"{_NAME}(?:[-_]?(?:string|value|key))?\\*[\"']?\s{{0,9}}[:=]\s{{0,9}}"
+_SECRET_NAME = re.compile(rf"{_KEY}\Z|\A(?:[\w-]{{0,60}}[-_])?sig\Z", re.IGNORECASE)
+_NAME = rf"(?<![\w-])[\w-]{{0,60}}{_KEY}"
+_NAMED = rf"{_NAME}\\*[\"']?\s{{0,9}}[:=]\s{{0,9}}"
+_HEADER = r"(?:(?:proxy-)?authorization|(?:set-)?cookie)\s{0,9}[:=]\s{0,9}"
 _SECRETS = tuple(
     re.compile(form, re.IGNORECASE | re.DOTALL)
     for form in (
@@ -62,15 +66,24 @@ _SECRETS = tuple(
         r"(https?://[^\s\\\"'<>]{0,200}?hooks?[\w.:-]{0,100}/)[^\s\\\"'<>]+",
         r"(/services/)T\w{1,40}/B\w{1,40}/\w+",
         r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/\s:@\"']{0,200}:[^/\s@\"']{1,200}(?=@)",
-        r"((?<![\w-])(?:proxy-)?authorization\\*[\"']?\s{0,9}[:=]\s{0,9}\\*[\"']?)[^\"'\r\n\\]+",
-        rf"({_NAMED}\\*[\"'])[^\"'\\]+",
+        # A quoted value ends at the same quote with as many backslashes; one in brackets may hold anything.
+        rf"({_NAMED}(\\*[\"']))(?:(?!(?<!\\)\2).)+",
+        rf"({_NAMED})[\[{{(](?!secret\])[^\r\n]*",
+        rf"(([\"']){_HEADER})(?:(?!\2).)+",
+        rf"(\b{_HEADER})(?![\s\\\"'])[^\r\n]+",
         rf"({_NAMED})[^\s\"'&,;}}\\]+",
+        rf"((?<![\w-])--?[\w-]{{0,60}}{_KEY}[\s,\"']{{1,9}})(?!--)[^\s\"']+",
+        r"([?&;]sig=)[^\s&\"']+",
         r"(\b(?:bearer|basic) )[\w.~+/=-]{8,}",
-        r"()\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{8,})",
+        r"()\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,})",
+        r"()\b(?:sk-[\w-]{16,}|[sr]k_(?:live|test)_\w{8,}|(?:hf|npm)_\w{20,}|pypi-[\w-]{20,}|AIza[\w-]{30,})",
         r"()\beyJ[\w-]{5,2000}\.[\w-]{5,4000}\.[\w-]+",
     )
 )
-"""How passwords, keys, tokens and signed URLs look; the first group stays."""
+"""How passwords, keys, tokens and signed URLs look in text; the first group stays."""
+_HIDDEN = "[secret]"
+_MAX_DEPTH = 60
+"""A value that is nested deeper is redacted as text."""
 
 
 class LogError(CommandError):
@@ -239,39 +252,56 @@ def read_line(log: str, when: float, text: str) -> LogLine | None:
         return None
     marked = _LEVEL.match(text)
     body = text[marked.end() if marked else 0 :].strip()
-    level = _level(_fields(body), body, marked[1] if marked else body)
+    known = _fields(body)
+    level = _level(known, body, marked[1] if marked else body)
+    if _words(known.get("type")).startswith("platform."):
+        return None
     body = without_secrets(body)
     fields = _fields(body)
-    if str(fields.get("type", "")).startswith("platform."):
-        return None
-    photo, execution = str(fields.pop("photo_id", "")), str(fields.pop("execution", ""))
-    if arn := str(fields.pop("execution_arn", "")):
+    photo, execution, arn = (_words(fields.pop(name, "")) for name in ("photo_id", "execution", "execution_arn"))
+    if arn:
         # arn:aws:states:region:account:execution or express:machine:name
         execution = [*arn.split(":"), *[""] * 8][7]
     return LogLine(to_iso8601(_utc(when)), log, level, _message(log, fields) if fields else body, photo, execution)
 
 
 def _fields(body: str) -> dict[str, Any]:
-    if not body.startswith("{"):
-        return {}
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
+    found = _parsed(body)
     return found if isinstance(found, dict) else {}
+
+
+def _parsed(text: str) -> dict[str, Any] | list[Any] | None:
+    """The object or list that *text* is as JSON, or None."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        found: dict[str, Any] | list[Any] = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def _words(value: object) -> str:
+    """A value of JSON as a line shows it: text as it is, nothing for null, all else as JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "..."
 
 
 def _level(fields: Mapping[str, Any], body: str, text: str) -> LogLevel:
     """How grave an event is: by its error, its level, the type of Step Functions' event, or else by its words."""
     raised = _RAISED.match(body)
-    if error := fields.get("error") or (raised[1] if raised else ""):
-        refused = error in _NOT_AN_ERROR or outcome_of_error(str(error)) is not Outcome.FAILED
+    if error := _words(fields.get("error") or (raised[1] if raised else "")):
+        refused = error in _NOT_AN_ERROR or outcome_of_error(error) is not Outcome.FAILED
         return LogLevel.WARNING if refused else LogLevel.ERROR
-    if str(fields.get("type", "")).endswith(_FAILED_EVENTS):
+    if _words(fields.get("type")).endswith(_FAILED_EVENTS):
         return LogLevel.ERROR
     if "event" in fields:
         return LogLevel.INFO
-    words = str(fields.get("level", "")).upper() if fields else text
+    words = _words(fields.get("level")).upper() if fields else text
     if _FAILURE.search(words):
         return LogLevel.ERROR
     return LogLevel.WARNING if _WARNING.search(words) else LogLevel.INFO
@@ -283,9 +313,9 @@ _BESIDE = {"timestamp", "time", "level", "requestId", "event_timestamp", "previo
 
 def _message(log: str, fields: Mapping[str, Any]) -> str:
     """The fields in words, the event or message first; a function's own name is said already."""
-    first = [str(fields[name]) for name in ("event", "type", "message") if fields.get(name) not in (None, "", log)]
+    first = [_words(fields[name]) for name in ("event", "type", "message") if fields.get(name) not in (None, "", log)]
     rest = [
-        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        f"{name} {_words(value)}"
         for name, value in fields.items()
         if name not in {"event", "type", "message", *_BESIDE} and value not in ("", None)
     ]
@@ -293,7 +323,54 @@ def _message(log: str, fields: Mapping[str, Any]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """*text* without what looks like a password, a key, a token or a signed URL: a line may quote any of them."""
+    """*text* without what looks like a password, a key, a token or a signed URL: a line may quote any of them.
+
+    JSON stays JSON: whatever has the name of a secret is replaced, and each text in it is redacted.
+    """
+    try:
+        return _safe_text(text, 0)
+    except RecursionError:
+        return _safe_words(text)
+
+
+def _safe_text(text: str, depth: int) -> str:
+    if (value := _parsed(text)) is None:
+        return _safe_words(text)
+    safe = _safe(value, depth + 1)
+    return text if safe == value else json.dumps(safe, ensure_ascii=False)
+
+
+def _safe_words(text: str) -> str:
     for form in _SECRETS:
-        text = form.sub(lambda found: f"{found[1]}[secret]", text)
+        text = form.sub(lambda found: f"{found[1]}{_HIDDEN}", text)
     return text
+
+
+def _safe(value: object, depth: int) -> object:
+    """A value of JSON without secrets, also where a name or an option comes before its value."""
+    if depth > _MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, str):
+        return _safe_text(value, depth)
+    if isinstance(value, list):
+        return [
+            _HIDDEN if _is_option(before) and each not in (None, "") else _safe(each, depth + 1)
+            for before, each in zip([None, *value], value, strict=False)
+        ]
+    if isinstance(value, dict):
+        named = any(key.lower() in {"name", "key"} and _is_secret(each) for key, each in value.items())
+        return {
+            _safe_words(key): _HIDDEN
+            if each not in (None, "") and (_is_secret(key) or (named and key.lower() == "value"))
+            else _safe(each, depth + 1)
+            for key, each in value.items()
+        }
+    return value
+
+
+def _is_secret(name: object) -> bool:
+    return isinstance(name, str) and bool(_SECRET_NAME.search(name))
+
+
+def _is_option(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("-") and _is_secret(value)
