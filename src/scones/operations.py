@@ -196,11 +196,11 @@ class Operations(Environment):
         self.report.tell(f"baseline: {baseline}")
         return found
 
-    def open(self, folder: AnyPath = "reports") -> "NewestPage":
-        """Find the newest page of this environment: a report below *folder*, or an alert, which is put there."""
+    def open(self, folder: AnyPath = "reports", *, alert: bool = False) -> "NewestPage":
+        """Find the newest page of this environment: a report below *folder*, or an *alert*, which is put there."""
         from scones.steps.models import newest_page
 
-        return newest_page(self.aws, Path(folder))
+        return newest_page(self.aws, Path(folder), alert=alert)
 
     def logs(  # noqa: PLR0913 - one parameter for each option
         self,

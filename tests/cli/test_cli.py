@@ -66,6 +66,16 @@ def photos(folder: Path, label: str, count: int) -> None:
         (folder / label / f"{level}.png").write_bytes(plain_photo(level))
 
 
+def test_sigterm_ends_a_background_job_of_a_script() -> None:
+    """A shell without a terminal has its background jobs ignore SIGINT."""
+    program = (
+        "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); from scones import cli; "
+        "signal.signal(signal.SIGTERM, cli._as_interrupt); os.kill(os.getpid(), signal.SIGTERM); time.sleep(50)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40, check=False)
+    assert "KeyboardInterrupt" in ended.stderr
+
+
 def test_help_lists_every_step_in_order() -> None:
     """`scones --help` lists the commands in the order in which they are used, with whole sentences."""
     out = run("--help")[1]

@@ -70,12 +70,33 @@ def test_a_notebook_completes_the_names_and_a_pipeline_that_is_not_open_says_how
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"treshold": 0.5}, "did you mean threshold"), ({"threshold": 3}, "threshold = 3"), ({"env": "A B"}, "env")],
+    [
+        ({"treshold": 0.5}, "did you mean threshold"),
+        ({"threshold": 3}, "threshold = 3"),
+        ({"env": "A B"}, "env"),
+        ({"agreed": "no"}, "agreed must be True or False"),
+    ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_opened(settings: dict[str, object], words: str) -> None:
     """With the name that was meant, or the values that are allowed."""
     with pytest.raises(SettingsError, match=words):
         Scones(**settings)  # type: ignore[arg-type]
+
+
+def test_a_session_may_be_opened_and_closed_again(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As cells of a notebook are run again, in any order."""
+    for name, value in exports(cloud).items():
+        monkeypatch.setenv(name, value)
+    session = Scones(env="again", state=tmp_path)
+    session.close()
+    first, second = session.open(), session.open()
+    assert first.aws.name == second.aws.name == "scones-again"
+    session.close()
+    session.close()
+    with session as third:
+        assert third.models().models == ()
 
 
 def test_an_environment_that_does_not_open_names_itself_in_the_command(

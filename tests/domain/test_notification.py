@@ -124,12 +124,12 @@ def test_an_alarm_of_cloudwatch_has_its_description_and_the_alarms_page() -> Non
     """It is JSON; the next command names the environment."""
     alarm = {
         "AlarmName": "scones-live-silence",
-        "AlarmDescription": "No photo.",
+        "AlarmDescription": "No photo; see `scones review list`.",
         "StateChangeTime": "2026-11-30T10:00Z",
     }
     said = slack_text(notice(Subject="ALARM: x", Message=json.dumps(alarm)), "live", "us-gov-west-1").splitlines()
     assert said[:3] == [
-        "Alert: scones-live-silence: No photo.",
+        "Alert: scones-live-silence: No photo; see `scones review list --env live`.",
         "Since: 2026-11-30T10:00Z",
         "Next: scones status --env live",
     ]
@@ -142,6 +142,7 @@ def test_an_alarm_of_cloudwatch_has_its_description_and_the_alarms_page() -> Non
         ("Its time ended. If you still need it, run: scones deploy --env live", "scones deploy --env live"),
         ("waits.\nto deploy it, run: scones retrain approve --env live; or not", "scones retrain approve --env live"),
         ("What to do now:\n1. Put it back\n   scones rollback --env live\n", "scones rollback --env live"),
+        ("To go on, run: scones deploy 3", "scones deploy --env live 3"),
         ("AWS Budgets: you exceeded 80%", "scones status --env live"),
         ("[1, 2]", "scones status --env live"),
         ("{" * 50_000, "scones status --env live"),

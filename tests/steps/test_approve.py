@@ -14,7 +14,7 @@ from scones.deployment.cleanup import inventory
 from scones.deployment.template import base_template
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
-from scones.steps.approve import register
+from scones.steps.approve import approve, register
 from scones.steps.deploy import NotApproved, deploy
 from scones.steps.down import down
 from scones.steps.evaluate import EvaluationOptions
@@ -68,6 +68,15 @@ def test_a_registration_that_was_cut_off_is_completed(aws: Aws, settings: Settin
     found = register(aws, settings, model_uri, Silent())
     aws.registry.decide(found, ApprovalStatus.PENDING, "")
     assert register(aws, settings, model_uri, Silent()) == found
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_rejection_without_a_reason_is_kept(aws: Aws, settings: Settings, model_uri: str, reason: str) -> None:
+    """A later `scones deploy` does not judge the model again."""
+    lenient = replace(settings, **LENIENT)  # type: ignore[arg-type]
+    found = approve(aws, register(aws, lenient, model_uri, Silent()).number, ApprovalStatus.REJECTED, reason, Silent())
+    assert (found.approval, found.reason) == (ApprovalStatus.REJECTED, "no reason was given")
+    assert register(aws, lenient, model_uri, Silent()) == found
 
 
 def test_a_number_that_is_not_there_is_named_with_those_that_are(aws: Aws, settings: Settings, model_uri: str) -> None:

@@ -146,6 +146,8 @@ def test_the_newest_page_is_a_report_or_an_alert(both: Pipeline, tmp_path: Path)
     """Whichever is newer; an alert is copied to this machine."""
     with pytest.raises(NoPage, match="scones evaluate"):
         both.open(tmp_path)
+    with pytest.raises(NoPage, match="has no alert; to check for drift, run: scones monitor"):
+        both.open(tmp_path, alert=True)
     (tmp_path / "deep").mkdir()
     report = tmp_path / "deep" / "evaluation.html"
     report.write_text("report")
@@ -158,6 +160,9 @@ def test_the_newest_page_is_a_report_or_an_alert(both: Pipeline, tmp_path: Path)
     assert found.uri == uri
     # The copy is as old as the alert, and is no report of another environment.
     assert both.open(tmp_path) == found
+    os.utime(report, None)
+    assert both.open(tmp_path).page == str(report)
+    assert both.open(tmp_path, alert=True) == found
     assert Path(found.page).read_text() == "alert"
     both.aws.bucket.remove(["monitor/alerts/20260101-000000.html", "monitor/alerts/20270101-000000.json"])
 

@@ -73,7 +73,7 @@ def test_an_alarm_a_backlog_and_what_was_not_learned_are_shown_with_the_next_ste
     )
     shown = render(found)
     assert "ALARM since 2026-11-30T10:00:00Z: " in shown
-    assert "to see the alert, run: scones open; when its cause is dealt with, run: scones monitor --ack" in shown
+    assert "to see the alert, run: scones open --alert; once its cause is dealt with: scones monitor --ack" in shown
     assert "data drift" not in shown
     assert "2 photos to review, 1 courier waiting; the oldest is 90 minutes old; run: scones review list" in shown
     assert "1 label that the model has not learned; run: scones retrain" in shown

@@ -30,6 +30,7 @@ class ChangeAction(StrEnum):
 
 _REPLACEMENTS = {"True": ChangeAction.REPLACE, "Conditional": ChangeAction.MAY_REPLACE}
 _CERTAIN = {ChangeAction.REPLACE, ChangeAction.REMOVE}
+_WORDS = {ChangeAction.MAY_REPLACE: "replace, perhaps"}
 _LOSING = {ChangeAction.MAY_REPLACE, ChangeAction.REPLACE, ChangeAction.REMOVE}
 
 
@@ -75,7 +76,8 @@ class ChangeSet:
         """The table for a person: what may lose something one by one; then additions by kind, and updates, folded."""
         counts = Counter(item.action for item in self.changes)
         yield "changes: " + (
-            ", ".join(f"{counts[action]} to {action}" for action in ChangeAction if counts[action]) or "none"
+            ", ".join(f"{counts[action]} to {_WORDS.get(action, action)}" for action in ChangeAction if counts[action])
+            or "none"
         )
         added = Counter(item.kind for item in self.changes if item.action is ChangeAction.ADD)
         rows: dict[bool, list[str]] = {True: [], False: []}

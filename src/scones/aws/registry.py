@@ -113,7 +113,11 @@ class Registry:
         raise RegistryTaken(self.group)
 
     def decide(self, package: ModelPackage, approval: ApprovalStatus, reason: str) -> ModelPackage:
-        """Approve or reject a model, or leave it waiting, and keep the reason."""
+        """Approve or reject a model, or leave it waiting, and keep the reason.
+
+        A model without a reason counts as not judged yet (`register`): a decision is never kept without one.
+        """
+        reason = reason.strip() or ("" if approval is ApprovalStatus.PENDING else "no reason was given")
         self._client.call(
             "update_model_package",
             ModelPackageArn=package.arn,

@@ -114,4 +114,6 @@ def _ignore_full_disk(unraisable: "sys.UnraisableHookArgs") -> None:
 def _as_interrupt(_number: int, _frame: object) -> None:
     """Handle SIGTERM as Ctrl-C, so that everything is cleaned up; a second one is ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A shell without a terminal has its background jobs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)

@@ -122,7 +122,9 @@ def _live(result: "Status") -> Iterable[str]:
         return
     yield f"release {result.release}, model {result.model}{result.approval and f', {result.approval}'}"
     if not any(model.measured for model in result.accuracy):
-        yield "measured accuracy: no labels yet; to label photos, run: scones review export FILE"
+        reviewed = any(model.reviewed for model in result.accuracy)
+        which = "labels of photos drawn at random" if reviewed else "labels"
+        yield f"measured accuracy: no {which} yet; to label photos, run: scones review export FILE"
     yield from _measured(result.accuracy)
     if result.estimated_accuracy:
         yield f"estimated accuracy: {_estimated(result.estimated_accuracy)}"
@@ -130,7 +132,7 @@ def _live(result: "Status") -> Iterable[str]:
         page = f"; {alarm.report_uri}" if alarm.report_uri else ""
         yield f"ALARM since {alarm.since}: {alarm.event.subject}{page}"
     if result.alarms:
-        yield "to see the alert, run: scones open; when its cause is dealt with, run: scones monitor --acknowledge"
+        yield "to see the alert, run: scones open --alert; once its cause is dealt with: scones monitor --acknowledge"
     else:
         yield "data drift: no alarm" if result.monitored else "data drift: not known yet; run: scones monitor"
     if result.reviews_open:

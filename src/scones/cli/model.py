@@ -202,7 +202,9 @@ def retrain(context: click.Context, reason: str, env: str | None, as_json: bool,
     from scones.retraining import retrain
 
     if context.invoked_subcommand is None:
-        run("retrain", {"env": env}, as_json, lambda flow: retrain(flow, reason), agreed=yes)
+        found = run("retrain", {"env": env}, as_json, lambda flow: retrain(flow, reason), agreed=yes)
+        if found.outcome == "failed":
+            raise SconesError(f"retraining {found.id} failed: {found.why}")
 
 
 @retrain.command("approve")

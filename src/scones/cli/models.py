@@ -84,19 +84,20 @@ def compare(one: "ModelReference", other: "ModelReference", env: str | None, as_
     show_default=True,
     help="The folder of the reports.",
 )
+@click.option("--alert", is_flag=True, help="Show the newest alert, also if a report is newer.")
 @options
-def open_(folder: Path, env: str | None, as_json: bool) -> None:
+def open_(folder: Path, alert: bool, env: str | None, as_json: bool) -> None:
     """Open the newest page."""
     from scones.cli.session import open_pipeline
     from scones.steps.models import newest_report
 
     try:
         with open_pipeline("open", {"env": env, "region": region()}, agreed=True) as flow:
-            found = flow.open(folder)
+            found = flow.open(folder, alert=alert)
     except SconesError:
         # A report is opened also where its environment is gone.
         local = newest_report(folder)
-        if local is None:
+        if local is None or alert:
             raise
         found = local
     tell_result(found, as_json=as_json)

@@ -5,7 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial, wraps
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 import scones_local.cloud as local_cloud
 from scones.cli.output import echo, said, say_once
 from scones.config.settings import Settings, load
-from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite, SconesError
+from scones.domain.errors import CommandError, MissingExtra, MissingPrerequisite, SconesError, SettingsError
 from scones.domain.text import printable, shown_env, with_env
 from scones_local.cloud import Cloud, Programs
 from scones_local.folders import remove_folder
@@ -225,13 +225,18 @@ class Scones:
 
     def __init__(self, env: str = "dev", *, agreed: bool = False, **settings: object) -> None:
         flags = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()}
+        if not isinstance(agreed, bool):
+            raise SettingsError(f"agreed must be True or False, not {agreed!r}: it agrees to what AWS charges")
         # A wrong setting is said here, and not only where the environment is opened.
         load({"env": env, **flags})
-        self._session, self._env = open_pipeline("python", {"env": env, **flags}, agreed=agreed), env
+        self._open, self._env = partial(open_pipeline, "python", {"env": env, **flags}, agreed=agreed), env
+        self._opened = ExitStack()
 
     def open(self) -> "PythonPipeline":
-        """Open the environment; the errors are those of `open_pipeline`."""
-        pipeline = cast("PythonPipeline", _naming_env(self._session.__enter__, self._env)())
+        """Open the environment, again if it is open; the errors are those of `open_pipeline`."""
+        self.close()
+        enter = _naming_env(self._opened.enter_context, self._env)
+        pipeline = cast("PythonPipeline", enter(self._open()))
         for name, method in inspect.getmembers(pipeline, inspect.ismethod):
             if not name.startswith("_"):
                 object.__setattr__(pipeline, name, _naming_env(method, pipeline.settings.env))
@@ -245,8 +250,8 @@ class Scones:
         )
 
     def close(self) -> None:
-        """Close the connections; what was created stays."""
-        self._session.__exit__(None, None, None)
+        """Close the connections, if they are open; what was created stays."""
+        self._opened.close()
 
     def __enter__(self) -> "PythonPipeline":
         """Open the environment, as `open` does."""
@@ -256,7 +261,7 @@ class Scones:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections; what was created stays."""
-        self._session.__exit__(kind, error, trace)
+        self._opened.__exit__(kind, error, trace)
 
 
 def _naming_env(method: Callable[P, T], env: str) -> Callable[P, T]:

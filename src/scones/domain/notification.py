@@ -64,9 +64,9 @@ def slack_text(notice: Mapping[str, Any], env: str, region: str) -> str:
         command = _first_command(alert) or next(iter(_COMMAND.findall(message)), "")
         link = _page(_text(alert, "page"), region)
     lines = {
-        "Alert": what,
+        "Alert": name_env(what, env),
         "Since": since or str(notice.get("Timestamp", "")),
-        "Next": command or name_env("scones status", env),
+        "Next": name_env(command or "scones status", env),
         "Link": link,
     }
     return "\n".join(f"{name}: {_safe(text)}" for name, text in lines.items() if text)

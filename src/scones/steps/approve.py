@@ -24,7 +24,7 @@ def approve(aws: Aws, number: int, approval: ApprovalStatus, reason: str, report
         NoSuchModel: there is none of that number.
     """
     package = aws.registry.decide(aws.registry.get(number), approval, reason)
-    report.tell(f"model {package.number} is {approval.lower()}: {reason}")
+    report.tell(f"model {package.number} is {approval.lower()}: {package.reason}")
     return package
 
 

@@ -67,7 +67,7 @@ class ClassifyResult(StepResult):
 
     def count(self, outcome: Outcome) -> int:
         """The number of photos with this outcome."""
-        return sum(execution.outcome is outcome for execution in self.executions)
+        return sum(execution.outcome == outcome for execution in self.executions)
 
     def unread(self) -> list[ClassifiedPhoto]:
         """Return the files that could not be read, and have no execution."""

@@ -145,18 +145,22 @@ class NewestPage(StepResult):
     uri: str
 
 
-def newest_page(aws: Aws, folder: Path) -> NewestPage:
+def newest_page(aws: Aws, folder: Path, *, alert: bool) -> NewestPage:
     """Find the newest report below *folder* or alert in the bucket, of which a copy is put into *folder*.
+
+    With *alert* it is an alert, also where a report is newer.
 
     Raises:
         NoPage: there is neither.
     """
-    report = newest_report(folder, alerts=False)
+    report = None if alert else newest_report(folder, alerts=False)
     newest = max(aws.bucket.list(ALERTS_PREFIX), key=_when_page, default=None)
     if newest and _when_page(newest) > (Path(report.page).stat().st_mtime if report else 0):
         copy = copy_alert(aws, newest.key, aws.bucket.get(newest.key), folder)
         os.utime(copy, (newest.modified, newest.modified))
         return NewestPage(str(copy), aws.bucket.uri(newest.key))
+    if alert and not newest:
+        raise NoPage(f"environment {aws.env!r} has no alert; to check for drift, run: scones monitor")
     if report is None:
         raise NoPage(f"there is no report below {folder} and no alert; to write a report, run: scones evaluate")
     return report
