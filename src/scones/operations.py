@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scones.data.dataset import Sample
+from scones.domain.errors import require_number
 from scones.domain.text import plural
 from scones.environment import AnyPath, Environment, ModelReference, as_place
 
@@ -119,6 +120,8 @@ class Operations(Environment):
 
     def rejudge(self, model: ModelReference | None, threshold: float | None) -> "RejudgeResult":
         """Decide every recorded photo again, by another model or another threshold."""
+        if threshold is not None:
+            require_number("threshold", threshold, 0, 1, ends=False)
         self._up()
         from tempfile import TemporaryDirectory
 

@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -20,6 +21,7 @@ from cli.test_render import unclear
 from faulty import Fault, before
 from scones import steps
 from scones.cli import main
+from scones.cli.group import Number
 from scones.cli.group import scones as group
 from scones.domain.errors import require_writable
 from scones.pipeline import Pipeline
@@ -135,7 +137,7 @@ def test_a_step_without_the_ones_before_it_says_which_to_run(step: str) -> None:
 VERBS = [
     *("train", "approve", "approve 3", "approve --reject no", "deploy", "deploy 3", "rollback"),
     *("classify", "classify a.png", "classify a.png a.png", "classify photos", "classify s3://x/asked/"),
-    *("replay abc", "replay --threshold 0.5", "replay --threshold 0", "replay --model model"),
+    *("replay abc", "replay --threshold 0.01", "replay --threshold 0.5", "replay --model model"),
     *("evaluate", "evaluate --gate", "evaluate --load", "evaluate --robustness", "evaluate --unfamiliar photos"),
     *("monitor", "monitor --acknowledge", "monitor --learn 5", "monitor --learn 0", "monitor --labels labels.csv"),
     *("monitor --to-label x.csv", "dispatch", "dispatch --example-orders 3"),
@@ -681,6 +683,40 @@ def test_cost_says_each_mode_or_one_plan() -> None:
     code, _, err = run("cost", "--instance", "ml.huge")
     assert (code, err.count("\n")) == (1, 1)
     assert "no price for instance 'ml.huge'" in err
+
+
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "-1", "80", "1e400"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("up", "--threshold"),
+        ("replay", "--threshold"),
+        ("simulate", "--rate"),
+        ("simulate", "--duplicates"),
+        ("simulate", "--corrupt"),
+        ("simulate", "--shifted"),
+        ("cost", "--hours"),
+    ],
+)
+@pytest.mark.usefixtures("home")
+def test_a_number_out_of_bounds_is_refused_before_the_work(option: tuple[str, ...], value: str) -> None:
+    """There is no cloud here, of which a command that starts would complain."""
+    if value == "80" and option[1] in {"--rate", "--hours"}:
+        value = "-80"
+    code, out, err = run(*option, value)
+    assert (code, out) in {(1, ""), (2, "")}
+    assert re.search(r"threshold = .* must be a number|is not in the range|is not a finite number", err)
+
+
+def test_no_option_takes_a_number_without_bounds() -> None:
+    """The threshold of `up` is a setting, and those have their own."""
+    found = {
+        f"{name} {param.opts[0]}"
+        for name, command in group.commands.items()
+        for param in command.params
+        if isinstance(param.type, click.types.FloatParamType) and not isinstance(param.type, Number)
+    }
+    assert found == {"up --threshold"}
 
 
 @pytest.mark.parametrize("arguments", [(), ("an-execution", "--threshold", "0.9")])

@@ -1,6 +1,7 @@
 """What runs, batches and environments cost: dated prices times quantities, which infra/ agrees with."""
 
 import json
+import math
 from dataclasses import replace
 from datetime import date
 from importlib.resources import files
@@ -28,6 +29,7 @@ from scones.deployment.pricing import (
     WorkloadMode,
     batch_bill,
     bill,
+    cost,
     cost_table,
     endpoint_usage,
     estimate,
@@ -45,6 +47,7 @@ from scones.deployment.pricing import (
     workload,
 )
 from scones.deployment.template import state_machine, template
+from scones.domain.errors import InvalidParameter
 
 MILLION = 1_000_000
 modes = st.sampled_from(get_args(WorkloadMode))
@@ -250,6 +253,28 @@ def test_an_endpoint_that_runs_longer_costs_by_the_hour(hours: float, instances:
     long = estimate(of_photos(1, "realtime", hours=2 * hours, instances=instances)).cost.total_dollars
     price = price_table().instance_hours[Workload().instance].dollars
     assert long - short == pytest.approx(hours * instances * price)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, value) for name in ("photos", "instances") for value in (0, -5, 1.5, True, "x", math.nan, 10**400)],
+        *[("hours", value) for value in (0, -1, math.nan, math.inf, "x", True, 10**400)],
+        *[("memory_mb", value) for value in (0, 1023, 6145, math.nan)],
+        *[("mode", value) for value in ("x", "", 3)],
+    ],
+)
+def test_what_is_no_workload_is_refused_by_name(name: str, value: object) -> None:
+    """Such a value made a negative price, or one of nan."""
+    with pytest.raises(InvalidParameter, match=rf"^{name.removesuffix('_mb')} = .* must be "):
+        cost(Settings(), **{name: value})
+
+
+@pytest.mark.parametrize("photos", [0, -1, 10**400])
+def test_a_plan_is_for_some_photos(photos: int) -> None:
+    """As an estimate is."""
+    with pytest.raises(InvalidParameter, match=r"^photos = .* must be a whole number from 1 to 1,000,000,000,000$"):
+        plan_batch(photos)
 
 
 def test_photos_that_keep_it_busy_for_longer_are_refused() -> None:

@@ -1,6 +1,7 @@
 """Recorded decisions, made again: the same to the last bit, or what another model or threshold would have changed."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from conftest import deployed_tiny
 from scones.cli.render import render
 from scones.dispatch.order_book import Write
 from scones.domain.decision import Outcome
+from scones.domain.errors import InvalidParameter
 from scones.model.model_file import ABOUT, SUMS, ModelFile, read_model_file
 from scones.pipeline import Pipeline
 from scones.steps.classify import ClassifiedPhoto
@@ -146,6 +148,13 @@ def test_another_threshold_says_what_it_would_have_changed(own_flow: Pipeline) -
     )
     assert changes(own_flow.rejudge(None, 0.5)) == {"motorcycle below_threshold -> motorcycle classified": 1}
     assert own_flow.rejudge(None, 0.8).changes == {}
+
+
+@pytest.mark.parametrize("threshold", [80, -1, 0, 1, math.nan, math.inf])
+def test_a_threshold_out_of_bounds_is_refused(flow: Pipeline, threshold: float) -> None:
+    """As the setting of that name."""
+    with pytest.raises(InvalidParameter, match=r"^threshold = .* must be a number above 0 and below 1$"):
+        flow.rejudge(None, threshold)
 
 
 def test_another_model_says_what_it_would_have_decided(own_flow: Pipeline, tmp_path: Path) -> None:

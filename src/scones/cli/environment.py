@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import WrittenPath, open_option, open_page, options, run, tell_result
+from scones.cli.group import Number, WrittenPath, open_option, open_page, options, run, tell_result
 from scones.cli.output import echo
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
@@ -141,7 +141,7 @@ class _DemoOptions(TypedDict):
     type=click.IntRange(1),
     help="Number of instances; batch mode computes it. [default: the setting endpoint_instances]",
 )
-@click.option("--hours", type=float, help="Hours that the instances run. [default: while busy]")
+@click.option("--hours", type=Number(0, min_open=True), help="Hours that the instances run. [default: while busy]")
 @click.option(
     "--memory",
     "memory_mb",

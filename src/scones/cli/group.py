@@ -1,5 +1,6 @@
 """Group: the command group, the options that all commands share, and how a command runs."""
 
+import math
 import os
 import webbrowser
 from collections.abc import Callable, Mapping
@@ -34,6 +35,19 @@ class InOrder(click.Group):
         named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in named if command])
+
+
+class Number(click.FloatRange):
+    """A finite number within bounds; FloatRange itself takes nan, which no bound excludes."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+SHARE = Number(0, 1)
+THRESHOLD = Number(0, 1, min_open=True, max_open=True)
 
 
 class WrittenPath(click.Path):

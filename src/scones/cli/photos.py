@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from scones.cli.group import WrittenPath, open_option, open_page, options, run, tell_result, yes_option
+from scones.cli.group import (
+    SHARE,
+    THRESHOLD,
+    Number,
+    WrittenPath,
+    open_option,
+    open_page,
+    options,
+    run,
+    tell_result,
+    yes_option,
+)
 from scones.cli.models import MODEL, files_of
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
@@ -111,7 +122,7 @@ def predict(model: "ModelReference", photos: tuple[Path, ...], env: str | None, 
 )
 @click.argument("execution", required=False)
 @click.option("--model", type=MODEL, help="Decide with this model: a number, a model.tar.gz, its folder, or s3://...")
-@click.option("--threshold", type=float, help="Decide with this confidence threshold (0 to 1).")
+@click.option("--threshold", type=THRESHOLD, help="Decide with this confidence threshold.")
 @_explain
 @open_option
 @options
@@ -160,29 +171,26 @@ def dispatch(example_orders: int, env: str | None, as_json: bool) -> None:
     run("dispatch", {"env": env}, as_json, lambda flow: flow.dispatch(example_orders))
 
 
-_share = click.FloatRange(0, 1)
-
-
 @click.command(help=STEPS["simulate"] + " One order is created for each photo.")
 @click.option("--events", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Number of photos.")
 @click.option(
     "--rate",
     "per_second",
-    type=click.FloatRange(0, 1000),
+    type=Number(0, 1000),
     default=20,
     show_default=True,
     help="Photos per second; 0 sends all at once.",
 )
-@click.option("--duplicates", type=_share, show_default="0.05", help="Share of photos that are sent twice.")
+@click.option("--duplicates", type=SHARE, show_default="0.05", help="Share of photos that are sent twice.")
 @click.option(
     "--corrupt",
-    type=_share,
+    type=SHARE,
     show_default="0.02",
     help="Share of photos that are truncated or are no images.",
 )
 @click.option(
     "--shifted",
-    type=_share,
+    type=SHARE,
     show_default="0.1",
     help="Share of photos that are darkened and blurred. Shares that are not given leave room for those that are.",
 )

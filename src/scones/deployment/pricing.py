@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from scones.config.settings import Settings
 from scones.deployment.template import template
-from scones.domain.errors import DeploymentError
+from scones.domain.errors import DeploymentError, InvalidParameter, require_count, require_number
 from scones.domain.result import StepResult
 
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
 _MILLION = 1_000_000
+_MAX_PHOTOS, _MAX_INSTANCES, _MAX_HOURS = 10**12, 10_000, 1_000_000
 _DEFAULTS = Settings()
 _GIGABYTE = 1e9
 
@@ -362,6 +363,7 @@ class BatchPlan(StepResult):
 
 def plan_batch(photos: int, instance: str = _DEFAULTS.endpoint_instance) -> BatchPlan:
     """Plan a batch run: enough instances for eight hours, and enough concurrent batches to keep them busy."""
+    require_count("photos", photos, 1, _MAX_PHOTOS)
     batches = math.ceil(photos / BATCH_PHOTOS)
     instances = max(1, math.ceil(photos / (_photos_per_second(instance) * _BATCH_HOURS * _SECONDS_PER_HOUR)))
     rate = instances * _photos_per_second(instance)
@@ -445,6 +447,16 @@ class Workload:
     """The minutes between scheduled monitoring runs."""
     tracing: bool = False
     """Whether X-Ray traces each photo; of many photos at once it traces fewer."""
+
+    def __post_init__(self) -> None:
+        """Reject what is no workload."""
+        require_count("photos", self.photos, 1, _MAX_PHOTOS)
+        require_count("instances", self.instances, 1, _MAX_INSTANCES)
+        require_count("memory", self.memory_mb, 1024, 6144)
+        if self.hours is not None:
+            require_number("hours", self.hours, 0, _MAX_HOURS, ends=False)
+        if self.mode not in get_args(WorkloadMode):
+            raise InvalidParameter("mode", self.mode, " or ".join(get_args(WorkloadMode)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,37 @@ class SettingsError(SconesError):
     """A setting is unknown, or its value is not allowed."""
 
 
+class InvalidParameter(SettingsError):
+    """A parameter has a value that is not allowed."""
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name} = {value!r} must be {allowed}")
+        self.name = name
+        self.value = value
+
+
+def require_number(name: str, value: object, low: float, high: float, *, ends: bool = True) -> None:
+    """Check that the parameter called *name* is a number from *low* to *high*, or between them without its *ends*.
+
+    Raises:
+        InvalidParameter: it is no number, not finite, or out of bounds.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if not number or (not ends and value in (low, high)):
+        bounds = f"from {low:,} to {high:,}" if ends else f"above {low:,} and below {high:,}"
+        raise InvalidParameter(name, value, f"a number {bounds}")
+
+
+def require_count(name: str, value: object, low: int, high: int) -> None:
+    """Check that the parameter called *name* is a whole number from *low* to *high*.
+
+    Raises:
+        InvalidParameter: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidParameter(name, value, f"a whole number from {low:,} to {high:,}")
+
+
 class MissingPrerequisite(SconesError):
     """A step needs the result of an earlier one, which has not run in this environment."""
 
