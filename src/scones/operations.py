@@ -210,17 +210,18 @@ class Operations(Environment):
         functions: str | Iterable[str] = (),
         *,
         since: str = "1h",
-        photo: str = "",
-        execution: str = "",
+        photo: str | None = None,
+        execution: str | None = None,
         errors: bool = False,
         limit: int = 100,
     ) -> "LogLines":
         """Read the newest *limit* log lines since a time (`30m`, `2d`, ISO 8601), by default of everything that logs.
 
-        *photo* is the SHA-256 of a photo, *execution* the name that `classify` shows; *errors* leaves out all others.
+        *photo* is the SHA-256 of a photo, or at least its first 12 digits, *execution* the name that `classify` shows;
+        *errors* leaves out all others.
 
         Raises:
-            LogError: there is no such function, time or id, or no stack.
+            LogError: there is no such function, time or id, *limit* is no count, or there is no stack.
         """
         from scones.steps.logs import LogFilter, read_logs
 

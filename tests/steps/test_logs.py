@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.test_cli import run
+from scones.cli.environment import logs
 from scones.cli.render import render
+from scones.domain.naming import to_iso8601
 from scones.pipeline import Pipeline
 from scones.steps.logs import LogError, LogFilter, LogLevel, LogLine, LogLines, read_line, without_secrets
 from tiny_model import plain_photo
@@ -34,7 +37,8 @@ def test_an_execution_is_followed_from_upload_to_decision(flow: Pipeline) -> Non
     found = flow.logs(execution=made.name)
     assert [each.log for each in found.lines] == FUNCTIONS
     assert {(each.photo, each.execution) for each in found.lines} == {(sample.sha256, made.name)}
-    assert flow.logs(photo=sample.sha256).lines == found.lines
+    for photo in (sample.sha256, sample.sha256.upper(), sample.sha256[:12], sample.sha256[:-1].upper()):
+        assert flow.logs(photo=photo).lines == found.lines
     assert flow.logs(["filter", f"{flow.aws.name}-classify"], execution=made.name).lines == found.lines[1:3]
     newest = flow.logs(execution=made.name, limit=1)
     assert (newest.lines, newest.more) == (found.lines[-1:], True)
@@ -66,6 +70,16 @@ def test_a_failed_call_is_an_error_and_a_refused_photo_is_none(flow: Pipeline) -
         ({"since": "yesterday"}, "'yesterday' is not a time; write for example 30m, 1h, 2d or 2026-"),
         ({"since": "-1h"}, "is not a time"),
         ({"since": ""}, "is not a time"),
+        ({"since": None}, "None is not a time; write for example"),
+        ({"since": datetime(2026, 11, 30, 14, tzinfo=UTC)}, "as text: since='2026-11-30T14:00:00+00:00'"),
+        ({"limit": "3"}, "limit is '3'; give a whole number of at least 1"),
+        ({"limit": -1}, "limit is -1; give"),
+        ({"limit": 0}, "limit is 0; give"),
+        ({"limit": 1.5}, "limit is 1.5; give"),
+        ({"limit": True}, "limit is True; give"),
+        ({"photo": ""}, "the photo is empty; give the SHA-256 of a photo, or its first 12 digits, or leave it out"),
+        ({"execution": " "}, "the execution is empty; give the name that scones classify shows, or leave it out"),
+        ({"photo": 5}, "the photo is no text, but 5; give"),
         ({"execution": 'a" ?"b'}, "is not the id of a photo or an execution"),
         ({"photo": "{ $.x = 1 }"}, "is not the id"),
         ({"execution": "a" * 129}, "is not the id"),
@@ -85,11 +99,19 @@ def test_nothing_found_is_one_line_with_the_next_step(
     found = render(flow.logs("reap", since="999999999w", execution="never"))
     assert found.startswith("no line about execution never since 1970-01-01 ")
     assert found.endswith("in reap; older lines are not kept")
-    assert render(flow.logs(execution="never")).endswith("in 15 logs; further back: scones logs --since 14d")
+    never = flow.logs(["reap", f"{flow.aws.name}-filter"], photo="b" * 64, execution="never", errors=True)
+    again = f"scones logs --since 14d --photo {'b' * 64} --execution never --errors reap filter"
+    assert (never.further_back, render(never).endswith(f"in reap, filter; further back: {again}")) == (again, True)
+    assert render(flow.logs(execution="never")).endswith(
+        "in 15 logs; further back: scones logs --since 14d --execution never"
+    )
+    assert render(flow.logs("reap", since="2999-01-01")).endswith("in reap; this time is in the future")
     monkeypatch.chdir(tmp_path)
     code, out, err = run("logs", "reap", "--env", "none-such", "--follow", "--json")
     assert (code, out) == (2, "")
     assert "leave out one of them" in err
+    given = logs.make_context("logs", ["--photo", ""]).params
+    assert (given["photo"], given["execution"]) == ("", None)
 
 
 @pytest.mark.parametrize(
@@ -335,8 +357,70 @@ def test_a_line_shows_local_time_log_level_message_photo_and_execution(monkeypat
         (LogFilter(), ""),
         (LogFilter("p"), '"p"'),
         (LogFilter("p", "e", errors=True), '"p" "e"'),
+        (LogFilter("A1" * 32), f'"{"a1" * 32}"'),
+        (LogFilter("a1" * 31, "e"), '"e"'),
     ],
 )
 def test_cloudwatch_filters_by_the_ids(wanted: LogFilter, pattern: str) -> None:
     """Optional terms would count for nothing beside them."""
     assert wanted.pattern() == pattern
+
+
+HASH, OTHER = "a1b2c3d4e5f6" + "a" * 52, "a1b2c3d4e5f6" + "b" * 52
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "wants"),
+    [
+        (LogFilter("bicycle"), '{"event": "x", "label": "bicycle"}', False),
+        (LogFilter("bicycle"), "a bicycle came", False),
+        (LogFilter("bicycle"), '{"event": "x", "photo_id": "bicycle"}', True),
+        (LogFilter(execution="classify"), "classify failed", False),
+        (LogFilter(execution="classify"), '{"event": "x", "execution": "classify"}', True),
+        (LogFilter(execution="4be5-11ee-8c99"), "[ERROR] 4be5-11ee-8c99 failed", True),
+        (LogFilter(execution="4be5-11ee-8c99"), "[ERROR] 4be5-11ee-8c99-b failed", False),
+        (LogFilter(HASH.upper()), f'{{"event": "x", "photo_id": "{HASH}"}}', True),
+        (LogFilter(HASH[:12].upper()), f"UnreadablePhoto: {{'photo_id': '{HASH}'}}", True),
+        (LogFilter(HASH[:11]), f'{{"event": "x", "photo_id": "{HASH}"}}', False),
+        (LogFilter(HASH[1:20]), f'{{"event": "x", "photo_id": "{HASH}"}}', False),
+        (LogFilter("123456789012"), "arn:aws:states:eu-west-1:123456789012:x failed", False),
+        (LogFilter(HASH), f'{{"event": "x", "photo_id": "{OTHER}"}}', False),
+        (LogFilter(HASH, errors=True), f'{{"event": "x", "photo_id": "{HASH}"}}', False),
+    ],
+)
+def test_only_lines_about_the_photo_or_execution_are_wanted(wanted: LogFilter, text: str, wants: bool) -> None:
+    """Not those that have its name as a word; a hash may be in capitals, or its first digits."""
+    assert wanted.wants(line(text)) is wants
+
+
+def test_the_first_digits_of_several_photos_are_refused() -> None:
+    """With the photos; those of one photo are not."""
+    lines = [line(f'{{"event": "x", "photo_id": "{each}"}}') for each in (HASH, OTHER, HASH)]
+    LogFilter(HASH[:12]).require_one_photo(lines[:1] * 2)
+    LogFilter().require_one_photo(lines)
+    with pytest.raises(LogError, match=f"2 photos begin with {HASH[:12]}: {HASH}, {OTHER}; give more"):
+        LogFilter(HASH[:12]).require_one_photo(lines)
+
+
+@pytest.mark.parametrize(
+    ("first", "limited", "seconds", "shown"),
+    [
+        ([], False, 100, [100, 119]),
+        ([110], False, 100, [100, 119]),
+        ([110], True, 0, [119]),
+        ([], False, 120, []),
+    ],
+)
+def test_follow_shows_no_line_from_before_since_or_before_the_limit(
+    first: list[int], limited: bool, seconds: int, shown: list[int]
+) -> None:
+    """The next look reads two minutes, which may begin earlier than what was asked for."""
+
+    def lines(numbers: list[int], *, more: bool = False) -> LogLines:
+        made = [read_line("classify", NOON + each, f"line {each}") for each in numbers]
+        since = to_iso8601(datetime.fromtimestamp(NOON + seconds, UTC))
+        return LogLines(tuple(filter(None, made)), ("classify",), since, "line", more)
+
+    before = lines(first, more=limited)
+    found = lines([50, 99, 100, *first, 119]).unseen(before, before.begin())
+    assert (found.more, [each.message for each in found.lines]) == (False, [f"line {each}" for each in shown])

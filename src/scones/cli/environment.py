@@ -1,7 +1,6 @@
 """Commands about the whole environment: monitor, cost, status, down and demo."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -167,8 +166,8 @@ class _LogOptions(TypedDict):
     """The options of `logs`."""
 
     since: str
-    photo: str
-    execution: str
+    photo: str | None
+    execution: str | None
     errors: bool
     limit: int
 
@@ -180,8 +179,8 @@ class _LogOptions(TypedDict):
 @click.option(
     "--since", metavar="TIME", default="1h", show_default=True, help="30m, 1h, 2d, or a time such as 2026-11-30T14:00."
 )
-@click.option("--photo", metavar="SHA256", default="", help="Only the lines about this photo.")
-@click.option("--execution", metavar="NAME", default="", help="Only those of this execution, from upload to decision.")
+@click.option("--photo", metavar="SHA256", help="Only the lines about this photo; 12 digits are enough.")
+@click.option("--execution", metavar="NAME", help="Only those of this execution, from upload to decision.")
 @click.option("--errors", is_flag=True, help="Only errors; that a photo is refused or waits for a person is none.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest N lines.")
 @click.option("--follow", is_flag=True, help="Go on showing new lines until Ctrl-C.")
@@ -195,18 +194,18 @@ def logs(
 
     def show(flow: "Pipeline") -> "LogLines":
         found = flow.logs(functions, **chosen)
-        begin = found.lines[0].when if found.lines else ""
+        begin = found.begin()
         if follow:
             tell_result(found, as_json=False)
         while follow:
-            shown = set(found.lines)
+            before = found
             time.sleep(_FOLLOW_SECONDS)
             # CloudWatch may take a minute to show an event.
             chosen["since"], chosen["limit"] = "2m", _FOLLOWED_LINES
             found = flow.logs(functions, **chosen)
-            fresh = tuple(line for line in found.lines if line.when >= begin and line not in shown)
-            if fresh:
-                tell_result(replace(found, lines=fresh, more=False), as_json=False)
+            fresh = found.unseen(before, begin)
+            if fresh.lines:
+                tell_result(fresh, as_json=False)
         return found
 
     run("logs", {"env": env}, as_json, show)

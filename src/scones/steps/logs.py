@@ -2,10 +2,11 @@
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +29,11 @@ _KEPT_DAYS = 14
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SINCE = re.compile(r"(\d{1,9}) ?([smhdw])")
 _ID = re.compile(r"[\w.:+/=-]{1,128}")
+_HASH = re.compile(r"[0-9a-f]{12,64}", re.IGNORECASE)
+"""A SHA-256, or as much of it as `replay` shows."""
+_HASH_DIGITS = 64
+_NAMES_ONE = re.compile(r"(?=.*\d).{12,}")
+"""A name that text without fields quotes only if it is about this execution."""
 
 _PLATFORM = re.compile(r"(?:START|END|REPORT|INIT_START|INIT_REPORT|RESTORE_\w+|XRAY|EXTENSION)\b")
 """The lines that Lambda adds to each call; of them only the report of a timeout is shown."""
@@ -112,36 +118,82 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which lines are wanted: those about a *photo* or an *execution*, or only *errors*; empty for all."""
+    """Which lines are wanted: those about a *photo* or an *execution*, or only *errors*; None for all.
 
-    photo: str = ""
-    execution: str = ""
+    Raises:
+        LogError: an id is empty, or has characters that no id has.
+    """
+
+    photo: str | None = None
+    execution: str | None = None
     errors: bool = False
 
-    def pattern(self) -> str:
-        """The filter pattern for CloudWatch; it lets more pass than is wanted.
+    def __post_init__(self) -> None:
+        """Check the ids: an empty one, of a variable of the shell that is not set, would mean all lines."""
+        what = {"photo": "SHA-256 of a photo, or its first 12 digits", "execution": "name that scones classify shows"}
+        for name, value in self._ids():
+            if not isinstance(value, str) or not value.strip():
+                said = "empty" if isinstance(value, str) else f"no text, but {value!r}"
+                raise LogError(f"the {name} is {said}; give the {what[name]}, or leave it out for all lines")
+            if not _ID.fullmatch(value):
+                raise LogError(f"{value!r} is not the id of a photo or an execution; scones classify shows executions")
 
-        Raises:
-            LogError: an id has characters that no id has.
-        """
-        ids = [each for each in (self.photo, self.execution) if each]
-        for each in ids:
-            if not _ID.fullmatch(each):
-                raise LogError(f"{each!r} is not the id of a photo or an execution; scones classify shows executions")
+    def _ids(self) -> list[tuple[str, str]]:
+        return [
+            (name, value) for name, value in (("photo", self.photo), ("execution", self.execution)) if value is not None
+        ]
+
+    def _is_prefix(self) -> bool:
+        return bool(self.photo and _HASH.fullmatch(self.photo) and len(self.photo) < _HASH_DIGITS)
+
+    def pattern(self) -> str:
+        """The filter pattern for CloudWatch; it lets more pass than is wanted, as it finds no part of a word."""
+        photo = self.photo.lower() if self.photo and _HASH.fullmatch(self.photo) else self.photo
+        ids = [each for each in ("" if self._is_prefix() else photo, self.execution) if each]
         return " ".join(f'"{each}"' for each in ids) or (_ERROR_PATTERN if self.errors else "")
 
+    def photo_of(self, line: LogLine) -> str:
+        """The wanted photo that this line is about, in full, by its field or else by its text; empty if it is not."""
+        if not self.photo or not _HASH.fullmatch(self.photo):
+            return line.photo if line.photo == self.photo else ""
+        rest = rf"{self.photo}[0-9a-f]{{{_HASH_DIGITS - len(self.photo)}}}"
+        found = re.search(rf"(?<![0-9a-f]){rest}(?![0-9a-f])", line.photo or line.message, re.IGNORECASE)
+        return found[0].lower() if found else ""
+
     def wants(self, line: LogLine) -> bool:
-        """Whether this line is wanted; one that names no photo or execution passed CloudWatch's filter by its text."""
+        """Whether this line is wanted: it names the photo and the execution, in a field or in text without fields."""
         return (
-            line.photo in ("", self.photo or line.photo)
-            and line.execution in ("", self.execution or line.execution)
+            (self.photo is None or bool(self.photo_of(line)))
+            and (self.execution is None or self._is_of_execution(line, self.execution))
             and (not self.errors or line.level is LogLevel.ERROR)
         )
 
+    def _is_of_execution(self, line: LogLine, name: str) -> bool:
+        if line.execution:
+            return line.execution == name
+        return bool(_NAMES_ONE.match(name) and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", line.message))
+
+    def require_one_photo(self, lines: Iterable[LogLine]) -> None:
+        """Refuse the beginning of several photos' hashes.
+
+        Raises:
+            LogError: with some of the photos.
+        """
+        found = sorted({self.photo_of(line) for line in lines} if self._is_prefix() else ())
+        if len(found) > 1:
+            raise LogError(
+                f"{len(found)} photos begin with {self.photo}: {', '.join(found[:_FEW])}; give more of the digits"
+            )
+
+    def options(self) -> str:
+        """What is wanted, as the options of `logs`."""
+        ids = [f"--{name} {shlex.quote(value)}" for name, value in self._ids()]
+        return " ".join([*ids, *(["--errors"] if self.errors else [])])
+
     def __str__(self) -> str:
         """What is wanted, in words."""
-        about = [f"{name} {value}" for name, value in (("photo", self.photo), ("execution", self.execution)) if value]
-        return ("error" if self.errors else "line") + (f" about {' and '.join(about)}" if about else "")
+        about = " and ".join(f"{name} {value}" for name, value in self._ids())
+        return ("error" if self.errors else "line") + (f" about {about}" if about else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +208,18 @@ class LogLines(StepResult):
     since: str
     wanted: str
     more: bool
+    further_back: str = ""
+    """The same command for all the time that lines are kept, where nothing was found and more may be there."""
+
+    def begin(self) -> str:
+        """The time before which `--follow` shows nothing: --since, or that of the oldest line which --limit left."""
+        return self.lines[0].when if self.more and self.lines else self.since
+
+    def unseen(self, before: "LogLines", begin: str) -> "LogLines":
+        """The lines since *begin* that *before* does not have."""
+        shown = set(before.lines)
+        fresh = tuple(line for line in self.lines if line.when >= begin and line not in shown)
+        return replace(self, lines=fresh, more=False)
 
     def text(self, *, whole: bool = False) -> Iterator[str]:
         """One line for each event, in this machine's time zone."""
@@ -165,8 +229,9 @@ class LogLines(StepResult):
         if not self.lines:
             start = f"{from_iso8601(self.since).astimezone():%Y-%m-%d %H:%M:%S %Z}"
             where = ", ".join(self.logs) if len(self.logs) <= _FEW else f"{len(self.logs)} logs"
-            older = _utc(time.time()) - from_iso8601(self.since) < timedelta(days=_KEPT_DAYS)
-            further = f"further back: scones logs --since {_KEPT_DAYS}d" if older else "older lines are not kept"
+            ahead = from_iso8601(self.since) > _utc(time.time())
+            further = "this time is in the future" if ahead else "older lines are not kept"
+            further = f"further back: {self.further_back}" if self.further_back else further
             yield f"no {self.wanted} since {start} in {where}; {further}"
 
 
@@ -183,9 +248,13 @@ def read_logs(aws: Aws, functions: Sequence[str], since: str, wanted: LogFilter,
     """Read the newest *limit* lines of these logs, by default of all; a log that does not exist yet is empty.
 
     Raises:
-        LogError: there is no such log, time or id, or nothing was found because there is no stack.
+        LogError: there is no such log or time, *limit* is no count, a photo's beginning is that of several, or nothing
+            was found because there is no stack.
     """
-    sources = _chosen(aws, functions)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise LogError(f"limit is {limit!r}; give a whole number of at least 1, for example limit=100")
+    asked = [str(each).rpartition("/")[2].removeprefix(f"{aws.name}-") for each in functions]
+    sources = _chosen(aws, asked)
     start, pattern = _moment(since), wanted.pattern()
     found: list[LogLine] = []
     more = False
@@ -195,9 +264,12 @@ def read_logs(aws: Aws, functions: Sequence[str], since: str, wanted: LogFilter,
         more |= cut
     if not found and aws.stack.find() is None:
         raise LogError(f"environment {aws.env!r} has no stack, so nothing has logged; to create it, run: scones up")
+    wanted.require_one_photo(found)
     found.sort(key=lambda line: line.when)
     more |= len(found) > limit
-    return LogLines(tuple(found[-limit:]), tuple(sources), to_iso8601(_utc(start)), str(wanted), more)
+    age, again = time.time() - start, ("scones logs", f"--since {_KEPT_DAYS}d", wanted.options(), *asked)
+    further = " ".join(filter(None, again)) if not found and 0 <= age < _KEPT_DAYS * _SECONDS["d"] else ""
+    return LogLines(tuple(found[-limit:]), tuple(sources), to_iso8601(_utc(start)), str(wanted), more, further)
 
 
 def _newest(  # noqa: PLR0913 - what to read, and what of it
@@ -217,14 +289,13 @@ def _newest(  # noqa: PLR0913 - what to read, and what of it
     return found, False
 
 
-def _chosen(aws: Aws, functions: Iterable[str]) -> dict[str, tuple[str, str]]:
+def _chosen(aws: Aws, asked: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The log group of each name, and the beginning of its streams' names."""
     states, name = f"/aws/vendedlogs/states/{aws.name}", aws.name
     known = {each: (f"/aws/lambda/{name}-{each}", "") for each in function_names()}
     known |= {"workflow": (f"{states}-workflow", ""), "batch": (f"{states}-batch", "")}
     known |= {"retraining": (f"{states}-retrain", ""), "endpoint": (f"/aws/sagemaker/Endpoints/{name}", "")}
     known |= {"training": (TRAINING_GROUP, aws.prefix), "image": (f"/aws/codebuild/{name}-image", "")}
-    asked = [each.rpartition("/")[2].removeprefix(f"{name}-") for each in functions]
     for each in asked:
         if each not in known:
             raise LogError(f"nothing named {each!r} logs; there are {', '.join(sorted(known))}")
@@ -233,6 +304,9 @@ def _chosen(aws: Aws, functions: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def _moment(since: str) -> float:
     """The time that *since* means, in seconds since 1970."""
+    if not isinstance(since, str):
+        form = f" as text: since={since.isoformat()!r}" if isinstance(since, datetime) else ""
+        raise LogError(f"{since!r} is not a time{form or '; write for example 30m, 1h, 2d or 2026-11-30T14:00'}")
     if found := _SINCE.fullmatch(since.strip()):
         return max(0.0, time.time() - int(found[1]) * _SECONDS[found[2]])
     try:
