@@ -15,6 +15,7 @@ from scones.cli.render import render
 from scones.domain.naming import to_iso8601
 from scones.pipeline import Pipeline
 from scones.steps.logs import LogError, LogFilter, LogLevel, LogLine, LogLines, read_line, without_secrets
+from scones_local.logs import pattern as matches
 from tiny_model import plain_photo
 from waiting import eventually
 
@@ -165,8 +166,83 @@ def test_every_form_of_event_has_its_level_and_message(text: str, level: str, me
         assert found.execution == "name"
 
 
+@pytest.mark.parametrize("log", ["training", "image", "endpoint", "classify"])
 @pytest.mark.parametrize(
-    "text", ["START RequestId: r", "END RequestId: r", "REPORT RequestId: r\tDuration: 1", '{"type": "platform.start"}']
+    "text",
+    [
+        "error: disk full",
+        "  error: 3 files are missing",
+        "fatal: bad",
+        "Fatal: bad",
+        "error[E0425]: cannot find value",
+        "panic: runtime error",
+        "Killed",
+        "./run.sh: line 3:    12 Killed                  python train.py",
+        "Last State: Terminated, Reason: OOMKilled",
+        "signal: killed",
+        "CUDA out of memory",
+        "Segmentation fault (core dumped)",
+        "time=12:00 level=error msg=x",
+        'level="fatal" msg=x',
+        '{"level":"error","event":"x"}',
+        '{"severity":"Critical","message":"x"}',
+        '{"msg":"error: disk full"}',
+        '{"message": "Killed"}',
+        '{"errorMessage": "x", "errorType": "KeyError"}',
+        '[ERROR]\t2026-11-30T14:00:00.1Z\tr-1\t{"event": "x"}',
+        "2026/11/30 [error] 7#7: upstream",
+        "[Container] 2026/11/30 14:00:00 Phase complete: BUILD State: FAILED",
+        "Phase context status code: COMMAND_EXECUTION_ERROR Message: x",
+        "make: *** [Makefile:3: all] Error 2",
+        "END of data: Error: x",
+        "START failed: OSError: x",
+        "REPORT: ValueError: x",
+    ],
+)
+def test_every_form_of_error_is_one_and_is_asked_of_cloudwatch(log: str, text: str) -> None:
+    """Of functions, training jobs and builds alike; the filter of `--errors` lets it pass."""
+    assert line(text, log).level is LogLevel.ERROR
+    assert matches(LogFilter(errors=True).pattern())(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "error: 0.05",
+        "epoch 3, train error: 1.5e-3, val error: 2%",
+        "error: 0.05 loss: 0.2",
+        "0 errors",
+        "val_error: 0.1 test-error: low",
+        "error_rate=0.1",
+        "level=info errors=0",
+        '{"level": "INFO", "message": "error: x"}',
+        '{"event": "x", "message": "error: x"}',
+    ],
+)
+def test_a_measure_of_errors_is_no_error(text: str) -> None:
+    """As training logs it."""
+    assert line(text, "training").level is LogLevel.INFO
+
+
+@pytest.mark.parametrize("log", ["training", "image", "endpoint", "workflow"])
+@pytest.mark.parametrize("text", ["START RequestId: r", "END of data", "REPORT RequestId: r", '{"type": "platform.x"}'])
+def test_no_line_of_what_is_not_a_function_is_left_out(log: str, text: str) -> None:
+    """Whatever word it begins with."""
+    assert read_line(log, NOON, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "START RequestId: r",
+        "END RequestId: r",
+        "REPORT RequestId: r\tDuration: 1",
+        "INIT_START Runtime Version: python:3.11.v1",
+        "INIT_REPORT Init Duration: 100 ms",
+        "EXTENSION\tName: x\tState: Ready",
+        "XRAY TraceId: 1-2",
+        '{"type": "platform.start"}',
+    ],
 )
 def test_what_lambda_adds_to_each_call_is_no_line(text: str) -> None:
     """It says nothing about a photo."""

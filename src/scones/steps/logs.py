@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from scones.aws.cloudwatch import TRAINING_GROUP
@@ -35,14 +36,22 @@ _HASH_DIGITS = 64
 _NAMES_ONE = re.compile(r"(?=.*\d).{12,}")
 """A name that text without fields quotes only if it is about this execution."""
 
-_PLATFORM = re.compile(r"(?:START|END|REPORT|INIT_START|INIT_REPORT|RESTORE_\w+|XRAY|EXTENSION)\b")
+_PLATFORM = re.compile(
+    r"(?:START|END|REPORT) RequestId: |INIT_START Runtime Version: |INIT_REPORT Init Duration: "
+    r"|RESTORE_(?:START|REPORT) |XRAY TraceId: |(?:EXTENSION|TELEMETRY|LOGS)\s+Name: "
+)
 """The lines that Lambda adds to each call; of them only the report of a timeout is shown."""
 _LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]\s*(?:\S+Z\t\S*\t)?")
 """How Lambda's Python writes a line of `logging`."""
 _RAISED = re.compile(r"(\w+): .*\sTraceback \(most recent call last\)", re.DOTALL)
 """An exception as Lambda writes it: its name and message, then the traceback."""
 _FAILURE = re.compile(
-    r"\b(?:ERROR|CRITICAL|FATAL|Traceback|Task timed out|Runtime exited|Status: timeout|\w*(?:Error|Exception):)"
+    r"\b(?:ERROR|CRITICAL|FATAL|PANIC|Traceback|Task timed out|Runtime exited|Status: timeout|State: FAILED"
+    r"|\w*(?:_ERROR\b|(?:Error|Exception):)|(?:OOM)?Killed\b|signal:? killed|[Oo]ut of memory|Segmentation fault)"
+    r"|\*\*\* .{0,200}Error \d"
+    # A measure, such as `error: 0.05`, is none.
+    r"|(?i:(?<![\w.-])(?:error|fatal|critical|panic)(?:\[\w+\])?:(?!\s*[-+]?[\d.]+(?:e-?\d+)?%?\s*(?:$|[,;|)]|\w+[=:])))"
+    r"|(?i:\b(?:level|lvl|severity)\W{1,4}(?:error|fatal|critical|panic)\b|\[(?:error|fatal|critical|panic)\])"
 )
 _WARNING = re.compile(r"\bWARN(?:ING)?\b")
 _FAILED_EVENTS = ("Failed", "TimedOut", "Aborted")
@@ -51,8 +60,20 @@ _NOT_AN_ERROR = {"NotAPhoto"}
 _ERROR_PATTERN = " ".join(
     f'?"{term}"'
     for term in (
-        *("ERROR", "CRITICAL", "FATAL", "Traceback", "Error", "Exception", "error", "critical", "fatal"),
-        *("timed out", "exited", "timeout", *_FAILED_EVENTS),
+        *(form(word) for word in ("error", "critical", "fatal", "panic") for form in (str.upper, str.title, str.lower)),
+        *(
+            "Traceback",
+            "Exception",
+            "timed out",
+            "exited",
+            "timeout",
+            "Killed",
+            "killed",
+            "memory",
+            "Segmentation",
+            "FAILED",
+        ),
+        *_FAILED_EVENTS,
     )
 )
 """What every line of an error contains, and others too: CloudWatch sends fewer lines, and these are judged here."""
@@ -320,15 +341,21 @@ def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+@cache
+def _functions() -> frozenset[str]:
+    return frozenset(function_names())
+
+
 def read_line(log: str, when: float, text: str) -> LogLine | None:
-    """Read one event; None for those that Lambda adds to each call."""
-    if _PLATFORM.match(text) and "Status: timeout" not in text:
+    """Read one event; None for those that Lambda adds to each call of a function."""
+    of_function = log in _functions()
+    if of_function and _PLATFORM.match(text) and "Status: timeout" not in text:
         return None
     marked = _LEVEL.match(text)
     body = text[marked.end() if marked else 0 :].strip()
     known = _fields(body)
     level = _level(known, body, marked[1] if marked else body)
-    if _words(known.get("type")).startswith("platform."):
+    if of_function and _words(known.get("type")).startswith("platform."):
         return None
     body = without_secrets(body)
     fields = _fields(body)
@@ -368,14 +395,15 @@ def _words(value: object) -> str:
 def _level(fields: Mapping[str, Any], body: str, text: str) -> LogLevel:
     """How grave an event is: by its error, its level, the type of Step Functions' event, or else by its words."""
     raised = _RAISED.match(body)
-    if error := _words(fields.get("error") or (raised[1] if raised else "")):
+    if error := _words(fields.get("error") or fields.get("errorType") or (raised[1] if raised else "")):
         refused = error in _NOT_AN_ERROR or outcome_of_error(error) is not Outcome.FAILED
         return LogLevel.WARNING if refused else LogLevel.ERROR
     if _words(fields.get("type")).endswith(_FAILED_EVENTS):
         return LogLevel.ERROR
-    if "event" in fields:
-        return LogLevel.INFO
-    words = _words(fields.get("level")).upper() if fields else text
+    words = _words(fields.get("level") or fields.get("severity")).upper()
+    if fields and not words and "event" not in fields:
+        words = _words(fields.get("message") or fields.get("msg"))
+    words = words if fields and text not in {"ERROR", "CRITICAL"} else text
     if _FAILURE.search(words):
         return LogLevel.ERROR
     return LogLevel.WARNING if _WARNING.search(words) else LogLevel.INFO
