@@ -1,6 +1,8 @@
 """The console's pages where the environment is missing, changed, or does not answer: each says so, and what to do."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
 
@@ -94,6 +96,66 @@ def test_a_changed_address_is_refused_in_words(flow: Pipeline, query: str) -> No
         reply = visitor.get(f"/decisions?{query}")
         assert reply.status in (200, 400, 409)
         assert "defect" not in reply.text
+
+
+_NONSENSE = ("nan", "-inf", "-1", "1e400", "9" * 400, "0", "x\x00", "\u202e%", "../../etc/passwd")
+_DAYS = (
+    *_NONSENSE,
+    *(
+        "0001-01-01",
+        "0001-01-02",
+        "9999-12-31",
+        "10000-01-01",
+        "-0001-01-01",
+        "2026-02-30",
+        "0001-01-01T00:00:00+14:00",
+    ),
+)
+_QUERIES = {
+    "/decisions": ("q", "outcome", "class", "model", "courier", "low", "high", "day", "after"),
+    "/decisions/export": ("outcome", "low", "high", "day"),
+    "/decision": ("execution", "photo"),
+    "/explain": ("execution", "photo"),
+    "/photo": ("execution", "photo", "size"),
+    "/staged": ("key", "size"),
+    "/models/compare": ("one", "other"),
+    "/data": ("version",),
+    "/orders": ("order",),
+    "/orders/why": ("order",),
+    "/report": ("key",),
+    "/review/queue": ("of", "state"),
+    "/review/photo": ("photo",),
+    "/confirm/rejudge": ("threshold", "number"),
+    "/confirm/rollback": ("number", "now"),
+    "/confirm/deploy": ("number",),
+    "/confirm/approve": ("number", "reason", "verdict"),
+}
+
+
+@pytest.fixture(scope="module")
+def signed_in(flow: Pipeline) -> Iterator[Visitor]:
+    """One session for many addresses."""
+    with serving(console_of(flow)) as server:
+        visitor = Visitor(server)
+        visitor.sign_in()
+        yield visitor
+
+
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path, names in _QUERIES.items() for name in names])
+def test_no_value_in_an_address_is_a_defect(signed_in: Visitor, path: str, name: str) -> None:
+    """Also of the part that is loaded into a page."""
+    for value in _DAYS if name == "day" else _NONSENSE:
+        known = {"one": "1", "other": "1", "key": "data/x", name: value}
+        reply = signed_in.send("GET", f"{path}?{urlencode(known)}", headers={"HX-Request": "true"})
+        assert reply.status < 500, (value, reply.text)
+        assert "defect" not in reply.text, value
+
+
+def test_bounds_in_the_wrong_order_are_said(signed_in: Visitor) -> None:
+    """In place of a list that nothing matches."""
+    for path in ("/decisions", "/decisions/export"):
+        reply = signed_in.get(f"{path}?low=50&high=40")
+        assert (reply.status, "No confidence is from 50% to 40%" in reply.text) == (400, True)
 
 
 def test_names_lose_what_turns_or_hides_text() -> None:

@@ -12,6 +12,7 @@ from scones.steps.decisions import (
     DecisionFilter,
     InvalidQuery,
     RecordedDecision,
+    _decision,
     count_by_hour,
     find_decisions,
     list_decisions,
@@ -103,6 +104,32 @@ def test_what_is_no_day_is_refused(flow: Pipeline, day: str) -> None:
     """With the form that is wanted."""
     with pytest.raises(InvalidQuery, match="2026-11-30"):
         list_decisions(flow.aws, DecisionFilter(day=day), 5)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0001-02-03", "9999-12-31"])
+def test_the_first_and_the_last_day_can_be_listed(flow: Pipeline, day: str) -> None:
+    """Before the first there is none; after today there is nothing yet."""
+    page = list_decisions(flow.aws, DecisionFilter(day=day, courier="unknown"), 5)
+    assert page.decisions == ()
+
+
+@pytest.mark.parametrize(
+    ("confidence", "low", "high", "admitted"),
+    [
+        (0.9996, 1.0, 1.0, True),
+        (0.9994, 1.0, 1.0, False),
+        (0.9996, 0.9996, 0.9996, True),
+        (0.9996, 0.0, 0.9996, True),
+        (0.9994, 0.0, 99.9 / 100, True),
+        (0.9996, 0.0, 99.9 / 100, False),
+        (0.5, 0.5, 0.5, True),
+    ],
+)
+def test_a_confidence_is_bounded_as_it_is_shown(confidence: float, low: float, high: float, admitted: bool) -> None:
+    """100% admits what is shown as 100.0%."""
+    decision = _decision(record(1, datetime(1993, 3, 20, tzinfo=UTC), confidence=confidence))
+    assert decision
+    assert DecisionFilter(low=low, high=high).admits(decision) is admitted
 
 
 def test_what_the_workflow_records_is_listed_found_and_counted(flow: Pipeline) -> None:

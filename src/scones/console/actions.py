@@ -1,6 +1,7 @@
 """The actions: each form calls one step of the pipeline, the same that a command calls."""
 
 import functools
+import math
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -71,6 +72,12 @@ def _number(form: Form, name: str = "number") -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise ConsoleError(f"{name} is not a number")
     return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def _price(console: Console, verb: str) -> str:
@@ -287,7 +294,7 @@ def _courier(form: Form) -> dict[str, Any] | None:
     if len(name) > MAX_NAME_CHARACTERS:
         raise ConsoleError(f"A courier's id has at most {MAX_NAME_CHARACTERS} characters.")
     try:
-        east, north = (float(form.get(axis) or 0) for axis in ("x_km", "y_km"))
+        east, north = (_finite(form.get(axis) or "0") for axis in ("x_km", "y_km"))
         capacity = int(form.get("capacity") or 2)
     except ValueError as error:
         raise ConsoleError("Write the position in kilometres, and the number of orders as a whole number.") from error

@@ -22,6 +22,7 @@ from scones.domain.text import spreadsheet_cell
 from scones.environment import load_result
 from scones.steps.decisions import (
     DecisionFilter,
+    DecisionPage,
     RecordedDecision,
     find_decisions,
     list_decisions,
@@ -112,13 +113,17 @@ def _filter(request: Request) -> DecisionFilter:
     outcome = query.get("outcome", "")
     if outcome and outcome not in list(Outcome):
         raise ConsoleError(f"there is no outcome {outcome[:40]!r}")
+    low = share(query.get("low") or "0", "the confidence")
+    high = share(query.get("high") or "100", "the confidence")
+    if low > high:
+        raise ConsoleError(f"No confidence is from {100 * low:g}% to {100 * high:g}%: write the smaller one first.")
     return DecisionFilter(
         outcome=outcome,
         label=query.get("class", ""),
         model=query.get("model", ""),
         courier=query.get("courier", "").strip(),
-        low=share(query.get("low") or "0", "the confidence"),
-        high=share(query.get("high") or "100", "the confidence"),
+        low=low,
+        high=high,
         day=query.get("day", ""),
     )
 
@@ -140,13 +145,13 @@ _COLUMNS = (
 def export(request: Request) -> Response:
     """The decisions that the filter admits as CSV, page after page."""
     aws, wanted = of(request).flow.aws, _filter(request)
+    # Read before the answer begins, which an error could not change any more.
+    first = list_decisions(aws, wanted, _EXPORTED)
 
     def rows() -> Iterator[str]:
         yield ",".join((*_COLUMNS, "photo")) + "\n"
-        cursor, page = "", None
-        while page is None or cursor:
-            page = list_decisions(aws, wanted, _EXPORTED, cursor)
-            cursor = page.cursor
+        page: DecisionPage | None = first
+        while page:
             out = io.StringIO()
             cells = [
                 [getattr(item, name) for name in _COLUMNS] + [f"s3://{item.bucket}/{item.key}"]
@@ -156,6 +161,7 @@ def export(request: Request) -> Response:
                 [spreadsheet_cell(str(cell)) for cell in row] for row in cells
             )
             yield out.getvalue()
+            page = list_decisions(aws, wanted, _EXPORTED, page.cursor) if page.cursor else None
 
     headers = {"Content-Disposition": 'attachment; filename="decisions.csv"'}
     return StreamingResponse(rows(), media_type="text/csv; charset=utf-8", headers=headers)

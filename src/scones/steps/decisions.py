@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,11 +15,11 @@ from scones.aws.connection import Aws
 from scones.dispatch.order_book import Item
 from scones.domain.decision import ERROR_OF_OUTCOME, Outcome
 from scones.domain.errors import WorkflowError
-from scones.domain.naming import from_iso8601
 
 _MAX_EXAMINED = 2000
 """How many records one listing looks at for those that match; the next page goes on after them."""
 _PAGE, _COUNTED_PAGE = 500, 2000
+_ROUNDING = 1e-9
 _MAX_DAYS = 100
 """How many days without a record are passed at most."""
 
@@ -59,7 +59,10 @@ class RecordedDecision:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFilter:
-    """Which decisions to list; an empty value admits all. *low* and *high* bound the confidence."""
+    """Which decisions to list; an empty value admits all.
+
+    *low* and *high* bound the confidence, also as it is shown: 0.9996 is 100.0%.
+    """
 
     outcome: str = ""
     label: str = ""
@@ -77,7 +80,8 @@ class DecisionFilter:
             and self.label in ("", item.label)
             and self.model in ("", item.model_version)
             and self.courier in ("", item.courier)
-            and self.low <= item.confidence <= self.high
+            and self.low - _ROUNDING <= max(item.confidence, round(item.confidence, 3))
+            and min(item.confidence, round(item.confidence, 3)) <= self.high + _ROUNDING
         )
 
 
@@ -97,7 +101,8 @@ def list_decisions(aws: Aws, wanted: DecisionFilter, limit: int, cursor: str = "
     Raises:
         InvalidQuery: the cursor or the day is not valid.
     """
-    day, after = _read_cursor(cursor) if cursor else (wanted.day or f"{datetime.now(UTC):%Y-%m-%d}", None)
+    today = datetime.now(UTC).date().isoformat()
+    day, after = _read_cursor(cursor) if cursor else (min(_day(wanted.day or today), today), None)
     found: list[RecordedDecision] = []
     examined = empty_days = 0
     while empty_days < _MAX_DAYS:
@@ -114,7 +119,9 @@ def list_decisions(aws: Aws, wanted: DecisionFilter, limit: int, cursor: str = "
         empty_days = 0 if items else empty_days + 1
         after = last
         if last is None:
-            day = f"{_date(day) - timedelta(days=1):%Y-%m-%d}"
+            if day == date.min.isoformat():
+                break
+            day = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
     return DecisionPage(tuple(found), "", examined)
 
 
@@ -233,14 +240,14 @@ def _write_cursor(key: Mapping[str, object]) -> str:
 def _read_cursor(cursor: str) -> tuple[str, Item]:
     try:
         found = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=_Cursor)
-        _date(found.day)
+        found.day = _day(found.day)
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
         raise InvalidQuery("the listing cannot be continued from there; start again with the newest") from error
     return found.day, msgspec.structs.asdict(found)
 
 
-def _date(day: str) -> datetime:
+def _day(day: str) -> str:
     try:
-        return from_iso8601(day)
+        return date.fromisoformat(day).isoformat()
     except ValueError as error:
         raise InvalidQuery(f"{day!r} is not a day; write it as in 2026-11-30") from error
