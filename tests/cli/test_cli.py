@@ -664,14 +664,48 @@ def test_a_wrong_region_and_no_credentials_are_one_line(
 
 def test_open_opens_the_page_that_a_command_writes(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The option is one for all of them; without it nothing is opened."""
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    browser, opened = inputs / "browser", inputs / "opened"
+    browser.write_text(f"#!/bin/sh\necho $1 >> {opened}\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
     assert run("stage", "photos")[0] == 0
-    assert opened == []
+    assert not opened.exists()
     assert run("stage", "photos", "--open")[0] == 0
-    assert opened == [(inputs / "reports" / "data.html").as_uri()]
+    assert opened.read_text().split() == [(inputs / "reports" / "data.html").as_uri()]
     for command in ("stage", "evaluate", "monitor", "demo", "classify", "replay"):
         assert [param for param in group.commands[command].params if param.name == "open"], command
+
+
+@pytest.mark.parametrize("name", ["page", ""])
+def test_what_a_browser_prints_stays_out_of_stdout(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is the command's own, such as one JSON object; where there is no page to open, that is said."""
+    program = (
+        "import scones.cli as c, scones.cli.group as g, click\n"
+        "class Made:\n    report = " + repr(name) + "\n"
+        "@c.scones.command()\n"
+        "@g.open_option\n"
+        "def draw():\n    g.open_page(Made.report); g.tell_result({'a': 1}, as_json=True)\n"
+        "c.main(['draw', '--open'])"
+    )
+    monkeypatch.setenv("BROWSER", "/bin/echo opened %s")
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=home)
+    assert json.loads(ended.stdout) == {"a": 1}
+    assert ended.stderr.strip() == (
+        f"opened {(home / name).as_uri()}" if name else "no page was written, so there is none to open"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("classify",), ("classify", "a.png"), ("classify", "photos"), ("classify", "--plan", "5"), ("replay", "x")],
+)
+@pytest.mark.usefixtures("home")
+def test_open_without_a_page_is_refused_before_the_work(arguments: tuple[str, ...]) -> None:
+    """There is no cloud here, of which a command that starts would complain."""
+    code, out, err = run(*arguments, "--open")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].endswith("add --explain PAGE, or leave out --open")
 
 
 def test_cost_says_each_mode_or_one_plan() -> None:

@@ -2,12 +2,11 @@
 
 import logging
 import threading
-import webbrowser
 from typing import TYPE_CHECKING
 
 import click
 
-from scones.cli.group import options
+from scones.cli.group import options, show_in_browser
 from scones.cli.output import echo
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def console(  # noqa: PLR0913 - one parameter for each option
     if host != HOST:
         echo(f"warning: whoever reaches {host} on the network can read what is sent: it is not encrypted", err=True)
     if not no_browser:
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        threading.Thread(target=show_in_browser, args=(url,), daemon=True).start()
     _serve(server)
 
 

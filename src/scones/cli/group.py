@@ -2,7 +2,8 @@
 
 import math
 import os
-import webbrowser
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -133,8 +134,24 @@ open_option = click.option(
 
 def open_page(page: str | Path) -> None:
     """Open a page that the command has written, if --open asks for it."""
-    if page and click.get_current_context().meta.get("open"):
-        webbrowser.open(Path(page).absolute().as_uri())
+    meta = click.get_current_context().meta
+    if page and meta.get("open"):
+        meta["opened"] = True
+        show_in_browser(Path(page).absolute().as_uri())
+
+
+def require_page(page: Path | None) -> None:
+    """Refuse --open where the command was not asked for the *page*."""
+    if page is None and click.get_current_context().meta.get("open"):
+        raise click.UsageError(
+            "--open opens the page that --explain PAGE writes; add --explain PAGE, or leave out --open"
+        )
+
+
+def show_in_browser(url: str) -> None:
+    """Open *url*; what the browser prints goes to stderr, since stdout is the command's own."""
+    program = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, url], stdout=2, check=False)
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before creating resources that cost money on AWS.")
@@ -167,3 +184,6 @@ def tell_result(result: object, *, as_json: bool) -> None:
     else:
         echo_result(render(result))
     open_page(getattr(result, "report", ""))
+    meta = click.get_current_context().meta
+    if meta.get("open") and not meta.get("opened"):
+        echo("no page was written, so there is none to open", err=True)

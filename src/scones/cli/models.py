@@ -1,7 +1,6 @@
 """Commands that list and compare models, and open pages; and the one argument by which all commands name a model."""
 
 import sys
-import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scones.cli.group import options, region, run, tell_result
+from scones.cli.group import options, region, run, show_in_browser, tell_result
 from scones.domain.errors import SconesError
 from scones.steps import STEPS
 
@@ -102,4 +101,4 @@ def open_(folder: Path, alert: bool, env: str | None, as_json: bool) -> None:
         found = local
     tell_result(found, as_json=as_json)
     if sys.stdout.isatty() and not as_json:
-        webbrowser.open(Path(found.page).absolute().as_uri())
+        show_in_browser(Path(found.page).absolute().as_uri())

@@ -13,6 +13,7 @@ from scones.cli.group import (
     open_option,
     open_page,
     options,
+    require_page,
     run,
     tell_result,
     yes_option,
@@ -81,6 +82,7 @@ def classify(  # noqa: PLR0913 - one parameter for each option
             open_page(explain)
         return result
 
+    require_page(explain)
     one_folder = len(photos) == 1 and (photos[0].startswith("s3://") or Path(photos[0]).is_dir())
     if explain and one_folder:
         raise click.UsageError("--explain takes photos that are named one by one, not a folder")
@@ -143,6 +145,7 @@ def replay(  # noqa: PLR0913 - one parameter for each option
             open_page(explain)
         return found
 
+    require_page(explain)
     if explain and not execution:
         raise click.UsageError("--explain needs the EXECUTION whose decision it explains")
     if bool(execution) == (model is not None or threshold is not None):
