@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from scones.aws.cloudwatch import TRAINING_GROUP
 from scones.aws.connection import Aws
@@ -79,12 +79,12 @@ _ERROR_PATTERN = " ".join(
 """What every line of an error contains, and others too: CloudWatch sends fewer lines, and these are judged here."""
 
 _KEY = (
-    r"(?:secret|token|passw(?:or)?d|passphrase|pwd|(?:db|smtp|user|mysql)[-_]?pass|signature|credential|cookie"
-    r"|authorization|(?:api|access|private|account|signing|encryption|ssh)[-_]?key)s?(?:[-_]?(?:string|value|key))?"
+    r"(?:secret|token|passw(?:or)?d|passphrase|passcode|bearer|pwd|(?:db|smtp|user|mysql)[-_]?pass|signature|credential|cookie"
+    r"|authorization|(?:api|access|private|account|signing|encryption|ssh)[-_]?key)s?(?:[-_]?(?:string|value|key|hash))?\d?"
 )
-_SECRET_NAME = re.compile(rf"{_KEY}\Z|\A(?:[\w-]{{0,60}}[-_])?sig\Z", re.IGNORECASE)
+_SECRET_NAME = re.compile(rf"(?:{_KEY}|(?<![a-z])(?:pass|sig))\s{{0,9}}\Z", re.IGNORECASE)
 _NAME = rf"(?<![\w-])[\w-]{{0,60}}{_KEY}"
-_NAMED = rf"{_NAME}\\*[\"']?\s{{0,9}}[:=]\s{{0,9}}"
+_NAMED = rf"{_NAME}\\*[\"']?\s{{0,9}}(?:[:=]{{1,3}}>?|%3D)\s{{0,9}}"
 _HEADER = r"(?:(?:proxy-)?authorization|(?:set-)?cookie)\s{0,9}[:=]\s{0,9}"
 _SECRETS = tuple(
     re.compile(form, re.IGNORECASE | re.DOTALL)
@@ -92,15 +92,18 @@ _SECRETS = tuple(
         r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
         r"(https?://[^\s\\\"'<>]{0,200}?hooks?[\w.:-]{0,100}/)[^\s\\\"'<>]+",
         r"(/services/)T\w{1,40}/B\w{1,40}/\w+",
-        r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/\s:@\"']{0,200}:[^/\s@\"']{1,200}(?=@)",
+        r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/\s:@\"']{0,200}:[^/\s\"']{1,200}(?=@)",
         # A quoted value ends at the same quote with as many backslashes; one in brackets may hold anything.
-        rf"({_NAMED}(\\*[\"']))(?:(?!(?<!\\)\2).)+",
-        rf"({_NAMED})[\[{{(](?!secret\])[^\r\n]*",
+        rf"({_NAMED}(?:[bur]{{1,2}}|\w{{1,40}}\()?(\\*[\"']))(?:(?!(?<!\\)\2).)+",
+        rf"({_NAMED})[\[{{(](?!secret\])(?:\s*[\r\n].*|[^\r\n]*)",
+        rf"(([\"'])[\w-]{{0,60}}{_KEY}\2,\s{{0,9}}([\"']))(?:(?!\3).)+",
+        rf"(<[\w:-]{{0,60}}{_KEY}>)[^<]+",
         rf"(([\"']){_HEADER})(?:(?!\2).)+",
         rf"(\b{_HEADER})(?![\s\\\"'])[^\r\n]+",
-        rf"({_NAMED})[^\s\"'&,;}}\\]+",
-        rf"((?<![\w-])--?[\w-]{{0,60}}{_KEY}[\s,\"']{{1,9}})(?!--)[^\s\"']+",
-        r"([?&;]sig=)[^\s&\"']+",
+        rf"({_NAMED})(?:[^\s\"'&,;}}\\]|[&,;](?![\w.-]{{0,60}}[=:])(?=[^\s\"']))+",
+        rf"((?<![\w-])--?[\w-]{{0,60}}(?:{_KEY}|-pass)[\s,\"']{{1,9}})(?!--)[^\s\"']+",
+        r"((?<![\w-])sig=)[^\s&\"']+",
+        r"(\s(?:-u|--user)[\s=]{1,3}[\"']?[^\s:\"']{1,100}:)[^\s\"']+",
         r"(\b(?:bearer|basic) )[\w.~+/=-]{8,}",
         r"()\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,})",
         r"()\b(?:sk-[\w-]{16,}|[sr]k_(?:live|test)_\w{8,}|(?:hf|npm)_\w{20,}|pypi-[\w-]{20,}|AIza[\w-]{30,})",
@@ -109,6 +112,7 @@ _SECRETS = tuple(
 )
 """How passwords, keys, tokens and signed URLs look in text; the first group stays."""
 _HIDDEN = "[secret]"
+_PAIR = 2
 _MAX_DEPTH = 60
 """A value that is nested deeper is redacted as text."""
 
@@ -456,7 +460,9 @@ def _safe(value: object, depth: int) -> object:
         return _safe_text(value, depth)
     if isinstance(value, list):
         return [
-            _HIDDEN if _is_option(before) and each not in (None, "") else _safe(each, depth + 1)
+            _HIDDEN
+            if _is_secret(before) and (before.startswith("-") or len(value) == _PAIR) and each not in (None, "")
+            else _safe(each, depth + 1)
             for before, each in zip([None, *value], value, strict=False)
         ]
     if isinstance(value, dict):
@@ -470,9 +476,5 @@ def _safe(value: object, depth: int) -> object:
     return value
 
 
-def _is_secret(name: object) -> bool:
+def _is_secret(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and bool(_SECRET_NAME.search(name))
-
-
-def _is_option(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("-") and _is_secret(value)
