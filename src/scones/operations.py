@@ -56,7 +56,7 @@ class Operations(Environment):
         else:
             found = self.classify_samples(self.test_samples())
         if table:
-            write_results(table, found.results(), classes)
+            write_results(table, found.results(), classes, found.photos())
             self.report.tell(f"results {table}")
         return self._save("classify", found)
 

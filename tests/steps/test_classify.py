@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import re
@@ -10,6 +11,7 @@ from PIL import Image
 
 from access_keys import KEYS
 from scones.aws.client import Client
+from scones.cli.render import render
 from scones.domain.decision import Outcome
 from scones.pipeline import Pipeline
 from scones.steps.classify import ClassifiedPhoto, NoSuchPhoto
@@ -136,6 +138,21 @@ def test_a_photo_of_any_name_is_classified(flow: Pipeline, tmp_path: Path, name:
     (found,) = flow.classify([tmp_path / name]).executions
     assert found.label == "motorcycle"
     assert found.key.encode()
+
+
+def test_each_row_and_line_names_its_file_as_the_caller_did(flow: Pipeline, tmp_path: Path) -> None:
+    """Also where two files have the same name and content, and so the same key; one that is no photo has a row."""
+    named = [tmp_path / "x" / "1.png", tmp_path / "y" / "1.png", tmp_path / "bad.png"]
+    for path in named:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(plain_photo(1.0) if path.name == "1.png" else b"no photo")
+    found = flow.classify(named, output=tmp_path / "two.csv")
+    with (tmp_path / "two.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = list(map(str, named))
+    assert [row["photo"] for row in rows] == [item.photo for item in found.executions] == names
+    assert rows[0]["key"] == rows[1]["key"]
+    assert [line.partition(": ")[0] for line in render(found).splitlines()[:3]] == names
 
 
 def _phone_photo() -> bytes:

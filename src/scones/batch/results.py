@@ -193,9 +193,14 @@ def read_lines(body: bytes) -> list[Result]:
     return [_decoder.decode(line) for line in body.splitlines()]
 
 
-def write_results(path: Path, results: Sequence[Result], classes: Collection[str]) -> None:
-    """Write a table with a row for each photo; no spreadsheet takes a cell of CSV for a formula."""
+def write_results(path: Path, results: Sequence[Result], classes: Collection[str], photos: Sequence[str] = ()) -> None:
+    """Write a table with a row for each photo; no spreadsheet takes a cell of CSV for a formula.
+
+    *photos* are the files as they were named, if they were: a column of their own.
+    """
     table = columns(results, classes)
+    if photos:
+        table["photo"] = ("text", list(photos))
     require_format(path).parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         path.write_bytes(to_parquet(table))

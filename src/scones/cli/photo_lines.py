@@ -48,7 +48,7 @@ def _classified(result: "ClassifyResult") -> Iterable[str]:
         for item in result.executions:
             decision = f"{item.label} {item.confidence:.1%}" if item.label else item.error
             if item.name:
-                yield f"{item.key}: {spaced(item.outcome)}: {decision} (execution {item.name})"
+                yield f"{item.photo or item.key}: {spaced(item.outcome)}: {decision} (execution {item.name})"
     yield from fold([f"{item.key}: {spaced(item.outcome)}: {item.cause}" for item in result.unread()])
     yield counts({outcome: result.count(outcome) for outcome in Outcome})
 

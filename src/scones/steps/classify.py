@@ -5,7 +5,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class ClassifiedPhoto:
     cause: str
     started: datetime
     stopped: datetime
+    photo: str = ""
+    """The file as it was named; empty where no file was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class ClassifyResult(StepResult):
             )
             for item in self.executions
         ]
+
+    def photos(self) -> list[str]:
+        """Return the file of each photo as it was named, or its key."""
+        return [item.photo or item.key for item in self.executions]
 
     def decided(self) -> list[tuple[str, str, float]]:
         """Return key, vehicle and confidence of each photo with a decision; below the threshold, no vehicle."""
@@ -155,7 +161,10 @@ def classify_files(
             report.tell(str(error))
             unread[number] = _unread(error)
     executions = iter(classify(aws, workflow_arn, samples, clients, report).executions)
-    return ClassifyResult(tuple(unread.get(number) or next(executions) for number in range(len(paths))))
+    found = (unread.get(number) or next(executions) for number in range(len(paths)))
+    return ClassifyResult(
+        tuple(replace(item, photo=printable(str(path))) for item, path in zip(found, paths, strict=True))
+    )
 
 
 def _unread(error: NoSuchPhoto) -> ClassifiedPhoto:
