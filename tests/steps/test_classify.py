@@ -145,7 +145,7 @@ def test_each_row_and_line_names_its_file_as_the_caller_did(flow: Pipeline, tmp_
     named = [tmp_path / "x" / "1.png", tmp_path / "y" / "1.png", tmp_path / "bad.png"]
     for path in named:
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(plain_photo(1.0) if path.name == "1.png" else b"no photo")
+        path.write_bytes(plain_photo(200) if path.name == "1.png" else b"no photo")
     found = flow.classify(named, output=tmp_path / "two.csv")
     with (tmp_path / "two.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
