@@ -79,10 +79,16 @@ def test_an_impossible_value_is_refused(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        (
+            "classes",
+            ["a", "a"],
+            "setting classes = a, a must be a list of 2 to 64 different names",
+        ),
+        ("threshold", True, "setting threshold = true in scones.toml must be a number above 0 and below 1"),
         ("classes", 3, "setting classes = 3 in scones.toml must be a list of 2 to 64 different names"),
         ("region", 3, "setting region = 3 in scones.toml must be text, in quotes"),
         ("clients", 9.5, "setting clients = 9.5 in scones.toml must be a whole number of at least 1"),
-        ("clients", True, "clients = True in scones.toml must be a whole number"),
+        ("clients", True, "clients = true in scones.toml must be a whole number"),
         ("monitor_minutes", 61, "monitor_minutes = 61 in scones.toml must be a whole number from 1 to 60"),
         ("threshold", 1, "threshold = 1 in scones.toml must be a number above 0 and below 1"),
         ("serverless_memory_mb", 1500, "from 1024 to 6144 in steps of 1024"),

@@ -23,6 +23,7 @@ from scones.deployment.pricing import (
     HOURS_PER_MONTH,
     SINGLE_PHOTO_FUNCTIONS,
     BatchPlan,
+    LineItem,
     TooFewHours,
     UnknownPrice,
     Workload,
@@ -268,6 +269,24 @@ def test_what_is_no_workload_is_refused_by_name(name: str, value: object) -> Non
     """Such a value made a negative price, or one of nan."""
     with pytest.raises(InvalidParameter, match=rf"^{name.removesuffix('_mb')} = .* must be "):
         cost(Settings(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "said"),
+    [
+        (1, "executions", "1 execution"),
+        (0.9, "dashboard-months", "1 dashboard-month"),
+        (1, "items of up to 1 KB", "1 item of up to 1 KB"),
+        (1, "GB-seconds on arm64", "1 GB-second on arm64"),
+        (1, "GB of logs", "1 GB of logs"),
+        (1, "GB into and out of the endpoint", "1 GB into and out of the endpoint"),
+        (1000, "executions", "1,000 executions"),
+        (0, "requests", "0 requests"),
+    ],
+)
+def test_one_of_a_unit_is_said_in_the_singular(quantity: float, unit: str, said: str) -> None:
+    """On the command line and on the demo's page."""
+    assert LineItem("x", quantity, unit, 1.0, False).amount == said
 
 
 @pytest.mark.parametrize("photos", [0, -1, 10**400])

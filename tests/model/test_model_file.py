@@ -195,6 +195,12 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
         unpack(data, tmp_path / "out")
 
 
+def test_another_format_is_said_without_its_bytes(tmp_path: Path) -> None:
+    """Python's message quotes the first two as it writes them."""
+    with pytest.raises(InvalidModelFile, match=r"does not unpack \(it is not a gzip file\)"):
+        unpack(b"root:x:0:0", tmp_path / "out")
+
+
 def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
     """The message names the path."""
     with pytest.raises(InvalidModelFile, match=r"nowhere\.tar\.gz"):

@@ -337,10 +337,19 @@ def _convert(name: str, value: object, source: str = "", *, strict: bool = False
         raise _not_allowed(name, value, source) from error
 
 
+def _written(value: object) -> str:
+    """A value as a person writes it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "[]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)
+
+
 def _not_allowed(name: str, value: object, source: str = "") -> SettingsError:
     where = f" in {source}" if source else ""
     # A webhook is a secret.
-    given = "" if name == "notify" else f" = {value!r}"
+    given = "" if name == "notify" else f" = {_written(value)}"
     return SettingsError(f"setting {name}{given}{where} must be {allowed_values(name) or 'text, in quotes'}")
 
 

@@ -1,6 +1,7 @@
 """Pricing: what runs, batches and environments cost on AWS, from one dated price table."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -116,7 +117,13 @@ class LineItem:
     def __str__(self) -> str:
         """The line for a person."""
         mark = "?" if self.unverified else " "
-        return f"  ${self.dollars:>10,.2f}{mark} {self.what}: {self.quantity:,.0f} {self.unit}"
+        return f"  ${self.dollars:>10,.2f}{mark} {self.what}: {self.amount}"
+
+    @property
+    def amount(self) -> str:
+        """The quantity with its unit: `1 execution`, `2 items of up to 1 KB`."""
+        number, noun = f"{self.quantity:,.0f}", re.split(r" (?:of|on) ", self.unit, maxsplit=1)[0]
+        return f"{number} {noun.removesuffix('s') if number == '1' else noun}{self.unit.removeprefix(noun)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,8 @@ class _BoundedGzip(gzip.GzipFile):
 
 def _reason(error: Exception) -> str:
     """Why, in one line, whatever a hostile file has put into the message."""
-    return printable(" ".join(str(error).split()) or type(error).__name__)[:300]
+    text = "it is not a gzip file" if str(error).startswith("Not a gzipped file") else str(error)
+    return printable(" ".join(text.split()) or type(error).__name__)[:300]
 
 
 def _unpack_members(archive: tarfile.TarFile, folder: Path, where: str) -> None:
