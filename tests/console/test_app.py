@@ -15,6 +15,7 @@ from scones.console.app import PAGES, Console, isolate, when
 from scones.console.jobs import Jobs
 from scones.domain.progress import Silent
 from scones.pipeline import Pipeline
+from scones.steps.show import show_orders
 from scones_local.cloud import Cloud
 
 PARTS = ("/overview/health", "/overview/traffic", "/overview/cost", "/resources/list", "/orders/why?order=x")
@@ -96,6 +97,21 @@ def test_a_changed_address_is_refused_in_words(flow: Pipeline, query: str) -> No
         reply = visitor.get(f"/decisions?{query}")
         assert reply.status in (200, 400, 409)
         assert "defect" not in reply.text
+
+
+def test_an_order_that_cannot_be_read_is_left_out(flow: Pipeline) -> None:
+    """Others may write to the table, too; the page says that these are not all orders."""
+    own = opened(flow, env=flow.settings.env)
+    own.aws.tables.orders.put_all([{"order_id": "damaged", "status": "assigned", "ready_at": "2026-11-30T00:00:00Z"}])
+    book = show_orders(own.aws)
+    assert not book.complete
+    assert "damaged" not in [order.id for order, _, _ in book.assigned]
+    with serving(console_of(own)) as server:
+        visitor = Visitor(server)
+        visitor.sign_in()
+        assert visitor.get("/orders").status == 200
+    where = {"TableName": own.aws.tables.orders.name, "Key": {"order_id": {"S": "damaged"}}}
+    own.aws.client("dynamodb").call("delete_item", **where)
 
 
 _NONSENSE = ("nan", "-inf", "-1", "1e400", "9" * 400, "0", "x\x00", "\u202e%", "../../etc/passwd")

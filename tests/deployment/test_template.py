@@ -48,6 +48,7 @@ ALLOWED = {
     "scones",
     "struct",
     "sys",
+    "tempfile",
     "time",
     "types",
     "typing",

@@ -68,7 +68,7 @@ def test_if_no_file_can_be_read_the_first_is_named_with_the_reason(
     with pytest.raises(PhotosUnusable, match=r"a\.png") as caught:
         scones.predict(model / "model", [file, file])
     assert reason in str(caught.value)
-    assert "(and 1 other files)" in str(caught.value)
+    assert "(and 1 other file)" in str(caught.value)
 
 
 def test_without_photos_or_without_a_model_the_error_says_so(model: Path, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class Alarm:
         stack: Any = template()
         properties = stack["Resources"][logical_id]["Properties"]
         own: dict[str, Any] = {"AlarmName": self.name, "Dimensions": [{"Name": "Endpoint", "Value": self.name}]}
+        # CloudFormation puts the environment's name into it.
+        own["AlarmDescription"] = str(properties["AlarmDescription"])
         own |= {"Period": PERIOD, "AlarmActions": [topic], **changes}
         self._metric = (properties["Namespace"], properties["MetricName"], own["Dimensions"])
         self._cloudwatch.put_metric_alarm(**{**properties, **own})

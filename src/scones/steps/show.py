@@ -1,7 +1,8 @@
 """Show: what is known of models, monitoring, orders and data, for pages and programs; change nothing."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,15 +113,22 @@ class OrderBookView:
 
 
 def show_orders(aws: Aws) -> OrderBookView:
-    """Read the order book, at most some hundred orders of each kind."""
+    """Read the order book, at most some hundred orders of each kind; what others wrote and is no order is left out."""
     opened, more = aws.tables.orders.newest("by_status", {"status": OPEN}, _MAX_ORDERS)
     taken, more_taken = aws.tables.orders.newest("by_status", {"status": ASSIGNED}, _MAX_ORDERS)
+    orders, assigned = list(_readable(opened)), list(_readable(taken))
     return OrderBookView(
-        open=tuple(order_of(item) for item in opened),
-        assigned=tuple((order_of(item), str(item.get("courier_id", "")), str(item.get("bay", ""))) for item in taken),
+        open=tuple(order for _, order in orders),
+        assigned=tuple((order, str(item.get("courier_id", "")), str(item.get("bay", ""))) for item, order in assigned),
         couriers=_couriers(list(aws.tables.couriers.scan())),
-        complete=not (more or more_taken),
+        complete=not (more or more_taken) and len(orders) + len(assigned) == len(opened) + len(taken),
     )
+
+
+def _readable(items: Iterable[Item]) -> Iterator[tuple[Item, Order]]:
+    for item in items:
+        with suppress(KeyError, ValueError, TypeError):
+            yield item, order_of(item)
 
 
 def _couriers(items: Sequence[Item]) -> tuple[Courier, ...]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scones.domain.text import plural
 from scones.monitoring.drift.baseline import Baseline
 from scones.monitoring.drift.features import FEATURES
 from scones.monitoring.drift.stream_statistics import calibrate_stream
@@ -95,7 +96,7 @@ def test_days_of_the_model_alone_are_learnt_in_the_order_of_time() -> None:
 @pytest.mark.parametrize("days", [0, 1, 4])
 def test_few_days_are_refused(days: int) -> None:
     """Four days cannot say how much days differ; nor can none."""
-    with pytest.raises(TooFewDays, match=f"^{days} days"):
+    with pytest.raises(TooFewDays, match=f"^{plural(days, 'day')} with"):
         learn_days(trained(), [a_day(day) for day in range(1, 1 + days)], "m", 30, 0)
 
 
