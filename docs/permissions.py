@@ -77,6 +77,8 @@ _ANYWHERE = {
     "cloudwatch:PutMetricData": "AWS's table gives it resources that are not ours to name",
     "cloudwatch:DescribeAlarms": "Application Auto Scaling looks for its alarms; AWS's own policy allows it anywhere",
     "sagemaker:ListModelPackages": "a list names no package",
+    "sns:GetSubscriptionAttributes": "a subscription's name is AWS's",
+    "sns:SetSubscriptionAttributes": "a subscription's name is AWS's",
     "sns:Unsubscribe": "a subscription's name is AWS's",
 }
 """Actions that are allowed on any resource although AWS's table lists some, with the reason."""

@@ -99,19 +99,21 @@ def test_a_changed_address_is_refused_in_words(flow: Pipeline, query: str) -> No
         assert "defect" not in reply.text
 
 
-def test_an_order_that_cannot_be_read_is_left_out(flow: Pipeline) -> None:
-    """Others may write to the table, too; the page says that these are not all orders."""
+def test_an_order_and_a_courier_that_cannot_be_read_are_left_out(flow: Pipeline) -> None:
+    """Others may write to the tables, too; the page says that these are not all orders."""
     own = opened(flow, env=flow.settings.env)
     own.aws.tables.orders.put_all([{"order_id": "damaged", "status": "assigned", "ready_at": "2026-11-30T00:00:00Z"}])
+    own.aws.tables.couriers.put_all([{"courier_id": "damaged"}])
     book = show_orders(own.aws)
+    assert "damaged" not in [courier.id for courier in book.couriers]
     assert not book.complete
     assert "damaged" not in [order.id for order, _, _ in book.assigned]
     with serving(console_of(own)) as server:
         visitor = Visitor(server)
         visitor.sign_in()
         assert visitor.get("/orders").status == 200
-    where = {"TableName": own.aws.tables.orders.name, "Key": {"order_id": {"S": "damaged"}}}
-    own.aws.client("dynamodb").call("delete_item", **where)
+    for table, key in ((own.aws.tables.orders, "order_id"), (own.aws.tables.couriers, "courier_id")):
+        own.aws.client("dynamodb").call("delete_item", TableName=table.name, Key={key: {"S": "damaged"}})
 
 
 _NONSENSE = ("nan", "-inf", "-1", "1e400", "9" * 400, "0", "x\x00", "\u202e%", "../../etc/passwd")

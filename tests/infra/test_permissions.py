@@ -78,6 +78,7 @@ def test_what_is_allowed_on_any_resource_lists_or_names_nothing_of_ours() -> Non
         "logs:DeleteResourcePolicy",
         "logs:PutIndexPolicy",
         "logs:PutResourcePolicy",
+        "sns:SetSubscriptionAttributes",
         "sns:Unsubscribe",
         "states:SendTaskSuccess",
     }

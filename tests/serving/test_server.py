@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from http.client import BadStatusLine
 
@@ -131,7 +131,8 @@ def test_workers_that_keep_dying_end_the_server(start: Start) -> None:
     server = start()
     while server.process.poll() is None:
         for worker in server.workers():
-            worker.kill()
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
         time.sleep(0.01)
     assert server.process.returncode == 1
     assert "5 workers in a row died" in server.log.read_text()

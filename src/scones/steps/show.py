@@ -132,7 +132,11 @@ def _readable(items: Iterable[Item]) -> Iterator[tuple[Item, Order]]:
 
 
 def _couriers(items: Sequence[Item]) -> tuple[Courier, ...]:
-    return tuple(sorted((courier_of(item) for item in items), key=lambda courier: courier.id))
+    found = []
+    for item in items:
+        with suppress(KeyError, ValueError, TypeError):
+            found.append(courier_of(item))
+    return tuple(sorted(found, key=lambda courier: courier.id))
 
 
 def unassigned_reasons(aws: Aws) -> Mapping[str, str]:
