@@ -39,7 +39,9 @@ def test_an_execution_is_followed_from_upload_to_decision(flow: Pipeline) -> Non
     assert [each.log for each in found.lines] == FUNCTIONS
     assert {(each.photo, each.execution) for each in found.lines} == {(sample.sha256, made.name)}
     for photo in (sample.sha256, sample.sha256.upper(), sample.sha256[:12], sample.sha256[:-1].upper()):
-        assert flow.logs(photo=photo).lines == found.lines
+        # Other tests may classify the same photo.
+        about = [each for each in flow.logs(photo=photo).lines if each.execution == made.name]
+        assert about == list(found.lines)
     assert flow.logs(["filter", f"{flow.aws.name}-classify"], execution=made.name).lines == found.lines[1:3]
     newest = flow.logs(execution=made.name, limit=1)
     assert (newest.lines, newest.more) == (found.lines[-1:], True)
