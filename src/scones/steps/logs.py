@@ -324,7 +324,7 @@ def _chosen(aws: Aws, asked: Sequence[str]) -> dict[str, tuple[str, str]]:
     for each in asked:
         if each not in known:
             raise LogError(f"nothing named {each!r} logs; there are {', '.join(sorted(known))}")
-    return {each: known[each] for each in (asked or known)}
+    return {each: where for each, where in known.items() if each in (asked or known)}
 
 
 def _moment(since: str) -> float:
