@@ -104,7 +104,7 @@ def test_nothing_found_is_one_line_with_the_next_step(
     assert found.endswith("in reap; older lines are not kept")
     never = flow.logs(["reap", f"{flow.aws.name}-filter"], photo="b" * 64, execution="never", errors=True)
     again = f"scones logs --since 14d --photo {'b' * 64} --execution never --errors reap filter"
-    assert (never.further_back, render(never).endswith(f"in reap, filter; further back: {again}")) == (again, True)
+    assert (never.further_back, render(never).endswith(f"in filter, reap; further back: {again}")) == (again, True)
     assert render(flow.logs(execution="never")).endswith(
         "in 15 logs; further back: scones logs --since 14d --execution never"
     )
