@@ -99,7 +99,7 @@ def health(request: Request) -> Response:
     monitoring = show_monitoring(aws)
     evaluation = _optional(console, "evaluate", _StoredEvaluation)
     estimates = [point for point in monitoring.points if point.accuracy]
-    _, labels = aws.tables.feedback()
+    backlog, labels = console.flow.reviews("open", 0), aws.tables.labels.all()
     return console.render(
         request,
         "health.html.j2",
@@ -109,7 +109,7 @@ def health(request: Request) -> Response:
         alarms=monitoring.alarms,
         windows=monitoring.points,
         estimate=estimates[-1] if estimates else None,
-        backlog=console.flow.reviews("open", 0),
+        backlog=backlog,
     )
 
 

@@ -252,21 +252,25 @@ class LogLines(StepResult):
             yield "older lines are left out; --limit N shows more"
         yield from (_written(line, whole=whole) for line in self.lines)
         if not self.lines:
-            start = f"{from_iso8601(self.since).astimezone():%Y-%m-%d %H:%M:%S %Z}"
             where = ", ".join(self.logs) if len(self.logs) <= _FEW else f"{len(self.logs)} logs"
             ahead = from_iso8601(self.since) > _utc(time.time())
             further = "this time is in the future" if ahead else "older lines are not kept"
             further = f"further back: {self.further_back}" if self.further_back else further
-            yield f"no {self.wanted} since {start} in {where}; {further}"
+            yield f"no {self.wanted} since {_local(self.since)} in {where}; {further}"
+
+
+def _local(when: str) -> str:
+    return f"{from_iso8601(when).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _written(line: LogLine, *, whole: bool) -> str:
-    when = f"{from_iso8601(line.when).astimezone():%Y-%m-%d %H:%M:%S %Z}"
     message = " ".join(line.message.split())
     if len(message) > _MAX_CHARACTERS and not whole:
         message = f"{message[:_MAX_CHARACTERS]}..."
     about = [f"{name} {value}" for name, value in (("photo", line.photo), ("execution", line.execution)) if value]
-    return "  ".join([when, f"{line.log:<10}", f"{line.level:<7}", *([message] if message else []), *about])
+    return "  ".join(
+        [_local(line.when), f"{line.log:<10}", f"{line.level:<7}", *([message] if message else []), *about]
+    )
 
 
 def read_logs(aws: Aws, functions: Sequence[str], since: str, wanted: LogFilter, limit: int) -> LogLines:

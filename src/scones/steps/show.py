@@ -1,10 +1,10 @@
 """Show: what is known of models, monitoring, orders and data, for pages and programs; change nothing."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ from scones.monitoring.monitor_state import MonitorState
 if TYPE_CHECKING:
     from scones.dispatch.business_value import BusinessValue, ValueSimulation
     from scones.evaluation.evaluation import Evaluation
+
+Read = TypeVar("Read")
 
 MAX_MODELS = 20
 _MAX_RUNS = 200
@@ -116,27 +118,21 @@ def show_orders(aws: Aws) -> OrderBookView:
     """Read the order book, at most some hundred orders of each kind; what others wrote and is no order is left out."""
     opened, more = aws.tables.orders.newest("by_status", {"status": OPEN}, _MAX_ORDERS)
     taken, more_taken = aws.tables.orders.newest("by_status", {"status": ASSIGNED}, _MAX_ORDERS)
-    orders, assigned = list(_readable(opened)), list(_readable(taken))
+    orders, assigned = list(_readable(opened, order_of)), list(_readable(taken, order_of))
+    couriers = (courier for _, courier in _readable(aws.tables.couriers.scan(), courier_of))
     return OrderBookView(
         open=tuple(order for _, order in orders),
         assigned=tuple((order, str(item.get("courier_id", "")), str(item.get("bay", ""))) for item, order in assigned),
-        couriers=_couriers(list(aws.tables.couriers.scan())),
+        couriers=tuple(sorted(couriers, key=lambda courier: courier.id)),
         complete=not (more or more_taken) and len(orders) + len(assigned) == len(opened) + len(taken),
     )
 
 
-def _readable(items: Iterable[Item]) -> Iterator[tuple[Item, Order]]:
+def _readable(items: Iterable[Item], read: Callable[[Item], Read]) -> Iterator[tuple[Item, Read]]:
+    """Each item with what it is, but for those that cannot be read."""
     for item in items:
         with suppress(KeyError, ValueError, TypeError):
-            yield item, order_of(item)
-
-
-def _couriers(items: Sequence[Item]) -> tuple[Courier, ...]:
-    found = []
-    for item in items:
-        with suppress(KeyError, ValueError, TypeError):
-            found.append(courier_of(item))
-    return tuple(sorted(found, key=lambda courier: courier.id))
+            yield item, read(item)
 
 
 def unassigned_reasons(aws: Aws) -> Mapping[str, str]:

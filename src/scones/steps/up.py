@@ -23,6 +23,7 @@ from scones.deployment.template import (
 from scones.domain.notification import emails_and_webhooks
 from scones.domain.progress import Reporter
 from scones.domain.result import StepResult
+from scones.domain.text import plural
 from scones.domain.vehicles import require_known, vehicle_limits, without_limits, write_limits
 
 # Waiting for the stack, building the image and changing the stack each take at most half an hour to an hour.
@@ -130,7 +131,7 @@ def _tell_notification(notified: Mapping[str, str], report: Reporter) -> None:
     if emails := notified["Emails"].replace(",", ", "):
         report.tell(f"alerts are mailed to {emails}: each must first confirm AWS's mail, if that was not done")
     if hooks := len(notified["SlackHooks"].split()):
-        report.tell(f"alerts are posted to {hooks} Slack webhook{'s' if hooks > 1 else ''}")
+        report.tell(f"alerts are posted to {plural(hooks, 'Slack webhook')}")
 
 
 def _workflow_parameters(settings: Settings, code_key: str, dispatch_rules: str) -> dict[str, str]:
